@@ -1,0 +1,619 @@
+//! The account: who is signed in, and every way in which that changes.
+//!
+//! The account holds the set of admitted sessions. Taking an id out of the set *is* the end of that session,
+//! and an id that has left never comes back. Every change here is a pure function of the account and the time;
+//! the store writes its result on the condition that the account is still as it was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::whole_seconds;
+use crate::email::EmailAddress;
+use crate::error::{AccountNotActive, CallerNotLive, RevokeError};
+use crate::id::{SessionId, UserId};
+use crate::policy::DELETED_ACCOUNT_RETENTION;
+use crate::session::Session;
+
+/// What an account is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountStatus {
+    /// It may sign in.
+    Active {
+        /// Where its credential is found.
+        email: EmailAddress,
+    },
+    /// An administrator has closed it; nobody is signed in.
+    Disabled {
+        /// Where its credential is found.
+        email: EmailAddress,
+    },
+    /// Its owner has deleted it. What is left only tells the cleanup what to remove.
+    Deleted {
+        /// When DynamoDB may delete the item; whole seconds.
+        delete_after: DateTime<Utc>,
+    },
+}
+
+/// Who a user is, and on which sessions they are signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user.
+    pub id: UserId,
+    /// What the account is allowed.
+    pub status: AccountStatus,
+    /// What its user may do beside using their own account.
+    pub roles: BTreeSet<String>,
+    /// The admitted sessions. Only these can be live.
+    pub sessions: BTreeSet<SessionId>,
+    /// How often the account has been written; the condition of the next write.
+    pub version: u64,
+    /// How often the password has been replaced. The credential carries the same number.
+    pub password_version: u64,
+    /// When the user registered.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Whether a session counts, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It does.
+    Live,
+    /// The account is disabled or deleted.
+    AccountNotActive,
+    /// It was revoked, evicted or replaced: it is not in the account's set.
+    NotAdmitted,
+    /// It was not refreshed in time.
+    IdleExpired,
+    /// It has lasted as long as a session may.
+    AbsolutelyExpired,
+}
+
+impl Liveness {
+    /// The word for it in logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::AccountNotActive => "account_not_active",
+            Self::NotAdmitted => "not_admitted",
+            Self::IdleExpired => "idle_expired",
+            Self::AbsolutelyExpired => "absolutely_expired",
+        }
+    }
+}
+
+/// Why a session ended, for the audit trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// Its owner ended it from the list of sessions.
+    Revoked,
+    /// Its owner ended all, or all others.
+    RevokedAll,
+    /// Its own client signed out.
+    LoggedOut,
+    /// A newer sign-in needed the room.
+    Evicted,
+    /// Its time had passed before a sign-in or a revocation met it.
+    Expired,
+    /// A refresh token that had been replaced was used again (RFC 9700 section 4.14.2).
+    TokenReuse,
+    /// The password was replaced.
+    PasswordChanged,
+    /// An administrator closed the account.
+    AccountDisabled,
+    /// Its owner deleted the account.
+    AccountDeleted,
+}
+
+impl EndReason {
+    /// The word for it in logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::RevokedAll => "revoked_all",
+            Self::LoggedOut => "logged_out",
+            Self::Evicted => "evicted",
+            Self::Expired => "expired",
+            Self::TokenReuse => "token_reuse",
+            Self::PasswordChanged => "password_changed",
+            Self::AccountDisabled => "account_disabled",
+            Self::AccountDeleted => "account_deleted",
+        }
+    }
+}
+
+/// A change to an account: how it is to be, and which sessions end by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The account after the change. Its `version` is still the one that was read: writing it adds 1.
+    pub account: Account,
+    /// What the change ends, and why.
+    pub ended: Vec<(SessionId, EndReason)>,
+    /// Whether it is to be written even if it changes nothing. "All" means all: a sign-in that was decided on an
+    /// earlier read of the account must fail and look again, so the version has to move.
+    pub fences: bool,
+}
+
+impl Change {
+    /// Whether there is anything to write.
+    #[must_use]
+    pub fn must_be_written(&self, before: &Account) -> bool {
+        self.fences || self.account != *before
+    }
+}
+
+impl Account {
+    /// A new account with its first session.
+    #[must_use]
+    pub fn register(
+        id: UserId,
+        email: EmailAddress,
+        first_session: SessionId,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            status: AccountStatus::Active { email },
+            roles: BTreeSet::new(),
+            sessions: BTreeSet::from([first_session]),
+            version: 1,
+            password_version: 1,
+            created_at: now,
+        }
+    }
+
+    /// **The live rule, in its one place**: the account is active, its set holds the session, and now is before
+    /// both of the session's expiries.
+    #[must_use]
+    pub fn liveness(&self, session: &Session, now: DateTime<Utc>) -> Liveness {
+        if !self.is_active() {
+            Liveness::AccountNotActive
+        } else if session.user_id != self.id || !self.sessions.contains(&session.id) {
+            Liveness::NotAdmitted
+        } else if now >= session.absolute_expires_at {
+            Liveness::AbsolutelyExpired
+        } else if session.is_expired(now) {
+            Liveness::IdleExpired
+        } else {
+            Liveness::Live
+        }
+    }
+
+    /// Whether the session counts, by [`Account::liveness`].
+    #[must_use]
+    pub fn is_live(&self, session: &Session, now: DateTime<Utc>) -> bool {
+        self.liveness(session, now) == Liveness::Live
+    }
+
+    /// The live rule for the bearer of an access token that has not expired. Such a token never outlives its
+    /// session's expiry, and a refresh only moves that expiry further away, so the account alone decides.
+    ///
+    /// # Errors
+    /// [`CallerNotLive`] if the account is not active or does not hold the session.
+    pub fn authorize(&self, caller: SessionId) -> Result<(), CallerNotLive> {
+        if self.is_active() && self.sessions.contains(&caller) {
+            Ok(())
+        } else {
+            Err(CallerNotLive)
+        }
+    }
+
+    /// Whether it may sign in.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        match self.status {
+            AccountStatus::Active { .. } => true,
+            AccountStatus::Disabled { .. } | AccountStatus::Deleted { .. } => false,
+        }
+    }
+
+    /// Where its credential is found; a deleted account has none.
+    #[must_use]
+    pub fn email(&self) -> Option<&EmailAddress> {
+        match &self.status {
+            AccountStatus::Active { email } | AccountStatus::Disabled { email } => Some(email),
+            AccountStatus::Deleted { .. } => None,
+        }
+    }
+
+    /// Lets a new session in. Sessions that have expired, or of which nothing is left, leave first; then the
+    /// least recently used make room until there are at most `max_sessions` with the new one.
+    ///
+    /// `known` must describe every session of the set that still has an item.
+    ///
+    /// # Errors
+    /// [`AccountNotActive`] if the account may not sign in.
+    pub fn admit(
+        self,
+        new: SessionId,
+        known: &[Session],
+        now: DateTime<Utc>,
+        max_sessions: usize,
+    ) -> Result<Change, AccountNotActive> {
+        if !self.is_active() {
+            return Err(AccountNotActive);
+        }
+        let described: BTreeMap<SessionId, &Session> =
+            known.iter().map(|session| (session.id, session)).collect();
+        let mut ended = Vec::new();
+        let mut kept = Vec::new();
+        for id in &self.sessions {
+            match described.get(id) {
+                Some(session) if !session.is_expired(now) => kept.push(*session),
+                Some(_) | None => ended.push((*id, EndReason::Expired)),
+            }
+        }
+        // The id settles a tie, so that two attempts at the same decision decide the same.
+        kept.sort_by_key(|session| (session.last_used_at, session.id));
+        let too_many = (kept.len() + 1).saturating_sub(max_sessions.max(1));
+        ended.extend(
+            kept.iter()
+                .take(too_many)
+                .map(|session| (session.id, EndReason::Evicted)),
+        );
+        let sessions = kept
+            .iter()
+            .skip(too_many)
+            .map(|session| session.id)
+            .chain([new])
+            .collect();
+        Ok(Change {
+            account: Self { sessions, ..self },
+            ended,
+            fences: true,
+        })
+    }
+
+    /// Ends one session at the wish of its owner, who is signed in with `caller` (perhaps the same).
+    ///
+    /// # Errors
+    /// [`RevokeError::CallerNotLive`] if the caller has been signed out, [`RevokeError::NotFound`] if the set
+    /// does not hold the target.
+    pub fn revoke(self, caller: SessionId, target: SessionId) -> Result<Change, RevokeError> {
+        self.authorize(caller)?;
+        if !self.sessions.contains(&target) {
+            return Err(RevokeError::NotFound);
+        }
+        Ok(self.without(target, EndReason::Revoked))
+    }
+
+    /// Ends every session, or every one but the caller's.
+    ///
+    /// # Errors
+    /// [`CallerNotLive`] if the caller has been signed out.
+    pub fn revoke_all(
+        self,
+        caller: SessionId,
+        keep_current: bool,
+    ) -> Result<Change, CallerNotLive> {
+        self.authorize(caller)?;
+        let keep = if keep_current {
+            BTreeSet::from([caller])
+        } else {
+            BTreeSet::new()
+        };
+        Ok(self.with_sessions(keep, EndReason::RevokedAll))
+    }
+
+    /// Takes one session out of the set, if it is there.
+    #[must_use]
+    pub fn without(mut self, target: SessionId, reason: EndReason) -> Change {
+        let ended = if self.sessions.remove(&target) {
+            vec![(target, reason)]
+        } else {
+            Vec::new()
+        };
+        Change {
+            account: self,
+            ended,
+            fences: false,
+        }
+    }
+
+    /// Replaces the password: all sessions end and `successor` takes the place of the caller's.
+    ///
+    /// # Errors
+    /// [`CallerNotLive`] if the caller has been signed out.
+    pub fn change_password(
+        self,
+        caller: SessionId,
+        successor: SessionId,
+    ) -> Result<Change, CallerNotLive> {
+        self.authorize(caller)?;
+        let mut change = self.with_sessions(BTreeSet::new(), EndReason::PasswordChanged);
+        change.account.sessions.insert(successor);
+        change.account.password_version += 1;
+        Ok(change)
+    }
+
+    /// Closes the account: nobody is signed in, nobody can sign in. A deleted account stays deleted.
+    #[must_use]
+    pub fn disable(self) -> Change {
+        let mut change = self.with_sessions(BTreeSet::new(), EndReason::AccountDisabled);
+        change.account.status = match change.account.status {
+            AccountStatus::Active { email } | AccountStatus::Disabled { email } => {
+                AccountStatus::Disabled { email }
+            }
+            deleted @ AccountStatus::Deleted { .. } => deleted,
+        };
+        change
+    }
+
+    /// Empties the account at the wish of its owner. What is left names nobody.
+    ///
+    /// # Errors
+    /// [`CallerNotLive`] if the caller has been signed out.
+    pub fn delete(self, caller: SessionId, now: DateTime<Utc>) -> Result<Change, CallerNotLive> {
+        self.authorize(caller)?;
+        let mut change = self.with_sessions(BTreeSet::new(), EndReason::AccountDeleted);
+        change.account.roles.clear();
+        change.account.status = AccountStatus::Deleted {
+            delete_after: whole_seconds(now + DELETED_ACCOUNT_RETENTION),
+        };
+        Ok(change)
+    }
+
+    fn with_sessions(mut self, keep: BTreeSet<SessionId>, reason: EndReason) -> Change {
+        let ended = self
+            .sessions
+            .difference(&keep)
+            .map(|id| (*id, reason))
+            .collect();
+        self.sessions = keep;
+        Change {
+            account: self,
+            ended,
+            fences: true,
+        }
+    }
+}
+
+/// The sessions of a user that count, the most recently used first.
+#[must_use]
+pub fn live_sessions(
+    account: &Account,
+    sessions: Vec<Session>,
+    now: DateTime<Utc>,
+) -> Vec<Session> {
+    let mut live: Vec<Session> = sessions
+        .into_iter()
+        .filter(|session| account.is_live(session, now))
+        .collect();
+    live.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
+    live
+}
+
+/// Which ended sessions of a user are too many to keep: all but the newest `keep` of those that do not count.
+///
+/// `account` must have been read after `sessions` were, or a session admitted in between could be taken for an
+/// ended one.
+#[must_use]
+pub fn ended_sessions_beyond(
+    account: Option<&Account>,
+    sessions: &[Session],
+    now: DateTime<Utc>,
+    keep: usize,
+) -> Vec<SessionId> {
+    let mut ended: Vec<&Session> = sessions
+        .iter()
+        .filter(|session| !account.is_some_and(|account| account.is_live(session, now)))
+        .collect();
+    ended.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
+    ended.iter().skip(keep).map(|session| session.id).collect()
+}
+
+/// How long ago something was, never negative: the clock of the machine that wrote it may be ahead of ours.
+#[must_use]
+pub fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+    now.signed_duration_since(then).max(TimeDelta::zero())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::SeededRandom;
+    use crate::session::tests::{noon, session};
+
+    pub(crate) fn account_of(sessions: &[&Session]) -> Account {
+        let user = UserId::random(&SeededRandom::new(0));
+        let email = EmailAddress::parse("ada@example.com").unwrap();
+        let mut account = Account::register(
+            user,
+            email,
+            SessionId::random(&SeededRandom::new(9_999)),
+            noon(),
+        );
+        account.sessions = sessions.iter().map(|session| session.id).collect();
+        account
+    }
+
+    fn id(seed: u64) -> SessionId {
+        session(seed, noon()).id
+    }
+
+    #[test]
+    fn a_session_is_live_only_while_every_part_of_the_rule_holds() {
+        let one = session(1, noon());
+        let account = account_of(&[&one]);
+        let millisecond = TimeDelta::milliseconds(1);
+        let end = one.expires_at();
+        assert_eq!(account.liveness(&one, end - millisecond), Liveness::Live);
+        assert_eq!(account.liveness(&one, end), Liveness::IdleExpired);
+        let mut used = one.clone();
+        used.idle_expires_at += TimeDelta::days(99);
+        let end = one.absolute_expires_at;
+        assert_eq!(account.liveness(&used, end - millisecond), Liveness::Live);
+        assert_eq!(account.liveness(&used, end), Liveness::AbsolutelyExpired);
+        let other = session(2, noon());
+        assert_eq!(account.liveness(&other, noon()), Liveness::NotAdmitted);
+        let disabled = account.clone().disable().account;
+        assert_eq!(disabled.liveness(&one, noon()), Liveness::AccountNotActive);
+        // Even one that still holds the id, as a botched write by hand might leave it.
+        let mut half_disabled = disabled;
+        half_disabled.sessions = account.sessions.clone();
+        assert_eq!(
+            half_disabled.liveness(&one, noon()),
+            Liveness::AccountNotActive
+        );
+        let mut foreign = one.clone();
+        foreign.user_id = UserId::random(&SeededRandom::new(77));
+        assert_eq!(account.liveness(&foreign, noon()), Liveness::NotAdmitted);
+    }
+
+    #[test]
+    fn the_least_recently_used_session_makes_room() {
+        let now = noon();
+        let sessions: Vec<Session> = (0..3)
+            .map(|n| {
+                let mut session = session(n + 1, now);
+                session.last_used_at = now + TimeDelta::minutes(i64::try_from(n).unwrap());
+                session
+            })
+            .collect();
+        let account = account_of(&sessions.iter().collect::<Vec<_>>());
+        let change = account.admit(id(50), &sessions, now, 3).unwrap();
+        assert_eq!(change.ended, [(id(1), EndReason::Evicted)]);
+        assert_eq!(
+            change.account.sessions,
+            BTreeSet::from([id(2), id(3), id(50)])
+        );
+    }
+
+    #[test]
+    fn expired_and_vanished_sessions_leave_before_anyone_is_evicted() {
+        let now = noon();
+        let old = session(1, now - TimeDelta::days(8));
+        let fresh = session(2, now);
+        let vanished = session(3, now);
+        let account = account_of(&[&old, &fresh, &vanished]);
+        let change = account.admit(id(50), &[old, fresh], now, 2).unwrap();
+        let mut ended = change.ended.clone();
+        ended.sort_by_key(|(id, _)| *id);
+        let mut expected = vec![(id(1), EndReason::Expired), (id(3), EndReason::Expired)];
+        expected.sort_by_key(|(id, _)| *id);
+        assert_eq!(ended, expected);
+        assert_eq!(change.account.sessions, BTreeSet::from([id(2), id(50)]));
+    }
+
+    #[test]
+    fn a_lowered_limit_evicts_as_many_as_needed() {
+        let now = noon();
+        let sessions: Vec<Session> = (1..=5).map(|n| session(n, now)).collect();
+        let account = account_of(&sessions.iter().collect::<Vec<_>>());
+        let change = account.admit(id(50), &sessions, now, 2).unwrap();
+        assert_eq!(change.account.sessions.len(), 2);
+        assert!(change.account.sessions.contains(&id(50)));
+    }
+
+    #[test]
+    fn a_caller_that_was_signed_out_changes_nothing() {
+        let one = session(1, noon());
+        let account = account_of(&[&one]);
+        let stranger = id(9);
+        assert_eq!(
+            account.clone().revoke(stranger, one.id),
+            Err(RevokeError::CallerNotLive)
+        );
+        assert_eq!(
+            account.clone().revoke_all(stranger, true),
+            Err(CallerNotLive)
+        );
+        assert_eq!(
+            account.clone().change_password(stranger, id(50)),
+            Err(CallerNotLive)
+        );
+        assert_eq!(account.clone().delete(stranger, noon()), Err(CallerNotLive));
+        assert_eq!(
+            account.clone().disable().account.authorize(one.id),
+            Err(CallerNotLive)
+        );
+    }
+
+    #[test]
+    fn revoking_all_keeps_the_callers_session_only_when_asked() {
+        let (one, two) = (session(1, noon()), session(2, noon()));
+        let account = account_of(&[&one, &two]);
+        let others = account.clone().revoke_all(one.id, true).unwrap();
+        assert_eq!(others.account.sessions, BTreeSet::from([one.id]));
+        assert_eq!(others.ended, [(two.id, EndReason::RevokedAll)]);
+        let all = account.revoke_all(one.id, false).unwrap();
+        assert!(all.account.sessions.is_empty());
+        assert_eq!(all.ended.len(), 2);
+    }
+
+    #[test]
+    fn a_password_change_ends_every_session_and_admits_one_new() {
+        let (one, two) = (session(1, noon()), session(2, noon()));
+        let change = account_of(&[&one, &two])
+            .change_password(one.id, id(50))
+            .unwrap();
+        assert_eq!(change.account.sessions, BTreeSet::from([id(50)]));
+        assert_eq!(change.account.password_version, 2);
+        assert_eq!(change.ended.len(), 2);
+    }
+
+    #[test]
+    fn a_deleted_account_names_nobody_and_cannot_be_disabled_back_to_life() {
+        let one = session(1, noon());
+        let deleted = account_of(&[&one]).delete(one.id, noon()).unwrap().account;
+        assert_eq!(deleted.email(), None);
+        assert!(deleted.sessions.is_empty());
+        assert_eq!(deleted.clone().disable().account, deleted);
+        assert_eq!(
+            deleted.admit(id(50), &[], noon(), 20),
+            Err(AccountNotActive)
+        );
+    }
+
+    #[test]
+    fn only_ended_sessions_beyond_the_newest_are_too_many() {
+        let now = noon();
+        let live = session(1, now - TimeDelta::days(1));
+        let ended: Vec<Session> = (2..=5)
+            .map(|n| session(n, now - TimeDelta::hours(i64::try_from(n).unwrap())))
+            .collect();
+        let account = account_of(&[&live]);
+        let mut all = ended.clone();
+        all.push(live.clone());
+        assert_eq!(
+            ended_sessions_beyond(Some(&account), &all, now, 2),
+            [id(4), id(5)]
+        );
+        assert_eq!(
+            ended_sessions_beyond(Some(&account), &all, now, 20),
+            Vec::<SessionId>::new()
+        );
+        assert_eq!(ended_sessions_beyond(None, &all, now, 0).len(), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn admission_never_exceeds_the_limit_and_never_loses_a_more_recent_session(
+            ages in prop::collection::vec(0_i64..20 * 24 * 60, 0..40),
+            limit in 1_usize..25,
+        ) {
+            let now = noon();
+            let sessions: Vec<Session> = (1_u64..)
+                .zip(&ages)
+                .map(|(seed, minutes)| session(seed, now - TimeDelta::minutes(*minutes)))
+                .collect();
+            let account = account_of(&sessions.iter().collect::<Vec<_>>());
+            let new = id(1_000);
+            let change = account.clone().admit(new, &sessions, now, limit).unwrap();
+            let after = &change.account.sessions;
+            prop_assert!(after.len() <= limit);
+            prop_assert!(after.contains(&new));
+            prop_assert_eq!(after.len() - 1 + change.ended.len(), account.sessions.len());
+            let newest_ended = sessions.iter().filter(|s| !after.contains(&s.id)).map(|s| s.last_used_at).max();
+            let oldest_kept = sessions.iter().filter(|s| after.contains(&s.id)).map(|s| s.last_used_at).min();
+            if let (Some(ended), Some(kept)) = (newest_ended, oldest_kept) {
+                prop_assert!(ended <= kept);
+            }
+            prop_assert!(sessions.iter().all(|s| !after.contains(&s.id) || !s.is_expired(now)));
+        }
+    }
+}

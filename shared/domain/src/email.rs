@@ -1,0 +1,366 @@
+//! The e-mail address that names an account.
+//!
+//! An address is judged by its form alone: whether it receives mail is for a confirmation to find
+//! out. The rules are a pragmatic reading of RFC 5321 (lengths), RFC 5322 (the local part), RFC 1035
+//! (the domain) and RFC 6531 (letters beyond ASCII): what real mailboxes use, without quoted strings,
+//! comments and address literals.
+
+use thiserror::Error;
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+/// The fewest octets of an address: `a@b` (its domain will not pass, but its length does).
+pub const MIN_OCTETS: usize = 3;
+/// The most octets of an address (RFC 5321, 4.5.3.1.3, without the angle brackets of a path).
+pub const MAX_OCTETS: usize = 254;
+/// The most octets before the `@` (RFC 5321, 4.5.3.1.1).
+pub const MAX_LOCAL_PART_OCTETS: usize = 64;
+/// The most characters between two dots of the domain (RFC 1035, 2.3.4).
+pub const MAX_LABEL_CHARS: usize = 63;
+
+/// A well-formed e-mail address, as it was typed and in the form that names the account.
+///
+/// Two addresses are the same account when their [normalized](EmailAddress::normalized) forms are
+/// equal; `==` also compares what was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailAddress {
+    as_typed: String,
+    normalized: String,
+}
+
+impl EmailAddress {
+    /// Reads an address, exactly as it was typed: white space around it is refused, not removed.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEmail`] names the first rule that the address, or its normalized form, breaks.
+    pub fn parse(typed: &str) -> Result<Self, InvalidEmail> {
+        check(typed)?;
+        let normalized = normalize(typed);
+        // Lower-casing may lengthen an address or change its letters, and this form is the key.
+        check(&normalized)?;
+        Ok(Self {
+            as_typed: typed.to_owned(),
+            normalized,
+        })
+    }
+
+    /// The address as its owner typed it: for showing and for sending mail.
+    #[must_use]
+    pub fn as_typed(&self) -> &str {
+        &self.as_typed
+    }
+
+    /// The address in NFC and Unicode lower case: the key under which the account is found.
+    ///
+    /// RFC 5321 lets a host tell `Ann@` from `ann@`; none does, and people do not either. Nothing
+    /// else is folded: dots and `+tags` are the mailbox owner's own, and a domain in Unicode and the
+    /// same domain in Punycode are two addresses.
+    #[must_use]
+    pub fn normalized(&self) -> &str {
+        &self.normalized
+    }
+}
+
+/// Why a text is not an e-mail address. The messages are for the person who typed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidEmail {
+    /// Shorter than [`MIN_OCTETS`] or longer than [`MAX_OCTETS`].
+    #[error("The e-mail address must have between 3 and 254 characters.")]
+    Length,
+    /// White space, a control character, or one that is invisible or changes the writing direction.
+    #[error("The e-mail address must not contain spaces or invisible characters.")]
+    ForbiddenCharacter,
+    /// No `@`, or more than one.
+    #[error("The e-mail address must contain exactly one @.")]
+    AtSign,
+    /// What stands before the `@` is empty, too long, or not made of letters, digits, single dots
+    /// and the signs that RFC 5322 allows there.
+    #[error("The part of the e-mail address before the @ is not valid.")]
+    LocalPart,
+    /// What stands after the `@` is not a domain name of at least two labels.
+    #[error("The part of the e-mail address after the @ must be a domain, such as example.com.")]
+    Domain,
+}
+
+fn check(address: &str) -> Result<(), InvalidEmail> {
+    if !(MIN_OCTETS..=MAX_OCTETS).contains(&address.len()) {
+        return Err(InvalidEmail::Length);
+    }
+    if address.chars().any(is_forbidden) {
+        return Err(InvalidEmail::ForbiddenCharacter);
+    }
+    let (local_part, domain) = address.split_once('@').ok_or(InvalidEmail::AtSign)?;
+    if domain.contains('@') {
+        return Err(InvalidEmail::AtSign);
+    }
+    if !is_local_part(local_part) {
+        return Err(InvalidEmail::LocalPart);
+    }
+    if !is_domain(domain) {
+        return Err(InvalidEmail::Domain);
+    }
+    Ok(())
+}
+
+fn normalize(typed: &str) -> String {
+    let lower = typed.nfc().collect::<String>().to_lowercase();
+    // Lower-casing can leave a sequence that NFC would compose; a key must be stable.
+    lower.nfc().collect()
+}
+
+/// RFC 5322 `dot-atom`, with the letters of RFC 6531.
+fn is_local_part(text: &str) -> bool {
+    text.len() <= MAX_LOCAL_PART_OCTETS
+        && text.split('.').all(|atom| {
+            starts_with_a_base_character(atom)
+                && atom
+                    .chars()
+                    .all(|c| is_atext(c) || is_letter_beyond_ascii(c))
+        })
+}
+
+/// RFC 5322, 3.2.3.
+fn is_atext(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c)
+}
+
+fn is_domain(text: &str) -> bool {
+    let mut labels = text.rsplit('.');
+    // No top-level domain is a number (RFC 3696, 2), so an IP address is not a domain.
+    let top_is_a_name = labels
+        .next()
+        .is_some_and(|top| is_label(top) && !top.chars().all(|c| c.is_ascii_digit()));
+    let mut others = labels.peekable();
+    top_is_a_name && others.peek().is_some() && others.all(is_label)
+}
+
+/// RFC 1035 with the digits of RFC 1123 and letters of RFC 5890, not yet in Punycode.
+fn is_label(label: &str) -> bool {
+    (1..=MAX_LABEL_CHARS).contains(&label.chars().count())
+        && starts_with_a_base_character(label)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || is_letter_beyond_ascii(c))
+}
+
+/// Letters and digits of any script. Marks belong to them: many Indic syllables need one in NFC too.
+fn is_letter_beyond_ascii(c: char) -> bool {
+    !c.is_ascii() && (c.is_alphanumeric() || is_combining_mark(c))
+}
+
+/// A mark at the start would join the dot or `@` before it. An empty text has no start.
+fn starts_with_a_base_character(text: &str) -> bool {
+    text.chars()
+        .next()
+        .is_some_and(|first| !is_combining_mark(first))
+}
+
+fn is_forbidden(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || is_invisible(c)
+}
+
+/// What leaves no mark on a screen (`Default_Ignorable_Code_Point` of Unicode, which holds the
+/// direction controls too): two addresses that look alike must not be two accounts.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{00AD}' | '\u{034F}' | '\u{061C}'
+        | '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' // the Hangul fillers, which count as letters
+        | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFF0}'..='\u{FFFB}'
+        | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn refusal(typed: &str) -> InvalidEmail {
+        EmailAddress::parse(typed).unwrap_err()
+    }
+
+    #[test]
+    fn addresses_that_people_have_are_accepted() {
+        for typed in [
+            "ann@example.com",
+            "Ann.Lee+latchkey@mail.example.co.uk",
+            "o'brien@example.ie",
+            "a@b.co",
+            "x_y-z=1!#$%&'*+/?^`{|}~@example.com",
+            "1234567890@123.example",
+            "用户@例え.jp",
+            "δοκιμή@παράδειγμα.ελ",
+            "जॉन@उदाहरण.भारत",
+            "bücher@xn--bcher-kva.example",
+        ] {
+            assert_eq!(EmailAddress::parse(typed).unwrap().as_typed(), typed);
+        }
+    }
+
+    #[test]
+    fn an_address_is_kept_as_typed_and_found_by_its_lower_case() {
+        let email = EmailAddress::parse("Ann.LEE@Example.COM").unwrap();
+        assert_eq!(email.as_typed(), "Ann.LEE@Example.COM");
+        assert_eq!(email.normalized(), "ann.lee@example.com");
+    }
+
+    #[test]
+    fn composed_and_decomposed_letters_name_one_account() {
+        let composed = EmailAddress::parse("Jos\u{E9}@example.com").unwrap();
+        let decomposed = EmailAddress::parse("JOSE\u{301}@example.com").unwrap();
+        assert_eq!(composed.normalized(), decomposed.normalized());
+        assert_eq!(composed.normalized(), "jos\u{E9}@example.com");
+    }
+
+    #[test]
+    fn lengths_are_counted_in_octets() {
+        let local = "a".repeat(64);
+        assert!(EmailAddress::parse(&format!("{local}@example.com")).is_ok());
+        assert_eq!(
+            refusal(&format!("{local}a@example.com")),
+            InvalidEmail::LocalPart
+        );
+        assert!(EmailAddress::parse(&format!("{}@example.com", "é".repeat(32))).is_ok());
+        assert_eq!(
+            refusal(&format!("{}@example.com", "é".repeat(33))),
+            InvalidEmail::LocalPart
+        );
+
+        let labels = format!("{}.{}.{}", "b".repeat(63), "c".repeat(63), "d".repeat(57));
+        let longest = format!("{local}@{labels}.com");
+        assert_eq!(longest.len(), 254);
+        assert!(EmailAddress::parse(&longest).is_ok());
+        assert_eq!(refusal(&format!("{longest}m")), InvalidEmail::Length);
+        assert_eq!(refusal(""), InvalidEmail::Length);
+        assert_eq!(refusal("a@"), InvalidEmail::Length);
+        assert_eq!(refusal("a@b"), InvalidEmail::Domain);
+    }
+
+    #[test]
+    fn the_normalized_form_obeys_the_lengths_too() {
+        // U+0130 has two octets, its lower case three.
+        let typed = format!("{}@example.com", "\u{130}".repeat(32));
+        assert_eq!(refusal(&typed), InvalidEmail::LocalPart);
+    }
+
+    #[test]
+    fn exactly_one_at_sign_is_needed() {
+        assert_eq!(refusal("ann.example.com"), InvalidEmail::AtSign);
+        assert_eq!(refusal("ann@lee@example.com"), InvalidEmail::AtSign);
+        assert_eq!(refusal("@example.com"), InvalidEmail::LocalPart);
+        assert_eq!(refusal("ann@"), InvalidEmail::Domain);
+    }
+
+    #[test]
+    fn white_space_and_what_cannot_be_seen_are_refused_anywhere() {
+        for hidden in [
+            ' ',
+            '\t',
+            '\n',
+            '\r',
+            '\0',
+            '\u{7F}',
+            '\u{85}',
+            '\u{A0}',
+            '\u{AD}',
+            '\u{115F}',
+            '\u{200B}',
+            '\u{200D}',
+            '\u{200E}',
+            '\u{2028}',
+            '\u{202E}',
+            '\u{2066}',
+            '\u{3000}',
+            '\u{3164}',
+            '\u{FE0F}',
+            '\u{FEFF}',
+            '\u{E0041}',
+        ] {
+            for typed in [
+                format!("{hidden}ann@example.com"),
+                format!("an{hidden}n@example.com"),
+                format!("ann@exam{hidden}ple.com"),
+                format!("ann@example.com{hidden}"),
+            ] {
+                assert_eq!(
+                    refusal(&typed),
+                    InvalidEmail::ForbiddenCharacter,
+                    "{typed:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn local_parts_that_no_mailbox_has_are_refused() {
+        for local in [
+            ".ann",
+            "ann.",
+            "an..n",
+            "\"ann\"",
+            "an(n)",
+            "a,b",
+            "a;b",
+            "a<b>",
+            "a:b",
+            "a\\b",
+            "[ann]",
+            "ann😀",
+            "\u{301}ann",
+            "a.\u{301}b",
+        ] {
+            assert_eq!(
+                refusal(&format!("{local}@example.com")),
+                InvalidEmail::LocalPart,
+                "{local}"
+            );
+        }
+    }
+
+    #[test]
+    fn domains_that_cannot_exist_are_refused() {
+        for domain in [
+            "localhost",
+            ".example.com",
+            "example.com.",
+            "example..com",
+            "-example.com",
+            "example-.com",
+            "exa_mple.com",
+            "example.-com",
+            "127.0.0.1",
+            "[127.0.0.1]",
+            "example.com/path",
+            "example。com",
+            "\u{301}x.com",
+        ] {
+            assert_eq!(
+                refusal(&format!("ann@{domain}")),
+                InvalidEmail::Domain,
+                "{domain}"
+            );
+        }
+        let long = "b".repeat(63);
+        assert!(EmailAddress::parse(&format!("ann@{long}.com")).is_ok());
+        assert_eq!(refusal(&format!("ann@{long}b.com")), InvalidEmail::Domain);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic_and_normalizing_twice_changes_nothing(typed in "\\PC{0,6}[a-zA-Zİẞσςé.]{0,6}@?[a-zA-ZÀ-ȳ]{1,8}[.]?\\PC{0,6}") {
+            if let Ok(email) = EmailAddress::parse(&typed) {
+                let again = EmailAddress::parse(email.normalized()).unwrap();
+                prop_assert_eq!(again.normalized(), email.normalized());
+                prop_assert!(email.normalized().len() <= MAX_OCTETS);
+            }
+        }
+
+        #[test]
+        fn every_plain_address_is_accepted(typed in "[a-zA-Z0-9_+-]{1,20}(\\.[a-z0-9]{1,9}){0,3}@([a-z0-9]{1,10}\\.){1,3}[a-z]{2,8}") {
+            prop_assert!(EmailAddress::parse(&typed).is_ok());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What can go wrong, one type for each use case. How it is told to a client is the HTTP side's matter.
+
+use crate::password::WeakPassword;
+
+/// The storage could not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It was busy, slow or out of reach, or so many requests changed the same account at once that this one did
+    /// not get its turn. Nothing more is known: the change may or may not have been made. Try again.
+    #[error("the storage is not available")]
+    Unavailable,
+    /// An item is not in the form that this service writes. Trying again does not help.
+    #[error("an item in the storage is broken")]
+    Corrupt,
+}
+
+/// An operation was refused by the rules, or its storage failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure<E> {
+    /// The rules refused it.
+    #[error(transparent)]
+    Refused(E),
+    /// The storage failed.
+    #[error("storage: {0}")]
+    Store(StoreError),
+}
+
+impl<E> From<StoreError> for Failure<E> {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The account may not sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the account is not active")]
+pub struct AccountNotActive;
+
+/// The caller's session has ended, so the caller's access token is worth nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session of the caller has ended")]
+pub struct CallerNotLive;
+
+/// Why a registration was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// Somebody has registered this e-mail address.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+}
+
+/// Why a sign-in was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// No such e-mail address, or another password. Which of them, nobody is told.
+    #[error("wrong e-mail address or password")]
+    InvalidCredentials,
+    /// The password was right, but the account is disabled.
+    #[error("the account is disabled")]
+    AccountDisabled,
+}
+
+/// Why a session could not be shown, renamed or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RevokeError {
+    /// The caller's own session has ended.
+    #[error("the session of the caller has ended")]
+    CallerNotLive,
+    /// The caller has no such live session.
+    #[error("no such session")]
+    NotFound,
+}
+
+impl From<CallerNotLive> for RevokeError {
+    fn from(_: CallerNotLive) -> Self {
+        Self::CallerNotLive
+    }
+}
+
+/// Why a refresh was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefreshError {
+    /// The token is not genuine or has expired, or its session is not live.
+    #[error("the refresh token is not valid")]
+    Invalid,
+    /// The token was replaced a moment ago: another tab or request has a newer one.
+    #[error("the refresh token has been replaced")]
+    Superseded,
+    /// The token was replaced longer ago: its session has been ended.
+    #[error("the refresh token has been used again")]
+    Reused,
+}
+
+/// Why an operation that asks for the password again was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfirmError {
+    /// The caller's session has ended.
+    #[error("the session of the caller has ended")]
+    CallerNotLive,
+    /// That is not the password.
+    #[error("wrong password")]
+    WrongPassword,
+    /// The new password is too weak.
+    #[error(transparent)]
+    Weak(#[from] WeakPassword),
+}
+
+impl From<CallerNotLive> for ConfirmError {
+    fn from(_: CallerNotLive) -> Self {
+        Self::CallerNotLive
+    }
+}

@@ -1,0 +1,121 @@
+//! Identifiers: version 4 UUIDs in their hyphenated, lower-case form, one type for each kind.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::random::{RandomSource, sixteen_bytes};
+
+/// The text is no UUID in its hyphenated form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a UUID in its hyphenated form")]
+pub struct MalformedId;
+
+fn parse_hyphenated(text: &str) -> Result<Uuid, MalformedId> {
+    // `Uuid` also reads braces, URNs and bare hex: one id must have one spelling.
+    if text.len() != uuid::fmt::Hyphenated::LENGTH {
+        return Err(MalformedId);
+    }
+    Uuid::try_parse(text).map_err(|_| MalformedId)
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id, unguessable if the source is.
+            #[must_use]
+            pub fn random(random: &dyn RandomSource) -> Self {
+                Self(uuid::Builder::from_random_bytes(sixteen_bytes(random)).into_uuid())
+            }
+
+            /// The same id as a plain UUID.
+            #[must_use]
+            pub fn as_uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.as_hyphenated().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = MalformedId;
+
+            fn from_str(text: &str) -> Result<Self, MalformedId> {
+                parse_hyphenated(text).map(Self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = MalformedId;
+
+            fn try_from(text: String) -> Result<Self, MalformedId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+    };
+}
+
+id_type!(
+    /// A user: the `sub` of every token and the partition of everything the user has.
+    UserId
+);
+
+id_type!(
+    /// A session, and the lineage of its refresh tokens: the `sid` of every token.
+    SessionId
+);
+
+id_type!(
+    /// One attempt to change an account. It is stamped on the account, so that a write whose reply was lost
+    /// can be recognised as one's own.
+    ChangeId
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SeededRandom;
+
+    #[test]
+    fn an_id_reads_back_as_it_was_written() {
+        let id = SessionId::random(&SeededRandom::new(1));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.as_uuid().get_version_num(), 4);
+    }
+
+    #[test]
+    fn other_spellings_of_a_uuid_are_refused() {
+        for text in [
+            "",
+            "67e5504410b1426f9247bb680e5fe0c8",
+            "{67e55044-10b1-426f-9247-bb680e5fe0c8}",
+            "urn:uuid:67e55044-10b1-426f-9247-bb680e5fe0c8",
+            "67e55044-10b1-426f-9247-bb680e5fe0cg",
+        ] {
+            assert_eq!(text.parse::<UserId>(), Err(MalformedId), "{text}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The rules of Latchkey: who is signed in, what a refresh may do, what a token says.
+//!
+//! Everything here is pure. Time and randomness are passed in, storage and HTTP are unknown: the crate
+//! depends on neither AWS, nor an HTTP library, nor an async runtime (a test of the workspace holds it so).
+//!
+//! Read [`account`] first: the account says who is signed in, a [`session::Session`] only describes one.
+
+pub mod account;
+pub mod clock;
+pub mod device;
+pub mod email;
+pub mod error;
+pub mod id;
+pub mod password;
+pub mod policy;
+pub mod random;
+pub mod refresh;
+pub mod session;
+pub mod token;

@@ -1,0 +1,39 @@
+//! How long sessions and tokens last, and how many sessions a user may have.
+
+use chrono::TimeDelta;
+
+/// The limits that an operator sets. The defaults are those of the template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionPolicy {
+    /// How long an access token is good for, if its session does not end before.
+    pub access_token_lifetime: TimeDelta,
+    /// How long a session may go without a refresh (OWASP ASVS 5.0, 7.3.1).
+    pub idle_lifetime: TimeDelta,
+    /// How long a session may last, whatever it does (OWASP ASVS 5.0, 7.3.2).
+    pub absolute_lifetime: TimeDelta,
+    /// How long after a rotation the refresh token that was replaced still gets the same successor.
+    pub refresh_grace: TimeDelta,
+    /// How many sessions a user may have at once; at least 1.
+    pub max_sessions: usize,
+    /// How long the description of an ended session is kept after its absolute expiry.
+    pub retention: TimeDelta,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self {
+            access_token_lifetime: TimeDelta::minutes(15),
+            idle_lifetime: TimeDelta::days(7),
+            absolute_lifetime: TimeDelta::days(30),
+            refresh_grace: TimeDelta::seconds(30),
+            max_sessions: 20,
+            retention: TimeDelta::days(30),
+        }
+    }
+}
+
+/// How many sessions that have ended a user's partition keeps for the audit trail; a sign-in deletes older ones.
+pub const MAX_ENDED_SESSIONS_KEPT: usize = 20;
+
+/// How long the empty account item of a deleted user stays, so that an interrupted deletion can be finished.
+pub const DELETED_ACCOUNT_RETENTION: TimeDelta = TimeDelta::days(1);

@@ -1,0 +1,147 @@
+//! A session: what is known of one sign-in. Whether it still counts is the account's to say.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::whole_seconds;
+use crate::device::Device;
+use crate::id::{SessionId, UserId};
+use crate::policy::SessionPolicy;
+
+/// The description of one sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The session, and the lineage of its refresh tokens.
+    pub id: SessionId,
+    /// Whose session it is.
+    pub user_id: UserId,
+    /// How often its refresh token has been replaced. The one refresh token that is good carries this number.
+    pub rotation: u64,
+    /// When that happened last (at first: when the session began).
+    pub rotated_at: DateTime<Utc>,
+    /// What its owner called it.
+    pub name: Option<String>,
+    /// What it runs on, as told at sign-in.
+    pub device: Device,
+    /// The client's address at the latest refresh or at sign-in.
+    pub ip_address: Option<IpAddr>,
+    /// The client's address at sign-in.
+    pub created_ip_address: Option<IpAddr>,
+    /// When the user signed in; the `auth_time` of its access tokens.
+    pub created_at: DateTime<Utc>,
+    /// When it was last refreshed, or began.
+    pub last_used_at: DateTime<Utc>,
+    /// Ends here unless it is refreshed before; whole seconds.
+    pub idle_expires_at: DateTime<Utc>,
+    /// Ends here whatever happens; whole seconds.
+    pub absolute_expires_at: DateTime<Utc>,
+    /// When DynamoDB may delete the item. Never a check: deletion comes hours or days late.
+    pub delete_after: DateTime<Utc>,
+}
+
+impl Session {
+    /// A session that begins now.
+    #[must_use]
+    pub fn begin(
+        id: SessionId,
+        user_id: UserId,
+        device: Device,
+        ip_address: Option<IpAddr>,
+        now: DateTime<Utc>,
+        policy: &SessionPolicy,
+    ) -> Self {
+        let absolute_expires_at = after(now, policy.absolute_lifetime);
+        Self {
+            id,
+            user_id,
+            rotation: 0,
+            rotated_at: now,
+            name: None,
+            device,
+            ip_address,
+            created_ip_address: ip_address,
+            created_at: now,
+            last_used_at: now,
+            idle_expires_at: idle_expiry(now, policy),
+            absolute_expires_at,
+            delete_after: after(absolute_expires_at, policy.retention),
+        }
+    }
+
+    /// When it ends by itself: the earlier of the idle and the absolute expiry. The session is over *at* this moment.
+    #[must_use]
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        self.idle_expires_at.min(self.absolute_expires_at)
+    }
+
+    /// Whether time has ended it. Once true it stays true: a refresh needs a session that has not expired.
+    #[must_use]
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        now >= self.expires_at()
+    }
+}
+
+/// The idle expiry of a session used at `now`.
+#[must_use]
+pub fn idle_expiry(now: DateTime<Utc>, policy: &SessionPolicy) -> DateTime<Utc> {
+    after(now, policy.idle_lifetime)
+}
+
+fn after(start: DateTime<Utc>, lifetime: TimeDelta) -> DateTime<Utc> {
+    whole_seconds(
+        start
+            .checked_add_signed(lifetime)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC),
+    )
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::random::SeededRandom;
+
+    pub(crate) fn noon() -> DateTime<Utc> {
+        "2026-03-01T12:00:00.250Z".parse().unwrap()
+    }
+
+    pub(crate) fn session(seed: u64, now: DateTime<Utc>) -> Session {
+        let random = SeededRandom::new(seed);
+        let user = UserId::random(&SeededRandom::new(0));
+        let device = Device::describe(None, None, None);
+        Session::begin(
+            SessionId::random(&random),
+            user,
+            device,
+            None,
+            now,
+            &SessionPolicy::default(),
+        )
+    }
+
+    #[test]
+    fn expiries_are_whole_seconds_and_the_earlier_one_counts() {
+        let mut session = session(1, noon());
+        assert_eq!(
+            session.idle_expires_at.to_rfc3339(),
+            "2026-03-08T12:00:00+00:00"
+        );
+        assert_eq!(
+            session.absolute_expires_at.to_rfc3339(),
+            "2026-03-31T12:00:00+00:00"
+        );
+        assert_eq!(session.expires_at(), session.idle_expires_at);
+        session.idle_expires_at += TimeDelta::days(365);
+        assert_eq!(session.expires_at(), session.absolute_expires_at);
+    }
+
+    #[test]
+    fn a_session_is_over_at_its_expiry_to_the_millisecond() {
+        let session = session(1, noon());
+        let end = session.expires_at();
+        let millisecond = TimeDelta::milliseconds(1);
+        assert!(!session.is_expired(end - millisecond));
+        assert!(session.is_expired(end));
+        assert!(session.is_expired(end + millisecond));
+    }
+}
