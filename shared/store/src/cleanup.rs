@@ -1,0 +1,403 @@
+//! What the scheduled cleanup needs: pages of the whole table, conditional deletes, and a note of how far it has come.
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::serde::ts_milliseconds;
+use chrono::{DateTime, TimeDelta, Utc};
+use latchkey_domain::account::Account;
+use latchkey_domain::error::StoreError;
+use latchkey_domain::id::{ChangeId, SessionId, UserId};
+use latchkey_domain::session::Session;
+use serde::{Deserialize, Serialize};
+
+use crate::Store;
+use crate::item::{
+    Item, StatusAttribute, account_from_item, attribute, from_item, millis, number,
+    session_from_item, string, to_item,
+};
+use crate::keys::{ACCOUNT, Key, PK, SESSION_PREFIX, SK, USER_PREFIX};
+use crate::outcome::{COUNT_CAPACITY, WriteRefusal, failed, update_refusal};
+
+/// Where a scan goes on: behind this key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanPosition(Key);
+
+/// One page of a segment.
+#[derive(Debug)]
+pub struct Page {
+    /// The items, in the order of the table: a user's account comes before the user's sessions.
+    pub items: Vec<Scanned>,
+    /// Where the segment goes on; nothing at its end.
+    pub next: Option<ScanPosition>,
+    /// What the page cost, in read units.
+    pub read_units: f64,
+}
+
+/// An item that a scan met.
+#[derive(Debug)]
+pub struct Scanned {
+    key: Key,
+    /// What it is.
+    pub item: ScannedItem,
+    /// When DynamoDB may delete it.
+    pub delete_after: Option<DateTime<Utc>>,
+}
+
+/// What a scan met.
+#[derive(Debug)]
+pub enum ScannedItem {
+    /// An account, eventually consistent.
+    Account(Account),
+    /// A session, eventually consistent.
+    Session(Session),
+    /// Something else: a credential, the cleanup's own note, or what a later version keeps.
+    Other,
+    /// An item that should be an account or a session but is not in that form.
+    Broken,
+}
+
+/// What became of an item whose time had passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PurgeOutcome {
+    /// It is gone.
+    Removed,
+    /// It had been renewed, or deleted by DynamoDB itself.
+    NotDue,
+}
+
+/// How far one segment of a pass has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum SegmentProgress {
+    /// Nothing of it was read.
+    NotStarted,
+    /// It goes on behind this key.
+    At {
+        /// The last key that was read.
+        position: ScanPosition,
+    },
+    /// It was read to its end.
+    Done,
+}
+
+/// How far a pass over the table has come: one entry for each segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The segments.
+    pub segments: Vec<SegmentProgress>,
+}
+
+impl Checkpoint {
+    /// A pass that begins.
+    #[must_use]
+    pub fn beginning(segments: usize) -> Self {
+        Self {
+            segments: vec![SegmentProgress::NotStarted; segments],
+        }
+    }
+
+    /// Whether every segment was read to its end.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.segments
+            .iter()
+            .all(|segment| *segment == SegmentProgress::Done)
+    }
+}
+
+/// The right to be the one cleanup that runs, until a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    owner: ChangeId,
+}
+
+/// How long a run that has died blocks the next one, at most. Longer than a Lambda function can run (15 minutes).
+const LEASE: TimeDelta = TimeDelta::minutes(20);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CheckpointItem {
+    #[serde(flatten)]
+    key: Key,
+    owner: ChangeId,
+    #[serde(with = "ts_milliseconds")]
+    leased_until: DateTime<Utc>,
+    #[serde(default)]
+    segments: Vec<SegmentProgress>,
+}
+
+impl Store {
+    /// Takes the right to clean up, and says where the last run stopped. Nothing if another run has it.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn begin_cleanup(
+        &self,
+        segments: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(Lease, Checkpoint)>, StoreError> {
+        let read = self
+            .get(Key::cleanup())
+            .await?
+            .map(from_item::<CheckpointItem>)
+            .transpose()?;
+        let checkpoint = match read {
+            Some(item) if item.segments.len() == segments => Checkpoint {
+                segments: item.segments,
+            },
+            Some(_) | None => Checkpoint::beginning(segments),
+        };
+        let checkpoint = if checkpoint.is_complete() {
+            Checkpoint::beginning(segments)
+        } else {
+            checkpoint
+        };
+        let lease = Lease {
+            owner: self.new_stamp(),
+        };
+        let free = "attribute_not_exists(#pk) OR #leased_until < :now OR #owner = :owner";
+        let held = self
+            .write_checkpoint(lease, &checkpoint, now, now + LEASE, free)
+            .await?;
+        Ok(held.then_some((lease, checkpoint)))
+    }
+
+    /// Notes how far the run has come and keeps the lease. False if another run has taken it over.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn note_cleanup(
+        &self,
+        lease: Lease,
+        checkpoint: &Checkpoint,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        self.write_checkpoint(lease, checkpoint, now, now + LEASE, "#owner = :owner")
+            .await
+    }
+
+    /// Notes where the run has stopped and gives the lease back. False if another run has taken it over.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn end_cleanup(
+        &self,
+        lease: Lease,
+        checkpoint: &Checkpoint,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let over = DateTime::UNIX_EPOCH;
+        self.write_checkpoint(lease, checkpoint, now, over, "#owner = :owner")
+            .await
+    }
+
+    async fn write_checkpoint(
+        &self,
+        lease: Lease,
+        checkpoint: &Checkpoint,
+        now: DateTime<Utc>,
+        leased_until: DateTime<Utc>,
+        condition: &str,
+    ) -> Result<bool, StoreError> {
+        let item: Item = to_item(&CheckpointItem {
+            key: Key::cleanup(),
+            owner: lease.owner,
+            leased_until,
+            segments: checkpoint.segments.clone(),
+        })?;
+        let segments = item.get("segments").cloned().ok_or(StoreError::Corrupt)?;
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(Key::cleanup().into_attributes()))
+            .update_expression("SET #owner = :owner, #leased_until = :until, #segments = :segments")
+            .condition_expression(condition)
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_names("#leased_until", "leased_until")
+            .expression_attribute_names("#segments", "segments")
+            .expression_attribute_values(":owner", string(lease.owner))
+            .expression_attribute_values(":until", millis(leased_until))
+            .expression_attribute_values(":segments", segments)
+            .return_consumed_capacity(COUNT_CAPACITY);
+        if condition.contains("#pk") {
+            update = update
+                .expression_attribute_names("#pk", PK)
+                .expression_attribute_values(":now", millis(now));
+        }
+        match update.send().await.map_err(update_refusal) {
+            Ok(_) => Ok(true),
+            Err(WriteRefusal::ConditionFailed(_)) => Ok(false),
+            Err(WriteRefusal::Conflict) => Err(StoreError::Unavailable),
+            Err(WriteRefusal::Failed(error)) => Err(error),
+        }
+    }
+
+    /// One page of one segment of the table, eventually consistent, of at most `limit` items.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn scan_page(
+        &self,
+        segment: i32,
+        segments: i32,
+        from: Option<ScanPosition>,
+        limit: i32,
+    ) -> Result<Page, StoreError> {
+        let output = self
+            .client
+            .scan()
+            .table_name(&*self.table)
+            .segment(segment)
+            .total_segments(segments)
+            .set_exclusive_start_key(from.map(|position| position.0.into_attributes()))
+            .limit(limit)
+            .return_consumed_capacity(COUNT_CAPACITY)
+            .send()
+            .await
+            .map_err(|error| failed("Scan", &error))?;
+        let next = output
+            .last_evaluated_key
+            .map(key_of)
+            .transpose()?
+            .map(ScanPosition);
+        Ok(Page {
+            items: output
+                .items
+                .unwrap_or_default()
+                .into_iter()
+                .map(scanned)
+                .collect::<Result<_, _>>()?,
+            next,
+            read_units: output
+                .consumed_capacity
+                .and_then(|capacity| capacity.capacity_units)
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Deletes an item whose `ttl` has passed, on the condition that it still has: one that was renewed stays.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn delete_if_due(
+        &self,
+        scanned: &Scanned,
+        now: DateTime<Utc>,
+    ) -> Result<PurgeOutcome, StoreError> {
+        let deleted = self
+            .client
+            .delete_item()
+            .table_name(&*self.table)
+            .set_key(Some(scanned.key.clone().into_attributes()))
+            .condition_expression("#ttl <= :now")
+            .expression_attribute_names("#ttl", attribute::TTL)
+            .expression_attribute_values(":now", number(now.timestamp()))
+            .return_consumed_capacity(COUNT_CAPACITY)
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(PurgeOutcome::Removed),
+            Err(SdkError::ServiceError(error))
+                if error.err().is_conditional_check_failed_exception() =>
+            {
+                Ok(PurgeOutcome::NotDue)
+            }
+            Err(error) => Err(failed("DeleteItem", &error)),
+        }
+    }
+
+    /// Removes session items of a user who has no account. `sessions` must have been read before the account was found
+    /// missing.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn delete_orphaned_sessions(
+        &self,
+        user: UserId,
+        sessions: &[SessionId],
+    ) -> Result<(), StoreError> {
+        self.delete_sessions(user, sessions).await
+    }
+
+    /// Removes what is left of a deleted user: the sessions, then the account, so that an interruption leaves the
+    /// account to tell what is to be done. Returns how many items went. Does nothing for an account that is not deleted.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn finish_deletion(&self, user: UserId) -> Result<usize, StoreError> {
+        let read = self.read_partition(user).await?;
+        // The account stands before the sessions in the partition, so it was read first; but a deleted account admits
+        // nobody any more, so this order decides nothing.
+        let Some(account) = read.account else {
+            return Ok(0);
+        };
+        if account.email().is_some() {
+            return Ok(0);
+        }
+        let sessions: Vec<SessionId> = read.sessions.iter().map(|session| session.id).collect();
+        self.delete_sessions(user, &sessions).await?;
+        let deleted = self
+            .client
+            .delete_item()
+            .table_name(&*self.table)
+            .set_key(Some(Key::account(user).into_attributes()))
+            .condition_expression("#status = :deleted")
+            .expression_attribute_names("#status", attribute::STATUS)
+            .expression_attribute_values(":deleted", status_value(StatusAttribute::Deleted))
+            .return_consumed_capacity(COUNT_CAPACITY)
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(sessions.len() + 1),
+            Err(SdkError::ServiceError(error))
+                if error.err().is_conditional_check_failed_exception() =>
+            {
+                Ok(sessions.len())
+            }
+            Err(error) => Err(failed("DeleteItem", &error)),
+        }
+    }
+}
+
+fn status_value(status: StatusAttribute) -> AttributeValue {
+    match status {
+        StatusAttribute::Active => string("active"),
+        StatusAttribute::Disabled => string("disabled"),
+        StatusAttribute::Deleted => string("deleted"),
+    }
+}
+
+fn key_of(item: Item) -> Result<Key, StoreError> {
+    from_item(item)
+}
+
+fn scanned(item: Item) -> Result<Scanned, StoreError> {
+    let key_attributes = item
+        .iter()
+        .filter(|(name, _)| *name == PK || *name == SK)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let key = key_of(key_attributes)?;
+    let delete_after = match item.get(attribute::TTL) {
+        Some(AttributeValue::N(seconds)) => seconds
+            .parse()
+            .ok()
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        Some(_) | None => None,
+    };
+    let of_a_user = key.pk.starts_with(USER_PREFIX);
+    let item = if of_a_user && key.sk == ACCOUNT {
+        account_from_item(item).map_or(ScannedItem::Broken, |read| {
+            ScannedItem::Account(read.account)
+        })
+    } else if of_a_user && key.sk.starts_with(SESSION_PREFIX) {
+        session_from_item(item).map_or(ScannedItem::Broken, ScannedItem::Session)
+    } else {
+        ScannedItem::Other
+    };
+    Ok(Scanned {
+        key,
+        item,
+        delete_after,
+    })
+}

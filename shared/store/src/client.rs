@@ -1,0 +1,30 @@
+//! How long to wait for DynamoDB, and how often to ask again.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
+
+/// Sets timeouts and retries on a client's configuration; by itself the SDK waits for a reply for ever.
+///
+/// DynamoDB answers within some 10 ms; a second without an answer is a lost request. Three attempts take 3.5 seconds
+/// at worst, so that even the four requests of a sign-in end before the function's 15 seconds, and these before API
+/// Gateway's 30.
+#[must_use]
+pub fn with_limits(builder: Builder) -> Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_millis(800))
+        .operation_attempt_timeout(Duration::from_secs(1))
+        .operation_timeout(Duration::from_millis(3_500))
+        .build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(3)
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_millis(300));
+    builder
+        .timeout_config(timeouts)
+        .retry_config(retries)
+        // For streamed bodies; these replies come in one piece, and the attempt has its timeout.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+}

@@ -1,0 +1,282 @@
+//! How accounts, sessions and credentials stand in the table: the one place that knows their attributes.
+//!
+//! Times are epoch milliseconds, except `ttl`, which DynamoDB wants in seconds. An attribute that has no value is
+//! absent. Attributes that this version does not know are left as they are.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::serde::{ts_milliseconds, ts_seconds, ts_seconds_option};
+use chrono::{DateTime, Utc};
+use latchkey_domain::account::{Account, AccountStatus};
+use latchkey_domain::device::{Device, DeviceType};
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::StoreError;
+use latchkey_domain::id::{ChangeId, SessionId, UserId};
+use latchkey_domain::password::PasswordHash;
+use latchkey_domain::session::Session;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::credential::Credential;
+use crate::keys::Key;
+
+/// An item as DynamoDB has it.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// Attributes that conditions and updates name.
+pub(crate) mod attribute {
+    pub(crate) const VERSION: &str = "version";
+    pub(crate) const CHANGE: &str = "change";
+    pub(crate) const STATUS: &str = "status";
+    pub(crate) const PASSWORD_HASH: &str = "password_hash";
+    pub(crate) const PASSWORD_VERSION: &str = "password_version";
+    pub(crate) const USER_ID: &str = "user_id";
+    pub(crate) const ROTATION: &str = "rotation";
+    pub(crate) const ROTATED_AT: &str = "rotated_at";
+    pub(crate) const LAST_USED_AT: &str = "last_used_at";
+    pub(crate) const IDLE_EXPIRES_AT: &str = "idle_expires_at";
+    pub(crate) const ABSOLUTE_EXPIRES_AT: &str = "absolute_expires_at";
+    pub(crate) const IP_ADDRESS: &str = "ip_address";
+    pub(crate) const NAME: &str = "name";
+    pub(crate) const TTL: &str = "ttl";
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StatusAttribute {
+    Active,
+    Disabled,
+    Deleted,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct AccountItem {
+    #[serde(flatten)]
+    key: Key,
+    id: UserId,
+    status: StatusAttribute,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(
+        default,
+        with = "serde_dynamo::string_set",
+        skip_serializing_if = "BTreeSet::is_empty"
+    )]
+    roles: BTreeSet<String>,
+    #[serde(
+        default,
+        with = "serde_dynamo::string_set",
+        skip_serializing_if = "BTreeSet::is_empty"
+    )]
+    sessions: BTreeSet<SessionId>,
+    version: u64,
+    change: ChangeId,
+    password_version: u64,
+    #[serde(with = "ts_milliseconds")]
+    created_at: DateTime<Utc>,
+    #[serde(
+        default,
+        with = "ts_seconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    ttl: Option<DateTime<Utc>>,
+}
+
+/// An account, and the stamp of the change that wrote it last.
+#[derive(Clone, Debug)]
+pub(crate) struct StampedAccount {
+    pub(crate) account: Account,
+    pub(crate) change: ChangeId,
+}
+
+pub(crate) fn account_to_item(account: &Account, change: ChangeId) -> Result<Item, StoreError> {
+    let (status, ttl) = match account.status {
+        AccountStatus::Active { .. } => (StatusAttribute::Active, None),
+        AccountStatus::Disabled { .. } => (StatusAttribute::Disabled, None),
+        AccountStatus::Deleted { delete_after } => (StatusAttribute::Deleted, Some(delete_after)),
+    };
+    to_item(&AccountItem {
+        key: Key::account(account.id),
+        id: account.id,
+        status,
+        email: account.email().map(|email| email.as_typed().to_owned()),
+        roles: account.roles.clone(),
+        sessions: account.sessions.clone(),
+        version: account.version,
+        change,
+        password_version: account.password_version,
+        created_at: account.created_at,
+        ttl,
+    })
+}
+
+pub(crate) fn account_from_item(item: Item) -> Result<StampedAccount, StoreError> {
+    let item: AccountItem = from_item(item)?;
+    let email = || {
+        let text = item.email.as_deref().unwrap_or_default();
+        EmailAddress::parse(text).map_err(|_| corrupt("account", "email"))
+    };
+    let status = match item.status {
+        StatusAttribute::Active => AccountStatus::Active { email: email()? },
+        StatusAttribute::Disabled => AccountStatus::Disabled { email: email()? },
+        StatusAttribute::Deleted => AccountStatus::Deleted {
+            delete_after: item.ttl.ok_or_else(|| corrupt("account", "ttl"))?,
+        },
+    };
+    Ok(StampedAccount {
+        account: Account {
+            id: item.id,
+            status,
+            roles: item.roles,
+            sessions: item.sessions,
+            version: item.version,
+            password_version: item.password_version,
+            created_at: item.created_at,
+        },
+        change: item.change,
+    })
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SessionItem {
+    #[serde(flatten)]
+    key: Key,
+    /// The partition key of the index: the session id. It never changes, so a rotation costs the index nothing.
+    jti: SessionId,
+    user_id: UserId,
+    rotation: u64,
+    #[serde(with = "ts_milliseconds")]
+    rotated_at: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device_name: Option<String>,
+    device_type: DeviceType,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ip_address: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_ip_address: Option<IpAddr>,
+    #[serde(with = "ts_milliseconds")]
+    created_at: DateTime<Utc>,
+    #[serde(with = "ts_milliseconds")]
+    last_used_at: DateTime<Utc>,
+    #[serde(with = "ts_milliseconds")]
+    idle_expires_at: DateTime<Utc>,
+    #[serde(with = "ts_milliseconds")]
+    absolute_expires_at: DateTime<Utc>,
+    #[serde(with = "ts_seconds")]
+    ttl: DateTime<Utc>,
+}
+
+pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
+    to_item(&SessionItem {
+        key: Key::session(session.user_id, session.id),
+        jti: session.id,
+        user_id: session.user_id,
+        rotation: session.rotation,
+        rotated_at: session.rotated_at,
+        name: session.name.clone(),
+        device_name: session.device.device_name.clone(),
+        device_type: session.device.device_type,
+        device_id: session.device.device_id.clone(),
+        user_agent: session.device.user_agent.clone(),
+        ip_address: session.ip_address,
+        created_ip_address: session.created_ip_address,
+        created_at: session.created_at,
+        last_used_at: session.last_used_at,
+        idle_expires_at: session.idle_expires_at,
+        absolute_expires_at: session.absolute_expires_at,
+        ttl: session.delete_after,
+    })
+}
+
+pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
+    let item: SessionItem = from_item(item)?;
+    Ok(Session {
+        id: item.jti,
+        user_id: item.user_id,
+        rotation: item.rotation,
+        rotated_at: item.rotated_at,
+        name: item.name,
+        device: Device {
+            device_name: item.device_name,
+            device_type: item.device_type,
+            device_id: item.device_id,
+            user_agent: item.user_agent,
+        },
+        ip_address: item.ip_address,
+        created_ip_address: item.created_ip_address,
+        created_at: item.created_at,
+        last_used_at: item.last_used_at,
+        idle_expires_at: item.idle_expires_at,
+        absolute_expires_at: item.absolute_expires_at,
+        delete_after: item.ttl,
+    })
+}
+
+// No `Debug`: it holds the hash in the clear.
+#[derive(Serialize, Deserialize)]
+struct CredentialItem {
+    #[serde(flatten)]
+    key: Key,
+    user_id: UserId,
+    password_hash: String,
+    password_version: u64,
+}
+
+pub(crate) fn credential_to_item(
+    email: &EmailAddress,
+    credential: &Credential,
+) -> Result<Item, StoreError> {
+    to_item(&CredentialItem {
+        key: Key::credential(email),
+        user_id: credential.user_id,
+        password_hash: credential.password_hash.as_phc().to_owned(),
+        password_version: credential.password_version,
+    })
+}
+
+pub(crate) fn credential_from_item(item: Item) -> Result<Credential, StoreError> {
+    let item: CredentialItem = from_item(item)?;
+    Ok(Credential {
+        user_id: item.user_id,
+        password_hash: PasswordHash::from_phc(item.password_hash),
+        password_version: item.password_version,
+    })
+}
+
+pub(crate) fn millis(time: DateTime<Utc>) -> AttributeValue {
+    number(time.timestamp_millis())
+}
+
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(crate) fn string(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+pub(crate) fn to_item<T: Serialize>(value: &T) -> Result<Item, StoreError> {
+    serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|error| {
+        tracing::error!(%error, "an item could not be written");
+        StoreError::Corrupt
+    })
+}
+
+pub(crate) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
+    // The message of a wrong type may hold a value of the item, so only the kind of item is logged.
+    serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
+        .map_err(|_| corrupt(std::any::type_name::<T>(), "its form"))
+}
+
+fn corrupt(item: &str, what: &str) -> StoreError {
+    tracing::error!(item, what, "an item in the table is broken");
+    StoreError::Corrupt
+}

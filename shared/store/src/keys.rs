@@ -1,0 +1,67 @@
+//! The keys of the table: every item that belongs to a user is in the user's partition.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::id::{SessionId, UserId};
+
+pub(crate) const PK: &str = "pk";
+pub(crate) const SK: &str = "sk";
+pub(crate) const CREDENTIAL: &str = "CREDENTIAL";
+pub(crate) const ACCOUNT: &str = "ACCOUNT";
+pub(crate) const SESSION_PREFIX: &str = "SESSION#";
+pub(crate) const USER_PREFIX: &str = "USER#";
+
+/// The primary key of an item.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Key {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+}
+
+impl Key {
+    pub(crate) fn credential(email: &EmailAddress) -> Self {
+        Self {
+            pk: format!("EMAIL#{}", email.normalized()),
+            sk: CREDENTIAL.to_owned(),
+        }
+    }
+
+    pub(crate) fn account(user: UserId) -> Self {
+        Self {
+            pk: partition(user),
+            sk: ACCOUNT.to_owned(),
+        }
+    }
+
+    pub(crate) fn session(user: UserId, session: SessionId) -> Self {
+        Self {
+            pk: partition(user),
+            sk: session_sort_key(session),
+        }
+    }
+
+    /// Where the cleanup notes how far it has come, and who is at it.
+    pub(crate) fn cleanup() -> Self {
+        Self {
+            pk: "CLEANUP".to_owned(),
+            sk: "CHECKPOINT".to_owned(),
+        }
+    }
+
+    pub(crate) fn into_attributes(self) -> HashMap<String, AttributeValue> {
+        HashMap::from([
+            (PK.to_owned(), AttributeValue::S(self.pk)),
+            (SK.to_owned(), AttributeValue::S(self.sk)),
+        ])
+    }
+}
+
+pub(crate) fn partition(user: UserId) -> String {
+    format!("{USER_PREFIX}{user}")
+}
+
+pub(crate) fn session_sort_key(session: SessionId) -> String {
+    format!("{SESSION_PREFIX}{session}")
+}

@@ -1,0 +1,70 @@
+//! The DynamoDB table: its keys, its items, and one conditional request for each intention.
+//!
+//! There is no `save` and no read-modify-write: a change of who is signed in is decided in the domain on a strongly
+//! consistent read, and written on the condition that the account is still at the version that was read. The store
+//! knows no HTTP. Its test double is the real DynamoDB API on an embedded engine, so there is no trait to fake.
+//!
+//! Every method returns [`StoreError::Unavailable`](latchkey_domain::error::StoreError) when DynamoDB is busy, slow or
+//! out of reach, and [`StoreError::Corrupt`](latchkey_domain::error::StoreError) when an item is not in the form that
+//! is written here; what happened is logged here, once.
+
+mod account;
+mod cleanup;
+mod client;
+mod credential;
+mod item;
+mod keys;
+mod outcome;
+mod session;
+pub mod table;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_types::SdkConfig;
+use latchkey_domain::random::RandomSource;
+
+pub use account::{Partition, SignInOutcome, SignInRequest};
+pub use cleanup::{
+    Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
+};
+pub use client::with_limits;
+pub use credential::Credential;
+
+/// The one table, and the way to it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+    table: Arc<str>,
+    random: Arc<dyn RandomSource>,
+}
+
+impl Store {
+    /// A store on `table`, reached with the region, credentials and HTTP client of `sdk`. `endpoint` is for another
+    /// DynamoDB than that of the region.
+    #[must_use]
+    pub fn connect(
+        sdk: &SdkConfig,
+        endpoint: Option<&str>,
+        table: &str,
+        random: Arc<dyn RandomSource>,
+    ) -> Self {
+        let mut config = aws_sdk_dynamodb::config::Builder::from(sdk);
+        config.set_endpoint_url(endpoint.map(str::to_owned));
+        Self::new(
+            Client::from_conf(with_limits(config).build()),
+            table,
+            random,
+        )
+    }
+
+    /// A store on `table`. `random` makes the stamps of changes and the jitter of retries.
+    #[must_use]
+    pub fn new(client: Client, table: &str, random: Arc<dyn RandomSource>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+            random,
+        }
+    }
+}

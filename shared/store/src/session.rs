@@ -1,0 +1,244 @@
+//! Session items: rotation, naming, reading one, removing what has ended.
+
+use aws_sdk_dynamodb::types::{DeleteRequest, ReturnValue, WriteRequest};
+use chrono::{DateTime, Utc};
+use futures::future::join;
+use latchkey_domain::account::{Account, ended_sessions_beyond};
+use latchkey_domain::clock::Clock;
+use latchkey_domain::error::StoreError;
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::refresh::RotationAttempt;
+use latchkey_domain::session::{Session, idle_expiry};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::Store;
+use crate::item::{attribute, millis, number, session_from_item, string};
+use crate::keys::Key;
+use crate::outcome::{COUNT_CAPACITY, OLD_ITEM, Retries, WriteRefusal, failed, update_refusal};
+
+/// How many items one `BatchWriteItem` takes.
+const BATCH_SIZE: usize = 25;
+
+impl Store {
+    /// One session, strongly consistent; 1 read unit.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn read_session(
+        &self,
+        user: UserId,
+        session: SessionId,
+    ) -> Result<Option<Session>, StoreError> {
+        self.get(Key::session(user, session))
+            .await?
+            .map(session_from_item)
+            .transpose()
+    }
+
+    /// The one conditional write of a refresh, and the account, read beside it: 1 trip, 1 write unit, 1 read unit.
+    ///
+    /// If the account cannot be read, that read alone is repeated once: the rotation may have been made.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn rotate(
+        &self,
+        user: UserId,
+        session: SessionId,
+        presented: u64,
+        ip_address: Option<IpAddr>,
+        now: DateTime<Utc>,
+        policy: &SessionPolicy,
+    ) -> Result<(Option<Account>, RotationAttempt), StoreError> {
+        let rotation = self.write_rotation(user, session, presented, ip_address, now, policy);
+        let (attempt, account) = join(rotation, self.read_account(user)).await;
+        let attempt = attempt?;
+        let account = match account {
+            Ok(account) => account,
+            Err(StoreError::Unavailable) => self.read_account(user).await?,
+            Err(StoreError::Corrupt) => return Err(StoreError::Corrupt),
+        };
+        Ok((account, attempt))
+    }
+
+    async fn write_rotation(
+        &self,
+        user: UserId,
+        session: SessionId,
+        presented: u64,
+        ip_address: Option<IpAddr>,
+        now: DateTime<Utc>,
+        policy: &SessionPolicy,
+    ) -> Result<RotationAttempt, StoreError> {
+        let Some(successor) = presented.checked_add(1) else {
+            return Ok(RotationAttempt::Refused(
+                self.read_session(user, session).await?,
+            ));
+        };
+        let (address_update, address) = match ip_address {
+            Some(address) => (", #ip_address = :ip_address", Some(string(address))),
+            None => (" REMOVE #ip_address", None),
+        };
+        let mut retries = Retries::new(self);
+        loop {
+            let mut update = self
+                .client
+                .update_item()
+                .table_name(&*self.table)
+                .set_key(Some(Key::session(user, session).into_attributes()))
+                .update_expression(format!(
+                    "SET #rotation = :successor, #rotated_at = :now, #last_used_at = :now, \
+                     #idle_expires_at = :idle_expires_at{address_update}"
+                ))
+                .condition_expression(
+                    "#rotation = :presented AND #idle_expires_at > :now AND #absolute_expires_at > :now",
+                )
+                .expression_attribute_names("#rotation", attribute::ROTATION)
+                .expression_attribute_names("#rotated_at", attribute::ROTATED_AT)
+                .expression_attribute_names("#last_used_at", attribute::LAST_USED_AT)
+                .expression_attribute_names("#idle_expires_at", attribute::IDLE_EXPIRES_AT)
+                .expression_attribute_names("#absolute_expires_at", attribute::ABSOLUTE_EXPIRES_AT)
+                .expression_attribute_names("#ip_address", attribute::IP_ADDRESS)
+                .expression_attribute_values(":presented", number(presented))
+                .expression_attribute_values(":successor", number(successor))
+                .expression_attribute_values(":now", millis(now))
+                .expression_attribute_values(":idle_expires_at", millis(idle_expiry(now, policy)))
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(OLD_ITEM)
+                .return_consumed_capacity(COUNT_CAPACITY);
+            if let Some(address) = &address {
+                update = update.expression_attribute_values(":ip_address", address.clone());
+            }
+            return match update.send().await.map_err(update_refusal) {
+                Ok(output) => {
+                    let item = output.attributes.ok_or(StoreError::Corrupt)?;
+                    Ok(RotationAttempt::Rotated(session_from_item(item)?))
+                }
+                Err(WriteRefusal::ConditionFailed(mut failed)) => {
+                    let found = failed.take_item(0).map(session_from_item).transpose()?;
+                    Ok(RotationAttempt::Refused(found))
+                }
+                Err(WriteRefusal::Conflict) => {
+                    retries.pause().await?;
+                    continue;
+                }
+                Err(WriteRefusal::Failed(error)) => Err(error),
+            };
+        }
+    }
+
+    /// Names a session, or clears its name; 1 write unit. Returns nothing if there is no such session or it has
+    /// expired. That it is admitted is the account's to say, which the caller has read before.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn rename_session(
+        &self,
+        user: UserId,
+        session: SessionId,
+        name: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Session>, StoreError> {
+        let mut retries = Retries::new(self);
+        loop {
+            let mut update = self
+                .client
+                .update_item()
+                .table_name(&*self.table)
+                .set_key(Some(Key::session(user, session).into_attributes()))
+                .update_expression(if name.is_some() {
+                    "SET #name = :name"
+                } else {
+                    "REMOVE #name"
+                })
+                .condition_expression("#idle_expires_at > :now AND #absolute_expires_at > :now")
+                .expression_attribute_names("#name", attribute::NAME)
+                .expression_attribute_names("#idle_expires_at", attribute::IDLE_EXPIRES_AT)
+                .expression_attribute_names("#absolute_expires_at", attribute::ABSOLUTE_EXPIRES_AT)
+                .expression_attribute_values(":now", millis(now))
+                .return_values(ReturnValue::AllNew)
+                .return_consumed_capacity(COUNT_CAPACITY);
+            if let Some(name) = name {
+                update = update.expression_attribute_values(":name", string(name));
+            }
+            return match update.send().await.map_err(update_refusal) {
+                Ok(output) => output.attributes.map(session_from_item).transpose(),
+                Err(WriteRefusal::ConditionFailed(_)) => Ok(None),
+                Err(WriteRefusal::Conflict) => {
+                    retries.pause().await?;
+                    continue;
+                }
+                Err(WriteRefusal::Failed(error)) => Err(error),
+            };
+        }
+    }
+
+    /// Removes a user's sessions that are not live, for good, and says how many.
+    ///
+    /// `sessions` were read before this is called: the account that judges them is read here, so that a session which
+    /// has just been admitted is never taken for an ended one.
+    ///
+    /// # Errors
+    /// As all methods of the store.
+    pub async fn purge_ended_sessions(
+        &self,
+        user: UserId,
+        sessions: &[Session],
+        clock: &dyn Clock,
+    ) -> Result<usize, StoreError> {
+        let account = self.read_account(user).await?;
+        let ended = ended_sessions_beyond(account.as_ref(), sessions, clock.now(), 0);
+        self.delete_sessions(user, &ended).await?;
+        Ok(ended.len())
+    }
+
+    /// Deletes session items, 2 write units each. Only ids that are known to have left the account's set for good, or
+    /// to have expired, may be given.
+    pub(crate) async fn delete_sessions(
+        &self,
+        user: UserId,
+        sessions: &[SessionId],
+    ) -> Result<(), StoreError> {
+        let keys: Vec<Key> = sessions
+            .iter()
+            .map(|session| Key::session(user, *session))
+            .collect();
+        self.delete_all(keys).await
+    }
+
+    /// Deletes items, whatever they hold.
+    pub(crate) async fn delete_all(&self, keys: Vec<Key>) -> Result<(), StoreError> {
+        for batch in keys.chunks(BATCH_SIZE) {
+            let mut pending: Vec<WriteRequest> =
+                batch.iter().cloned().map(delete_request).collect();
+            let mut retries = Retries::new(self);
+            while !pending.is_empty() {
+                let output = self
+                    .client
+                    .batch_write_item()
+                    .request_items(&*self.table, pending)
+                    .return_consumed_capacity(COUNT_CAPACITY)
+                    .send()
+                    .await
+                    .map_err(|error| failed("BatchWriteItem", &error))?;
+                let unprocessed: HashMap<_, _> = output.unprocessed_items.unwrap_or_default();
+                pending = unprocessed.into_values().flatten().collect();
+                if !pending.is_empty() {
+                    retries.pause().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn delete_request(key: Key) -> WriteRequest {
+    let delete = DeleteRequest::builder()
+        .set_key(Some(key.into_attributes()))
+        .build();
+    WriteRequest::builder()
+        .set_delete_request(delete.ok())
+        .build()
+}
