@@ -1,0 +1,153 @@
+//! What is around every router: request ids, one log line for each request, problems, CORS, the last line of defence.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method};
+use lambda_http::Context as LambdaContext;
+use latchkey_domain::clock::Clock;
+use latchkey_domain::id::ChangeId;
+use latchkey_domain::random::RandomSource;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::Instrument;
+
+use crate::client::DEVICE_ID_HEADER;
+use crate::problem::{Code, Problem};
+use crate::settings::AllowedOrigins;
+
+/// The header in which every reply names its request.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// Names a request, in its reply and in every log line about it: the invocation on Lambda, a new id elsewhere.
+#[derive(Clone, Debug)]
+struct RequestId(String);
+
+/// Puts around a router what every function has.
+pub fn service(
+    router: Router,
+    origins: &AllowedOrigins,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn RandomSource>,
+) -> Router {
+    let mut router = router
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        // Inside the routes, because only here it is known which one matched.
+        .layer(from_fn(note_route))
+        .layer(CatchPanicLayer::custom(panicked));
+    if let Some(cors) = cors(origins) {
+        router = router.layer(cors);
+    }
+    router.layer(from_fn_with_state((clock, random), identify))
+}
+
+async fn not_found() -> Problem {
+    Code::NotFound.into()
+}
+
+async fn method_not_allowed() -> Problem {
+    Code::MethodNotAllowed.into()
+}
+
+/// The route that a reply comes from, for the log line.
+#[derive(Clone)]
+struct Route(MatchedPath);
+
+async fn note_route(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(Route(route));
+    }
+    response
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    // The panic's own message may hold what a client sent; the hook in `telemetry` logs where it happened.
+    tracing::error!("a request panicked");
+    Problem::internal().into_response()
+}
+
+async fn identify(
+    State((clock, random)): State<(Arc<dyn Clock>, Arc<dyn RandomSource>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let began = clock.now();
+    let id = RequestId(match request.extensions().get::<LambdaContext>() {
+        Some(context) => context.request_id.clone(),
+        None => ChangeId::random(random.as_ref()).to_string(),
+    });
+    let method = request.method().clone();
+    request.extensions_mut().insert(id.clone());
+    let span = tracing::info_span!("request", request_id = %id.0);
+    let response = next.run(request).instrument(span.clone()).await;
+    let _entered = span.enter();
+    let response = with_request_id(response, &id.0);
+    let route = response.extensions().get::<Route>();
+    let code = response
+        .extensions()
+        .get::<Problem>()
+        .map(|problem| problem.code.as_str());
+    tracing::info!(
+        %method,
+        route = route.map_or("none", |route| route.0.as_str()),
+        status = response.status().as_u16(),
+        code,
+        milliseconds = (clock.now() - began).num_milliseconds(),
+        "answered"
+    );
+    response
+}
+
+/// Writes the body of a problem, which only now is known to which request it belongs.
+fn with_request_id(response: Response, id: &str) -> Response {
+    let mut response = match response.extensions().get::<Problem>() {
+        Some(problem) => {
+            let body = axum::Json(problem.body(id)).into_response().into_body();
+            let (parts, _) = response.into_parts();
+            Response::from_parts(parts, body)
+        }
+        None => response,
+    };
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    response
+}
+
+/// CORS is closed unless origins are allowed. No cookies are used, so credentials are never allowed.
+fn cors(origins: &AllowedOrigins) -> Option<CorsLayer> {
+    let origin = match origins {
+        AllowedOrigins::None => return None,
+        AllowedOrigins::These(origins) => AllowOrigin::list(origins.clone()),
+    };
+    let cors = CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            HeaderName::from_static(DEVICE_ID_HEADER),
+        ])
+        .expose_headers([
+            HeaderName::from_static(REQUEST_ID_HEADER),
+            RETRY_AFTER,
+            WWW_AUTHENTICATE,
+        ])
+        .max_age(Duration::from_secs(3600));
+    Some(cors)
+}

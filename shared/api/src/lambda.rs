@@ -1,0 +1,180 @@
+//! Running a function on Lambda: what is loaded before the first request, and the loop that answers.
+
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use latchkey_domain::clock::{Clock, SystemClock};
+use latchkey_domain::random::{RandomSource, SystemRandom};
+use latchkey_domain::token::{KeyDerivationFailed, SecretTooShort, TokenSecret, Tokens};
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::Service;
+use crate::http;
+use crate::password_workers::PasswordWorkers;
+use crate::settings::{
+    AllowedOrigins, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
+};
+use crate::telemetry::{self, Format};
+
+/// Why a function could not start. Lambda shows it as the error of its init phase.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Lambda always sets these; outside of Lambda, set them by hand.
+    #[error("{0} is not set")]
+    MissingVariable(&'static str),
+    /// The secret could not be read. What Secrets Manager said was logged.
+    #[error("the secret {arn} cannot be read: {reason}")]
+    SecretUnreadable {
+        /// Which one.
+        arn: String,
+        /// Why, without any part of it.
+        reason: String,
+    },
+    /// The secret is too short.
+    #[error(transparent)]
+    SecretTooShort(#[from] SecretTooShort),
+    /// The keys could not be derived.
+    #[error(transparent)]
+    Keys(#[from] KeyDerivationFailed),
+}
+
+/// What a function that answers over HTTP has after its start.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Region, credentials and HTTP client, for the clients of AWS services.
+    pub sdk: SdkConfig,
+    /// What belongs to the service as a whole.
+    pub service: Service,
+    allowed_origins: AllowedOrigins,
+}
+
+impl Started {
+    /// Answers requests until Lambda ends the environment.
+    ///
+    /// # Errors
+    /// Those of the runtime.
+    pub async fn serve(&self, routes: OpenApiRouter) -> Result<(), lambda_http::Error> {
+        let clock = Arc::clone(&self.service.clock);
+        let random = Arc::clone(&self.service.random);
+        let (router, _) = routes.split_for_parts();
+        lambda_http::run(http::service(router, &self.allowed_origins, clock, random)).await
+    }
+}
+
+/// Reads the settings, loads the secret, derives the keys.
+///
+/// # Errors
+/// [`StartError`], whose message says what to do about it.
+pub async fn start() -> Result<Started, StartError> {
+    telemetry::start(environment, Format::Json);
+    let settings = Settings::read(environment)?;
+    let sdk = sdk_config()?;
+    let (current, previous) = match settings.token_secret {
+        TokenSecretSource::Literal { current, previous } => (current, previous),
+        TokenSecretSource::SecretsManager(arn) => load_secret(&sdk, &arn).await?,
+    };
+    let service = Service {
+        tokens: Tokens::new(settings.identity, &current, previous.as_ref())?,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        policy: Arc::new(settings.policy),
+        passwords: PasswordWorkers::for_this_machine(),
+    };
+    Ok(Started {
+        sdk,
+        service,
+        allowed_origins: settings.allowed_origins,
+    })
+}
+
+/// What a scheduled function has after its start.
+#[derive(Clone, Debug)]
+pub struct ScheduledStart {
+    /// Region, credentials and HTTP client, for the clients of AWS services.
+    pub sdk: SdkConfig,
+    /// Where the storage is.
+    pub storage: StorageSettings,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub random: Arc<dyn RandomSource>,
+}
+
+/// The start of a function that issues and verifies no tokens, so it has no secret.
+///
+/// # Errors
+/// [`StartError`], whose message says what to do about it.
+pub fn start_scheduled() -> Result<ScheduledStart, StartError> {
+    telemetry::start(environment, Format::Json);
+    Ok(ScheduledStart {
+        sdk: sdk_config()?,
+        storage: StorageSettings::read(environment)?,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    })
+}
+
+/// Lambda gives region and credentials in the environment. No provider chain is probed, which would also look for
+/// profiles and metadata services that are not there.
+fn sdk_config() -> Result<SdkConfig, StartError> {
+    let variable = |name: &'static str| environment(name).ok_or(StartError::MissingVariable(name));
+    let credentials = Credentials::new(
+        variable("AWS_ACCESS_KEY_ID")?,
+        variable("AWS_SECRET_ACCESS_KEY")?,
+        environment("AWS_SESSION_TOKEN"),
+        None,
+        "Lambda environment",
+    );
+    let client = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(
+            tls::rustls_provider::CryptoMode::AwsLc,
+        ))
+        .build_https();
+    Ok(SdkConfig::builder()
+        .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::latest())
+        .region(Region::new(variable("AWS_REGION")?))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(client)
+        .build())
+}
+
+/// The secret as CloudFormation makes it, and as the operations guide says to replace it. No `Debug`.
+#[derive(Deserialize)]
+struct SecretDocument {
+    current: String,
+    previous: Option<String>,
+}
+
+async fn load_secret(
+    sdk: &SdkConfig,
+    arn: &str,
+) -> Result<(TokenSecret, Option<TokenSecret>), StartError> {
+    let unreadable = |reason: String| StartError::SecretUnreadable {
+        arn: arn.to_owned(),
+        reason,
+    };
+    let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
+    config.set_endpoint_url(environment("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
+    let secrets = aws_sdk_secretsmanager::Client::from_conf(config.build());
+    let reply = secrets
+        .get_secret_value()
+        .secret_id(arn)
+        .send()
+        .await
+        .map_err(|error| {
+            unreadable(aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string())
+        })?;
+    // The parser's own message could quote the secret.
+    let document: SecretDocument = serde_json::from_str(reply.secret_string().unwrap_or_default())
+        .map_err(|_| unreadable(r#"it is not {"current": "..."}"#.to_owned()))?;
+    let previous = document.previous.map(TokenSecret::new).transpose()?;
+    Ok((TokenSecret::new(document.current)?, previous))
+}

@@ -1,0 +1,228 @@
+//! The OpenAPI document: generated from the routes, so it cannot differ from them.
+
+use std::collections::BTreeMap;
+
+use axum::routing::MethodRouter;
+use serde_json::json;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::server::ServerBuilder;
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths, Ref, RefOr,
+};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use crate::problem::{Code, InvalidValue, PROBLEM_JSON, Problem, ProblemBody};
+
+/// The name of the security scheme: an access token in the `Authorization` header.
+pub const ACCESS_TOKEN: &str = "access_token";
+
+/// What every route may answer.
+const ALWAYS: [Code; 2] = [Code::InternalError, Code::TemporarilyUnavailable];
+/// What a route that reads a body may answer.
+const WITH_BODY: [Code; 3] = [
+    Code::InvalidRequest,
+    Code::PayloadTooLarge,
+    Code::UnsupportedMediaType,
+];
+
+/// The headers by which a sign-in describes its device, for the document; they are read by
+/// [`ClientHeaders`](crate::client::ClientHeaders).
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct DeviceHeaders {
+    /// An id of the device that the client has chosen, shown again as the session's `device_id`. Kept up to 255
+    /// characters.
+    #[param(
+        rename = "X-Device-Id",
+        required = false,
+        nullable = false,
+        example = "c0ffee"
+    )]
+    pub device_id: Option<String>,
+}
+
+type Schemas = Vec<(String, RefOr<utoipa::openapi::Schema>)>;
+
+/// Documents the errors of a route beside its success: `codes`, and those that follow from its having a body or wanting
+/// an access token.
+pub fn with_problems<S>(
+    (schemas, mut paths, router): (Schemas, Paths, MethodRouter<S>),
+    codes: &[Code],
+) -> (Schemas, Paths, MethodRouter<S>) {
+    for item in paths.paths.values_mut() {
+        for operation in operations(item) {
+            let mut all: Vec<Code> = codes.iter().copied().chain(ALWAYS).collect();
+            if operation.request_body.is_some() {
+                all.extend(WITH_BODY);
+            }
+            if operation.security.is_some() {
+                all.push(Code::InvalidToken);
+            }
+            all.sort_unstable();
+            all.dedup();
+            document(operation, &all);
+        }
+    }
+    (schemas, paths, router)
+}
+
+/// The operations of a path.
+pub fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+        &mut item.patch,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn document(operation: &mut Operation, codes: &[Code]) {
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in codes {
+        by_status
+            .entry(code.status().as_u16())
+            .or_default()
+            .push(*code);
+    }
+    for (status, codes) in by_status {
+        let examples = codes.iter().map(|code| {
+            let example = ExampleBuilder::new()
+                .summary(code.title())
+                .value(Some(example(*code)));
+            (code.as_str().to_owned(), example.build())
+        });
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name(ProblemBody::name())))
+            .examples_from_iter(examples)
+            .build();
+        let described: Vec<String> = codes
+            .iter()
+            .map(|code| format!("`{}`: {}", code.as_str(), code.title()))
+            .collect();
+        let mut response = ResponseBuilder::new()
+            .description(described.join("; "))
+            .content(PROBLEM_JSON, content);
+        for (name, meaning) in headers(status) {
+            response = response.header(*name, text_header(meaning));
+        }
+        operation
+            .responses
+            .responses
+            .insert(status.to_string(), RefOr::T(response.build()));
+    }
+}
+
+fn headers(status: u16) -> &'static [(&'static str, &'static str)] {
+    match status {
+        401 => &[("WWW-Authenticate", "The challenge (RFC 6750)")],
+        503 => &[("Retry-After", "Seconds until it may be tried again")],
+        _ => &[],
+    }
+}
+
+fn text_header(meaning: &str) -> utoipa::openapi::header::Header {
+    HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .description(Some(meaning))
+        .build()
+}
+
+fn example(code: Code) -> serde_json::Value {
+    let problem = match code {
+        Code::ValidationFailed => Problem::validation_failed(vec![InvalidValue::new(
+            "#/name",
+            "too_long",
+            "A name has at most 100 characters.",
+        )]),
+        Code::WeakPassword => Problem::weak_password(
+            "#/password",
+            latchkey_domain::password::WeakPassword::TooShort,
+        ),
+        other => other.into(),
+    };
+    json!(problem.body("8f2c7c1e-2c1b-4b6e-9a55-0d3f6f0f5a51"))
+}
+
+/// The document that the routes of the functions are added to.
+#[must_use]
+pub fn document_without_routes() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Latchkey")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(DESCRIPTION))
+        .license(Some(
+            LicenseBuilder::new()
+                .name("Apache-2.0")
+                .identifier(Some("Apache-2.0"))
+                .build(),
+        ))
+        .build();
+    let components = ComponentsBuilder::new()
+        .schema(ProblemBody::name(), ProblemBody::schema())
+        .schema(Code::name(), Code::schema())
+        .schema(InvalidValue::name(), InvalidValue::schema())
+        .security_scheme(
+            ACCESS_TOKEN,
+            SecurityScheme::Http(
+                Http::builder()
+                    .scheme(HttpAuthScheme::Bearer)
+                    .bearer_format("JWT")
+                    .description(Some("The access_token of a sign-in or a refresh."))
+                    .build(),
+            ),
+        )
+        .build();
+    let server = ServerBuilder::new()
+        .url("/")
+        .description(Some("The origin of this document"))
+        .build();
+    let tags = TAGS.map(|(name, meaning)| {
+        TagBuilder::new()
+            .name(name)
+            .description(Some(meaning))
+            .build()
+    });
+    OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([server]))
+        .tags(Some(tags))
+        .components(Some(components))
+        .build()
+}
+
+/// The groups of routes, in the order in which they are shown.
+const TAGS: [(&str, &str); 4] = [
+    (
+        "Authentication",
+        "Register, sign in, refresh, sign out: what gives and ends tokens.",
+    ),
+    ("Sessions", "Where you are signed in, and how to end that."),
+    ("Account", "Who you are to this service."),
+    (
+        "Discovery",
+        "What a client finds out by itself: keys, this document, this page.",
+    ),
+];
+
+const DESCRIPTION: &str = "\
+Sessions for people: register, sign in, see every device on which you are signed in, sign out one or all of them.
+
+**Tokens.** Send the access token as `Authorization: Bearer <access_token>`. Before it expires, exchange the refresh \
+token for a new pair. Each refresh token is good for one exchange; its predecessor gets the same successor again for 30 \
+seconds, so a lost reply or a second tab does no harm. A replaced token used later than that ends the session, because \
+somebody else may have it.
+
+**Errors** are `application/problem+json` (RFC 9457). Decide by `code`, which never changes its meaning; `request_id` \
+names the request in the service's logs.
+
+**Retries.** A 503 says `Retry-After`. A refresh may be repeated with the same token at once.";

@@ -1,0 +1,203 @@
+//! Password hashing, on threads of its own: at most as many at once as there are cores, a bounded number waiting.
+//!
+//! Each hash takes 19 MiB and a core for some 15 ms. Without a bound a flood of sign-ins would take all memory and
+//! starve every refresh that shares the process; with it, what does not fit is told to come back.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, available_parallelism};
+
+use latchkey_domain::password::{self, Password, PasswordHash, PasswordHashError};
+use latchkey_domain::random::{RandomSource, sixteen_bytes};
+use tokio::sync::oneshot;
+
+use crate::problem::{Code, Problem};
+
+/// How many may wait for each one that runs: about a second of waiting at most.
+const WAITING_FOR_EACH_THREAD: usize = 64;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Runs password hashing. Cheap to clone; all clones share the threads and the queue, which are made when the first
+/// password comes: most functions never see one.
+///
+/// Threads of its own rather than those of the runtime, because a thread that has hashed keeps its 19 MiB for the next.
+#[derive(Clone, Debug)]
+pub struct PasswordWorkers {
+    threads: usize,
+    waiting: usize,
+    queue: Arc<OnceLock<SyncSender<Job>>>,
+}
+
+impl PasswordWorkers {
+    /// As many threads as there are cores.
+    #[must_use]
+    pub fn for_this_machine() -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self::new(cores, cores * WAITING_FOR_EACH_THREAD)
+    }
+
+    /// `threads` that hash and room for `waiting` more passwords.
+    #[must_use]
+    pub fn new(threads: usize, waiting: usize) -> Self {
+        Self {
+            threads,
+            waiting,
+            queue: Arc::default(),
+        }
+    }
+
+    /// Hashes a password with a fresh salt.
+    ///
+    /// # Errors
+    /// 503 when too many are waiting.
+    pub async fn hash(
+        &self,
+        password: &Arc<Password>,
+        random: &dyn RandomSource,
+    ) -> Result<PasswordHash, Problem> {
+        let salt = sixteen_bytes(random);
+        let password = Arc::clone(password);
+        self.run(move || password::hash(&password, salt)).await
+    }
+
+    /// Whether a password belongs to a hash.
+    ///
+    /// # Errors
+    /// 503 when too many are waiting, 500 when the stored hash is broken.
+    pub async fn verify(
+        &self,
+        password: &Arc<Password>,
+        hash: &PasswordHash,
+    ) -> Result<bool, Problem> {
+        let (password, hash) = (Arc::clone(password), hash.clone());
+        self.run(move || password::verify(&password, &hash)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PasswordHashError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (sender, receiver) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // Nobody waits any more when the client has hung up.
+            if !sender.is_closed() {
+                let _ = sender.send(work());
+            }
+        });
+        let queue = self.queue.get_or_init(|| start(self.threads, self.waiting));
+        match queue.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!("too many passwords are waiting to be hashed");
+                return Err(Code::TemporarilyUnavailable.into());
+            }
+            Err(TrySendError::Disconnected(_)) => return Err(Problem::internal()),
+        }
+        match receiver.await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a password could not be hashed or verified");
+                Err(Problem::internal())
+            }
+            Err(_) => {
+                tracing::error!("hashing a password panicked");
+                Err(Problem::internal())
+            }
+        }
+    }
+}
+
+fn start(threads: usize, waiting: usize) -> SyncSender<Job> {
+    let (queue, jobs) = sync_channel::<Job>(waiting);
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..threads {
+        let jobs = Arc::clone(&jobs);
+        let started = thread::Builder::new()
+            .name("password".to_owned())
+            .spawn(move || work_on(&jobs));
+        if let Err(error) = started {
+            tracing::error!(%error, "a thread for passwords could not be started");
+        }
+    }
+    queue
+}
+
+fn work_on(jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        // The lock is held while waiting for a job, not while working on it.
+        let job = match jobs.lock() {
+            Ok(jobs) => jobs.recv(),
+            Err(_) => return,
+        };
+        match job {
+            // A panic is one request's failure; the thread goes on.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use latchkey_domain::random::SeededRandom;
+
+    use super::*;
+
+    fn a_password() -> Arc<Password> {
+        Arc::new(Password::new("correct horse battery staple".to_owned()))
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_the_queue_is_told_to_come_back() {
+        let workers = PasswordWorkers::new(1, 1);
+        let random = SeededRandom::new(1);
+        let (started, has_started) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let occupying = tokio::spawn({
+            let workers = workers.clone();
+            async move {
+                workers
+                    .run(move || {
+                        started.send(()).unwrap();
+                        released.recv().unwrap();
+                        Ok(())
+                    })
+                    .await
+            }
+        });
+        tokio::task::spawn_blocking(move || has_started.recv().unwrap())
+            .await
+            .unwrap();
+        let password = a_password();
+        let (waiting, refused) = tokio::join!(workers.hash(&password, &random), async {
+            let refused = workers.hash(&password, &random).await;
+            release.send(()).unwrap();
+            refused
+        });
+        assert_eq!(
+            refused.map_err(|problem| problem.code),
+            Err(Code::TemporarilyUnavailable)
+        );
+        assert!(waiting.is_ok() && occupying.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_one_request_and_no_other() {
+        let workers = PasswordWorkers::new(1, 4);
+        let failed: Result<(), Problem> = workers.run(|| panic!("as a broken hash might")).await;
+        assert_eq!(
+            failed.map_err(|problem| problem.code),
+            Err(Code::InternalError)
+        );
+        assert!(
+            workers
+                .hash(&a_password(), &SeededRandom::new(1))
+                .await
+                .is_ok()
+        );
+    }
+}

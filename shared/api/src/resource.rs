@@ -1,0 +1,217 @@
+//! What replies hold.
+
+use std::net::IpAddr;
+
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, SecondsFormat, Utc};
+use http::header::CACHE_CONTROL;
+use latchkey_domain::account::Account;
+use latchkey_domain::device::DeviceType;
+use latchkey_domain::id::SessionId;
+use latchkey_domain::session::Session;
+use latchkey_domain::token::{IssuedTokens, Token};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A sign-in, as its owner sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
+pub struct SessionResource {
+    /// Names the session.
+    #[schema(example = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11")]
+    id: Uuid,
+    /// What its owner called it.
+    #[schema(required = true, example = "The laptop in the kitchen")]
+    name: Option<String>,
+    /// What the client said it is, or what its User-Agent says.
+    #[schema(required = true, example = "Firefox on Linux")]
+    device_name: Option<String>,
+    /// What kind of device it is.
+    #[schema(value_type = DeviceTypeName, example = "desktop")]
+    device_type: DeviceType,
+    /// What the client sent as `X-Device-Id`.
+    #[schema(required = true, example = "c0ffee")]
+    device_id: Option<String>,
+    /// The client's address when it last signed in or refreshed.
+    #[schema(required = true, value_type = Option<String>, example = "203.0.113.7")]
+    ip_address: Option<IpAddr>,
+    /// The client's User-Agent at sign-in.
+    #[schema(
+        required = true,
+        example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    )]
+    user_agent: Option<String>,
+    /// The city that the address is in.
+    #[schema(required = true)]
+    location_city: Option<String>,
+    /// The country that the address is in.
+    #[schema(required = true)]
+    location_country: Option<String>,
+    /// When the user signed in.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-03-01T12:00:00.000Z")]
+    created_at: DateTime<Utc>,
+    /// When the session was last refreshed.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-03-01T12:14:00.000Z")]
+    last_used_at: DateTime<Utc>,
+    /// When it ends unless it is refreshed before.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-03-08T12:14:00.000Z")]
+    expires_at: DateTime<Utc>,
+    /// Whether it is the session of this request.
+    is_current: bool,
+}
+
+/// What kind of device a session runs on.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeviceType)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceTypeName {
+    /// A computer.
+    Desktop,
+    /// A phone.
+    Mobile,
+    /// A tablet.
+    Tablet,
+    /// A crawler or another program without a person.
+    Bot,
+    /// It does not say.
+    Unknown,
+}
+
+impl SessionResource {
+    /// A session as the owner of `current` sees it.
+    #[must_use]
+    pub fn new(session: &Session, current: SessionId) -> Self {
+        Self {
+            id: session.id.as_uuid(),
+            name: session.name.clone(),
+            device_name: session.device.device_name.clone(),
+            device_type: session.device.device_type,
+            device_id: session.device.device_id.clone(),
+            ip_address: session.ip_address,
+            user_agent: session.device.user_agent.clone(),
+            location_city: None,
+            location_country: None,
+            created_at: session.created_at,
+            last_used_at: session.last_used_at,
+            expires_at: session.expires_at(),
+            is_current: session.id == current,
+        }
+    }
+}
+
+/// A user, as a sign-in shows them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = User)]
+pub struct UserResource {
+    /// Names the user; the `sub` of every token.
+    #[schema(example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")]
+    id: Uuid,
+    /// The e-mail address as it was typed at registration.
+    #[schema(example = "ada@example.com")]
+    email: String,
+    /// When the user registered.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-03-01T12:00:00.000Z")]
+    created_at: DateTime<Utc>,
+}
+
+impl UserResource {
+    /// The user of an account.
+    #[must_use]
+    pub fn new(account: &Account) -> Self {
+        Self {
+            id: account.id.as_uuid(),
+            email: email_of(account),
+            created_at: account.created_at,
+        }
+    }
+}
+
+/// The caller's account.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
+pub struct AccountResource {
+    #[serde(flatten)]
+    user: UserResource,
+    /// What the user may do beside using their own account.
+    #[schema(example = json!([]))]
+    roles: Vec<String>,
+}
+
+impl AccountResource {
+    /// An account.
+    #[must_use]
+    pub fn new(account: &Account) -> Self {
+        Self {
+            user: UserResource::new(account),
+            roles: account.roles.iter().cloned().collect(),
+        }
+    }
+}
+
+fn email_of(account: &Account) -> String {
+    account
+        .email()
+        .map(|email| email.as_typed().to_owned())
+        .unwrap_or_default()
+}
+
+/// A pair of tokens (RFC 6749 section 5.1) and the session that they belong to. Never cached.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tokens)]
+pub struct TokenResponse {
+    /// For the API: send it as `Authorization: Bearer <access_token>`.
+    #[schema(value_type = String, example = "eyJ0eXAiOiJhdCtqd3Qi...")]
+    access_token: Token,
+    /// Always `Bearer`.
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// How long the access token is good for, in seconds.
+    #[schema(example = 900)]
+    expires_in: i64,
+    /// For the next refresh; each is good for one.
+    #[schema(value_type = String, example = "eyJ0eXAiOiJydCtqd3Qi...")]
+    refresh_token: Token,
+    /// How long the refresh token is good for, in seconds.
+    #[schema(example = 604_800)]
+    refresh_expires_in: i64,
+    /// The session.
+    session: SessionResource,
+    /// The user; a refresh leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    user: Option<UserResource>,
+}
+
+impl TokenResponse {
+    pub(crate) fn new(
+        issued: IssuedTokens,
+        session: SessionResource,
+        user: Option<UserResource>,
+    ) -> Self {
+        Self {
+            access_token: issued.access_token,
+            token_type: "Bearer",
+            expires_in: issued.expires_in.num_seconds(),
+            refresh_token: issued.refresh_token,
+            refresh_expires_in: issued.refresh_expires_in.num_seconds(),
+            session,
+            user,
+        }
+    }
+}
+
+impl IntoResponse for TokenResponse {
+    fn into_response(self) -> Response {
+        // RFC 6749 section 5.1
+        ([(CACHE_CONTROL, "no-store")], axum::Json(self)).into_response()
+    }
+}
+
+fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}

@@ -1,0 +1,90 @@
+//! Logs: JSON on Lambda, for people in the local stack.
+//!
+//! What is never logged: tokens, passwords, hashes, keys, bodies, e-mail addresses.
+
+use std::panic;
+
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object for each line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Starts logging. `lookup` gives the variables `AWS_LAMBDA_LOG_FORMAT` (`JSON` or `Text`), which wins over `format`,
+/// and `AWS_LAMBDA_LOG_LEVEL` (`INFO` unless set), the settings of Lambda's advanced logging controls.
+///
+/// Libraries are heard from `WARN` on. Does nothing if logging was started before.
+pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
+    let format = match lookup("AWS_LAMBDA_LOG_FORMAT") {
+        Some(wanted) if wanted.eq_ignore_ascii_case("text") => Format::Text,
+        Some(wanted) if wanted.eq_ignore_ascii_case("json") => Format::Json,
+        Some(_) | None => format,
+    };
+    let level = lookup("AWS_LAMBDA_LOG_LEVEL")
+        .and_then(|level| level_of(&level))
+        .unwrap_or(Level::INFO);
+    let lines = match format {
+        Format::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed(),
+        Format::Text => fmt::layer()
+            .with_target(false)
+            .compact()
+            .with_writer(std::io::stderr)
+            .boxed(),
+    };
+    let libraries = LevelFilter::from_level(level.min(Level::WARN));
+    let ours = [
+        "latchkey",
+        "latchkey_api",
+        "latchkey_domain",
+        "latchkey_store",
+        "account",
+        "cleanup",
+        "discovery",
+        "list_sessions",
+        "login",
+        "refresh",
+        "register",
+        "rename",
+        "revoke",
+        "revoke_all",
+    ];
+    let filter = Targets::new()
+        .with_default(libraries)
+        .with_targets(ours.map(|target| (target, LevelFilter::from_level(level))));
+    let started = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init();
+    if started.is_ok() {
+        log_panics();
+    }
+}
+
+/// `FATAL` of Lambda is nothing that `tracing` has.
+fn level_of(name: &str) -> Option<Level> {
+    if name.eq_ignore_ascii_case("fatal") {
+        return Some(Level::ERROR);
+    }
+    name.parse().ok()
+}
+
+/// A panic is logged by where it happened. Its message is not: it may hold what a client sent.
+fn log_panics() {
+    panic::set_hook(Box::new(|info| {
+        let location = info.location().map(ToString::to_string);
+        tracing::error!(location, "panic");
+    }));
+}
