@@ -1,0 +1,238 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http_body_util::BodyExt;
+use lambda_http::http::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use lambda_http::http::{Method, Request, Response, StatusCode};
+use latchkey_api::http::service;
+use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_api::problem::PROBLEM_JSON;
+use latchkey_api::settings::AllowedOrigins;
+use latchkey_domain::clock::SystemClock;
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::SeededRandom;
+use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::*;
+
+/// As on Lambda: the function's own routes and the default ones.
+fn function() -> Router {
+    let identity = TokenIdentity {
+        issuer: "https://auth.example.com".to_owned(),
+        audience: "latchkey".to_owned(),
+        client_id: "latchkey-app".to_owned(),
+    };
+    let current = TokenSecret::new("the secret that signs from now on").unwrap();
+    let previous = TokenSecret::new("the secret that has signed before").unwrap();
+    let app = Service {
+        tokens: Tokens::new(identity, &current, Some(&previous)).unwrap(),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SeededRandom::new(1)),
+        policy: Arc::new(SessionPolicy::default()),
+        passwords: PasswordWorkers::for_this_machine(),
+    };
+    let routes = routes()
+        .with_state(app.with_store(()))
+        .merge(default_routes().into());
+    let (router, _) = routes.split_for_parts();
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(2)));
+    service(router, &AllowedOrigins::None, clock, random)
+}
+
+async fn send(method: Method, path: &str) -> Response<Body> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .unwrap();
+    function().oneshot(request).await.unwrap()
+}
+
+async fn body(response: Response<Body>) -> Vec<u8> {
+    response
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes()
+        .to_vec()
+}
+
+async fn json(response: Response<Body>) -> Value {
+    serde_json::from_slice(&body(response).await).unwrap()
+}
+
+async fn page() -> String {
+    String::from_utf8(body(send(Method::GET, "/docs").await).await).unwrap()
+}
+
+/// What the page loads or links to.
+fn references(page: &str) -> Vec<String> {
+    ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|attribute| page.split(attribute).skip(1))
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_published_key_is_complete_and_none_has_a_private_part() {
+    let response = send(Method::GET, "/.well-known/jwks.json").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+    assert_eq!(response.headers()[CACHE_CONTROL], CACHED_FOR_FIVE_MINUTES);
+    let keys = json(response).await["keys"].as_array().unwrap().clone();
+    assert_eq!(keys.len(), 2, "the key that signs and the one before it");
+    for key in keys {
+        let key = key.as_object().unwrap();
+        let members: BTreeSet<&str> = key.keys().map(String::as_str).collect();
+        assert_eq!(
+            members,
+            BTreeSet::from(["alg", "crv", "kid", "kty", "use", "x"])
+        );
+        assert_eq!(key["use"], "sig");
+        assert_eq!(key["alg"], "EdDSA");
+        assert_ne!(key["kid"], "");
+    }
+}
+
+#[tokio::test]
+async fn the_openapi_document_is_json() {
+    let response = send(Method::GET, "/openapi.json").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+    assert_eq!(json(response).await["openapi"], "3.1.0");
+}
+
+#[tokio::test]
+async fn the_page_refers_to_its_own_origin_only() {
+    let references = references(&page().await);
+    assert!(references.len() >= 4, "{references:?}");
+    for reference in references {
+        assert!(
+            reference.starts_with('/') && !reference.starts_with("//"),
+            "{reference}"
+        );
+    }
+    assert!(!include_str!("../assets/start.js").contains("//cdn"));
+    assert!(!include_str!("../assets/start.js").contains("http"));
+}
+
+#[tokio::test]
+async fn everything_that_the_page_refers_to_is_there() {
+    for reference in references(&page().await) {
+        let response = send(Method::GET, &reference).await;
+        assert_eq!(response.status(), StatusCode::OK, "{reference}");
+        if reference.starts_with("/docs/") {
+            assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        }
+        assert!(!body(response).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_page_allows_nothing_from_elsewhere_and_no_script_inside_itself() {
+    let response = send(Method::GET, "/docs").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+    let policy = response.headers()[CONTENT_SECURITY_POLICY]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self';"),
+        "{policy}"
+    );
+    assert!(
+        !policy.contains("http") && !policy.contains("unsafe-eval"),
+        "{policy}"
+    );
+    let page = page().await;
+    assert_eq!(
+        page.matches("<script").count(),
+        page.matches("<script src=").count()
+    );
+}
+
+#[tokio::test]
+async fn large_files_come_compressed() {
+    let response = send(Method::GET, "/docs/swagger-ui-bundle.js").await;
+    assert_eq!(
+        response.headers()[CONTENT_TYPE],
+        "text/javascript; charset=utf-8"
+    );
+    assert_eq!(response.headers()[CONTENT_ENCODING], "gzip");
+    assert!(body(response).await.starts_with(&[0x1f, 0x8b]));
+}
+
+#[tokio::test]
+async fn files_that_the_page_does_not_use_are_not_there() {
+    for name in [
+        "index.html",
+        "swagger-initializer.js",
+        "oauth2-redirect.html",
+        "..%2Fstart.js",
+        "%ff",
+    ] {
+        let response = send(Method::GET, &format!("/docs/{name}")).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{name}");
+        assert_eq!(json(response).await["code"], "not_found");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_on_a_route_of_another_function_is_told_the_right_ones() {
+    for (method, path, allow) in [
+        (Method::GET, "/v1/auth/login", "POST"),
+        (Method::POST, "/v1/sessions", "GET"),
+        (
+            Method::GET,
+            "/v1/sessions/0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
+            "DELETE,PATCH",
+        ),
+        (Method::PUT, "/v1/sessions/revoke-all", "POST"),
+    ] {
+        let response = send(method, path).await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(response.headers()[ALLOW], allow, "{path}");
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+        assert_eq!(json(response).await["code"], "method_not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_on_a_route_of_this_function_is_told_the_right_ones() {
+    for path in [
+        "/.well-known/jwks.json",
+        "/openapi.json",
+        "/docs",
+        "/docs/start.js",
+    ] {
+        let response = send(Method::POST, path).await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(response.headers()[ALLOW], "GET,HEAD", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_not_found() {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/auth/login/",
+        "/v1/sessions/a/b",
+        "/docs/",
+        "/favicon.ico",
+    ] {
+        let response = send(Method::GET, path).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+        assert_eq!(json(response).await["code"], "not_found");
+    }
+}

@@ -1,0 +1,19 @@
+//! Runs [`list_sessions`] on Lambda.
+
+use latchkey_api::lambda;
+use latchkey_api::settings::{StorageSettings, environment};
+use latchkey_store::Store;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    let storage = StorageSettings::read(environment)?;
+    let started = lambda::start().await?;
+    let store = Store::connect(
+        &started.sdk,
+        storage.endpoint.as_deref(),
+        &storage.table_name,
+        started.service.random.clone(),
+    );
+    let app = started.service.with_store(store);
+    started.serve(list_sessions::routes().with_state(app)).await
+}

@@ -1,0 +1,136 @@
+//! `POST /v1/auth/refresh`: a new pair of tokens for the newest refresh token of a session.
+//!
+//! One conditional write, one successor: see [`latchkey_domain::refresh::judge`] for every case.
+
+use axum::extract::State;
+use latchkey_api::app::App;
+use latchkey_api::body::{Json, RefreshTokenRequest};
+use latchkey_api::client::ClientAddress;
+use latchkey_api::openapi::with_problems;
+use latchkey_api::problem::{Code, Problem};
+use latchkey_api::resource::TokenResponse;
+use latchkey_domain::account::{Account, EndReason};
+use latchkey_domain::error::RefreshError;
+use latchkey_domain::refresh::{RefreshVerdict, judge};
+use latchkey_domain::session::Session;
+use latchkey_domain::token::RefreshClaims;
+use latchkey_store::Store;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The routes of this function.
+pub fn routes() -> OpenApiRouter<App<Store>> {
+    let problems = [
+        Code::InvalidRefreshToken,
+        Code::RefreshTokenSuperseded,
+        Code::RefreshTokenReused,
+    ];
+    OpenApiRouter::new().routes(with_problems(routes!(refresh), &problems))
+}
+
+/// Refresh
+///
+/// Exchanges the newest refresh token of a session for a new pair. Its direct predecessor gets the same successor again
+/// for a short while, so a lost reply may be asked for again; an older one used later ends the session.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/refresh",
+    tag = "Authentication",
+    request_body = RefreshTokenRequest,
+    responses((status = OK, description = "The new tokens; the reply has no `user`", body = TokenResponse))
+)]
+async fn refresh(
+    State(app): State<App<Store>>,
+    ClientAddress(address): ClientAddress,
+    Json(body): Json<RefreshTokenRequest>,
+) -> Result<TokenResponse, Problem> {
+    let service = &app.service;
+    let now = service.now();
+    let claims = service
+        .tokens
+        .verify_refresh(&body.refresh_token, now)
+        .map_err(|reason| {
+            tracing::info!(%reason, "refresh token refused");
+            Problem::from(RefreshError::Invalid)
+        })?;
+    let presented = claims.jti.rotation;
+    let (account, attempt) = app
+        .store
+        .rotate(
+            claims.sub,
+            claims.sid,
+            presented,
+            address,
+            now,
+            &service.policy,
+        )
+        .await?;
+    let verdict = judge(
+        account.as_ref(),
+        attempt,
+        presented,
+        now,
+        service.policy.refresh_grace,
+    );
+    match verdict {
+        RefreshVerdict::Rotated(session) => {
+            log_answer(&session, "refreshed");
+            service.token_response(&session, None, now)
+        }
+        RefreshVerdict::SameSuccessor(session) => {
+            log_answer(&session, "refresh answered again within the grace");
+            service.token_response(&session, None, now)
+        }
+        RefreshVerdict::Superseded(session) => {
+            log_answer(&session, "refresh token superseded");
+            Err(RefreshError::Superseded.into())
+        }
+        RefreshVerdict::Reused(session) => end_reused(&app, account, &session, presented).await,
+        RefreshVerdict::NotLive(found) => {
+            let reason = found.map_or("no_session", |(_, liveness)| liveness.as_str());
+            refused(&claims, reason);
+            Err(RefreshError::Invalid.into())
+        }
+        RefreshVerdict::Ahead(session) => {
+            tracing::error!(
+                user_id = %session.user_id,
+                session_id = %session.id,
+                presented,
+                stored = session.rotation,
+                "a refresh token is ahead of its session: a restored backup, or a forgery"
+            );
+            Err(RefreshError::Invalid.into())
+        }
+    }
+}
+
+async fn end_reused(
+    app: &App<Store>,
+    account: Option<Account>,
+    session: &Session,
+    presented: u64,
+) -> Result<TokenResponse, Problem> {
+    tracing::warn!(
+        user_id = %session.user_id,
+        session_id = %session.id,
+        presented,
+        stored = session.rotation,
+        "a replaced refresh token was used again"
+    );
+    app.store
+        .change_account_as_read(session.user_id, account, |account| {
+            let account = account.ok_or(RefreshError::Invalid)?;
+            Ok::<_, RefreshError>(account.without(session.id, EndReason::TokenReuse))
+        })
+        .await?;
+    Err(RefreshError::Reused.into())
+}
+
+fn log_answer(session: &Session, what: &'static str) {
+    let (user_id, session_id) = (session.user_id, session.id);
+    tracing::info!(%user_id, %session_id, rotation = session.rotation, "{what}");
+}
+
+fn refused(claims: &RefreshClaims, reason: &'static str) {
+    tracing::info!(user_id = %claims.sub, session_id = %claims.sid, reason, "refresh token refused");
+}

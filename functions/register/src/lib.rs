@@ -1,0 +1,65 @@
+//! `POST /v1/auth/register`: a new user, signed in at once.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use lambda_http::http::StatusCode;
+use latchkey_api::app::App;
+use latchkey_api::body::{CredentialsRequest, Json};
+use latchkey_api::client::{ClientAddress, ClientHeaders};
+use latchkey_api::openapi::{DeviceHeaders, with_problems};
+use latchkey_api::problem::{Code, Problem};
+use latchkey_api::resource::{TokenResponse, UserResource};
+use latchkey_domain::account::Account;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::password::check_policy;
+use latchkey_domain::session::Session;
+use latchkey_store::Store;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The routes of this function.
+pub fn routes() -> OpenApiRouter<App<Store>> {
+    let problems = [Code::EmailTaken, Code::ValidationFailed, Code::WeakPassword];
+    OpenApiRouter::new().routes(with_problems(routes!(register), &problems))
+}
+
+/// Register
+///
+/// Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/register",
+    tag = "Authentication",
+    params(DeviceHeaders),
+    request_body = CredentialsRequest,
+    responses((status = CREATED, description = "The account is made and its user is signed in", body = TokenResponse))
+)]
+async fn register(
+    State(app): State<App<Store>>,
+    ClientAddress(address): ClientAddress,
+    client: ClientHeaders,
+    Json(body): Json<CredentialsRequest>,
+) -> Result<Response, Problem> {
+    let service = &app.service;
+    let device = body.device(&client)?;
+    let email = EmailAddress::parse(&body.email)?;
+    check_policy(&body.password, &email)
+        .map_err(|weakness| Problem::weak_password("#/password", weakness))?;
+    let password_hash = service
+        .passwords
+        .hash(&body.password, service.random.as_ref())
+        .await?;
+
+    let now = service.now();
+    let user_id = UserId::random(service.random.as_ref());
+    let session_id = SessionId::random(service.random.as_ref());
+    let session = Session::begin(session_id, user_id, device, address, now, &service.policy);
+    let account = Account::register(user_id, email.clone(), session_id, now);
+    app.store
+        .register(&email, password_hash, &account, &session)
+        .await?;
+    tracing::info!(%user_id, %session_id, "registered");
+    let tokens = service.token_response(&session, Some(UserResource::new(&account)), now)?;
+    Ok((StatusCode::CREATED, tokens).into_response())
+}

@@ -1,0 +1,79 @@
+//! `PATCH /v1/sessions/{id}`: gives a session a name that its owner recognises.
+
+use axum::extract::State;
+use latchkey_api::app::App;
+use latchkey_api::authenticate::Caller;
+use latchkey_api::body::{Json, check_name};
+use latchkey_api::openapi::with_problems;
+use latchkey_api::parameter::SessionPath;
+use latchkey_api::problem::{Code, Problem};
+use latchkey_api::resource::SessionResource;
+use latchkey_domain::error::{CallerNotLive, RevokeError};
+use latchkey_store::Store;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The routes of this function.
+pub fn routes() -> OpenApiRouter<App<Store>> {
+    let problems = [Code::SessionNotFound, Code::ValidationFailed];
+    OpenApiRouter::new().routes(with_problems(routes!(rename), &problems))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct RenameRequest {
+    /// The name, or null to clear it.
+    // A field that is missing is a mistake, not a wish to clear the name.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 100,
+        example = "The laptop in the kitchen"
+    )]
+    name: Option<String>,
+}
+
+/// Rename a session
+///
+/// Gives one of your live sessions a name, or clears it.
+#[utoipa::path(
+    patch,
+    path = "/v1/sessions/{id}",
+    operation_id = "rename_session",
+    tag = "Sessions",
+    params(("id" = uuid::Uuid, Path, description = "The session", example = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11")),
+    security(("access_token" = [])),
+    request_body = RenameRequest,
+    responses((status = OK, description = "The session as it is now", body = SessionResource))
+)]
+async fn rename(
+    State(app): State<App<Store>>,
+    caller: Caller,
+    SessionPath(session_id): SessionPath,
+    Json(body): Json<RenameRequest>,
+) -> Result<axum::Json<SessionResource>, Problem> {
+    if let Some(name) = &body.name {
+        check_name("#/name", name)?;
+    }
+    let account = app
+        .store
+        .read_account(caller.user_id)
+        .await?
+        .ok_or(CallerNotLive)?;
+    account.authorize(caller.session_id)?;
+    if !account.sessions.contains(&session_id) {
+        return Err(RevokeError::NotFound.into());
+    }
+    let name = body.name.as_deref().map(str::trim);
+    let renamed = app
+        .store
+        .rename_session(caller.user_id, session_id, name, app.service.now())
+        .await?
+        .ok_or(RevokeError::NotFound)?;
+    Ok(axum::Json(SessionResource::new(
+        &renamed,
+        caller.session_id,
+    )))
+}

@@ -1,0 +1,101 @@
+//! `DELETE /v1/sessions/{id}` and `POST /v1/auth/logout`: the end of one session.
+
+use axum::extract::State;
+use lambda_http::http::StatusCode;
+use latchkey_api::app::App;
+use latchkey_api::authenticate::Caller;
+use latchkey_api::body::{Json, RefreshTokenRequest};
+use latchkey_api::openapi::with_problems;
+use latchkey_api::parameter::SessionPath;
+use latchkey_api::problem::{Code, Problem};
+use latchkey_domain::account::EndReason;
+use latchkey_domain::error::{CallerNotLive, Failure, RevokeError};
+use latchkey_store::Store;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The routes of this function.
+pub fn routes() -> OpenApiRouter<App<Store>> {
+    let problems = [Code::InvalidRequest, Code::SessionNotFound];
+    OpenApiRouter::new()
+        .routes(with_problems(routes!(revoke), &problems))
+        .routes(with_problems(routes!(logout), &[]))
+}
+
+/// Revoke a session
+///
+/// Ends one of your live sessions, this one too. Its tokens are worth nothing from the moment of the reply.
+#[utoipa::path(
+    delete,
+    path = "/v1/sessions/{id}",
+    operation_id = "revoke_session",
+    tag = "Sessions",
+    params(("id" = uuid::Uuid, Path, description = "The session", example = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11")),
+    security(("access_token" = [])),
+    responses((status = NO_CONTENT, description = "The session has ended"))
+)]
+async fn revoke(
+    State(app): State<App<Store>>,
+    caller: Caller,
+    SessionPath(target): SessionPath,
+) -> Result<StatusCode, Problem> {
+    let user = caller.user_id;
+    // The caller's own session has not expired, or the access token would have.
+    let (account, described) = if target == caller.session_id {
+        (app.store.read_account(user).await?, None)
+    } else {
+        app.store.read_account_with_session(user, target).await?
+    };
+    let now = app.service.now();
+    let expired = described.is_some_and(|session| session.is_expired(now));
+    app.store
+        .change_account_as_read(user, account, |account| {
+            let account = account.ok_or(CallerNotLive)?;
+            account.authorize(caller.session_id)?;
+            if expired {
+                return Err(RevokeError::NotFound);
+            }
+            account.revoke(caller.session_id, target)
+        })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sign out
+///
+/// Ends the session of a refresh token, however old the token is. The reply is the same for any token (RFC 7009).
+#[utoipa::path(
+    post,
+    path = "/v1/auth/logout",
+    tag = "Authentication",
+    request_body = RefreshTokenRequest,
+    responses((status = NO_CONTENT, description = "If the token was genuine, its session has ended"))
+)]
+async fn logout(
+    State(app): State<App<Store>>,
+    Json(body): Json<RefreshTokenRequest>,
+) -> Result<StatusCode, Problem> {
+    let claims = match app
+        .service
+        .tokens
+        .verify_refresh_of_any_age(&body.refresh_token)
+    {
+        Ok(claims) => claims,
+        Err(reason) => {
+            tracing::info!(%reason, "sign-out with a token that is not genuine");
+            return Ok(StatusCode::NO_CONTENT);
+        }
+    };
+    let ended = app
+        .store
+        .change_account(claims.sub, |account| {
+            Ok(account
+                .ok_or(CallerNotLive)?
+                .without(claims.sid, EndReason::LoggedOut))
+        })
+        .await;
+    match ended {
+        Ok(_) | Err(Failure::Refused(CallerNotLive)) => Ok(StatusCode::NO_CONTENT),
+        Err(Failure::Store(error)) => Err(error.into()),
+    }
+}
