@@ -1,0 +1,57 @@
+//! Why the local stack could not start: one line each, which says what to do about it.
+
+use std::io;
+
+use latchkey_api::settings::SettingsError;
+use latchkey_domain::token::KeyDerivationFailed;
+use latchkey_store::table::TableError;
+
+use crate::embedded::EmbeddedError;
+use crate::folder::FolderError;
+use crate::outside::OutsideError;
+
+/// Why the local stack could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// Somebody else listens there.
+    #[error(
+        "port {0} on 127.0.0.1 is taken by another program; stop that one, or choose another port (--port 0 takes any \
+         free one)"
+    )]
+    PortTaken(u16),
+    /// Nobody may listen there.
+    #[error("port {port} on 127.0.0.1 cannot be used: {source}")]
+    Port {
+        /// Which one.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The embedded DynamoDB could not start.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// The outside DynamoDB cannot be used.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
+    /// The table could not be made.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Secrets Manager is for Lambda.
+    #[error(
+        "TOKEN_SECRET_ARN is set, but the local stack does not read Secrets Manager; unset it, and set TOKEN_SECRET if \
+         the secret of the data folder is not the right one"
+    )]
+    SecretsManager,
+    /// The keys could not be derived.
+    #[error(transparent)]
+    Keys(#[from] KeyDerivationFailed),
+    /// Ctrl-C could not be listened for.
+    #[error("the signals that stop a program cannot be received: {0}")]
+    Signals(#[source] io::Error),
+}

@@ -1,0 +1,278 @@
+//! The data folder: the database, the secret, and a lock so that two processes never share them.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use latchkey_domain::random::RandomSource;
+use latchkey_domain::token::MIN_SECRET_BYTES;
+
+const LOCK: &str = "lock";
+const DATABASE: &str = "latchkey.db";
+const SECRET: &str = "token-secret";
+
+/// Why the data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// There is a file of that name.
+    #[error("the data folder {} is a file; choose another folder with --data-dir", .0.display())]
+    NotAFolder(PathBuf),
+    /// It, or something in it, cannot be made, read or written.
+    #[error("the data folder cannot be used: {}: {source}; choose another with --data-dir, or use --memory", .path.display())]
+    Unusable {
+        /// What cannot.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "the data folder {} is in use by another running instance; stop that one, or choose another folder with \
+         --data-dir",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// The secret was damaged.
+    #[error(
+        "{} does not hold a secret of at least {MIN_SECRET_BYTES} bytes; restore it, or remove it to have a new one made, \
+         which signs everybody out",
+        .0.display()
+    )]
+    BadSecret(PathBuf),
+}
+
+/// The data folder, while this process has it.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Opens the folder, made if need be for this user alone, and locks it until the value is dropped or the process
+    /// ends, however it ends.
+    pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
+        let found = fs::metadata(path);
+        if found.as_ref().is_ok_and(|found| !found.is_dir()) {
+            return Err(FolderError::NotAFolder(path.to_owned()));
+        }
+        if found.is_err() {
+            for_this_user_alone::make_folder(path).map_err(unusable(path))?;
+            // It holds a secret: keep it out of a repository that it may be in.
+            let ignore = path.join(".gitignore");
+            fs::write(&ignore, "*\n").map_err(unusable(&ignore))?;
+        }
+        let path = fs::canonicalize(path).map_err(unusable(path))?;
+        let lock = path.join(LOCK);
+        let file = for_this_user_alone::file()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock);
+        let file = file.map_err(unusable(&lock))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: file }),
+            Err(TryLockError::WouldBlock) => Err(FolderError::InUse(path)),
+            Err(TryLockError::Error(source)) => Err(FolderError::Unusable { path: lock, source }),
+        }
+    }
+
+    /// The folder, as an absolute path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database's file. It is made here, so that only this user may read it; SQLite gives the files beside it the
+    /// same permissions.
+    pub(crate) fn database(&self) -> Result<PathBuf, FolderError> {
+        let path = self.path.join(DATABASE);
+        let file = for_this_user_alone::file()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
+        file.map_err(unusable(&path))?;
+        Ok(path)
+    }
+
+    /// The secret from which the signing keys are derived, made on the first call.
+    pub(crate) fn token_secret(&self, random: &dyn RandomSource) -> Result<String, FolderError> {
+        let path = self.path.join(SECRET);
+        match fs::read_to_string(&path) {
+            Ok(secret) if secret.trim().len() >= MIN_SECRET_BYTES => Ok(secret.trim().to_owned()),
+            Ok(_) => Err(FolderError::BadSecret(path)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(FolderError::BadSecret(path))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let secret = new_secret(random);
+                self.write_whole(&path, &secret).map_err(unusable(&path))?;
+                Ok(secret)
+            }
+            Err(error) => Err(unusable(&path)(error)),
+        }
+    }
+
+    /// Writes a file so that it is there in full or not at all, whatever happens meanwhile.
+    fn write_whole(&self, path: &Path, text: &str) -> io::Result<()> {
+        let unfinished = self.path.join("unfinished");
+        let mut file = for_this_user_alone::file()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .open(&unfinished)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    }
+}
+
+/// Thirty-two random bytes, in hexadecimal.
+pub(crate) fn new_secret(random: &dyn RandomSource) -> String {
+    let mut bytes = [0; 32];
+    random.fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unusable(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
+    let path = path.to_owned();
+    |source| FolderError::Unusable { path, source }
+}
+
+#[cfg(unix)]
+mod for_this_user_alone {
+    use std::fs::DirBuilder;
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+    use super::{OpenOptions, Path, io};
+
+    pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    pub(super) fn file() -> OpenOptions {
+        let mut options = OpenOptions::new();
+        options.mode(0o600);
+        options
+    }
+}
+
+#[cfg(not(unix))]
+mod for_this_user_alone {
+    use super::{OpenOptions, Path, fs, io};
+
+    pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    pub(super) fn file() -> OpenOptions {
+        OpenOptions::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use latchkey_domain::random::SeededRandom;
+
+    use super::*;
+
+    /// A folder of a test's own, gone at its end.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path =
+                std::env::temp_dir().join(format!("latchkey-test-{}-{count}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_secret_is_made_once() {
+        let scratch = Scratch::new();
+        let random = SeededRandom::new(1);
+        let path = scratch.0.join("data");
+        let first = Folder::open(&path).unwrap().token_secret(&random).unwrap();
+        let second = Folder::open(&path).unwrap().token_secret(&random).unwrap();
+        assert_eq!(first, second);
+        assert_eq!(first.len(), 64);
+        assert_ne!(first, new_secret(&random));
+    }
+
+    #[test]
+    fn a_damaged_secret_is_not_replaced_in_silence() {
+        let scratch = Scratch::new();
+        let folder = Folder::open(&scratch.0).unwrap();
+        for damaged in [b"short".as_slice(), b"", &[0xff; 64]] {
+            fs::write(folder.path().join(SECRET), damaged).unwrap();
+            let outcome = folder.token_secret(&SeededRandom::new(1));
+            assert!(
+                matches!(outcome, Err(FolderError::BadSecret(_))),
+                "{outcome:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_has_one_user_at_a_time() {
+        let scratch = Scratch::new();
+        let first = Folder::open(&scratch.0).unwrap();
+        assert!(matches!(
+            Folder::open(&scratch.0),
+            Err(FolderError::InUse(_))
+        ));
+        drop(first);
+        assert!(Folder::open(&scratch.0).is_ok());
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let scratch = Scratch::new();
+        let file = scratch.0.join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(
+            Folder::open(&file),
+            Err(FolderError::NotAFolder(_))
+        ));
+        assert!(matches!(
+            Folder::open(&file.join("data")),
+            Err(FolderError::Unusable { .. })
+        ));
+    }
+
+    #[test]
+    fn a_folder_that_was_there_gets_no_gitignore() {
+        let scratch = Scratch::new();
+        Folder::open(&scratch.0).unwrap();
+        assert!(!scratch.0.join(".gitignore").exists());
+        let made = scratch.0.join("made");
+        Folder::open(&made).unwrap();
+        assert!(made.join(".gitignore").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_their_owner_reads_the_folder_and_what_is_in_it() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let scratch = Scratch::new();
+        let folder = Folder::open(&scratch.0.join("data")).unwrap();
+        folder.token_secret(&SeededRandom::new(1)).unwrap();
+        let database = folder.database().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(folder.path()), 0o700);
+        assert_eq!(mode(&folder.path().join(SECRET)), 0o600);
+        assert_eq!(mode(&database), 0o600);
+    }
+}

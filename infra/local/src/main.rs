@@ -1,0 +1,17 @@
+//! `cargo run`: starts the local stack. `cargo run -- --help` says what it takes.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use latchkey::Options;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match latchkey::run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

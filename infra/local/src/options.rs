@@ -1,0 +1,121 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::outside::DynamoDbUrl;
+
+/// Where data and secret are kept unless told otherwise.
+pub(crate) const DEFAULT_FOLDER: &str = ".latchkey";
+
+/// Latchkey on this machine: every route of the service on http://127.0.0.1:3000, over an embedded DynamoDB.
+///
+/// No AWS account is needed. Table, keys and secret are made on the first start and kept in the data folder.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "latchkey", version, after_long_help = MORE, after_help = "--help shows examples and settings.")]
+pub struct Options {
+    /// The port on 127.0.0.1; 0 takes any free one and prints it.
+    #[arg(long, value_name = "PORT", default_value_t = 3000)]
+    pub(crate) port: u16,
+
+    /// Where data and secret are kept between runs [default: .latchkey].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Keep everything in memory: nothing is written, nothing is left at the end.
+    #[arg(long, conflicts_with_all = ["data_dir", "dynamodb_url"])]
+    pub(crate) memory: bool,
+
+    /// Use this DynamoDB instead of the embedded one, such as DynamoDB Local.
+    ///
+    /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
+    #[arg(long, value_name = "URL", value_parser = DynamoDbUrl::parse)]
+    pub(crate) dynamodb_url: Option<DynamoDbUrl>,
+}
+
+const MORE: &str = "\
+Examples (after `cargo run --`, or of the binary target/debug/latchkey):
+  latchkey                                         on port 3000, data in .latchkey
+  latchkey --port 0 --memory                       any free port, a fresh service each time
+  latchkey --data-dir demo-data                    another data folder
+  latchkey --dynamodb-url http://127.0.0.1:8000    over DynamoDB Local
+
+Settings (environment variables, the same as on Lambda; an empty one counts as not set):
+  ISSUER                    iss of the tokens [default: the address that is served]
+  AUDIENCE                  aud of the tokens [default: latchkey]
+  CLIENT_ID                 client_id of the access tokens [default: latchkey-app]
+  TABLE_NAME                [default: latchkey]
+  TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
+                            [default: made once, kept in the data folder]
+  TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still believed
+  ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas, or *
+                            [default: none]
+  ACCESS_TOKEN_SECONDS      [default: 900]
+  SESSION_IDLE_SECONDS      [default: 604800]
+  SESSION_ABSOLUTE_SECONDS  [default: 2592000]
+  REFRESH_GRACE_SECONDS     [default: 30]
+  MAX_SESSIONS              live sessions of one user [default: 20]
+  RETENTION_SECONDS         how long ended sessions are kept [default: 2592000]
+  AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
+  AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
+  AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
+
+With --port 0 set ISSUER if tokens are to outlive a restart: they are only good for the issuer that they name.
+
+POST /local/cleanup runs the daily cleanup at once. Only the local stack has this route.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from([&["latchkey"], arguments].concat())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_is_required() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options.port, 3000);
+        assert!(!options.memory && options.data_dir.is_none() && options.dynamodb_url.is_none());
+    }
+
+    #[test]
+    fn memory_goes_with_no_other_storage() {
+        for other in [
+            ["--data-dir", "x"],
+            ["--dynamodb-url", "http://127.0.0.1:8000"],
+        ] {
+            let error = parse(&[&["--memory"], other.as_slice()].concat()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+        }
+    }
+
+    #[test]
+    fn an_outside_database_goes_with_a_folder_for_the_secret() {
+        assert!(parse(&["--data-dir", "x", "--dynamodb-url", "http://127.0.0.1:8000"]).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_port_or_no_url_is_refused() {
+        for wrong in [
+            ["--port", "65536"],
+            ["--port", "http"],
+            ["--dynamodb-url", "127.0.0.1:8000"],
+        ] {
+            assert_eq!(
+                parse(&wrong).unwrap_err().kind(),
+                ErrorKind::ValueValidation,
+                "{wrong:?}"
+            );
+        }
+    }
+}

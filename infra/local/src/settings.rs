@@ -1,0 +1,86 @@
+//! The settings of the local stack: those of the environment, and else what fits a laptop.
+
+/// The audience of the tokens unless told otherwise.
+const AUDIENCE: &str = "latchkey";
+/// The client of the access tokens unless told otherwise.
+const CLIENT_ID: &str = "latchkey-app";
+/// The table unless told otherwise.
+const TABLE_NAME: &str = "latchkey";
+
+/// Gives the value of a variable: that of the environment, else the local default. `issuer` is the address that is
+/// served, so it stays the same between runs on the same port; `secret` is the one that was generated.
+pub(crate) fn lookup(
+    environment: impl Fn(&str) -> Option<String>,
+    issuer: &str,
+    secret: Option<&str>,
+) -> impl Fn(&str) -> Option<String> {
+    move |name| {
+        environment(name).or_else(|| {
+            let default = match name {
+                "ISSUER" => issuer,
+                "AUDIENCE" => AUDIENCE,
+                "CLIENT_ID" => CLIENT_ID,
+                "TABLE_NAME" => TABLE_NAME,
+                "TOKEN_SECRET" => secret?,
+                _ => return None,
+            };
+            Some(default.to_owned())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use latchkey_api::settings::{Settings, StorageSettings, TokenSecretSource};
+
+    use super::*;
+
+    const ISSUER: &str = "http://127.0.0.1:3000";
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn nothing_needs_to_be_set() {
+        let lookup = lookup(|_| None, ISSUER, Some(SECRET));
+        let settings = Settings::read(&lookup).unwrap();
+        assert_eq!(settings.identity.issuer, ISSUER);
+        assert!(matches!(
+            settings.token_secret,
+            TokenSecretSource::Literal { previous: None, .. }
+        ));
+        let storage = StorageSettings::read(&lookup).unwrap();
+        assert_eq!(
+            (storage.table_name.as_str(), storage.endpoint),
+            ("latchkey", None)
+        );
+    }
+
+    #[test]
+    fn the_environment_wins() {
+        let environment = |name: &str| Some(format!("{name} of the environment"));
+        let lookup = lookup(environment, ISSUER, Some(SECRET));
+        for name in [
+            "ISSUER",
+            "AUDIENCE",
+            "CLIENT_ID",
+            "TABLE_NAME",
+            "TOKEN_SECRET",
+            "MAX_SESSIONS",
+        ] {
+            assert_eq!(lookup(name), Some(format!("{name} of the environment")));
+        }
+    }
+
+    #[test]
+    fn what_has_a_default_on_lambda_too_has_that_one() {
+        let lookup = lookup(|_| None, ISSUER, None);
+        for name in [
+            "MAX_SESSIONS",
+            "ACCESS_TOKEN_SECONDS",
+            "ALLOWED_ORIGINS",
+            "TOKEN_SECRET",
+            "TOKEN_SECRET_ARN",
+        ] {
+            assert_eq!(lookup(name), None, "{name}");
+        }
+    }
+}

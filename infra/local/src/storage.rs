@@ -1,0 +1,205 @@
+//! Which storage the options and the environment ask for, and opening it.
+
+use std::path::{Path, PathBuf};
+
+use aws_sdk_dynamodb::Client;
+use latchkey_domain::random::RandomSource;
+use latchkey_store::table;
+
+use crate::embedded::{Embedded, Sweeper};
+use crate::error::LocalError;
+use crate::folder::{Folder, new_secret};
+use crate::options::{DEFAULT_FOLDER, Options};
+use crate::outside::{DynamoDbUrl, OutsideError};
+
+/// Which storage is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Nothing is kept.
+    Memory,
+    /// An embedded DynamoDB in a folder.
+    Folder(PathBuf),
+    /// A DynamoDB elsewhere, and a folder for the secret.
+    Outside { url: DynamoDbUrl, folder: PathBuf },
+}
+
+impl Choice {
+    /// What the options ask for, or else `endpoint`, the one of the environment.
+    pub(crate) fn new(options: &Options, endpoint: Option<&str>) -> Result<Self, OutsideError> {
+        let folder = options
+            .data_dir
+            .clone()
+            .unwrap_or_else(|| DEFAULT_FOLDER.into());
+        if options.memory {
+            return Ok(Self::Memory);
+        }
+        let url = match (&options.dynamodb_url, &options.data_dir, endpoint) {
+            (Some(url), _, _) => Some(url.clone()),
+            (None, None, Some(endpoint)) => Some(DynamoDbUrl::parse(endpoint)?),
+            (None, Some(_), _) | (None, None, None) => None,
+        };
+        Ok(match url {
+            Some(url) => Self::Outside { url, folder },
+            None => Self::Folder(folder),
+        })
+    }
+}
+
+/// The storage, opened: the table is there.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    pub(crate) client: Client,
+    /// The secret that belongs to the data, unless the environment gives one.
+    pub(crate) secret: Option<String>,
+    /// Where the data is, for people.
+    pub(crate) place: String,
+    embedded: Option<Embedded>,
+    _folder: Option<Folder>,
+}
+
+impl Storage {
+    /// Opens the storage and makes the table, if there is none. A secret is found or made when `wants_secret`.
+    pub(crate) async fn open(
+        choice: &Choice,
+        table: &str,
+        wants_secret: bool,
+        random: &dyn RandomSource,
+    ) -> Result<Self, LocalError> {
+        let storage = match choice {
+            Choice::Memory => Self::in_memory(random).await?,
+            Choice::Folder(path) => Self::in_folder(path, wants_secret, random).await?,
+            Choice::Outside { url, folder } => {
+                let folder = wants_secret.then_some(folder.as_path());
+                Self::outside(url, table, folder, random).await?
+            }
+        };
+        if table::create_if_missing(&storage.client, table).await? {
+            tracing::info!(table, "made the table");
+        }
+        Ok(storage)
+    }
+
+    async fn in_memory(random: &dyn RandomSource) -> Result<Self, LocalError> {
+        let embedded = Embedded::in_memory().await?;
+        Ok(Self {
+            client: embedded.client(),
+            secret: Some(new_secret(random)),
+            place: "in memory, gone at the end".to_owned(),
+            embedded: Some(embedded),
+            _folder: None,
+        })
+    }
+
+    async fn in_folder(
+        path: &Path,
+        wants_secret: bool,
+        random: &dyn RandomSource,
+    ) -> Result<Self, LocalError> {
+        let folder = Folder::open(path)?;
+        let secret = if wants_secret {
+            Some(folder.token_secret(random)?)
+        } else {
+            None
+        };
+        let embedded = Embedded::in_file(&folder.database()?).await?;
+        Ok(Self {
+            client: embedded.client(),
+            secret,
+            place: format!("{}, kept between runs", folder.path().display()),
+            embedded: Some(embedded),
+            _folder: Some(folder),
+        })
+    }
+
+    async fn outside(
+        url: &DynamoDbUrl,
+        table: &str,
+        folder: Option<&Path>,
+        random: &dyn RandomSource,
+    ) -> Result<Self, LocalError> {
+        let client = url.client().await?;
+        url.check(&client, table).await?;
+        let folder = folder.map(Folder::open).transpose()?;
+        let secret = folder
+            .as_ref()
+            .map(|folder| folder.token_secret(random))
+            .transpose()?;
+        Ok(Self {
+            client,
+            secret,
+            place: format!("table {table} of the DynamoDB at {}", url.as_str()),
+            embedded: None,
+            _folder: folder,
+        })
+    }
+
+    /// What deletes expired items, unless the DynamoDB does it by itself.
+    pub(crate) fn sweeper(&self) -> Option<Sweeper> {
+        self.embedded
+            .as_ref()
+            .map(|embedded| embedded.sweeper().clone())
+    }
+
+    /// Closes the database, then gives the folder free.
+    pub(crate) async fn close(self) {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn choice(arguments: &[&str], endpoint: Option<&str>) -> Result<Choice, OutsideError> {
+        Choice::new(
+            &Options::parse_from([&["latchkey"], arguments].concat()),
+            endpoint,
+        )
+    }
+
+    fn outside(url: &str, folder: &str) -> Choice {
+        Choice::Outside {
+            url: DynamoDbUrl::parse(url).unwrap(),
+            folder: folder.into(),
+        }
+    }
+
+    #[test]
+    fn data_is_kept_in_the_folder_unless_told_otherwise() {
+        assert_eq!(
+            choice(&[], None).unwrap(),
+            Choice::Folder(".latchkey".into())
+        );
+        assert_eq!(
+            choice(&["--data-dir", "x"], None).unwrap(),
+            Choice::Folder("x".into())
+        );
+        assert_eq!(choice(&["--memory"], None).unwrap(), Choice::Memory);
+        let elsewhere = choice(&["--data-dir", "x", "--dynamodb-url", "http://a:1"], None);
+        assert_eq!(elsewhere.unwrap(), outside("http://a:1", "x"));
+    }
+
+    #[test]
+    fn the_environment_decides_only_what_the_options_leave_open() {
+        let endpoint = Some("http://b:2");
+        assert_eq!(
+            choice(&[], endpoint).unwrap(),
+            outside("http://b:2", ".latchkey")
+        );
+        assert_eq!(choice(&["--memory"], endpoint).unwrap(), Choice::Memory);
+        assert_eq!(
+            choice(&["--data-dir", "x"], endpoint).unwrap(),
+            Choice::Folder("x".into())
+        );
+        let named = choice(&["--dynamodb-url", "http://a:1"], endpoint);
+        assert_eq!(named.unwrap(), outside("http://a:1", ".latchkey"));
+        assert!(matches!(
+            choice(&[], Some("b:2")),
+            Err(OutsideError::NotAUrl(_))
+        ));
+    }
+}
