@@ -1,0 +1,14 @@
+//! What the tests of the whole share: the service on a database of its own, a client, and the OpenAPI document that
+//! every reply is held against.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+
+pub mod conformity;
+pub mod dynamodb;
+pub mod lambda;
+pub mod openapi;
+pub mod stack;

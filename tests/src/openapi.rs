@@ -1,0 +1,147 @@
+//! The OpenAPI document of the whole service: what the routers of all functions say of themselves, with examples.
+//!
+//! `functions/discovery/openapi.json` is this document, committed, because no function depends on another. A test
+//! compares the two; `UPDATE_OPENAPI=1 cargo test -p latchkey-tests openapi` writes the file.
+
+use std::path::PathBuf;
+
+use latchkey_api::openapi::{document_without_routes, operations};
+use serde_json::{Map, Value, json};
+use utoipa::openapi::content::Content;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{OpenApi, RefOr};
+
+/// Where the committed document is.
+#[must_use]
+pub fn committed_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../functions/discovery/openapi.json")
+}
+
+/// The document as a file: for people to read, too.
+///
+/// # Panics
+/// When it cannot be written as JSON.
+#[must_use]
+pub fn as_file(document: &OpenApi) -> String {
+    document.to_pretty_json().expect("JSON") + "\n"
+}
+
+/// The document as the code says it.
+///
+/// # Panics
+/// When an example cannot be made: a value of a body has none.
+#[must_use]
+pub fn generated() -> OpenApi {
+    let mut document = document_without_routes();
+    for routes in [
+        register::routes().into_openapi(),
+        login::routes().into_openapi(),
+        refresh::routes().into_openapi(),
+        list_sessions::routes().into_openapi(),
+        rename::routes().into_openapi(),
+        revoke::routes().into_openapi(),
+        revoke_all::routes().into_openapi(),
+        account::routes().into_openapi(),
+        discovery::routes().into_openapi(),
+    ] {
+        document.merge(routes);
+    }
+    add_examples(&mut document);
+    document
+}
+
+/// Gives each body an example, put together from those of the values in it.
+fn add_examples(document: &mut OpenApi) {
+    let schemas = json!(document.components)["schemas"].take();
+    for item in document.paths.paths.values_mut() {
+        for operation in operations(item) {
+            let is_refresh = operation.operation_id.as_deref() == Some("refresh");
+            for content in bodies(operation) {
+                if content.example.is_some() || !content.examples.is_empty() {
+                    continue;
+                }
+                let mut example = example(&json!(content.schema), &schemas);
+                if let (true, Some(Value::Object(tokens))) = (is_refresh, &mut example) {
+                    // A refresh leaves it out.
+                    tokens.remove("user");
+                }
+                content.example = example;
+            }
+        }
+    }
+}
+
+/// All bodies of an operation: the request's and the replies'.
+fn bodies(operation: &mut Operation) -> impl Iterator<Item = &mut Content> {
+    let request = operation.request_body.iter_mut().filter_map(in_place);
+    let replies = operation
+        .responses
+        .responses
+        .values_mut()
+        .filter_map(in_place);
+    let of_request = request.flat_map(|body| body.content.values_mut());
+    let of_replies = replies.flat_map(|reply| reply.content.values_mut());
+    of_request.chain(of_replies).filter_map(in_place)
+}
+
+/// What stands here and not elsewhere.
+fn in_place<T>(here_or_elsewhere: &mut RefOr<T>) -> Option<&mut T> {
+    match here_or_elsewhere {
+        RefOr::T(here) => Some(here),
+        RefOr::Ref(_) => None,
+    }
+}
+
+fn example(schema: &Value, schemas: &Value) -> Option<Value> {
+    if let Some(example) = schema.get("example") {
+        return Some(example.clone());
+    }
+    if let Some(name) = schema["$ref"]
+        .as_str()
+        .and_then(|name| name.strip_prefix("#/components/schemas/"))
+    {
+        return example(&schemas[name], schemas);
+    }
+    if let Some(allowed) = schema["enum"].as_array() {
+        return allowed.first().cloned();
+    }
+    if let Some(parts) = schema["allOf"].as_array() {
+        let examples = parts.iter().filter_map(|part| example(part, schemas));
+        let members = examples
+            .filter_map(|example| example.as_object().cloned())
+            .flatten();
+        return Some(members.collect::<Map<_, _>>().into());
+    }
+    if let Some(one) = schema["oneOf"].as_array() {
+        return one
+            .iter()
+            .filter_map(|one| example(one, schemas))
+            .find(|example| !example.is_null());
+    }
+    let is = |name: &str| {
+        schema["type"] == name
+            || schema["type"]
+                .as_array()
+                .is_some_and(|all| all.contains(&name.into()))
+    };
+    if is("object") {
+        let properties = schema["properties"]
+            .as_object()?
+            .iter()
+            .map(|(name, property)| {
+                let example = example(property, schemas);
+                (
+                    name.clone(),
+                    example.unwrap_or_else(|| panic!("no example of {name}: {property}")),
+                )
+            });
+        return Some(properties.collect::<Map<_, _>>().into());
+    }
+    if is("array") {
+        return example(&schema["items"], schemas).map(|item| json!([item]));
+    }
+    if is("null") {
+        return Some(Value::Null);
+    }
+    is("boolean").then_some(Value::Bool(true))
+}

@@ -1,0 +1,436 @@
+//! The whole service as one router, on a database, a clock and a randomness of its own, and a client to call it with.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use axum::Router;
+use axum::body::Body;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use latchkey_api::app::Service;
+use latchkey_api::client::PeerAddress;
+use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_api::settings::AllowedOrigins;
+use latchkey_domain::clock::{Clock, ManualClock};
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::SeededRandom;
+use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use latchkey_store::Store;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::conformity;
+use crate::dynamodb::{EmbeddedDynamoDb, Recorder};
+
+/// A password that the policy takes.
+pub const PASSWORD: &str = "correct horse battery staple";
+/// The hash of [`PASSWORD`] with weaker parameters than today's, made by the reference implementation in C.
+pub const OLD_PARAMETERS_HASH: &str = "$argon2id$v=19$m=8192,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$xwP/sUpncRUpT63+0aadhrYrW8PTzYL8TrQp/6Tj9lA";
+/// A browser's User-Agent.
+pub const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                          Chrome/141.0.0.0 Safari/537.36";
+/// The table of every test.
+pub const TABLE: &str = "latchkey";
+/// The secret of every test.
+pub const SECRET: &[u8] = b"a secret of tests, 32 bytes long";
+
+/// The whole service.
+#[derive(Clone)]
+pub struct Stack {
+    /// The database.
+    pub dynamodb: EmbeddedDynamoDb,
+    /// A client of the database, for looking behind the service.
+    pub client: Client,
+    /// Notes the requests of the service to the database.
+    pub recorder: Recorder,
+    /// The table.
+    pub store: Store,
+    /// What belongs to the service as a whole.
+    pub service: Service,
+    /// Stands still until a test moves it.
+    pub clock: Arc<ManualClock>,
+    router: Router,
+}
+
+/// Noon of a day in March.
+#[must_use]
+pub fn noon() -> DateTime<Utc> {
+    "2026-03-01T12:00:00Z".parse().expect("a time")
+}
+
+/// Who issues the tokens of tests.
+#[must_use]
+pub fn identity() -> TokenIdentity {
+    TokenIdentity {
+        issuer: "https://id.example.com".to_owned(),
+        audience: "latchkey".to_owned(),
+        client_id: "latchkey-app".to_owned(),
+    }
+}
+
+impl Stack {
+    /// The service with its default policy.
+    pub async fn start() -> Self {
+        Self::with_policy(SessionPolicy::default()).await
+    }
+
+    /// The service with another policy.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub async fn with_policy(policy: SessionPolicy) -> Self {
+        Self::with(policy, &AllowedOrigins::None).await
+    }
+
+    /// The service with another policy and CORS.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub async fn with(policy: SessionPolicy, origins: &AllowedOrigins) -> Self {
+        let dynamodb = EmbeddedDynamoDb::start().await;
+        let recorder = Recorder::default();
+        let client = dynamodb.client(&recorder);
+        latchkey_store::table::create_if_missing(&client, TABLE)
+            .await
+            .expect("a table");
+        let random = Arc::new(SeededRandom::new(1));
+        let clock = Arc::new(ManualClock::starting_at(noon()));
+        let store = Store::new(client, TABLE, random.clone());
+        let secret = TokenSecret::new(SECRET).expect("long enough");
+        let service = Service {
+            tokens: Tokens::new(identity(), &secret, None).expect("keys"),
+            clock: clock.clone(),
+            random: random.clone(),
+            policy: Arc::new(policy),
+            passwords: PasswordWorkers::for_this_machine(),
+        };
+        let (routes, _) = latchkey::routes(&service, &store).split_for_parts();
+        let router = latchkey_api::http::service(routes, origins, clock.clone(), random);
+        let stack = Self {
+            client: dynamodb.client(&Recorder::default()),
+            dynamodb,
+            recorder,
+            store,
+            service,
+            clock,
+            router,
+        };
+        drop(stack.recorder.take());
+        stack
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, by: TimeDelta) {
+        self.clock.advance(by);
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// A request that is not yet sent.
+    #[must_use]
+    pub fn request(&self, method: Method, path: &str) -> Call<'_> {
+        Call {
+            stack: self,
+            method,
+            path: path.to_owned(),
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
+        }
+    }
+
+    /// A GET that is not yet sent.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Call<'_> {
+        self.request(Method::GET, path)
+    }
+
+    /// A DELETE that is not yet sent.
+    #[must_use]
+    pub fn delete(&self, path: &str) -> Call<'_> {
+        self.request(Method::DELETE, path)
+    }
+
+    /// A POST that is not yet sent.
+    #[must_use]
+    pub fn post(&self, path: &str) -> Call<'_> {
+        self.request(Method::POST, path)
+    }
+
+    /// Registers a user, who is then signed in.
+    pub async fn register(&self, email: &str) -> SignedIn {
+        let body = json!({"email": email, "password": PASSWORD});
+        let reply = self
+            .post("/v1/auth/register")
+            .user_agent(CHROME)
+            .json(&body)
+            .send()
+            .await;
+        SignedIn::from(reply.expect(StatusCode::CREATED))
+    }
+
+    /// Signs a user in once more.
+    pub async fn login(&self, email: &str) -> SignedIn {
+        SignedIn::from(self.try_login(email, PASSWORD).await.expect(StatusCode::OK))
+    }
+
+    /// Tries to sign in.
+    pub async fn try_login(&self, email: &str, password: &str) -> Reply {
+        let body = json!({"email": email, "password": password});
+        self.post("/v1/auth/login")
+            .user_agent(CHROME)
+            .json(&body)
+            .send()
+            .await
+    }
+
+    /// Tries to refresh.
+    pub async fn refresh(&self, refresh_token: &str) -> Reply {
+        self.post("/v1/auth/refresh")
+            .json(&json!({"refresh_token": refresh_token}))
+            .send()
+            .await
+    }
+
+    /// The ids of the live sessions of a user, the most recently used first.
+    pub async fn session_ids(&self, who: &SignedIn) -> Vec<SessionId> {
+        let reply = self
+            .get("/v1/sessions")
+            .bearer(&who.access_token)
+            .send()
+            .await;
+        let list = reply.expect(StatusCode::OK);
+        let sessions = list["sessions"].as_array().cloned().unwrap_or_default();
+        sessions
+            .iter()
+            .filter_map(|session| session["id"].as_str()?.parse().ok())
+            .collect()
+    }
+
+    /// Every item of the table.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    pub async fn items(&self) -> Vec<Value> {
+        let mut pages = self
+            .client
+            .scan()
+            .table_name(TABLE)
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item: Value = item
+                .map(|item| serde_dynamo_value(&item))
+                .expect("the table can be read");
+            items.push(item);
+        }
+        items.sort_by_key(ToString::to_string);
+        items
+    }
+}
+
+fn serde_dynamo_value(
+    item: &std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>,
+) -> Value {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    fn plain(value: &AttributeValue) -> Value {
+        match value {
+            AttributeValue::S(text) => json!(text),
+            AttributeValue::N(number) => serde_json::from_str(number).unwrap_or_default(),
+            AttributeValue::Ss(set) => {
+                let mut set = set.clone();
+                set.sort();
+                json!(set)
+            }
+            AttributeValue::L(list) => list.iter().map(plain).collect(),
+            AttributeValue::M(map) => serde_dynamo_value(map),
+            other => json!(format!("{other:?}")),
+        }
+    }
+    item.iter()
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect()
+}
+
+/// A request that is not yet sent.
+#[derive(Clone)]
+pub struct Call<'a> {
+    stack: &'a Stack,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    address: IpAddr,
+}
+
+impl Call<'_> {
+    /// With an access token.
+    #[must_use]
+    pub fn bearer(self, access_token: &str) -> Self {
+        self.header(
+            AUTHORIZATION.as_str(),
+            format!("Bearer {access_token}").as_bytes(),
+        )
+    }
+
+    /// From another address.
+    #[must_use]
+    pub fn from_address(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// With a User-Agent.
+    #[must_use]
+    pub fn user_agent(self, agent: &str) -> Self {
+        self.header(USER_AGENT.as_str(), agent.as_bytes())
+    }
+
+    /// With one more header.
+    ///
+    /// # Panics
+    /// When HTTP has no such header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &[u8]) -> Self {
+        let name: http::HeaderName = name.parse().expect("a header's name");
+        let value = http::HeaderValue::from_bytes(value).expect("a header's value");
+        self.headers.append(name, value);
+        self
+    }
+
+    /// With a body in JSON.
+    #[must_use]
+    pub fn json(self, body: &Value) -> Self {
+        self.bytes("application/json", body.to_string().as_bytes())
+    }
+
+    /// With a body of any kind.
+    #[must_use]
+    pub fn bytes(mut self, content_type: &str, body: &[u8]) -> Self {
+        self.body = body.to_vec();
+        self.header(CONTENT_TYPE.as_str(), content_type.as_bytes())
+    }
+
+    /// Sends it, and checks that the reply is one that the OpenAPI document knows.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn send(self) -> Reply {
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(&self.path);
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(self.headers);
+        }
+        let mut request = request.body(Body::from(self.body)).expect("a request");
+        request.extensions_mut().insert(PeerAddress(self.address));
+        let response = self
+            .stack
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("infallible");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let reply = Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+            bytes: bytes.to_vec(),
+        };
+        conformity::check(&self.method, &self.path, &reply);
+        reply
+    }
+}
+
+/// A reply.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, if it is JSON, else null.
+    pub body: Value,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
+}
+
+impl Reply {
+    /// The body of a reply that must have this status.
+    ///
+    /// # Panics
+    /// When it has another.
+    #[track_caller]
+    pub fn expect(self, status: StatusCode) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+
+    /// That the reply is this error.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn expect_problem(self, status: u16, code: &str) -> Self {
+        assert_eq!(
+            (self.status.as_u16(), self.code()),
+            (status, code),
+            "{}",
+            self.body
+        );
+        self
+    }
+
+    /// The code of an error.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or("none")
+    }
+
+    /// A header, as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SignedIn {
+    /// For the API.
+    pub access_token: String,
+    /// For the next refresh.
+    pub refresh_token: String,
+    /// The session.
+    pub session_id: SessionId,
+    /// The user, if the reply had one.
+    pub user_id: Option<UserId>,
+    /// The whole reply.
+    pub body: Value,
+}
+
+impl From<Value> for SignedIn {
+    fn from(body: Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self {
+            access_token: text(&body["access_token"]),
+            refresh_token: text(&body["refresh_token"]),
+            session_id: text(&body["session"]["id"]).parse().expect("a session id"),
+            user_id: body["user"]["id"].as_str().and_then(|id| id.parse().ok()),
+            body,
+        }
+    }
+}

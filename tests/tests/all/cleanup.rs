@@ -1,0 +1,305 @@
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, TimeDelta, Utc};
+use cleanup::{Budget, CleanupError, Report, StoppedBy};
+use http::StatusCode;
+use latchkey_domain::id::UserId;
+use latchkey_tests::stack::{PASSWORD, SignedIn, Stack, TABLE};
+use serde_json::{Value, json};
+
+async fn clean_up(stack: &Stack) -> Report {
+    let budget = Budget::until(stack.now() + TimeDelta::minutes(10));
+    cleanup::run(&stack.store, stack.service.clock.as_ref(), budget)
+        .await
+        .unwrap()
+}
+
+async fn sessions_of(stack: &Stack, user: UserId) -> Vec<Value> {
+    let user = json!(format!("USER#{user}"));
+    let mut items = stack.items().await;
+    items.retain(|item| item["pk"] == user && item["sk"].as_str().unwrap().starts_with("SESSION#"));
+    items
+}
+
+#[tokio::test]
+async fn it_removes_what_has_passed_its_ttl_and_reports_the_rest() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let bob = stack.register("bob@example.com").await;
+    // Past its absolute expiry and its retention.
+    stack.advance(TimeDelta::days(60));
+    let again = stack.login("ada@example.com").await;
+    let report = clean_up(&stack).await;
+    assert_eq!(
+        (
+            report.accounts,
+            report.sessions_live,
+            report.sessions_not_live
+        ),
+        (2, 1, 0)
+    );
+    assert_eq!((report.removed_expired, report.complete), (2, true));
+    assert!(report.read_units > 0.0);
+    assert_eq!(sessions_of(&stack, bob.user_id.unwrap()).await.len(), 0);
+    assert_eq!(sessions_of(&stack, ada.user_id.unwrap()).await.len(), 1);
+    stack
+        .refresh(&again.refresh_token)
+        .await
+        .expect(StatusCode::OK);
+    stack.login("bob@example.com").await;
+}
+
+#[tokio::test]
+async fn an_ended_session_is_kept_for_the_audit_trail_to_the_second() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let user = ada.user_id.unwrap();
+    stack.advance(TimeDelta::days(60) - TimeDelta::seconds(1));
+    let report = clean_up(&stack).await;
+    assert_eq!((report.removed_expired, report.sessions_not_live), (0, 1));
+    assert_eq!(sessions_of(&stack, user).await.len(), 1);
+    stack.advance(TimeDelta::seconds(1));
+    assert_eq!(clean_up(&stack).await.removed_expired, 1);
+    assert_eq!(sessions_of(&stack, user).await.len(), 0);
+}
+
+async fn set(stack: &Stack, pk: &str, sk: &str, update: &str, values: &[(&str, AttributeValue)]) {
+    let mut request = stack
+        .client
+        .update_item()
+        .table_name(TABLE)
+        .key("pk", AttributeValue::S(pk.to_owned()))
+        .key("sk", AttributeValue::S(sk.to_owned()))
+        .update_expression(update);
+    for (name, value) in values {
+        request = request.expression_attribute_values(*name, value.clone());
+    }
+    request.send().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_item_renewed_after_it_was_read_stays() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    stack.advance(TimeDelta::days(61));
+    let mut due = Vec::new();
+    for segment in 0..4 {
+        due.extend(
+            stack
+                .store
+                .scan_page(segment, 4, None, 100)
+                .await
+                .unwrap()
+                .items,
+        );
+    }
+    let due = due
+        .into_iter()
+        .find(|item| item.delete_after.is_some())
+        .unwrap();
+    let (pk, sk) = (
+        format!("USER#{}", ada.user_id.unwrap()),
+        format!("SESSION#{}", ada.session_id),
+    );
+    let later = AttributeValue::N((stack.now() + TimeDelta::days(1)).timestamp().to_string());
+    let renewed = "SET #ttl = :later";
+    stack
+        .client
+        .update_item()
+        .table_name(TABLE)
+        .key("pk", AttributeValue::S(pk))
+        .key("sk", AttributeValue::S(sk))
+        .update_expression(renewed)
+        .expression_attribute_names("#ttl", "ttl")
+        .expression_attribute_values(":later", later)
+        .send()
+        .await
+        .unwrap();
+    let outcome = stack.store.delete_if_due(&due, stack.now()).await.unwrap();
+    assert_eq!(outcome, latchkey_store::PurgeOutcome::NotDue);
+    assert_eq!(sessions_of(&stack, ada.user_id.unwrap()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn it_finishes_an_interrupted_deletion() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let other = stack.login("ada@example.com").await;
+    let user = ada.user_id.unwrap();
+    // The transaction of the deletion, and then nothing: as if the function had been stopped.
+    let email = latchkey_domain::email::EmailAddress::parse("ada@example.com").unwrap();
+    let account = stack.store.read_account(user).await.unwrap().unwrap();
+    let credential = stack.store.read_credential(&email).await.unwrap().unwrap();
+    let change = account.clone().delete(ada.session_id, stack.now()).unwrap();
+    let stamp = stack.store.new_stamp();
+    assert!(
+        stack
+            .store
+            .delete_account(&account, &change, &credential, stamp)
+            .await
+            .unwrap()
+    );
+
+    for ended in [&ada, &other] {
+        stack
+            .refresh(&ended.refresh_token)
+            .await
+            .expect_problem(401, "invalid_refresh_token");
+    }
+    stack
+        .try_login("ada@example.com", PASSWORD)
+        .await
+        .expect_problem(401, "invalid_credentials");
+    let again = stack.register("ada@example.com").await;
+    assert_eq!(
+        sessions_of(&stack, user).await.len(),
+        2,
+        "the deletion is not finished"
+    );
+    let report = clean_up(&stack).await;
+    assert_eq!(report.removed_of_deleted_users, 3);
+    assert_eq!(sessions_of(&stack, user).await.len(), 0);
+    assert_eq!(report.sessions_live, 1);
+    stack
+        .refresh(&again.refresh_token)
+        .await
+        .expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn it_removes_sessions_whose_account_is_gone() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    stack.login("ada@example.com").await;
+    let bob = stack.register("bob@example.com").await;
+    let user = ada.user_id.unwrap();
+    stack
+        .client
+        .delete_item()
+        .table_name(TABLE)
+        .key("pk", AttributeValue::S(format!("USER#{user}")))
+        .key("sk", AttributeValue::S("ACCOUNT".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let report = clean_up(&stack).await;
+    assert_eq!((report.removed_orphaned, report.sessions_live), (2, 1));
+    assert_eq!(sessions_of(&stack, user).await.len(), 0);
+    stack
+        .refresh(&bob.refresh_token)
+        .await
+        .expect(StatusCode::OK);
+}
+
+fn one_page_each(now: DateTime<Utc>) -> Budget {
+    Budget {
+        until: now + TimeDelta::minutes(10),
+        read_units: 0.5,
+        page_items: 1,
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_budget_is_used_up_goes_on_where_it_stopped() {
+    let stack = Stack::start().await;
+    for n in 0..12 {
+        stack.register(&format!("user{n}@example.com")).await;
+    }
+    stack.advance(TimeDelta::days(61));
+    let (mut removed, mut runs) = (0, 0);
+    loop {
+        let budget = one_page_each(stack.now());
+        let report = cleanup::run(&stack.store, stack.service.clock.as_ref(), budget)
+            .await
+            .unwrap();
+        removed += report.removed_expired;
+        runs += 1;
+        if report.complete {
+            break;
+        }
+        assert_eq!(report.stopped_by, Some(StoppedBy::Capacity));
+        assert!(runs < 100, "it does not come to an end");
+    }
+    assert!(runs > 3, "{runs}");
+    assert_eq!(removed, 12);
+    // The next run begins a new pass.
+    assert_eq!(clean_up(&stack).await.accounts, 12);
+}
+
+#[tokio::test]
+async fn a_run_without_time_does_nothing_and_loses_nothing() {
+    let stack = Stack::start().await;
+    stack.register("ada@example.com").await;
+    stack.advance(TimeDelta::days(61));
+    let clock = stack.service.clock.as_ref();
+    let report = cleanup::run(&stack.store, clock, Budget::until(stack.now()))
+        .await
+        .unwrap();
+    assert_eq!(
+        (report.stopped_by, report.complete),
+        (Some(StoppedBy::Time), false)
+    );
+    assert_eq!(clean_up(&stack).await.removed_expired, 1);
+}
+
+#[tokio::test]
+async fn one_run_at_a_time_and_a_dead_one_blocks_only_for_a_while() {
+    let stack = Stack::start().await;
+    stack.register("ada@example.com").await;
+    // A run that has begun and was then cut off.
+    let (lease, checkpoint) = stack
+        .store
+        .begin_cleanup(4, stack.now())
+        .await
+        .unwrap()
+        .unwrap();
+    let budget = Budget::until(stack.now() + TimeDelta::hours(1));
+    let clock = stack.service.clock.as_ref();
+    let refused = cleanup::run(&stack.store, clock, budget).await;
+    assert_eq!(refused, Err(CleanupError::AlreadyRunning));
+    stack.advance(TimeDelta::minutes(20) + TimeDelta::milliseconds(1));
+    assert!(clean_up(&stack).await.complete);
+    // The dead one comes back and is told that it was taken over.
+    assert!(
+        !stack
+            .store
+            .note_cleanup(lease, &checkpoint, stack.now())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !stack
+            .store
+            .end_cleanup(lease, &checkpoint, stack.now())
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_broken_item_is_counted_and_does_no_harm() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let user = ada.user_id.unwrap();
+    let broken = stack.login("ada@example.com").await;
+    let (pk, sk) = (
+        format!("USER#{user}"),
+        format!("SESSION#{}", broken.session_id),
+    );
+    set(
+        &stack,
+        &pk,
+        &sk,
+        "SET device_type = :nonsense",
+        &[(":nonsense", AttributeValue::Bool(true))],
+    )
+    .await;
+    let report = clean_up(&stack).await;
+    assert_eq!((report.broken, report.sessions_live), (1, 1));
+    let kept = SignedIn::from(
+        stack
+            .refresh(&ada.refresh_token)
+            .await
+            .expect(StatusCode::OK),
+    );
+    assert_eq!(kept.session_id, ada.session_id);
+}

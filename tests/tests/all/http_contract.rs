@@ -1,0 +1,155 @@
+//! What holds for every route: unknown routes, methods, request ids, CORS, health of the documents.
+
+use axum::http::HeaderValue;
+use http::{Method, StatusCode};
+use latchkey_api::settings::AllowedOrigins;
+use latchkey_tests::conformity;
+use latchkey_tests::stack::Stack;
+
+#[tokio::test]
+async fn an_unknown_route_is_a_problem_too() {
+    let stack = Stack::start().await;
+    for path in [
+        "/",
+        "/v1",
+        "/v1/session",
+        "/v2/me",
+        "/v1/sessions/",
+        "/v1/auth/login/",
+        "/%ff",
+        "//",
+        "/v1/me/x",
+    ] {
+        let reply = stack
+            .get(path)
+            .send()
+            .await
+            .expect_problem(404, "not_found");
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(reply.body["type"], "urn:latchkey:problem:not_found");
+        assert_eq!(reply.body["status"], 404);
+        assert_eq!(
+            reply.header("x-request-id"),
+            reply.body["request_id"].as_str()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_which_are_right() {
+    let stack = Stack::start().await;
+    let paths = conformity::document()["paths"].as_object().unwrap();
+    for (path, item) in paths {
+        let path = path.replace("{id}", "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11");
+        let reply = stack
+            .request(Method::TRACE, &path)
+            .send()
+            .await
+            .expect_problem(405, "method_not_allowed");
+        let allowed = reply.header("allow").unwrap().to_ascii_lowercase();
+        let allowed: Vec<&str> = allowed.split(',').map(str::trim).collect();
+        for method in item
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|key| *key != "parameters")
+        {
+            assert!(
+                allowed.contains(&method.as_str()),
+                "{method} {path}: {allowed:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_request_has_an_id_of_its_own() {
+    let stack = Stack::start().await;
+    let id = |reply: &latchkey_tests::stack::Reply| reply.header("x-request-id").map(str::to_owned);
+    let forged = stack.get("/v1/me").header("x-request-id", b"mine");
+    let (one, two) = (stack.get("/v1/me").send().await, forged.send().await);
+    assert_ne!(id(&one), id(&two));
+    assert_ne!(id(&two).as_deref(), Some("mine"));
+}
+
+fn preflight<'a>(stack: &'a Stack, origin: &str) -> latchkey_tests::stack::Call<'a> {
+    stack
+        .request(Method::OPTIONS, "/v1/sessions")
+        .header("origin", origin.as_bytes())
+        .header("access-control-request-method", b"GET")
+        .header(
+            "access-control-request-headers",
+            b"authorization,x-device-id",
+        )
+}
+
+#[tokio::test]
+async fn cors_is_closed_unless_an_origin_is_allowed() {
+    let stack = Stack::start().await;
+    let reply = preflight(&stack, "https://app.example.com").send().await;
+    reply.clone().expect_problem(405, "method_not_allowed");
+    assert_eq!(reply.header("access-control-allow-origin"), None);
+
+    let origins = AllowedOrigins::These(vec![HeaderValue::from_static("https://app.example.com")]);
+    let stack = Stack::with(Default::default(), &origins).await;
+    let reply = preflight(&stack, "https://app.example.com").send().await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(
+        reply.header("access-control-allow-origin"),
+        Some("https://app.example.com")
+    );
+    assert!(
+        reply
+            .header("access-control-allow-headers")
+            .unwrap()
+            .contains("authorization")
+    );
+    let reply = preflight(&stack, "https://evil.example.com").send().await;
+    assert_eq!(reply.header("access-control-allow-origin"), None);
+    // A refused request tells an allowed page why.
+    let call = stack
+        .get("/v1/me")
+        .header("origin", b"https://app.example.com");
+    let reply = call.send().await.expect_problem(401, "invalid_token");
+    assert_eq!(
+        reply.header("access-control-allow-origin"),
+        Some("https://app.example.com")
+    );
+    assert_eq!(reply.header("access-control-allow-credentials"), None);
+}
+
+#[tokio::test]
+async fn the_documents_are_there() {
+    let stack = Stack::start().await;
+    let jwks = stack
+        .get("/.well-known/jwks.json")
+        .send()
+        .await
+        .expect(StatusCode::OK);
+    let key = &jwks["keys"][0];
+    assert_eq!(
+        (
+            key["kty"].as_str(),
+            key["crv"].as_str(),
+            key["alg"].as_str()
+        ),
+        (Some("OKP"), Some("Ed25519"), Some("EdDSA"))
+    );
+    assert!(key["d"].is_null(), "no private part");
+    let document = stack
+        .get("/openapi.json")
+        .send()
+        .await
+        .expect(StatusCode::OK);
+    assert_eq!(&document, conformity::document());
+    let docs = stack.get("/docs").send().await;
+    assert_eq!(docs.status, StatusCode::OK);
+    assert!(
+        docs.header("content-type")
+            .unwrap()
+            .starts_with("text/html")
+    );
+}

@@ -1,0 +1,26 @@
+//! The tests of the whole. Each module is named after what it proves; the guarantees are those of the README.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+mod account;
+mod bad_input;
+mod budgets;
+mod cleanup;
+mod devices;
+mod expiry;
+mod http_contract;
+mod limit;
+mod lost_replies;
+mod on_lambda;
+mod one_truth;
+mod openapi;
+mod ownership;
+mod refreshing;
+mod registration;
+mod secrecy;
+mod sessions;
+mod sign_in;

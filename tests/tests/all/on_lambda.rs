@@ -1,0 +1,244 @@
+//! The real binaries, run as Lambda runs them, with the sample events of `infra/events`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use http::Method;
+use latchkey_tests::conformity;
+use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
+use latchkey_tests::lambda::{Answer, Function};
+use latchkey_tests::stack::{Reply, SECRET, TABLE};
+use serde_json::{Value, json};
+
+/// A sample event, with the placeholders filled in.
+fn event(name: &str, tokens: &Value) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../infra/events")
+        .join(format!("{name}.json"));
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    for (placeholder, pointer) in [
+        ("{access_token}", "/access_token"),
+        ("{refresh_token}", "/refresh_token"),
+        ("{session_id}", "/session/id"),
+    ] {
+        if let Some(value) = tokens.pointer(pointer).and_then(Value::as_str) {
+            text = text.replace(placeholder, value);
+        }
+    }
+    serde_json::from_str(&text).unwrap()
+}
+
+async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
+    let event = event(name, tokens);
+    let Answer::Response(response) = function.invoke(&event).await else {
+        panic!("{name} is answered");
+    };
+    let mut headers = http::HeaderMap::new();
+    for (header, value) in response["headers"].as_object().unwrap() {
+        let header: http::HeaderName = header.parse().unwrap();
+        headers.insert(header, value.as_str().unwrap().parse().unwrap());
+    }
+    let body = response["body"].as_str().unwrap_or_default();
+    let status = u16::try_from(response["statusCode"].as_u64().unwrap()).unwrap();
+    let reply = Reply {
+        status: status.try_into().unwrap(),
+        headers,
+        body: serde_json::from_str(body).unwrap_or_default(),
+        bytes: body.as_bytes().to_vec(),
+    };
+    let method: Method = event["requestContext"]["http"]["method"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    conformity::check(&method, event["rawPath"].as_str().unwrap(), &reply);
+    reply
+}
+
+/// What each event is answered with, in the order of a visit.
+const VISIT: [(&str, &str, u16); 18] = [
+    ("register", "register", 201),
+    ("login", "login", 200),
+    ("list-sessions", "list-sessions", 200),
+    ("list-sessions", "list-sessions-current", 200),
+    ("rename", "rename", 200),
+    ("account", "account-me", 200),
+    ("refresh", "refresh", 200),
+    ("revoke-all", "revoke-all", 200),
+    ("revoke-all", "revoke-all-expired", 200),
+    ("account", "account-password", 200),
+    ("revoke", "revoke", 204),
+    ("login", "login-again", 200),
+    ("revoke", "revoke-logout", 204),
+    ("login", "login-again", 200),
+    ("account", "account-delete", 204),
+    ("discovery", "discovery-jwks", 200),
+    ("discovery", "discovery-openapi", 200),
+    ("discovery", "discovery-not-found", 404),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_function_answers_its_sample_events() {
+    let dynamodb = EmbeddedDynamoDb::start().await;
+    let client = dynamodb.client(&Recorder::default());
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let mut used = BTreeSet::new();
+    let mut functions = std::collections::BTreeMap::new();
+    let mut tokens = json!({});
+    let mut password = Value::Null;
+    for (function, sample, status) in VISIT {
+        if !functions.contains_key(function) {
+            functions.insert(
+                function,
+                Function::start(function, &dynamodb.endpoint, &[]).await,
+            );
+        }
+        let function = functions.get_mut(function).unwrap();
+        let reply = match sample {
+            // With the password as `account-password` left it.
+            "login-again" => {
+                let mut again = event("login", &tokens);
+                again["body"] =
+                    json!(json!({"email": "ada@example.com", "password": password}).to_string());
+                let Answer::Response(response) = function.invoke(&again).await else {
+                    panic!("{sample} is answered");
+                };
+                assert_eq!(response["statusCode"], 200, "{response}");
+                tokens = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+                continue;
+            }
+            "account-delete" => {
+                let mut delete = event(sample, &tokens);
+                delete["body"] = json!(json!({"password": password}).to_string());
+                let answer = function.invoke(&delete).await;
+                assert!(
+                    matches!(answer, Answer::Response(response) if response["statusCode"] == 204)
+                );
+                used.insert(sample.to_owned());
+                continue;
+            }
+            sample => invoke(function, sample, &tokens).await,
+        };
+        assert_eq!(reply.status.as_u16(), status, "{sample}: {}", reply.body);
+        used.insert(sample.to_owned());
+        if sample == "account-password" {
+            let body: Value =
+                serde_json::from_str(event(sample, &tokens)["body"].as_str().unwrap()).unwrap();
+            password = body["new_password"].clone();
+        }
+        if reply.body["access_token"].is_string() {
+            tokens = reply.body.clone();
+            assert_eq!(
+                tokens["session"]["ip_address"], "203.0.113.7",
+                "API Gateway's word for it"
+            );
+        }
+    }
+    let docs = invoke(
+        functions.get_mut("discovery").unwrap(),
+        "discovery-docs",
+        &tokens,
+    )
+    .await;
+    assert_eq!(docs.status.as_u16(), 200);
+    used.insert("discovery-docs".to_owned());
+
+    let mut cleanup = Function::start("cleanup", &dynamodb.endpoint, &[("TOKEN_SECRET", "")]).await;
+    let Answer::Response(report) = cleanup.invoke(&event("cleanup", &tokens)).await else {
+        panic!("the cleanup is answered");
+    };
+    assert_eq!(
+        (&report["complete"], &report["accounts"]),
+        (&json!(true), &json!(0)),
+        "{report}"
+    );
+    used.insert("cleanup".to_owned());
+
+    let samples: BTreeSet<String> =
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/events"))
+            .unwrap()
+            .filter_map(|entry| {
+                entry
+                    .unwrap()
+                    .file_name()
+                    .into_string()
+                    .unwrap()
+                    .strip_suffix(".json")
+                    .map(str::to_owned)
+            })
+            .collect();
+    assert_eq!(used, samples, "every sample event is used");
+}
+
+#[tokio::test]
+async fn the_default_route_answers_on_lambda_as_the_whole_service_does_on_a_laptop() {
+    let mut discovery =
+        Function::start("discovery", "http://127.0.0.1:1", &[("TABLE_NAME", "")]).await;
+    let mut event = event("discovery-not-found", &json!({}));
+    let mut ask = async |method: &str, path: &str| {
+        event["rawPath"] = json!(path);
+        event["requestContext"]["http"]["method"] = json!(method);
+        event["requestContext"]["http"]["path"] = json!(path);
+        let Answer::Response(response) = discovery.invoke(&event).await else {
+            panic!("{path} is answered");
+        };
+        response
+    };
+    let response = ask("GET", "/v1/auth/login").await;
+    assert_eq!(response["statusCode"], 405);
+    assert_eq!(response["headers"]["allow"], "POST");
+    let response = ask("POST", "/v1/sessions/0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11").await;
+    assert_eq!(response["statusCode"], 405);
+    let response = ask("GET", "/nowhere").await;
+    assert_eq!(response["statusCode"], 404);
+    let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["code"], "not_found");
+    assert_eq!(
+        body["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+        "the invocation's"
+    );
+}
+
+#[tokio::test]
+async fn a_function_with_wrong_settings_does_not_start() {
+    let mut function = Function::start(
+        "refresh",
+        "http://127.0.0.1:1",
+        &[("ISSUER", "http://example.com")],
+    )
+    .await;
+    assert_ne!(function.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_secret_comes_from_secrets_manager() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let secret = json!({"current": String::from_utf8_lossy(SECRET), "previous": "the secret before this one, also long"});
+    let reply =
+        json!({"ARN": "arn:x", "Name": "x", "VersionId": "1", "SecretString": secret.to_string()});
+    let router =
+        axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
+            assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");
+            assert_eq!(
+                serde_json::from_str::<Value>(&body).unwrap(),
+                json!({"SecretId": "arn:x"})
+            );
+            axum::Json(reply)
+        });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let settings = [
+        ("TOKEN_SECRET", ""),
+        ("TOKEN_SECRET_ARN", "arn:x"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &endpoint),
+    ];
+    let mut discovery = Function::start("discovery", "http://127.0.0.1:1", &settings).await;
+    let jwks = invoke(&mut discovery, "discovery-jwks", &json!({})).await;
+    assert_eq!(
+        jwks.body["keys"].as_array().unwrap().len(),
+        2,
+        "the current key and the previous one"
+    );
+}

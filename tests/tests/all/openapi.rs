@@ -1,0 +1,150 @@
+//! The OpenAPI document is sound: everything in it is named, described, exemplified, and leads somewhere.
+
+use std::collections::BTreeSet;
+
+use latchkey_api::openapi::{document_without_routes, operations};
+use latchkey_tests::openapi::generated;
+use serde_json::{Value, json};
+use utoipa::openapi::path::Operation;
+
+fn each_operation(mut check: impl FnMut(&Operation)) {
+    let mut document = generated();
+    for item in document.paths.paths.values_mut() {
+        operations(item).for_each(|operation| check(operation));
+    }
+}
+
+/// All values under a key, wherever they stand.
+fn all_under<'a>(key: &str, value: &'a Value, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get(key));
+            members
+                .values()
+                .for_each(|member| all_under(key, member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| all_under(key, item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_operation_has_a_name_of_its_own_and_a_description() {
+    let tags: Vec<String> = document_without_routes()
+        .tags
+        .unwrap()
+        .into_iter()
+        .map(|tag| tag.name)
+        .collect();
+    let mut names = BTreeSet::new();
+    each_operation(|operation| {
+        let name = operation.operation_id.clone().unwrap();
+        assert!(
+            operation
+                .summary
+                .as_ref()
+                .is_some_and(|text| !text.is_empty()),
+            "{name}"
+        );
+        assert!(
+            operation
+                .description
+                .as_ref()
+                .is_some_and(|text| !text.is_empty()),
+            "{name}"
+        );
+        assert!(
+            operation
+                .tags
+                .iter()
+                .flatten()
+                .all(|tag| tags.contains(tag)),
+            "{name}"
+        );
+        assert_eq!(operation.tags.iter().flatten().count(), 1, "{name}");
+        assert!(
+            names.insert(name.clone()),
+            "two operations are called {name}"
+        );
+    });
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = json!(generated());
+    let mut references = Vec::new();
+    all_under("$ref", &document, &mut references);
+    assert!(references.len() > 50);
+    for reference in references {
+        let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    let mut requirements = Vec::new();
+    all_under("security", &document, &mut requirements);
+    assert!(!requirements.is_empty());
+    for scheme in requirements
+        .iter()
+        .flat_map(|all| all.as_array().unwrap())
+        .flat_map(|one| one.as_object().unwrap().keys())
+    {
+        assert!(
+            document["components"]["securitySchemes"]
+                .get(scheme)
+                .is_some(),
+            "{scheme}"
+        );
+    }
+}
+
+#[test]
+fn every_body_has_an_example_that_fits_its_schema() {
+    let document = json!(generated());
+    let mut contents = Vec::new();
+    all_under("content", &document["paths"], &mut contents);
+    let media = contents
+        .iter()
+        .flat_map(|content| content.as_object().unwrap().values());
+    let mut checked = 0;
+    for medium in media {
+        let named = medium["examples"]
+            .as_object()
+            .into_iter()
+            .flat_map(|all| all.values().map(|one| &one["value"]));
+        let examples: Vec<&Value> = named.chain(medium.get("example")).collect();
+        assert!(!examples.is_empty(), "a body without an example: {medium}");
+        let schema = json!({"allOf": [medium["schema"]], "components": document["components"]});
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        for example in examples {
+            let errors: Vec<String> = validator
+                .iter_errors(example)
+                .map(|error| error.to_string())
+                .collect();
+            assert!(errors.is_empty(), "{example}: {errors:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "only {checked} examples");
+}
+
+#[test]
+fn every_operation_that_reads_a_body_says_so() {
+    let document = json!(generated());
+    let mut without = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let reads = operation.get("requestBody").is_some();
+            if reads {
+                for refusal in ["400", "413", "415"] {
+                    assert!(
+                        operation["responses"].get(refusal).is_some(),
+                        "{method} {path}: {refusal}"
+                    );
+                }
+            }
+            if !reads && method != "get" && method != "delete" {
+                without.insert(path.as_str());
+            }
+        }
+    }
+    assert_eq!(without, BTreeSet::from(["/v1/sessions/revoke-all"]));
+}

@@ -1,0 +1,271 @@
+use http::StatusCode;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::CallerNotLive;
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::session::Session;
+use latchkey_store::{SignInOutcome, SignInRequest};
+use latchkey_tests::stack::{PASSWORD, Reply, SignedIn, Stack, TABLE};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_user_signs_in_with_any_case_of_the_address() {
+    let stack = Stack::start().await;
+    let ada = stack.register("Ada@Example.com").await;
+    let again = stack.login("ADA@example.COM").await;
+    assert_eq!(again.user_id, ada.user_id);
+    assert_ne!(again.session_id, ada.session_id);
+    assert_eq!(again.body["user"]["email"], "Ada@Example.com");
+}
+
+#[tokio::test]
+async fn composed_and_decomposed_passwords_are_the_same() {
+    let stack = Stack::start().await;
+    let body = json!({"email": "ada@example.com", "password": "pass\u{e9}phrase tree"});
+    stack
+        .post("/v1/auth/register")
+        .json(&body)
+        .send()
+        .await
+        .expect(StatusCode::CREATED);
+    let reply = stack
+        .try_login("ada@example.com", "passe\u{301}phrase tree")
+        .await;
+    assert_eq!(reply.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_same_work() {
+    let stack = Stack::start().await;
+    stack.register("ada@example.com").await;
+    let before = stack.items().await;
+    drop(stack.recorder.take());
+    let wrong = stack.try_login("ada@example.com", "another password").await;
+    let calls = |stack: &Stack| -> Vec<String> {
+        stack
+            .recorder
+            .take()
+            .into_iter()
+            .map(|call| call.operation)
+            .collect()
+    };
+    let work = calls(&stack);
+    let unknown = stack.try_login("bob@example.com", PASSWORD).await;
+    assert_eq!(calls(&stack), work);
+    let without_id = |reply: &Reply| {
+        let mut body = reply.body.clone();
+        body["request_id"] = json!("");
+        (
+            reply.status,
+            reply.headers.get("www-authenticate").cloned(),
+            body,
+        )
+    };
+    assert_eq!(without_id(&wrong), without_id(&unknown));
+    wrong.expect_problem(401, "invalid_credentials");
+    assert_eq!(
+        stack.items().await,
+        before,
+        "nothing is written on a refused request"
+    );
+}
+
+async fn disable(stack: &Stack, user: UserId) {
+    let ended = stack.store.change_account(user, |account| {
+        Ok::<_, CallerNotLive>(account.unwrap().disable())
+    });
+    ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disabled_account_is_told_so_only_after_the_right_password() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    disable(&stack, ada.user_id.unwrap()).await;
+    stack
+        .try_login("ada@example.com", "another password")
+        .await
+        .expect_problem(401, "invalid_credentials");
+    stack
+        .try_login("ada@example.com", PASSWORD)
+        .await
+        .expect_problem(403, "account_disabled");
+    stack
+        .get("/v1/me")
+        .bearer(&ada.access_token)
+        .send()
+        .await
+        .expect_problem(401, "invalid_token");
+    stack
+        .refresh(&ada.refresh_token)
+        .await
+        .expect_problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn a_hash_with_older_parameters_is_upgraded_at_sign_in() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    // "correct horse battery staple" with m = 8 MiB, t = 1.
+    let old = latchkey_tests::stack::OLD_PARAMETERS_HASH;
+    let email = EmailAddress::parse("ada@example.com").unwrap();
+    stack
+        .client
+        .update_item()
+        .table_name(TABLE)
+        .key(
+            "pk",
+            aws_sdk_dynamodb::types::AttributeValue::S("EMAIL#ada@example.com".to_owned()),
+        )
+        .key(
+            "sk",
+            aws_sdk_dynamodb::types::AttributeValue::S("CREDENTIAL".to_owned()),
+        )
+        .update_expression("SET password_hash = :old")
+        .expression_attribute_values(
+            ":old",
+            aws_sdk_dynamodb::types::AttributeValue::S(old.to_owned()),
+        )
+        .send()
+        .await
+        .unwrap();
+    let before = stack.store.read_credential(&email).await.unwrap().unwrap();
+    assert_eq!(before.password_hash.as_phc(), old);
+    stack.login("ada@example.com").await;
+    let after = stack.store.read_credential(&email).await.unwrap().unwrap();
+    assert!(
+        after
+            .password_hash
+            .as_phc()
+            .starts_with("$argon2id$v=19$m=19456,t=2,p=1$")
+    );
+    assert_eq!(
+        (after.user_id, after.password_version),
+        (before.user_id, before.password_version)
+    );
+    stack.login("ada@example.com").await;
+    // The first session goes on: nothing about who is signed in has changed.
+    stack
+        .get("/v1/me")
+        .bearer(&ada.access_token)
+        .send()
+        .await
+        .expect(StatusCode::OK);
+}
+
+/// A sign-in that has read credential and account, and is about to write.
+struct UnderWay {
+    email: EmailAddress,
+    credential: latchkey_store::Credential,
+    partition: latchkey_store::Partition,
+    session: Session,
+}
+
+impl UnderWay {
+    async fn begin(stack: &Stack, user: UserId) -> Self {
+        let email = EmailAddress::parse("ada@example.com").unwrap();
+        let credential = stack.store.read_credential(&email).await.unwrap().unwrap();
+        let partition = stack.store.read_partition(user).await.unwrap();
+        let session = Session {
+            id: SessionId::random(stack.service.random.as_ref()),
+            ..partition.sessions[0].clone()
+        };
+        Self {
+            email,
+            credential,
+            partition,
+            session,
+        }
+    }
+
+    async fn finish(self, stack: &Stack) -> SignInOutcome {
+        let request = SignInRequest {
+            email: &self.email,
+            credential: &self.credential,
+            upgraded_hash: None,
+            session: &self.session,
+        };
+        let (clock, policy) = (stack.service.clock.as_ref(), &stack.service.policy);
+        stack
+            .store
+            .sign_in(&request, self.partition, clock, policy)
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_judged_by_what_it_read_before_a_password_change_does_not_come_out_live() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
+    let body =
+        json!({"current_password": PASSWORD, "new_password": "wrong donkey charger paperclip"});
+    let reply = stack
+        .request(http::Method::PUT, "/v1/me/password")
+        .bearer(&ada.access_token)
+        .json(&body);
+    let changed = SignedIn::from(reply.send().await.expect(StatusCode::OK));
+    assert_eq!(
+        under_way.finish(&stack).await,
+        SignInOutcome::Stale { disabled: false }
+    );
+    assert_eq!(stack.session_ids(&changed).await, [changed.session_id]);
+    stack
+        .try_login("ada@example.com", PASSWORD)
+        .await
+        .expect_problem(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn a_sign_in_judged_by_what_it_read_before_a_disabling_or_a_deletion_does_not_come_out_live()
+{
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
+    disable(&stack, ada.user_id.unwrap()).await;
+    assert_eq!(
+        under_way.finish(&stack).await,
+        SignInOutcome::Stale { disabled: true }
+    );
+
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
+    let delete = stack
+        .post("/v1/me/delete")
+        .bearer(&ada.access_token)
+        .json(&json!({"password": PASSWORD}));
+    assert_eq!(delete.send().await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        under_way.finish(&stack).await,
+        SignInOutcome::Stale { disabled: false }
+    );
+    assert_eq!(stack.items().await, Vec::<serde_json::Value>::new());
+}
+
+#[tokio::test]
+async fn a_sign_in_under_way_looks_again_after_all_were_revoked_even_if_there_was_nothing_to_revoke()
+ {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
+    let revoke_all = stack
+        .post("/v1/sessions/revoke-all")
+        .bearer(&ada.access_token);
+    assert_eq!(
+        revoke_all.send().await.expect(StatusCode::OK),
+        json!({"revoked": 0})
+    );
+    drop(stack.recorder.take());
+    assert!(matches!(
+        under_way.finish(&stack).await,
+        SignInOutcome::SignedIn(_)
+    ));
+    let calls: Vec<String> = stack
+        .recorder
+        .take()
+        .into_iter()
+        .map(|call| call.operation)
+        .collect();
+    assert_eq!(calls, ["TransactWriteItems", "Query", "TransactWriteItems"]);
+}
