@@ -49,7 +49,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
                             [default: made once, kept in the data folder]
   TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still believed
-  ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas, or *
+  ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
   ACCESS_TOKEN_SECONDS      [default: 900]
   SESSION_IDLE_SECONDS      [default: 604800]

@@ -2,6 +2,7 @@
 //!
 //! What is never logged: tokens, passwords, hashes, keys, bodies, e-mail addresses.
 
+use std::io::IsTerminal;
 use std::panic;
 
 use tracing::Level;
@@ -42,6 +43,7 @@ pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
         Format::Text => fmt::layer()
             .with_target(false)
             .compact()
+            .with_ansi(lookup("NO_COLOR").is_none() && std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
             .boxed(),
     };
@@ -64,6 +66,8 @@ pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
     ];
     let filter = Targets::new()
         .with_default(libraries)
+        // The embedded DynamoDB of the local stack warns of every condition that fails, as conditions are meant to.
+        .with_target("dynoxide", LevelFilter::ERROR)
         .with_targets(ours.map(|target| (target, LevelFilter::from_level(level))));
     let started = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
