@@ -1,5 +1,6 @@
 //! Lambda's runtime API, as far as a function uses it: the real binary of a function polls it, as it does on AWS.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
@@ -126,7 +127,7 @@ impl Function {
         }
         let process = command
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the binary");
         Self {
@@ -159,12 +160,18 @@ impl Function {
             .expect("the runtime API")
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end by itself: its exit code, and what it printed as its error.
     ///
     /// # Panics
     /// When it does not.
-    pub fn exit_code(&mut self) -> Option<i32> {
-        self.process.wait().expect("it ends").code()
+    #[must_use]
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let mut message = String::new();
+        let errors = self.process.stderr.take().expect("it is piped");
+        std::io::BufReader::new(errors)
+            .read_to_string(&mut message)
+            .expect("text");
+        (self.process.wait().expect("it ends").code(), message)
     }
 }
 

@@ -190,7 +190,7 @@ async fn delete(
         if written {
             tracing::info!(%user_id, session_id = %caller.session_id, "account deleted");
             // The account is empty; what is left of it the cleanup would remove as well.
-            if let Err(error) = app.store.finish_deletion(user_id).await {
+            if let Err(error) = app.store.finish_deletion(user_id, app.service.now()).await {
                 tracing::warn!(%user_id, %error, "the cleanup has to finish a deletion");
             }
             return Ok(StatusCode::NO_CONTENT);
@@ -213,12 +213,13 @@ struct CallerRead {
 
 /// Reads the caller's account, session and credential, all strongly consistent.
 async fn read_caller(app: &App<Store>, caller: Caller) -> Result<CallerRead, Problem> {
+    let now = app.service.now();
     let (account, session) = app
         .store
-        .read_account_with_session(caller.user_id, caller.session_id)
+        .read_account_with_session(caller.user_id, caller.session_id, now)
         .await?;
     let (account, session) = account.zip(session).ok_or(CallerNotLive)?;
-    if !account.is_live(&session, app.service.now()) {
+    if !account.is_live(&session, now) {
         return Err(CallerNotLive.into());
     }
     let email = account.email().ok_or(CallerNotLive)?;

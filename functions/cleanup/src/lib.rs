@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use lambda_runtime::Diagnostic;
 use latchkey_domain::account::{Account, AccountStatus};
@@ -47,6 +47,8 @@ impl Budget {
 
 /// Into how many segments the table is cut, which are read side by side.
 const SEGMENTS: u16 = 4;
+/// How long after its budget of time a run keeps the right to be the only one: for the requests that are under way.
+const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(20);
 /// After how many pages the run notes how far it has come, in case it is cut off.
 const PAGES_BETWEEN_NOTES: u32 = 32;
 /// How often a page is asked for before its segment is left to the next run.
@@ -69,7 +71,7 @@ pub struct Report {
     pub removed_orphaned: u64,
     /// Items of deleted users, removed.
     pub removed_of_deleted_users: u64,
-    /// Items that are not in the form that this service writes; they are left for a person to look at.
+    /// Items that are not in the form that this service writes: for a person to look at, until their `ttl` has passed.
     pub broken: u64,
     /// Removals that failed; the next run tries them again.
     pub failed_removals: u64,
@@ -150,7 +152,10 @@ impl From<CleanupError> for Diagnostic {
 /// # Errors
 /// [`CleanupError`]; everything that did not fail was done.
 pub async fn run(store: &Store, clock: &dyn Clock, budget: Budget) -> Result<Report, CleanupError> {
-    let begun = store.begin_cleanup(SEGMENTS.into(), clock.now()).await?;
+    let leased_until = budget.until + LEASE_MARGIN;
+    let begun = store
+        .begin_cleanup(SEGMENTS.into(), clock.now(), leased_until)
+        .await?;
     let Some((lease, checkpoint)) = begun else {
         return Err(CleanupError::AlreadyRunning);
     };
@@ -168,13 +173,41 @@ pub async fn run(store: &Store, clock: &dyn Clock, budget: Budget) -> Result<Rep
     let checkpoint = lock(&run.checkpoint).clone();
     let mut report = lock(&run.report).clone();
     report.complete = checkpoint.is_complete();
-    if report.stopped_by != Some(StoppedBy::LostLease) {
-        store.end_cleanup(lease, &checkpoint, clock.now()).await?;
+    let kept = report.stopped_by != Some(StoppedBy::LostLease)
+        && store.end_cleanup(lease, &checkpoint).await?;
+    if !kept {
+        report.stopped_by = Some(StoppedBy::LostLease);
+        report.complete = false;
     }
     if report.failed_pages + report.failed_removals > 0 {
         return Err(CleanupError::Incomplete(Box::new(report)));
     }
     Ok(report)
+}
+
+/// What is left of a function's time when the last page is begun.
+const MARGIN: TimeDelta = TimeDelta::seconds(30);
+
+/// One scheduled run: cleans up until shortly before the function's `deadline`, in epoch milliseconds, and logs what it
+/// saw and did.
+///
+/// # Errors
+/// As [`run`].
+pub async fn on_schedule(
+    store: &Store,
+    clock: &dyn Clock,
+    deadline: u64,
+) -> Result<Report, CleanupError> {
+    let deadline = i64::try_from(deadline)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis);
+    let until = deadline.unwrap_or_else(|| clock.now()) - MARGIN;
+    let result = run(store, clock, Budget::until(until)).await;
+    match &result {
+        Ok(report) => tracing::info!(report = %serde_json::json!(report), "cleaned up: {report}"),
+        Err(error) => tracing::error!(%error, "cleanup failed"),
+    }
+    result
 }
 
 /// No lock is held across an await, and nothing panics under one.
@@ -196,7 +229,22 @@ struct Run<'a> {
 #[derive(Default)]
 struct CurrentUser {
     id: Option<UserId>,
-    account: Option<Account>,
+    account: KnownAccount,
+}
+
+/// What is known of a user's account.
+#[derive(Default)]
+enum KnownAccount {
+    /// It could not be read; the next run asks again.
+    #[default]
+    Unknown,
+    /// It is this.
+    Found(Account),
+    /// There is none, so the user's sessions have no owner.
+    Missing,
+    /// It is not in the form that this service writes. A person has to look at it, so its sessions stay until they are
+    /// due, and the run does not fail: it would fail each night.
+    Broken,
 }
 
 impl Run<'_> {
@@ -213,7 +261,10 @@ impl Run<'_> {
                 return;
             };
             let next = page.next.clone();
-            self.handle(page, &mut user).await;
+            if let Some(stopped_behind) = self.handle(page, &mut user).await {
+                self.note(segment, Some(stopped_behind)).await;
+                return;
+            }
             self.note(segment, next.clone()).await;
             match next {
                 Some(position) => from = Some(position),
@@ -272,46 +323,46 @@ impl Run<'_> {
             *pages
         };
         if pages.is_multiple_of(PAGES_BETWEEN_NOTES) {
-            let noted = self
-                .store
-                .note_cleanup(self.lease, &checkpoint, self.clock.now())
-                .await;
+            let noted = self.store.note_cleanup(self.lease, &checkpoint).await;
             if noted == Ok(false) {
                 lock(&self.report).stopped_by = Some(StoppedBy::LostLease);
             }
         }
     }
 
-    async fn handle(&self, page: Page, user: &mut CurrentUser) {
+    /// Handles a page. If the budget is used up before its end, says behind which item.
+    async fn handle(&self, page: Page, user: &mut CurrentUser) -> Option<ScanPosition> {
         let mut orphans: Vec<(UserId, SessionId)> = Vec::new();
+        let mut handled = None;
         for scanned in page.items {
+            if handled.is_some() && self.must_stop() {
+                self.remove_orphans(&orphans).await;
+                return handled;
+            }
+            handled = Some(scanned.position());
             match &scanned.item {
                 ScannedItem::Account(account) => {
                     *user = CurrentUser {
                         id: Some(account.id),
-                        account: Some(account.clone()),
+                        account: KnownAccount::Found(account.clone()),
                     };
                     self.handle_account(account).await;
                 }
                 ScannedItem::Session(session) => {
                     if user.id != Some(session.user_id) {
                         // Read after the session was, so a session that has just been admitted has its account.
-                        match self.store.read_account(session.user_id).await {
-                            Ok(account) => {
-                                *user = CurrentUser {
-                                    id: Some(session.user_id),
-                                    account,
-                                };
-                            }
-                            Err(_) => {
-                                lock(&self.report).failed_removals += 1;
-                                continue;
-                            }
-                        }
+                        *user = CurrentUser {
+                            id: Some(session.user_id),
+                            account: self.look_up(session.user_id).await,
+                        };
                     }
                     match &user.account {
-                        None => orphans.push((session.user_id, session.id)),
-                        Some(account) => self.handle_session(&scanned, session, account).await,
+                        KnownAccount::Found(account) => {
+                            self.handle_session(&scanned, session, account).await;
+                        }
+                        KnownAccount::Missing => orphans.push((session.user_id, session.id)),
+                        KnownAccount::Broken => self.remove_if_due(&scanned).await,
+                        KnownAccount::Unknown => lock(&self.report).failed_removals += 1,
                     }
                 }
                 ScannedItem::Other => self.remove_if_due(&scanned).await,
@@ -321,8 +372,16 @@ impl Run<'_> {
                 }
             }
         }
-        for of_one_user in orphans.chunk_by(|one, next| one.0 == next.0) {
-            self.remove_orphans(of_one_user).await;
+        self.remove_orphans(&orphans).await;
+        None
+    }
+
+    async fn look_up(&self, user: UserId) -> KnownAccount {
+        match self.store.read_account(user).await {
+            Ok(Some(account)) => KnownAccount::Found(account),
+            Ok(None) => KnownAccount::Missing,
+            Err(StoreError::Corrupt) => KnownAccount::Broken,
+            Err(StoreError::Unavailable) => KnownAccount::Unknown,
         }
     }
 
@@ -331,7 +390,11 @@ impl Run<'_> {
             AccountStatus::Active { .. } | AccountStatus::Disabled { .. } => {
                 lock(&self.report).accounts += 1;
             }
-            AccountStatus::Deleted { .. } => match self.store.finish_deletion(account.id).await {
+            AccountStatus::Deleted { .. } => match self
+                .store
+                .finish_deletion(account.id, self.clock.now())
+                .await
+            {
                 Ok(removed) => {
                     tracing::info!(user_id = %account.id, removed, "finished an interrupted deletion");
                     lock(&self.report).removed_of_deleted_users += removed as u64;
@@ -378,20 +441,23 @@ impl Run<'_> {
     }
 
     async fn remove_orphans(&self, orphans: &[(UserId, SessionId)]) {
-        let Some((user_id, _)) = orphans.first() else {
-            return;
-        };
-        let sessions: Vec<SessionId> = orphans.iter().map(|(_, session)| *session).collect();
-        match self
-            .store
-            .delete_orphaned_sessions(*user_id, &sessions)
-            .await
-        {
-            Ok(()) => {
-                tracing::info!(%user_id, removed = sessions.len(), "removed sessions without an account");
-                lock(&self.report).removed_orphaned += sessions.len() as u64;
+        for of_one_user in orphans.chunk_by(|one, next| one.0 == next.0) {
+            let Some((user_id, _)) = of_one_user.first() else {
+                continue;
+            };
+            let sessions: Vec<SessionId> =
+                of_one_user.iter().map(|(_, session)| *session).collect();
+            match self
+                .store
+                .delete_orphaned_sessions(*user_id, &sessions)
+                .await
+            {
+                Ok(()) => {
+                    tracing::info!(%user_id, removed = sessions.len(), "removed sessions without an account");
+                    lock(&self.report).removed_orphaned += sessions.len() as u64;
+                }
+                Err(_) => lock(&self.report).failed_removals += sessions.len() as u64,
             }
-            Err(_) => lock(&self.report).failed_removals += sessions.len() as u64,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Runs [`discovery`] on Lambda.
 
-use latchkey_api::lambda;
+use latchkey_api::lambda::{self, Fatal};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
+async fn main() -> Result<(), Fatal> {
     let started = lambda::start().await?;
     let app = started.service.with_store(());
     let routes = discovery::routes()

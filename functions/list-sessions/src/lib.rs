@@ -44,14 +44,14 @@ struct SessionList {
     responses((status = OK, description = "Your live sessions", body = SessionList))
 )]
 async fn list(State(app): State<App<Store>>, caller: Caller) -> Result<Json<SessionList>, Problem> {
-    let partition = app.store.read_partition(caller.user_id).await?;
+    let now = app.service.now();
+    let partition = app.store.read_partition(caller.user_id, now).await?;
     let account = partition.account.ok_or(CallerNotLive)?;
     account.authorize(caller.session_id)?;
-    let sessions: Vec<SessionResource> =
-        live_sessions(&account, partition.sessions, app.service.now())
-            .iter()
-            .map(|session| SessionResource::new(session, caller.session_id))
-            .collect();
+    let sessions: Vec<SessionResource> = live_sessions(&account, partition.sessions, now)
+        .iter()
+        .map(|session| SessionResource::new(session, caller.session_id))
+        .collect();
     Ok(Json(SessionList {
         total: sessions.len(),
         sessions,
@@ -73,12 +73,13 @@ async fn current(
     State(app): State<App<Store>>,
     caller: Caller,
 ) -> Result<Json<SessionResource>, Problem> {
+    let now = app.service.now();
     let (account, session) = tokio::try_join!(
         app.store.read_account(caller.user_id),
         app.store.read_session(caller.user_id, caller.session_id)
     )?;
     let (account, session) = account.zip(session).ok_or(CallerNotLive)?;
-    if !account.is_live(&session, app.service.now()) {
+    if !account.is_live(&session, now) {
         return Err(CallerNotLive.into());
     }
     Ok(Json(SessionResource::new(&session, caller.session_id)))

@@ -66,12 +66,13 @@ async fn login(
             Some(found) => (found.user_id, &found.password_hash),
             None => (UserId::random(random), decoy()),
         };
-        let (partition, matches) = tokio::join!(app.store.read_partition(user_id), async {
-            if credential.is_some() && credential == verified {
-                return Ok(true);
-            }
-            service.passwords.verify(&body.password, hash).await
-        });
+        let (partition, matches) =
+            tokio::join!(app.store.read_partition(user_id, service.now()), async {
+                if credential.is_some() && credential == verified {
+                    return Ok(true);
+                }
+                service.passwords.verify(&body.password, hash).await
+            });
         let (partition, matches) = (partition?, matches?);
         let (Some(email), Some(credential), true) = (&email, credential, matches) else {
             return Err(refused(

@@ -1,11 +1,11 @@
 //! Runs [`login`] on Lambda.
 
-use latchkey_api::lambda;
+use latchkey_api::lambda::{self, Fatal};
 use latchkey_api::settings::{StorageSettings, environment};
 use latchkey_store::Store;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
+async fn main() -> Result<(), Fatal> {
     let storage = StorageSettings::read(environment)?;
     let started = lambda::start().await?;
     let store = Store::connect(

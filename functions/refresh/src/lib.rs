@@ -117,12 +117,16 @@ async fn end_reused(
         stored = session.rotation,
         "a replaced refresh token was used again"
     );
-    app.store
-        .change_account_as_read(session.user_id, account, |account| {
+    let (store, user_id, session_id) = (app.store.clone(), session.user_id, session.id);
+    // A task of its own: whoever replays a token must not save its session by hanging up.
+    let ending = tokio::spawn(async move {
+        let end = |account: Option<Account>| {
             let account = account.ok_or(RefreshError::Invalid)?;
-            Ok::<_, RefreshError>(account.without(session.id, EndReason::TokenReuse))
-        })
-        .await?;
+            Ok::<_, RefreshError>(account.without(session_id, EndReason::TokenReuse))
+        };
+        store.change_account_as_read(user_id, account, end).await
+    });
+    ending.await.map_err(|_| Problem::internal())??;
     Err(RefreshError::Reused.into())
 }
 

@@ -9,7 +9,6 @@ use latchkey_api::authenticate::Caller;
 use latchkey_api::openapi::with_problems;
 use latchkey_api::parameter::QueryParameters;
 use latchkey_api::problem::{Code, Problem};
-use latchkey_domain::account::live_sessions;
 use latchkey_domain::error::CallerNotLive;
 use latchkey_domain::id::SessionId;
 use latchkey_store::Store;
@@ -72,14 +71,20 @@ async fn revoke_all(
     QueryParameters(parameters): QueryParameters<RevokeAllParameters>,
 ) -> Result<Json<Revoked>, Problem> {
     let user = caller.user_id;
-    let partition = app.store.read_partition(user).await?;
-    let live: BTreeSet<SessionId> = match &partition.account {
-        Some(account) => live_sessions(account, partition.sessions, app.service.now())
-            .iter()
-            .map(|session| session.id)
-            .collect(),
+    let now = app.service.now();
+    let partition = app.store.read_partition(user, now).await?;
+    // In the set, but expired or without an item: these were not live, so their end does not count.
+    let mut not_live: BTreeSet<SessionId> = match &partition.account {
+        Some(account) => account.sessions.clone(),
         None => BTreeSet::new(),
     };
+    for session in partition
+        .sessions
+        .iter()
+        .filter(|session| !session.is_expired(now))
+    {
+        not_live.remove(&session.id);
+    }
     let ended = app
         .store
         .change_account_as_read(user, partition.account, |account| {
@@ -90,7 +95,7 @@ async fn revoke_all(
         .await?;
     let revoked = ended
         .iter()
-        .filter(|session| live.contains(session))
+        .filter(|session| !not_live.contains(session))
         .count();
     Ok(Json(Revoked { revoked }))
 }
@@ -108,15 +113,12 @@ async fn revoke_all(
 )]
 async fn purge(State(app): State<App<Store>>, caller: Caller) -> Result<Json<Removed>, Problem> {
     let user = caller.user_id;
-    let partition = app.store.read_partition(user).await?;
+    let partition = app.store.read_partition(user, app.service.now()).await?;
     partition
         .account
+        .as_ref()
         .ok_or(CallerNotLive)?
         .authorize(caller.session_id)?;
-    let clock = app.service.clock.as_ref();
-    let removed = app
-        .store
-        .purge_ended_sessions(user, &partition.sessions, clock)
-        .await?;
+    let removed = app.store.purge_ended_sessions(user, &partition).await?;
     Ok(Json(Removed { removed }))
 }

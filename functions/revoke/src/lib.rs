@@ -40,19 +40,26 @@ async fn revoke(
     SessionPath(target): SessionPath,
 ) -> Result<StatusCode, Problem> {
     let user = caller.user_id;
-    // The caller's own session has not expired, or the access token would have.
-    let (account, described) = if target == caller.session_id {
-        (app.store.read_account(user).await?, None)
+    let (account, has_ended) = if target == caller.session_id {
+        // It has not expired, or the access token would have.
+        (app.store.read_account(user).await?, false)
     } else {
-        app.store.read_account_with_session(user, target).await?
+        let now = app.service.now();
+        let (account, described) = app
+            .store
+            .read_account_with_session(user, target, now)
+            .await?;
+        // The account was read first, so the item of an admitted session cannot have been missed.
+        (
+            account,
+            described.is_none_or(|session| session.is_expired(now)),
+        )
     };
-    let now = app.service.now();
-    let expired = described.is_some_and(|session| session.is_expired(now));
     app.store
         .change_account_as_read(user, account, |account| {
             let account = account.ok_or(CallerNotLive)?;
             account.authorize(caller.session_id)?;
-            if expired {
+            if has_ended {
                 return Err(RevokeError::NotFound);
             }
             account.revoke(caller.session_id, target)

@@ -1,7 +1,5 @@
 //! A DynamoDB that runs elsewhere: DynamoDB Local, another emulator, or AWS.
 
-use std::error::Error;
-
 use aws_config::environment::credentials::EnvironmentVariableCredentialsProvider;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
@@ -14,6 +12,7 @@ use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use http::Uri;
 use http::uri::Scheme;
+use latchkey_domain::error::with_causes;
 
 use crate::embedded::any_credentials;
 
@@ -131,7 +130,7 @@ impl DynamoDbUrl {
             Err(CredentialsError::CredentialsNotLoaded(_)) => Err(OutsideError::NoCredentials(url)),
             Err(error) => Err(OutsideError::BadCredentials {
                 url,
-                reason: chain(&error),
+                reason: with_causes(&error),
             }),
         }
     }
@@ -154,7 +153,7 @@ impl DynamoDbUrl {
             }
             Err(error) => Err(OutsideError::Unreachable {
                 url,
-                reason: chain(&error),
+                reason: with_causes(&error),
             }),
         }
     }
@@ -170,17 +169,6 @@ async fn credentials_or_any() -> SharedCredentialsProvider {
         Ok(_) => SharedCredentialsProvider::new(provider),
         Err(_) => any_credentials(),
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

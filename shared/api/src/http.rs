@@ -25,6 +25,10 @@ use crate::settings::AllowedOrigins;
 /// The header in which every reply names its request.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
+/// How long a request may take. A function has 15 seconds and API Gateway 30, and neither would answer with a problem.
+/// What was under way may have been done or not, as with every 503.
+const ANSWER_WITHIN: Duration = Duration::from_secs(12);
+
 /// Names a request, in its reply and in every log line about it: the invocation on Lambda, a new id elsewhere.
 #[derive(Clone, Debug)]
 struct RequestId(String);
@@ -87,8 +91,13 @@ async fn identify(
     });
     let method = request.method().clone();
     request.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!("request", request_id = %id.0);
-    let response = next.run(request).instrument(span.clone()).await;
+    // At the highest level, so that no setting of the level takes the id off a warning.
+    let span = tracing::error_span!("request", request_id = %id.0);
+    let answered = tokio::time::timeout(ANSWER_WITHIN, next.run(request).instrument(span.clone()));
+    let response = answered.await.unwrap_or_else(|_| {
+        span.in_scope(|| tracing::error!("gave up on a request that took too long"));
+        Problem::from(Code::TemporarilyUnavailable).into_response()
+    });
     let _entered = span.enter();
     let response = with_request_id(response, &id.0);
     let route = response.extensions().get::<Route>();

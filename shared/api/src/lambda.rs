@@ -8,6 +8,7 @@ use aws_smithy_http_client::tls;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use latchkey_domain::clock::{Clock, SystemClock};
+use latchkey_domain::error::with_causes;
 use latchkey_domain::random::{RandomSource, SystemRandom};
 use latchkey_domain::token::{KeyDerivationFailed, SecretTooShort, TokenSecret, Tokens};
 use serde::Deserialize;
@@ -21,6 +22,29 @@ use crate::settings::{
 };
 use crate::telemetry::{self, Format};
 
+/// Why a function ends. Rust prints the error of `main` by its `Debug`; this one's is the message meant for people.
+pub struct Fatal(String);
+
+impl std::fmt::Debug for Fatal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<E> for Fatal {
+    fn from(error: E) -> Self {
+        Self(with_causes(&error))
+    }
+}
+
+/// The runtime's own error, which is no `Error`.
+///
+/// # Errors
+/// The same, as [`Fatal`].
+pub fn ended(result: Result<(), lambda_http::Error>) -> Result<(), Fatal> {
+    result.map_err(|error| Fatal(with_causes(error.as_ref())))
+}
+
 /// Why a function could not start. Lambda shows it as the error of its init phase.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -30,7 +54,7 @@ pub enum StartError {
     /// Lambda always sets these; outside of Lambda, set them by hand.
     #[error("{0} is not set")]
     MissingVariable(&'static str),
-    /// The secret could not be read. What Secrets Manager said was logged.
+    /// The secret could not be read.
     #[error("the secret {arn} cannot be read: {reason}")]
     SecretUnreadable {
         /// Which one.
@@ -61,11 +85,12 @@ impl Started {
     ///
     /// # Errors
     /// Those of the runtime.
-    pub async fn serve(&self, routes: OpenApiRouter) -> Result<(), lambda_http::Error> {
+    pub async fn serve(&self, routes: OpenApiRouter) -> Result<(), Fatal> {
         let clock = Arc::clone(&self.service.clock);
         let random = Arc::clone(&self.service.random);
         let (router, _) = routes.split_for_parts();
-        lambda_http::run(http::service(router, &self.allowed_origins, clock, random)).await
+        let router = http::service(router, &self.allowed_origins, clock, random);
+        ended(lambda_http::run(router).await)
     }
 }
 
@@ -169,9 +194,7 @@ async fn load_secret(
         .secret_id(arn)
         .send()
         .await
-        .map_err(|error| {
-            unreadable(aws_sdk_secretsmanager::error::DisplayErrorContext(&error).to_string())
-        })?;
+        .map_err(|error| unreadable(with_causes(&error)))?;
     // The parser's own message could quote the secret.
     let document: SecretDocument = serde_json::from_str(reply.secret_string().unwrap_or_default())
         .map_err(|_| unreadable(r#"it is not {"current": "..."}"#.to_owned()))?;

@@ -4,8 +4,9 @@
 //! starve every refresh that shares the process; with it, what does not fit is told to come back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, available_parallelism};
 
 use latchkey_domain::password::{self, Password, PasswordHash, PasswordHashError};
@@ -27,7 +28,8 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct PasswordWorkers {
     threads: usize,
     waiting: usize,
-    queue: Arc<OnceLock<SyncSender<Job>>>,
+    queue: Arc<Mutex<Option<SyncSender<Job>>>>,
+    worked: Arc<AtomicU64>,
 }
 
 impl PasswordWorkers {
@@ -45,7 +47,23 @@ impl PasswordWorkers {
             threads,
             waiting,
             queue: Arc::default(),
+            worked: Arc::default(),
         }
+    }
+
+    /// How many passwords were hashed or verified since the start.
+    #[must_use]
+    pub fn worked(&self) -> u64 {
+        self.worked.load(Ordering::Relaxed)
+    }
+
+    /// The queue; none if no thread could be started.
+    fn queue(&self) -> Option<SyncSender<Job>> {
+        let mut queue = self.queue.lock().ok()?;
+        if queue.is_none() {
+            *queue = start(self.threads, self.waiting);
+        }
+        queue.clone()
     }
 
     /// Hashes a password with a fresh salt.
@@ -80,13 +98,17 @@ impl PasswordWorkers {
         work: impl FnOnce() -> Result<T, PasswordHashError> + Send + 'static,
     ) -> Result<T, Problem> {
         let (sender, receiver) = oneshot::channel();
+        let worked = Arc::clone(&self.worked);
         let job: Job = Box::new(move || {
             // Nobody waits any more when the client has hung up.
             if !sender.is_closed() {
+                worked.fetch_add(1, Ordering::Relaxed);
                 let _ = sender.send(work());
             }
         });
-        let queue = self.queue.get_or_init(|| start(self.threads, self.waiting));
+        let Some(queue) = self.queue() else {
+            return Err(Code::TemporarilyUnavailable.into());
+        };
         match queue.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
@@ -109,19 +131,19 @@ impl PasswordWorkers {
     }
 }
 
-fn start(threads: usize, waiting: usize) -> SyncSender<Job> {
+fn start(threads: usize, waiting: usize) -> Option<SyncSender<Job>> {
     let (queue, jobs) = sync_channel::<Job>(waiting);
     let jobs = Arc::new(Mutex::new(jobs));
+    let mut started = false;
     for _ in 0..threads {
         let jobs = Arc::clone(&jobs);
-        let started = thread::Builder::new()
-            .name("password".to_owned())
-            .spawn(move || work_on(&jobs));
-        if let Err(error) = started {
-            tracing::error!(%error, "a thread for passwords could not be started");
+        let thread = thread::Builder::new().name("password".to_owned());
+        match thread.spawn(move || work_on(&jobs)) {
+            Ok(_) => started = true,
+            Err(error) => tracing::error!(%error, "a thread for passwords could not be started"),
         }
     }
-    queue
+    started.then_some(queue)
 }
 
 fn work_on(jobs: &Mutex<Receiver<Job>>) {

@@ -23,7 +23,7 @@ pub enum Format {
 /// Starts logging. `lookup` gives the variables `AWS_LAMBDA_LOG_FORMAT` (`JSON` or `Text`), which wins over `format`,
 /// and `AWS_LAMBDA_LOG_LEVEL` (`INFO` unless set), the settings of Lambda's advanced logging controls.
 ///
-/// Libraries are heard from `WARN` on. Does nothing if logging was started before.
+/// Does nothing if logging was started before.
 pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
     let format = match lookup("AWS_LAMBDA_LOG_FORMAT") {
         Some(wanted) if wanted.eq_ignore_ascii_case("text") => Format::Text,
@@ -47,6 +47,18 @@ pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
             .with_writer(std::io::stderr)
             .boxed(),
     };
+    let filter = filter(level);
+    let started = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init();
+    if started.is_ok() {
+        log_panics();
+    }
+}
+
+/// What is heard at a level: our own crates at it, libraries from `WARN` on.
+#[must_use]
+pub fn filter(level: Level) -> Targets {
     let libraries = LevelFilter::from_level(level.min(Level::WARN));
     let ours = [
         "latchkey",
@@ -64,17 +76,11 @@ pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
         "revoke",
         "revoke_all",
     ];
-    let filter = Targets::new()
+    Targets::new()
         .with_default(libraries)
         // The embedded DynamoDB of the local stack warns of every condition that fails, as conditions are meant to.
         .with_target("dynoxide", LevelFilter::ERROR)
-        .with_targets(ours.map(|target| (target, LevelFilter::from_level(level))));
-    let started = tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .try_init();
-    if started.is_ok() {
-        log_panics();
-    }
+        .with_targets(ours.map(|target| (target, LevelFilter::from_level(level))))
 }
 
 /// `FATAL` of Lambda is nothing that `tracing` has.

@@ -94,7 +94,7 @@ pub enum EndReason {
     LoggedOut,
     /// A newer sign-in needed the room.
     Evicted,
-    /// Its time had passed before a sign-in or a revocation met it.
+    /// Its time had passed when a sign-in met it.
     Expired,
     /// A refresh token that had been replaced was used again (RFC 9700 section 4.14.2).
     TokenReuse,

@@ -1,6 +1,22 @@
 //! What can go wrong, one type for each use case. How it is told to a client is the HTTP side's matter.
 
+use std::error::Error;
+
 use crate::password::WeakPassword;
+
+/// An error and what caused it, in one line, for logs and for people.
+///
+/// By `Display` alone: the `Debug` of an SDK's error holds the raw reply, and with it whatever was stored.
+#[must_use]
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
 
 /// The storage could not do what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,11 +14,14 @@ use crate::random::{RandomSource, sixteen_bytes};
 pub struct MalformedId;
 
 fn parse_hyphenated(text: &str) -> Result<Uuid, MalformedId> {
-    // `Uuid` also reads braces, URNs and bare hex: one id must have one spelling.
-    if text.len() != uuid::fmt::Hyphenated::LENGTH {
-        return Err(MalformedId);
+    // `Uuid` also reads capitals, braces, URNs and bare hex: one id must have one spelling.
+    let id = Uuid::try_parse(text).map_err(|_| MalformedId)?;
+    let mut spelling = Uuid::encode_buffer();
+    if id.as_hyphenated().encode_lower(&mut spelling) == text {
+        Ok(id)
+    } else {
+        Err(MalformedId)
     }
-    Uuid::try_parse(text).map_err(|_| MalformedId)
 }
 
 macro_rules! id_type {
@@ -114,6 +117,7 @@ mod tests {
             "{67e55044-10b1-426f-9247-bb680e5fe0c8}",
             "urn:uuid:67e55044-10b1-426f-9247-bb680e5fe0c8",
             "67e55044-10b1-426f-9247-bb680e5fe0cg",
+            "67E55044-10B1-426F-9247-BB680E5FE0C8",
         ] {
             assert_eq!(text.parse::<UserId>(), Err(MalformedId), "{text}");
         }

@@ -2,7 +2,7 @@
 //!
 //! An **access token** is a profile of RFC 9068: a JWT of type `at+jwt`, signed with Ed25519, so that anyone can
 //! verify it with the published key. A **refresh token** is a JWT of type `rt+jwt`, authenticated with HMAC: only
-//! this service can read anything out of it. Kind, algorithm and key each belong to one kind alone, so one can
+//! this service can make or verify one. Kind, algorithm and key each belong to one kind alone, so one can
 //! never pass as the other (RFC 8725 sections 3.1, 3.11).
 //!
 //! All keys are derived from one secret (HKDF, RFC 5869), a label for each purpose. A refresh token is a function of

@@ -1,6 +1,7 @@
 //! The account: reading it, and the one way in which who is signed in changes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem, Update};
 use chrono::{DateTime, Utc};
@@ -26,8 +27,11 @@ use crate::outcome::{
 };
 
 /// A user's items, read item by item: the account is at most as new as the sessions, for it is read first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Partition {
+    /// When the reading began. What was read is judged as of then: a session that has been refreshed since must not be
+    /// taken for one that has expired.
+    pub read_at: DateTime<Utc>,
     /// The account, if there is one.
     pub account: Option<Account>,
     /// The sessions, live or not.
@@ -76,9 +80,13 @@ impl Store {
     ///
     /// # Errors
     /// As all methods of the store.
-    pub async fn read_partition(&self, user: UserId) -> Result<Partition, StoreError> {
+    pub async fn read_partition(
+        &self,
+        user: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<Partition, StoreError> {
         // Nothing of a user sorts after the sessions ('$' follows '#').
-        self.read_partition_up_to(user, "SESSION$").await
+        self.read_partition_up_to(user, "SESSION$", now).await
     }
 
     /// The account and one session of its user, in one request: it reads the items between the two as well, and
@@ -90,9 +98,10 @@ impl Store {
         &self,
         user: UserId,
         session: SessionId,
+        now: DateTime<Utc>,
     ) -> Result<(Option<Account>, Option<Session>), StoreError> {
         let read = self
-            .read_partition_up_to(user, &session_sort_key(session))
+            .read_partition_up_to(user, &session_sort_key(session), now)
             .await?;
         let session = read.sessions.into_iter().find(|found| found.id == session);
         Ok((read.account, session))
@@ -102,8 +111,13 @@ impl Store {
         &self,
         user: UserId,
         last_sort_key: &str,
+        now: DateTime<Utc>,
     ) -> Result<Partition, StoreError> {
-        let mut read = Partition::default();
+        let mut read = Partition {
+            read_at: now,
+            account: None,
+            sessions: Vec::new(),
+        };
         let mut pages = self
             .client
             .query()
@@ -169,36 +183,44 @@ impl Store {
     ) -> Result<Vec<SessionId>, Failure<E>> {
         let stamp = self.new_stamp();
         let mut retries = Retries::new(self);
-        let mut to_end: BTreeSet<SessionId> = BTreeSet::new();
+        let mut to_end: BTreeMap<SessionId, EndReason> = BTreeMap::new();
         let mut read = read;
         loop {
             let admitted = read
                 .as_ref()
                 .map(|account| account.sessions.clone())
                 .unwrap_or_default();
-            let gone = |to_end: &BTreeSet<SessionId>| -> Vec<SessionId> {
-                to_end.difference(&admitted).copied().collect()
-            };
+            // What an earlier decision was to end and is out of the set: by an attempt whose reply was lost, or by
+            // somebody else.
+            let mut gone: Vec<(SessionId, EndReason)> = to_end
+                .iter()
+                .filter(|(session, _)| !admitted.contains(session))
+                .map(|(session, reason)| (*session, *reason))
+                .collect();
             let change = match decide(read.clone()) {
                 Ok(change) => change,
-                Err(_) if !to_end.is_empty() && to_end.is_disjoint(&admitted) => {
-                    return Ok(gone(&to_end));
+                Err(_) if !to_end.is_empty() && gone.len() == to_end.len() => {
+                    log_ended(user, &gone);
+                    return Ok(ids(&gone));
                 }
                 Err(refused) => return Err(Failure::Refused(refused)),
             };
-            let mut ended = gone(&to_end);
-            to_end.extend(change.ended.iter().map(|(session, _)| *session));
-            ended.extend(change.ended.iter().map(|(session, _)| *session));
+            to_end.extend(change.ended.iter().copied());
             match &read {
                 Some(before) if change.must_be_written(before) => {
                     if self
                         .write_account(before, &change, stamp, &mut retries)
                         .await?
                     {
-                        return Ok(ended);
+                        log_ended(user, &gone);
+                        gone.extend(change.ended);
+                        return Ok(ids(&gone));
                     }
                 }
-                Some(_) | None => return Ok(ended),
+                Some(_) | None => {
+                    log_ended(user, &gone);
+                    return Ok(ids(&gone));
+                }
             }
             retries.pause().await?;
             read = self.read_account(user).await?;
@@ -234,14 +256,14 @@ impl Store {
                     Some(found) => is_own_write(found, before, stamp)?,
                     None => false,
                 },
-                Err(WriteRefusal::Conflict) => {
+                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => {
                     retries.pause().await?;
                     continue;
                 }
                 Err(WriteRefusal::Failed(error)) => return Err(error),
             };
             if written {
-                log_ended(change);
+                log_ended(before.id, &change.ended);
             }
             return Ok(written);
         }
@@ -266,23 +288,33 @@ impl Store {
         let stamp = self.new_stamp();
         let mut retries = Retries::new(self);
         let mut read = partition;
+        let mut attempted: Option<Change> = None;
+        let admitted_before = |account: Account, attempted: Option<Change>| {
+            log_ended(
+                user,
+                &attempted.map(|change| change.ended).unwrap_or_default(),
+            );
+            Ok(SignInOutcome::SignedIn(account))
+        };
         loop {
             let Some(before) = read.account.take() else {
                 return Ok(SignInOutcome::Stale { disabled: false });
             };
             if before.sessions.contains(&request.session.id) {
-                return Ok(SignInOutcome::SignedIn(before)); // An earlier attempt, whose reply was lost.
+                // By an earlier attempt, whose reply was lost.
+                return admitted_before(before, attempted);
             }
             if before.password_version != request.credential.password_version {
                 return Ok(SignInOutcome::Stale { disabled: false });
             }
-            let now = clock.now();
             let known = self.with_unseen_sessions(&before, read.sessions).await?;
-            let Ok(change) =
-                before
-                    .clone()
-                    .admit(request.session.id, &known, now, policy.max_sessions)
-            else {
+            let decided = before.clone().admit(
+                request.session.id,
+                &known,
+                read.read_at,
+                policy.max_sessions,
+            );
+            let Ok(change) = decided else {
                 let disabled = matches!(before.status, AccountStatus::Disabled { .. });
                 return Ok(SignInOutcome::Stale { disabled });
             };
@@ -301,8 +333,9 @@ impl Store {
             }
             match self.transact(writes).await {
                 Ok(()) => {
-                    log_ended(&change);
-                    self.trim_ended_sessions(&change.account, &known, now).await;
+                    log_ended(user, &change.ended);
+                    self.trim_ended_sessions(&change.account, &known, read.read_at)
+                        .await;
                     return Ok(SignInOutcome::SignedIn(change.account));
                 }
                 Err(WriteRefusal::ConditionFailed(mut failed)) => {
@@ -311,7 +344,7 @@ impl Store {
                         let account = self.read_account(user).await?;
                         return match account {
                             Some(account) if account.sessions.contains(&request.session.id) => {
-                                Ok(SignInOutcome::SignedIn(account))
+                                admitted_before(account, attempted)
                             }
                             Some(_) | None => Err(StoreError::Unavailable),
                         };
@@ -320,11 +353,12 @@ impl Store {
                         return Ok(SignInOutcome::Stale { disabled: false });
                     }
                 }
-                Err(WriteRefusal::Conflict) => {}
+                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => {}
                 Err(WriteRefusal::Failed(error)) => return Err(error),
             }
+            attempted = Some(change);
             retries.pause().await?;
-            read = self.read_partition(user).await?;
+            read = self.read_partition(user, clock.now()).await?;
         }
     }
 
@@ -355,8 +389,13 @@ impl Store {
         if too_many.is_empty() {
             return;
         }
-        if let Err(error) = self.delete_sessions(account.id, &too_many).await {
-            tracing::warn!(user_id = %account.id, %error, "old sessions could not be trimmed");
+        // The user is signed in already, and should not wait long for this.
+        let deletion = self.delete_sessions(account.id, &too_many);
+        match tokio::time::timeout(TRIM_TIMEOUT, deletion).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(user_id = %account.id, "old sessions could not be trimmed");
+            }
         }
     }
 
@@ -444,6 +483,9 @@ fn credential_values(verified: &Credential) -> Item {
     ])
 }
 
+/// How long a sign-in waits for the deletion of old sessions, once it is made.
+const TRIM_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The condition of every change of an account. It fails for an account that is gone, so none is made by an update.
 const ACCOUNT_AS_READ: &str = "#version = :read_version";
 
@@ -499,10 +541,14 @@ impl AccountUpdate {
     }
 }
 
+fn ids(ended: &[(SessionId, EndReason)]) -> Vec<SessionId> {
+    ended.iter().map(|(session, _)| *session).collect()
+}
+
 /// The audit trail: every end of a session, once it is written.
-pub(crate) fn log_ended(change: &Change) {
-    for (session, reason) in &change.ended {
-        let (user_id, session_id, reason_word) = (change.account.id, *session, reason.as_str());
+pub(crate) fn log_ended(user_id: UserId, ended: &[(SessionId, EndReason)]) {
+    for (session_id, reason) in ended {
+        let reason_word = reason.as_str();
         match reason {
             EndReason::TokenReuse => {
                 tracing::warn!(%user_id, %session_id, reason = reason_word, "session ended");

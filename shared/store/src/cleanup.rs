@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::serde::ts_milliseconds;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
@@ -109,10 +109,8 @@ impl Checkpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     owner: ChangeId,
+    leased_until: DateTime<Utc>,
 }
-
-/// How long a run that has died blocks the next one, at most. Longer than a Lambda function can run (15 minutes).
-const LEASE: TimeDelta = TimeDelta::minutes(20);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct CheckpointItem {
@@ -125,8 +123,17 @@ struct CheckpointItem {
     segments: Vec<SegmentProgress>,
 }
 
+impl Scanned {
+    /// Where a scan goes on behind this item.
+    #[must_use]
+    pub fn position(&self) -> ScanPosition {
+        ScanPosition(self.key.clone())
+    }
+}
+
 impl Store {
-    /// Takes the right to clean up, and says where the last run stopped. Nothing if another run has it.
+    /// Takes the right to clean up until `leased_until`, and says where the last run stopped. Nothing if another run has
+    /// it. A run that has died blocks the next one until then.
     ///
     /// # Errors
     /// As all methods of the store.
@@ -134,6 +141,7 @@ impl Store {
         &self,
         segments: usize,
         now: DateTime<Utc>,
+        leased_until: DateTime<Utc>,
     ) -> Result<Option<(Lease, Checkpoint)>, StoreError> {
         let read = self
             .get(Key::cleanup())
@@ -153,10 +161,10 @@ impl Store {
         };
         let lease = Lease {
             owner: self.new_stamp(),
+            leased_until,
         };
-        let free = "attribute_not_exists(#pk) OR #leased_until < :now OR #owner = :owner";
         let held = self
-            .write_checkpoint(lease, &checkpoint, now, now + LEASE, free)
+            .write_checkpoint(lease, &checkpoint, leased_until, Some(now))
             .await?;
         Ok(held.then_some((lease, checkpoint)))
     }
@@ -169,9 +177,8 @@ impl Store {
         &self,
         lease: Lease,
         checkpoint: &Checkpoint,
-        now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        self.write_checkpoint(lease, checkpoint, now, now + LEASE, "#owner = :owner")
+        self.write_checkpoint(lease, checkpoint, lease.leased_until, None)
             .await
     }
 
@@ -183,10 +190,8 @@ impl Store {
         &self,
         lease: Lease,
         checkpoint: &Checkpoint,
-        now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let over = DateTime::UNIX_EPOCH;
-        self.write_checkpoint(lease, checkpoint, now, over, "#owner = :owner")
+        self.write_checkpoint(lease, checkpoint, DateTime::UNIX_EPOCH, None)
             .await
     }
 
@@ -194,9 +199,8 @@ impl Store {
         &self,
         lease: Lease,
         checkpoint: &Checkpoint,
-        now: DateTime<Utc>,
         leased_until: DateTime<Utc>,
-        condition: &str,
+        take_over_at: Option<DateTime<Utc>>,
     ) -> Result<bool, StoreError> {
         let item: Item = to_item(&CheckpointItem {
             key: Key::cleanup(),
@@ -211,7 +215,10 @@ impl Store {
             .table_name(&*self.table)
             .set_key(Some(Key::cleanup().into_attributes()))
             .update_expression("SET #owner = :owner, #leased_until = :until, #segments = :segments")
-            .condition_expression(condition)
+            .condition_expression(match take_over_at {
+                Some(_) => "attribute_not_exists(#pk) OR #leased_until < :now OR #owner = :owner",
+                None => "#owner = :owner",
+            })
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_names("#leased_until", "leased_until")
             .expression_attribute_names("#segments", "segments")
@@ -219,7 +226,7 @@ impl Store {
             .expression_attribute_values(":until", millis(leased_until))
             .expression_attribute_values(":segments", segments)
             .return_consumed_capacity(COUNT_CAPACITY);
-        if condition.contains("#pk") {
+        if let Some(now) = take_over_at {
             update = update
                 .expression_attribute_names("#pk", PK)
                 .expression_attribute_values(":now", millis(now));
@@ -227,7 +234,7 @@ impl Store {
         match update.send().await.map_err(update_refusal) {
             Ok(_) => Ok(true),
             Err(WriteRefusal::ConditionFailed(_)) => Ok(false),
-            Err(WriteRefusal::Conflict) => Err(StoreError::Unavailable),
+            Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => Err(StoreError::Unavailable),
             Err(WriteRefusal::Failed(error)) => Err(error),
         }
     }
@@ -324,8 +331,12 @@ impl Store {
     ///
     /// # Errors
     /// As all methods of the store.
-    pub async fn finish_deletion(&self, user: UserId) -> Result<usize, StoreError> {
-        let read = self.read_partition(user).await?;
+    pub async fn finish_deletion(
+        &self,
+        user: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<usize, StoreError> {
+        let read = self.read_partition(user, now).await?;
         // The account stands before the sessions in the partition, so it was read first; but a deleted account admits
         // nobody any more, so this order decides nothing.
         let Some(account) = read.account else {

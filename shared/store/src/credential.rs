@@ -77,7 +77,7 @@ impl Store {
                         Err(Failure::Refused(RegisterError::EmailTaken))
                     };
                 }
-                Err(WriteRefusal::Conflict) => retries.pause().await?,
+                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => retries.pause().await?,
                 Err(WriteRefusal::Failed(error)) => return Err(error.into()),
             }
         }
@@ -109,7 +109,7 @@ impl Store {
         ];
         let written = self.transact_once_decided(writes, 1, before, stamp).await?;
         if written {
-            log_ended(change);
+            log_ended(before.id, &change.ended);
         }
         Ok(written)
     }
@@ -137,7 +137,7 @@ impl Store {
         ];
         let written = self.transact_once_decided(writes, 1, before, stamp).await?;
         if written {
-            log_ended(change);
+            log_ended(before.id, &change.ended);
         }
         Ok(written)
     }

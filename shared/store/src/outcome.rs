@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use latchkey_domain::account::Account;
-use latchkey_domain::error::StoreError;
+use latchkey_domain::error::{StoreError, with_causes};
 use latchkey_domain::id::ChangeId;
 
 use crate::Store;
@@ -30,6 +30,8 @@ pub(crate) enum WriteRefusal {
     ConditionFailed(FailedConditions),
     /// Another write was in flight on the same item. Nothing was written; try again.
     Conflict,
+    /// An earlier attempt of this very write is still in flight, so it may yet be made.
+    InFlight,
     /// DynamoDB failed.
     Failed(StoreError),
 }
@@ -75,7 +77,7 @@ impl<'a> Retries<'a> {
     /// Waits a little, or says that it was tried often enough.
     pub(crate) async fn pause(&mut self) -> Result<(), StoreError> {
         if self.left == 0 {
-            tracing::warn!("too many conflicting writes on one item");
+            tracing::warn!("gave up after too many conflicts or throttled writes");
             return Err(StoreError::Unavailable);
         }
         self.left -= 1;
@@ -92,15 +94,18 @@ impl<'a> Retries<'a> {
 pub(crate) fn failed<E, R>(operation: &str, error: &SdkError<E, R>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
     let code = error.code().unwrap_or("no reply");
-    let detail = DisplayErrorContext(error);
+    tracing::error!(
+        operation,
+        code,
+        error = with_causes(error),
+        "DynamoDB failed"
+    );
     if code == "ValidationException" {
-        tracing::error!(operation, code, error = %detail, "DynamoDB refused a request as invalid");
         StoreError::Corrupt
     } else {
-        tracing::error!(operation, code, error = %detail, "DynamoDB failed");
         StoreError::Unavailable
     }
 }
@@ -108,18 +113,14 @@ where
 fn is_conflict(code: Option<&str>) -> bool {
     matches!(
         code,
-        Some(
-            "TransactionConflictException"
-                | "TransactionInProgressException"
-                | "ReplicatedWriteConflictException"
-        )
+        Some("TransactionConflictException" | "ReplicatedWriteConflictException")
     )
 }
 
 /// What an update's failure means.
 pub(crate) fn update_refusal<R>(error: SdkError<UpdateItemError, R>) -> WriteRefusal
 where
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
     if is_conflict(error.code()) {
         return WriteRefusal::Conflict;
@@ -140,8 +141,11 @@ where
 
 fn transaction_refusal<R>(error: SdkError<TransactWriteItemsError, R>) -> WriteRefusal
 where
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
+    if error.code() == Some("TransactionInProgressException") {
+        return WriteRefusal::InFlight;
+    }
     if is_conflict(error.code()) {
         return WriteRefusal::Conflict;
     }
@@ -155,7 +159,8 @@ where
         None => return WriteRefusal::Failed(failed("TransactWriteItems", &error)),
     };
     let mut conditions = FailedConditions::default();
-    let mut only_conflicts = true;
+    let mut try_again = true;
+    let mut invalid = false;
     for (position, reason) in reasons.into_iter().enumerate() {
         match reason.code.as_deref() {
             None
@@ -168,12 +173,17 @@ where
             Some("ConditionalCheckFailed") => {
                 conditions.0.insert(position, reason.item);
             }
-            Some(_) => only_conflicts = false,
+            Some("ValidationError" | "ItemCollectionSizeLimitExceeded") => invalid = true,
+            Some(_) => try_again = false,
         }
     }
     if !conditions.0.is_empty() {
         WriteRefusal::ConditionFailed(conditions)
-    } else if only_conflicts {
+    } else if invalid {
+        // Trying again does not help, unlike with what `failed` would make of it.
+        let _ = failed("TransactWriteItems", &error);
+        WriteRefusal::Failed(StoreError::Corrupt)
+    } else if try_again {
         WriteRefusal::Conflict
     } else {
         WriteRefusal::Failed(failed("TransactWriteItems", &error))
@@ -239,12 +249,24 @@ impl Store {
         stamp: ChangeId,
     ) -> Result<bool, StoreError> {
         let mut retries = Retries::new(self);
+        let mut may_have_been_made = false;
         loop {
             match self.transact(writes.clone()).await {
                 Ok(()) => return Ok(true),
                 Err(WriteRefusal::ConditionFailed(mut failed)) => {
-                    let found = failed.take_item(account_position);
-                    return found.map_or(Ok(false), |item| is_own_write(item, before, stamp));
+                    let own = match failed.take_item(account_position) {
+                        Some(found) => is_own_write(found, before, stamp)?,
+                        None => false,
+                    };
+                    return if may_have_been_made && !own {
+                        Err(StoreError::Unavailable) // Made and written over, or not made: nobody can tell.
+                    } else {
+                        Ok(own)
+                    };
+                }
+                Err(WriteRefusal::InFlight) => {
+                    may_have_been_made = true;
+                    retries.pause().await?;
                 }
                 Err(WriteRefusal::Conflict) => retries.pause().await?,
                 Err(WriteRefusal::Failed(error)) => return Err(error),

@@ -4,7 +4,6 @@ use aws_sdk_dynamodb::types::{DeleteRequest, ReturnValue, WriteRequest};
 use chrono::{DateTime, Utc};
 use futures::future::join;
 use latchkey_domain::account::{Account, ended_sessions_beyond};
-use latchkey_domain::clock::Clock;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
@@ -14,6 +13,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::Store;
+use crate::account::Partition;
 use crate::item::{attribute, millis, number, session_from_item, string};
 use crate::keys::Key;
 use crate::outcome::{COUNT_CAPACITY, OLD_ITEM, Retries, WriteRefusal, failed, update_refusal};
@@ -120,7 +120,7 @@ impl Store {
                     let found = failed.take_item(0).map(session_from_item).transpose()?;
                     Ok(RotationAttempt::Refused(found))
                 }
-                Err(WriteRefusal::Conflict) => {
+                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => {
                     retries.pause().await?;
                     continue;
                 }
@@ -166,7 +166,7 @@ impl Store {
             return match update.send().await.map_err(update_refusal) {
                 Ok(output) => output.attributes.map(session_from_item).transpose(),
                 Err(WriteRefusal::ConditionFailed(_)) => Ok(None),
-                Err(WriteRefusal::Conflict) => {
+                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => {
                     retries.pause().await?;
                     continue;
                 }
@@ -177,19 +177,19 @@ impl Store {
 
     /// Removes a user's sessions that are not live, for good, and says how many.
     ///
-    /// `sessions` were read before this is called: the account that judges them is read here, so that a session which
-    /// has just been admitted is never taken for an ended one.
+    /// `read` was read before this is called: the account that judges its sessions is read here, so that a session which
+    /// has just been admitted is never taken for an ended one. Expiry is judged as of the time of the reading, so that
+    /// one which has just been refreshed is not either.
     ///
     /// # Errors
     /// As all methods of the store.
     pub async fn purge_ended_sessions(
         &self,
         user: UserId,
-        sessions: &[Session],
-        clock: &dyn Clock,
+        read: &Partition,
     ) -> Result<usize, StoreError> {
         let account = self.read_account(user).await?;
-        let ended = ended_sessions_beyond(account.as_ref(), sessions, clock.now(), 0);
+        let ended = ended_sessions_beyond(account.as_ref(), &read.sessions, read.read_at, 0);
         self.delete_sessions(user, &ended).await?;
         Ok(ended.len())
     }

@@ -10,6 +10,8 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
 
+use latchkey_domain::error::with_causes;
+
 use crate::item::attribute;
 use crate::keys;
 
@@ -36,17 +38,9 @@ impl TableError {
     fn new(table: &str, error: &(impl std::error::Error + 'static)) -> Self {
         Self {
             table: table.to_owned(),
-            reason: chain(error),
+            reason: with_causes(error),
         }
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 /// Makes the table, if there is none, and waits until it can be used. Returns whether it was made.

@@ -248,7 +248,7 @@ async fn one_run_at_a_time_and_a_dead_one_blocks_only_for_a_while() {
     // A run that has begun and was then cut off.
     let (lease, checkpoint) = stack
         .store
-        .begin_cleanup(4, stack.now())
+        .begin_cleanup(4, stack.now(), stack.now() + TimeDelta::minutes(15))
         .await
         .unwrap()
         .unwrap();
@@ -256,23 +256,11 @@ async fn one_run_at_a_time_and_a_dead_one_blocks_only_for_a_while() {
     let clock = stack.service.clock.as_ref();
     let refused = cleanup::run(&stack.store, clock, budget).await;
     assert_eq!(refused, Err(CleanupError::AlreadyRunning));
-    stack.advance(TimeDelta::minutes(20) + TimeDelta::milliseconds(1));
+    stack.advance(TimeDelta::minutes(15) + TimeDelta::milliseconds(1));
     assert!(clean_up(&stack).await.complete);
     // The dead one comes back and is told that it was taken over.
-    assert!(
-        !stack
-            .store
-            .note_cleanup(lease, &checkpoint, stack.now())
-            .await
-            .unwrap()
-    );
-    assert!(
-        !stack
-            .store
-            .end_cleanup(lease, &checkpoint, stack.now())
-            .await
-            .unwrap()
-    );
+    assert!(!stack.store.note_cleanup(lease, &checkpoint).await.unwrap());
+    assert!(!stack.store.end_cleanup(lease, &checkpoint).await.unwrap());
 }
 
 #[tokio::test]
@@ -302,4 +290,61 @@ async fn a_broken_item_is_counted_and_does_no_harm() {
             .expect(StatusCode::OK),
     );
     assert_eq!(kept.session_id, ada.session_id);
+}
+
+#[tokio::test]
+async fn a_broken_account_is_counted_and_does_not_fail_the_run() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    stack.register("bob@example.com").await;
+    let pk = format!("USER#{}", ada.user_id.unwrap());
+    set(&stack, &pk, "ACCOUNT", "REMOVE email", &[]).await;
+    let report = clean_up(&stack).await;
+    assert_eq!(
+        (report.broken, report.sessions_live, report.failed_removals),
+        (1, 1, 0)
+    );
+    stack.advance(TimeDelta::days(61));
+    assert_eq!(
+        clean_up(&stack).await.removed_expired,
+        2,
+        "what is due goes all the same"
+    );
+}
+
+/// A clock that moves on each time it is asked.
+#[derive(Debug)]
+struct Ticking(latchkey_domain::clock::ManualClock);
+
+impl latchkey_domain::clock::Clock for Ticking {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.advance(TimeDelta::seconds(1));
+        self.0.now()
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_time_is_over_within_a_page_goes_on_with_the_rest_of_it() {
+    let stack = Stack::start().await;
+    for n in 0..20 {
+        stack.register(&format!("user{n}@example.com")).await;
+    }
+    stack.advance(TimeDelta::days(61));
+    let (mut removed, mut runs) = (0, 0);
+    loop {
+        let clock = Ticking(latchkey_domain::clock::ManualClock::starting_at(
+            stack.now(),
+        ));
+        let budget = Budget::until(stack.now() + TimeDelta::seconds(30));
+        let report = cleanup::run(&stack.store, &clock, budget).await.unwrap();
+        removed += report.removed_expired;
+        runs += 1;
+        if report.complete {
+            break;
+        }
+        assert_eq!(report.stopped_by, Some(StoppedBy::Time));
+        assert!(runs < 100, "it does not come to an end");
+    }
+    assert!(runs > 2, "{runs}");
+    assert_eq!(removed, 20);
 }

@@ -203,13 +203,15 @@ async fn the_default_route_answers_on_lambda_as_the_whole_service_does_on_a_lapt
 
 #[tokio::test]
 async fn a_function_with_wrong_settings_does_not_start() {
-    let mut function = Function::start(
-        "refresh",
-        "http://127.0.0.1:1",
-        &[("ISSUER", "http://example.com")],
-    )
-    .await;
-    assert_ne!(function.exit_code(), Some(0));
+    let settings = [("ISSUER", "http://example.com"), ("AUDIENCE", "")];
+    let function = Function::start("refresh", "http://127.0.0.1:1", &settings).await;
+    let (code, message) = function.end();
+    assert_eq!(code, Some(1));
+    assert!(
+        message.contains("the settings cannot be used:\n  ISSUER is not an https URL"),
+        "{message}"
+    );
+    assert!(message.contains("AUDIENCE is not set"), "{message}");
 }
 
 #[tokio::test]

@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
+use latchkey_api::telemetry;
 use latchkey_tests::stack::{PASSWORD, SECRET, SignedIn, Stack};
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 #[tokio::test]
 async fn no_token_and_nothing_that_makes_one_is_in_the_table() {
@@ -81,19 +83,20 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// At the most talkative level, libraries included, through every route and its refusals.
+/// Through every route and its refusals, at the most talkative level that the service can be set to.
 #[tokio::test]
 async fn no_secret_is_logged_and_the_audit_trail_is() {
     let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
+    let layer = tracing_subscriber::fmt::layer()
         .with_ansi(false)
-        .with_writer(lines.clone())
-        .finish();
+        .with_writer(lines.clone());
+    let filter = telemetry::filter(tracing::Level::TRACE);
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     let guard = tracing::subscriber::set_default(subscriber);
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let two = stack.login("ada@example.com").await;
+    let three = stack.login("ada@example.com").await;
     stack
         .try_login("ada@example.com", "a wrong password")
         .await
@@ -109,46 +112,109 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
         .refresh(&two.refresh_token)
         .await
         .expect_problem(401, "refresh_token_reused");
-    let path = format!("/v1/sessions/{}", ada.session_id);
-    stack.delete(&path).bearer(&ada.access_token).send().await;
     let forged = format!("{}x", ada.refresh_token);
     stack
         .refresh(&forged)
         .await
         .expect_problem(401, "invalid_refresh_token");
+    for path in [
+        "/v1/sessions",
+        "/v1/sessions/current",
+        "/v1/me",
+        "/docs",
+        "/openapi.json",
+        "/nowhere",
+    ] {
+        stack.get(path).bearer(&ada.access_token).send().await;
+        stack.get(path).bearer(&forged).send().await;
+    }
+    let named = json!({"name": "a secret name"});
+    let path = format!("/v1/sessions/{}", three.session_id);
+    stack
+        .request(Method::PATCH, &path)
+        .bearer(&ada.access_token)
+        .json(&named)
+        .send()
+        .await;
+    stack.delete(&path).bearer(&ada.access_token).send().await;
+    stack
+        .delete("/v1/sessions/expired")
+        .bearer(&ada.access_token)
+        .send()
+        .await;
+    let four = stack.login("ada@example.com").await;
+    let logout = json!({"refresh_token": four.refresh_token});
+    stack.post("/v1/auth/logout").json(&logout).send().await;
+    let malformed =
+        br#"{"email": "ada@example.com", "password": ["correct horse battery staple"]}"#;
+    stack
+        .post("/v1/auth/login")
+        .bytes("application/json", malformed)
+        .send()
+        .await;
+    let change =
+        json!({"current_password": PASSWORD, "new_password": "wrong donkey charger paperclip"});
+    let reply = stack
+        .request(Method::PUT, "/v1/me/password")
+        .bearer(&ada.access_token)
+        .json(&change);
+    let changed = SignedIn::from(reply.send().await.expect(StatusCode::OK));
+    stack
+        .post("/v1/sessions/revoke-all")
+        .bearer(&changed.access_token)
+        .send()
+        .await;
+    let wrong = json!({"password": "a wrong password"});
+    stack
+        .post("/v1/me/delete")
+        .bearer(&changed.access_token)
+        .json(&wrong)
+        .send()
+        .await;
+    let right = json!({"password": "wrong donkey charger paperclip"});
+    let deleted = stack
+        .post("/v1/me/delete")
+        .bearer(&changed.access_token)
+        .json(&right)
+        .send()
+        .await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
     drop(guard);
 
     let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    let ours: String = log
-        .lines()
-        .filter(|line| !line.contains("aws_s"))
-        .collect::<Vec<_>>()
-        .join("\n");
-    for secret in [PASSWORD, "a wrong password", "$argon2", "ada@example.com"] {
-        assert!(!ours.contains(secret), "{secret}");
+    for secret in [
+        PASSWORD,
+        "a wrong password",
+        "wrong donkey charger paperclip",
+        "$argon2",
+        "ada@example.com",
+        "a secret name",
+        std::str::from_utf8(SECRET).unwrap(),
+    ] {
+        assert!(!log.contains(secret), "{secret}");
     }
-    for token in [&ada, &two, &next] {
+    for token in [&ada, &two, &three, &four, &next, &changed] {
         for secret in [&token.access_token, &token.refresh_token] {
-            assert!(!ours.contains(secret.rsplit('.').next().unwrap()));
+            assert!(!log.contains(secret.rsplit('.').next().unwrap()));
         }
     }
     let user = format!("user_id={}", ada.user_id.unwrap());
     for (session, what) in [
-        (Some(two.session_id), r#"session ended"#),
-        (Some(two.session_id), r#"reason="token_reuse""#),
-        (
-            Some(two.session_id),
-            "a replaced refresh token was used again",
-        ),
-        (Some(ada.session_id), r#"reason="revoked""#),
+        (Some(&two), r#"reason="token_reuse""#),
+        (Some(&two), "a replaced refresh token was used again"),
+        (Some(&three), r#"reason="revoked""#),
+        (Some(&four), r#"reason="logged_out""#),
+        (Some(&ada), r#"reason="password_changed""#),
+        (Some(&changed), r#"reason="account_deleted""#),
         (None, r#"sign-in refused"#),
+        (None, r#"confirmation refused"#),
     ] {
         let session = session
-            .map(|id| format!("session_id={id}"))
+            .map(|one| format!("session_id={}", one.session_id))
             .unwrap_or_default();
-        let found = ours
+        let found = log
             .lines()
             .any(|line| line.contains(what) && line.contains(&user) && line.contains(&session));
-        assert!(found, "{what} {session} in:\n{ours}");
+        assert!(found, "{what} {session} in:\n{log}");
     }
 }

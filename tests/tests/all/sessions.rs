@@ -378,3 +378,34 @@ async fn simultaneous_revocations_all_succeed_or_say_that_it_is_gone() {
     );
     assert_eq!(stack.session_ids(&keeper).await, [keeper.session_id]);
 }
+
+#[tokio::test]
+async fn a_session_that_expired_and_was_purged_cannot_be_revoked() {
+    let stack = Stack::start().await;
+    let old = stack.register("ada@example.com").await;
+    stack.advance(TimeDelta::days(6));
+    let ada = stack.login("ada@example.com").await;
+    stack.advance(TimeDelta::days(1));
+    let ada = SignedIn::from(
+        stack
+            .refresh(&ada.refresh_token)
+            .await
+            .expect(StatusCode::OK),
+    );
+    let purge = stack
+        .delete("/v1/sessions/expired")
+        .bearer(&ada.access_token)
+        .send()
+        .await;
+    assert_eq!(purge.expect(StatusCode::OK), json!({"removed": 1}));
+    let path = format!("/v1/sessions/{}", old.session_id);
+    let revoke = stack.delete(&path).bearer(&ada.access_token).send().await;
+    revoke.expect_problem(404, "session_not_found");
+    // Still in the account's set, but it was not live.
+    let revoke_all = stack
+        .post("/v1/sessions/revoke-all")
+        .bearer(&ada.access_token)
+        .send()
+        .await;
+    assert_eq!(revoke_all.expect(StatusCode::OK), json!({"revoked": 0}));
+}

@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use http::StatusCode;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::CallerNotLive;
@@ -39,7 +40,13 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_sa
     stack.register("ada@example.com").await;
     let before = stack.items().await;
     drop(stack.recorder.take());
+    let hashed = stack.service.passwords.worked();
     let wrong = stack.try_login("ada@example.com", "another password").await;
+    assert_eq!(
+        stack.service.passwords.worked(),
+        hashed + 1,
+        "argon2 has run"
+    );
     let calls = |stack: &Stack| -> Vec<String> {
         stack
             .recorder
@@ -49,8 +56,14 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_sa
             .collect()
     };
     let work = calls(&stack);
+    let hashed = stack.service.passwords.worked();
     let unknown = stack.try_login("bob@example.com", PASSWORD).await;
     assert_eq!(calls(&stack), work);
+    assert_eq!(
+        stack.service.passwords.worked(),
+        hashed + 1,
+        "argon2 has run"
+    );
     let without_id = |reply: &Reply| {
         let mut body = reply.body.clone();
         body["request_id"] = json!("");
@@ -164,7 +177,7 @@ impl UnderWay {
     async fn begin(stack: &Stack, user: UserId) -> Self {
         let email = EmailAddress::parse("ada@example.com").unwrap();
         let credential = stack.store.read_credential(&email).await.unwrap().unwrap();
-        let partition = stack.store.read_partition(user).await.unwrap();
+        let partition = stack.store.read_partition(user, stack.now()).await.unwrap();
         let session = Session {
             id: SessionId::random(stack.service.random.as_ref()),
             ..partition.sessions[0].clone()
@@ -268,4 +281,48 @@ async fn a_sign_in_under_way_looks_again_after_all_were_revoked_even_if_there_wa
         .map(|call| call.operation)
         .collect();
     assert_eq!(calls, ["TransactWriteItems", "Query", "TransactWriteItems"]);
+}
+
+#[tokio::test]
+async fn a_session_refreshed_while_another_sign_in_was_under_way_is_not_taken_for_expired() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    stack.advance(TimeDelta::days(7) - TimeDelta::milliseconds(1));
+    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
+    let kept = SignedIn::from(
+        stack
+            .refresh(&ada.refresh_token)
+            .await
+            .expect(StatusCode::OK),
+    );
+    stack.advance(TimeDelta::milliseconds(2));
+    assert!(matches!(
+        under_way.finish(&stack).await,
+        SignInOutcome::SignedIn(_)
+    ));
+    stack
+        .refresh(&kept.refresh_token)
+        .await
+        .expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_session_refreshed_while_a_purge_was_under_way_is_not_removed() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    stack.advance(TimeDelta::days(7) - TimeDelta::milliseconds(1));
+    let user = ada.user_id.unwrap();
+    let read = stack.store.read_partition(user, stack.now()).await.unwrap();
+    let kept = SignedIn::from(
+        stack
+            .refresh(&ada.refresh_token)
+            .await
+            .expect(StatusCode::OK),
+    );
+    stack.advance(TimeDelta::milliseconds(2));
+    assert_eq!(stack.store.purge_ended_sessions(user, &read).await, Ok(0));
+    stack
+        .refresh(&kept.refresh_token)
+        .await
+        .expect(StatusCode::OK);
 }

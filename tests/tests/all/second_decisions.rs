@@ -1,4 +1,4 @@
-//! A write whose reply is lost is made once, and answered as made.
+//! A change whose first decision was overtaken is decided again, and answered by what its caller asked for.
 
 use latchkey_domain::account::{Account, Change, EndReason};
 use latchkey_domain::error::RevokeError;
