@@ -50,6 +50,11 @@ impl Key {
         }
     }
 
+    /// The user in whose partition the item is.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        self.pk.strip_prefix(USER_PREFIX)?.parse().ok()
+    }
+
     pub(crate) fn into_attributes(self) -> HashMap<String, AttributeValue> {
         HashMap::from([
             (PK.to_owned(), AttributeValue::S(self.pk)),

@@ -170,8 +170,8 @@ async fn no_operation_exceeds_its_budget() {
         .await;
 
     // The account and then the credential are read while the new password is hashed, so of three requests in series
-    // the caller waits for one beside argon2's two hashes: see `docs` for why two are impossible without the e-mail
-    // address in the token.
+    // the caller waits for one beside argon2's two hashes: two are impossible without the e-mail address in the token
+    // (infra/guides/decisions.md).
     let change = async |stack: &Stack| {
         let body =
             json!({"current_password": PASSWORD, "new_password": "wrong donkey charger paperclip"});
@@ -191,6 +191,81 @@ async fn no_operation_exceeds_its_budget() {
         )
         .await;
 
+    print_and_check(&table.rows);
+}
+
+/// With as many sessions as are allowed and as many ended ones as are kept, the account is still one write unit; what
+/// reads the partition, or a part of it, reads more than 4 KB.
+#[tokio::test]
+async fn a_user_with_twenty_live_and_twenty_ended_sessions_costs_no_more_writes() {
+    let mut table = Table {
+        stack: Stack::start().await,
+        rows: Vec::new(),
+    };
+    table.stack.register("ada.lovelace@example.com").await;
+    let mut newest = None;
+    for _ in 0..40 {
+        table.stack.advance(TimeDelta::seconds(1));
+        newest = Some(table.stack.login("ada.lovelace@example.com").await);
+    }
+    let newest = newest.unwrap();
+    let items = table.stack.items().await;
+    let partition: usize = items.iter().map(|item| item.to_string().len()).sum();
+    assert!(partition > 16 * 1024, "{partition}");
+    let login = async |stack: &Stack| stack.try_login("ada.lovelace@example.com", PASSWORD).await;
+    table
+        .row(
+            "full: sign-in that trims one",
+            cost(4, 7.0, 1.0 + 6.0),
+            login,
+            200,
+        )
+        .await;
+    let refresh = async |stack: &Stack| stack.refresh(&newest.refresh_token).await;
+    table
+        .row("full: refresh", cost(1, 1.0, 1.0), refresh, 200)
+        .await;
+    let list = async |stack: &Stack| {
+        stack
+            .get("/v1/sessions")
+            .bearer(&newest.access_token)
+            .send()
+            .await
+    };
+    table.row("full: list", cost(1, 0.0, 6.0), list, 200).await;
+    let others = table.stack.session_ids(&newest).await;
+    let other = others
+        .iter()
+        .filter(|id| **id != newest.session_id)
+        .max()
+        .unwrap();
+    let path = format!("/v1/sessions/{other}");
+    let revoke = async |stack: &Stack| {
+        stack
+            .delete(&path)
+            .bearer(&newest.access_token)
+            .send()
+            .await
+    };
+    table
+        .row(
+            "full: revoke of the last by its key",
+            cost(2, 1.0, 6.0),
+            revoke,
+            204,
+        )
+        .await;
+    let path = format!("/v1/sessions/{}", newest.session_id);
+    let revoke = async |stack: &Stack| {
+        stack
+            .delete(&path)
+            .bearer(&newest.access_token)
+            .send()
+            .await
+    };
+    table
+        .row("full: revoke of one's own", cost(2, 1.0, 1.0), revoke, 204)
+        .await;
     print_and_check(&table.rows);
 }
 
