@@ -15,6 +15,7 @@ mod expiry;
 mod http_contract;
 mod limit;
 mod lost_replies;
+mod machine;
 mod on_lambda;
 mod one_truth;
 mod openapi;
