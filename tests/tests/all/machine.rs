@@ -86,6 +86,8 @@ enum Step {
     Register(usize, usize),
     SignIn(usize, Guess),
     Refresh(Held),
+    /// A token of a session again, so many milliseconds after (before, if negative) its grace is over.
+    RefreshLate(Held, i64),
     LogOut(Held),
     List(Held),
     Current(Held),
@@ -174,6 +176,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (who(), password()).prop_map(|(who, password)| Register(who, password)),
         14 => (who(), guess()).prop_map(|(who, guess)| SignIn(who, guess)),
         30 => held(true).prop_map(Refresh),
+        6 => (pick(), 1..3_usize, -1..=1_i64).prop_map(|(of, before_newest, off)| {
+            RefreshLate(Held { of, before_newest }, off)
+        }),
         4 => held(true).prop_map(LogOut),
         3 => held(false).prop_map(List),
         3 => held(false).prop_map(Current),
@@ -379,16 +384,11 @@ impl Machine {
                 let expected = self.model.sign_in(email, password, &drawn);
                 self.judge(expected, &reply)
             }
-            Step::Refresh(held) => match self.held_refresh(held) {
-                Some((token, claims)) => {
-                    let body = json!({"refresh_token": token});
-                    let call = self.stack.post("/v1/auth/refresh").json(&body);
-                    let reply = self.send(call).await;
-                    let expected = self.model.refresh(&claims, &self.address());
-                    self.judge(expected, &reply)
-                }
-                None => Ok(()),
-            },
+            Step::Refresh(held) => self.refresh(held).await,
+            Step::RefreshLate(held, off) => {
+                self.wait_until(Moment::GraceOver, held.of, off);
+                self.refresh(held).await
+            }
             Step::LogOut(held) => match self.held_refresh(held) {
                 Some((token, claims)) => {
                     let body = json!({"refresh_token": token});
@@ -475,6 +475,17 @@ impl Machine {
             _ => unreachable!("nobody does that with an access token"),
         };
         let reply = self.send(call.bearer(token)).await;
+        self.judge(expected, &reply)
+    }
+
+    async fn refresh(&mut self, held: Held) -> Verdict {
+        let Some((token, claims)) = self.held_refresh(held) else {
+            return Ok(());
+        };
+        let body = json!({"refresh_token": token});
+        let call = self.stack.post("/v1/auth/refresh").json(&body);
+        let reply = self.send(call).await;
+        let expected = self.model.refresh(&claims, &self.address());
         self.judge(expected, &reply)
     }
 
