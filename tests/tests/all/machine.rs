@@ -39,7 +39,7 @@ use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Value, json};
 
 /// How many sequences a normal run tries.
-const CASES: u32 = 32;
+const CASES: u32 = 24;
 
 const EMAILS: [&str; 3] = ["ada@example.com", "bob@example.com", "cyd@example.com"];
 const PASSWORDS: [&str; 3] = [
