@@ -179,7 +179,18 @@ impl EmbeddedDynamoDb {
     /// # Panics
     /// When it cannot.
     pub async fn start() -> Self {
-        let database = dynoxide::Database::memory().expect("memory");
+        Self::serve(dynoxide::Database::memory().expect("memory")).await
+    }
+
+    /// The same with a clock of the test's own, by which `sweep_ttl` knows what is due.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub async fn start_at(clock: &dynoxide::storage_backend::ManualClock) -> Self {
+        Self::serve(dynoxide::Database::memory_with_clock(clock.arc()).expect("memory")).await
+    }
+
+    async fn serve(database: dynoxide::Database) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port");

@@ -10,5 +10,6 @@
 pub mod conformity;
 pub mod dynamodb;
 pub mod lambda;
+pub mod model;
 pub mod openapi;
 pub mod stack;

@@ -91,7 +91,18 @@ impl Stack {
     /// # Panics
     /// When it cannot start.
     pub async fn with(policy: SessionPolicy, origins: &AllowedOrigins) -> Self {
-        let dynamodb = EmbeddedDynamoDb::start().await;
+        Self::on(EmbeddedDynamoDb::start().await, policy, origins).await
+    }
+
+    /// The service on a database that is running.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub async fn on(
+        dynamodb: EmbeddedDynamoDb,
+        policy: SessionPolicy,
+        origins: &AllowedOrigins,
+    ) -> Self {
         let recorder = Recorder::default();
         let client = dynamodb.client(&recorder);
         latchkey_store::table::create_if_missing(&client, TABLE)

@@ -14,6 +14,7 @@ mod devices;
 mod expiry;
 mod http_contract;
 mod limit;
+mod machine;
 mod on_lambda;
 mod one_truth;
 mod openapi;

@@ -1,0 +1,540 @@
+//! A reference model of accounts and sessions: what the design says, in plain maps, with one thing after another.
+//!
+//! It shares only the types of ids with the service. It has no table, no versions and no tokens: a token is what it
+//! says, and [`Model`] answers it as the design's tables do. Times are milliseconds since the epoch, or whole seconds
+//! where a token has them; an expiry is a whole second.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use latchkey_domain::id::{SessionId, UserId};
+
+/// What an operator sets, in milliseconds.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the settings of the service, by their names")]
+pub struct Rules {
+    pub access: i64,
+    pub idle: i64,
+    pub absolute: i64,
+    pub grace: i64,
+    pub retention: i64,
+    pub limit: usize,
+}
+
+/// How many ended sessions a sign-in leaves.
+const ENDED_KEPT: usize = 20;
+const DAY: i64 = 24 * 3600 * 1000;
+
+/// What an access token says.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the claims of RFC 9068")]
+pub struct AccessToken {
+    pub sub: UserId,
+    pub sid: SessionId,
+    pub iat: i64,
+    pub exp: i64,
+    pub auth_time: i64,
+}
+
+/// What a refresh token says.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the claims of RFC 7519")]
+pub struct RefreshToken {
+    pub sub: UserId,
+    pub sid: SessionId,
+    pub rotation: u64,
+    pub iat: i64,
+    pub exp: i64,
+}
+
+/// A session as a reply shows it.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields of the reply")]
+pub struct Shown {
+    pub id: SessionId,
+    pub name: Option<String>,
+    pub device_name: String,
+    pub ip_address: String,
+    pub created_at: i64,
+    pub last_used_at: i64,
+    pub expires_at: i64,
+    pub is_current: bool,
+}
+
+/// A reply that is no problem.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields of the replies")]
+pub enum Answer {
+    Tokens {
+        status: u16,
+        access: AccessToken,
+        expires_in: i64,
+        refresh: RefreshToken,
+        refresh_expires_in: i64,
+        session: Shown,
+        user: Option<(UserId, String, i64)>,
+    },
+    Session(Shown),
+    Sessions(Vec<Shown>),
+    User(UserId, String, i64),
+    Count(usize),
+    Nothing,
+}
+
+/// What a request is answered: a reply, or the status and the code of a problem.
+pub type Outcome = Result<Answer, (u16, String)>;
+
+/// A session's item. That it is there does not say that the session counts.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the attributes of the design's table")]
+pub struct Session {
+    pub id: SessionId,
+    pub user: UserId,
+    pub rotation: u64,
+    pub rotated_at: i64,
+    pub name: Option<String>,
+    pub device_name: String,
+    pub ip_address: String,
+    pub created_at: i64,
+    pub last_used_at: i64,
+    pub idle_end: i64,
+    pub absolute_end: i64,
+}
+
+/// What an account may do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "they say it")]
+pub enum Status {
+    Active,
+    Disabled,
+    /// Emptied; the item may go at this time.
+    Deleted(i64),
+}
+
+/// An account with its credential.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the attributes of the design's table")]
+pub struct Account {
+    pub email: String,
+    pub password: String,
+    pub status: Status,
+    pub admitted: BTreeSet<SessionId>,
+    pub created_at: i64,
+}
+
+/// What a cleanup reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the fields of the report")]
+pub struct Cleaned {
+    pub accounts: u64,
+    pub live: u64,
+    pub not_live: u64,
+    pub expired: u64,
+    pub orphaned: u64,
+    pub of_deleted_users: u64,
+}
+
+/// Where a new session comes from, and the ids that the service drew for it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "they say it")]
+pub struct SignIn {
+    pub user: UserId,
+    pub session: SessionId,
+    pub device_name: String,
+    pub ip_address: String,
+}
+
+/// All accounts and sessions, and what time it is.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "they say it")]
+pub struct Model {
+    pub rules: Rules,
+    pub now: i64,
+    pub accounts: BTreeMap<UserId, Account>,
+    pub sessions: BTreeMap<SessionId, Session>,
+}
+
+/// The whole second that a time is in.
+#[must_use]
+pub fn seconds(millis: i64) -> i64 {
+    millis.div_euclid(1000)
+}
+
+fn whole(millis: i64) -> i64 {
+    seconds(millis) * 1000
+}
+
+fn refused<T>(status: u16, code: &str) -> Result<T, (u16, String)> {
+    Err((status, code.to_owned()))
+}
+
+impl Session {
+    /// When it ends by itself.
+    #[must_use]
+    pub fn end(&self) -> i64 {
+        self.idle_end.min(self.absolute_end)
+    }
+}
+
+/// What is true of sessions.
+impl Model {
+    /// The one rule: the account is active and holds the session, and neither expiry has come.
+    #[must_use]
+    pub fn is_live(&self, session: &Session) -> bool {
+        self.accounts.get(&session.user).is_some_and(|account| {
+            account.status == Status::Active && account.admitted.contains(&session.id)
+        }) && self.now < session.end()
+    }
+
+    /// A user's live sessions, the most recently used first; the id settles a tie.
+    #[must_use]
+    pub fn live(&self, user: UserId) -> Vec<&Session> {
+        self.of(user, true)
+    }
+
+    fn of(&self, user: UserId, live: bool) -> Vec<&Session> {
+        let of_user = self.sessions.values().filter(|one| one.user == user);
+        let mut found: Vec<_> = of_user.filter(|one| self.is_live(one) == live).collect();
+        found.sort_by_key(|one| Reverse((one.last_used_at, one.id)));
+        found
+    }
+
+    /// The account that an address and a password lead to.
+    #[must_use]
+    pub fn account_of(&self, email: &str) -> Option<(UserId, &Account)> {
+        let mut accounts = self.accounts.iter();
+        let found = accounts.find(|(_, account)| account.email == email);
+        found.map(|(user, account)| (*user, account))
+    }
+
+    /// When the item of a session may go.
+    #[must_use]
+    pub fn delete_after(&self, session: &Session) -> i64 {
+        whole(session.absolute_end + self.rules.retention)
+    }
+
+    fn shown(session: &Session, current: SessionId) -> Shown {
+        Shown {
+            id: session.id,
+            name: session.name.clone(),
+            device_name: session.device_name.clone(),
+            ip_address: session.ip_address.clone(),
+            created_at: session.created_at,
+            last_used_at: session.last_used_at,
+            expires_at: session.end(),
+            is_current: session.id == current,
+        }
+    }
+
+    /// Fresh tokens of a session as it is now: its refresh token is the same each time.
+    fn tokens(&self, status: u16, sid: SessionId, tell_user: bool) -> Outcome {
+        let (session, iat) = (&self.sessions[&sid], seconds(self.now));
+        let (sub, end) = (session.user, seconds(session.end()));
+        let exp = end.min(seconds(self.now + self.rules.access));
+        let account = &self.accounts[&sub];
+        Ok(Answer::Tokens {
+            status,
+            access: AccessToken {
+                sub,
+                sid,
+                iat,
+                exp,
+                auth_time: seconds(session.created_at),
+            },
+            expires_in: exp - iat,
+            refresh: RefreshToken {
+                sub,
+                sid,
+                rotation: session.rotation,
+                iat: seconds(session.rotated_at),
+                exp: end,
+            },
+            refresh_expires_in: end - iat,
+            session: Self::shown(session, sid),
+            user: tell_user.then(|| (sub, account.email.clone(), account.created_at)),
+        })
+    }
+
+    /// Lets a session in: what has expired leaves, then the least recently used, until it fits.
+    fn admit(&mut self, sign_in: &SignIn, name: Option<String>) {
+        let live = self.live(sign_in.user);
+        let kept = live.iter().take(self.rules.limit - 1).map(|one| one.id);
+        let admitted: BTreeSet<_> = kept.chain([sign_in.session]).collect();
+        let session = Session {
+            id: sign_in.session,
+            user: sign_in.user,
+            rotation: 0,
+            rotated_at: self.now,
+            name,
+            device_name: sign_in.device_name.clone(),
+            ip_address: sign_in.ip_address.clone(),
+            created_at: self.now,
+            last_used_at: self.now,
+            idle_end: whole(self.now + self.rules.idle),
+            absolute_end: whole(self.now + self.rules.absolute),
+        };
+        self.sessions.insert(session.id, session);
+        if let Some(account) = self.accounts.get_mut(&sign_in.user) {
+            account.admitted = admitted;
+        }
+    }
+
+    fn remove(&mut self, sessions: &[SessionId]) -> usize {
+        self.sessions.retain(|id, _| !sessions.contains(id));
+        sessions.len()
+    }
+
+    /// The caller's session, if the token is good and it is live.
+    fn caller(&self, token: &AccessToken) -> Result<&Session, (u16, String)> {
+        let session = self.sessions.get(&token.sid);
+        match session.filter(|one| seconds(self.now) < token.exp && self.is_live(one)) {
+            Some(session) => Ok(session),
+            None => refused(401, "invalid_token"),
+        }
+    }
+
+    /// A live session of the caller; somebody else's is not told from none.
+    fn own(&self, token: &AccessToken, id: SessionId) -> Result<SessionId, (u16, String)> {
+        let user = self.caller(token)?.user;
+        match self.live(user).iter().any(|one| one.id == id) {
+            true => Ok(id),
+            false => refused(404, "session_not_found"),
+        }
+    }
+
+    fn confirmed(&self, token: &AccessToken, password: &str) -> Result<UserId, (u16, String)> {
+        let user = self.caller(token)?.user;
+        match self.accounts[&user].password == password {
+            true => Ok(user),
+            false => refused(403, "wrong_password"),
+        }
+    }
+
+    fn end_all_but(&mut self, user: UserId, keep: Option<SessionId>) -> usize {
+        let before = self.live(user).len();
+        if let Some(account) = self.accounts.get_mut(&user) {
+            account.admitted.retain(|id| Some(*id) == keep);
+        }
+        before - self.live(user).len()
+    }
+}
+
+/// What requests are answered, and do.
+#[expect(missing_docs, reason = "a method for each route, by its name")]
+impl Model {
+    pub fn register(&mut self, email: &str, password: &str, sign_in: &SignIn) -> Outcome {
+        if self.account_of(email).is_some() {
+            return refused(409, "email_taken");
+        }
+        let account = Account {
+            email: email.to_owned(),
+            password: password.to_owned(),
+            status: Status::Active,
+            admitted: BTreeSet::new(),
+            created_at: self.now,
+        };
+        self.accounts.insert(sign_in.user, account);
+        self.admit(sign_in, None);
+        self.tokens(201, sign_in.session, true)
+    }
+
+    pub fn sign_in(&mut self, email: &str, password: &str, sign_in: &SignIn) -> Outcome {
+        match self.account_of(email) {
+            Some((_, account)) if account.password != password => {
+                return refused(401, "invalid_credentials");
+            }
+            Some((_, account)) if account.status == Status::Disabled => {
+                return refused(403, "account_disabled");
+            }
+            Some(_) => {}
+            None => return refused(401, "invalid_credentials"),
+        }
+        self.admit(sign_in, None);
+        let ended = self.of(sign_in.user, false);
+        let too_many: Vec<_> = ended.iter().skip(ENDED_KEPT).map(|one| one.id).collect();
+        self.remove(&too_many);
+        self.tokens(200, sign_in.session, true)
+    }
+
+    pub fn refresh(&mut self, token: &RefreshToken, ip_address: &str) -> Outcome {
+        let found = self.sessions.get(&token.sid);
+        let good = found.filter(|_| seconds(self.now) < token.exp).cloned();
+        let Some(mut session) = good else {
+            return refused(401, "invalid_refresh_token");
+        };
+        let (live, since) = (self.is_live(&session), self.now - session.rotated_at);
+        let behind = session.rotation.checked_sub(token.rotation);
+        if behind == Some(0) && self.now < session.end() {
+            // Of a session that has ended too: the write does not know of the account, and nobody sees it.
+            session.rotation += 1;
+            session.rotated_at = self.now;
+            session.last_used_at = self.now;
+            session.idle_end = whole(self.now + self.rules.idle);
+            session.ip_address = ip_address.to_owned();
+            self.sessions.insert(token.sid, session);
+        }
+        match behind {
+            _ if !live => refused(401, "invalid_refresh_token"),
+            None => refused(401, "invalid_refresh_token"),
+            Some(0) => self.tokens(200, token.sid, false),
+            Some(_) if since > self.rules.grace => {
+                self.log_out(token);
+                refused(401, "refresh_token_reused")
+            }
+            Some(1) => self.tokens(200, token.sid, false),
+            Some(_) => refused(401, "refresh_token_superseded"),
+        }
+    }
+
+    pub fn log_out(&mut self, token: &RefreshToken) -> Answer {
+        if let Some(account) = self.accounts.get_mut(&token.sub) {
+            account.admitted.remove(&token.sid);
+        }
+        Answer::Nothing
+    }
+
+    pub fn list(&self, token: &AccessToken) -> Outcome {
+        let live = self.live(self.caller(token)?.user);
+        let shown = live.iter().map(|one| Self::shown(one, token.sid));
+        Ok(Answer::Sessions(shown.collect()))
+    }
+
+    pub fn current(&self, token: &AccessToken) -> Outcome {
+        Ok(Answer::Session(Self::shown(self.caller(token)?, token.sid)))
+    }
+
+    pub fn me(&self, token: &AccessToken) -> Outcome {
+        let user = self.caller(token)?.user;
+        let account = &self.accounts[&user];
+        let email = account.email.clone();
+        Ok(Answer::User(user, email, account.created_at))
+    }
+
+    pub fn rename(&mut self, token: &AccessToken, id: SessionId, name: Option<&str>) -> Outcome {
+        let mut session = self.sessions[&self.own(token, id)?].clone();
+        session.name = name.map(str::to_owned);
+        self.sessions.insert(id, session.clone());
+        Ok(Answer::Session(Self::shown(&session, token.sid)))
+    }
+
+    pub fn revoke(&mut self, token: &AccessToken, id: SessionId) -> Outcome {
+        self.own(token, id)?;
+        if let Some(account) = self.accounts.get_mut(&token.sub) {
+            account.admitted.remove(&id);
+        }
+        Ok(Answer::Nothing)
+    }
+
+    pub fn revoke_all(&mut self, token: &AccessToken, keep_current: bool) -> Outcome {
+        let user = self.caller(token)?.user;
+        let keep = keep_current.then_some(token.sid);
+        Ok(Answer::Count(self.end_all_but(user, keep)))
+    }
+
+    pub fn purge(&mut self, token: &AccessToken) -> Outcome {
+        let ended = self.of(self.caller(token)?.user, false);
+        let ended: Vec<_> = ended.iter().map(|one| one.id).collect();
+        Ok(Answer::Count(self.remove(&ended)))
+    }
+
+    pub fn change_password(
+        &mut self,
+        token: &AccessToken,
+        (old, new): (&str, &str),
+        sign_in: &SignIn,
+    ) -> Outcome {
+        let user = self.confirmed(token, old)?;
+        let replaced = self.sessions[&token.sid].clone();
+        self.end_all_but(user, None);
+        if let Some(account) = self.accounts.get_mut(&user) {
+            new.clone_into(&mut account.password);
+        }
+        // The device is the old one, and so is what its owner called it.
+        let sign_in = SignIn {
+            user,
+            device_name: replaced.device_name,
+            ..sign_in.clone()
+        };
+        self.admit(&sign_in, replaced.name);
+        self.tokens(200, sign_in.session, true)
+    }
+
+    pub fn delete_account(&mut self, token: &AccessToken, password: &str) -> Outcome {
+        let user = self.confirmed(token, password)?;
+        self.empty(user);
+        self.finish_deletion(user);
+        Ok(Answer::Nothing)
+    }
+}
+
+/// What happens beside requests.
+impl Model {
+    /// An administrator closes or opens an account. A deleted one stays deleted.
+    pub fn set_disabled(&mut self, user: UserId, disabled: bool) {
+        if let Some(account) = self.accounts.get_mut(&user) {
+            match (account.status, disabled) {
+                (Status::Deleted(_), _) => {}
+                (_, true) => {
+                    account.status = Status::Disabled;
+                    account.admitted.clear();
+                }
+                (_, false) => account.status = Status::Active,
+            }
+        }
+    }
+
+    /// The first half of a deletion: the account is empty and its address free; its items are still there.
+    pub fn empty(&mut self, user: UserId) {
+        let status = Status::Deleted(whole(self.now + DAY));
+        if let Some(account) = self.accounts.get_mut(&user) {
+            account.status = status;
+            account.email.clear();
+            account.admitted.clear();
+        }
+    }
+
+    /// The second half: all items go. Returns how many.
+    fn finish_deletion(&mut self, user: UserId) -> u64 {
+        let before = self.sessions.len() + self.accounts.len();
+        self.sessions.retain(|_, one| one.user != user);
+        self.accounts.remove(&user);
+        (before - self.sessions.len() - self.accounts.len()) as u64
+    }
+
+    /// The daily cleanup, to the end of the table.
+    pub fn clean_up(&mut self) -> Cleaned {
+        let mut cleaned = Cleaned::default();
+        for (user, account) in self.accounts.clone() {
+            match account.status {
+                Status::Deleted(_) => cleaned.of_deleted_users += self.finish_deletion(user),
+                Status::Active | Status::Disabled => cleaned.accounts += 1,
+            }
+        }
+        for session in self.sessions.clone().values() {
+            let counter = if !self.accounts.contains_key(&session.user) {
+                self.remove(&[session.id]);
+                &mut cleaned.orphaned
+            } else if self.is_live(session) {
+                &mut cleaned.live
+            } else if self.delete_after(session) <= self.now {
+                self.remove(&[session.id]);
+                &mut cleaned.expired
+            } else {
+                &mut cleaned.not_live
+            };
+            *counter += 1;
+        }
+        cleaned
+    }
+
+    /// DynamoDB deletes what was due before this second. Returns how many items.
+    pub fn sweep_ttl(&mut self) -> usize {
+        let (second, before) = (whole(self.now), self.sessions.len() + self.accounts.len());
+        let due = |one: &Session, retention| whole(one.absolute_end + retention) < second;
+        let retention = self.rules.retention;
+        self.sessions.retain(|_, one| !due(one, retention));
+        self.accounts
+            .retain(|_, one| !matches!(one.status, Status::Deleted(due) if due < second));
+        before - self.sessions.len() - self.accounts.len()
+    }
+}
