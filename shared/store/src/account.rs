@@ -299,13 +299,13 @@ impl Store {
                     version,
                 ));
             }
-            match self.transact(writes).await {
-                Ok(()) => {
+            match self.transact(writes, &mut retries).await? {
+                None => {
                     log_ended(&change);
                     self.trim_ended_sessions(&change.account, &known, now).await;
                     return Ok(SignInOutcome::SignedIn(change.account));
                 }
-                Err(WriteRefusal::ConditionFailed(mut failed)) => {
+                Some(mut failed) => {
                     if failed.take_item(1).is_some() {
                         // Our session's item is there, so an attempt was made; the set tells whether it still counts.
                         let account = self.read_account(user).await?;
@@ -320,8 +320,6 @@ impl Store {
                         return Ok(SignInOutcome::Stale { disabled: false });
                     }
                 }
-                Err(WriteRefusal::Conflict) => {}
-                Err(WriteRefusal::Failed(error)) => return Err(error),
             }
             retries.pause().await?;
             read = self.read_partition(user).await?;
