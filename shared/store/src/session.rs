@@ -1,7 +1,7 @@
 //! Session items: rotation, naming, reading one, removing what has ended.
 
 use aws_sdk_dynamodb::types::{DeleteRequest, ReturnValue, WriteRequest};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join;
 use latchkey_domain::account::{Account, ended_sessions_beyond};
 use latchkey_domain::clock::Clock;
@@ -20,6 +20,9 @@ use crate::outcome::{COUNT_CAPACITY, OLD_ITEM, Retries, WriteRefusal, failed, up
 
 /// How many items one `BatchWriteItem` takes.
 const BATCH_SIZE: usize = 25;
+
+/// How long after its arrival a refresh may still be written, at the very most, with the clocks' differences.
+const SLOWEST_REFRESH: TimeDelta = TimeDelta::minutes(1);
 
 impl Store {
     /// One session, strongly consistent; 1 read unit.
@@ -178,7 +181,8 @@ impl Store {
     /// Removes a user's sessions that are not live, for good, and says how many.
     ///
     /// `sessions` were read before this is called: the account that judges them is read here, so that a session which
-    /// has just been admitted is never taken for an ended one.
+    /// has just been admitted is never taken for an ended one. One that the account still holds stays until
+    /// a minute after its expiry: a refresh that came in time may be about to prolong it.
     ///
     /// # Errors
     /// As all methods of the store.
@@ -189,7 +193,8 @@ impl Store {
         clock: &dyn Clock,
     ) -> Result<usize, StoreError> {
         let account = self.read_account(user).await?;
-        let ended = ended_sessions_beyond(account.as_ref(), sessions, clock.now(), 0);
+        let surely_expired_at = clock.now() - SLOWEST_REFRESH;
+        let ended = ended_sessions_beyond(account.as_ref(), sessions, surely_expired_at, 0);
         self.delete_sessions(user, &ended).await?;
         Ok(ended.len())
     }
