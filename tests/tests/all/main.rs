@@ -13,6 +13,7 @@ mod cleanup;
 mod devices;
 mod expiry;
 mod http_contract;
+mod interleavings;
 mod limit;
 mod lost_replies;
 mod on_lambda;
