@@ -256,7 +256,7 @@ impl Store {
                     Some(found) => is_own_write(found, before, stamp)?,
                     None => false,
                 },
-                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => {
+                Err(WriteRefusal::Conflict) => {
                     retries.pause().await?;
                     continue;
                 }
@@ -331,14 +331,14 @@ impl Store {
                     version,
                 ));
             }
-            match self.transact(writes).await {
-                Ok(()) => {
+            match self.transact(writes, &mut retries).await? {
+                None => {
                     log_ended(user, &change.ended);
                     self.trim_ended_sessions(&change.account, &known, read.read_at)
                         .await;
                     return Ok(SignInOutcome::SignedIn(change.account));
                 }
-                Err(WriteRefusal::ConditionFailed(mut failed)) => {
+                Some(mut failed) => {
                     if failed.take_item(1).is_some() {
                         // Our session's item is there, so an attempt was made; the set tells whether it still counts.
                         let account = self.read_account(user).await?;
@@ -353,8 +353,6 @@ impl Store {
                         return Ok(SignInOutcome::Stale { disabled: false });
                     }
                 }
-                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => {}
-                Err(WriteRefusal::Failed(error)) => return Err(error),
             }
             attempted = Some(change);
             retries.pause().await?;

@@ -234,7 +234,7 @@ impl Store {
         match update.send().await.map_err(update_refusal) {
             Ok(_) => Ok(true),
             Err(WriteRefusal::ConditionFailed(_)) => Ok(false),
-            Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => Err(StoreError::Unavailable),
+            Err(WriteRefusal::Conflict) => Err(StoreError::Unavailable),
             Err(WriteRefusal::Failed(error)) => Err(error),
         }
     }

@@ -11,7 +11,7 @@ use crate::Store;
 use crate::account::log_ended;
 use crate::item::{account_to_item, credential_from_item, credential_to_item, session_to_item};
 use crate::keys::Key;
-use crate::outcome::{Retries, WriteRefusal};
+use crate::outcome::Retries;
 
 /// What stands under an e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,31 +55,25 @@ impl Store {
             password_hash,
             password_version: account.password_version,
         };
+        let writes = vec![
+            self.put_new(credential_to_item(email, &credential)?),
+            self.put_new(account_to_item(account, self.new_stamp())?),
+            self.put_new(session_to_item(session)?),
+        ];
         let mut retries = Retries::new(self);
-        loop {
-            let writes = vec![
-                self.put_new(credential_to_item(email, &credential)?),
-                self.put_new(account_to_item(account, self.new_stamp())?),
-                self.put_new(session_to_item(session)?),
-            ];
-            match self.transact(writes).await {
-                Ok(()) => return Ok(()),
-                Err(WriteRefusal::ConditionFailed(mut failed)) => {
-                    let Some(found) = failed.take_item(0) else {
-                        // Not the credential, so an id that we have just drawn is taken.
-                        tracing::error!(user_id = %account.id, "a new id is taken");
-                        return Err(StoreError::Unavailable.into());
-                    };
-                    // Ours, if an earlier attempt had been made and only its reply was lost.
-                    return if credential_from_item(found)?.user_id == account.id {
-                        Ok(())
-                    } else {
-                        Err(Failure::Refused(RegisterError::EmailTaken))
-                    };
-                }
-                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => retries.pause().await?,
-                Err(WriteRefusal::Failed(error)) => return Err(error.into()),
-            }
+        let Some(mut failed) = self.transact(writes, &mut retries).await? else {
+            return Ok(());
+        };
+        let Some(found) = failed.take_item(0) else {
+            // Not the credential, so an id that we have just drawn is taken.
+            tracing::error!(user_id = %account.id, "a new id is taken");
+            return Err(StoreError::Unavailable.into());
+        };
+        // Ours, if an earlier attempt had been made and only its reply was lost.
+        if credential_from_item(found)?.user_id == account.id {
+            Ok(())
+        } else {
+            Err(Failure::Refused(RegisterError::EmailTaken))
         }
     }
 

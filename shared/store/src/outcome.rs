@@ -30,8 +30,6 @@ pub(crate) enum WriteRefusal {
     ConditionFailed(FailedConditions),
     /// Another write was in flight on the same item. Nothing was written; try again.
     Conflict,
-    /// An earlier attempt of this very write is still in flight, so it may yet be made.
-    InFlight,
     /// DynamoDB failed.
     Failed(StoreError),
 }
@@ -110,10 +108,14 @@ where
     }
 }
 
-fn is_conflict(code: Option<&str>) -> bool {
+pub(crate) fn is_conflict(code: Option<&str>) -> bool {
     matches!(
         code,
-        Some("TransactionConflictException" | "ReplicatedWriteConflictException")
+        Some(
+            "TransactionConflictException"
+                | "TransactionInProgressException"
+                | "ReplicatedWriteConflictException"
+        )
     )
 }
 
@@ -143,9 +145,6 @@ fn transaction_refusal<R>(error: SdkError<TransactWriteItemsError, R>) -> WriteR
 where
     R: std::fmt::Debug + 'static,
 {
-    if error.code() == Some("TransactionInProgressException") {
-        return WriteRefusal::InFlight;
-    }
     if is_conflict(error.code()) {
         return WriteRefusal::Conflict;
     }
@@ -223,20 +222,32 @@ impl Store {
         TransactWriteItem::builder().set_put(put.ok()).build()
     }
 
-    /// One attempt at a transaction. The SDK repeats it under one token, so that a lost reply makes no second one.
+    /// A transaction, sent until it is made or a condition fails. Returns the conditions that failed.
+    ///
+    /// Every attempt, the SDK's own and those after a conflict, has the same token. A conflict may be one with an earlier
+    /// attempt of this very transaction, whose reply was lost: under a new token it would be made, and then look refused.
     pub(crate) async fn transact(
         &self,
         writes: Vec<TransactWriteItem>,
-    ) -> Result<(), WriteRefusal> {
-        self.client
-            .transact_write_items()
-            .set_transact_items(Some(writes))
-            .client_request_token(self.new_stamp().to_string())
-            .return_consumed_capacity(COUNT_CAPACITY)
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(transaction_refusal)
+        retries: &mut Retries<'_>,
+    ) -> Result<Option<FailedConditions>, StoreError> {
+        let token = self.new_stamp().to_string();
+        loop {
+            let sent = self
+                .client
+                .transact_write_items()
+                .set_transact_items(Some(writes.clone()))
+                .client_request_token(&token)
+                .return_consumed_capacity(COUNT_CAPACITY)
+                .send()
+                .await;
+            match sent.map_err(transaction_refusal) {
+                Ok(_) => return Ok(None),
+                Err(WriteRefusal::ConditionFailed(failed)) => return Ok(Some(failed)),
+                Err(WriteRefusal::Conflict) => retries.pause().await?,
+                Err(WriteRefusal::Failed(error)) => return Err(error),
+            }
+        }
     }
 
     /// Writes what was decided on `before`: tried again on a conflict, given up when a condition fails. Returns
@@ -249,28 +260,11 @@ impl Store {
         stamp: ChangeId,
     ) -> Result<bool, StoreError> {
         let mut retries = Retries::new(self);
-        let mut may_have_been_made = false;
-        loop {
-            match self.transact(writes.clone()).await {
-                Ok(()) => return Ok(true),
-                Err(WriteRefusal::ConditionFailed(mut failed)) => {
-                    let own = match failed.take_item(account_position) {
-                        Some(found) => is_own_write(found, before, stamp)?,
-                        None => false,
-                    };
-                    return if may_have_been_made && !own {
-                        Err(StoreError::Unavailable) // Made and written over, or not made: nobody can tell.
-                    } else {
-                        Ok(own)
-                    };
-                }
-                Err(WriteRefusal::InFlight) => {
-                    may_have_been_made = true;
-                    retries.pause().await?;
-                }
-                Err(WriteRefusal::Conflict) => retries.pause().await?,
-                Err(WriteRefusal::Failed(error)) => return Err(error),
-            }
+        match self.transact(writes, &mut retries).await? {
+            None => Ok(true),
+            Some(mut failed) => failed
+                .take_item(account_position)
+                .map_or(Ok(false), |item| is_own_write(item, before, stamp)),
         }
     }
 }

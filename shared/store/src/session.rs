@@ -1,8 +1,9 @@
 //! Session items: rotation, naming, reading one, removing what has ended.
 
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{DeleteRequest, ReturnValue, WriteRequest};
 use chrono::{DateTime, Utc};
-use futures::future::join;
+use futures::future::{join, try_join_all};
 use latchkey_domain::account::{Account, ended_sessions_beyond};
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
@@ -16,7 +17,9 @@ use crate::Store;
 use crate::account::Partition;
 use crate::item::{attribute, millis, number, session_from_item, string};
 use crate::keys::Key;
-use crate::outcome::{COUNT_CAPACITY, OLD_ITEM, Retries, WriteRefusal, failed, update_refusal};
+use crate::outcome::{
+    COUNT_CAPACITY, OLD_ITEM, Retries, WriteRefusal, failed, is_conflict, update_refusal,
+};
 
 /// How many items one `BatchWriteItem` takes.
 const BATCH_SIZE: usize = 25;
@@ -120,7 +123,7 @@ impl Store {
                     let found = failed.take_item(0).map(session_from_item).transpose()?;
                     Ok(RotationAttempt::Refused(found))
                 }
-                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => {
+                Err(WriteRefusal::Conflict) => {
                     retries.pause().await?;
                     continue;
                 }
@@ -166,7 +169,7 @@ impl Store {
             return match update.send().await.map_err(update_refusal) {
                 Ok(output) => output.attributes.map(session_from_item).transpose(),
                 Err(WriteRefusal::ConditionFailed(_)) => Ok(None),
-                Err(WriteRefusal::Conflict | WriteRefusal::InFlight) => {
+                Err(WriteRefusal::Conflict) => {
                     retries.pause().await?;
                     continue;
                 }
@@ -190,8 +193,52 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let account = self.read_account(user).await?;
         let ended = ended_sessions_beyond(account.as_ref(), &read.sessions, read.read_at, 0);
-        self.delete_sessions(user, &ended).await?;
-        Ok(ended.len())
+        // What has left the set never comes back. What is still in it has only expired by what was read, and may have
+        // been refreshed in its last moment since.
+        let (expired, gone): (Vec<SessionId>, Vec<SessionId>) = ended.into_iter().partition(|id| {
+            account
+                .as_ref()
+                .is_some_and(|account| account.sessions.contains(id))
+        });
+        self.delete_sessions(user, &gone).await?;
+        let as_read = read
+            .sessions
+            .iter()
+            .filter(|session| expired.contains(&session.id));
+        let deletions = as_read.map(|session| self.delete_unless_refreshed(session));
+        let deleted = try_join_all(deletions).await?;
+        Ok(gone.len() + deleted.into_iter().filter(|deleted| *deleted).count())
+    }
+
+    /// Deletes a session's item on the condition that it has not been refreshed since it was read. Returns whether it was
+    /// deleted.
+    async fn delete_unless_refreshed(&self, session: &Session) -> Result<bool, StoreError> {
+        let mut retries = Retries::new(self);
+        loop {
+            let sent = self
+                .client
+                .delete_item()
+                .table_name(&*self.table)
+                .set_key(Some(
+                    Key::session(session.user_id, session.id).into_attributes(),
+                ))
+                .condition_expression("#rotation = :rotation")
+                .expression_attribute_names("#rotation", attribute::ROTATION)
+                .expression_attribute_values(":rotation", number(session.rotation))
+                .return_consumed_capacity(COUNT_CAPACITY)
+                .send()
+                .await;
+            match sent {
+                Ok(_) => return Ok(true),
+                Err(SdkError::ServiceError(error))
+                    if error.err().is_conditional_check_failed_exception() =>
+                {
+                    return Ok(false);
+                }
+                Err(error) if is_conflict(error.code()) => retries.pause().await?,
+                Err(error) => return Err(failed("DeleteItem", &error)),
+            }
+        }
     }
 
     /// Deletes session items, 2 write units each. Only ids that are known to have left the account's set for good, or

@@ -13,6 +13,7 @@ mod cleanup;
 mod devices;
 mod expiry;
 mod http_contract;
+mod interleavings;
 mod limit;
 mod machine;
 mod on_lambda;

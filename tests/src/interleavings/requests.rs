@@ -1,0 +1,854 @@
+//! The requests: what each calls, in which order, and what it decides on the replies.
+//!
+//! A request is written as the plain function that it is in the service. It runs on a [`Wire`] that replays the replies
+//! it has had so far, and stops at the first call that has none yet; so all that a request remembers between two steps
+//! is the replies it has had, and every decision is the domain crate's.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use latchkey_domain::account::{Account, Change, EndReason, ended_sessions_beyond};
+use latchkey_domain::error::{CallerNotLive, RevokeError};
+use latchkey_domain::id::SessionId;
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
+use latchkey_domain::session::{Session, idle_expiry};
+
+use super::Mechanisms;
+use super::table::{
+    AccountItem, Call, CredentialItem, Met, Reply, SessionItem, Stamp, Status, Write, name,
+};
+
+/// How often a sign-in reads anew: `READS` of the login function.
+const SIGN_IN_READS: u32 = 3;
+/// How often a password change or a deletion is decided: `ATTEMPTS` of the account function.
+const ATTEMPTS: u32 = 8;
+/// How many ended sessions the trim keeps. The service keeps 20; keeping none deletes at every chance.
+const ENDED_SESSIONS_KEPT: usize = 0;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `POST /v1/auth/refresh`.
+    Refresh {
+        /// The token's session.
+        session: SessionId,
+        /// The token's rotation.
+        presented: u64,
+    },
+    /// `POST /v1/auth/login`.
+    SignIn {
+        /// The id that the new session will have.
+        new: SessionId,
+        /// The password that was typed.
+        password: u8,
+    },
+    /// `DELETE /v1/sessions/{id}`.
+    Revoke {
+        /// Whose access token it is.
+        caller: SessionId,
+        /// What is to end.
+        target: SessionId,
+    },
+    /// `POST /v1/sessions/revoke-all`.
+    RevokeAll {
+        /// Whose access token it is.
+        caller: SessionId,
+        /// Whether the caller's session goes on.
+        keep_current: bool,
+    },
+    /// `POST /v1/auth/logout`.
+    Logout {
+        /// The token's session.
+        session: SessionId,
+    },
+    /// `PUT /v1/me/password`.
+    ChangePassword {
+        /// Whose access token it is.
+        caller: SessionId,
+        /// The id that the session of the reply will have.
+        successor: SessionId,
+        /// The password as it is.
+        current: u8,
+        /// The password as it is to be.
+        new: u8,
+    },
+    /// `POST /v1/me/delete`.
+    Delete {
+        /// Whose access token it is.
+        caller: SessionId,
+        /// The password as it is.
+        password: u8,
+    },
+    /// An administrator closes the account.
+    Disable,
+    /// `DELETE /v1/sessions/expired`.
+    Purge {
+        /// Whose access token it is.
+        caller: SessionId,
+    },
+}
+
+/// A request and the time at which it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// What is asked for.
+    pub request: Request,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+impl Process {
+    /// How a trace calls it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.request {
+            Request::Refresh { session, presented } => {
+                format!("refresh {}.{presented}", name(*session))
+            }
+            Request::SignIn { new, .. } => format!("sign-in {}", name(*new)),
+            Request::Revoke { caller, target } => {
+                format!("revoke {} by {}", name(*target), name(*caller))
+            }
+            Request::RevokeAll {
+                caller,
+                keep_current: true,
+            } => {
+                format!("revoke-all but {}", name(*caller))
+            }
+            Request::RevokeAll {
+                caller,
+                keep_current: false,
+            } => {
+                format!("revoke-all by {}", name(*caller))
+            }
+            Request::Logout { session } => format!("logout {}", name(*session)),
+            Request::ChangePassword { caller, .. } => {
+                format!("password change by {}", name(*caller))
+            }
+            Request::Delete { caller, .. } => format!("deletion by {}", name(*caller)),
+            Request::Disable => "disabling".to_owned(),
+            Request::Purge { caller } => format!("purge by {}", name(*caller)),
+        }
+    }
+}
+
+/// What a client is answered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Answer {
+    /// 200 of a refresh: the successor token's claims (session, rotation, issued, idle expiry).
+    Refreshed(SessionId, u64, DateTime<Utc>, DateTime<Utc>),
+    /// 401 `refresh_token_superseded`.
+    Superseded,
+    /// 401 `refresh_token_reused`.
+    Reused,
+    /// 200 of a sign-in or a password change: the new session.
+    SignedIn(SessionId),
+    /// 200 or 204 of anything else.
+    Done,
+    /// 401, 403 or 404: nothing was done.
+    Refused(&'static str),
+    /// 503: it may or may not have been done.
+    Unavailable,
+}
+
+impl Answer {
+    /// The answer in one word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refreshed(..) => "refreshed",
+            Self::Superseded => "superseded",
+            Self::Reused => "reused",
+            Self::SignedIn(_) => "signed in",
+            Self::Done => "done",
+            Self::Refused(why) => why,
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Why a request's function has stopped.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// It waits for the replies to these calls, which run side by side.
+    Waiting(Vec<(u8, Call)>),
+    /// It is done.
+    Answered(Answer),
+}
+
+type Step<T> = Result<T, Stop>;
+
+/// In which order a query reads. It is no snapshot: each item is read at a moment of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queries {
+    /// The account may be read before, between or after the sessions: less than what DynamoDB promises.
+    AnyOrder,
+    /// The account is read first, as it stands first in the partition. Fewer orders to visit.
+    AccountFirst,
+}
+
+/// A request's connection to DynamoDB: the replies so far, in the order in which they came. Calls that run side by side
+/// are told apart by their slot.
+#[derive(Debug)]
+pub struct Wire<'a> {
+    replies: &'a [(u8, Reply)],
+    transactions: u8,
+    queries: Queries,
+}
+
+impl<'a> Wire<'a> {
+    fn next_reply(&mut self) -> Option<(u8, Reply)> {
+        let (first, rest) = self.replies.split_first()?;
+        self.replies = rest;
+        Some(first.clone())
+    }
+
+    fn call(&mut self, call: Call) -> Step<Reply> {
+        match self.next_reply() {
+            Some((_, Reply::Unavailable)) => Err(Stop::Answered(Answer::Unavailable)),
+            Some((_, reply)) => Ok(reply),
+            None => Err(Stop::Waiting(vec![(0, call)])),
+        }
+    }
+
+    /// Calls side by side: `join!`. The replies are in the order of the calls.
+    fn join(&mut self, calls: Vec<Call>) -> Step<Vec<Reply>> {
+        let mut waiting: Vec<(u8, Call)> = (0..).zip(calls).collect();
+        let mut replies: Vec<(u8, Reply)> = Vec::new();
+        while !waiting.is_empty() {
+            match self.next_reply() {
+                Some(reply) => {
+                    waiting.retain(|(slot, _)| *slot != reply.0);
+                    replies.push(reply);
+                }
+                None => return Err(Stop::Waiting(waiting)),
+            }
+        }
+        replies.sort_by_key(|(slot, _)| *slot);
+        let replies: Vec<Reply> = replies.into_iter().map(|(_, reply)| reply).collect();
+        if replies.contains(&Reply::Unavailable) {
+            return Err(Stop::Answered(Answer::Unavailable));
+        }
+        Ok(replies)
+    }
+
+    fn account(&mut self) -> Step<Option<AccountItem>> {
+        match self.call(Call::GetAccount)? {
+            Reply::Account(found) => Ok(found),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn credential(&mut self) -> Step<Option<CredentialItem>> {
+        match self.call(Call::GetCredential)? {
+            Reply::Credential(found) => Ok(found),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// `read_partition` and `read_account_with_session`.
+    fn query(&mut self, last: Option<SessionId>) -> Step<Partition> {
+        let mut account: Option<Option<AccountItem>> = None;
+        let mut sessions: Vec<SessionItem> = Vec::new();
+        let mut at_end = false;
+        loop {
+            if let (Some(account), true) = (&account, at_end) {
+                return Ok(Partition {
+                    account: account.clone(),
+                    sessions,
+                });
+            }
+            match self.next_reply() {
+                Some((_, Reply::Account(found))) => account = Some(found),
+                Some((_, Reply::Session(Some(item)))) => {
+                    at_end = last == Some(item.id);
+                    sessions.push(item);
+                }
+                Some((_, Reply::Session(None))) => at_end = true,
+                Some((_, other)) => unreachable!("{other:?}"),
+                None => {
+                    let mut waiting = Vec::new();
+                    if account.is_none() {
+                        waiting.push((0, Call::GetAccount));
+                    }
+                    if !at_end && (account.is_some() || self.queries == Queries::AnyOrder) {
+                        let after = sessions.last().map(|item| item.id);
+                        waiting.push((1, Call::QueryNext { after, last }));
+                    }
+                    return Err(Stop::Waiting(waiting));
+                }
+            }
+        }
+    }
+
+    /// A token for a new transaction.
+    fn token(&mut self, stamp: Stamp) -> (Stamp, u8) {
+        self.transactions += 1;
+        (stamp, self.transactions)
+    }
+}
+
+struct Partition {
+    account: Option<AccountItem>,
+    sessions: Vec<SessionItem>,
+}
+
+fn to_domain(sessions: &[SessionItem]) -> Vec<Session> {
+    sessions.iter().map(SessionItem::to_domain).collect()
+}
+
+fn refuse<T>(why: &'static str) -> Step<T> {
+    Err(Stop::Answered(Answer::Refused(why)))
+}
+
+const CALLER_NOT_LIVE: &str = "caller not live";
+
+/// Whether the account that a failed condition met is the request's own write: `is_own_write`.
+fn is_own_write(met: Option<&Met>, before: &AccountItem, stamp: Stamp, with: &Mechanisms) -> bool {
+    match met {
+        Some(Met::Account(found)) => {
+            with.own_stamp && found.change == Some(stamp) && found.version == before.version + 1
+        }
+        Some(Met::Another) | None => false,
+    }
+}
+
+/// One request of a scenario: its number is its stamp.
+#[derive(Clone, Copy, Debug)]
+pub struct Runner<'a> {
+    /// The request.
+    pub process: &'a Process,
+    /// Its number.
+    pub stamp: Stamp,
+    /// How many sessions a user may have.
+    pub limit: usize,
+    /// In which order its queries read.
+    pub queries: Queries,
+    /// What keeps the protocol right.
+    pub with: &'a Mechanisms,
+}
+
+impl Runner<'_> {
+    /// Runs the request on the replies that it has had, up to the first call that has none.
+    #[must_use]
+    pub fn run(&self, replies: &[(u8, Reply)]) -> Stop {
+        let wire = &mut Wire {
+            replies,
+            transactions: 0,
+            queries: self.queries,
+        };
+        let ran = match self.process.request {
+            Request::Refresh { session, presented } => self.refresh(wire, session, presented),
+            Request::SignIn { new, password } => self.sign_in(wire, new, password),
+            Request::Revoke { caller, target } => self.revoke(wire, caller, target),
+            Request::RevokeAll {
+                caller,
+                keep_current,
+            } => self.revoke_all(wire, caller, keep_current),
+            Request::Logout { session } => self.logout(wire, session),
+            Request::ChangePassword {
+                caller,
+                successor,
+                current,
+                new,
+            } => self.change_password(wire, caller, successor, current, new),
+            Request::Delete { caller, password } => self.delete(wire, caller, password),
+            Request::Disable => self.disable(wire),
+            Request::Purge { caller } => self.purge(wire, caller),
+        };
+        match ran {
+            Ok(answer) => Stop::Answered(answer),
+            Err(stop) => stop,
+        }
+    }
+
+    /// `refresh` of the refresh function, with `Store::rotate`.
+    fn refresh(&self, wire: &mut Wire<'_>, session: SessionId, presented: u64) -> Step<Answer> {
+        let now = self.process.now;
+        let policy = SessionPolicy::default();
+        let rotate = Call::Rotate {
+            session,
+            presented,
+            now,
+            idle_expires_at: idle_expiry(now, &policy),
+        };
+        let (attempt, account) = loop {
+            let mut replies = wire
+                .join(vec![rotate.clone(), Call::GetAccount])?
+                .into_iter();
+            let (rotation, account) = (replies.next(), replies.next());
+            let Some(Reply::Account(account)) = account else {
+                unreachable!("{account:?}")
+            };
+            match rotation {
+                Some(Reply::Written(Some(item))) => {
+                    break (RotationAttempt::Rotated(item.to_domain()), account);
+                }
+                Some(Reply::RotationRefused(found)) => {
+                    let found = found.map(|item| item.to_domain());
+                    break (RotationAttempt::Refused(found), account);
+                }
+                // The store tries the update alone again; reading the account again is no different.
+                Some(Reply::Conflict) => {}
+                other => unreachable!("{other:?}"),
+            }
+        };
+        let mut asked = account.as_ref().map(AccountItem::to_domain);
+        if let (Some(account), false) = (&mut asked, self.with.set_check_at_refresh) {
+            account.sessions.insert(session);
+        }
+        let grace = if self.with.grace {
+            policy.refresh_grace
+        } else {
+            TimeDelta::seconds(-1)
+        };
+        match judge(asked.as_ref(), attempt, presented, now, grace) {
+            RefreshVerdict::Rotated(found) | RefreshVerdict::SameSuccessor(found) => {
+                Ok(Answer::Refreshed(
+                    found.id,
+                    found.rotation,
+                    found.rotated_at,
+                    found.expires_at(),
+                ))
+            }
+            RefreshVerdict::Superseded(_) => Ok(Answer::Superseded),
+            RefreshVerdict::Reused(_) => {
+                let ended = self.change_account(wire, account, |account| {
+                    let account = account.ok_or("invalid")?;
+                    Ok(account.without(session, EndReason::TokenReuse))
+                })?;
+                Ok(ended.map_or_else(Answer::Refused, |_| Answer::Reused))
+            }
+            RefreshVerdict::NotLive(_) | RefreshVerdict::Ahead(_) => Ok(Answer::Refused("invalid")),
+        }
+    }
+
+    /// `Store::change_account_as_read` and `Store::write_account`.
+    fn change_account<E>(
+        &self,
+        wire: &mut Wire<'_>,
+        mut read: Option<AccountItem>,
+        decide: impl Fn(Option<Account>) -> Result<Change, E>,
+    ) -> Step<Result<Vec<SessionId>, E>> {
+        let mut to_end: BTreeSet<SessionId> = BTreeSet::new();
+        loop {
+            let admitted = read
+                .as_ref()
+                .map(|account| account.sessions.clone())
+                .unwrap_or_default();
+            let mut ended: Vec<SessionId> = to_end.difference(&admitted).copied().collect();
+            let before = read.as_ref().map(AccountItem::to_domain);
+            let change = match decide(before.clone()) {
+                Ok(change) => change,
+                Err(_) if !to_end.is_empty() && to_end.is_disjoint(&admitted) => {
+                    return Ok(Ok(ended));
+                }
+                Err(refused) => return Ok(Err(refused)),
+            };
+            to_end.extend(change.ended.iter().map(|(session, _)| *session));
+            ended.extend(change.ended.iter().map(|(session, _)| *session));
+            let changes = change.account != *before.as_ref().unwrap_or(&change.account);
+            let written = match (&read, &before) {
+                (Some(item), Some(account))
+                    if changes || (self.with.fence && change.must_be_written(account)) =>
+                {
+                    self.write_account(wire, item, &change)?
+                }
+                _ => true,
+            };
+            if written {
+                return Ok(Ok(ended));
+            }
+            read = wire.account()?;
+        }
+    }
+
+    fn write_account(
+        &self,
+        wire: &mut Wire<'_>,
+        before: &AccountItem,
+        change: &Change,
+    ) -> Step<bool> {
+        let after = before.followed_by(&change.account, self.stamp);
+        loop {
+            let update = Call::UpdateAccount {
+                before: before.clone(),
+                after: after.clone(),
+            };
+            match wire.call(update)? {
+                Reply::Written(_) => return Ok(true),
+                Reply::ConditionFailed(failed) => {
+                    let met = failed.get(&0).and_then(Option::as_ref);
+                    return Ok(is_own_write(met, before, self.stamp, self.with));
+                }
+                Reply::Conflict => {}
+                other => unreachable!("{other:?}"),
+            }
+        }
+    }
+
+    /// `revoke` of the revoke function.
+    fn revoke(&self, wire: &mut Wire<'_>, caller: SessionId, target: SessionId) -> Step<Answer> {
+        let (read, expired) = if caller == target {
+            (wire.account()?, false)
+        } else {
+            let read = wire.query(Some(target))?;
+            let described = to_domain(&read.sessions)
+                .into_iter()
+                .find(|found| found.id == target);
+            let expired = described.is_some_and(|found| found.is_expired(self.process.now));
+            (read.account, expired)
+        };
+        let ended = self.change_account(wire, read, |account| {
+            let account = account.ok_or(CallerNotLive)?;
+            account.authorize(caller)?;
+            if expired {
+                return Err(RevokeError::NotFound);
+            }
+            account.revoke(caller, target)
+        })?;
+        Ok(match ended {
+            Ok(_) => Answer::Done,
+            Err(RevokeError::CallerNotLive) => Answer::Refused(CALLER_NOT_LIVE),
+            Err(RevokeError::NotFound) => Answer::Refused("not found"),
+        })
+    }
+
+    /// `revoke_all` of the revoke-all function.
+    fn revoke_all(
+        &self,
+        wire: &mut Wire<'_>,
+        caller: SessionId,
+        keep_current: bool,
+    ) -> Step<Answer> {
+        let read = wire.query(None)?;
+        let ended = self.change_account(wire, read.account, |account| {
+            account
+                .ok_or(CallerNotLive)?
+                .revoke_all(caller, keep_current)
+        })?;
+        Ok(ended.map_or(Answer::Refused(CALLER_NOT_LIVE), |_| Answer::Done))
+    }
+
+    /// `logout` of the revoke function.
+    fn logout(&self, wire: &mut Wire<'_>, session: SessionId) -> Step<Answer> {
+        let read = wire.account()?;
+        let _ = self.change_account(wire, read, |account| {
+            Ok::<_, CallerNotLive>(
+                account
+                    .ok_or(CallerNotLive)?
+                    .without(session, EndReason::LoggedOut),
+            )
+        })?;
+        Ok(Answer::Done)
+    }
+
+    /// Disabling, as administration does it: `Store::change_account` with the domain's `disable`.
+    fn disable(&self, wire: &mut Wire<'_>) -> Step<Answer> {
+        let read = wire.account()?;
+        let ended = self.change_account(wire, read, |account| {
+            account.map(Account::disable).ok_or("not found")
+        })?;
+        Ok(ended.map_or_else(Answer::Refused, |_| Answer::Done))
+    }
+
+    /// `login` of the login function, with `Store::sign_in`.
+    fn sign_in(&self, wire: &mut Wire<'_>, new: SessionId, password: u8) -> Step<Answer> {
+        for read in 1..=SIGN_IN_READS {
+            let credential = wire.credential()?;
+            let Some(credential) = credential else {
+                return refuse("invalid credentials");
+            };
+            let partition = wire.query(None)?;
+            if credential.password != password {
+                return refuse("invalid credentials");
+            }
+            if let Some(disabled) = self.admit(wire, new, &credential, partition)? {
+                if disabled && read > 1 {
+                    return refuse("disabled");
+                }
+            } else {
+                return Ok(Answer::SignedIn(new));
+            }
+        }
+        Err(Stop::Answered(Answer::Unavailable))
+    }
+
+    /// `Store::sign_in`: nothing when signed in, else `Stale`, with whether the account is disabled.
+    fn admit(
+        &self,
+        wire: &mut Wire<'_>,
+        new: SessionId,
+        credential: &CredentialItem,
+        mut read: Partition,
+    ) -> Step<Option<bool>> {
+        loop {
+            let Some(before) = read.account.take() else {
+                return Ok(Some(false));
+            };
+            if before.sessions.contains(&new) {
+                return Ok(None);
+            }
+            if before.password_version != credential.password_version
+                && self.with.password_version_tie
+            {
+                return Ok(Some(false));
+            }
+            let now = self.process.now;
+            let known = self.with_unseen_sessions(wire, &before, &read.sessions)?;
+            let Ok(change) = before.to_domain().admit(new, &known, now, self.limit) else {
+                return Ok(Some(before.status == Status::Disabled));
+            };
+            let mut writes = vec![
+                Write::Account {
+                    before: before.clone(),
+                    after: before.followed_by(&change.account, self.stamp),
+                },
+                Write::NewSession(SessionItem::begin(new, now)),
+            ];
+            if credential.outdated {
+                writes.push(Write::Credential {
+                    verified: credential.clone(),
+                    after: CredentialItem {
+                        outdated: false,
+                        ..credential.clone()
+                    },
+                });
+            }
+            match self.transact(wire, &writes)? {
+                Reply::Written(_) => {
+                    let ended = ended_sessions_beyond(
+                        Some(&change.account),
+                        &known,
+                        now,
+                        ENDED_SESSIONS_KEPT,
+                    );
+                    self.delete_sessions(wire, ended)?;
+                    return Ok(None);
+                }
+                Reply::ConditionFailed(failed) => {
+                    if failed.contains_key(&1) {
+                        return match wire.account()? {
+                            Some(account) if account.sessions.contains(&new) => Ok(None),
+                            Some(_) | None => Err(Stop::Answered(Answer::Unavailable)),
+                        };
+                    }
+                    if let Some(Some(_)) = failed.get(&2) {
+                        return Ok(Some(false));
+                    }
+                }
+                Reply::Conflict => {}
+                other => unreachable!("{other:?}"),
+            }
+            read = wire.query(None)?;
+        }
+    }
+
+    fn with_unseen_sessions(
+        &self,
+        wire: &mut Wire<'_>,
+        account: &AccountItem,
+        shown: &[SessionItem],
+    ) -> Step<Vec<Session>> {
+        let mut known = to_domain(shown);
+        if self.with.lookups_of_unseen {
+            let seen: BTreeSet<SessionId> = shown.iter().map(|item| item.id).collect();
+            let unseen = account.sessions.difference(&seen);
+            for reply in wire.join(unseen.map(|id| Call::GetSession(*id)).collect())? {
+                if let Reply::Session(Some(item)) = reply {
+                    known.push(item.to_domain());
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// `Store::transact`. Without [`Mechanisms::same_token_after_conflict`] a conflict is handed to the caller.
+    fn transact(&self, wire: &mut Wire<'_>, writes: &[Write]) -> Step<Reply> {
+        let token = wire.token(self.stamp);
+        loop {
+            let reply = wire.call(Call::Transact {
+                token,
+                writes: writes.to_vec(),
+            })?;
+            if reply != Reply::Conflict || !self.with.same_token_after_conflict {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// `Store::delete_sessions`: a batch, whose deletes are made in any order.
+    fn delete_sessions(&self, wire: &mut Wire<'_>, sessions: Vec<SessionId>) -> Step<()> {
+        wire.join(sessions.into_iter().map(Call::DeleteSession).collect())
+            .map(|_| ())
+    }
+
+    /// `Store::transact_once_decided`.
+    fn transact_once_decided(
+        &self,
+        wire: &mut Wire<'_>,
+        writes: &[Write],
+        account_position: usize,
+        before: &AccountItem,
+    ) -> Step<bool> {
+        loop {
+            match self.transact(wire, writes)? {
+                Reply::Written(_) => return Ok(true),
+                Reply::ConditionFailed(failed) => {
+                    let met = failed.get(&account_position).and_then(Option::as_ref);
+                    return Ok(is_own_write(met, before, self.stamp, self.with));
+                }
+                Reply::Conflict => {}
+                other => unreachable!("{other:?}"),
+            }
+        }
+    }
+
+    /// `read_caller` of the account function.
+    fn read_caller(
+        &self,
+        wire: &mut Wire<'_>,
+        caller: SessionId,
+    ) -> Step<(AccountItem, CredentialItem)> {
+        let read = wire.query(Some(caller))?;
+        let session = to_domain(&read.sessions)
+            .into_iter()
+            .find(|found| found.id == caller);
+        let Some((account, session)) = read.account.zip(session) else {
+            return refuse(CALLER_NOT_LIVE);
+        };
+        if !account.to_domain().is_live(&session, self.process.now) {
+            return refuse(CALLER_NOT_LIVE);
+        }
+        match wire.credential()? {
+            Some(found) if found.password_version == account.password_version => {
+                Ok((account, found))
+            }
+            Some(_) | None => refuse(CALLER_NOT_LIVE),
+        }
+    }
+
+    /// `change_password` of the account function, with `Store::replace_password`.
+    fn change_password(
+        &self,
+        wire: &mut Wire<'_>,
+        caller: SessionId,
+        successor: SessionId,
+        current: u8,
+        new: u8,
+    ) -> Step<Answer> {
+        let (mut account, mut credential) = self.read_caller(wire, caller)?;
+        if credential.password != current {
+            return refuse("wrong password");
+        }
+        for _ in 0..ATTEMPTS {
+            let Ok(change) = account.to_domain().change_password(caller, successor) else {
+                return refuse(CALLER_NOT_LIVE);
+            };
+            let writes = [
+                Write::Credential {
+                    verified: credential.clone(),
+                    after: CredentialItem {
+                        password: new,
+                        outdated: false,
+                        password_version: change.account.password_version,
+                    },
+                },
+                Write::Account {
+                    before: account.clone(),
+                    after: account.followed_by(&change.account, self.stamp),
+                },
+                Write::NewSession(SessionItem::begin(successor, self.process.now)),
+            ];
+            if self.transact_once_decided(wire, &writes, 1, &account)? {
+                return Ok(Answer::SignedIn(successor));
+            }
+            let verified = credential.password_version;
+            (account, credential) = self.read_caller(wire, caller)?;
+            if credential.password_version != verified {
+                return refuse(CALLER_NOT_LIVE);
+            }
+        }
+        Err(Stop::Answered(Answer::Unavailable))
+    }
+
+    /// `delete` of the account function, with `Store::delete_account` and `Store::finish_deletion`.
+    fn delete(&self, wire: &mut Wire<'_>, caller: SessionId, password: u8) -> Step<Answer> {
+        let (mut account, mut credential) = self.read_caller(wire, caller)?;
+        if credential.password != password {
+            return refuse("wrong password");
+        }
+        for _ in 0..ATTEMPTS {
+            let Ok(change) = account.to_domain().delete(caller, self.process.now) else {
+                return refuse(CALLER_NOT_LIVE);
+            };
+            let writes = [
+                Write::NoCredential {
+                    verified: credential.clone(),
+                },
+                Write::Account {
+                    before: account.clone(),
+                    after: account.followed_by(&change.account, self.stamp),
+                },
+            ];
+            if self.transact_once_decided(wire, &writes, 1, &account)? {
+                self.finish_deletion(wire)?;
+                return Ok(Answer::Done);
+            }
+            let verified = credential.password_version;
+            (account, credential) = self.read_caller(wire, caller)?;
+            if credential.password_version != verified {
+                return refuse(CALLER_NOT_LIVE);
+            }
+        }
+        Err(Stop::Answered(Answer::Unavailable))
+    }
+
+    fn finish_deletion(&self, wire: &mut Wire<'_>) -> Step<()> {
+        let read = wire.query(None)?;
+        if read
+            .account
+            .is_some_and(|account| account.status == Status::Deleted)
+        {
+            let sessions = read.sessions.iter().map(|item| item.id).collect();
+            self.delete_sessions(wire, sessions)?;
+            wire.call(Call::DeleteDeletedAccount)?;
+        }
+        Ok(())
+    }
+
+    /// `purge` of the revoke-all function, with `Store::purge_ended_sessions`.
+    fn purge(&self, wire: &mut Wire<'_>, caller: SessionId) -> Step<Answer> {
+        let read = wire.query(None)?;
+        let known = to_domain(&read.sessions);
+        let authorized = read
+            .account
+            .as_ref()
+            .map(|account| account.to_domain().authorize(caller));
+        if authorized != Some(Ok(())) {
+            return refuse(CALLER_NOT_LIVE);
+        }
+        let judge = if self.with.account_read_after_items {
+            wire.account()?
+        } else {
+            read.account
+        };
+        let judge = judge.as_ref().map(AccountItem::to_domain);
+        let ended = ended_sessions_beyond(judge.as_ref(), &known, self.process.now, 0);
+        let (expired, gone): (Vec<SessionId>, Vec<SessionId>) = ended.into_iter().partition(|id| {
+            self.with.purge_condition
+                && judge
+                    .as_ref()
+                    .is_some_and(|account| account.sessions.contains(id))
+        });
+        self.delete_sessions(wire, gone)?;
+        for session in known.iter().filter(|session| expired.contains(&session.id)) {
+            wire.call(Call::DeleteSessionUnlessRefreshed {
+                id: session.id,
+                rotation: session.rotation,
+            })?;
+        }
+        Ok(Answer::Done)
+    }
+}
