@@ -9,6 +9,7 @@
 
 pub mod conformity;
 pub mod dynamodb;
+pub mod faults;
 pub mod lambda;
 pub mod openapi;
 pub mod stack;

@@ -97,7 +97,27 @@ impl Stack {
         latchkey_store::table::create_if_missing(&client, TABLE)
             .await
             .expect("a table");
-        let random = Arc::new(SeededRandom::new(1));
+        let behind = dynamodb.client(&Recorder::default());
+        let stack = Self::over(dynamodb, client, behind, recorder, policy, origins, 1);
+        drop(stack.recorder.take());
+        stack
+    }
+
+    /// The service on a database that has the table, by `client`; `behind` is for looking behind it.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    #[must_use]
+    pub fn over(
+        dynamodb: EmbeddedDynamoDb,
+        client: Client,
+        behind: Client,
+        recorder: Recorder,
+        policy: SessionPolicy,
+        origins: &AllowedOrigins,
+        seed: u64,
+    ) -> Self {
+        let random = Arc::new(SeededRandom::new(seed));
         let clock = Arc::new(ManualClock::starting_at(noon()));
         let store = Store::new(client, TABLE, random.clone());
         let secret = TokenSecret::new(SECRET).expect("long enough");
@@ -110,17 +130,15 @@ impl Stack {
         };
         let (routes, _) = latchkey::routes(&service, &store).split_for_parts();
         let router = latchkey_api::http::service(routes, origins, clock.clone(), random);
-        let stack = Self {
-            client: dynamodb.client(&Recorder::default()),
+        Self {
+            client: behind,
             dynamodb,
             recorder,
             store,
             service,
             clock,
             router,
-        };
-        drop(stack.recorder.take());
-        stack
+        }
     }
 
     /// Lets time pass.
