@@ -39,6 +39,7 @@ pub fn service(
     let mut router = router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
+        .layer(from_fn(in_time))
         // Inside the routes, because only here it is known which one matched.
         .layer(from_fn(note_route))
         .layer(CatchPanicLayer::custom(panicked));
@@ -54,6 +55,22 @@ async fn not_found() -> Problem {
 
 async fn method_not_allowed() -> Problem {
     Code::MethodNotAllowed.into()
+}
+
+/// How long a request may take. The function has 15 seconds (template.yaml), and a function that is cut off answers
+/// with a 500 of API Gateway's. Each request to DynamoDB is bounded, and so is the number of repeated decisions, but
+/// not their product: a slow DynamoDB full of conflicts could take a minute.
+const LONGEST_REQUEST: Duration = Duration::from_secs(12);
+
+/// Gives up in time to say so. What was asked for may or may not have been done, as with every 503.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!("a request took too long and was given up");
+            Problem::from(Code::TemporarilyUnavailable).into_response()
+        }
+    }
 }
 
 /// The route that a reply comes from, for the log line.
