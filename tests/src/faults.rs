@@ -17,13 +17,14 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use latchkey_api::password_workers::PasswordWorkers;
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_domain::policy::SessionPolicy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::dynamodb::{EmbeddedDynamoDb, Recorder};
+use crate::dynamodb::EmbeddedDynamoDb;
 use crate::stack::{Stack, TABLE};
 
 /// What can go wrong with one request to DynamoDB.
@@ -188,9 +189,7 @@ impl Faults {
         let plan = plan.as_ref()?;
         let of_the_operation = calls.iter().filter(|call| call.0 == plan.operation).count();
         let struck = match plan.strikes {
-            Strikes::Times(times) => {
-                (plan.nth + 1..=plan.nth + times).contains(&of_the_operation)
-            }
+            Strikes::Times(times) => (plan.nth + 1..=plan.nth + times).contains(&of_the_operation),
             Strikes::Always => operation == plan.operation && of_the_operation > plan.nth,
             Strikes::Outage => of_the_operation > plan.nth,
         };
@@ -224,9 +223,9 @@ pub async fn stack_with(policy: SessionPolicy, seed: u64, items: Vec<Value>) -> 
         database,
         endpoint: String::new(),
     };
-    let recorder = Recorder::default();
+    let here = PasswordWorkers::new(0, 0);
     let origins = AllowedOrigins::None;
-    let stack = Stack::over(dynamodb, service, behind, recorder, policy, &origins, seed);
+    let stack = Stack::over(dynamodb, service, behind, here, policy, &origins, seed);
     (stack, faults)
 }
 

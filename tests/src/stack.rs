@@ -98,7 +98,9 @@ impl Stack {
             .await
             .expect("a table");
         let behind = dynamodb.client(&Recorder::default());
-        let stack = Self::over(dynamodb, client, behind, recorder, policy, origins, 1);
+        let passwords = PasswordWorkers::for_this_machine();
+        let mut stack = Self::over(dynamodb, client, behind, passwords, policy, origins, 1);
+        stack.recorder = recorder;
         drop(stack.recorder.take());
         stack
     }
@@ -112,7 +114,7 @@ impl Stack {
         dynamodb: EmbeddedDynamoDb,
         client: Client,
         behind: Client,
-        recorder: Recorder,
+        passwords: PasswordWorkers,
         policy: SessionPolicy,
         origins: &AllowedOrigins,
         seed: u64,
@@ -126,14 +128,14 @@ impl Stack {
             clock: clock.clone(),
             random: random.clone(),
             policy: Arc::new(policy),
-            passwords: PasswordWorkers::for_this_machine(),
+            passwords,
         };
         let (routes, _) = latchkey::routes(&service, &store).split_for_parts();
         let router = latchkey_api::http::service(routes, origins, clock.clone(), random);
         Self {
             client: behind,
             dynamodb,
-            recorder,
+            recorder: Recorder::default(),
             store,
             service,
             clock,
