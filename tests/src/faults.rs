@@ -140,7 +140,8 @@ pub struct Plan {
 #[derive(Debug, Default)]
 struct State {
     plan: Option<Plan>,
-    script: Vec<Fault>,
+    cycle: Vec<Fault>,
+    sequence: Option<(String, Vec<Fault>)>,
     calls: Vec<(String, Value)>,
 }
 
@@ -158,9 +159,17 @@ impl Faults {
     }
 
     /// From now on the requests are struck by these, again and again, each one where it applies.
-    pub fn arm_cycle(&self, script: &[Fault]) {
+    pub fn arm_cycle(&self, faults: &[Fault]) {
         *self.lock() = State {
-            script: script.to_vec(),
+            cycle: faults.to_vec(),
+            ..State::default()
+        };
+    }
+
+    /// From now on the requests of an operation are struck by these, one after the other.
+    pub fn arm_sequence(&self, operation: &str, faults: &[Fault]) {
+        *self.lock() = State {
+            sequence: Some((operation.to_owned(), faults.to_vec())),
             ..State::default()
         };
     }
@@ -179,15 +188,21 @@ impl Faults {
         let mut state = self.lock();
         let State {
             plan,
-            script,
+            cycle,
+            sequence,
             calls,
         } = &mut *state;
         calls.push((operation.to_owned(), body.clone()));
-        if let Some(fault) = script.get((calls.len() - 1) % script.len().max(1)) {
+        if let Some(fault) = cycle.get((calls.len() - 1) % cycle.len().max(1)) {
             return fault.applies_to(operation).then_some(*fault);
         }
+        let count = |wanted: &str| calls.iter().filter(|call| call.0 == wanted).count();
+        if let Some((wanted, faults)) = sequence {
+            let earlier = count(wanted).saturating_sub(1);
+            return faults.get(earlier).copied().filter(|_| operation == wanted);
+        }
         let plan = plan.as_ref()?;
-        let of_the_operation = calls.iter().filter(|call| call.0 == plan.operation).count();
+        let of_the_operation = count(&plan.operation);
         let struck = match plan.strikes {
             Strikes::Times(times) => (plan.nth + 1..=plan.nth + times).contains(&of_the_operation),
             Strikes::Always => operation == plan.operation && of_the_operation > plan.nth,

@@ -105,7 +105,8 @@ where
     }
 }
 
-fn is_conflict(code: Option<&str>) -> bool {
+/// Whether another write was in flight on the same item.
+pub(crate) fn is_conflict(code: Option<&str>) -> bool {
     matches!(
         code,
         Some(

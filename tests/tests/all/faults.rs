@@ -419,13 +419,29 @@ fn is_between(found: &Table, before: &Table, after: &Table) -> bool {
     })
 }
 
-const STRIKES: [Strikes; 5] = [
-    Strikes::Times(1),
-    Strikes::Times(2),
-    Strikes::Times(3),
-    Strikes::Always,
-    Strikes::Outage,
-];
+/// How long a fault lasts. Those that the SDK treats as another one are tried at both ends only.
+fn strikes(fault: Fault) -> &'static [Strikes] {
+    use Strikes::{Always, Outage, Times};
+    match fault {
+        Fault::ThroughputExceeded
+        | Fault::ServiceUnavailable
+        | Fault::ConnectTimeout
+        | Fault::GarbageReply => &[Times(1), Always],
+        Fault::InternalServerError
+        | Fault::ConnectionReset
+        | Fault::SlowReply
+        | Fault::TruncatedReply => &[Times(1), Times(3), Always, Outage],
+        Fault::Throttled
+        | Fault::Silence
+        | Fault::ReplyLost
+        | Fault::SilenceAfterCommit
+        | Fault::Conflict
+        | Fault::CanceledByConflict
+        | Fault::CanceledByThrottling
+        | Fault::InProgress
+        | Fault::Unprocessed => &[Times(1), Times(2), Times(3), Always, Outage],
+    }
+}
 
 /// What was found of an operation.
 #[derive(Default)]
@@ -463,7 +479,11 @@ async fn try_everything(operation: &Operation) -> Found {
             .into_iter()
             .filter(|fault| fault.applies_to(call))
         {
-            for strikes in STRIKES {
+            for strikes in strikes(fault).iter().copied() {
+                let often = operation.name == "cleanup" && *nth > 0;
+                if often && !matches!(strikes, Strikes::Times(1) | Strikes::Always) {
+                    continue; // Like the first one.
+                }
                 let plan = Plan {
                     fault,
                     operation: call.clone(),
@@ -607,7 +627,50 @@ async fn a_change_of_the_account_is_answered_rightly_or_with_503_whatever_dynamo
 
 #[tokio::test(start_paused = true)]
 async fn every_other_operation_is_answered_rightly_or_with_503_whatever_dynamodb_does() {
-    check(|name| !signs_in(name) && !asks_for_the_password(name)).await;
+    check(|name| !signs_in(name) && !asks_for_the_password(name) && name != "cleanup").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cleanup_does_what_it_can_and_says_what_it_could_not_whatever_dynamodb_does() {
+    check(|name| name == "cleanup").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_reply_is_lost_and_that_then_meets_a_conflict_is_known_for_ones_own() {
+    use Fault::{Conflict, InProgress, ReplyLost, SilenceAfterCommit};
+    for operation in operations() {
+        let scene = Scene::of(&operation).await;
+        let (stack, faults) = scene.stage(&operation).await;
+        let before = table(&stack);
+        let right = (operation.act)(&stack, &scene.cast).await;
+        let after = table(&stack);
+        let calls: BTreeSet<String> = faults.disarm().into_iter().map(|(name, _)| name).collect();
+        for (call, sequence) in [
+            ("UpdateItem", [ReplyLost, Conflict, Conflict]),
+            ("UpdateItem", [Conflict, SilenceAfterCommit, Conflict]),
+            ("DeleteItem", [ReplyLost, Conflict, Conflict]),
+            // The SDK's three attempts end in a conflict, and the store repeats it as another transaction.
+            ("TransactWriteItems", [ReplyLost, InProgress, InProgress]),
+            (
+                "TransactWriteItems",
+                [InProgress, SilenceAfterCommit, InProgress],
+            ),
+        ] {
+            if !calls.contains(call) {
+                continue;
+            }
+            let context = format!("{}, {call}: {sequence:?}", operation.name);
+            let (stack, faults) = scene.stage(&operation).await;
+            faults.arm_sequence(call, &sequence);
+            let answer = (operation.act)(&stack, &scene.cast).await;
+            faults.disarm();
+            assert_eq!(answer, right, "{context}");
+            let left = table(&stack);
+            // A sign-in that finds itself admitted leaves the trim to the next one.
+            let trimmed = operation.in_steps && is_between(&left, &before, &after);
+            assert!(trimmed || left == after, "{context}: {left:#?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -617,7 +680,7 @@ async fn no_operation_reads_the_index_so_it_may_lag() {
         let (stack, faults) = scene.stage(&operation).await;
         (operation.act)(&stack, &scene.cast).await;
         let calls = faults.disarm();
-        assert!(!calls.is_empty());
+        assert!(!calls.is_empty(), "{}", operation.name);
         for (name, request) in calls {
             assert!(request["IndexName"].is_null(), "{}: {name}", operation.name);
         }
