@@ -9,6 +9,7 @@
 
 pub mod conformity;
 pub mod dynamodb;
+pub mod faults;
 pub mod interleavings;
 pub mod lambda;
 pub mod model;

@@ -108,7 +108,29 @@ impl Stack {
         latchkey_store::table::create_if_missing(&client, TABLE)
             .await
             .expect("a table");
-        let random = Arc::new(SeededRandom::new(1));
+        let behind = dynamodb.client(&Recorder::default());
+        let passwords = PasswordWorkers::for_this_machine();
+        let mut stack = Self::over(dynamodb, client, behind, passwords, policy, origins, 1);
+        stack.recorder = recorder;
+        drop(stack.recorder.take());
+        stack
+    }
+
+    /// The service on a database that has the table, by `client`; `behind` is for looking behind it.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    #[must_use]
+    pub fn over(
+        dynamodb: EmbeddedDynamoDb,
+        client: Client,
+        behind: Client,
+        passwords: PasswordWorkers,
+        policy: SessionPolicy,
+        origins: &AllowedOrigins,
+        seed: u64,
+    ) -> Self {
+        let random = Arc::new(SeededRandom::new(seed));
         let clock = Arc::new(ManualClock::starting_at(noon()));
         let store = Store::new(client, TABLE, random.clone());
         let secret = TokenSecret::new(SECRET).expect("long enough");
@@ -117,21 +139,19 @@ impl Stack {
             clock: clock.clone(),
             random: random.clone(),
             policy: Arc::new(policy),
-            passwords: PasswordWorkers::for_this_machine(),
+            passwords,
         };
         let (routes, _) = latchkey::routes(&service, &store).split_for_parts();
         let router = latchkey_api::http::service(routes, origins, clock.clone(), random);
-        let stack = Self {
-            client: dynamodb.client(&Recorder::default()),
+        Self {
+            client: behind,
             dynamodb,
-            recorder,
+            recorder: Recorder::default(),
             store,
             service,
             clock,
             router,
-        };
-        drop(stack.recorder.take());
-        stack
+        }
     }
 
     /// Lets time pass.

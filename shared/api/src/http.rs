@@ -25,10 +25,6 @@ use crate::settings::AllowedOrigins;
 /// The header in which every reply names its request.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
-/// How long a request may take. A function has 15 seconds and API Gateway 30, and neither would answer with a problem.
-/// What was under way may have been done or not, as with every 503.
-const ANSWER_WITHIN: Duration = Duration::from_secs(12);
-
 /// Names a request, in its reply and in every log line about it: the invocation on Lambda, a new id elsewhere.
 #[derive(Clone, Debug)]
 struct RequestId(String);
@@ -43,6 +39,7 @@ pub fn service(
     let mut router = router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
+        .layer(from_fn(in_time))
         // Inside the routes, because only here it is known which one matched.
         .layer(from_fn(note_route))
         .layer(CatchPanicLayer::custom(panicked));
@@ -58,6 +55,22 @@ async fn not_found() -> Problem {
 
 async fn method_not_allowed() -> Problem {
     Code::MethodNotAllowed.into()
+}
+
+/// How long a request may take. The function has 15 seconds (template.yaml), and a function that is cut off answers
+/// with a 500 of API Gateway's. Each request to DynamoDB is bounded, and so is the number of repeated decisions, but
+/// not their product: a slow DynamoDB full of conflicts could take a minute.
+const LONGEST_REQUEST: Duration = Duration::from_secs(12);
+
+/// Gives up in time to say so. What was asked for may or may not have been done, as with every 503.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!("a request took too long and was given up");
+            Problem::from(Code::TemporarilyUnavailable).into_response()
+        }
+    }
 }
 
 /// The route that a reply comes from, for the log line.
@@ -93,11 +106,7 @@ async fn identify(
     request.extensions_mut().insert(id.clone());
     // At the highest level, so that no setting of the level takes the id off a warning.
     let span = tracing::error_span!("request", request_id = %id.0);
-    let answered = tokio::time::timeout(ANSWER_WITHIN, next.run(request).instrument(span.clone()));
-    let response = answered.await.unwrap_or_else(|_| {
-        span.in_scope(|| tracing::error!("gave up on a request that took too long"));
-        Problem::from(Code::TemporarilyUnavailable).into_response()
-    });
+    let response = next.run(request).instrument(span.clone()).await;
     let _entered = span.enter();
     let response = with_request_id(response, &id.0);
     let route = response.extensions().get::<Route>();

@@ -1,6 +1,6 @@
 //! What the scheduled cleanup needs: pages of the whole table, conditional deletes, and a note of how far it has come.
 
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::serde::ts_milliseconds;
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ use crate::item::{
     session_from_item, string, to_item,
 };
 use crate::keys::{ACCOUNT, Key, PK, SESSION_PREFIX, SK, USER_PREFIX};
-use crate::outcome::{COUNT_CAPACITY, WriteRefusal, failed, update_refusal};
+use crate::outcome::{COUNT_CAPACITY, Retries, WriteRefusal, failed, is_conflict, update_refusal};
 
 /// Where a scan goes on: behind this key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,11 +231,14 @@ impl Store {
                 .expression_attribute_names("#pk", PK)
                 .expression_attribute_values(":now", millis(now));
         }
-        match update.send().await.map_err(update_refusal) {
-            Ok(_) => Ok(true),
-            Err(WriteRefusal::ConditionFailed(_)) => Ok(false),
-            Err(WriteRefusal::Conflict) => Err(StoreError::Unavailable),
-            Err(WriteRefusal::Failed(error)) => Err(error),
+        let mut retries = Retries::new(self);
+        loop {
+            match update.clone().send().await.map_err(update_refusal) {
+                Ok(_) => return Ok(true),
+                Err(WriteRefusal::ConditionFailed(_)) => return Ok(false),
+                Err(WriteRefusal::Conflict) => retries.pause().await?,
+                Err(WriteRefusal::Failed(error)) => return Err(error),
+            }
         }
     }
 
@@ -291,25 +294,46 @@ impl Store {
         scanned: &Scanned,
         now: DateTime<Utc>,
     ) -> Result<PurgeOutcome, StoreError> {
-        let deleted = self
-            .client
-            .delete_item()
-            .table_name(&*self.table)
-            .set_key(Some(scanned.key.clone().into_attributes()))
-            .condition_expression("#ttl <= :now")
-            .expression_attribute_names("#ttl", attribute::TTL)
-            .expression_attribute_values(":now", number(now.timestamp()))
-            .return_consumed_capacity(COUNT_CAPACITY)
-            .send()
-            .await;
-        match deleted {
-            Ok(_) => Ok(PurgeOutcome::Removed),
-            Err(SdkError::ServiceError(error))
-                if error.err().is_conditional_check_failed_exception() =>
-            {
-                Ok(PurgeOutcome::NotDue)
+        let due = ("#ttl <= :now", "#ttl", attribute::TTL);
+        let now = (":now", number(now.timestamp()));
+        let removed = self.delete_item_if(scanned.key.clone(), due, now).await?;
+        Ok(if removed {
+            PurgeOutcome::Removed
+        } else {
+            PurgeOutcome::NotDue
+        })
+    }
+
+    /// Deletes an item on a condition with one name and one value. Returns whether the condition held.
+    pub(crate) async fn delete_item_if(
+        &self,
+        key: Key,
+        (condition, name, attribute): (&str, &str, &str),
+        (placeholder, value): (&str, AttributeValue),
+    ) -> Result<bool, StoreError> {
+        let mut retries = Retries::new(self);
+        loop {
+            let deleted = self
+                .client
+                .delete_item()
+                .table_name(&*self.table)
+                .set_key(Some(key.clone().into_attributes()))
+                .condition_expression(condition)
+                .expression_attribute_names(name, attribute)
+                .expression_attribute_values(placeholder, value.clone())
+                .return_consumed_capacity(COUNT_CAPACITY)
+                .send()
+                .await;
+            match deleted {
+                Ok(_) => return Ok(true),
+                Err(SdkError::ServiceError(error))
+                    if error.err().is_conditional_check_failed_exception() =>
+                {
+                    return Ok(false);
+                }
+                Err(error) if is_conflict(error.code()) => retries.pause().await?,
+                Err(error) => return Err(failed("DeleteItem", &error)),
             }
-            Err(error) => Err(failed("DeleteItem", &error)),
         }
     }
 
@@ -347,26 +371,12 @@ impl Store {
         }
         let sessions: Vec<SessionId> = read.sessions.iter().map(|session| session.id).collect();
         self.delete_sessions(user, &sessions).await?;
-        let deleted = self
-            .client
-            .delete_item()
-            .table_name(&*self.table)
-            .set_key(Some(Key::account(user).into_attributes()))
-            .condition_expression("#status = :deleted")
-            .expression_attribute_names("#status", attribute::STATUS)
-            .expression_attribute_values(":deleted", status_value(StatusAttribute::Deleted))
-            .return_consumed_capacity(COUNT_CAPACITY)
-            .send()
-            .await;
-        match deleted {
-            Ok(_) => Ok(sessions.len() + 1),
-            Err(SdkError::ServiceError(error))
-                if error.err().is_conditional_check_failed_exception() =>
-            {
-                Ok(sessions.len())
-            }
-            Err(error) => Err(failed("DeleteItem", &error)),
-        }
+        let of_a_deleted_user = ("#status = :deleted", "#status", attribute::STATUS);
+        let status = (":deleted", status_value(StatusAttribute::Deleted));
+        let removed = self
+            .delete_item_if(Key::account(user), of_a_deleted_user, status)
+            .await?;
+        Ok(sessions.len() + usize::from(removed))
     }
 }
 

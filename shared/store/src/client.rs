@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
 /// Sets timeouts and retries on a client's configuration; by itself the SDK waits for a reply for ever.
 ///
 /// DynamoDB answers within some 10 ms; a second without an answer is a lost request. Three attempts take 3.5 seconds
-/// at worst, so that even the four requests of a sign-in end before the function's 15 seconds, and these before API
-/// Gateway's 30.
+/// at worst. That bounds one request to DynamoDB; a request of a client, which may make four and decide again, is
+/// bounded by the HTTP side, at 12 of the function's 15 seconds.
 #[must_use]
 pub fn with_limits(builder: Builder) -> Builder {
     let timeouts = TimeoutConfig::builder()

@@ -57,8 +57,8 @@ pub(crate) struct Retries<'a> {
     span_millis: u64,
 }
 
-/// With the pauses below, some 4 seconds in all: enough for dozens of sign-ins of one user at the same moment, and
-/// far below the 15 seconds that a function has.
+/// With the pauses below, some 4 seconds in all when DynamoDB answers at once: enough for dozens of sign-ins of one user
+/// at the same moment. When it is slow as well, the HTTP side's bound for a whole request comes first.
 const MAX_RETRIES: u32 = 24;
 const FIRST_SPAN_MILLIS: u64 = 8;
 const LONGEST_SPAN_MILLIS: u64 = 400;
@@ -108,6 +108,7 @@ where
     }
 }
 
+/// Whether another write was in flight on the same item.
 pub(crate) fn is_conflict(code: Option<&str>) -> bool {
     matches!(
         code,

@@ -1,6 +1,5 @@
 //! Session items: rotation, naming, reading one, removing what has ended.
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{DeleteRequest, ReturnValue, WriteRequest};
 use chrono::{DateTime, Utc};
 use futures::future::{join, try_join_all};
@@ -17,9 +16,7 @@ use crate::Store;
 use crate::account::Partition;
 use crate::item::{attribute, millis, number, session_from_item, string};
 use crate::keys::Key;
-use crate::outcome::{
-    COUNT_CAPACITY, OLD_ITEM, Retries, WriteRefusal, failed, is_conflict, update_refusal,
-};
+use crate::outcome::{COUNT_CAPACITY, OLD_ITEM, Retries, WriteRefusal, failed, update_refusal};
 
 /// How many items one `BatchWriteItem` takes.
 const BATCH_SIZE: usize = 25;
@@ -213,32 +210,10 @@ impl Store {
     /// Deletes a session's item on the condition that it has not been refreshed since it was read. Returns whether it was
     /// deleted.
     async fn delete_unless_refreshed(&self, session: &Session) -> Result<bool, StoreError> {
-        let mut retries = Retries::new(self);
-        loop {
-            let sent = self
-                .client
-                .delete_item()
-                .table_name(&*self.table)
-                .set_key(Some(
-                    Key::session(session.user_id, session.id).into_attributes(),
-                ))
-                .condition_expression("#rotation = :rotation")
-                .expression_attribute_names("#rotation", attribute::ROTATION)
-                .expression_attribute_values(":rotation", number(session.rotation))
-                .return_consumed_capacity(COUNT_CAPACITY)
-                .send()
-                .await;
-            match sent {
-                Ok(_) => return Ok(true),
-                Err(SdkError::ServiceError(error))
-                    if error.err().is_conditional_check_failed_exception() =>
-                {
-                    return Ok(false);
-                }
-                Err(error) if is_conflict(error.code()) => retries.pause().await?,
-                Err(error) => return Err(failed("DeleteItem", &error)),
-            }
-        }
+        let key = Key::session(session.user_id, session.id);
+        let as_read = ("#rotation = :rotation", "#rotation", attribute::ROTATION);
+        let rotation = (":rotation", number(session.rotation));
+        self.delete_item_if(key, as_read, rotation).await
     }
 
     /// Deletes session items, 2 write units each. Only ids that are known to have left the account's set for good, or

@@ -12,6 +12,7 @@ mod budgets;
 mod cleanup;
 mod devices;
 mod expiry;
+mod faults;
 mod http_contract;
 mod interleavings;
 mod limit;
