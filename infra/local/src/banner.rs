@@ -22,7 +22,7 @@ Latchkey {version} is ready on this machine.
 Try it:
 
   curl {base_url}/v1/auth/register -H 'Content-Type: application/json' \\
-    -d '{{\"email\": \"ada@example.com\", \"password\": \"correct horse battery staple\"}}'
+    -d '{{\"email\": \"grace@example.com\", \"password\": \"correct horse battery staple\"}}'
 
   /v1/auth/login takes the same from the second time on. Then, with the access_token of the reply:
 

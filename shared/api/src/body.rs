@@ -40,8 +40,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                     "The field {} is missing or of the wrong type.",
                     shown(&path)
                 ))
+            } else if let Some(field) = missing_field(error.inner()) {
+                Problem::invalid_request(format!("The field {field} is missing."))
             } else if error.inner().is_data() {
-                Problem::invalid_request("A field is missing, or the body is not a JSON object.")
+                Problem::invalid_request("The body is not a JSON object, or has a field twice.")
             } else {
                 Problem::invalid_request("The body is not well-formed JSON.")
             }
@@ -50,6 +52,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             .map_err(|_| Problem::invalid_request("The body is more than one JSON value."))?;
         Ok(Self(value))
     }
+}
+
+/// The name of a field that is missing: one of ours, so it can be shown. The library tells it in its message alone.
+fn missing_field(error: &serde_json::Error) -> Option<String> {
+    let message = error.to_string();
+    let rest = message.strip_prefix("missing field `")?;
+    rest.split_once('`').map(|(field, _)| field.to_owned())
 }
 
 /// Field names of a body are the client's own text: shown short and plain.

@@ -181,7 +181,10 @@ impl<'a> Reader<'a> {
                 .iter()
                 .any(|start| issuer.starts_with(start))
         {
-            self.wrong("ISSUER", "is not an https URL");
+            self.wrong(
+                "ISSUER",
+                "is not an https URL (http is for 127.0.0.1, localhost and [::1])",
+            );
         }
         issuer
     }
