@@ -14,7 +14,7 @@ use latchkey_domain::token::{KeyDerivationFailed, SecretTooShort, TokenSecret, T
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::app::Service;
+use crate::app::{App, Service};
 use crate::http;
 use crate::password_workers::PasswordWorkers;
 use crate::settings::{
@@ -118,6 +118,28 @@ pub async fn start() -> Result<Started, StartError> {
         service,
         allowed_origins: settings.allowed_origins,
     })
+}
+
+/// Runs a function that answers over HTTP and stores things: `connect` makes its storage of the SDK's configuration, an
+/// endpoint if it is another than the region's, the table's name, and a source of randomness.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn run<S: Clone + Send + Sync + 'static>(
+    connect: impl FnOnce(&SdkConfig, Option<&str>, &str, Arc<dyn RandomSource>) -> S,
+    routes: OpenApiRouter<App<S>>,
+) -> Result<(), Fatal> {
+    let storage = StorageSettings::read(environment)?;
+    let started = start().await?;
+    let random = Arc::clone(&started.service.random);
+    let store = connect(
+        &started.sdk,
+        storage.endpoint.as_deref(),
+        &storage.table_name,
+        random,
+    );
+    let app = started.service.with_store(store);
+    started.serve(routes.with_state(app)).await
 }
 
 /// What a scheduled function has after its start.
