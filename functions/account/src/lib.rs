@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use lambda_http::http::StatusCode;
+use axum::http::StatusCode;
 use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
 use latchkey_api::body;

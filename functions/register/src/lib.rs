@@ -1,8 +1,8 @@
 //! `POST /v1/auth/register`: a new user, signed in at once.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use lambda_http::http::StatusCode;
 use latchkey_api::app::App;
 use latchkey_api::body::{CredentialsRequest, Json};
 use latchkey_api::client::{ClientAddress, ClientHeaders};

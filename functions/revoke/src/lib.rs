@@ -1,7 +1,7 @@
 //! `DELETE /v1/sessions/{id}` and `POST /v1/auth/logout`: the end of one session.
 
 use axum::extract::State;
-use lambda_http::http::StatusCode;
+use axum::http::StatusCode;
 use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
 use latchkey_api::body::{Json, RefreshTokenRequest};

@@ -1,6 +1,5 @@
 //! What the scheduled cleanup needs: pages of the whole table, conditional deletes, and a note of how far it has come.
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::serde::ts_milliseconds;
 use chrono::{DateTime, Utc};
@@ -13,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::Store;
 use crate::item::{
     Item, StatusAttribute, account_from_item, attribute, from_item, millis, number,
-    session_from_item, string, to_item,
+    session_from_item, string, to_attribute, to_item,
 };
 use crate::keys::{ACCOUNT, Key, PK, SESSION_PREFIX, SK, USER_PREFIX};
-use crate::outcome::{COUNT_CAPACITY, Retries, WriteRefusal, failed, is_conflict, update_refusal};
+use crate::outcome::{COUNT_CAPACITY, Retries, WriteRefusal, failed, update_refusal};
 
 /// Where a scan goes on: behind this key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -304,39 +303,6 @@ impl Store {
         })
     }
 
-    /// Deletes an item on a condition with one name and one value. Returns whether the condition held.
-    pub(crate) async fn delete_item_if(
-        &self,
-        key: Key,
-        (condition, name, attribute): (&str, &str, &str),
-        (placeholder, value): (&str, AttributeValue),
-    ) -> Result<bool, StoreError> {
-        let mut retries = Retries::new(self);
-        loop {
-            let deleted = self
-                .client
-                .delete_item()
-                .table_name(&*self.table)
-                .set_key(Some(key.clone().into_attributes()))
-                .condition_expression(condition)
-                .expression_attribute_names(name, attribute)
-                .expression_attribute_values(placeholder, value.clone())
-                .return_consumed_capacity(COUNT_CAPACITY)
-                .send()
-                .await;
-            match deleted {
-                Ok(_) => return Ok(true),
-                Err(SdkError::ServiceError(error))
-                    if error.err().is_conditional_check_failed_exception() =>
-                {
-                    return Ok(false);
-                }
-                Err(error) if is_conflict(error.code()) => retries.pause().await?,
-                Err(error) => return Err(failed("DeleteItem", &error)),
-            }
-        }
-    }
-
     /// Removes session items of a user who has no account. `sessions` must have been read before the account was found
     /// missing.
     ///
@@ -372,19 +338,11 @@ impl Store {
         let sessions: Vec<SessionId> = read.sessions.iter().map(|session| session.id).collect();
         self.delete_sessions(user, &sessions).await?;
         let of_a_deleted_user = ("#status = :deleted", "#status", attribute::STATUS);
-        let status = (":deleted", status_value(StatusAttribute::Deleted));
+        let status = (":deleted", to_attribute(&StatusAttribute::Deleted)?);
         let removed = self
             .delete_item_if(Key::account(user), of_a_deleted_user, status)
             .await?;
         Ok(sessions.len() + usize::from(removed))
-    }
-}
-
-fn status_value(status: StatusAttribute) -> AttributeValue {
-    match status {
-        StatusAttribute::Active => string("active"),
-        StatusAttribute::Disabled => string("disabled"),
-        StatusAttribute::Deleted => string("deleted"),
     }
 }
 

@@ -261,10 +261,16 @@ pub(crate) fn string(value: impl ToString) -> AttributeValue {
 }
 
 pub(crate) fn to_item<T: Serialize>(value: &T) -> Result<Item, StoreError> {
-    serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|error| {
-        tracing::error!(%error, "an item could not be written");
-        StoreError::Corrupt
-    })
+    serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|error| unwritable(&error))
+}
+
+pub(crate) fn to_attribute<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(value).map_err(|error| unwritable(&error))
+}
+
+fn unwritable(error: &serde_dynamo::Error) -> StoreError {
+    tracing::error!(%error, "an item could not be written");
+    StoreError::Corrupt
 }
 
 pub(crate) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {

@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
 };
 use latchkey_domain::account::Account;
 use latchkey_domain::error::{StoreError, with_causes};
@@ -109,7 +110,7 @@ where
 }
 
 /// Whether another write was in flight on the same item.
-pub(crate) fn is_conflict(code: Option<&str>) -> bool {
+fn is_conflict(code: Option<&str>) -> bool {
     matches!(
         code,
         Some(
@@ -209,6 +210,39 @@ impl Store {
             .await
             .map(|output| output.item)
             .map_err(|error| failed("GetItem", &error))
+    }
+
+    /// Deletes an item on a condition with one name and one value. Returns whether the condition held.
+    pub(crate) async fn delete_item_if(
+        &self,
+        key: Key,
+        (condition, name, attribute): (&str, &str, &str),
+        (placeholder, value): (&str, AttributeValue),
+    ) -> Result<bool, StoreError> {
+        let mut retries = Retries::new(self);
+        loop {
+            let deleted = self
+                .client
+                .delete_item()
+                .table_name(&*self.table)
+                .set_key(Some(key.clone().into_attributes()))
+                .condition_expression(condition)
+                .expression_attribute_names(name, attribute)
+                .expression_attribute_values(placeholder, value.clone())
+                .return_consumed_capacity(COUNT_CAPACITY)
+                .send()
+                .await;
+            match deleted {
+                Ok(_) => return Ok(true),
+                Err(SdkError::ServiceError(error))
+                    if error.err().is_conditional_check_failed_exception() =>
+                {
+                    return Ok(false);
+                }
+                Err(error) if is_conflict(error.code()) => retries.pause().await?,
+                Err(error) => return Err(failed("DeleteItem", &error)),
+            }
+        }
     }
 
     /// A part of a transaction: an item that must not be there yet.

@@ -216,25 +216,18 @@ impl Store {
         self.delete_item_if(key, as_read, rotation).await
     }
 
-    /// Deletes session items, 2 write units each. Only ids that are known to have left the account's set for good, or
-    /// to have expired, may be given.
+    /// Deletes session items, 2 write units each, whatever they hold. Only ids that are known to have left the account's
+    /// set for good may be given, or those of a user who has no account any more.
     pub(crate) async fn delete_sessions(
         &self,
         user: UserId,
         sessions: &[SessionId],
     ) -> Result<(), StoreError> {
-        let keys: Vec<Key> = sessions
-            .iter()
-            .map(|session| Key::session(user, *session))
-            .collect();
-        self.delete_all(keys).await
-    }
-
-    /// Deletes items, whatever they hold.
-    pub(crate) async fn delete_all(&self, keys: Vec<Key>) -> Result<(), StoreError> {
-        for batch in keys.chunks(BATCH_SIZE) {
-            let mut pending: Vec<WriteRequest> =
-                batch.iter().cloned().map(delete_request).collect();
+        for batch in sessions.chunks(BATCH_SIZE) {
+            let mut pending: Vec<WriteRequest> = batch
+                .iter()
+                .map(|session| delete_request(Key::session(user, *session)))
+                .collect();
             let mut retries = Retries::new(self);
             while !pending.is_empty() {
                 let output = self

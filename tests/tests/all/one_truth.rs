@@ -307,15 +307,12 @@ async fn the_table_that_is_made_here_is_the_one_of_the_template() {
     );
 }
 
-/// The crates that a crate is built with, by name.
-fn built_with(package: &str) -> BTreeSet<String> {
+/// A line for each crate, with its version, that a choice of packages is built with.
+fn cargo_tree(of: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked"])
+        .args(of)
         .args([
-            "tree",
-            "--offline",
-            "--locked",
-            "--package",
-            package,
             "--edges",
             "normal,build",
             "--prefix",
@@ -331,8 +328,13 @@ fn built_with(package: &str) -> BTreeSet<String> {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The crates that a crate is built with, by name.
+fn built_with(package: &str) -> BTreeSet<String> {
+    cargo_tree(&["--package", package])
+        .lines()
         .filter_map(|line| line.split(' ').next())
         .map(str::to_owned)
         .collect()
@@ -379,23 +381,7 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn there_is_one_tls_stack() {
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "--locked",
-            "--workspace",
-            "--edges",
-            "normal,build",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-        ])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = cargo_tree(&["--workspace"]);
     let versions_of = |name: &str| -> BTreeSet<&str> {
         text.lines()
             .filter(|line| line.split(' ').next() == Some(name))
