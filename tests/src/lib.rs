@@ -14,4 +14,6 @@ pub mod interleavings;
 pub mod lambda;
 pub mod model;
 pub mod openapi;
+pub mod permissions;
 pub mod stack;
+pub mod template;

@@ -25,6 +25,7 @@ use tower::ServiceExt;
 
 use crate::conformity;
 use crate::dynamodb::{EmbeddedDynamoDb, Recorder};
+use crate::permissions;
 
 /// A password that the policy takes.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -47,8 +48,10 @@ pub struct Stack {
     pub client: Client,
     /// Notes the requests of the service to the database.
     pub recorder: Recorder,
-    /// The table.
+    /// The table, with all permissions. The functions have those of their roles.
     pub store: Store,
+    /// The table, with the role of the scheduled cleanup.
+    pub cleanup_store: Store,
     /// What belongs to the service as a whole.
     pub service: Service,
     /// Stands still until a test moves it.
@@ -132,7 +135,7 @@ impl Stack {
     ) -> Self {
         let random = Arc::new(SeededRandom::new(seed));
         let clock = Arc::new(ManualClock::starting_at(noon()));
-        let store = Store::new(client, TABLE, random.clone());
+        let store = Store::new(client.clone(), TABLE, random.clone());
         let secret = TokenSecret::new(SECRET).expect("long enough");
         let service = Service {
             tokens: Tokens::new(identity(), &secret, None).expect("keys"),
@@ -141,12 +144,18 @@ impl Stack {
             policy: Arc::new(policy),
             passwords,
         };
-        let (routes, _) = latchkey::routes(&service, &store).split_for_parts();
+        let with_role_of = |function| {
+            let client = permissions::with_role_of(function, &client);
+            Store::new(client, TABLE, random.clone())
+        };
+        let cleanup_store = with_role_of("cleanup");
+        let (routes, _) = latchkey::routes_by_function(&service, with_role_of).split_for_parts();
         let router = latchkey_api::http::service(routes, origins, clock.clone(), random);
         Self {
             client: behind,
             dynamodb,
             recorder: Recorder::default(),
+            cleanup_store,
             store,
             service,
             clock,

@@ -27,16 +27,32 @@ pub use stack::run;
 
 /// The routes of all functions, with the OpenAPI document of the whole service.
 pub fn routes(service: &Service, store: &Store) -> OpenApiRouter {
-    let app = service.with_store(store.clone());
-    OpenApiRouter::with_openapi(document_without_routes())
-        .merge(register::routes())
-        .merge(login::routes())
-        .merge(refresh::routes())
-        .merge(list_sessions::routes())
-        .merge(rename::routes())
-        .merge(revoke::routes())
-        .merge(revoke_all::routes())
-        .merge(account::routes())
-        .with_state(app)
+    routes_by_function(service, |_| store.clone())
+}
+
+/// The same, with a store for each function, which is asked for by the function's name in the template. On AWS each
+/// function reaches the table with a role of its own.
+pub fn routes_by_function(
+    service: &Service,
+    store_of: impl Fn(&'static str) -> Store,
+) -> OpenApiRouter {
+    let on_table = [
+        ("register", register::routes()),
+        ("login", login::routes()),
+        ("refresh", refresh::routes()),
+        ("list-sessions", list_sessions::routes()),
+        ("rename", rename::routes()),
+        ("revoke", revoke::routes()),
+        ("revoke-all", revoke_all::routes()),
+        ("account", account::routes()),
+    ];
+    on_table
+        .into_iter()
+        .fold(
+            OpenApiRouter::with_openapi(document_without_routes()),
+            |whole, (function, routes)| {
+                whole.merge(routes.with_state(service.with_store(store_of(function))))
+            },
+        )
         .merge(discovery::routes().with_state(service.with_store(())))
 }

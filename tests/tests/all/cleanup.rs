@@ -2,15 +2,28 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use cleanup::{Budget, CleanupError, Report, StoppedBy};
 use http::StatusCode;
+use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::UserId;
 use latchkey_tests::stack::{PASSWORD, SignedIn, Stack, TABLE};
 use serde_json::{Value, json};
 
-async fn clean_up(stack: &Stack) -> Report {
+pub(crate) async fn clean_up(stack: &Stack) -> Report {
     let budget = Budget::until(stack.now() + TimeDelta::minutes(10));
-    cleanup::run(&stack.store, stack.service.clock.as_ref(), budget)
+    cleanup::run(&stack.cleanup_store, stack.service.clock.as_ref(), budget)
         .await
         .unwrap()
+}
+
+/// The first of a deletion's two steps: the account is empty, its sessions are still in the table.
+pub(crate) async fn begin_deletion(stack: &Stack, email: &str, who: &SignedIn) {
+    let (store, user) = (&stack.store, who.user_id.unwrap());
+    let account = store.read_account(user).await.unwrap().unwrap();
+    let email = EmailAddress::parse(email).unwrap();
+    let credential = store.read_credential(&email).await.unwrap().unwrap();
+    let change = account.clone().delete(who.session_id, stack.now()).unwrap();
+    let stamp = store.new_stamp();
+    let deleted = store.delete_account(&account, &change, &credential, stamp);
+    assert!(deleted.await.unwrap());
 }
 
 async fn sessions_of(stack: &Stack, user: UserId) -> Vec<Value> {
@@ -126,18 +139,7 @@ async fn it_finishes_an_interrupted_deletion() {
     let other = stack.login("ada@example.com").await;
     let user = ada.user_id.unwrap();
     // The transaction of the deletion, and then nothing: as if the function had been stopped.
-    let email = latchkey_domain::email::EmailAddress::parse("ada@example.com").unwrap();
-    let account = stack.store.read_account(user).await.unwrap().unwrap();
-    let credential = stack.store.read_credential(&email).await.unwrap().unwrap();
-    let change = account.clone().delete(ada.session_id, stack.now()).unwrap();
-    let stamp = stack.store.new_stamp();
-    assert!(
-        stack
-            .store
-            .delete_account(&account, &change, &credential, stamp)
-            .await
-            .unwrap()
-    );
+    begin_deletion(&stack, "ada@example.com", &ada).await;
 
     for ended in [&ada, &other] {
         stack
@@ -208,7 +210,7 @@ async fn a_run_whose_budget_is_used_up_goes_on_where_it_stopped() {
     let (mut removed, mut runs) = (0, 0);
     loop {
         let budget = one_page_each(stack.now());
-        let report = cleanup::run(&stack.store, stack.service.clock.as_ref(), budget)
+        let report = cleanup::run(&stack.cleanup_store, stack.service.clock.as_ref(), budget)
             .await
             .unwrap();
         removed += report.removed_expired;
@@ -231,7 +233,7 @@ async fn a_run_without_time_does_nothing_and_loses_nothing() {
     stack.register("ada@example.com").await;
     stack.advance(TimeDelta::days(61));
     let clock = stack.service.clock.as_ref();
-    let report = cleanup::run(&stack.store, clock, Budget::until(stack.now()))
+    let report = cleanup::run(&stack.cleanup_store, clock, Budget::until(stack.now()))
         .await
         .unwrap();
     assert_eq!(
@@ -254,7 +256,7 @@ async fn one_run_at_a_time_and_a_dead_one_blocks_only_for_a_while() {
         .unwrap();
     let budget = Budget::until(stack.now() + TimeDelta::hours(1));
     let clock = stack.service.clock.as_ref();
-    let refused = cleanup::run(&stack.store, clock, budget).await;
+    let refused = cleanup::run(&stack.cleanup_store, clock, budget).await;
     assert_eq!(refused, Err(CleanupError::AlreadyRunning));
     stack.advance(TimeDelta::minutes(15) + TimeDelta::milliseconds(1));
     assert!(clean_up(&stack).await.complete);
@@ -336,7 +338,9 @@ async fn a_run_whose_time_is_over_within_a_page_goes_on_with_the_rest_of_it() {
             stack.now(),
         ));
         let budget = Budget::until(stack.now() + TimeDelta::seconds(30));
-        let report = cleanup::run(&stack.store, &clock, budget).await.unwrap();
+        let report = cleanup::run(&stack.cleanup_store, &clock, budget)
+            .await
+            .unwrap();
         removed += report.removed_expired;
         runs += 1;
         if report.complete {

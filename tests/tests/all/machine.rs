@@ -540,7 +540,7 @@ impl Machine {
     async fn clean_up(&mut self) -> Verdict {
         let budget = Budget::until(self.stack.now() + TimeDelta::minutes(10));
         let clock = self.stack.service.clock.as_ref();
-        let report = cleanup::run(&self.stack.store, clock, budget).await;
+        let report = cleanup::run(&self.stack.cleanup_store, clock, budget).await;
         let report = report.map_err(|error| TestCaseError::fail(error.to_string()))?;
         let seen = Cleaned {
             accounts: report.accounts,

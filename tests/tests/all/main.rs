@@ -15,6 +15,7 @@ mod expiry;
 mod faults;
 mod http_contract;
 mod interleavings;
+mod least_privilege;
 mod limit;
 mod machine;
 mod on_lambda;

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use latchkey_api::settings::{Settings, StorageSettings};
@@ -11,43 +10,8 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_store::table;
 use latchkey_tests::openapi;
 use latchkey_tests::stack::{Stack, TABLE};
+use latchkey_tests::template::{functions, root, template};
 use serde_json::{Value, json};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// The template, with CloudFormation's tags left out: `!Ref Table` is "Table".
-fn template() -> Value {
-    fn plain(value: serde_norway::Value) -> Value {
-        match value {
-            serde_norway::Value::Tagged(tagged) => plain(tagged.value),
-            serde_norway::Value::Mapping(map) => map
-                .into_iter()
-                .map(|(key, value)| (key.as_str().unwrap_or_default().to_owned(), plain(value)))
-                .collect(),
-            serde_norway::Value::Sequence(list) => list.into_iter().map(plain).collect(),
-            other => serde_json::to_value(other).unwrap(),
-        }
-    }
-    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
-    plain(serde_norway::from_str(&text).unwrap())
-}
-
-/// The functions of the template, by the name of their binary.
-fn functions(template: &Value) -> BTreeMap<String, Value> {
-    let resources = template["Resources"].as_object().unwrap();
-    resources
-        .values()
-        .filter(|resource| resource["Type"] == "AWS::Serverless::Function")
-        .map(|function| {
-            let binary = function["Metadata"]["BuildProperties"]["Binary"]
-                .as_str()
-                .unwrap();
-            (binary.to_owned(), function.clone())
-        })
-        .collect()
-}
 
 /// Method and path of every route of a document.
 fn routes_of(document: &Value) -> BTreeSet<(String, String)> {
