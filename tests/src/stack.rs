@@ -135,7 +135,7 @@ impl Stack {
         let store = Store::new(client, TABLE, random.clone());
         let secret = TokenSecret::new(SECRET).expect("long enough");
         let service = Service {
-            tokens: Tokens::new(identity(), &secret, None).expect("keys"),
+            tokens: Tokens::new(identity(), &secret, None).expect("keys").into(),
             clock: clock.clone(),
             random: random.clone(),
             policy: Arc::new(policy),

@@ -138,7 +138,7 @@ async fn change_password(
             let (user_id, old_session_id) = (caller.user_id, caller.session_id);
             tracing::info!(%user_id, %session_id, %old_session_id, "password changed");
             let user = UserResource::new(&change.account);
-            return service.token_response(&session, Some(user), now);
+            return service.token_response(&session, Some(user), now).await;
         }
         let verified = read.credential.password_version;
         read = read_caller(&app, caller).await?;
@@ -241,15 +241,15 @@ async fn confirm(
     credential: &Credential,
     password: &Arc<Password>,
 ) -> Result<(), Problem> {
+    let user_id = credential.user_id;
     if app
         .service
         .passwords
-        .verify(password, &credential.password_hash)
+        .verify(password, &credential.password_hash, user_id)
         .await?
     {
         return Ok(());
     }
-    let user_id = credential.user_id;
     tracing::info!(%user_id, reason = "wrong_password", "confirmation refused");
     Err(ConfirmError::WrongPassword.into())
 }

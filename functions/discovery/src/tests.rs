@@ -31,7 +31,9 @@ fn function() -> Router {
     let current = TokenSecret::new("the secret that signs from now on").unwrap();
     let previous = TokenSecret::new("the secret that has signed before").unwrap();
     let app = Service {
-        tokens: Tokens::new(identity, &current, Some(&previous)).unwrap(),
+        tokens: Tokens::new(identity, &current, Some(&previous))
+            .unwrap()
+            .into(),
         clock: Arc::new(SystemClock),
         random: Arc::new(SeededRandom::new(1)),
         policy: Arc::new(SessionPolicy::default()),

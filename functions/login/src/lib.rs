@@ -71,7 +71,8 @@ async fn login(
                 if credential.is_some() && credential == verified {
                     return Ok(true);
                 }
-                service.passwords.verify(&body.password, hash).await
+                let passwords = &service.passwords;
+                passwords.verify(&body.password, hash, user_id).await
             });
         let (partition, matches) = (partition?, matches?);
         let (Some(email), Some(credential), true) = (&email, credential, matches) else {
@@ -107,7 +108,9 @@ async fn login(
         match outcome.await? {
             SignInOutcome::SignedIn(account) => {
                 tracing::info!(%user_id, %session_id, "signed in");
-                return service.token_response(&session, Some(UserResource::new(&account)), now);
+                return service
+                    .token_response(&session, Some(UserResource::new(&account)), now)
+                    .await;
             }
             SignInOutcome::Stale { disabled: true } if read > 1 => {
                 return Err(refused(LoginError::AccountDisabled, Some(user_id)));

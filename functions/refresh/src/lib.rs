@@ -49,6 +49,7 @@ async fn refresh(
     let claims = service
         .tokens
         .verify_refresh(&body.refresh_token, now)
+        .await
         .map_err(|reason| {
             tracing::info!(%reason, "refresh token refused");
             Problem::from(RefreshError::Invalid)
@@ -75,11 +76,11 @@ async fn refresh(
     match verdict {
         RefreshVerdict::Rotated(session) => {
             log_answer(&session, "refreshed");
-            service.token_response(&session, None, now)
+            service.token_response(&session, None, now).await
         }
         RefreshVerdict::SameSuccessor(session) => {
             log_answer(&session, "refresh answered again within the grace");
-            service.token_response(&session, None, now)
+            service.token_response(&session, None, now).await
         }
         RefreshVerdict::Superseded(session) => {
             log_answer(&session, "refresh token superseded");

@@ -60,6 +60,8 @@ async fn register(
         .register(&email, password_hash, &account, &session)
         .await?;
     tracing::info!(%user_id, %session_id, "registered");
-    let tokens = service.token_response(&session, Some(UserResource::new(&account)), now)?;
+    let tokens = service
+        .token_response(&session, Some(UserResource::new(&account)), now)
+        .await?;
     Ok((StatusCode::CREATED, tokens).into_response())
 }

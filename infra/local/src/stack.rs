@@ -105,7 +105,7 @@ fn service(settings: Settings, random: Arc<SystemRandom>) -> Result<Service, Loc
         return Err(LocalError::SecretsManager);
     };
     Ok(Service {
-        tokens: Tokens::new(settings.identity, &current, previous.as_ref())?,
+        tokens: Tokens::new(settings.identity, &current, previous.as_ref())?.into(),
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),
