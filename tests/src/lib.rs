@@ -12,6 +12,8 @@ pub mod dynamodb;
 pub mod faults;
 pub mod interleavings;
 pub mod lambda;
+pub mod log;
 pub mod model;
 pub mod openapi;
+pub mod secrets_manager;
 pub mod stack;

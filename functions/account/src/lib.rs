@@ -9,7 +9,7 @@ use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
 use latchkey_api::body;
 use latchkey_api::body::shared_password;
-use latchkey_api::client::ClientAddress;
+use latchkey_api::client::CalledFrom;
 use latchkey_api::openapi::with_problems;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{AccountResource, TokenResponse, UserResource};
@@ -88,7 +88,7 @@ struct PasswordRequest {
 async fn change_password(
     State(app): State<App<Store>>,
     caller: Caller,
-    ClientAddress(address): ClientAddress,
+    CalledFrom(whereabouts): CalledFrom,
     body::Json(body): body::Json<PasswordRequest>,
 ) -> Result<TokenResponse, Problem> {
     let service = &app.service;
@@ -114,7 +114,7 @@ async fn change_password(
             session_id,
             caller.user_id,
             old.device,
-            address,
+            whereabouts.clone(),
             now,
             &service.policy,
         );

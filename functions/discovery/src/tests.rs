@@ -44,7 +44,7 @@ fn function() -> Router {
         .merge(default_routes().into());
     let (router, _) = routes.split_for_parts();
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(2)));
-    service(router, &AllowedOrigins::None, clock, random)
+    service(router, &AllowedOrigins::None, None, clock, random)
 }
 
 async fn send(method: Method, path: &str) -> Response<Body> {

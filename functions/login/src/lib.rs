@@ -6,7 +6,7 @@
 use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::body::{CredentialsRequest, Json};
-use latchkey_api::client::{ClientAddress, ClientHeaders};
+use latchkey_api::client::{CalledFrom, ClientHeaders};
 use latchkey_api::openapi::{DeviceHeaders, with_problems};
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{TokenResponse, UserResource};
@@ -46,7 +46,7 @@ pub fn routes() -> OpenApiRouter<App<Store>> {
 )]
 async fn login(
     State(app): State<App<Store>>,
-    ClientAddress(address): ClientAddress,
+    CalledFrom(whereabouts): CalledFrom,
     client: ClientHeaders,
     Json(body): Json<CredentialsRequest>,
 ) -> Result<TokenResponse, Problem> {
@@ -92,7 +92,7 @@ async fn login(
             session_id,
             user_id,
             device.clone(),
-            address,
+            whereabouts.clone(),
             now,
             &service.policy,
         );

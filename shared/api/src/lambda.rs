@@ -15,6 +15,7 @@ use latchkey_domain::token::{TokenIdentity, Tokens};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, Service};
+use crate::front::FrontSecret;
 use crate::http;
 use crate::password_workers::PasswordWorkers;
 use crate::settings::{
@@ -68,6 +69,7 @@ pub struct Started {
     /// What belongs to the service as a whole.
     pub service: Service,
     allowed_origins: AllowedOrigins,
+    front: Option<FrontSecret>,
 }
 
 impl Started {
@@ -79,7 +81,13 @@ impl Started {
         let clock = Arc::clone(&self.service.clock);
         let random = Arc::clone(&self.service.random);
         let (router, _) = routes.split_for_parts();
-        let router = http::service(router, &self.allowed_origins, clock, random);
+        let router = http::service(
+            router,
+            &self.allowed_origins,
+            self.front.as_ref(),
+            clock,
+            random,
+        );
         ended(lambda_http::run(router).await)
     }
 }
@@ -105,6 +113,7 @@ pub async fn start() -> Result<Started, StartError> {
         sdk,
         service,
         allowed_origins: settings.allowed_origins,
+        front: settings.front,
     })
 }
 

@@ -697,7 +697,7 @@ mod tests {
             Err(TokenError::WrongType)
         );
         // With the type forged, key and algorithm still differ.
-        let keys = &tokens.0.current;
+        let keys = &tokens.0.signing;
         let claims = tokens.refresh_claims(&session);
         let forgery = forged(REFRESH_TOKEN_TYPE, Algorithm::EdDSA, &keys.access, &claims);
         assert_eq!(
@@ -722,9 +722,9 @@ mod tests {
         let session = session(1, noon());
         let issued = issue(&tokens, &session, noon());
         let claims = tokens.verify_access(&issued.access_token, noon()).unwrap();
-        let public = tokens.0.current.access.verify.try_get_as_bytes().unwrap();
+        let public = tokens.0.signing.access.verify.try_get_as_bytes().unwrap();
         let confused = KeyPair {
-            kid: tokens.0.current.access.kid.clone(),
+            kid: tokens.0.signing.access.kid.clone(),
             sign: EncodingKey::from_secret(public),
             verify: DecodingKey::from_secret(public),
         };
@@ -803,7 +803,7 @@ mod tests {
     #[test]
     fn every_instance_derives_the_same_keys_from_a_secret() {
         assert_eq!(
-            tokens(1, None).0.current.access.kid,
+            tokens(1, None).0.signing.access.kid,
             "hlLUWXSleyYsA967l4hJ9UxvS5xaoLUD6zt3VG6eKyE"
         );
     }
