@@ -140,7 +140,7 @@ async fn a_session_tells_where_its_client_is_and_where_it_was_last() {
             [json!("203.0.113.9"), json!("Córdoba"), json!(null)],
         ),
     ] {
-        stack.advance(TimeDelta::minutes(5));
+        stack.advance(TimeDelta::minutes(1));
         drop(stack.recorder.take());
         let call = stack
             .post("/v1/auth/refresh")

@@ -85,11 +85,11 @@ async fn a_rotation_by_one_write_signs_nobody_out() {
     let first_key = header_of(&who.access_token)["kid"].clone();
     let mut earlier: Vec<(DateTime<Utc>, String)> = Vec::new();
     let mut copy: (DateTime<Utc>, Vec<Value>) = (stack.now() - TimeDelta::hours(1), Vec::new());
-    let rotated_at = stack.now() + TimeDelta::seconds(400);
+    let rotated_at = stack.now() + TimeDelta::minutes(7);
     let mut signed_by = Vec::new();
 
-    for step in 0..200_usize {
-        stack.advance(TimeDelta::seconds(20));
+    for step in 0..40_usize {
+        stack.advance(TimeDelta::minutes(1));
         let now = stack.now();
         if now == rotated_at {
             secrets.write(&json!({"current": TWO, "previous": ONE}), Some(now));
