@@ -8,8 +8,9 @@ use latchkey_tests::stack::{OLD_PARAMETERS_HASH, PASSWORD, SignedIn, Stack, TABL
 use serde_json::json;
 
 /// Hashes of [`PASSWORD`], by Python's bcrypt, passlib and Django, converted as the operations guide says.
-const IMPORTED: [&str; 10] = [
+const IMPORTED: [&str; 11] = [
     OLD_PARAMETERS_HASH,
+    "$argon2id$v=19$m=102400,t=2,p=8$Wng4Y1RtcUNrelRxVm5LWjB0SngxYQ$xp9aK/sPc2EGXQEG9koGTkuxzR29m/9IrGtC47kPWVo",
     "$2a$04$fsCzX1lFFTRYq7WNUIRR0OD93GdAnd52BUd4qqsC2b1QwvKZy/WpK",
     "$2b$04$/GKmVVVSsjJwklAjTlDF5OGspY3sv4GMZfqYtEs.DX.B/GWhgQnmW",
     "$2y$04$.JnpGjCJbzD7wJd/wD5i0OWBVEyol0jpL.n9YHy3DxJKlxpA2iOa6",
