@@ -66,10 +66,10 @@ async fn published(keys: &TokenKeys, now: DateTime<Utc>) -> Vec<String> {
 }
 
 /// Four instances that started at different times and one that starts after the change; a client that goes from one to
-/// the other and keeps each access token for as long as it is good; a service that verifies tokens with a copy of the
-/// published keys; and a stranger who makes sure that no instance may ask for an unknown key.
-#[tokio::test]
-async fn a_rotation_by_one_write_signs_nobody_out() {
+/// the other and keeps each access token for as long as it is good; services that verify tokens with copies of the
+/// published keys, one for each minute of their age; and perhaps a stranger who makes sure that no instance may ask for
+/// an unknown key.
+async fn rotate_under_traffic(attacked: bool) {
     let secrets = FakeSecretsManager::start(&json!({"current": ONE}), long_ago()).await;
     let stack = Stack::start().await;
     let mut instances = Vec::new();
@@ -84,7 +84,7 @@ async fn a_rotation_by_one_write_signs_nobody_out() {
     let mut who = instances[0].register("ada@example.com").await;
     let first_key = header_of(&who.access_token)["kid"].clone();
     let mut earlier: Vec<(DateTime<Utc>, String)> = Vec::new();
-    let mut copy: (DateTime<Utc>, Vec<Value>) = (stack.now() - TimeDelta::hours(1), Vec::new());
+    let mut copies: [Vec<Value>; 5] = Default::default();
     let rotated_at = stack.now() + TimeDelta::minutes(7);
     let mut signed_by = Vec::new();
 
@@ -95,7 +95,7 @@ async fn a_rotation_by_one_write_signs_nobody_out() {
             secrets.write(&json!({"current": TWO, "previous": ONE}), Some(now));
             instances.push(stack.clone().with_tokens(secrets.instance(now).await));
         }
-        for instance in &instances {
+        for instance in instances.iter().filter(|_| attacked) {
             let stranger = made_up(step);
             let reply = instance
                 .get("/v1/me")
@@ -117,12 +117,13 @@ async fn a_rotation_by_one_write_signs_nobody_out() {
             let reply = at(offset).get("/v1/me").bearer(token).send().await;
             reply.expect(StatusCode::OK);
         }
-        if now - copy.0 >= TimeDelta::minutes(5) {
-            let keys = at(1).get("/.well-known/jwks.json").send().await;
-            copy = (now, keys.body["keys"].as_array().unwrap().clone());
-        }
+        let keys = at(1).get("/.well-known/jwks.json").send().await;
+        copies[step % 5] = keys.body["keys"].as_array().unwrap().clone();
         let key = &header_of(&who.access_token)["kid"];
-        assert!(copy.1.iter().any(|known| known["kid"] == *key), "{step}");
+        for copy in copies.iter().take(step + 1) {
+            let known = copy.iter().any(|known| known["kid"] == *key);
+            assert!(known, "{} after the rotation", now - rotated_at);
+        }
         signed_by.push((now, key.clone()));
     }
     for (at, key) in signed_by {
@@ -136,6 +137,16 @@ async fn a_rotation_by_one_write_signs_nobody_out() {
         let next = instance.refresh(&who.refresh_token).await;
         who = SignedIn::from(next.expect(StatusCode::OK));
     }
+}
+
+#[tokio::test]
+async fn a_rotation_by_one_write_signs_nobody_out() {
+    rotate_under_traffic(false).await;
+}
+
+#[tokio::test]
+async fn a_rotation_under_attack_signs_nobody_out() {
+    rotate_under_traffic(true).await;
 }
 
 #[tokio::test]
