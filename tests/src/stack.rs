@@ -12,8 +12,10 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use latchkey_api::app::Service;
 use latchkey_api::client::PeerAddress;
+use latchkey_api::front::FrontSecret;
 use latchkey_api::password_workers::PasswordWorkers;
 use latchkey_api::settings::AllowedOrigins;
+use latchkey_api::token_keys::TokenKeys;
 use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
@@ -138,7 +140,7 @@ impl Stack {
         let store = Store::new(client.clone(), TABLE, random.clone());
         let secret = TokenSecret::new(SECRET).expect("long enough");
         let service = Service {
-            tokens: Tokens::new(identity(), &secret, None).expect("keys"),
+            tokens: Tokens::new(identity(), &secret, None).expect("keys").into(),
             clock: clock.clone(),
             random: random.clone(),
             policy: Arc::new(policy),
@@ -150,7 +152,7 @@ impl Stack {
         };
         let cleanup_store = with_role_of("cleanup");
         let (routes, _) = latchkey::routes_by_function(&service, with_role_of).split_for_parts();
-        let router = latchkey_api::http::service(routes, origins, clock.clone(), random);
+        let router = latchkey_api::http::service(routes, origins, None, clock.clone(), random);
         Self {
             client: behind,
             dynamodb,
@@ -161,6 +163,27 @@ impl Stack {
             clock,
             router,
         }
+    }
+
+    /// The same, behind a front.
+    #[must_use]
+    pub fn behind(self, front: &FrontSecret) -> Self {
+        self.served(Some(front))
+    }
+
+    /// The same, with other keys: another instance, or a later start of this one.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: TokenKeys) -> Self {
+        self.service.tokens = tokens;
+        self.served(None)
+    }
+
+    fn served(mut self, front: Option<&FrontSecret>) -> Self {
+        let (routes, _) = latchkey::routes(&self.service, &self.store).split_for_parts();
+        let (clock, random) = (self.service.clock.clone(), self.service.random.clone());
+        let origins = AllowedOrigins::None;
+        self.router = latchkey_api::http::service(routes, &origins, front, clock, random);
+        self
     }
 
     /// Lets time pass.

@@ -9,7 +9,7 @@ use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
 use latchkey_api::body;
 use latchkey_api::body::shared_password;
-use latchkey_api::client::ClientAddress;
+use latchkey_api::client::CalledFrom;
 use latchkey_api::openapi::with_problems;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{AccountResource, TokenResponse, UserResource};
@@ -88,7 +88,7 @@ struct PasswordRequest {
 async fn change_password(
     State(app): State<App<Store>>,
     caller: Caller,
-    ClientAddress(address): ClientAddress,
+    CalledFrom(whereabouts): CalledFrom,
     body::Json(body): body::Json<PasswordRequest>,
 ) -> Result<TokenResponse, Problem> {
     let service = &app.service;
@@ -114,7 +114,7 @@ async fn change_password(
             session_id,
             caller.user_id,
             old.device,
-            address,
+            whereabouts.clone(),
             now,
             &service.policy,
         );
@@ -138,7 +138,7 @@ async fn change_password(
             let (user_id, old_session_id) = (caller.user_id, caller.session_id);
             tracing::info!(%user_id, %session_id, %old_session_id, "password changed");
             let user = UserResource::new(&change.account);
-            return service.token_response(&session, Some(user), now);
+            return service.token_response(&session, Some(user), now).await;
         }
         let verified = read.credential.password_version;
         read = read_caller(&app, caller).await?;
@@ -241,15 +241,15 @@ async fn confirm(
     credential: &Credential,
     password: &Arc<Password>,
 ) -> Result<(), Problem> {
+    let user_id = credential.user_id;
     if app
         .service
         .passwords
-        .verify(password, &credential.password_hash)
+        .verify(password, &credential.password_hash, user_id)
         .await?
     {
         return Ok(());
     }
-    let user_id = credential.user_id;
     tracing::info!(%user_id, reason = "wrong_password", "confirmation refused");
     Err(ConfirmError::WrongPassword.into())
 }

@@ -26,8 +26,9 @@ pub const OPENAPI_DOCUMENT: &str = include_str!("../openapi.json");
 /// Documents may be kept for an hour: they change with a deployment only.
 const CACHED_FOR_AN_HOUR: &str = "public, max-age=3600";
 
-/// Keys may be kept for five minutes. A new secret signs from the moment at which it is put in place, so a verifier
-/// that holds an older copy, its own or a proxy's, refuses new tokens for as long as that copy may live.
+/// Keys may be kept for five minutes. A new key is published some time before it signs
+/// ([`ANNOUNCED`](latchkey_api::token_keys::ANNOUNCED)), which must be longer than this: a verifier that holds an older
+/// copy, its own or a proxy's, refuses new tokens for as long as that copy may live.
 const CACHED_FOR_FIVE_MINUTES: &str = "public, max-age=300";
 
 /// The routes of this function. What the documentation page is made of is not in the OpenAPI document.
@@ -43,7 +44,7 @@ pub fn routes() -> OpenApiRouter<App<()>> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what jsonwebtoken writes")]
 struct KeySet {
-    /// The key that signs now, then the one before it while its tokens may still be valid.
+    /// The key that signs now, then those whose tokens are believed too: the one before it, or the one after it.
     keys: Vec<PublicKey>,
 }
 
@@ -87,7 +88,7 @@ async fn keys(State(service): State<Service>) -> impl IntoResponse {
     // some verifiers take nothing else.
     (
         [(CACHE_CONTROL, CACHED_FOR_FIVE_MINUTES)],
-        Json(service.tokens.jwks()),
+        Json(service.tokens.jwks(service.now()).await),
     )
 }
 

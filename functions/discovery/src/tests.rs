@@ -31,7 +31,9 @@ fn function() -> Router {
     let current = TokenSecret::new("the secret that signs from now on").unwrap();
     let previous = TokenSecret::new("the secret that has signed before").unwrap();
     let app = Service {
-        tokens: Tokens::new(identity, &current, Some(&previous)).unwrap(),
+        tokens: Tokens::new(identity, &current, Some(&previous))
+            .unwrap()
+            .into(),
         clock: Arc::new(SystemClock),
         random: Arc::new(SeededRandom::new(1)),
         policy: Arc::new(SessionPolicy::default()),
@@ -42,7 +44,7 @@ fn function() -> Router {
         .merge(default_routes().into());
     let (router, _) = routes.split_for_parts();
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(2)));
-    service(router, &AllowedOrigins::None, clock, random)
+    service(router, &AllowedOrigins::None, None, clock, random)
 }
 
 async fn send(method: Method, path: &str) -> Response<Body> {

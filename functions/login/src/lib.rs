@@ -6,7 +6,7 @@
 use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::body::{CredentialsRequest, Json};
-use latchkey_api::client::{ClientAddress, ClientHeaders};
+use latchkey_api::client::{CalledFrom, ClientHeaders};
 use latchkey_api::openapi::{DeviceHeaders, with_problems};
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{TokenResponse, UserResource};
@@ -46,7 +46,7 @@ pub fn routes() -> OpenApiRouter<App<Store>> {
 )]
 async fn login(
     State(app): State<App<Store>>,
-    ClientAddress(address): ClientAddress,
+    CalledFrom(whereabouts): CalledFrom,
     client: ClientHeaders,
     Json(body): Json<CredentialsRequest>,
 ) -> Result<TokenResponse, Problem> {
@@ -71,7 +71,8 @@ async fn login(
                 if credential.is_some() && credential == verified {
                     return Ok(true);
                 }
-                service.passwords.verify(&body.password, hash).await
+                let passwords = &service.passwords;
+                passwords.verify(&body.password, hash, user_id).await
             });
         let (partition, matches) = (partition?, matches?);
         let (Some(email), Some(credential), true) = (&email, credential, matches) else {
@@ -91,7 +92,7 @@ async fn login(
             session_id,
             user_id,
             device.clone(),
-            address,
+            whereabouts.clone(),
             now,
             &service.policy,
         );
@@ -107,7 +108,9 @@ async fn login(
         match outcome.await? {
             SignInOutcome::SignedIn(account) => {
                 tracing::info!(%user_id, %session_id, "signed in");
-                return service.token_response(&session, Some(UserResource::new(&account)), now);
+                return service
+                    .token_response(&session, Some(UserResource::new(&account)), now)
+                    .await;
             }
             SignInOutcome::Stale { disabled: true } if read > 1 => {
                 return Err(refused(LoginError::AccountDisabled, Some(user_id)));

@@ -5,7 +5,7 @@
 use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::body::{Json, RefreshTokenRequest};
-use latchkey_api::client::ClientAddress;
+use latchkey_api::client::CalledFrom;
 use latchkey_api::openapi::with_problems;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
@@ -41,7 +41,7 @@ pub fn routes() -> OpenApiRouter<App<Store>> {
 )]
 async fn refresh(
     State(app): State<App<Store>>,
-    ClientAddress(address): ClientAddress,
+    CalledFrom(whereabouts): CalledFrom,
     Json(body): Json<RefreshTokenRequest>,
 ) -> Result<TokenResponse, Problem> {
     let service = &app.service;
@@ -49,6 +49,7 @@ async fn refresh(
     let claims = service
         .tokens
         .verify_refresh(&body.refresh_token, now)
+        .await
         .map_err(|reason| {
             tracing::info!(%reason, "refresh token refused");
             Problem::from(RefreshError::Invalid)
@@ -60,7 +61,7 @@ async fn refresh(
             claims.sub,
             claims.sid,
             presented,
-            address,
+            &whereabouts,
             now,
             &service.policy,
         )
@@ -75,11 +76,11 @@ async fn refresh(
     match verdict {
         RefreshVerdict::Rotated(session) => {
             log_answer(&session, "refreshed");
-            service.token_response(&session, None, now)
+            service.token_response(&session, None, now).await
         }
         RefreshVerdict::SameSuccessor(session) => {
             log_answer(&session, "refresh answered again within the grace");
-            service.token_response(&session, None, now)
+            service.token_response(&session, None, now).await
         }
         RefreshVerdict::Superseded(session) => {
             log_answer(&session, "refresh token superseded");

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use latchkey_api::app::App;
 use latchkey_api::body::{CredentialsRequest, Json};
-use latchkey_api::client::{ClientAddress, ClientHeaders};
+use latchkey_api::client::{CalledFrom, ClientHeaders};
 use latchkey_api::openapi::{DeviceHeaders, with_problems};
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{TokenResponse, UserResource};
@@ -37,7 +37,7 @@ pub fn routes() -> OpenApiRouter<App<Store>> {
 )]
 async fn register(
     State(app): State<App<Store>>,
-    ClientAddress(address): ClientAddress,
+    CalledFrom(whereabouts): CalledFrom,
     client: ClientHeaders,
     Json(body): Json<CredentialsRequest>,
 ) -> Result<Response, Problem> {
@@ -54,12 +54,21 @@ async fn register(
     let now = service.now();
     let user_id = UserId::random(service.random.as_ref());
     let session_id = SessionId::random(service.random.as_ref());
-    let session = Session::begin(session_id, user_id, device, address, now, &service.policy);
+    let session = Session::begin(
+        session_id,
+        user_id,
+        device,
+        whereabouts,
+        now,
+        &service.policy,
+    );
     let account = Account::register(user_id, email.clone(), session_id, now);
     app.store
         .register(&email, password_hash, &account, &session)
         .await?;
     tracing::info!(%user_id, %session_id, "registered");
-    let tokens = service.token_response(&session, Some(UserResource::new(&account)), now)?;
+    let tokens = service
+        .token_response(&session, Some(UserResource::new(&account)), now)
+        .await?;
     Ok((StatusCode::CREATED, tokens).into_response())
 }

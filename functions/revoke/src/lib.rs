@@ -85,7 +85,8 @@ async fn logout(
     let claims = match app
         .service
         .tokens
-        .verify_refresh_of_any_age(&body.refresh_token)
+        .verify_refresh_of_any_age(&body.refresh_token, app.service.now())
+        .await
     {
         Ok(claims) => claims,
         Err(reason) => {

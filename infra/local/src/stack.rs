@@ -11,6 +11,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use latchkey_api::app::Service;
 use latchkey_api::client::PeerAddress;
+use latchkey_api::front::FrontSecret;
 use latchkey_api::http;
 use latchkey_api::password_workers::PasswordWorkers;
 use latchkey_api::settings::{
@@ -68,7 +69,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     let wants_secret = environment("TOKEN_SECRET").is_none();
     let storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
     let settings = Settings::read(lookup(environment, &base_url, storage.secret.as_deref()))?;
-    let allowed_origins = settings.allowed_origins.clone();
+    let (allowed_origins, front) = (settings.allowed_origins.clone(), settings.front.clone());
     let service = service(settings, random.clone())?;
     let store = Store::new(storage.client.clone(), &table_name, random);
     let cleaner = Cleaner {
@@ -79,7 +80,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
 
     let (router, document) = routes(&service, &store).split_for_parts();
     let router = router.merge(cleaner.clone().routes());
-    let application = application(router, &allowed_origins, &service);
+    let application = application(router, &allowed_origins, front.as_ref(), &service);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
     // Nobody may be reading; the service runs all the same.
     let _ = io::stdout().write_all(banner(&base_url, &storage.place, &document).as_bytes());
@@ -105,7 +106,7 @@ fn service(settings: Settings, random: Arc<SystemRandom>) -> Result<Service, Loc
         return Err(LocalError::SecretsManager);
     };
     Ok(Service {
-        tokens: Tokens::new(settings.identity, &current, previous.as_ref())?,
+        tokens: Tokens::new(settings.identity, &current, previous.as_ref())?.into(),
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),
@@ -113,10 +114,16 @@ fn service(settings: Settings, random: Arc<SystemRandom>) -> Result<Service, Loc
     })
 }
 
-fn application(router: Router, allowed_origins: &AllowedOrigins, service: &Service) -> Router {
+fn application(
+    router: Router,
+    allowed_origins: &AllowedOrigins,
+    front: Option<&FrontSecret>,
+    service: &Service,
+) -> Router {
     http::service(
         router,
         allowed_origins,
+        front,
         service.clock.clone(),
         service.random.clone(),
     )

@@ -8,17 +8,17 @@ use latchkey_domain::clock::Clock;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
-use latchkey_domain::token::Tokens;
 
 use crate::password_workers::PasswordWorkers;
 use crate::problem::Problem;
 use crate::resource::{SessionResource, TokenResponse, UserResource};
+use crate::token_keys::TokenKeys;
 
 /// What belongs to the service as a whole. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// Issues and verifies tokens.
-    pub tokens: Tokens,
+    pub tokens: TokenKeys,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Makes ids and salts.
@@ -48,7 +48,7 @@ impl Service {
     ///
     /// # Errors
     /// A 500 if signing fails.
-    pub fn token_response(
+    pub async fn token_response(
         &self,
         session: &Session,
         user: Option<UserResource>,
@@ -56,7 +56,8 @@ impl Service {
     ) -> Result<TokenResponse, Problem> {
         let issued = self
             .tokens
-            .issue(session, now, &self.policy, self.random.as_ref());
+            .issue(session, now, &self.policy, self.random.as_ref())
+            .await;
         let issued = issued.map_err(|error| {
             tracing::error!(%error, "tokens could not be signed");
             Problem::internal()

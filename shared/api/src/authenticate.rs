@@ -34,6 +34,7 @@ where
         let claims = service
             .tokens
             .verify_access(&token, service.now())
+            .await
             .map_err(|error| {
                 tracing::info!(reason = %error, "access token refused");
                 Problem::from(Code::InvalidToken)

@@ -9,6 +9,9 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use lambda_http::request::RequestContext;
 use latchkey_domain::device::Device;
+use latchkey_domain::session::Whereabouts;
+
+use crate::front::SeenByFront;
 
 /// The header in which a client may tell an id of the device that it runs on.
 pub const DEVICE_ID_HEADER: &str = "x-device-id";
@@ -17,16 +20,19 @@ pub const DEVICE_ID_HEADER: &str = "x-device-id";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub IpAddr);
 
-/// The address that the connection comes from: API Gateway's word for it on Lambda, the socket's in the local stack.
-/// Never a header, which a client can set as it likes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientAddress(pub Option<IpAddr>);
+/// Where the connection comes from: API Gateway's word for the address on Lambda, the socket's in the local stack. Never a
+/// header, which a client can set as it likes, unless the request has come through the front, which sets them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalledFrom(pub Whereabouts);
 
-impl<S: Sync> FromRequestParts<S> for ClientAddress {
+impl<S: Sync> FromRequestParts<S> for CalledFrom {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let from_gateway = match parts.extensions.get::<RequestContext>() {
+        if let Some(SeenByFront(whereabouts)) = parts.extensions.get() {
+            return Ok(Self(whereabouts.clone()));
+        }
+        let from_gateway: Option<IpAddr> = match parts.extensions.get::<RequestContext>() {
             Some(RequestContext::ApiGatewayV2(context)) => context
                 .http
                 .source_ip
@@ -35,7 +41,8 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
             Some(_) | None => None,
         };
         let from_socket = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
-        Ok(Self(from_gateway.or(from_socket)))
+        let address = from_gateway.or(from_socket);
+        Ok(Self(address.map(Whereabouts::from).unwrap_or_default()))
     }
 }
 

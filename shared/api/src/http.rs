@@ -19,6 +19,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::client::DEVICE_ID_HEADER;
+use crate::front::{self, FrontSecret};
 use crate::problem::{Code, Problem};
 use crate::settings::AllowedOrigins;
 
@@ -33,6 +34,7 @@ struct RequestId(String);
 pub fn service(
     router: Router,
     origins: &AllowedOrigins,
+    front: Option<&FrontSecret>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn RandomSource>,
 ) -> Router {
@@ -45,6 +47,9 @@ pub fn service(
         .layer(CatchPanicLayer::custom(panicked));
     if let Some(cors) = cors(origins) {
         router = router.layer(cors);
+    }
+    if let Some(front) = front {
+        router = router.layer(from_fn_with_state(front.clone(), front::require));
     }
     router.layer(from_fn_with_state((clock, random), identify))
 }

@@ -7,20 +7,22 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use chrono::{DateTime, Utc};
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
 use latchkey_domain::random::{RandomSource, SystemRandom};
-use latchkey_domain::token::{KeyDerivationFailed, SecretTooShort, TokenSecret, Tokens};
-use serde::Deserialize;
+use latchkey_domain::token::{TokenIdentity, Tokens};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, Service};
+use crate::front::FrontSecret;
 use crate::http;
 use crate::password_workers::PasswordWorkers;
 use crate::settings::{
     AllowedOrigins, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
 };
 use crate::telemetry::{self, Format};
+use crate::token_keys::{SecretError, SecretsManager, TokenKeys};
 
 /// Why a function ends. Rust prints the error of `main` by its `Debug`; this one's is the message meant for people.
 pub struct Fatal(String);
@@ -54,20 +56,9 @@ pub enum StartError {
     /// Lambda always sets these; outside of Lambda, set them by hand.
     #[error("{0} is not set")]
     MissingVariable(&'static str),
-    /// The secret could not be read.
-    #[error("the secret {arn} cannot be read: {reason}")]
-    SecretUnreadable {
-        /// Which one.
-        arn: String,
-        /// Why, without any part of it.
-        reason: String,
-    },
-    /// The secret is too short.
+    /// The secret could not be read, or keys not derived from it.
     #[error(transparent)]
-    SecretTooShort(#[from] SecretTooShort),
-    /// The keys could not be derived.
-    #[error(transparent)]
-    Keys(#[from] KeyDerivationFailed),
+    Secret(#[from] SecretError),
 }
 
 /// What a function that answers over HTTP has after its start.
@@ -78,6 +69,7 @@ pub struct Started {
     /// What belongs to the service as a whole.
     pub service: Service,
     allowed_origins: AllowedOrigins,
+    front: Option<FrontSecret>,
 }
 
 impl Started {
@@ -89,7 +81,13 @@ impl Started {
         let clock = Arc::clone(&self.service.clock);
         let random = Arc::clone(&self.service.random);
         let (router, _) = routes.split_for_parts();
-        let router = http::service(router, &self.allowed_origins, clock, random);
+        let router = http::service(
+            router,
+            &self.allowed_origins,
+            self.front.as_ref(),
+            clock,
+            random,
+        );
         ended(lambda_http::run(router).await)
     }
 }
@@ -102,13 +100,11 @@ pub async fn start() -> Result<Started, StartError> {
     telemetry::start(environment, Format::Json);
     let settings = Settings::read(environment)?;
     let sdk = sdk_config()?;
-    let (current, previous) = match settings.token_secret {
-        TokenSecretSource::Literal { current, previous } => (current, previous),
-        TokenSecretSource::SecretsManager(arn) => load_secret(&sdk, &arn).await?,
-    };
+    let clock = Arc::new(SystemClock);
+    let (identity, secret) = (settings.identity, settings.token_secret);
     let service = Service {
-        tokens: Tokens::new(settings.identity, &current, previous.as_ref())?,
-        clock: Arc::new(SystemClock),
+        tokens: token_keys(&sdk, identity, secret, clock.now()).await?,
+        clock,
         random: Arc::new(SystemRandom),
         policy: Arc::new(settings.policy),
         passwords: PasswordWorkers::for_this_machine(),
@@ -117,6 +113,7 @@ pub async fn start() -> Result<Started, StartError> {
         sdk,
         service,
         allowed_origins: settings.allowed_origins,
+        front: settings.front,
     })
 }
 
@@ -193,33 +190,21 @@ fn sdk_config() -> Result<SdkConfig, StartError> {
         .build())
 }
 
-/// The secret as CloudFormation makes it, and as the operations guide says to replace it. No `Debug`.
-#[derive(Deserialize)]
-struct SecretDocument {
-    current: String,
-    previous: Option<String>,
-}
-
-async fn load_secret(
+/// The secret is read here for the first time.
+async fn token_keys(
     sdk: &SdkConfig,
-    arn: &str,
-) -> Result<(TokenSecret, Option<TokenSecret>), StartError> {
-    let unreadable = |reason: String| StartError::SecretUnreadable {
-        arn: arn.to_owned(),
-        reason,
+    identity: TokenIdentity,
+    source: TokenSecretSource,
+    now: DateTime<Utc>,
+) -> Result<TokenKeys, SecretError> {
+    let arn = match source {
+        TokenSecretSource::Literal { current, previous } => {
+            return Ok(Tokens::new(identity, &current, previous.as_ref())?.into());
+        }
+        TokenSecretSource::SecretsManager(arn) => arn,
     };
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
     config.set_endpoint_url(environment("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
-    let secrets = aws_sdk_secretsmanager::Client::from_conf(config.build());
-    let reply = secrets
-        .get_secret_value()
-        .secret_id(arn)
-        .send()
-        .await
-        .map_err(|error| unreadable(with_causes(&error)))?;
-    // The parser's own message could quote the secret.
-    let document: SecretDocument = serde_json::from_str(reply.secret_string().unwrap_or_default())
-        .map_err(|_| unreadable(r#"it is not {"current": "..."}"#.to_owned()))?;
-    let previous = document.previous.map(TokenSecret::new).transpose()?;
-    Ok((TokenSecret::new(document.current)?, previous))
+    let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
+    TokenKeys::read(identity, SecretsManager::new(client, arn), now).await
 }

@@ -24,7 +24,11 @@ use crate::problem::{Code, InvalidValue, PROBLEM_JSON, Problem, ProblemBody};
 pub const ACCESS_TOKEN: &str = "access_token";
 
 /// What every route may answer.
-const ALWAYS: [Code; 2] = [Code::InternalError, Code::TemporarilyUnavailable];
+const ALWAYS: [Code; 3] = [
+    Code::FrontRequired,
+    Code::InternalError,
+    Code::TemporarilyUnavailable,
+];
 /// What a route that reads a body may answer.
 const WITH_BODY: [Code; 3] = [
     Code::InvalidRequest,

@@ -1,6 +1,6 @@
 //! Password hashing, on threads of its own: at most as many at once as there are cores, a bounded number waiting.
 //!
-//! Each hash takes 19 MiB and a core for some 15 ms. Without a bound a flood of sign-ins would take all memory and
+//! Each hash takes 19 MiB and a core for some 15 ms; one that another system has made up to 128 MiB and a second. Without a bound a flood of sign-ins would take all memory and
 //! starve every refresh that shares the process; with it, what does not fit is told to come back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, available_parallelism};
 
-use latchkey_domain::password::{self, Password, PasswordHash, PasswordHashError};
+use latchkey_domain::id::UserId;
+use latchkey_domain::password::{self, Password, PasswordHash, PasswordHashError, decoy};
 use latchkey_domain::random::{RandomSource, sixteen_bytes};
 use tokio::sync::oneshot;
 
@@ -81,17 +82,31 @@ impl PasswordWorkers {
         self.run(move || password::hash(&password, salt)).await
     }
 
-    /// Whether a password belongs to a hash.
+    /// Whether a password belongs to the hash that is stored for a user.
+    ///
+    /// A hash that cannot be read, or asks for too much work, is met by no password: the work is that of a wrong one,
+    /// and the log tells whose it is. An error in the reply would tell a stranger that the address has an account, and
+    /// its owner nothing that helps.
     ///
     /// # Errors
-    /// 503 when too many are waiting, 500 when the stored hash is broken.
+    /// 503 when too many are waiting.
     pub async fn verify(
         &self,
         password: &Arc<Password>,
         hash: &PasswordHash,
+        user_id: UserId,
     ) -> Result<bool, Problem> {
         let (password, hash) = (Arc::clone(password), hash.clone());
-        self.run(move || password::verify(&password, &hash)).await
+        let work = move || match password::verify(&password, &hash) {
+            Err(reason @ (PasswordHashError::Malformed | PasswordHashError::Unsupported)) => {
+                password::verify(&password, decoy()).map(|_| Err(reason))
+            }
+            done => done.map(Ok),
+        };
+        Ok(self.run(work).await?.unwrap_or_else(|reason| {
+            tracing::error!(%user_id, %reason, "a stored password hash cannot be used");
+            false
+        }))
     }
 
     async fn run<T: Send + 'static>(

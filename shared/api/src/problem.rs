@@ -44,6 +44,8 @@ pub enum Code {
     AccountDisabled,
     /// That is not the password of the account.
     WrongPassword,
+    /// The service stands behind a front, and the request has come past it.
+    FrontRequired,
     /// There is no such session of yours that is still live.
     SessionNotFound,
     /// There is no such route.
@@ -64,7 +66,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order in which they are documented.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidRequest,
         Self::ValidationFailed,
         Self::WeakPassword,
@@ -75,6 +77,7 @@ impl Code {
         Self::RefreshTokenReused,
         Self::AccountDisabled,
         Self::WrongPassword,
+        Self::FrontRequired,
         Self::SessionNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -99,6 +102,7 @@ impl Code {
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::AccountDisabled => "account_disabled",
             Self::WrongPassword => "wrong_password",
+            Self::FrontRequired => "front_required",
             Self::SessionNotFound => "session_not_found",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -121,7 +125,9 @@ impl Code {
             | Self::InvalidRefreshToken
             | Self::RefreshTokenSuperseded
             | Self::RefreshTokenReused => StatusCode::UNAUTHORIZED,
-            Self::AccountDisabled | Self::WrongPassword => StatusCode::FORBIDDEN,
+            Self::AccountDisabled | Self::WrongPassword | Self::FrontRequired => {
+                StatusCode::FORBIDDEN
+            }
             Self::SessionNotFound | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::EmailTaken => StatusCode::CONFLICT,
@@ -146,6 +152,7 @@ impl Code {
             Self::RefreshTokenReused => "The refresh token has been used again",
             Self::AccountDisabled => "The account is disabled",
             Self::WrongPassword => "Wrong password",
+            Self::FrontRequired => "Not by the public address",
             Self::SessionNotFound => "No such session",
             Self::NotFound => "No such route",
             Self::MethodNotAllowed => "Method not allowed",
@@ -175,6 +182,7 @@ impl Code {
             }
             Self::AccountDisabled => "An administrator has disabled this account.",
             Self::WrongPassword => "The current password is wrong.",
+            Self::FrontRequired => "Call the service by its public address.",
             Self::SessionNotFound => "You have no such session, or it has ended.",
             Self::NotFound => "There is nothing at this path.",
             Self::MethodNotAllowed => "This path does not take this method; see the Allow header.",
@@ -201,6 +209,7 @@ impl Code {
             | Self::WeakPassword
             | Self::AccountDisabled
             | Self::WrongPassword
+            | Self::FrontRequired
             | Self::SessionNotFound
             | Self::NotFound
             | Self::MethodNotAllowed

@@ -42,11 +42,11 @@ pub struct SessionResource {
         example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
     )]
     user_agent: Option<String>,
-    /// The city that the address is in.
-    #[schema(required = true)]
+    /// The city that the address is in, if the deployment knows it.
+    #[schema(required = true, example = "Montréal")]
     location_city: Option<String>,
-    /// The country that the address is in.
-    #[schema(required = true)]
+    /// The country that the address is in, as two letters (ISO 3166-1), if the deployment knows it.
+    #[schema(required = true, example = "CA")]
     location_country: Option<String>,
     /// When the user signed in.
     #[serde(serialize_with = "rfc3339")]
@@ -91,10 +91,10 @@ impl SessionResource {
             device_name: session.device.device_name.clone(),
             device_type: session.device.device_type,
             device_id: session.device.device_id.clone(),
-            ip_address: session.ip_address,
+            ip_address: session.whereabouts.ip_address,
             user_agent: session.device.user_agent.clone(),
-            location_city: None,
-            location_country: None,
+            location_city: session.whereabouts.city.clone(),
+            location_country: session.whereabouts.country.clone(),
             created_at: session.created_at,
             last_used_at: session.last_used_at,
             expires_at: session.expires_at(),

@@ -11,6 +11,8 @@ use chrono::TimeDelta;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::token::{MIN_SECRET_BYTES, TokenIdentity, TokenSecret};
 
+use crate::front::FrontSecret;
+
 /// Everything about the settings that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the settings cannot be used:\n{}", .0.join("\n"))]
@@ -49,6 +51,8 @@ pub struct Settings {
     pub policy: SessionPolicy,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: AllowedOrigins,
+    /// `FRONT_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
+    pub front: Option<FrontSecret>,
     /// `TOKEN_SECRET_ARN` or `TOKEN_SECRET`.
     pub token_secret: TokenSecretSource,
 }
@@ -113,6 +117,7 @@ impl Settings {
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0),
             },
             allowed_origins: reader.origins(),
+            front: reader.front(),
             token_secret: reader.token_secret(),
         };
         if settings.policy.idle_lifetime > settings.policy.absolute_lifetime {
@@ -241,6 +246,13 @@ impl<'a> Reader<'a> {
         AllowedOrigins::These(origins)
     }
 
+    fn front(&mut self) -> Option<FrontSecret> {
+        let secret = FrontSecret::parse(&(self.lookup)("FRONT_SECRET")?);
+        secret
+            .map_err(|error| self.wrong("FRONT_SECRET", error))
+            .ok()
+    }
+
     fn token_secret(&mut self) -> TokenSecretSource {
         if let Some(arn) = (self.lookup)("TOKEN_SECRET_ARN") {
             if (self.lookup)("TOKEN_SECRET").is_some() {
@@ -326,6 +338,7 @@ mod tests {
             ("MAX_SESSIONS", "0"),
             ("SESSION_IDLE_SECONDS", "a week"),
             ("TOKEN_SECRET", "short"),
+            ("FRONT_SECRET", "short"),
         ]);
         for name in [
             "ISSUER",
@@ -333,6 +346,7 @@ mod tests {
             "MAX_SESSIONS",
             "SESSION_IDLE_SECONDS",
             "TOKEN_SECRET ",
+            "FRONT_SECRET ",
         ] {
             assert!(message.contains(name), "{name} in {message}");
         }
@@ -388,6 +402,8 @@ mod tests {
 
     #[test]
     fn no_secret_is_in_debug_output() {
-        assert!(!format!("{:?}", read(&[]).unwrap()).contains(SECRET));
+        let settings = read(&[("FRONT_SECRET", SECRET)]).unwrap();
+        assert!(settings.front.is_some());
+        assert!(!format!("{settings:?}").contains(SECRET));
     }
 }

@@ -9,6 +9,26 @@ use crate::device::Device;
 use crate::id::{SessionId, UserId};
 use crate::policy::SessionPolicy;
 
+/// Where a client calls from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Its address.
+    pub ip_address: Option<IpAddr>,
+    /// The city that the address is in.
+    pub city: Option<String>,
+    /// The country that the address is in, as two letters (ISO 3166-1).
+    pub country: Option<String>,
+}
+
+impl From<IpAddr> for Whereabouts {
+    fn from(address: IpAddr) -> Self {
+        Self {
+            ip_address: Some(address),
+            ..Self::default()
+        }
+    }
+}
+
 /// The description of one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -24,8 +44,8 @@ pub struct Session {
     pub name: Option<String>,
     /// What it runs on, as told at sign-in.
     pub device: Device,
-    /// The client's address at the latest refresh or at sign-in.
-    pub ip_address: Option<IpAddr>,
+    /// Where the client was at the latest refresh or at sign-in.
+    pub whereabouts: Whereabouts,
     /// The client's address at sign-in.
     pub created_ip_address: Option<IpAddr>,
     /// When the user signed in; the `auth_time` of its access tokens.
@@ -47,7 +67,7 @@ impl Session {
         id: SessionId,
         user_id: UserId,
         device: Device,
-        ip_address: Option<IpAddr>,
+        whereabouts: Whereabouts,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
     ) -> Self {
@@ -59,8 +79,8 @@ impl Session {
             rotated_at: now,
             name: None,
             device,
-            ip_address,
-            created_ip_address: ip_address,
+            created_ip_address: whereabouts.ip_address,
+            whereabouts,
             created_at: now,
             last_used_at: now,
             idle_expires_at: idle_expiry(now, policy),
@@ -113,7 +133,7 @@ pub(crate) mod tests {
             SessionId::random(&random),
             user,
             device,
-            None,
+            Whereabouts::default(),
             now,
             &SessionPolicy::default(),
         )

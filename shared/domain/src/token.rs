@@ -265,8 +265,8 @@ pub struct Tokens(Arc<Inner>);
 
 struct Inner {
     identity: TokenIdentity,
-    current: KeySet,
-    previous: Option<KeySet>,
+    signing: KeySet,
+    others: Vec<KeySet>,
     access_validation: Validation,
     refresh_validation: Validation,
 }
@@ -275,7 +275,7 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens")
             .field("identity", &self.0.identity)
-            .field("access_kid", &self.0.current.access.kid)
+            .field("access_kid", &self.0.signing.access.kid)
             .finish_non_exhaustive()
     }
 }
@@ -349,11 +349,26 @@ impl Tokens {
         current: &TokenSecret,
         previous: Option<&TokenSecret>,
     ) -> Result<Self, KeyDerivationFailed> {
+        Self::signing_with(identity, current, previous)
+    }
+
+    /// Derives the keys. `signing` signs; what the `others` sign is believed, and their keys are published.
+    ///
+    /// # Errors
+    /// [`KeyDerivationFailed`], which does not depend on a secret's value.
+    pub fn signing_with<'a>(
+        identity: TokenIdentity,
+        signing: &TokenSecret,
+        others: impl IntoIterator<Item = &'a TokenSecret>,
+    ) -> Result<Self, KeyDerivationFailed> {
         Ok(Self(Arc::new(Inner {
             access_validation: validation(Algorithm::EdDSA, &identity.issuer, &identity.audience),
             refresh_validation: validation(Algorithm::HS256, &identity.issuer, &identity.issuer),
-            current: KeySet::derive(current)?,
-            previous: previous.map(KeySet::derive).transpose()?,
+            signing: KeySet::derive(signing)?,
+            others: others
+                .into_iter()
+                .map(KeySet::derive)
+                .collect::<Result<_, _>>()?,
             identity,
         })))
     }
@@ -363,6 +378,12 @@ impl Tokens {
     pub fn jwks(&self) -> JwkSet {
         let keys = self.key_sets().map(|keys| keys.public.clone()).collect();
         JwkSet { keys }
+    }
+
+    /// Names the key that signs access tokens, as the published keys do.
+    #[must_use]
+    pub fn signing_key_id(&self) -> &str {
+        &self.0.signing.access.kid
     }
 
     /// Issues the tokens of a session as it is now: a new access token, and *the* refresh token of its rotation,
@@ -398,14 +419,14 @@ impl Tokens {
             access_token: sign(
                 ACCESS_TOKEN_TYPE,
                 Algorithm::EdDSA,
-                &inner.current.access,
+                &inner.signing.access,
                 &access,
             )?,
             expires_in: access_expiry - now,
             refresh_token: sign(
                 REFRESH_TOKEN_TYPE,
                 Algorithm::HS256,
-                &inner.current.refresh,
+                &inner.signing.refresh,
                 &refresh,
             )?,
             refresh_expires_in: session.expires_at() - now,
@@ -483,7 +504,7 @@ impl Tokens {
     }
 
     fn key_sets(&self) -> impl Iterator<Item = &KeySet> {
-        std::iter::once(&self.0.current).chain(&self.0.previous)
+        std::iter::once(&self.0.signing).chain(&self.0.others)
     }
 
     fn verify<C: DeserializeOwned>(
@@ -676,7 +697,7 @@ mod tests {
             Err(TokenError::WrongType)
         );
         // With the type forged, key and algorithm still differ.
-        let keys = &tokens.0.current;
+        let keys = &tokens.0.signing;
         let claims = tokens.refresh_claims(&session);
         let forgery = forged(REFRESH_TOKEN_TYPE, Algorithm::EdDSA, &keys.access, &claims);
         assert_eq!(
@@ -701,9 +722,9 @@ mod tests {
         let session = session(1, noon());
         let issued = issue(&tokens, &session, noon());
         let claims = tokens.verify_access(&issued.access_token, noon()).unwrap();
-        let public = tokens.0.current.access.verify.try_get_as_bytes().unwrap();
+        let public = tokens.0.signing.access.verify.try_get_as_bytes().unwrap();
         let confused = KeyPair {
-            kid: tokens.0.current.access.kid.clone(),
+            kid: tokens.0.signing.access.kid.clone(),
             sign: EncodingKey::from_secret(public),
             verify: DecodingKey::from_secret(public),
         };
@@ -782,7 +803,7 @@ mod tests {
     #[test]
     fn every_instance_derives_the_same_keys_from_a_secret() {
         assert_eq!(
-            tokens(1, None).0.current.access.kid,
+            tokens(1, None).0.signing.access.kid,
             "hlLUWXSleyYsA967l4hJ9UxvS5xaoLUD6zt3VG6eKyE"
         );
     }

@@ -16,7 +16,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
 use latchkey_domain::password::PasswordHash;
-use latchkey_domain::session::Session;
+use latchkey_domain::session::{Session, Whereabouts};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,8 @@ pub(crate) mod attribute {
     pub(crate) const IDLE_EXPIRES_AT: &str = "idle_expires_at";
     pub(crate) const ABSOLUTE_EXPIRES_AT: &str = "absolute_expires_at";
     pub(crate) const IP_ADDRESS: &str = "ip_address";
+    pub(crate) const CITY: &str = "city";
+    pub(crate) const COUNTRY: &str = "country";
     pub(crate) const NAME: &str = "name";
     pub(crate) const TTL: &str = "ttl";
 }
@@ -159,6 +161,10 @@ struct SessionItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ip_address: Option<IpAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    city: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    country: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     created_ip_address: Option<IpAddr>,
     #[serde(with = "ts_milliseconds")]
     created_at: DateTime<Utc>,
@@ -183,7 +189,9 @@ pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
         device_type: session.device.device_type,
         device_id: session.device.device_id.clone(),
         user_agent: session.device.user_agent.clone(),
-        ip_address: session.ip_address,
+        ip_address: session.whereabouts.ip_address,
+        city: session.whereabouts.city.clone(),
+        country: session.whereabouts.country.clone(),
         created_ip_address: session.created_ip_address,
         created_at: session.created_at,
         last_used_at: session.last_used_at,
@@ -207,7 +215,11 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
             device_id: item.device_id,
             user_agent: item.user_agent,
         },
-        ip_address: item.ip_address,
+        whereabouts: Whereabouts {
+            ip_address: item.ip_address,
+            city: item.city,
+            country: item.country,
+        },
         created_ip_address: item.created_ip_address,
         created_at: item.created_at,
         last_used_at: item.last_used_at,

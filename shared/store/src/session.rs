@@ -8,9 +8,8 @@ use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::refresh::RotationAttempt;
-use latchkey_domain::session::{Session, idle_expiry};
+use latchkey_domain::session::{Session, Whereabouts, idle_expiry};
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use crate::Store;
 use crate::account::Partition;
@@ -48,11 +47,11 @@ impl Store {
         user: UserId,
         session: SessionId,
         presented: u64,
-        ip_address: Option<IpAddr>,
+        whereabouts: &Whereabouts,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
     ) -> Result<(Option<Account>, RotationAttempt), StoreError> {
-        let rotation = self.write_rotation(user, session, presented, ip_address, now, policy);
+        let rotation = self.write_rotation(user, session, presented, whereabouts, now, policy);
         let (attempt, account) = join(rotation, self.read_account(user)).await;
         let attempt = attempt?;
         let account = match account {
@@ -68,7 +67,7 @@ impl Store {
         user: UserId,
         session: SessionId,
         presented: u64,
-        ip_address: Option<IpAddr>,
+        whereabouts: &Whereabouts,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
     ) -> Result<RotationAttempt, StoreError> {
@@ -77,10 +76,32 @@ impl Store {
                 self.read_session(user, session).await?,
             ));
         };
-        let (address_update, address) = match ip_address {
-            Some(address) => (", #ip_address = :ip_address", Some(string(address))),
-            None => (" REMOVE #ip_address", None),
-        };
+        // What is known is set, what is not is removed: it was true of another place.
+        let places = [
+            (
+                "#ip_address",
+                ":ip_address",
+                whereabouts.ip_address.map(string),
+            ),
+            ("#city", ":city", whereabouts.city.as_ref().map(string)),
+            (
+                "#country",
+                ":country",
+                whereabouts.country.as_ref().map(string),
+            ),
+        ];
+        let mut whereabouts_update = String::new();
+        let mut remove = " REMOVE ";
+        for (name, value, known) in &places {
+            if known.is_some() {
+                whereabouts_update += &format!(", {name} = {value}");
+            }
+        }
+        for (name, ..) in places.iter().filter(|(.., known)| known.is_none()) {
+            whereabouts_update += remove;
+            whereabouts_update += name;
+            remove = ", ";
+        }
         let mut retries = Retries::new(self);
         loop {
             let mut update = self
@@ -90,7 +111,7 @@ impl Store {
                 .set_key(Some(Key::session(user, session).into_attributes()))
                 .update_expression(format!(
                     "SET #rotation = :successor, #rotated_at = :now, #last_used_at = :now, \
-                     #idle_expires_at = :idle_expires_at{address_update}"
+                     #idle_expires_at = :idle_expires_at{whereabouts_update}"
                 ))
                 .condition_expression(
                     "#rotation = :presented AND #idle_expires_at > :now AND #absolute_expires_at > :now",
@@ -101,6 +122,8 @@ impl Store {
                 .expression_attribute_names("#idle_expires_at", attribute::IDLE_EXPIRES_AT)
                 .expression_attribute_names("#absolute_expires_at", attribute::ABSOLUTE_EXPIRES_AT)
                 .expression_attribute_names("#ip_address", attribute::IP_ADDRESS)
+                .expression_attribute_names("#city", attribute::CITY)
+                .expression_attribute_names("#country", attribute::COUNTRY)
                 .expression_attribute_values(":presented", number(presented))
                 .expression_attribute_values(":successor", number(successor))
                 .expression_attribute_values(":now", millis(now))
@@ -108,8 +131,10 @@ impl Store {
                 .return_values(ReturnValue::AllNew)
                 .return_values_on_condition_check_failure(OLD_ITEM)
                 .return_consumed_capacity(COUNT_CAPACITY);
-            if let Some(address) = &address {
-                update = update.expression_attribute_values(":ip_address", address.clone());
+            for (_, value, known) in &places {
+                if let Some(known) = known {
+                    update = update.expression_attribute_values(*value, known.clone());
+                }
             }
             return match update.send().await.map_err(update_refusal) {
                 Ok(output) => {

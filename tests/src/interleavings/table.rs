@@ -10,7 +10,7 @@ use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_domain::session::Session;
+use latchkey_domain::session::{Session, Whereabouts};
 
 use super::Mechanisms;
 
@@ -160,7 +160,14 @@ impl SessionItem {
     #[must_use]
     pub fn begin(id: SessionId, now: DateTime<Utc>) -> Self {
         let device = Device::describe(None, None, None);
-        let begun = Session::begin(id, *USER, device, None, now, &SessionPolicy::default());
+        let begun = Session::begin(
+            id,
+            *USER,
+            device,
+            Whereabouts::default(),
+            now,
+            &SessionPolicy::default(),
+        );
         Self::of(&begun)
     }
 
@@ -188,7 +195,14 @@ impl SessionItem {
             last_used_at: self.last_used_at,
             idle_expires_at: self.idle_expires_at,
             absolute_expires_at: self.absolute_expires_at,
-            ..Session::begin(self.id, *USER, device, None, self.last_used_at, &policy)
+            ..Session::begin(
+                self.id,
+                *USER,
+                device,
+                Whereabouts::default(),
+                self.last_used_at,
+                &policy,
+            )
         }
     }
 }

@@ -624,7 +624,7 @@ impl Machine {
             if self.model.now >= modelled.end() {
                 continue; // No access token outlives its session.
             }
-            let token = issue().unwrap().access_token;
+            let token = issue().await.unwrap().access_token;
             match self.model.is_live(modelled) {
                 true => observers.push((session.id, token)),
                 false => ended.push((session.id, token)),

@@ -7,6 +7,7 @@ use http::Method;
 use latchkey_tests::conformity;
 use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
 use latchkey_tests::lambda::{Answer, Function};
+use latchkey_tests::secrets_manager::FakeSecretsManager;
 use latchkey_tests::stack::{Reply, SECRET, TABLE};
 use serde_json::{Value, json};
 
@@ -243,4 +244,30 @@ async fn the_secret_comes_from_secrets_manager() {
         2,
         "the current key and the previous one"
     );
+}
+
+#[tokio::test]
+async fn a_running_function_learns_of_a_new_secret() {
+    let old = json!({"current": "the secret before this one, also long"});
+    let secrets = FakeSecretsManager::start(&old, None).await;
+    let dynamodb = EmbeddedDynamoDb::start().await;
+    let client = dynamodb.client(&Recorder::default());
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let settings = [
+        ("TOKEN_SECRET", ""),
+        ("TOKEN_SECRET_ARN", "arn:x"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets.endpoint),
+    ];
+    let mut account = Function::start("account", &dynamodb.endpoint, &settings).await;
+    let before = invoke(&mut account, "account-me", &json!({})).await;
+    assert_eq!(before.status.as_u16(), 401, "it has started");
+    secrets.write(&json!({"current": String::from_utf8_lossy(SECRET)}), None);
+    let mut register = Function::start("register", &dynamodb.endpoint, &settings).await;
+    let tokens = invoke(&mut register, "register", &json!({})).await.body;
+    assert!(secrets.take_reads() > 0);
+    let me = invoke(&mut account, "account-me", &tokens).await;
+    assert_eq!(me.status.as_u16(), 200, "{}", me.body);
+    assert_eq!(secrets.take_reads(), 1);
 }

@@ -1,14 +1,9 @@
 //! Guarantee 10: a table read by a thief yields no usable token. And: no secret is logged.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use http::{Method, StatusCode};
-use latchkey_api::telemetry;
+use latchkey_tests::log::Log;
 use latchkey_tests::stack::{PASSWORD, SECRET, SignedIn, Stack};
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 #[tokio::test]
 async fn no_token_and_nothing_that_makes_one_is_in_the_table() {
@@ -62,40 +57,10 @@ fn digests(token: &str) -> Vec<String> {
         .collect()
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 /// Through every route and its refusals, at the most talkative level that the service can be set to.
 #[tokio::test]
 async fn no_secret_is_logged_and_the_audit_trail_is() {
-    let lines = Lines::default();
-    let layer = tracing_subscriber::fmt::layer()
-        .with_ansi(false)
-        .with_writer(lines.clone());
-    let filter = telemetry::filter(tracing::Level::TRACE);
-    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
-    // While there is but one subscriber, `tracing` remembers for the whole process what the first thread that comes by
-    // a line had to say of it, and threads of other tests have none.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::capture();
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let two = stack.login("ada@example.com").await;
@@ -182,9 +147,8 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
         .send()
         .await;
     assert_eq!(deleted.status, StatusCode::NO_CONTENT);
-    drop(guard);
 
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = log.end();
     for secret in [
         PASSWORD,
         "a wrong password",

@@ -1,0 +1,233 @@
+//! The front: CloudFront, when the service stands behind it.
+//!
+//! CloudFront has the firewall and knows where a client is, and API Gateway can be called past it. So CloudFront adds a
+//! header with a secret to each request that it passes on, and a request without it is refused. Only then are the other
+//! headers that CloudFront sets believed: it overwrites those that a client has made up.
+//!
+//! The forms of the headers are those of CloudFront's developer guide, "Add CloudFront request headers".
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use latchkey_domain::session::Whereabouts;
+use percent_encoding::percent_decode_str;
+
+use crate::problem::{Code, Problem};
+
+/// The header that shows that a request has come through the front.
+pub const FRONT_HEADER: &str = "x-latchkey-front";
+/// The client's address and port.
+pub const VIEWER_ADDRESS_HEADER: &str = "cloudfront-viewer-address";
+/// The client's city.
+pub const VIEWER_CITY_HEADER: &str = "cloudfront-viewer-city";
+/// The client's country.
+pub const VIEWER_COUNTRY_HEADER: &str = "cloudfront-viewer-country";
+
+/// The fewest characters of a secret.
+pub const MIN_FRONT_SECRET_CHARACTERS: usize = 32;
+/// One that is in use, and one that replaces it.
+const MAX_FRONT_SECRETS: usize = 2;
+/// The longest name of a city that is kept, in characters: a session's item stays small.
+const MAX_CITY_CHARACTERS: usize = 64;
+
+/// What CloudFront says in [`FRONT_HEADER`]: one value, or two while one replaces the other. Its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FrontSecret(Arc<[String]>);
+
+/// The text is no front secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is not one value or two divided by a comma, each of at least {MIN_FRONT_SECRET_CHARACTERS} characters of visible ASCII"
+)]
+pub struct InvalidFrontSecret;
+
+impl FrontSecret {
+    /// Reads one value, or two divided by a comma.
+    ///
+    /// # Errors
+    /// [`InvalidFrontSecret`]
+    pub fn parse(text: &str) -> Result<Self, InvalidFrontSecret> {
+        let values: Vec<String> = text.split(',').map(|one| one.trim().to_owned()).collect();
+        let valid = |value: &String| {
+            value.len() >= MIN_FRONT_SECRET_CHARACTERS
+                && value.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if values.len() > MAX_FRONT_SECRETS || !values.iter().all(valid) {
+            return Err(InvalidFrontSecret);
+        }
+        Ok(Self(values.into()))
+    }
+
+    /// Whether a header's value is one of them, in a time that does not tell how much of it is right.
+    fn is(&self, value: &[u8]) -> bool {
+        let equal = |one: &String| verify_slices_are_equal(one.as_bytes(), value).is_ok();
+        self.0.iter().map(equal).fold(false, |any, one| any | one)
+    }
+}
+
+impl fmt::Debug for FrontSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FrontSecret(redacted)")
+    }
+}
+
+/// What the front says of the client; among the extensions of a request that has come through it.
+#[derive(Clone, Debug)]
+pub(crate) struct SeenByFront(pub(crate) Whereabouts);
+
+/// Refuses what has not come through the front, and notes what the front says of the client.
+pub(crate) async fn require(
+    State(secret): State<FrontSecret>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    // Two headers of the name are none: one of them would be the client's.
+    let mut values = request.headers().get_all(FRONT_HEADER).iter();
+    let shown = match (values.next(), values.next()) {
+        (Some(value), None) => secret.is(value.as_bytes()),
+        _ => false,
+    };
+    if !shown {
+        return Problem::from(Code::FrontRequired).into_response();
+    }
+    request.headers_mut().remove(FRONT_HEADER);
+    let seen = SeenByFront(whereabouts(request.headers()));
+    request.extensions_mut().insert(seen);
+    next.run(request).await
+}
+
+fn whereabouts(headers: &HeaderMap) -> Whereabouts {
+    Whereabouts {
+        ip_address: text(headers, VIEWER_ADDRESS_HEADER).and_then(address),
+        city: text(headers, VIEWER_CITY_HEADER).and_then(city),
+        country: text(headers, VIEWER_COUNTRY_HEADER).and_then(country),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// An address and a port: `203.0.113.7:46532`, `2001:db8::7:46532`. The last colon is the port's, also without brackets.
+fn address(value: &str) -> Option<IpAddr> {
+    if let Ok(socket) = value.parse::<SocketAddr>() {
+        return Some(socket.ip());
+    }
+    let (address, port) = value.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    address.parse().ok()
+}
+
+/// A name in UTF-8, letters beyond ASCII percent-encoded (RFC 3986 section 2.1).
+fn city(value: &str) -> Option<String> {
+    let name = percent_decode_str(value).decode_utf8().ok()?;
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return None;
+    }
+    Some(name.chars().take(MAX_CITY_CHARACTERS).collect())
+}
+
+/// Two letters (ISO 3166-1 alpha-2).
+fn country(value: &str) -> Option<String> {
+    let is_code = value.len() == 2 && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_code.then(|| value.to_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "0123456789abcdef0123456789abcdef";
+    const OTHER: &str = "fedcba9876543210fedcba9876543210";
+
+    #[test]
+    fn one_value_or_two_are_taken() {
+        let secret = FrontSecret::parse(ONE).unwrap();
+        assert!(secret.is(ONE.as_bytes()) && !secret.is(OTHER.as_bytes()));
+        let both = FrontSecret::parse(&format!("{ONE}, {OTHER}")).unwrap();
+        assert!(both.is(ONE.as_bytes()) && both.is(OTHER.as_bytes()));
+        for other in [
+            "",
+            &ONE[1..],
+            &format!("{ONE}0"),
+            &format!("{ONE},{OTHER}"),
+            &ONE.to_uppercase(),
+        ] {
+            assert!(!both.is(other.as_bytes()), "{other}");
+        }
+        assert!(!format!("{both:?}").contains("0123"));
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused() {
+        for wrong in [
+            "",
+            ",",
+            "short",
+            &ONE[1..],
+            &format!("{ONE},"),
+            &format!(",{ONE}"),
+            &format!("{ONE},{OTHER},{ONE}"),
+            &format!("{ONE} {OTHER}"),
+            &format!("{ONE}\u{e9}"),
+        ] {
+            assert_eq!(
+                FrontSecret::parse(wrong),
+                Err(InvalidFrontSecret),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_comes_with_a_port() {
+        for (value, expected) in [
+            ("203.0.113.7:46532", Some("203.0.113.7")),
+            ("2001:db8::7:46532", Some("2001:db8::7")),
+            (
+                "2001:0db8:85a3:0000:0000:8a2e:0370:7334:443",
+                Some("2001:db8:85a3::8a2e:370:7334"),
+            ),
+            ("[2001:db8::7]:46532", Some("2001:db8::7")),
+            ("203.0.113.7", None),
+            ("203.0.113.7:port", None),
+            ("203.0.113.7:46532,198.51.100.1:1", None),
+            ("2001:db8::7:99999", None),
+            ("", None),
+        ] {
+            let expected: Option<IpAddr> = expected.map(|text| text.parse().unwrap());
+            assert_eq!(address(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_city_is_percent_encoded() {
+        for (value, expected) in [
+            ("Chennai", Some("Chennai")),
+            ("Buenos Aires", Some("Buenos Aires")),
+            ("Montr%C3%A9al", Some("Montréal")),
+            ("%E6%9D%B1%E4%BA%AC", Some("東京")),
+            ("100%", Some("100%")),
+            ("Montr%E9al", None),
+            ("a%0Ab", None),
+            ("", None),
+        ] {
+            assert_eq!(city(value).as_deref(), expected, "{value}");
+        }
+        assert_eq!(city(&"%C3%A9".repeat(100)), Some("é".repeat(64)));
+    }
+
+    #[test]
+    fn a_country_has_two_letters() {
+        assert_eq!(country("CA").as_deref(), Some("CA"));
+        for wrong in ["", "C", "CAN", "C-", "é"] {
+            assert_eq!(country(wrong), None, "{wrong}");
+        }
+    }
+}
