@@ -16,9 +16,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, Service};
 use crate::http;
+use crate::metrics::{self, Emf};
 use crate::password_workers::PasswordWorkers;
 use crate::settings::{
-    AllowedOrigins, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
+    AllowedOrigins, MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource,
+    environment,
 };
 use crate::telemetry::{self, Format};
 
@@ -78,6 +80,7 @@ pub struct Started {
     /// What belongs to the service as a whole.
     pub service: Service,
     allowed_origins: AllowedOrigins,
+    metrics: Emf,
 }
 
 impl Started {
@@ -89,7 +92,9 @@ impl Started {
         let clock = Arc::clone(&self.service.clock);
         let random = Arc::clone(&self.service.random);
         let (router, _) = routes.split_for_parts();
-        let router = http::service(router, &self.allowed_origins, clock, random);
+        let router = http::service(router, &self.allowed_origins, Arc::clone(&clock), random);
+        let emf = self.metrics.clone();
+        let router = metrics::one_line_each(router, emf, clock, Arc::new(metrics::print_line));
         ended(lambda_http::run(router).await)
     }
 }
@@ -99,7 +104,7 @@ impl Started {
 /// # Errors
 /// [`StartError`], whose message says what to do about it.
 pub async fn start() -> Result<Started, StartError> {
-    telemetry::start(environment, Format::Json);
+    let metrics = observe()?;
     let settings = Settings::read(environment)?;
     let sdk = sdk_config()?;
     let (current, previous) = match settings.token_secret {
@@ -117,7 +122,17 @@ pub async fn start() -> Result<Started, StartError> {
         sdk,
         service,
         allowed_origins: settings.allowed_origins,
+        metrics,
     })
+}
+
+/// Starts what a function is seen by: its log and its metrics.
+fn observe() -> Result<Emf, StartError> {
+    telemetry::start(environment, Format::Json);
+    let settings = MetricsSettings::read(environment)?;
+    let emf = Emf::new(settings, telemetry::level(environment));
+    emf.start();
+    Ok(emf)
 }
 
 /// Runs a function that answers over HTTP and stores things: `connect` makes its storage of the SDK's configuration, an
@@ -153,6 +168,8 @@ pub struct ScheduledStart {
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
     pub random: Arc<dyn RandomSource>,
+    /// Adds up what is counted: its line is to be written before the run is answered.
+    pub metrics: Emf,
 }
 
 /// The start of a function that issues and verifies no tokens, so it has no secret.
@@ -160,12 +177,13 @@ pub struct ScheduledStart {
 /// # Errors
 /// [`StartError`], whose message says what to do about it.
 pub fn start_scheduled() -> Result<ScheduledStart, StartError> {
-    telemetry::start(environment, Format::Json);
+    let metrics = observe()?;
     Ok(ScheduledStart {
         sdk: sdk_config()?,
         storage: StorageSettings::read(environment)?,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        metrics,
     })
 }
 

@@ -11,6 +11,7 @@ pub mod body;
 pub mod client;
 pub mod http;
 pub mod lambda;
+pub mod metrics;
 pub mod openapi;
 pub mod parameter;
 pub mod password_workers;

@@ -13,6 +13,7 @@ use latchkey_domain::password::{self, Password, PasswordHash, PasswordHashError}
 use latchkey_domain::random::{RandomSource, sixteen_bytes};
 use tokio::sync::oneshot;
 
+use crate::metrics::PASSWORD_QUEUE_FULL;
 use crate::problem::{Code, Problem};
 
 /// How many may wait for each one that runs: about a second of waiting at most.
@@ -117,6 +118,7 @@ impl PasswordWorkers {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 tracing::warn!("too many passwords are waiting to be hashed");
+                metrics::counter!(PASSWORD_QUEUE_FULL).increment(1);
                 return Err(Code::TemporarilyUnavailable.into());
             }
             Err(TrySendError::Disconnected(_)) => return Err(Problem::internal()),

@@ -30,9 +30,7 @@ pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
         Some(wanted) if wanted.eq_ignore_ascii_case("json") => Format::Json,
         Some(_) | None => format,
     };
-    let level = lookup("AWS_LAMBDA_LOG_LEVEL")
-        .and_then(|level| level_of(&level))
-        .unwrap_or(Level::INFO);
+    let level = level(&lookup);
     let lines = match format {
         Format::Json => fmt::layer()
             .json()
@@ -54,6 +52,13 @@ pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
     if started.is_ok() {
         log_panics();
     }
+}
+
+/// The least severe level that is logged: `AWS_LAMBDA_LOG_LEVEL`, which is the template's `LogLevel`; `INFO` unless set.
+pub fn level(lookup: impl Fn(&str) -> Option<String>) -> Level {
+    lookup("AWS_LAMBDA_LOG_LEVEL")
+        .and_then(|level| level_of(&level))
+        .unwrap_or(Level::INFO)
 }
 
 /// What is heard at a level: our own crates at it, libraries from `WARN` on.
