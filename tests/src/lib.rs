@@ -12,6 +12,7 @@ pub mod dynamodb;
 pub mod faults;
 pub mod interleavings;
 pub mod lambda;
+pub mod metering;
 pub mod model;
 pub mod openapi;
 pub mod stack;

@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use latchkey_api::app::Service;
 use latchkey_api::client::PeerAddress;
+use latchkey_api::metrics::{Emf, one_line_each};
 use latchkey_api::password_workers::PasswordWorkers;
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_domain::clock::{Clock, ManualClock};
@@ -152,6 +153,14 @@ impl Stack {
             clock,
             router,
         }
+    }
+
+    /// The same service with what is around a function on Lambda: each request's line of metrics goes to `write`.
+    #[must_use]
+    pub fn with_metrics(mut self, emf: Emf, write: Arc<dyn Fn(String) + Send + Sync>) -> Self {
+        let clock = self.service.clock.clone();
+        self.router = one_line_each(self.router, emf, clock, write);
+        self
     }
 
     /// Lets time pass.

@@ -82,7 +82,11 @@ async fn refresh(
             service.token_response(&session, None, now)
         }
         RefreshVerdict::SameSuccessor(session) => {
-            note_answer(&session, "refresh answered again within the grace", REFRESH_REPLAYS);
+            note_answer(
+                &session,
+                "refresh answered again within the grace",
+                REFRESH_REPLAYS,
+            );
             service.token_response(&session, None, now)
         }
         RefreshVerdict::Superseded(session) => {

@@ -102,7 +102,8 @@ pub const SIGN_IN_FAILURES: Metric = by_stack(
     "a sign-in was refused: unknown e-mail address, wrong password, disabled account",
 );
 /// A refresh token was replaced.
-pub const REFRESHES: Metric = by_stack("Refreshes", "a refresh token was replaced by its successor");
+pub const REFRESHES: Metric =
+    by_stack("Refreshes", "a refresh token was replaced by its successor");
 /// A replaced token got its successor again.
 pub const REFRESH_REPLAYS: Metric = by_stack(
     "RefreshReplays",
@@ -144,7 +145,8 @@ pub const CLEANUP_RUNS: Metric = by_stack(
     "a cleanup that came to the end of the table or of its budget, without failures",
 );
 /// The cleanup has removed an item.
-pub const CLEANUP_REMOVED: Metric = by_stack("CleanupRemoved", "an item that the cleanup has removed");
+pub const CLEANUP_REMOVED: Metric =
+    by_stack("CleanupRemoved", "an item that the cleanup has removed");
 /// A function's environment has started.
 pub const COLD_STARTS: Metric = by_function("ColdStarts", "the first invocation of an environment");
 /// A request to DynamoDB. Counted by the store, under its own constant of the same name.
@@ -374,7 +376,8 @@ impl Recorder for Emf {
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        self.tally(key).map_or(Histogram::noop(), Histogram::from_arc)
+        self.tally(key)
+            .map_or(Histogram::noop(), Histogram::from_arc)
     }
 }
 

@@ -174,9 +174,13 @@ fn work_on(jobs: &Mutex<Receiver<Job>>) {
 mod tests {
     use std::sync::mpsc;
 
+    use latchkey_domain::clock::{Clock, SystemClock};
     use latchkey_domain::random::SeededRandom;
+    use tracing::Level;
 
     use super::*;
+    use crate::metrics::{Emf, THROTTLED};
+    use crate::settings::MetricsSettings;
 
     fn a_password() -> Arc<Password> {
         Arc::new(Password::new("correct horse battery staple".to_owned()))
@@ -184,6 +188,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_the_queue_is_told_to_come_back() {
+        let settings = MetricsSettings::read(|_| None).unwrap();
+        let emf = Emf::new(settings, Level::INFO);
+        let _recording = metrics::set_default_local_recorder(&emf);
         let workers = PasswordWorkers::new(1, 1);
         let random = SeededRandom::new(1);
         let (started, has_started) = mpsc::channel();
@@ -214,6 +221,9 @@ mod tests {
             Err(Code::TemporarilyUnavailable)
         );
         assert!(waiting.is_ok() && occupying.await.unwrap().is_ok());
+        let status = Code::TemporarilyUnavailable.status();
+        let line = emf.line(SystemClock.now(), "id", Some(status)).unwrap();
+        assert!(line.contains(THROTTLED.name), "{line}");
     }
 
     #[tokio::test]

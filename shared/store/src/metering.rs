@@ -125,7 +125,9 @@ fn of_output(output: &Output) -> Bill {
         Bill::written(output.consumed_capacity())
     } else if let Some(output) = output.downcast_ref::<BatchWriteItemOutput>() {
         Bill {
-            throttled: output.unprocessed_items().is_some_and(|left| !left.is_empty()),
+            throttled: output
+                .unprocessed_items()
+                .is_some_and(|left| !left.is_empty()),
             ..Bill::written(output.consumed_capacity())
         }
     } else {

@@ -17,6 +17,7 @@ mod http_contract;
 mod interleavings;
 mod limit;
 mod machine;
+mod metrics;
 mod on_lambda;
 mod one_truth;
 mod openapi;
