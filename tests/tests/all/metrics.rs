@@ -411,3 +411,18 @@ fn the_store_and_the_list_name_the_same_metrics() {
     assert_eq!(of_dynamodb, [CALLS, READ_UNITS, WRITE_UNITS]);
     assert_eq!(THROTTLES, DYNAMODB_THROTTLES);
 }
+
+#[test]
+fn the_guide_has_the_list() {
+    let guide = include_str!("../../../infra/guides/operations.md");
+    let rows: Vec<String> = METRICS
+        .iter()
+        .map(|metric| {
+            let dimensions = metric.scope.dimensions().join("`, `");
+            let (name, unit, meaning) = (metric.name, metric.unit, metric.meaning);
+            format!("| `{name}` | {unit} | `{dimensions}` | {meaning} |")
+        })
+        .collect();
+    let rows = rows.join("\n");
+    assert!(guide.contains(&rows), "{rows}");
+}
