@@ -149,7 +149,7 @@ async fn identify(
         None => ChangeId::random(around.random.as_ref()).to_string(),
     });
     // Elsewhere a process starts once, and nobody waits for it.
-    let cold_start = context.map(|_| !around.answered_before.swap(true, Ordering::Relaxed));
+    let first = context.is_some() && !around.answered_before.swap(true, Ordering::Relaxed);
     let span = invocation(&id.0, context);
     let method = request.method().clone();
     request.extensions_mut().insert(id.clone());
@@ -167,7 +167,7 @@ async fn identify(
         status = response.status().as_u16(),
         code,
         milliseconds = (around.clock.now() - began).num_milliseconds(),
-        cold_start,
+        cold_start = first.then_some(true),
         "answered"
     );
     response
