@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock};
 
 use http::Method;
 use jsonschema::Validator;
+use latchkey_api::http::SECURITY_HEADERS;
 use serde_json::{Value, json};
 
 use crate::stack::Reply;
@@ -64,6 +65,10 @@ pub fn check(method: &Method, path: &str, reply: &Reply) {
 
 /// What DESIGN says of headers, whatever the route.
 fn check_headers(reply: &Reply, context: &dyn Fn() -> String) {
+    for (name, _) in SECURITY_HEADERS {
+        let times = reply.headers.get_all(&name).iter().count();
+        assert_eq!(times, 1, "{name}: {}", context());
+    }
     let required = match reply.status.as_u16() {
         401 => "www-authenticate",
         405 => "allow",

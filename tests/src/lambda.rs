@@ -1,9 +1,10 @@
 //! Lambda's runtime API, as far as a function uses it: the real binary of a function polls it, as it does on AWS.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
@@ -34,7 +35,11 @@ pub struct Function {
     process: Child,
     events: mpsc::Sender<Value>,
     answers: mpsc::Receiver<Answer>,
+    log: Option<JoinHandle<Vec<String>>>,
 }
+
+/// X-Ray's name for every invocation here.
+pub const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
 impl Drop for Function {
     fn drop(&mut self) {
@@ -125,16 +130,32 @@ impl Function {
                 command.env(name, value);
             }
         }
-        let process = command
-            .stdout(Stdio::null())
+        let mut process = command
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary");
+        // Read all the time: a function whose log nobody takes would stand still.
+        let log = BufReader::new(process.stdout.take().expect("it is piped"));
+        let log = std::thread::spawn(move || log.lines().map_while(Result::ok).collect());
         Self {
             process,
             events,
             answers,
+            log: Some(log),
         }
+    }
+
+    /// Ends the process, as Lambda freezes it, and gives what it had written to standard output until then, which is
+    /// what CloudWatch gets.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn log(mut self) -> Vec<String> {
+        drop(self.process.kill());
+        let log = self.log.take().expect("it is taken once");
+        log.join().expect("it is read")
     }
 
     /// Gives the function an event.
@@ -187,6 +208,10 @@ async fn next(State(api): State<RuntimeApi>) -> impl IntoResponse {
             "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
         ),
         ("lambda-runtime-deadline-ms", "9999999999999"),
+        (
+            "lambda-runtime-trace-id",
+            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+        ),
         (
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:us-east-1:123456789012:function:test",

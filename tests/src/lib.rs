@@ -13,6 +13,7 @@ pub mod faults;
 pub mod interleavings;
 pub mod lambda;
 pub mod log;
+pub mod metering;
 pub mod model;
 pub mod openapi;
 pub mod permissions;

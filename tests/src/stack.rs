@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use latchkey_api::app::Service;
 use latchkey_api::client::PeerAddress;
 use latchkey_api::front::FrontSecret;
+use latchkey_api::metrics::{Emf, one_line_each};
 use latchkey_api::password_workers::PasswordWorkers;
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_api::token_keys::TokenKeys;
@@ -58,6 +59,7 @@ pub struct Stack {
     pub service: Service,
     /// Stands still until a test moves it.
     pub clock: Arc<ManualClock>,
+    service_client: Client,
     router: Router,
 }
 
@@ -146,43 +148,52 @@ impl Stack {
             policy: Arc::new(policy),
             passwords,
         };
-        let with_role_of = |function| {
-            let client = permissions::with_role_of(function, &client);
-            Store::new(client, TABLE, random.clone())
-        };
-        let cleanup_store = with_role_of("cleanup");
-        let (routes, _) = latchkey::routes_by_function(&service, with_role_of).split_for_parts();
-        let router = latchkey_api::http::service(routes, origins, None, clock.clone(), random);
         Self {
             client: behind,
             dynamodb,
             recorder: Recorder::default(),
-            cleanup_store,
+            cleanup_store: store.clone(),
             store,
             service,
             clock,
-            router,
+            service_client: client,
+            router: Router::new(),
         }
+        .served(origins, None)
     }
 
     /// The same, behind a front.
     #[must_use]
     pub fn behind(self, front: &FrontSecret) -> Self {
-        self.served(Some(front))
+        self.served(&AllowedOrigins::None, Some(front))
     }
 
     /// The same, with other keys: another instance, or a later start of this one.
     #[must_use]
     pub fn with_tokens(mut self, tokens: TokenKeys) -> Self {
         self.service.tokens = tokens;
-        self.served(None)
+        self.served(&AllowedOrigins::None, None)
     }
 
-    fn served(mut self, front: Option<&FrontSecret>) -> Self {
-        let (routes, _) = latchkey::routes(&self.service, &self.store).split_for_parts();
+    /// Each function reaches the table with the role that the template gives it.
+    fn served(mut self, origins: &AllowedOrigins, front: Option<&FrontSecret>) -> Self {
         let (clock, random) = (self.service.clock.clone(), self.service.random.clone());
-        let origins = AllowedOrigins::None;
-        self.router = latchkey_api::http::service(routes, &origins, front, clock, random);
+        let with_role_of = |function| {
+            let client = permissions::with_role_of(function, &self.service_client);
+            Store::new(client, TABLE, random.clone())
+        };
+        let routes = latchkey::routes_by_function(&self.service, with_role_of);
+        let (routes, _) = routes.split_for_parts();
+        self.cleanup_store = with_role_of("cleanup");
+        self.router = latchkey_api::http::service(routes, origins, front, clock, random);
+        self
+    }
+
+    /// The same service with what is around a function on Lambda: each request's line of metrics goes to `write`.
+    #[must_use]
+    pub fn with_metrics(mut self, emf: Emf, write: Arc<dyn Fn(String) + Send + Sync>) -> Self {
+        let clock = self.service.clock.clone();
+        self.router = one_line_each(self.router, emf, clock, write);
         self
     }
 

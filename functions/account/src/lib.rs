@@ -10,6 +10,7 @@ use latchkey_api::authenticate::Caller;
 use latchkey_api::body;
 use latchkey_api::body::shared_password;
 use latchkey_api::client::CalledFrom;
+use latchkey_api::metrics::REVOCATIONS;
 use latchkey_api::openapi::with_problems;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{AccountResource, TokenResponse, UserResource};
@@ -137,6 +138,7 @@ async fn change_password(
         if written {
             let (user_id, old_session_id) = (caller.user_id, caller.session_id);
             tracing::info!(%user_id, %session_id, %old_session_id, "password changed");
+            REVOCATIONS.count(change.ended.len());
             let user = UserResource::new(&change.account);
             return service.token_response(&session, Some(user), now).await;
         }
@@ -189,6 +191,7 @@ async fn delete(
             .await?;
         if written {
             tracing::info!(%user_id, session_id = %caller.session_id, "account deleted");
+            REVOCATIONS.count(change.ended.len());
             // The account is empty; what is left of it the cleanup would remove as well.
             if let Err(error) = app.store.finish_deletion(user_id, app.service.now()).await {
                 tracing::warn!(%user_id, %error, "the cleanup has to finish a deletion");

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use lambda_runtime::Diagnostic;
+use latchkey_api::metrics::{CLEANUP_REMOVED, CLEANUP_RUNS, LIVE_SESSIONS};
 use latchkey_domain::account::{Account, AccountStatus};
 use latchkey_domain::clock::Clock;
 use latchkey_domain::error::StoreError;
@@ -79,6 +80,8 @@ pub struct Report {
     pub failed_pages: u64,
     /// What reading cost, in read units.
     pub read_units: f64,
+    /// Whether this run began at the beginning of the table, so that what it has counted, if it is complete, is all.
+    pub from_the_beginning: bool,
     /// Whether the whole table was read, by this run and those that it went on from.
     pub complete: bool,
     /// Why the run stopped before the end of the table.
@@ -95,6 +98,56 @@ pub enum StoppedBy {
     Capacity,
     /// Another run has taken over, because this one had not been heard of for too long.
     LostLease,
+}
+
+impl Report {
+    /// How many items were removed.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.removed_expired + self.removed_orphaned + self.removed_of_deleted_users
+    }
+
+    /// Each number is a field of the line.
+    fn log(&self) {
+        tracing::info!(
+            accounts = self.accounts,
+            sessions_live = self.sessions_live,
+            sessions_not_live = self.sessions_not_live,
+            removed_expired = self.removed_expired,
+            not_due = self.not_due,
+            removed_orphaned = self.removed_orphaned,
+            removed_of_deleted_users = self.removed_of_deleted_users,
+            broken = self.broken,
+            failed_removals = self.failed_removals,
+            failed_pages = self.failed_pages,
+            read_units = self.read_units,
+            from_the_beginning = self.from_the_beginning,
+            complete = self.complete,
+            stopped_by = self.stopped_by.map(StoppedBy::as_str),
+            "cleaned up: {self}"
+        );
+    }
+
+    /// A run that another has taken over is none.
+    fn note_metrics(&self) {
+        CLEANUP_REMOVED.note(self.removed());
+        if self.stopped_by != Some(StoppedBy::LostLease) {
+            CLEANUP_RUNS.count(1);
+        }
+        if self.complete && self.from_the_beginning {
+            LIVE_SESSIONS.note(self.sessions_live);
+        }
+    }
+}
+
+impl StoppedBy {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Capacity => "capacity",
+            Self::LostLease => "lost_lease",
+        }
+    }
 }
 
 impl fmt::Display for Report {
@@ -159,6 +212,7 @@ pub async fn run(store: &Store, clock: &dyn Clock, budget: Budget) -> Result<Rep
     let Some((lease, checkpoint)) = begun else {
         return Err(CleanupError::AlreadyRunning);
     };
+    let from_the_beginning = checkpoint == Checkpoint::beginning(SEGMENTS.into());
     let run = Run {
         store,
         clock,
@@ -172,6 +226,7 @@ pub async fn run(store: &Store, clock: &dyn Clock, budget: Budget) -> Result<Rep
 
     let checkpoint = lock(&run.checkpoint).clone();
     let mut report = lock(&run.report).clone();
+    report.from_the_beginning = from_the_beginning;
     report.complete = checkpoint.is_complete();
     let kept = report.stopped_by != Some(StoppedBy::LostLease)
         && store.end_cleanup(lease, &checkpoint).await?;
@@ -188,8 +243,8 @@ pub async fn run(store: &Store, clock: &dyn Clock, budget: Budget) -> Result<Rep
 /// What is left of a function's time when the last page is begun.
 const MARGIN: TimeDelta = TimeDelta::seconds(30);
 
-/// One scheduled run: cleans up until shortly before the function's `deadline`, in epoch milliseconds, and logs what it
-/// saw and did.
+/// One scheduled run: cleans up until shortly before the function's `deadline`, in epoch milliseconds; logs and counts
+/// what it saw and did.
 ///
 /// # Errors
 /// As [`run`].
@@ -204,8 +259,17 @@ pub async fn on_schedule(
     let until = deadline.unwrap_or_else(|| clock.now()) - MARGIN;
     let result = run(store, clock, Budget::until(until)).await;
     match &result {
-        Ok(report) => tracing::info!(report = %serde_json::json!(report), "cleaned up: {report}"),
-        Err(error) => tracing::error!(%error, "cleanup failed"),
+        Ok(report) => {
+            report.log();
+            report.note_metrics();
+        }
+        Err(error) => {
+            tracing::error!(%error, "cleanup failed");
+            if let CleanupError::Incomplete(report) = error {
+                report.log();
+                CLEANUP_REMOVED.note(report.removed());
+            }
+        }
     }
     result
 }

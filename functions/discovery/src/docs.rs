@@ -4,8 +4,7 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::response::{IntoResponse, Response};
 use lambda_http::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
 };
 use latchkey_api::problem::{Code, Problem};
 
@@ -39,11 +38,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     ))
 )]
 pub(crate) async fn page() -> Response {
-    let headers = [
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, file("text/html; charset=utf-8", PAGE.as_bytes())).into_response()
+    let policy = [(CONTENT_SECURITY_POLICY, POLICY)];
+    (policy, file("text/html; charset=utf-8", PAGE.as_bytes())).into_response()
 }
 
 /// A part of the page.
@@ -72,7 +68,6 @@ fn file(content_type: &'static str, bytes: &'static [u8]) -> Response {
     let headers = [
         (CONTENT_TYPE, content_type),
         (CACHE_CONTROL, CACHED_FOR_AN_HOUR),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (headers, bytes).into_response()
 }

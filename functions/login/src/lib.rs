@@ -7,6 +7,7 @@ use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::body::{CredentialsRequest, Json};
 use latchkey_api::client::{CalledFrom, ClientHeaders};
+use latchkey_api::metrics::{SIGN_IN_FAILURES, SIGN_INS};
 use latchkey_api::openapi::{DeviceHeaders, with_problems};
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{TokenResponse, UserResource};
@@ -108,6 +109,7 @@ async fn login(
         match outcome.await? {
             SignInOutcome::SignedIn(account) => {
                 tracing::info!(%user_id, %session_id, "signed in");
+                SIGN_INS.count(1);
                 return service
                     .token_response(&session, Some(UserResource::new(&account)), now)
                     .await;
@@ -121,10 +123,11 @@ async fn login(
     Err(Code::TemporarilyUnavailable.into())
 }
 
-/// Logs why a sign-in was refused. The address is not logged: people type passwords into that field too.
+/// Counts a refused sign-in and logs why. The address is not logged: people type passwords into that field too.
 fn refused(error: LoginError, user_id: Option<UserId>) -> Problem {
     let problem = Problem::from(error);
     let user_id = user_id.map(tracing::field::display);
     tracing::info!(user_id, reason = problem.code.as_str(), "sign-in refused");
+    SIGN_IN_FAILURES.count(1);
     problem
 }

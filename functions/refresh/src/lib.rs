@@ -6,6 +6,9 @@ use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::body::{Json, RefreshTokenRequest};
 use latchkey_api::client::CalledFrom;
+use latchkey_api::metrics::{
+    Metric, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESH_SUPERSEDED, REFRESHES, TOKEN_REUSE,
+};
 use latchkey_api::openapi::with_problems;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
@@ -52,6 +55,7 @@ async fn refresh(
         .await
         .map_err(|reason| {
             tracing::info!(%reason, "refresh token refused");
+            REFRESH_REFUSED.count(1);
             Problem::from(RefreshError::Invalid)
         })?;
     let presented = claims.jti.rotation;
@@ -75,15 +79,19 @@ async fn refresh(
     );
     match verdict {
         RefreshVerdict::Rotated(session) => {
-            log_answer(&session, "refreshed");
+            note_answer(&session, "refreshed", REFRESHES);
             service.token_response(&session, None, now).await
         }
         RefreshVerdict::SameSuccessor(session) => {
-            log_answer(&session, "refresh answered again within the grace");
+            note_answer(
+                &session,
+                "refresh answered again within the grace",
+                REFRESH_REPLAYS,
+            );
             service.token_response(&session, None, now).await
         }
         RefreshVerdict::Superseded(session) => {
-            log_answer(&session, "refresh token superseded");
+            note_answer(&session, "refresh token superseded", REFRESH_SUPERSEDED);
             Err(RefreshError::Superseded.into())
         }
         RefreshVerdict::Reused(session) => end_reused(&app, account, &session, presented).await,
@@ -100,6 +108,7 @@ async fn refresh(
                 stored = session.rotation,
                 "a refresh token is ahead of its session: a restored backup, or a forgery"
             );
+            REFRESH_REFUSED.count(1);
             Err(RefreshError::Invalid.into())
         }
     }
@@ -118,6 +127,8 @@ async fn end_reused(
         stored = session.rotation,
         "a replaced refresh token was used again"
     );
+    // Before its session is ended: an alarm must not wait for DynamoDB.
+    TOKEN_REUSE.count(1);
     let (store, user_id, session_id) = (app.store.clone(), session.user_id, session.id);
     // A task of its own: whoever replays a token must not save its session by hanging up.
     let ending = tokio::spawn(async move {
@@ -131,11 +142,13 @@ async fn end_reused(
     Err(RefreshError::Reused.into())
 }
 
-fn log_answer(session: &Session, what: &'static str) {
+fn note_answer(session: &Session, what: &'static str, metric: Metric) {
     let (user_id, session_id) = (session.user_id, session.id);
     tracing::info!(%user_id, %session_id, rotation = session.rotation, "{what}");
+    metric.count(1);
 }
 
 fn refused(claims: &RefreshClaims, reason: &'static str) {
     tracing::info!(user_id = %claims.sub, session_id = %claims.sid, reason, "refresh token refused");
+    REFRESH_REFUSED.count(1);
 }

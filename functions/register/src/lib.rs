@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use latchkey_api::app::App;
 use latchkey_api::body::{CredentialsRequest, Json};
 use latchkey_api::client::{CalledFrom, ClientHeaders};
+use latchkey_api::metrics::REGISTRATIONS;
 use latchkey_api::openapi::{DeviceHeaders, with_problems};
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{TokenResponse, UserResource};
@@ -67,6 +68,7 @@ async fn register(
         .register(&email, password_hash, &account, &session)
         .await?;
     tracing::info!(%user_id, %session_id, "registered");
+    REGISTRATIONS.count(1);
     let tokens = service
         .token_response(&session, Some(UserResource::new(&account)), now)
         .await?;

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
+use latchkey_api::metrics::REVOCATIONS;
 use latchkey_api::openapi::with_problems;
 use latchkey_api::parameter::QueryParameters;
 use latchkey_api::problem::{Code, Problem};
@@ -97,6 +98,7 @@ async fn revoke_all(
         .iter()
         .filter(|session| !not_live.contains(session))
         .count();
+    REVOCATIONS.count(revoked);
     Ok(Json(Revoked { revoked }))
 }
 

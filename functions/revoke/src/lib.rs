@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
 use latchkey_api::body::{Json, RefreshTokenRequest};
+use latchkey_api::metrics::REVOCATIONS;
 use latchkey_api::openapi::with_problems;
 use latchkey_api::parameter::SessionPath;
 use latchkey_api::problem::{Code, Problem};
@@ -55,7 +56,8 @@ async fn revoke(
             described.is_none_or(|session| session.is_expired(now)),
         )
     };
-    app.store
+    let ended = app
+        .store
         .change_account_as_read(user, account, |account| {
             let account = account.ok_or(CallerNotLive)?;
             account.authorize(caller.session_id)?;
@@ -65,6 +67,7 @@ async fn revoke(
             account.revoke(caller.session_id, target)
         })
         .await?;
+    REVOCATIONS.count(ended.len());
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -103,7 +106,11 @@ async fn logout(
         })
         .await;
     match ended {
-        Ok(_) | Err(Failure::Refused(CallerNotLive)) => Ok(StatusCode::NO_CONTENT),
+        Ok(ended) => {
+            REVOCATIONS.count(ended.len());
+            Ok(StatusCode::NO_CONTENT)
+        }
+        Err(Failure::Refused(CallerNotLive)) => Ok(StatusCode::NO_CONTENT),
         Err(Failure::Store(error)) => Err(error.into()),
     }
 }

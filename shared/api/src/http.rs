@@ -1,14 +1,19 @@
-//! What is around every router: request ids, one log line for each request, problems, CORS, the last line of defence.
+//! What is around every router: request ids, one log line for each request, problems, security headers, CORS, the last
+//! line of defence.
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderName, HeaderValue, Method};
 use lambda_http::Context as LambdaContext;
 use latchkey_domain::clock::Clock;
@@ -22,9 +27,36 @@ use crate::client::DEVICE_ID_HEADER;
 use crate::front::{self, FrontSecret};
 use crate::problem::{Code, Problem};
 use crate::settings::AllowedOrigins;
+use crate::telemetry::invocation;
 
 /// The header in which every reply names its request.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// What every reply says to browsers, errors and preflights too, unless its handler has said something else of the same
+/// name: the documentation page needs another policy, and public documents may be kept.
+///
+/// `X-Frame-Options` is not among them: `frame-ancestors` has taken its place.
+pub const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
+    // Two years, as the preload list asks for. Browsers heed it over https only.
+    (
+        STRICT_TRANSPORT_SECURITY,
+        HeaderValue::from_static("max-age=63072000; includeSubDomains"),
+    ),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    // A reply is data: shown as a page it may load, run and be framed by nothing.
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    // For requests outside of CORS, such as that of an <img>. What an allowed origin fetches is CORS's matter.
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    // Tokens, addresses and devices are nothing for a cache.
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
 
 /// Names a request, in its reply and in every log line about it: the invocation on Lambda, a new id elsewhere.
 #[derive(Clone, Debug)]
@@ -51,7 +83,20 @@ pub fn service(
     if let Some(front) = front {
         router = router.layer(from_fn_with_state(front.clone(), front::require));
     }
-    router.layer(from_fn_with_state((clock, random), identify))
+    let surroundings = Surroundings {
+        clock,
+        random,
+        answered_before: Arc::default(),
+    };
+    router.layer(from_fn_with_state(surroundings, identify))
+}
+
+/// What a request is named and timed by.
+#[derive(Clone)]
+struct Surroundings {
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn RandomSource>,
+    answered_before: Arc<AtomicBool>,
 }
 
 async fn not_found() -> Problem {
@@ -98,22 +143,24 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 async fn identify(
-    State((clock, random)): State<(Arc<dyn Clock>, Arc<dyn RandomSource>)>,
+    State(around): State<Surroundings>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let began = clock.now();
-    let id = RequestId(match request.extensions().get::<LambdaContext>() {
+    let began = around.clock.now();
+    let context = request.extensions().get::<LambdaContext>();
+    let id = RequestId(match context {
         Some(context) => context.request_id.clone(),
-        None => ChangeId::random(random.as_ref()).to_string(),
+        None => ChangeId::random(around.random.as_ref()).to_string(),
     });
+    // Elsewhere a process starts once, and nobody waits for it.
+    let first = context.is_some() && !around.answered_before.swap(true, Ordering::Relaxed);
+    let span = invocation(&id.0, context);
     let method = request.method().clone();
     request.extensions_mut().insert(id.clone());
-    // At the highest level, so that no setting of the level takes the id off a warning.
-    let span = tracing::error_span!("request", request_id = %id.0);
     let response = next.run(request).instrument(span.clone()).await;
     let _entered = span.enter();
-    let response = with_request_id(response, &id.0);
+    let response = with_security_headers(with_request_id(response, &id.0));
     let route = response.extensions().get::<Route>();
     let code = response
         .extensions()
@@ -124,7 +171,8 @@ async fn identify(
         route = route.map_or("none", |route| route.0.as_str()),
         status = response.status().as_u16(),
         code,
-        milliseconds = (clock.now() - began).num_milliseconds(),
+        milliseconds = (around.clock.now() - began).num_milliseconds(),
+        cold_start = first.then_some(true),
         "answered"
     );
     response
@@ -142,6 +190,13 @@ fn with_request_id(response: Response, id: &str) -> Response {
     };
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    response
+}
+
+fn with_security_headers(mut response: Response) -> Response {
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().entry(name).or_insert(value);
     }
     response
 }

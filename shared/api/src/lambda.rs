@@ -17,9 +17,11 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::{App, Service};
 use crate::front::FrontSecret;
 use crate::http;
+use crate::metrics::{self, Emf};
 use crate::password_workers::PasswordWorkers;
 use crate::settings::{
-    AllowedOrigins, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
+    AllowedOrigins, MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource,
+    environment,
 };
 use crate::telemetry::{self, Format};
 use crate::token_keys::{SecretError, SecretsManager, TokenKeys};
@@ -70,6 +72,7 @@ pub struct Started {
     pub service: Service,
     allowed_origins: AllowedOrigins,
     front: Option<FrontSecret>,
+    metrics: Emf,
 }
 
 impl Started {
@@ -88,6 +91,8 @@ impl Started {
             clock,
             random,
         );
+        let emf = self.metrics.clone();
+        let router = metrics::one_line_each(router, emf, clock, Arc::new(metrics::print_line));
         ended(lambda_http::run(router).await)
     }
 }
@@ -97,7 +102,7 @@ impl Started {
 /// # Errors
 /// [`StartError`], whose message says what to do about it.
 pub async fn start() -> Result<Started, StartError> {
-    telemetry::start(environment, Format::Json);
+    let metrics = observe()?;
     let settings = Settings::read(environment)?;
     let sdk = sdk_config()?;
     let clock = Arc::new(SystemClock);
@@ -114,7 +119,17 @@ pub async fn start() -> Result<Started, StartError> {
         service,
         allowed_origins: settings.allowed_origins,
         front: settings.front,
+        metrics,
     })
+}
+
+/// Starts what a function is seen by: its log and its metrics.
+fn observe() -> Result<Emf, StartError> {
+    telemetry::start(environment, Format::Json);
+    let settings = MetricsSettings::read(environment)?;
+    let emf = Emf::new(settings, telemetry::level(environment));
+    emf.start();
+    Ok(emf)
 }
 
 /// Runs a function that answers over HTTP and stores things: `connect` makes its storage of the SDK's configuration, an
@@ -150,6 +165,8 @@ pub struct ScheduledStart {
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
     pub random: Arc<dyn RandomSource>,
+    /// Adds up what is counted: its line is to be written before the run is answered.
+    pub metrics: Emf,
 }
 
 /// The start of a function that issues and verifies no tokens, so it has no secret.
@@ -157,12 +174,13 @@ pub struct ScheduledStart {
 /// # Errors
 /// [`StartError`], whose message says what to do about it.
 pub fn start_scheduled() -> Result<ScheduledStart, StartError> {
-    telemetry::start(environment, Format::Json);
+    let metrics = observe()?;
     Ok(ScheduledStart {
         sdk: sdk_config()?,
         storage: StorageSettings::read(environment)?,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        metrics,
     })
 }
 

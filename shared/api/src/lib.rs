@@ -12,6 +12,7 @@ pub mod client;
 pub mod front;
 pub mod http;
 pub mod lambda;
+pub mod metrics;
 pub mod openapi;
 pub mod parameter;
 pub mod password_workers;

@@ -14,6 +14,7 @@ use latchkey_domain::password::{self, Password, PasswordHash, PasswordHashError,
 use latchkey_domain::random::{RandomSource, sixteen_bytes};
 use tokio::sync::oneshot;
 
+use crate::metrics::PASSWORD_QUEUE_FULL;
 use crate::problem::{Code, Problem};
 
 /// How many may wait for each one that runs: about a second of waiting at most.
@@ -132,6 +133,7 @@ impl PasswordWorkers {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 tracing::warn!("too many passwords are waiting to be hashed");
+                metrics::counter!(PASSWORD_QUEUE_FULL).increment(1);
                 return Err(Code::TemporarilyUnavailable.into());
             }
             Err(TrySendError::Disconnected(_)) => return Err(Problem::internal()),
@@ -187,9 +189,13 @@ fn work_on(jobs: &Mutex<Receiver<Job>>) {
 mod tests {
     use std::sync::mpsc;
 
+    use latchkey_domain::clock::{Clock, SystemClock};
     use latchkey_domain::random::SeededRandom;
+    use tracing::Level;
 
     use super::*;
+    use crate::metrics::{Emf, THROTTLED};
+    use crate::settings::MetricsSettings;
 
     fn a_password() -> Arc<Password> {
         Arc::new(Password::new("correct horse battery staple".to_owned()))
@@ -197,6 +203,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_the_queue_is_told_to_come_back() {
+        let settings = MetricsSettings::read(|_| None).unwrap();
+        let emf = Emf::new(settings, Level::INFO);
+        let _recording = metrics::set_default_local_recorder(&emf);
         let workers = PasswordWorkers::new(1, 1);
         let random = SeededRandom::new(1);
         let (started, has_started) = mpsc::channel();
@@ -227,6 +236,9 @@ mod tests {
             Err(Code::TemporarilyUnavailable)
         );
         assert!(waiting.is_ok() && occupying.await.unwrap().is_ok());
+        let status = Code::TemporarilyUnavailable.status();
+        let line = emf.line(SystemClock.now(), "id", Some(status)).unwrap();
+        assert!(line.contains(THROTTLED.name), "{line}");
     }
 
     #[tokio::test]

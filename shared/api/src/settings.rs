@@ -66,6 +66,15 @@ pub struct StorageSettings {
     pub endpoint: Option<String>,
 }
 
+/// What a function's metrics are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// `STACK_NAME`; `local` unless set.
+    pub stack: String,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets; `local` elsewhere.
+    pub function: String,
+}
+
 /// Reads a variable of the environment; one that is empty or not UTF-8 counts as not set.
 #[must_use]
 #[expect(
@@ -145,6 +154,26 @@ impl StorageSettings {
     }
 }
 
+impl MetricsSettings {
+    /// Reads the settings with `lookup`, which gives the value of a variable.
+    ///
+    /// # Errors
+    /// [`SettingsError`], with every variable that is wrong.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(&lookup);
+        let settings = Self {
+            stack: reader.dimension("STACK_NAME"),
+            function: reader.dimension("AWS_LAMBDA_FUNCTION_NAME"),
+        };
+        reader.finish(settings)
+    }
+}
+
+/// The value of a dimension where there is no stack and no function.
+const NO_STACK: &str = "local";
+/// The longest name that a dimension's value may have.
+const MAX_DIMENSION_CHARACTERS: usize = 255;
+
 struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     wrong: Vec<String>,
@@ -175,6 +204,20 @@ impl<'a> Reader<'a> {
             self.wrong(name, "is not set");
             String::new()
         })
+    }
+
+    /// A name that CloudWatch takes as the value of a dimension. With another it would take the line and drop the
+    /// metrics.
+    fn dimension(&mut self, name: &str) -> String {
+        let value = (self.lookup)(name).unwrap_or_else(|| NO_STACK.to_owned());
+        let right = value.len() <= MAX_DIMENSION_CHARACTERS
+            && value
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if !right {
+            self.wrong(name, "is not a name of letters, digits, - and _");
+        }
+        value
     }
 
     fn issuer(&mut self) -> String {
@@ -397,6 +440,24 @@ mod tests {
                 complaint(&[("ALLOWED_ORIGINS", wrong)]).contains("ALLOWED_ORIGINS"),
                 "{wrong}"
             );
+        }
+    }
+
+    #[test]
+    fn metrics_are_told_apart_by_names_that_cloudwatch_takes() {
+        let read = |stack: Option<&str>| {
+            let stack = stack.map(str::to_owned);
+            MetricsSettings::read(|name| stack.clone().filter(|_| name == "STACK_NAME"))
+        };
+        let settings = read(None).unwrap();
+        assert_eq!(
+            (settings.stack.as_str(), settings.function.as_str()),
+            ("local", "local")
+        );
+        assert_eq!(read(Some("auth-prod")).unwrap().stack, "auth-prod");
+        for wrong in ["a b", "é", ":a", &"a".repeat(256)] {
+            let message = read(Some(wrong)).unwrap_err().to_string();
+            assert!(message.contains("STACK_NAME"), "{message}");
         }
     }
 

@@ -5,7 +5,8 @@
 use std::io::IsTerminal;
 use std::panic;
 
-use tracing::Level;
+use lambda_http::Context;
+use tracing::{Level, Span};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -30,9 +31,7 @@ pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
         Some(wanted) if wanted.eq_ignore_ascii_case("json") => Format::Json,
         Some(_) | None => format,
     };
-    let level = lookup("AWS_LAMBDA_LOG_LEVEL")
-        .and_then(|level| level_of(&level))
-        .unwrap_or(Level::INFO);
+    let level = level(&lookup);
     let lines = match format {
         Format::Json => fmt::layer()
             .json()
@@ -54,6 +53,13 @@ pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
     if started.is_ok() {
         log_panics();
     }
+}
+
+/// The least severe level that is logged: `AWS_LAMBDA_LOG_LEVEL`, which is the template's `LogLevel`; `INFO` unless set.
+pub fn level(lookup: impl Fn(&str) -> Option<String>) -> Level {
+    lookup("AWS_LAMBDA_LOG_LEVEL")
+        .and_then(|level| level_of(&level))
+        .unwrap_or(Level::INFO)
 }
 
 /// What is heard at a level: our own crates at it, libraries from `WARN` on.
@@ -83,6 +89,23 @@ pub fn filter(level: Level) -> Targets {
         .with_targets(ours.map(|target| (target, LevelFilter::from_level(level))))
 }
 
+/// What every log line of an invocation names: its id, and X-Ray's if Lambda has given it one.
+#[must_use]
+pub fn invocation(request_id: &str, context: Option<&Context>) -> Span {
+    let trace = context.and_then(|context| context.xray_trace_id.as_deref());
+    // At the highest level, so that no setting of the level takes the id off a warning.
+    tracing::error_span!("request", request_id, xray_trace_id = trace.map(root))
+}
+
+/// The trace itself, as X-Ray's console finds it, of a header such as
+/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
+fn root(header: &str) -> &str {
+    header
+        .split(';')
+        .find_map(|part| part.trim().strip_prefix("Root="))
+        .unwrap_or(header)
+}
+
 /// `FATAL` of Lambda is nothing that `tracing` has.
 fn level_of(name: &str) -> Option<Level> {
     if name.eq_ignore_ascii_case("fatal") {
@@ -97,4 +120,34 @@ fn log_panics() {
         let location = info.location().map(ToString::to_string);
         tracing::error!(location, "panic");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_is_lambdas() {
+        let of = |value: Option<&str>| level(|_| value.map(str::to_owned));
+        assert_eq!(of(None), Level::INFO);
+        for (name, expected) in [
+            ("TRACE", Level::TRACE),
+            ("DEBUG", Level::DEBUG),
+            ("INFO", Level::INFO),
+            ("WARN", Level::WARN),
+            ("ERROR", Level::ERROR),
+            ("FATAL", Level::ERROR),
+            ("warn", Level::WARN),
+            ("nonsense", Level::INFO),
+        ] {
+            assert_eq!(of(Some(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_trace_is_named_as_x_ray_names_it() {
+        let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+        assert_eq!(root(header), "1-5759e988-bd862e3fe1be46a994272793");
+        assert_eq!(root("unknown"), "unknown");
+    }
 }

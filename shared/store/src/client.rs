@@ -1,4 +1,4 @@
-//! How long to wait for DynamoDB, and how often to ask again.
+//! How long to wait for DynamoDB, how often to ask again, and that it is counted.
 
 use std::time::Duration;
 
@@ -6,7 +6,9 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
 
-/// Sets timeouts and retries on a client's configuration; by itself the SDK waits for a reply for ever.
+use crate::metering::Meter;
+
+/// Sets timeouts and retries on a client's configuration, and counts its requests ([`crate::metering`]); by itself the SDK waits for a reply for ever.
 ///
 /// DynamoDB answers within some 10 ms; a second without an answer is a lost request. Three attempts take 3.5 seconds
 /// at worst. That bounds one request to DynamoDB; a request of a client, which may make four and decide again, is
@@ -27,4 +29,5 @@ pub fn with_limits(builder: Builder) -> Builder {
         .retry_config(retries)
         // For streamed bodies; these replies come in one piece, and the attempt has its timeout.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .interceptor(Meter)
 }

@@ -14,6 +14,7 @@ mod client;
 mod credential;
 mod item;
 mod keys;
+pub mod metering;
 mod outcome;
 mod session;
 pub mod table;

@@ -1,10 +1,10 @@
-//! What holds for every route: unknown routes, methods, request ids, CORS, health of the documents.
+//! What holds for every route: unknown routes, methods, request ids, security headers, CORS, health of the documents.
 
 use axum::http::HeaderValue;
 use http::{Method, StatusCode};
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_tests::conformity;
-use latchkey_tests::stack::Stack;
+use latchkey_tests::stack::{Reply, Stack};
 
 #[tokio::test]
 async fn an_unknown_route_is_a_problem_too() {
@@ -68,11 +68,99 @@ async fn a_wrong_method_is_told_which_are_right() {
 #[tokio::test]
 async fn every_request_has_an_id_of_its_own() {
     let stack = Stack::start().await;
-    let id = |reply: &latchkey_tests::stack::Reply| reply.header("x-request-id").map(str::to_owned);
+    let id = |reply: &Reply| reply.header("x-request-id").map(str::to_owned);
     let forged = stack.get("/v1/me").header("x-request-id", b"mine");
     let (one, two) = (stack.get("/v1/me").send().await, forged.send().await);
     assert_ne!(id(&one), id(&two));
     assert_ne!(id(&two).as_deref(), Some("mine"));
+}
+
+/// The headers of a reply that are for browsers, but for the kinds of caching.
+fn security(reply: &Reply) -> [&str; 5] {
+    [
+        "strict-transport-security",
+        "x-content-type-options",
+        "referrer-policy",
+        "content-security-policy",
+        "cross-origin-resource-policy",
+    ]
+    .map(|name| reply.header(name).unwrap_or("none"))
+}
+
+/// Every operation of the document, without a token and a body, so mostly refused; unknown routes, wrong methods, and a
+/// panic-proof preflight. That every other reply of every test has them too is checked where replies are received.
+#[tokio::test]
+async fn every_reply_tells_browsers_to_do_nothing_with_it() {
+    let data = [
+        "max-age=63072000; includeSubDomains",
+        "nosniff",
+        "no-referrer",
+        "default-src 'none'; frame-ancestors 'none'",
+        "same-origin",
+    ];
+    let origins = AllowedOrigins::These(vec![HeaderValue::from_static("https://app.example.com")]);
+    let stack = Stack::with(Default::default(), &origins).await;
+    let mut replies = vec![
+        stack.get("/nowhere").send().await,
+        stack.delete("/v1/me").send().await,
+        preflight(&stack, "https://app.example.com").send().await,
+    ];
+    let paths = conformity::document()["paths"].as_object().unwrap();
+    for (path, item) in paths.iter().filter(|(path, _)| *path != "/docs") {
+        let path = path.replace("{id}", "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11");
+        for method in item.as_object().unwrap().keys() {
+            let method: Method = method.to_ascii_uppercase().parse().unwrap();
+            replies.push(stack.request(method, &path).send().await);
+        }
+    }
+    assert!(replies.len() >= 18, "{}", replies.len());
+    for reply in &replies {
+        assert_eq!(security(reply), data, "{}", reply.body);
+        let public = reply.status == StatusCode::OK && !reply.body.is_null();
+        let caching = reply.header("cache-control").unwrap();
+        assert_eq!(caching.starts_with("public"), public, "{}", reply.body);
+        assert!(public || caching == "no-store", "{caching}");
+    }
+    let public = replies
+        .iter()
+        .filter(|reply| !reply.body["openapi"].is_null());
+    assert_eq!(public.count(), 1, "the document is among them");
+}
+
+#[tokio::test]
+async fn what_names_a_person_is_not_for_caches() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    for path in ["/v1/me", "/v1/sessions", "/v1/sessions/current"] {
+        let reply = stack.get(path).bearer(&ada.access_token).send().await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert_eq!(reply.header("cache-control"), Some("no-store"), "{path}");
+    }
+}
+
+/// The page loads its script and style from here, and calls the API from here.
+#[tokio::test]
+async fn the_documentation_may_do_what_it_needs_and_no_more() {
+    let stack = Stack::start().await;
+    let docs = stack.get("/docs").send().await;
+    let policy = docs.header("content-security-policy").unwrap();
+    let mut directives = policy.split("; ").collect::<Vec<_>>();
+    directives.sort_unstable();
+    assert_eq!(
+        directives,
+        [
+            "base-uri 'none'",
+            "connect-src 'self'",
+            "default-src 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "img-src 'self' data:",
+            "script-src 'self'",
+            "style-src 'self'",
+        ]
+    );
+    let others = security(&docs);
+    assert_eq!(others[1..3], ["nosniff", "no-referrer"]);
 }
 
 fn preflight<'a>(stack: &'a Stack, origin: &str) -> latchkey_tests::stack::Call<'a> {

@@ -20,6 +20,7 @@ mod interleavings;
 mod least_privilege;
 mod limit;
 mod machine;
+mod metrics;
 mod on_lambda;
 mod one_truth;
 mod openapi;

@@ -6,7 +6,8 @@ use std::path::Path;
 use http::Method;
 use latchkey_tests::conformity;
 use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
-use latchkey_tests::lambda::{Answer, Function};
+use latchkey_tests::lambda::{Answer, Function, TRACE_ID};
+use latchkey_tests::metering::extract;
 use latchkey_tests::secrets_manager::FakeSecretsManager;
 use latchkey_tests::stack::{Reply, SECRET, TABLE};
 use serde_json::{Value, json};
@@ -270,4 +271,115 @@ async fn a_running_function_learns_of_a_new_secret() {
     let me = invoke(&mut account, "account-me", &tokens).await;
     assert_eq!(me.status.as_u16(), 200, "{}", me.body);
     assert_eq!(secrets.take_reads(), 1);
+}
+
+/// The lines of a log, each of which is a JSON object, and those that are metrics.
+fn log_and_metrics(function: Function) -> (Vec<Value>, Vec<String>) {
+    let (metrics, log): (Vec<String>, Vec<String>) = function
+        .log()
+        .into_iter()
+        .partition(|line| line.contains("\"_aws\""));
+    let log = log.iter().map(|line| serde_json::from_str(line).unwrap());
+    (log.collect(), metrics)
+}
+
+/// The line is there when the reply is: Lambda freezes the environment after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_invocation_writes_one_line_of_metrics_before_its_reply() {
+    let dynamodb = EmbeddedDynamoDb::start().await;
+    let client = dynamodb.client(&Recorder::default());
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let settings = [
+        ("STACK_NAME", "auth-prod"),
+        ("AWS_LAMBDA_LOG_LEVEL", "WARN"),
+    ];
+    let mut register = Function::start("register", &dynamodb.endpoint, &settings).await;
+    let nothing = json!({});
+    invoke(&mut register, "register", &nothing).await;
+    let taken = invoke(&mut register, "register", &nothing).await;
+    taken.expect_problem(409, "email_taken");
+    let (log, metrics) = log_and_metrics(register);
+    assert_eq!(log, Vec::<Value>::new(), "nothing to warn of");
+    let [first, second] = metrics.try_into().unwrap();
+    let counted: Vec<(&str, f64)> = extract(&first).into_iter().collect();
+    assert_eq!(
+        counted,
+        [
+            ("ColdStarts", 1.0),
+            ("DynamoDbCalls", 1.0),
+            ("DynamoDbWriteUnits", 7.0),
+            ("Registrations", 1.0),
+        ]
+    );
+    let counted: Vec<(&str, f64)> = extract(&second).into_iter().collect();
+    assert_eq!(counted, [("DynamoDbCalls", 1.0)]);
+    let line: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(
+        [&line["Stack"], &line["Function"], &line["level"]],
+        ["auth-prod", "register", "WARN"]
+    );
+    assert_eq!(line["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+
+    // What counts nothing writes nothing.
+    let mut discovery = Function::start("discovery", &dynamodb.endpoint, &[]).await;
+    for _ in 0..3 {
+        invoke(&mut discovery, "discovery-jwks", &nothing).await;
+    }
+    let (log, metrics) = log_and_metrics(discovery);
+    let [only] = metrics.try_into().unwrap();
+    let counted: Vec<(&str, f64)> = extract(&only).into_iter().collect();
+    assert_eq!(counted, [("ColdStarts", 1.0)]);
+    let cold: Vec<&Value> = log.iter().map(|line| &line["cold_start"]).collect();
+    assert_eq!(cold, [&json!(true), &Value::Null, &Value::Null]);
+    for line in &log {
+        assert_eq!(line["message"], "answered");
+        assert_eq!(line["route"], "/.well-known/jwks.json");
+        assert_eq!(line["status"], 200);
+        let span = &line["span"];
+        assert_eq!(span["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+        assert_eq!(span["xray_trace_id"], TRACE_ID);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_report_of_the_cleanup_is_fields_of_its_log_line_and_metrics() {
+    let dynamodb = EmbeddedDynamoDb::start().await;
+    let client = dynamodb.client(&Recorder::default());
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let mut cleanup = Function::start("cleanup", &dynamodb.endpoint, &[]).await;
+    for _ in 0..2 {
+        let answer = cleanup.invoke(&event("cleanup", &json!({}))).await;
+        assert!(matches!(answer, Answer::Response(_)), "{answer:?}");
+    }
+    let (log, metrics) = log_and_metrics(cleanup);
+    let [line, _] = log.try_into().unwrap();
+    assert_eq!(
+        [
+            &line["accounts"],
+            &line["sessions_live"],
+            &line["removed_expired"]
+        ],
+        [0, 0, 0]
+    );
+    assert_eq!(line["complete"], true);
+    assert!(line["read_units"].is_number());
+    assert!(
+        line["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("cleaned up: ")
+    );
+    assert_eq!(line["span"]["xray_trace_id"], TRACE_ID);
+    let [first, second] = metrics.try_into().unwrap();
+    let mut first = extract(&first);
+    assert_eq!(first.remove("ColdStarts"), Some(1.0));
+    let second = extract(&second);
+    assert_eq!(second["CleanupRuns"], 1.0);
+    assert_eq!(second["LiveSessions"], 0.0);
+    assert!(second["DynamoDbCalls"] >= 7.0, "{second:?}");
+    assert!(first.keys().eq(second.keys()), "{first:?} {second:?}");
 }

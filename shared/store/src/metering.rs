@@ -1,0 +1,196 @@
+//! What is asked of DynamoDB and what it costs, counted where every attempt of the SDK comes by.
+//!
+//! Through the `metrics` facade: who listens is not the store's matter.
+
+use aws_sdk_dynamodb::config::interceptors::{
+    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata};
+use aws_sdk_dynamodb::operation::batch_write_item::{BatchWriteItemError, BatchWriteItemOutput};
+use aws_sdk_dynamodb::operation::delete_item::{DeleteItemError, DeleteItemOutput};
+use aws_sdk_dynamodb::operation::get_item::{GetItemError, GetItemOutput};
+use aws_sdk_dynamodb::operation::query::{QueryError, QueryOutput};
+use aws_sdk_dynamodb::operation::scan::{ScanError, ScanOutput};
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsError, TransactWriteItemsOutput,
+};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::types::ConsumedCapacity;
+use aws_smithy_runtime_api::client::interceptors::context::{Error, Output};
+
+/// Counts requests that were sent; each attempt is one.
+pub const CALLS: &str = "DynamoDbCalls";
+/// Counts read units, by DynamoDB's word.
+pub const READ_UNITS: &str = "DynamoDbReadUnits";
+/// Counts write units, by DynamoDB's word, and one for each single write whose condition failed: that is billed, but
+/// DynamoDB does not tell it.
+pub const WRITE_UNITS: &str = "DynamoDbWriteUnits";
+/// Counts attempts, or parts of a batch, that were throttled.
+pub const THROTTLES: &str = "DynamoDbThrottles";
+
+/// What one answer of DynamoDB says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Bill {
+    read_units: f64,
+    write_units: f64,
+    throttled: bool,
+}
+
+impl Bill {
+    fn read(capacity: Option<&ConsumedCapacity>) -> Self {
+        Self {
+            read_units: units(capacity),
+            ..Self::default()
+        }
+    }
+
+    fn written(capacity: &[ConsumedCapacity]) -> Self {
+        Self {
+            write_units: capacity.iter().map(|table| units(Some(table))).sum(),
+            ..Self::default()
+        }
+    }
+
+    fn count(self) {
+        if self.read_units > 0.0 {
+            metrics::histogram!(READ_UNITS).record(self.read_units);
+        }
+        if self.write_units > 0.0 {
+            metrics::histogram!(WRITE_UNITS).record(self.write_units);
+        }
+        if self.throttled {
+            metrics::counter!(THROTTLES).increment(1);
+        }
+    }
+}
+
+fn units(capacity: Option<&ConsumedCapacity>) -> f64 {
+    capacity
+        .and_then(|capacity| capacity.capacity_units)
+        .unwrap_or_default()
+}
+
+/// Counts what a client asks and what it is billed.
+#[derive(Debug)]
+pub(crate) struct Meter;
+
+impl Intercept for Meter {
+    fn name(&self) -> &'static str {
+        "Meter"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        metrics::counter!(CALLS).increment(1);
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        match context.output_or_error() {
+            Some(Ok(output)) => of_output(output).count(),
+            Some(Err(error)) => {
+                if let Some(error) = error.as_operation_error() {
+                    of_error(error).count();
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// The outputs that the store asks for; administration of the table costs no capacity.
+fn of_output(output: &Output) -> Bill {
+    if let Some(output) = output.downcast_ref::<GetItemOutput>() {
+        Bill::read(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<QueryOutput>() {
+        Bill::read(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<ScanOutput>() {
+        Bill::read(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<UpdateItemOutput>() {
+        Bill::written(output.consumed_capacity().map_or(&[], std::slice::from_ref))
+    } else if let Some(output) = output.downcast_ref::<DeleteItemOutput>() {
+        Bill::written(output.consumed_capacity().map_or(&[], std::slice::from_ref))
+    } else if let Some(output) = output.downcast_ref::<TransactWriteItemsOutput>() {
+        Bill::written(output.consumed_capacity())
+    } else if let Some(output) = output.downcast_ref::<BatchWriteItemOutput>() {
+        Bill {
+            throttled: output
+                .unprocessed_items()
+                .is_some_and(|left| !left.is_empty()),
+            ..Bill::written(output.consumed_capacity())
+        }
+    } else {
+        Bill::default()
+    }
+}
+
+fn of_error(error: &Error) -> Bill {
+    if let Some(error) = error.downcast_ref::<UpdateItemError>() {
+        of_single_write(error, error.is_conditional_check_failed_exception())
+    } else if let Some(error) = error.downcast_ref::<DeleteItemError>() {
+        of_single_write(error, error.is_conditional_check_failed_exception())
+    } else if let Some(error) = error.downcast_ref::<TransactWriteItemsError>() {
+        Bill {
+            throttled: is_throttling(error) || is_cancelled_by_throttling(error),
+            ..Bill::default()
+        }
+    } else {
+        let throttled = throttles::<GetItemError>(error)
+            || throttles::<QueryError>(error)
+            || throttles::<ScanError>(error)
+            || throttles::<BatchWriteItemError>(error);
+        Bill {
+            throttled,
+            ..Bill::default()
+        }
+    }
+}
+
+fn of_single_write(error: &impl ProvideErrorMetadata, condition_failed: bool) -> Bill {
+    Bill {
+        // The items are below 1 KB, or the cleanup's own note.
+        write_units: if condition_failed { 1.0 } else { 0.0 },
+        throttled: is_throttling(error),
+        ..Bill::default()
+    }
+}
+
+fn throttles<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(
+    error: &Error,
+) -> bool {
+    error.downcast_ref::<E>().is_some_and(is_throttling)
+}
+
+fn is_throttling(error: &impl ProvideErrorMetadata) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            "ProvisionedThroughputExceededException"
+                | "RequestLimitExceeded"
+                | "ThrottlingException"
+        )
+    )
+}
+
+fn is_cancelled_by_throttling(error: &TransactWriteItemsError) -> bool {
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
+        return false;
+    };
+    cancelled.cancellation_reasons().iter().any(|reason| {
+        matches!(
+            reason.code(),
+            Some("ThrottlingError" | "ProvisionedThroughputExceeded")
+        )
+    })
+}
