@@ -88,7 +88,7 @@ impl Started {
             router,
             &self.allowed_origins,
             self.front.as_ref(),
-            clock,
+            Arc::clone(&clock),
             random,
         );
         let emf = self.metrics.clone();
