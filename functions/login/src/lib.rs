@@ -54,6 +54,7 @@ async fn login(
     let service = &app.service;
     let random = service.random.as_ref();
     let device = body.device(&client)?;
+    let _place = service.passwords.reserve()?;
     let email = EmailAddress::parse(&body.email).ok();
     let session_id = SessionId::random(random);
     let mut verified: Option<Credential> = None;

@@ -1,7 +1,8 @@
 //! Password hashing, on threads of its own: at most as many at once as there are cores, a bounded number waiting.
 //!
-//! Each hash takes 19 MiB and a core for some 15 ms; one that another system has made up to 128 MiB and a second. Without a bound a flood of sign-ins would take all memory and
-//! starve every refresh that shares the process; with it, what does not fit is told to come back.
+//! Each hash takes 19 MiB and a core for some milliseconds; one that another system has made up to 128 MiB and a second.
+//! Without a bound a flood of sign-ins would take all memory and starve every refresh that shares the process; with it,
+//! what does not fit is told to come back, before anything is read for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +13,17 @@ use std::thread::{self, available_parallelism};
 use latchkey_domain::id::UserId;
 use latchkey_domain::password::{self, Password, PasswordHash, PasswordHashError, decoy};
 use latchkey_domain::random::{RandomSource, sixteen_bytes};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::metrics::PASSWORD_QUEUE_FULL;
 use crate::problem::{Code, Problem};
 
-/// How many may wait for each one that runs: about a second of waiting at most.
+/// How many may wait for each one that runs: less than a second of waiting.
 const WAITING_FOR_EACH_THREAD: usize = 64;
+
+/// How far the threads that hash stand back (see nice(1)): beside a thread that waits for a core, they get a tenth of it.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -31,7 +36,15 @@ pub struct PasswordWorkers {
     threads: usize,
     waiting: usize,
     queue: Arc<Mutex<Option<SyncSender<Job>>>>,
+    places: Arc<Semaphore>,
     worked: Arc<AtomicU64>,
+}
+
+/// A place among those whose passwords are being hashed or wait for it. It is free again when this is dropped.
+#[derive(Debug)]
+#[must_use = "the place is free again when this is dropped"]
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
 }
 
 impl PasswordWorkers {
@@ -50,7 +63,23 @@ impl PasswordWorkers {
             threads,
             waiting,
             queue: Arc::default(),
+            places: Arc::new(Semaphore::new(match threads {
+                0 => Semaphore::MAX_PERMITS,
+                _ => threads + waiting,
+            })),
             worked: Arc::default(),
+        }
+    }
+
+    /// Takes a place for a request that will hash, before it costs anything: in a flood most requests are refused, and
+    /// what is read from the table for them would be in the way of those that are not.
+    ///
+    /// # Errors
+    /// 503 when there is none.
+    pub fn reserve(&self) -> Result<Place, Problem> {
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(permit) => Ok(Place { _permit: permit }),
+            Err(_) => Err(too_many()),
         }
     }
 
@@ -132,9 +161,7 @@ impl PasswordWorkers {
         match queue.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                tracing::warn!("too many passwords are waiting to be hashed");
-                metrics::counter!(PASSWORD_QUEUE_FULL).increment(1);
-                return Err(Code::TemporarilyUnavailable.into());
+                return Err(too_many());
             }
             Err(TrySendError::Disconnected(_)) => return Err(Problem::internal()),
         }
@@ -146,6 +173,12 @@ impl PasswordWorkers {
             }
         }
     }
+}
+
+fn too_many() -> Problem {
+    tracing::warn!("too many passwords are waiting to be hashed");
+    metrics::counter!(PASSWORD_QUEUE_FULL).increment(1);
+    Code::TemporarilyUnavailable.into()
 }
 
 fn answer<T>(result: Result<T, PasswordHashError>) -> Result<T, Problem> {
@@ -162,12 +195,24 @@ fn start(threads: usize, waiting: usize) -> Option<SyncSender<Job>> {
     for _ in 0..threads {
         let jobs = Arc::clone(&jobs);
         let thread = thread::Builder::new().name("password".to_owned());
-        match thread.spawn(move || work_on(&jobs)) {
+        match thread.spawn(move || {
+            give_way();
+            work_on(&jobs);
+        }) {
             Ok(_) => started = true,
             Err(error) => tracing::error!(%error, "a thread for passwords could not be started"),
         }
     }
     started.then_some(queue)
+}
+
+/// Lets every other thread of the process go first: a flood of sign-ins has a thread for each core, and what refreshes
+/// is a moment of work that should not queue behind milliseconds of it. Only Linux counts priority by thread.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(%error, "the threads for passwords have the priority of all others");
+    }
 }
 
 fn work_on(jobs: &Mutex<Receiver<Job>>) {
@@ -239,6 +284,17 @@ mod tests {
         let status = Code::TemporarilyUnavailable.status();
         let line = emf.line(SystemClock.now(), "id", Some(status)).unwrap();
         assert!(line.contains(THROTTLED.name), "{line}");
+    }
+
+    #[tokio::test]
+    async fn a_place_is_refused_when_all_are_taken_and_free_again_when_dropped() {
+        let workers = PasswordWorkers::new(1, 1);
+        let one = workers.reserve();
+        let _two = workers.clone().reserve();
+        let refused = workers.reserve().map_err(|problem| problem.code);
+        assert_eq!(refused.err(), Some(Code::TemporarilyUnavailable));
+        drop(one);
+        assert!(workers.reserve().is_ok());
     }
 
     #[tokio::test]

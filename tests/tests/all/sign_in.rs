@@ -326,3 +326,20 @@ async fn a_session_refreshed_while_a_purge_was_under_way_is_not_removed() {
         .await
         .expect(StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_sign_in_that_finds_no_place_is_told_to_come_back_before_anything_is_read() {
+    let stack = Stack::start().await;
+    stack.register("ada@example.com").await;
+    let passwords = &stack.service.passwords;
+    let taken: Vec<_> = std::iter::from_fn(|| passwords.reserve().ok()).collect();
+    assert!(!taken.is_empty());
+    let worked = passwords.worked();
+    drop(stack.recorder.take());
+    let refused = stack.try_login("ada@example.com", PASSWORD).await;
+    refused.expect_problem(503, "temporarily_unavailable");
+    assert_eq!(stack.recorder.take(), []);
+    assert_eq!(passwords.worked(), worked);
+    drop(taken);
+    stack.login("ada@example.com").await;
+}
