@@ -806,11 +806,10 @@ mod tests {
             (memory, passes, lanes) in (32_u32..600, 1_u32..4, 1_u32..=MAX_STORED_PARALLELISM),
         ) {
             let params = Params::new(memory, passes, lanes, Some(tag_bytes)).unwrap();
-            let text = password(&text);
             let computed = compute((algorithm, version, &params), &text, &salt, tag_bytes).unwrap();
             let mut expected = vec![0; tag_bytes];
             argon2::Argon2::new(algorithm, version, params)
-                .hash_password_into(text.0.as_bytes(), &salt, &mut expected)
+                .hash_password_into(text.as_bytes(), &salt, &mut expected)
                 .unwrap();
             prop_assert_eq!(computed.as_bytes(), expected);
         }
