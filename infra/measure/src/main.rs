@@ -1,5 +1,7 @@
 //! Measures Latchkey, and tries to break it at scale: `cargo run --release -p latchkey-measure -- --help`.
 
+mod storm;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -12,9 +14,18 @@ struct Options {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Many clients against the running stack while DynamoDB fails; exit code 1 if anything is wrong.
+    Storm(storm::Options),
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Options::parse().command {}
+    let done = match Options::parse().command {
+        Command::Storm(options) => storm::run(options).await.map_err(|error| error.to_string()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
 }
