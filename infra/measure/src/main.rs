@@ -1,5 +1,6 @@
 //! Measures Latchkey, and tries to break it at scale: `cargo run --release -p latchkey-measure -- --help`.
 
+mod growth;
 mod storm;
 
 use std::process::ExitCode;
@@ -15,6 +16,8 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// What requests and the cleanup cost as a user's sessions and the table grow.
+    Growth(growth::Options),
     /// Many clients against the running stack while DynamoDB fails; exit code 1 if anything is wrong.
     Storm(storm::Options),
 }
@@ -22,6 +25,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Options::parse().command {
+        Command::Growth(options) => growth::run(options).await.map_err(|error| error.to_string()),
         Command::Storm(options) => storm::run(options).await.map_err(|error| error.to_string()),
     };
     done.unwrap_or_else(|error| {
