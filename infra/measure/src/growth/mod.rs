@@ -384,6 +384,7 @@ impl Table {
         let began = Instant::now();
         let budget = Budget {
             read_units: f64::INFINITY,
+            read_units_per_second: f64::INFINITY,
             ..Budget::until(SystemClock.now() + TimeDelta::hours(1))
         };
         let report = cleanup::run(&self.store, &SystemClock, budget).await?;
