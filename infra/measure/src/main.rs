@@ -25,7 +25,9 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Options::parse().command {
-        Command::Growth(options) => growth::run(options).await.map_err(|error| error.to_string()),
+        Command::Growth(options) => growth::run(options)
+            .await
+            .map_err(|error| error.to_string()),
         Command::Storm(options) => storm::run(options).await.map_err(|error| error.to_string()),
     };
     done.unwrap_or_else(|error| {

@@ -46,6 +46,8 @@ use seed::{Measured, PASSWORD, Seeder};
 const TABLE: &str = "latchkey";
 /// How many sessions the measured users have.
 const OF_A_USER: [usize; 3] = [1, 20, 100];
+/// How often the cleanup is started until it has come to the end of the table.
+const MOST_RUNS: u32 = 50;
 /// Bytes of disk for each session that is asked for, with its share of accounts, credentials and index. Seen: 1,300.
 const BYTES_OF_A_SESSION: u64 = 2_500;
 
@@ -350,7 +352,11 @@ impl Table {
             purge.await?;
             drop(self.recorder.take());
         }
-        eprintln!("{} sessions, user with {}: done", self.size, user.sessions.len());
+        eprintln!(
+            "{} sessions, user with {}: done",
+            self.size,
+            user.sessions.len()
+        );
         Ok(Row {
             size: self.size,
             sessions: user.sessions.len(),
@@ -387,18 +393,31 @@ impl Table {
             read_units_per_second: f64::INFINITY,
             ..Budget::until(SystemClock.now() + TimeDelta::hours(1))
         };
-        let report = cleanup::run(&self.store, &SystemClock, budget).await?;
+        let (mut removed, mut read_units) = (0, 0.0);
+        // On a busy machine a page may take longer than the service waits: the next run goes on with it.
+        for run in 1.. {
+            let report = match cleanup::run(&self.store, &SystemClock, budget).await {
+                Ok(report) => report,
+                Err(CleanupError::Incomplete(report)) if run < MOST_RUNS => *report,
+                Err(error) => return Err(error.into()),
+            };
+            eprintln!("{} sessions: {report}", self.size);
+            removed += report.removed_expired;
+            read_units += report.read_units;
+            if report.complete {
+                break;
+            }
+        }
         let seconds = began.elapsed().as_secs_f64();
         let cost = self.recorder.take_cost();
-        eprintln!("{} sessions: {report}", self.size);
         Ok(CleanupRow {
             size: self.size,
             items: self.items,
             megabytes: self.megabytes,
             due: self.due,
-            removed: report.removed_expired,
+            removed,
             seconds,
-            read_units: report.read_units,
+            read_units,
             write_units: cost.write_units,
         })
     }
@@ -473,12 +492,15 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
+/// One of the costs of a row.
+type Of = fn(&Row) -> Cost;
+
 fn print_rows(rows: &[Row]) {
     println!(
         "\n| sessions in the table | of the user | request | median, ms | p95, ms | read units | write units | median \
          against the smallest table |\n|---|---|---|---|---|---|---|---|"
     );
-    let kinds: [(&str, fn(&Row) -> Cost); 3] = [
+    let kinds: [(&str, Of); 3] = [
         ("refresh", |row| row.refresh),
         ("list", |row| row.list),
         ("sign-in, with argon2", |row| row.sign_in),

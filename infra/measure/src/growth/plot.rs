@@ -86,7 +86,9 @@ fn chart(
         .map_err(failed)?;
     for ((name, points), color) in lines.iter().zip(COLORS) {
         chart
-            .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3))
+            .draw_series(
+                LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3),
+            )
             .map_err(failed)?
             .label(name.as_str())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));

@@ -103,9 +103,7 @@ fn request(op: &Op, secrets: Secrets<'_>) -> (Method, String, Option<Value>) {
     let credentials = |password: &str| json!({"email": secrets.email, "password": password});
     let refresh_token = || json!({"refresh_token": secrets.refresh_token});
     match op {
-        Op::Register { password } => {
-            with(Method::POST, "/v1/auth/register", credentials(password))
-        }
+        Op::Register { password } => with(Method::POST, "/v1/auth/register", credentials(password)),
         Op::SignIn { password } => with(Method::POST, "/v1/auth/login", credentials(password)),
         Op::Refresh { .. } => with(Method::POST, "/v1/auth/refresh", refresh_token()),
         Op::LogOut { .. } => with(Method::POST, "/v1/auth/logout", refresh_token()),
@@ -136,7 +134,11 @@ fn request(op: &Op, secrets: Secrets<'_>) -> (Method, String, Option<Value>) {
 fn answer(method: &Method, path: &str, op: &Op, reply: Reply) -> Answer {
     let checked = catch_unwind(AssertUnwindSafe(|| conformity::check(method, path, &reply)));
     if checked.is_err() {
-        return Answer::Wrong(format!("undocumented reply {} {}", reply.status, reply.code()));
+        return Answer::Wrong(format!(
+            "undocumented reply {} {}",
+            reply.status,
+            reply.code()
+        ));
     }
     match reply.status {
         StatusCode::SERVICE_UNAVAILABLE if reply.headers.contains_key(RETRY_AFTER) => {
@@ -181,9 +183,8 @@ fn tokens(body: &Value) -> Option<Tokens> {
     let (lineage, rotation) = refresh.get("jti")?.as_str()?.split_once('.')?;
     let session = shown(body.get("session")?)?;
     let id = session.id.to_string();
-    let one = |claims: &Value, name: &str| {
-        claims.get(name).and_then(Value::as_str).map(str::to_owned)
-    };
+    let one =
+        |claims: &Value, name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
     let same = [one(&access, "sid"), one(&refresh, "sid")];
     if lineage != id || same.iter().any(|sid| sid.as_ref() != Some(&id)) {
         return None;

@@ -38,7 +38,7 @@ struct Jar {
     user: Arc<User>,
     newest: Mutex<Box<Tokens>>,
     /// What a thief may have.
-    replaced: Mutex<Vec<Box<Tokens>>>,
+    replaced: Mutex<Vec<Tokens>>,
     signed_out: std::sync::atomic::AtomicBool,
 }
 
@@ -72,7 +72,7 @@ impl Jar {
         let mut newest = lock(&self.newest);
         if tokens.rotation > newest.rotation {
             let replaced = std::mem::replace(&mut *newest, tokens);
-            lock(&self.replaced).push(replaced);
+            lock(&self.replaced).push(*replaced);
         }
     }
 }
@@ -249,8 +249,7 @@ impl Browser {
                 email: &user.email,
                 ..Secrets::default()
             };
-            if let Answer::Tokens(tokens) =
-                self.ask(&user, Op::SignIn { password }, secrets).await
+            if let Answer::Tokens(tokens) = self.ask(&user, Op::SignIn { password }, secrets).await
             {
                 self.begin(user, tokens);
                 return;
@@ -333,7 +332,15 @@ impl Browser {
     async fn look_in_tabs(&mut self, jar: &Arc<Jar>) {
         let tabs = 1 + self.draw(3);
         let looks: Vec<usize> = (0..tabs).map(|_| self.draw(4)).collect();
-        let look = |which: usize| self.as_caller(jar, [Op::List, Op::List, Op::Current, Op::Me].get(which).copied().unwrap_or(Op::List));
+        let look = |which: usize| {
+            self.as_caller(
+                jar,
+                [Op::List, Op::List, Op::Current, Op::Me]
+                    .get(which)
+                    .copied()
+                    .unwrap_or(Op::List),
+            )
+        };
         join_all(looks.into_iter().map(look)).await;
     }
 
@@ -397,7 +404,11 @@ impl Browser {
 
     async fn change_password(&mut self, jar: &Arc<Jar>) {
         let user = Arc::clone(&jar.user);
-        let new = format!("password {} of client {}", self.draw(1_000_000), self.number);
+        let new = format!(
+            "password {} of client {}",
+            self.draw(1_000_000),
+            self.number
+        );
         let old = {
             let mut known = user.known();
             let Some(old) = known.passwords.first().cloned() else {

@@ -154,16 +154,16 @@ impl Answer {
 
     /// Whether the request was carried out.
     pub(crate) fn is_done(&self) -> bool {
-        !matches!(
-            self,
-            Self::Refused(..) | Self::Unavailable | Self::Wrong(_)
-        )
+        !matches!(self, Self::Refused(..) | Self::Unavailable | Self::Wrong(_))
     }
 
     pub(crate) fn in_short(&self) -> String {
         match self {
             Self::Tokens(tokens) => {
-                format!("tokens of {} rotation {}", tokens.session.id, tokens.rotation)
+                format!(
+                    "tokens of {} rotation {}",
+                    tokens.session.id, tokens.rotation
+                )
             }
             Self::Session(session) => format!("session {}", session.id),
             Self::Sessions(sessions) => {

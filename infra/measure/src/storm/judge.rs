@@ -179,10 +179,14 @@ impl Judge<'_> {
             })
             .map(|event| (event.start, event.end))
             .collect();
-        let listed = self.round.events.iter().filter_map(|event| match &event.answer {
-            Answer::Sessions(sessions) => Some(sessions.as_slice()),
-            _ => None,
-        });
+        let listed = self
+            .round
+            .events
+            .iter()
+            .filter_map(|event| match &event.answer {
+                Answer::Sessions(sessions) => Some(sessions.as_slice()),
+                _ => None,
+            });
         let mut unknown: BTreeMap<SessionId, Moment> = BTreeMap::new();
         unknown.extend(listed.flatten().map(|shown| (shown.id, shown.created_at)));
         if let Some(after) = self.round.after {
@@ -196,11 +200,10 @@ impl Judge<'_> {
         unanswered.sort_by_key(|(_, end)| *end);
         let all = unanswered.clone();
         for (id, created_at) in unknown {
-            let fits = |(start, end): &(Moment, Moment)| {
-                (start - SLACK..=*end).contains(&created_at)
-            };
+            let fits =
+                |(start, end): &(Moment, Moment)| (start - SLACK..=*end).contains(&created_at);
             // Which of those that fit has made it is not known, so it may have been admitted until the last one's end.
-            let last = all.iter().filter(|one| fits(one)).next_back();
+            let last = all.iter().rfind(|one| fits(one));
             let born = (created_at, last.map_or(created_at, |(_, end)| *end));
             match unanswered.iter().position(fits) {
                 Some(place) => drop(unanswered.remove(place)),
@@ -378,12 +381,15 @@ impl Judge<'_> {
     }
 
     fn refreshes(&self, id: SessionId) -> impl Iterator<Item = (&Event, u64)> {
-        self.round.events.iter().filter_map(move |event| match event.op {
-            Op::Refresh {
-                session, rotation, ..
-            } if session == id => Some((event, rotation)),
-            _ => None,
-        })
+        self.round
+            .events
+            .iter()
+            .filter_map(move |event| match event.op {
+                Op::Refresh {
+                    session, rotation, ..
+                } if session == id => Some((event, rotation)),
+                _ => None,
+            })
     }
 
     fn refresh(&mut self, event: &Event) {
@@ -573,7 +579,11 @@ impl Judge<'_> {
     /// What the table held after the round.
     fn table(&mut self) {
         let (round, events) = (self.round, self.round.events);
-        let deletions = || events.iter().filter(|one| matches!(one.op, Op::Delete { .. }));
+        let deletions = || {
+            events
+                .iter()
+                .filter(|one| matches!(one.op, Op::Delete { .. }))
+        };
         let Some(after) = round.after else {
             let deleted = deletions().any(|event| event.answer.may_be_done());
             let registered = events
@@ -611,7 +621,11 @@ impl Judge<'_> {
         if !(least..=least + most).contains(&after.version) {
             let what = format!(
                 "the account was written {} times too often or too rarely: version {}, not {least} to {}",
-                if after.version < least { least - after.version } else { after.version - least - most },
+                if after.version < least {
+                    least - after.version
+                } else {
+                    after.version - least - most
+                },
                 after.version,
                 least + most
             );
@@ -623,7 +637,8 @@ impl Judge<'_> {
                 let gone = self
                     .replaced(password, Moment::MAX)
                     .any(|change| change.answer.is_done());
-                let set = self.was_set_before(password) || self.set(password, Moment::MAX).is_some();
+                let set =
+                    self.was_set_before(password) || self.set(password, Moment::MAX).is_some();
                 if gone || !set {
                     self.violation(None, "the account has a password that was replaced");
                 }
@@ -631,7 +646,8 @@ impl Judge<'_> {
         }
         for id in &after.admitted {
             let life = self.lives.get(id);
-            let expired = |life: &Life| self.may_end_by_itself(*id, life, round.ended) <= round.ended;
+            let expired =
+                |life: &Life| self.may_end_by_itself(*id, life, round.ended) <= round.ended;
             if !after.sessions.contains_key(id) && !life.is_some_and(expired) {
                 self.violation(Some(*id), "a session is admitted that has no item");
             }
@@ -670,37 +686,45 @@ impl Judge<'_> {
 
     fn name_may_be(&self, id: SessionId, name: Option<&str>) -> bool {
         let renames = || {
-            self.round.events.iter().filter_map(|event| match &event.op {
-                Op::Rename { target, name, .. } if *target == id && event.answer.may_be_done() => {
-                    Some((event, name.as_str()))
-                }
-                _ => None,
-            })
+            self.round
+                .events
+                .iter()
+                .filter_map(|event| match &event.op {
+                    Op::Rename { target, name, .. }
+                        if *target == id && event.answer.may_be_done() =>
+                    {
+                        Some((event, name.as_str()))
+                    }
+                    _ => None,
+                })
         };
         let overwritten = |since: Moment, name: Option<&str>| {
             renames().any(|(event, other)| {
                 event.answer.is_done() && event.start > since && Some(other) != name
             })
         };
-        let before = self.round.before.and_then(|before| before.sessions.get(&id));
+        let before = self
+            .round
+            .before
+            .and_then(|before| before.sessions.get(&id));
         let Some(before) = before else {
             // A password change takes the name over; whose, is not followed here.
             return true;
         };
         (before.name.as_deref() == name && !overwritten(Moment::MIN, name))
-            || renames().any(|(event, other)| {
-                Some(other) == name && !overwritten(event.end, name)
-            })
+            || renames().any(|(event, other)| Some(other) == name && !overwritten(event.end, name))
     }
 
     /// The earliest moment at which a session may have expired, for what began at `start`.
     fn may_end_by_itself(&self, id: SessionId, life: &Life, start: Moment) -> Moment {
-        let refreshed = self.refreshes(id).filter_map(|(event, _)| match &event.answer {
-            Answer::Tokens(tokens) if event.end < start => {
-                Some(cut(tokens.session.last_used_at + self.round.rules.idle))
-            }
-            _ => None,
-        });
+        let refreshed = self
+            .refreshes(id)
+            .filter_map(|(event, _)| match &event.answer {
+                Answer::Tokens(tokens) if event.end < start => {
+                    Some(cut(tokens.session.last_used_at + self.round.rules.idle))
+                }
+                _ => None,
+            });
         let idle = refreshed.chain([life.idle_before]).max();
         idle.unwrap_or_default().min(life.absolute_end)
     }
@@ -783,7 +807,10 @@ impl Judge<'_> {
                 && !life.dead_before
                 && life.born.0 <= sign_in.end
                 && life.ends.iter().all(|(end, _)| *end >= sign_in.start)
-                && used(**other, false).unwrap_or_default().max(life.used_before) >= its_use
+                && used(**other, false)
+                    .unwrap_or_default()
+                    .max(life.used_before)
+                    >= its_use
         });
         more_recent.count() + self.ghosts + 1 >= self.round.rules.limit
     }
@@ -802,17 +829,25 @@ impl Judge<'_> {
             let mut missed = life.missed.clone();
             if let Some(after) = round.after {
                 let admitted = after.admitted.contains(id);
-                let expired = after.sessions.get(id).is_none_or(|stored| {
-                    stored.idle_end.min(stored.absolute_end) <= round.ended
-                });
+                let expired = after
+                    .sessions
+                    .get(id)
+                    .is_none_or(|stored| stored.idle_end.min(stored.absolute_end) <= round.ended);
                 if life.dead_before && admitted {
                     wrong("an ended session has come back".to_owned());
                 }
-                if admitted && !expired && let Some((_, by)) = life.ends.first() {
+                if admitted
+                    && !expired
+                    && let Some((_, by)) = life.ends.first()
+                {
                     wrong(format!("in the account's set, but ended: {by}"));
                 }
                 if !admitted {
-                    missed.push((round.ended, round.ended, "not in the set at the end".to_owned()));
+                    missed.push((
+                        round.ended,
+                        round.ended,
+                        "not in the set at the end".to_owned(),
+                    ));
                 }
             }
             if !life.dead_before {
@@ -843,5 +878,252 @@ impl Judge<'_> {
             }
         }
         self.violations.extend(found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use latchkey_domain::id::UserId;
+    use latchkey_domain::random::SeededRandom;
+
+    use super::*;
+    use crate::storm::history::StoredSession;
+
+    const SECOND: Moment = 1_000_000;
+    const NOON: Moment = 1_772_366_400 * SECOND;
+    const DAY: Moment = 24 * 3600 * SECOND;
+
+    fn session(seed: u64) -> SessionId {
+        SessionId::random(&SeededRandom::new(seed))
+    }
+
+    fn stored(rotation: u64, rotated_at: Moment) -> StoredSession {
+        StoredSession {
+            rotation,
+            rotated_at,
+            created_at: NOON,
+            last_used_at: rotated_at,
+            idle_end: rotated_at + 7 * DAY,
+            absolute_end: NOON + 30 * DAY,
+            name: None,
+        }
+    }
+
+    /// A user with sessions 1 and 2, a minute before the round.
+    fn user() -> StoredUser {
+        StoredUser {
+            user: UserId::random(&SeededRandom::new(9)),
+            version: 2,
+            password: Some("old".to_owned()),
+            admitted: vec![session(1), session(2)],
+            sessions: [1, 2].map(|seed| (session(seed), stored(0, NOON))).into(),
+        }
+    }
+
+    fn without(mut user: StoredUser, seed: u64) -> StoredUser {
+        user.admitted.retain(|id| *id != session(seed));
+        user.version += 1;
+        user
+    }
+
+    fn rotated(mut user: StoredUser, seed: u64, rotation: u64, at: Moment) -> StoredUser {
+        user.sessions.insert(session(seed), stored(rotation, at));
+        user
+    }
+
+    /// A request from one second of the round to another.
+    fn event(start: Moment, end: Moment, op: Op, answer: Answer) -> Event {
+        let round = NOON + 60 * SECOND;
+        Event {
+            client: 0,
+            start: round + start * SECOND,
+            end: round + end * SECOND,
+            op,
+            answer,
+        }
+    }
+
+    fn by(seed: u64) -> Access {
+        Access {
+            session: session(seed),
+            expires: NOON + 900 * SECOND,
+        }
+    }
+
+    fn refresh(seed: u64, rotation: u64) -> Op {
+        Op::Refresh {
+            session: session(seed),
+            rotation,
+            expires: NOON + 7 * DAY,
+        }
+    }
+
+    fn successor(seed: u64, rotation: u64, at: Moment, token: &str) -> Answer {
+        let used = NOON + (60 + at) * SECOND;
+        Answer::Tokens(Box::new(Tokens {
+            user: user().user,
+            session: Shown {
+                id: session(seed),
+                name: None,
+                created_at: NOON,
+                last_used_at: used,
+                expires_at: used + 7 * DAY,
+            },
+            refresh_token: token.to_owned(),
+            rotation,
+            refresh_expires: used + 7 * DAY,
+            access_token: String::new(),
+            access_expires: used + 900 * SECOND,
+        }))
+    }
+
+    fn refused(code: &str) -> Answer {
+        Answer::Refused(401, code.to_owned())
+    }
+
+    fn found(events: &[Event], after: &StoredUser) -> Vec<String> {
+        let round = Round {
+            rules: Rules::from(&SessionPolicy::default()),
+            before: Some(&user()),
+            after: Some(after),
+            events,
+            ended: NOON + 120 * SECOND,
+        };
+        judge(&round).into_iter().map(|one| one.what).collect()
+    }
+
+    fn only(events: &[Event], after: &StoredUser, part: &str) {
+        let found = found(events, after);
+        assert!(!found.is_empty(), "nothing was found");
+        for what in &found {
+            assert!(what.contains(part), "{found:?}");
+        }
+    }
+
+    fn revoke(start: Moment, end: Moment, answer: Answer) -> Event {
+        let (by, target) = (by(2), session(1));
+        event(start, end, Op::Revoke { by, target }, answer)
+    }
+
+    #[test]
+    fn a_quiet_round_and_a_refresh_in_two_tabs_are_right() {
+        assert_eq!(found(&[], &user()), Vec::<String>::new());
+        let tabs = [
+            event(0, 2, refresh(1, 0), successor(1, 1, 1, "a")),
+            event(0, 3, refresh(1, 0), successor(1, 1, 1, "a")),
+        ];
+        let after = rotated(user(), 1, 1, NOON + 61 * SECOND);
+        assert_eq!(found(&tabs, &after), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_forked_lineage_is_found() {
+        let tabs = [
+            event(0, 2, refresh(1, 0), successor(1, 1, 1, "a")),
+            event(0, 3, refresh(1, 0), successor(1, 1, 2, "b")),
+        ];
+        only(
+            &tabs,
+            &rotated(user(), 1, 1, NOON + 62 * SECOND),
+            "two successors",
+        );
+        only(
+            &tabs[..1],
+            &rotated(user(), 1, 2, NOON + 62 * SECOND),
+            "rotation 2 in the table",
+        );
+    }
+
+    #[test]
+    fn nobody_gets_in_after_an_answered_end_but_may_while_it_is_under_way() {
+        let revoke = || revoke(0, 2, Answer::Nothing);
+        let refreshed = |start| event(start, 4, refresh(1, 0), successor(1, 1, 3, "a"));
+        let after = without(rotated(user(), 1, 1, NOON + 63 * SECOND), 1);
+        assert_eq!(
+            found(&[revoke(), refreshed(1)], &after),
+            Vec::<String>::new()
+        );
+        only(
+            &[revoke(), refreshed(3)],
+            &after,
+            "works, but it had been ended: revoke",
+        );
+        let me = event(3, 4, Op::Me(by(1)), Answer::User(user().user));
+        only(
+            &[revoke(), me],
+            &without(user(), 1),
+            "works, but it had been ended: revoke",
+        );
+        let kept = StoredUser {
+            version: 3,
+            ..user()
+        };
+        only(&[revoke()], &kept, "in the account's set, but ended");
+    }
+
+    #[test]
+    fn nobody_is_signed_out_whom_nobody_has_signed_out() {
+        let out = |start, end| event(start, end, refresh(1, 0), refused("invalid_refresh_token"));
+        let after = without(user(), 1);
+        only(
+            &[out(3, 4)],
+            &StoredUser {
+                version: 2,
+                ..after.clone()
+            },
+            "nobody has ended it",
+        );
+        // A revocation that was answered 503 may have been made, if it had begun.
+        let unanswered = revoke(2, 5, Answer::Unavailable);
+        assert_eq!(
+            found(&[unanswered.clone(), out(3, 4)], &after),
+            Vec::<String>::new()
+        );
+        only(&[unanswered, out(0, 1)], &after, "nobody has ended it");
+    }
+
+    #[test]
+    fn a_reuse_needs_a_replacement_long_ago() {
+        let replayed = event(3, 4, refresh(1, 0), refused("refresh_token_reused"));
+        only(
+            std::slice::from_ref(&replayed),
+            &without(user(), 1),
+            "stolen within the grace, or for nothing",
+        );
+        let rotated_now = event(0, 2, refresh(1, 0), successor(1, 1, 1, "a"));
+        let after = without(rotated(user(), 1, 1, NOON + 61 * SECOND), 1);
+        only(&[rotated_now, replayed], &after, "stolen within the grace");
+    }
+
+    #[test]
+    fn a_session_comes_from_a_sign_in() {
+        let mut after = user();
+        after.version += 1;
+        after.admitted.push(session(3));
+        let mut item = stored(0, NOON + 61 * SECOND);
+        item.created_at = NOON + 61 * SECOND;
+        item.absolute_end = item.created_at + 30 * DAY;
+        after.sessions.insert(session(3), item);
+        let sign_in = |password: &str, answer| {
+            let password = password.to_owned();
+            event(0, 2, Op::SignIn { password }, answer)
+        };
+        let unanswered = sign_in("old", Answer::Unavailable);
+        assert_eq!(found(&[unanswered], &after), Vec::<String>::new());
+        assert!(found(&[], &after).contains(&"a session that nobody can have made".to_owned()));
+        only(
+            &[sign_in("old", refused("invalid_credentials"))],
+            &user(),
+            "refuses the right password",
+        );
+    }
+
+    #[test]
+    fn an_account_is_written_once_for_each_change() {
+        let after = StoredUser {
+            version: 4,
+            ..without(user(), 1)
+        };
+        only(&[revoke(0, 2, Answer::Nothing)], &after, "too often");
     }
 }

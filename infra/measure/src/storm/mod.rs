@@ -281,7 +281,9 @@ async fn each<F: Future<Output = Browser> + Send + 'static>(
     browsers: Vec<Browser>,
     act: impl Fn(Browser) -> F,
 ) -> Vec<Browser> {
-    let tasks = browsers.into_iter().map(|browser| tokio::spawn(act(browser)));
+    let tasks = browsers
+        .into_iter()
+        .map(|browser| tokio::spawn(act(browser)));
     let ended = join_all(tasks).await;
     ended.into_iter().filter_map(Result::ok).collect()
 }
@@ -412,8 +414,7 @@ async fn whole_table(
             .sessions
             .iter()
             .filter(|(id, session)| {
-                stored.admitted.contains(id)
-                    && session.idle_end.min(session.absolute_end) > now
+                stored.admitted.contains(id) && session.idle_end.min(session.absolute_end) > now
             })
             .count();
     }
@@ -477,8 +478,14 @@ fn print_result(
     println!("| requests | {requests} |");
     println!("| seconds | {seconds:.1} |");
     println!("| faults | {} |", struck.values().sum::<u64>());
-    println!("| answered 503 | {} |", tally.unavailable.load(Ordering::Relaxed));
-    println!("| retries by clients | {} |", tally.retries.load(Ordering::Relaxed));
+    println!(
+        "| answered 503 | {} |",
+        tally.unavailable.load(Ordering::Relaxed)
+    );
+    println!(
+        "| retries by clients | {} |",
+        tally.retries.load(Ordering::Relaxed)
+    );
     println!("| accounts at the end | {} |", report.accounts);
     println!("| live sessions at the end | {} |", report.sessions_live);
     println!("| ended ones kept | {} |", report.sessions_not_live);

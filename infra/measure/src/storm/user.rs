@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use latchkey_domain::clock::Clock as _;
 use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, verify};
-use latchkey_domain::clock::Clock as _;
-use latchkey_domain::error::StoreError;
 use latchkey_store::Store;
 
 use super::clock::LeapingClock;
@@ -76,14 +76,19 @@ impl User {
         let Some(credential) = store.read_credential(&email).await? else {
             return Ok(None);
         };
-        let read = store.read_partition(credential.user_id, clock.now()).await?;
+        let read = store
+            .read_partition(credential.user_id, clock.now())
+            .await?;
         let Some(account) = read.account.filter(|account| account.email().is_some()) else {
             return Ok(None);
         };
         let passwords = {
             let known = self.known();
             let unchanged = known.passwords.len() == 1
-                && known.before.as_ref().is_some_and(|before| before.password.is_some());
+                && known
+                    .before
+                    .as_ref()
+                    .is_some_and(|before| before.password.is_some());
             // Each costs some 15 ms.
             match unchanged {
                 true => None,
