@@ -4,6 +4,7 @@
 //! them. Behind them the embedded engine is called directly, without a socket: a test can stop tokio's clock, and all
 //! waiting takes no time at all, while what would have been waited can be read from that clock.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use aws_smithy_types::body::SdkBody;
 use latchkey_api::password_workers::PasswordWorkers;
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::{RandomSource as _, SeededRandom};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -28,7 +30,7 @@ use crate::dynamodb::EmbeddedDynamoDb;
 use crate::stack::{Stack, TABLE};
 
 /// What can go wrong with one request to DynamoDB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// `ThrottlingException`.
     Throttled,
@@ -142,7 +144,32 @@ struct State {
     plan: Option<Plan>,
     cycle: Vec<Fault>,
     sequence: Option<(String, Vec<Fault>)>,
+    draw: Option<Draw>,
     calls: Vec<(String, Value)>,
+}
+
+/// Faults by chance.
+#[derive(Debug)]
+struct Draw {
+    share: f64,
+    random: SeededRandom,
+    struck: BTreeMap<Fault, u64>,
+}
+
+impl Draw {
+    fn next(&mut self, operation: &str) -> Option<Fault> {
+        let mut bytes = [0; 8];
+        self.random.fill(&mut bytes);
+        let [chance @ .., _, _, _, which] = bytes;
+        if f64::from(u32::from_le_bytes(chance)) >= self.share * f64::from(u32::MAX) {
+            return None;
+        }
+        let kinds = Fault::ALL.iter().filter(|kind| kind.applies_to(operation));
+        let kinds: Vec<Fault> = kinds.copied().collect();
+        let fault = kinds.get(usize::from(which) % kinds.len()).copied()?;
+        *self.struck.entry(fault).or_default() += 1;
+        Some(fault)
+    }
 }
 
 /// The switch of the faults, and a note of all requests.
@@ -174,6 +201,27 @@ impl Faults {
         };
     }
 
+    /// From now on this share of the requests is struck, each time by one of the faults that DynamoDB can fail with at
+    /// that operation. Requests are not noted.
+    pub fn arm_at_random(&self, share: f64, seed: u64) {
+        *self.lock() = State {
+            draw: Some(Draw {
+                share,
+                random: SeededRandom::new(seed),
+                struck: BTreeMap::new(),
+            }),
+            ..State::default()
+        };
+    }
+
+    /// How often each fault has struck by chance.
+    #[must_use]
+    pub fn struck(&self) -> BTreeMap<Fault, u64> {
+        let state = self.lock();
+        let draw = state.draw.as_ref();
+        draw.map(|draw| draw.struck.clone()).unwrap_or_default()
+    }
+
     /// From now on nothing fails. Returns the operation and the body of each request since the last time.
     pub fn disarm(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut *self.lock()).calls
@@ -190,8 +238,12 @@ impl Faults {
             plan,
             cycle,
             sequence,
+            draw,
             calls,
         } = &mut *state;
+        if let Some(draw) = draw {
+            return draw.next(operation);
+        }
         calls.push((operation.to_owned(), body.clone()));
         if let Some(fault) = cycle.get((calls.len() - 1) % cycle.len().max(1)) {
             return fault.applies_to(operation).then_some(*fault);
@@ -257,7 +309,10 @@ pub fn raw_items(stack: &Stack) -> Vec<Value> {
     reply["Items"].as_array().cloned().unwrap_or_default()
 }
 
-fn client(database: &dynoxide::Database, faults: &Faults) -> Client {
+/// A client of a database, with the limits of the service and an allowance of retries of its own, whose requests fail as
+/// told.
+#[must_use]
+pub fn client(database: &dynoxide::Database, faults: &Faults) -> Client {
     let connector = SharedHttpConnector::new(FaultyConnector {
         database: database.clone(),
         faults: faults.clone(),

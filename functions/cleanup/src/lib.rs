@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
@@ -22,6 +23,7 @@ use latchkey_store::{
     Store,
 };
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// How much a run may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,17 +32,21 @@ pub struct Budget {
     pub until: DateTime<Utc>,
     /// No page is begun after this many read units.
     pub read_units: f64,
+    /// How fast the table is read. The run waits between pages, so that it never takes what requests need.
+    pub read_units_per_second: f64,
     /// How many items a page has at most.
     pub page_items: i32,
 }
 
 impl Budget {
-    /// What a scheduled run may take: a million read units are some 8 GB of items, and 13 cents in us-east-1.
+    /// What a scheduled run may take: a million read units are some 8 GB of items, and 13 cents in us-east-1. A thousand
+    /// a second are a third of what one partition of DynamoDB serves, and a small table is one partition.
     #[must_use]
     pub fn until(until: DateTime<Utc>) -> Self {
         Self {
             until,
             read_units: 1_000_000.0,
+            read_units_per_second: 1_000.0,
             page_items: 500,
         }
     }
@@ -217,6 +223,7 @@ pub async fn run(store: &Store, clock: &dyn Clock, budget: Budget) -> Result<Rep
         store,
         clock,
         budget,
+        began: Instant::now(),
         lease,
         checkpoint: Mutex::new(checkpoint),
         report: Mutex::default(),
@@ -283,6 +290,7 @@ struct Run<'a> {
     store: &'a Store,
     clock: &'a dyn Clock,
     budget: Budget,
+    began: Instant,
     lease: Lease,
     checkpoint: Mutex<Checkpoint>,
     report: Mutex<Report>,
@@ -320,6 +328,7 @@ impl Run<'_> {
         };
         let mut user = CurrentUser::default();
         while !self.must_stop() {
+            self.keep_pace().await;
             let Some(page) = self.read(segment, from).await else {
                 lock(&self.report).failed_pages += 1;
                 return;
@@ -347,6 +356,15 @@ impl Run<'_> {
             }
         }
         report.stopped_by.is_some()
+    }
+
+    /// Waits until what was read may have been read. By tokio's clock, not by the service's, which a test sets.
+    async fn keep_pace(&self) {
+        let read = lock(&self.report).read_units;
+        let seconds = read / self.budget.read_units_per_second;
+        if let Ok(so_long) = Duration::try_from_secs_f64(seconds) {
+            tokio::time::sleep_until(self.began + so_long).await;
+        }
     }
 
     async fn read(&self, segment: u16, from: Option<ScanPosition>) -> Option<Page> {

@@ -1,6 +1,8 @@
 //! Measures Latchkey, and tries to break it at scale: `cargo run --release -p latchkey-measure -- --help`.
 
+mod growth;
 mod load;
+mod storm;
 
 use std::process::ExitCode;
 
@@ -20,22 +22,28 @@ enum Command {
     /// The local stack, in a process of its own: what `load` starts.
     #[command(hide = true)]
     LocalStack(latchkey::Options),
+    /// What requests and the cleanup cost as a user's sessions and the table grow.
+    Growth(growth::Options),
+    /// Many clients against the running stack while DynamoDB fails; exit code 1 if anything is wrong.
+    Storm(storm::Options),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Options::parse().command {
-        Command::Load(options) => report(load::run(&options).await),
-        Command::LocalStack(options) => report(latchkey::run(options).await),
-    }
+    let outcome = match Options::parse().command {
+        Command::Growth(options) => said(growth::run(options).await),
+        Command::Load(options) => said(load::run(&options).await.map(|()| ExitCode::SUCCESS)),
+        Command::LocalStack(options) => {
+            said(latchkey::run(options).await.map(|()| ExitCode::SUCCESS))
+        }
+        Command::Storm(options) => said(storm::run(options).await),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn report(outcome: Result<(), impl std::error::Error>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+fn said(outcome: Result<ExitCode, impl std::error::Error>) -> Result<ExitCode, String> {
+    outcome.map_err(|error| error.to_string())
 }

@@ -1,5 +1,8 @@
 //! Credentials: which account an e-mail address and a password belong to.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{Failure, RegisterError, StoreError};
@@ -22,6 +25,28 @@ pub struct Credential {
     pub password_hash: PasswordHash,
     /// Which password it is; the account carries the same number.
     pub password_version: u64,
+}
+
+/// The items of a user, as [`Store::register`] and [`Store::sign_in`] write them: for a bulk import, and for measuring at
+/// scale.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] if something cannot be written as an item.
+pub fn items_of_user(
+    email: &EmailAddress,
+    credential: &Credential,
+    account: &Account,
+    change: ChangeId,
+    sessions: &[Session],
+) -> Result<Vec<HashMap<String, AttributeValue>>, StoreError> {
+    let mut items = vec![
+        credential_to_item(email, credential)?,
+        account_to_item(account, change)?,
+    ];
+    for session in sessions {
+        items.push(session_to_item(session)?);
+    }
+    Ok(items)
 }
 
 impl Store {

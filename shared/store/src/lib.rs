@@ -30,7 +30,7 @@ pub use cleanup::{
     Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
 };
 pub use client::with_limits;
-pub use credential::Credential;
+pub use credential::{Credential, items_of_user};
 
 /// The one table, and the way to it. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -197,6 +197,7 @@ fn one_page_each(now: DateTime<Utc>) -> Budget {
         until: now + TimeDelta::minutes(10),
         read_units: 0.5,
         page_items: 1,
+        ..Budget::until(now)
     }
 }
 
@@ -225,6 +226,28 @@ async fn a_run_whose_budget_is_used_up_goes_on_where_it_stopped() {
     assert_eq!(removed, 12);
     // The next run begins a new pass.
     assert_eq!(clean_up(&stack).await.accounts, 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_reads_no_faster_than_its_pace_so_that_requests_get_theirs() {
+    let policy = latchkey_domain::policy::SessionPolicy::default();
+    let (stack, _) = latchkey_tests::faults::stack_with(policy, 1, Vec::new()).await;
+    for n in 0..6 {
+        stack.register(&format!("user{n}@example.com")).await;
+    }
+    let budget = Budget {
+        page_items: 1,
+        read_units_per_second: 0.1,
+        ..Budget::until(stack.now() + TimeDelta::minutes(10))
+    };
+    let began = tokio::time::Instant::now();
+    let clock = stack.service.clock.as_ref();
+    let report = cleanup::run(&stack.store, clock, budget).await.unwrap();
+    assert!(report.complete && report.read_units >= 9.0, "{report:?}");
+    // The last page of each of the four segments is not waited for, half a unit each.
+    let seconds = began.elapsed().as_secs_f64();
+    let (least, most) = ((report.read_units - 2.0) / 0.1, report.read_units / 0.1);
+    assert!((least - 0.1..most + 0.1).contains(&seconds), "{seconds}");
 }
 
 #[tokio::test]

@@ -1,0 +1,259 @@
+//! What is noted of a storm: requests with their beginnings, ends and answers, and what the table held between rounds.
+
+use std::collections::BTreeMap;
+
+use latchkey_domain::id::{SessionId, UserId};
+
+/// Microseconds since the epoch, by the storm's clock.
+pub(crate) type Moment = i64;
+
+/// An access token: whose session it is of, and its own expiry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    pub(crate) session: SessionId,
+    pub(crate) expires: Moment,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Register {
+        password: String,
+    },
+    SignIn {
+        password: String,
+    },
+    Refresh {
+        session: SessionId,
+        rotation: u64,
+        expires: Moment,
+    },
+    LogOut {
+        session: SessionId,
+    },
+    List(Access),
+    Current(Access),
+    Me(Access),
+    Rename {
+        by: Access,
+        target: SessionId,
+        name: String,
+    },
+    Revoke {
+        by: Access,
+        target: SessionId,
+    },
+    RevokeAll {
+        by: Access,
+        keep: bool,
+    },
+    Purge(Access),
+    ChangePassword {
+        by: Access,
+        old: String,
+        new: String,
+    },
+    Delete {
+        by: Access,
+        password: String,
+    },
+}
+
+impl Op {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "register",
+            Self::SignIn { .. } => "sign-in",
+            Self::Refresh { .. } => "refresh",
+            Self::LogOut { .. } => "sign-out",
+            Self::List(_) => "list",
+            Self::Current(_) => "current session",
+            Self::Me(_) => "me",
+            Self::Rename { .. } => "rename",
+            Self::Revoke { .. } => "revoke",
+            Self::RevokeAll { .. } => "revoke-all",
+            Self::Purge(_) => "purge",
+            Self::ChangePassword { .. } => "password change",
+            Self::Delete { .. } => "deletion",
+        }
+    }
+
+    /// The access token that it was asked with.
+    pub(crate) fn by(&self) -> Option<Access> {
+        match self {
+            Self::Register { .. }
+            | Self::SignIn { .. }
+            | Self::Refresh { .. }
+            | Self::LogOut { .. } => None,
+            Self::List(by) | Self::Current(by) | Self::Me(by) | Self::Purge(by) => Some(*by),
+            Self::Rename { by, .. }
+            | Self::Revoke { by, .. }
+            | Self::RevokeAll { by, .. }
+            | Self::ChangePassword { by, .. }
+            | Self::Delete { by, .. } => Some(*by),
+        }
+    }
+
+    /// The session that it was aimed at.
+    pub(crate) fn target(&self) -> Option<SessionId> {
+        match self {
+            Self::Rename { target, .. } | Self::Revoke { target, .. } => Some(*target),
+            Self::Refresh { session, .. } | Self::LogOut { session } => Some(*session),
+            _ => None,
+        }
+    }
+}
+
+/// A session as a reply shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) id: SessionId,
+    pub(crate) name: Option<String>,
+    pub(crate) created_at: Moment,
+    pub(crate) last_used_at: Moment,
+    pub(crate) expires_at: Moment,
+}
+
+/// A reply with tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
+    pub(crate) user: UserId,
+    pub(crate) session: Shown,
+    pub(crate) refresh_token: String,
+    pub(crate) rotation: u64,
+    pub(crate) refresh_expires: Moment,
+    pub(crate) access_token: String,
+    pub(crate) access_expires: Moment,
+}
+
+/// What was answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Tokens(Box<Tokens>),
+    Session(Shown),
+    Sessions(Vec<Shown>),
+    User(UserId),
+    Count(usize),
+    Nothing,
+    Refused(u16, String),
+    /// 503 with `Retry-After`: it may have been done or not.
+    Unavailable,
+    /// What must not come: a 500, a broken connection, a reply that is not documented.
+    Wrong(String),
+}
+
+impl Answer {
+    pub(crate) fn is_code(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused(_, code) if code == wanted)
+    }
+
+    /// Whether the request may have been carried out.
+    pub(crate) fn may_be_done(&self) -> bool {
+        !matches!(self, Self::Refused(..))
+    }
+
+    /// Whether the request was carried out.
+    pub(crate) fn is_done(&self) -> bool {
+        !matches!(self, Self::Refused(..) | Self::Unavailable | Self::Wrong(_))
+    }
+
+    pub(crate) fn in_short(&self) -> String {
+        match self {
+            Self::Tokens(tokens) => {
+                format!(
+                    "tokens of {} rotation {}",
+                    tokens.session.id, tokens.rotation
+                )
+            }
+            Self::Session(session) => format!("session {}", session.id),
+            Self::Sessions(sessions) => {
+                let ids: Vec<String> = sessions.iter().map(|one| one.id.to_string()).collect();
+                format!("{} sessions: {}", ids.len(), ids.join(" "))
+            }
+            Self::User(user) => format!("user {user}"),
+            Self::Count(count) => format!("{count}"),
+            Self::Nothing => "204".to_owned(),
+            Self::Refused(status, code) => format!("{status} {code}"),
+            Self::Unavailable => "503".to_owned(),
+            Self::Wrong(what) => format!("WRONG: {what}"),
+        }
+    }
+}
+
+/// One request, from its beginning to its end.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) client: usize,
+    pub(crate) start: Moment,
+    pub(crate) end: Moment,
+    pub(crate) op: Op,
+    pub(crate) answer: Answer,
+}
+
+impl Event {
+    /// Whether a session has to do with it.
+    pub(crate) fn concerns(&self, session: SessionId) -> bool {
+        let in_answer = match &self.answer {
+            Answer::Tokens(tokens) => tokens.session.id == session,
+            Answer::Sessions(sessions) => sessions.iter().any(|one| one.id == session),
+            _ => false,
+        };
+        let whole_user = matches!(
+            self.op,
+            Op::SignIn { .. }
+                | Op::RevokeAll { .. }
+                | Op::ChangePassword { .. }
+                | Op::Delete { .. }
+        ) && self.answer.may_be_done();
+        in_answer
+            || whole_user
+            || self.op.target() == Some(session)
+            || self.op.by().is_some_and(|by| by.session == session)
+    }
+
+    pub(crate) fn line(&self, zero: Moment) -> String {
+        let millis = |moment: Moment| (moment - zero) as f64 / 1000.0;
+        let mut what = self.op.name().to_owned();
+        if let Op::Refresh { rotation, .. } = &self.op {
+            what += &format!(" with rotation {rotation}");
+        }
+        if let Some(target) = self.op.target() {
+            what += &format!(" of {target}");
+        }
+        if let Some(by) = self.op.by() {
+            what += &format!(" by {}", by.session);
+        }
+        format!(
+            "{:>10.3} to {:>10.3} ms  client {:>4}  {what} -> {}",
+            millis(self.start),
+            millis(self.end),
+            self.client,
+            self.answer.in_short()
+        )
+    }
+}
+
+/// A session as the table holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredSession {
+    pub(crate) rotation: u64,
+    pub(crate) rotated_at: Moment,
+    pub(crate) created_at: Moment,
+    pub(crate) last_used_at: Moment,
+    pub(crate) idle_end: Moment,
+    pub(crate) absolute_end: Moment,
+    pub(crate) name: Option<String>,
+}
+
+/// A user as the table holds them between two rounds, when nothing is under way.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredUser {
+    pub(crate) user: UserId,
+    pub(crate) version: u64,
+    /// The one that was tried and fits.
+    pub(crate) password: Option<String>,
+    /// The account's set.
+    pub(crate) admitted: Vec<SessionId>,
+    /// The items, live or not.
+    pub(crate) sessions: BTreeMap<SessionId, StoredSession>,
+}
