@@ -1,7 +1,8 @@
 //! Password hashing, on threads of its own: at most as many at once as there are cores, a bounded number waiting.
 //!
-//! Each hash takes 19 MiB and a core for some 15 ms; one that another system has made up to 128 MiB and three seconds. Without a bound a flood of sign-ins would take all memory and
-//! starve every refresh that shares the process; with it, what does not fit is told to come back.
+//! Each hash takes 19 MiB and a core for some 15 ms; one that another system has made up to 128 MiB and three seconds.
+//! Without a bound a flood of sign-ins would take all memory and starve every refresh that shares the process; with it,
+//! what does not fit is told to come back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
