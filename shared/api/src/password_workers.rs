@@ -1,6 +1,6 @@
 //! Password hashing, on threads of its own: at most as many at once as there are cores, a bounded number waiting.
 //!
-//! Each hash takes 19 MiB and a core for some milliseconds; one that another system has made up to 128 MiB and a second.
+//! Each hash takes 19 MiB and a core for some milliseconds; one that another system has made up to 128 MiB and three seconds.
 //! Without a bound a flood of sign-ins would take all memory and starve every refresh that shares the process; with it,
 //! what does not fit is told to come back, before anything is read for it.
 

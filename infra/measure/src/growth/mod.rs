@@ -301,20 +301,20 @@ impl Table {
         }
     }
 
-    fn tokens(&self, user: &Measured, which: usize) -> Result<(String, String), GrowthError> {
+    async fn tokens(&self, user: &Measured, which: usize) -> Result<(String, String), GrowthError> {
         let session = user.sessions.get(which).ok_or(GrowthError::Kind)?;
         let now = self.service.now();
         let policy = &self.service.policy;
         let issued = self
             .service
             .tokens
-            .issue(session, now, policy, &SystemRandom)?;
+            .issue(session, now, policy, &SystemRandom).await?;
         let text = |token: &latchkey_domain::token::Token| token.expose().to_owned();
         Ok((text(&issued.access_token), text(&issued.refresh_token)))
     }
 
     async fn measure(&self, user: &Measured, samples: usize) -> Result<Row, GrowthError> {
-        let (access, mut refresh_token) = self.tokens(user, 0)?;
+        let (access, mut refresh_token) = self.tokens(user, 0).await?;
         let mut refreshes = Samples::default();
         for _ in 0..samples {
             let body = json!({"refresh_token": refresh_token});
@@ -371,7 +371,7 @@ impl Table {
         let mut last = 0.0;
         println!("\n| sessions of a user | a sign-out costs, in write units |\n|---|---|");
         for user in &self.ladder {
-            let (_, refresh_token) = self.tokens(user, 0)?;
+            let (_, refresh_token) = self.tokens(user, 0).await?;
             drop(self.recorder.take());
             let body = json!({"refresh_token": refresh_token});
             self.send(Method::POST, "/v1/auth/logout", None, body)
@@ -438,7 +438,7 @@ fn service() -> Result<Service, GrowthError> {
     };
     let secret = TokenSecret::new(secret)?;
     Ok(Service {
-        tokens: Tokens::new(identity, &secret, None)?,
+        tokens: Tokens::new(identity, &secret, None)?.into(),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         policy: Arc::new(SessionPolicy {

@@ -94,7 +94,7 @@ impl Seeder {
         let user = UserId::random(&self.random);
         let text = format!("somebody.with.a.name{}@mail.example.com", self.users);
         let email = EmailAddress::parse(&text)?;
-        let address = Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)));
+        let address = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
         let device = Device::describe(None, Some(CHROME), None);
         let sessions: Vec<Session> = ages
             .iter()
@@ -103,7 +103,7 @@ impl Seeder {
                 let id = SessionId::random(&self.random);
                 // The first is the most recently used.
                 let began = self.now - *age - TimeDelta::seconds(place);
-                Session::begin(id, user, device.clone(), address, began, &self.policy)
+                Session::begin(id, user, device.clone(), address.into(), began, &self.policy)
             })
             .collect();
         let first = sessions.first().ok_or(GrowthError::Kind)?;

@@ -229,14 +229,14 @@ async fn start() -> Result<Stack, StormError> {
     };
     let secret = TokenSecret::new(secret)?;
     let app = Service {
-        tokens: Tokens::new(identity, &secret, None)?,
+        tokens: Tokens::new(identity, &secret, None)?.into(),
         clock: clock.clone(),
         random: random.clone(),
         policy: Arc::new(SessionPolicy::default()),
         passwords: PasswordWorkers::for_this_machine(),
     };
     let (routes, _) = latchkey::routes(&app, &store).split_for_parts();
-    let router = service(routes, &AllowedOrigins::None, clock.clone(), random.clone());
+    let router = service(routes, &AllowedOrigins::None, None, clock.clone(), random.clone());
     tokio::spawn(axum::serve(listener, router).into_future());
     Ok(Stack {
         clock,
