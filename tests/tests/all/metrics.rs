@@ -335,10 +335,11 @@ async fn a_cleanup_that_goes_on_from_another_has_not_seen_all_that_live() {
     let budget = cleanup::Budget {
         until: metered.stack.now() + TimeDelta::minutes(10),
         read_units: 0.5,
+        read_units_per_second: 1_000.0,
         page_items: 1,
     };
     let clock = metered.stack.service.clock.clone();
-    let first = cleanup::run(&metered.stack.store, clock.as_ref(), budget).await;
+    let first = cleanup::run(&metered.stack.cleanup_store, clock.as_ref(), budget).await;
     assert!(!first.unwrap().complete);
     drop(emf.line(metered.stack.now(), "the first", None));
     let rest = [("CleanupRemoved", 0.0), ("CleanupRuns", 1.0)];

@@ -308,7 +308,8 @@ impl Table {
         let issued = self
             .service
             .tokens
-            .issue(session, now, policy, &SystemRandom).await?;
+            .issue(session, now, policy, &SystemRandom)
+            .await?;
         let text = |token: &latchkey_domain::token::Token| token.expose().to_owned();
         Ok((text(&issued.access_token), text(&issued.refresh_token)))
     }

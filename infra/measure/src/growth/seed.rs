@@ -103,7 +103,14 @@ impl Seeder {
                 let id = SessionId::random(&self.random);
                 // The first is the most recently used.
                 let began = self.now - *age - TimeDelta::seconds(place);
-                Session::begin(id, user, device.clone(), address.into(), began, &self.policy)
+                Session::begin(
+                    id,
+                    user,
+                    device.clone(),
+                    address.into(),
+                    began,
+                    &self.policy,
+                )
             })
             .collect();
         let first = sessions.first().ok_or(GrowthError::Kind)?;

@@ -236,7 +236,13 @@ async fn start() -> Result<Stack, StormError> {
         passwords: PasswordWorkers::for_this_machine(),
     };
     let (routes, _) = latchkey::routes(&app, &store).split_for_parts();
-    let router = service(routes, &AllowedOrigins::None, None, clock.clone(), random.clone());
+    let router = service(
+        routes,
+        &AllowedOrigins::None,
+        None,
+        clock.clone(),
+        random.clone(),
+    );
     tokio::spawn(axum::serve(listener, router).into_future());
     Ok(Stack {
         clock,
