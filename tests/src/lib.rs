@@ -10,6 +10,7 @@
 pub mod conformity;
 pub mod dynamodb;
 pub mod faults;
+pub mod forgery;
 pub mod interleavings;
 pub mod lambda;
 pub mod model;

@@ -27,3 +27,4 @@ mod second_decisions;
 mod secrecy;
 mod sessions;
 mod sign_in;
+mod token_attacks;
