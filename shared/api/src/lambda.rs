@@ -15,6 +15,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, Service};
+use crate::event;
 use crate::http;
 use crate::password_workers::PasswordWorkers;
 use crate::settings::{
@@ -90,7 +91,7 @@ impl Started {
         let random = Arc::clone(&self.service.random);
         let (router, _) = routes.split_for_parts();
         let router = http::service(router, &self.allowed_origins, clock, random);
-        ended(lambda_http::run(router).await)
+        ended(event::run(router).await)
     }
 }
 

@@ -13,6 +13,7 @@ mod cleanup;
 mod devices;
 mod expiry;
 mod faults;
+mod fuzzing;
 mod http_contract;
 mod interleavings;
 mod limit;
