@@ -155,7 +155,6 @@ impl Stack {
     }
 
     /// The service's routes, with all that is around them.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }

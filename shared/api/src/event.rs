@@ -87,3 +87,102 @@ pub async fn answer(
 pub async fn run(router: Router) -> Result<(), lambda_http::Error> {
     lambda_runtime::run(service_fn(move |event| answer(router.clone(), event))).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(path: &str, query: &str, headers: &Value) -> String {
+        let event = json!({
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": path,
+            "rawQueryString": query,
+            "headers": headers,
+            "requestContext": {
+                "domainName": "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com",
+                "http": {"method": "GET", "path": path, "sourceIp": "203.0.113.7"},
+                "stage": "$default",
+                "timeEpoch": 1_795_286_340_000_i64,
+            },
+            "isBase64Encoded": false,
+        });
+        event.to_string()
+    }
+
+    fn read(event: &str) -> lambda_http::Request {
+        let event: Event = serde_json::from_str(event).unwrap();
+        event.0.into()
+    }
+
+    #[test]
+    fn a_header_that_is_not_ascii_is_read() {
+        let headers = json!({
+            "user-agent": "Caf\u{e9}/1.0",
+            "x-device-id": "\u{1f511}",
+            "x-broken": "a\nb",
+            "no name": "x",
+            "accept": "*/*",
+        });
+        let event = event("/v1/me", "", &headers);
+        assert!(serde_json::from_str::<LambdaRequest>(&event).is_err());
+        let request = read(&event);
+        let headers = request.headers();
+        assert_eq!(headers["user-agent"].as_bytes(), "Caf\u{e9}/1.0".as_bytes());
+        assert_eq!(headers["x-device-id"].as_bytes(), "\u{1f511}".as_bytes());
+        assert_eq!(headers["accept"], "*/*");
+        assert_eq!(headers.len(), 3);
+    }
+
+    #[test]
+    fn a_path_or_a_query_that_is_no_uri_is_read() {
+        let none = json!({});
+        for (path, query, uri) in [
+            ("/v1/me", "", "/v1/me"),
+            ("/v1/me", "a=b&c=%20d+e", "/v1/me?a=b&c=%20d+e"),
+            ("/v1/me", "a=\"<b>\"", "/v1/me?a=%22%3Cb%3E%22"),
+            ("/v1/me", "a b\u{e9}#c", "/v1/me?a%20b%C3%A9%23c"),
+            ("/v1/me", "a=\0\n", "/v1/me?a=%00%0A"),
+            ("/a b\u{e9}\"", "", "/a%20b%C3%A9%22"),
+            ("", "", "/"),
+            ("v1/me", "", "/v1/me"),
+            (":99999999/x", "", "/:99999999/x"),
+            ("@evil.example.com/x", "", "/@evil.example.com/x"),
+        ] {
+            assert_eq!(
+                read(&event(path, query, &none)).uri(),
+                uri,
+                "{path} {query}"
+            );
+        }
+        for headers in [
+            json!({"host": "a b"}),
+            json!({"host": "[::1"}),
+            json!({"host": "x", "x-forwarded-proto": "x y"}),
+            json!({"host": "x", "x-forwarded-proto": ""}),
+        ] {
+            assert_eq!(
+                read(&event("/v1/me", "", &headers)).uri(),
+                "/v1/me",
+                "{headers}"
+            );
+        }
+    }
+
+    #[test]
+    fn lambda_http_alone_panics_at_them() {
+        let headers = json!({"host": "x", "x-forwarded-proto": "x y"});
+        for event in [
+            event("/v1/me", "a b", &json!({})),
+            event("/v1/me", "", &headers),
+        ] {
+            let event: LambdaRequest = serde_json::from_str(&event).unwrap();
+            let read = std::panic::catch_unwind(|| lambda_http::Request::from(event));
+            assert!(
+                read.is_err(),
+                "lambda_http has learned it: this module may go"
+            );
+        }
+    }
+}

@@ -268,7 +268,7 @@ fn without_the_key(genuine: &Genuine) -> Vec<Attack> {
         if standard != text {
             add(&format!("{name} with + and /"), with_part(&standard));
         }
-        if bytes.len() % 3 != 0 {
+        if !bytes.len().is_multiple_of(3) {
             add(
                 &format!("{name} with other last bits"),
                 with_part(&other_last_bits(text)),
