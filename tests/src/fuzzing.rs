@@ -36,7 +36,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "tokens",
         run: tokens,
@@ -61,6 +61,11 @@ pub const TARGETS: [Target; 8] = [
         name: "headers",
         run: headers,
         seeds: header_seeds,
+    },
+    Target {
+        name: "devices",
+        run: devices,
+        seeds: device_seeds,
     },
     Target {
         name: "events",
@@ -404,15 +409,12 @@ fn url_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Headers as lines, `name: value`, to a route for which the first byte stands; an agent and a device's id by
-/// themselves, too.
+/// Headers as lines, `name: value`: the first byte says whether to the list of sessions or to a registration, which
+/// hashes a password and takes its time.
 fn headers(data: &[u8]) {
     let Some((choice, rest)) = data.split_first() else {
         return;
     };
-    if choice % 3 == 0 {
-        return describe(rest);
-    }
     let lines = rest.split(|byte| *byte == b'\n').filter_map(|line| {
         let colon = line.iter().position(|byte| *byte == b':')?;
         let name = std::str::from_utf8(&line[..colon]).ok()?.trim();
@@ -423,7 +425,7 @@ fn headers(data: &[u8]) {
     with_world(async |world| {
         let mut lines = lines.clone();
         let bearer = format!("Bearer {}", world.ada.access_token).into_bytes();
-        if choice % 3 == 1 {
+        if choice % 2 == 0 {
             lines.push(("authorization", &bearer));
             world.send(&Method::GET, "/v1/sessions", &lines, None).await;
         } else {
@@ -449,7 +451,8 @@ fn headers(data: &[u8]) {
     });
 }
 
-fn describe(data: &[u8]) {
+/// A User-Agent and a device's id, divided by a line's end.
+fn devices(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (agent, id) = text.split_once('\n').unwrap_or((&text, &text));
     for given in [None, Some(id)] {
@@ -473,22 +476,24 @@ fn describe(data: &[u8]) {
     }
 }
 
+const AGENTS: [&str; 5] = [
+    CHROME,
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "curl/8.5.0",
+    "Latchkey/1.2 (Linux; Android 15; SM-X710)",
+];
+
+fn device_seeds() -> Vec<Vec<u8>> {
+    AGENTS
+        .map(|agent| format!("{agent}\nc0ffee").into_bytes())
+        .to_vec()
+}
+
 fn header_seeds() -> Vec<Vec<u8>> {
-    let agents = [
-        CHROME,
-        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
-        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-        "curl/8.5.0",
-        "Latchkey/1.2 (Linux; Android 15; SM-X710)",
-    ];
-    let mut seeds = Vec::new();
-    for agent in agents {
-        seeds.push(format!("\0{agent}\nc0ffee").into_bytes());
-        for choice in ['\u{1}', '\u{2}'] {
-            let lines = format!("{choice}User-Agent: {agent}\nX-Device-Id: c0ffee\nAccept: */*");
-            seeds.push(lines.into_bytes());
-        }
-    }
+    let lines = |agent| format!("\0User-Agent: {agent}\nX-Device-Id: c0ffee\nAccept: */*");
+    let mut seeds = AGENTS.map(|agent| lines(agent).into_bytes()).to_vec();
+    seeds.extend(AGENTS.map(|agent| lines(agent).replacen('\0', "\u{1}", 1).into_bytes()));
     seeds
 }
 

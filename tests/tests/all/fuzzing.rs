@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-/// How many changed inputs each target is given, unless `PROPTEST_CASES` says so.
+/// How many changed inputs each target is given, unless `PROPTEST_CASES` says so; fewer where each takes long.
 const CASES: u32 = 200;
+const CASES_OF_THE_SLOW: u32 = 40;
 
 /// What a change may put in.
 const WORDS: [&[u8]; 20] = [
@@ -94,14 +95,14 @@ fn regressions(target: &Target) -> Vec<Vec<u8>> {
     clippy::disallowed_methods,
     reason = "proptest reads its own settings, but has another number of cases and a fixed seed when there are none"
 )]
-fn config() -> ProptestConfig {
+fn config(cases: u32) -> ProptestConfig {
     let settings = ProptestConfig::default();
     let is_set = |name| std::env::var_os(name).is_some();
     ProptestConfig {
         cases: if is_set("PROPTEST_CASES") {
             settings.cases
         } else {
-            CASES
+            cases
         },
         rng_seed: if is_set("PROPTEST_RNG_SEED") {
             settings.rng_seed
@@ -114,12 +115,16 @@ fn config() -> ProptestConfig {
 }
 
 fn hold(name: &str) {
+    hold_for(name, CASES);
+}
+
+fn hold_for(name: &str, cases: u32) {
     let target = TARGETS.iter().find(|target| target.name == name).unwrap();
     let mut inputs = (target.seeds)();
     inputs.extend(regressions(target));
     inputs.iter().for_each(|input| (target.run)(input));
     let strategy = (any::<Index>(), proptest::collection::vec(change(), 1..6));
-    let found = TestRunner::new(config()).run(&strategy, |(place, changes)| {
+    let found = TestRunner::new(config(cases)).run(&strategy, |(place, changes)| {
         (target.run)(&changed(place.get(&inputs).clone(), &changes));
         Ok(())
     });
@@ -150,7 +155,12 @@ fn urls_hold() {
 
 #[test]
 fn headers_hold() {
-    hold("headers");
+    hold_for("headers", CASES_OF_THE_SLOW);
+}
+
+#[test]
+fn devices_hold() {
+    hold("devices");
 }
 
 #[test]
@@ -160,7 +170,7 @@ fn events_of_api_gateway_hold() {
 
 #[test]
 fn broken_items_hold() {
-    hold("items");
+    hold_for("items", CASES_OF_THE_SLOW);
 }
 
 #[test]
