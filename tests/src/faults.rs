@@ -309,6 +309,29 @@ pub fn raw_items(stack: &Stack) -> Vec<Value> {
     reply["Items"].as_array().cloned().unwrap_or_default()
 }
 
+/// Puts an item into a stack's table as it is, if DynamoDB takes it.
+#[must_use]
+pub fn put_raw(stack: &Stack, item: &Value) -> bool {
+    let put = json!({"TableName": TABLE, "Item": item}).to_string();
+    answer(&stack.dynamodb.database, "PutItem", &put).0 == 200
+}
+
+/// Makes a stack's table hold these items and no others.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn restore(stack: &Stack, items: &[Value]) {
+    for item in raw_items(stack) {
+        let key = json!({"pk": item["pk"], "sk": item["sk"]});
+        let delete = json!({"TableName": TABLE, "Key": key}).to_string();
+        let (status, reply) = answer(&stack.dynamodb.database, "DeleteItem", &delete);
+        assert_eq!(status, 200, "{reply}");
+    }
+    for item in items {
+        assert!(put_raw(stack, item), "{item}");
+    }
+}
+
 /// A client of a database, with the limits of the service and an allowance of retries of its own, whose requests fail as
 /// told.
 #[must_use]
@@ -463,9 +486,10 @@ fn answer(database: &dynoxide::Database, operation: &str, body: &str) -> (u16, S
     fn run<Request: DeserializeOwned, Response: Serialize>(
         body: &str,
         call: impl FnOnce(Request) -> dynoxide::Result<Response>,
-    ) -> dynoxide::Result<String> {
-        let request = serde_json::from_str(body).expect("the SDK sends what the engine reads");
-        Ok(serde_json::to_string(&call(request)?).expect("the engine's replies are JSON"))
+    ) -> Result<String, (u16, String)> {
+        let request = serde_json::from_str(body).map_err(|error| (400, error.to_string()))?;
+        let response = call(request).map_err(|error| (error.status_code(), error.to_json()))?;
+        Ok(serde_json::to_string(&response).expect("the engine's replies are JSON"))
     }
     let answered = match operation {
         "GetItem" => run(body, |request| database.get_item(request)),
@@ -483,6 +507,6 @@ fn answer(database: &dynoxide::Database, operation: &str, body: &str) -> (u16, S
     };
     match answered {
         Ok(text) => (200, text),
-        Err(error) => (error.status_code(), error.to_json()),
+        Err(refusal) => refusal,
     }
 }

@@ -10,6 +10,8 @@
 pub mod conformity;
 pub mod dynamodb;
 pub mod faults;
+pub mod forgery;
+pub mod fuzzing;
 pub mod interleavings;
 pub mod lambda;
 pub mod log;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use latchkey_api::openapi::{document_without_routes, operations};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::content::Content;
+use utoipa::openapi::link::{Link, LinkBuilder};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, RefOr};
 
@@ -47,7 +48,60 @@ pub fn generated() -> OpenApi {
         document.merge(routes);
     }
     add_examples(&mut document);
+    add_links(&mut document);
     document
+}
+
+/// The operations whose reply holds tokens and a session.
+const WITH_TOKENS: [&str; 4] = ["register", "login", "refresh", "change_password"];
+
+/// Says what can be done with what a reply holds, so that tools can walk from one operation to the next.
+fn add_links(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        for operation in operations(item) {
+            let from = operation.operation_id.clone().unwrap_or_default();
+            let mut links = Vec::new();
+            if WITH_TOKENS.contains(&from.as_str()) {
+                let token = json!({"refresh_token": "$response.body#/refresh_token"});
+                links.push(link("refresh", None, Some(token.clone())));
+                links.push(link("logout", None, Some(token)));
+            }
+            if from == "register" {
+                let credentials = json!({
+                    "email": "$request.body#/email",
+                    "password": "$request.body#/password",
+                });
+                links.push(link("login", None, Some(credentials)));
+            }
+            let session = match from.as_str() {
+                "list_sessions" => Some("$response.body#/sessions/0/id"),
+                "get_current_session" | "rename_session" => Some("$response.body#/id"),
+                of_tokens if WITH_TOKENS.contains(&of_tokens) => Some("$response.body#/session/id"),
+                _ => None,
+            };
+            if session.is_some() {
+                links.push(link("rename_session", session, None));
+                links.push(link("revoke_session", session, None));
+            }
+            let replies = operation.responses.responses.iter_mut();
+            let successes = replies.filter(|(status, _)| status.starts_with('2'));
+            for reply in successes.filter_map(|(_, reply)| in_place(reply)) {
+                let named = links.iter().map(|link| (link.operation_id.clone(), link));
+                reply
+                    .links
+                    .extend(named.map(|(name, link)| (name, RefOr::T(link.clone()))));
+            }
+        }
+    }
+}
+
+/// A link to an operation, with the session in its path and its body, as far as it has them.
+fn link(operation: &str, session: Option<&str>, body: Option<Value>) -> Link {
+    let mut link = LinkBuilder::new().operation_id(operation);
+    if let Some(session) = session {
+        link = link.parameter("id", session);
+    }
+    link.request_body(body).build()
 }
 
 /// Gives each body an example, put together from those of the values in it.

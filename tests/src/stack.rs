@@ -197,6 +197,11 @@ impl Stack {
         self
     }
 
+    /// The service's routes, with all that is around them.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Lets time pass.
     pub fn advance(&self, by: TimeDelta) {
         self.clock.advance(by);
@@ -401,6 +406,17 @@ impl Call<'_> {
     /// # Panics
     /// When it is not.
     pub async fn send(self) -> Reply {
+        let (method, path) = (self.method.clone(), self.path.clone());
+        let reply = self.send_unchecked().await;
+        conformity::check(&method, &path, &reply);
+        reply
+    }
+
+    /// Sends it.
+    ///
+    /// # Panics
+    /// When it is no request.
+    pub async fn send_unchecked(self) -> Reply {
         let mut request = Request::builder()
             .method(self.method.clone())
             .uri(&self.path);
@@ -418,14 +434,12 @@ impl Call<'_> {
             .expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
-        let reply = Reply {
+        Reply {
             status: parts.status,
             headers: parts.headers,
             body: serde_json::from_slice(&bytes).unwrap_or_default(),
             bytes: bytes.to_vec(),
-        };
-        conformity::check(&self.method, &self.path, &reply);
-        reply
+        }
     }
 }
 

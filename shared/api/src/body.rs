@@ -123,7 +123,7 @@ pub fn check_name(pointer: &'static str, name: &str) -> Result<(), Problem> {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct CredentialsRequest {
     /// The e-mail address.
-    #[schema(example = "ada@example.com", max_length = 254)]
+    #[schema(format = Email, example = "ada@example.com", max_length = 254)]
     pub email: String,
     /// The password. A new one has 8 to 128 characters, is not a common one, and does not contain the e-mail address.
     #[serde(deserialize_with = "shared_password")]

@@ -15,6 +15,7 @@ use latchkey_domain::token::{TokenIdentity, Tokens};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, Service};
+use crate::event;
 use crate::front::FrontSecret;
 use crate::http;
 use crate::metrics::{self, Emf};
@@ -93,7 +94,7 @@ impl Started {
         );
         let emf = self.metrics.clone();
         let router = metrics::one_line_each(router, emf, clock, Arc::new(metrics::print_line));
-        ended(lambda_http::run(router).await)
+        ended(event::run(router).await)
     }
 }
 

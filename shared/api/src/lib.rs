@@ -9,6 +9,7 @@ pub mod app;
 pub mod authenticate;
 pub mod body;
 pub mod client;
+pub mod event;
 pub mod front;
 pub mod http;
 pub mod lambda;

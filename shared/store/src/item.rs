@@ -203,9 +203,13 @@ pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
 
 pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
     let item: SessionItem = from_item(item)?;
+    let user_id = item.key.user().ok_or_else(|| corrupt("session", "pk"))?;
+    if item.key != Key::session(user_id, item.jti) {
+        return Err(corrupt("session", "jti"));
+    }
     Ok(Session {
         id: item.jti,
-        user_id: item.key.user().ok_or_else(|| corrupt("session", "pk"))?,
+        user_id,
         rotation: item.rotation,
         rotated_at: item.rotated_at,
         name: item.name,

@@ -1,10 +1,9 @@
 //! Guarantee 8: bad input gets a 4xx with a code, nothing makes a 5xx, nothing is written on a refused request.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use latchkey_tests::forgery::{part, read_part};
 use latchkey_tests::stack::{PASSWORD, SECRET, SignedIn, Stack, identity};
 use serde_json::{Value, json};
 
@@ -295,26 +294,16 @@ async fn credentials_that_are_missing_or_malformed_are_told_apart_in_the_challen
         .expect_problem(401, "invalid_token");
 }
 
-fn part(value: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(value.to_string())
-}
-
-fn decoded(token: &str, part: usize) -> Value {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(token.split('.').nth(part).unwrap())
-        .unwrap();
-    serde_json::from_slice(&bytes).unwrap()
-}
-
 fn somebody_else(change: impl FnOnce(&mut TokenIdentity), secret: &[u8]) -> Tokens {
     let mut identity = identity();
     change(&mut identity);
     Tokens::new(identity, &TokenSecret::new(secret).unwrap(), None).unwrap()
 }
 
-/// Forged, confused and misdirected tokens, for both places that take one. None costs a request to DynamoDB.
+/// Good signatures of another secret, issuer or audience, and changed claims under the old signature. What else is known
+/// of attacks on tokens is in `token_attacks`.
 #[tokio::test]
-async fn a_forged_token_is_refused_without_a_request_to_the_database() {
+async fn a_token_of_somebody_else_is_refused_without_a_request_to_the_database() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let session = stack
@@ -338,65 +327,21 @@ async fn a_forged_token_is_refused_without_a_request_to_the_database() {
         |identity| identity.audience = "other".to_owned(),
         SECRET,
     ));
-    let forgeries = |genuine: &str| -> Vec<String> {
-        let [header, claims, signature] =
-            [0, 1, 2].map(|n| genuine.split('.').nth(n).unwrap().to_owned());
-        let decoded_header = decoded(genuine, 0);
-        let with_header = |changes: &[(&str, Value)]| {
-            let mut header = decoded_header.clone();
-            for (name, value) in changes {
-                header[*name] = value.clone();
-            }
-            part(&header)
-        };
-        let mut elevated = decoded(genuine, 1);
-        elevated["scope"] = json!("admin");
-        elevated["exp"] = json!(9_999_999_999_i64);
-        let mut all = vec![
-            format!("{header}.{claims}."),
-            format!("{header}.{claims}"),
-            format!("{header}..{signature}"),
-            format!("{header}.{}.{signature}", part(&elevated)),
-            format!("{header}.{claims}.{signature}."),
-            format!("{header}.{claims}.{signature}A"),
-            format!(" {header}.{claims}.{signature}x"),
-            format!("{}.{claims}.{signature}", part(&json!({}))),
-        ];
-        for algorithm in [
-            "none", "None", "HS256", "HS384", "EdDSA", "ES256", "RS256", "x",
-        ] {
-            let header = with_header(&[("alg", json!(algorithm))]);
-            all.push(format!("{header}.{claims}."));
-            if decoded_header["alg"] != algorithm {
-                all.push(format!("{header}.{claims}.{signature}"));
-            }
-        }
-        for (name, value) in [
-            ("kid", json!("other")),
-            ("kid", json!(null)),
-            ("kid", json!("../../../../dev/null")),
-            ("typ", json!("JWT")),
-            ("typ", json!("at+jwt ")),
-            ("crit", json!(["exp"])),
-            ("jwk", json!({"kty": "oct", "k": "AA"})),
-        ] {
-            all.push(format!(
-                "{}.{claims}.{signature}",
-                with_header(&[(name, value)])
-            ));
-        }
-        all
+    let elevated = |genuine: &str| {
+        let mut claims = read_part(genuine, 1);
+        claims["scope"] = json!("admin");
+        claims["exp"] = json!(9_999_999_999_i64);
+        let parts: Vec<&str> = genuine.split('.').collect();
+        format!("{}.{}.{}", parts[0], part(claims.to_string()), parts[2])
     };
-    let mut access = forgeries(&ada.access_token);
-    access.push(ada.refresh_token.clone());
+    let mut access = vec![elevated(&ada.access_token)];
     access.push(other_audience.access_token.expose().to_owned());
     access.extend(
         others
             .iter()
             .map(|tokens| tokens.access_token.expose().to_owned()),
     );
-    let mut refresh = forgeries(&ada.refresh_token);
-    refresh.push(ada.access_token.clone());
+    let mut refresh = vec![elevated(&ada.refresh_token)];
     refresh.extend(
         others
             .iter()

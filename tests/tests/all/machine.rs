@@ -29,8 +29,8 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::token::Token;
 use latchkey_tests::dynamodb::EmbeddedDynamoDb;
 use latchkey_tests::model::{
-    AccessToken, Answer, Cleaned, Model, Outcome, RefreshToken, Rules, Shown, SignIn, Status,
-    seconds,
+    AccessToken, Answer, Cleaned, Model, Outcome, RefreshToken, Rules, Session, Shown, SignIn,
+    Status, seconds,
 };
 use latchkey_tests::stack::{Call, Reply, Stack};
 use proptest::prelude::*;
@@ -56,6 +56,16 @@ enum Pick {
     Ended(usize),
     /// Nobody's.
     Unknown,
+}
+
+/// What the bearer of a token names in a path.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Any(Pick),
+    /// One of their own that has ended: a mistake in a check lets just these through.
+    OwnEnded(usize),
+    /// One of their own that has expired and still is in the account's set.
+    OwnExpired(usize),
 }
 
 /// A token of a session, so many before its newest.
@@ -86,14 +96,18 @@ enum Step {
     Register(usize, usize),
     SignIn(usize, Guess),
     Refresh(Held),
-    /// A token of a session again, so many milliseconds after (before, if negative) its grace is over.
+    /// A replaced token of a live session that has one, so many milliseconds after (before, if negative) its grace is
+    /// over.
     RefreshLate(Held, i64),
+    /// Until so many milliseconds after (before, if negative) a session ends, while another one of its user is refreshed:
+    /// somebody is there to see it.
+    Outlive(Pick, i64),
     LogOut(Held),
     List(Held),
     Current(Held),
     Me(Held),
-    Rename(Held, Pick, Option<usize>),
-    Revoke(Held, Pick),
+    Rename(Held, Target, Option<usize>),
+    Revoke(Held, Target),
     RevokeAll(Held, Option<bool>),
     Purge(Held),
     ChangePassword(Held, Guess, usize),
@@ -141,6 +155,14 @@ fn pick() -> impl Strategy<Value = Pick> {
     ]
 }
 
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        4 => pick().prop_map(Target::Any),
+        3 => (0..6_usize).prop_map(Target::OwnEnded),
+        3 => (0..3_usize).prop_map(Target::OwnExpired),
+    ]
+}
+
 fn held(older: bool) -> impl Strategy<Value = Held> {
     let before_newest = if older {
         prop_oneof![6 => Just(0_usize), 5 => Just(1), 3 => 2..5_usize].boxed()
@@ -176,16 +198,16 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (who(), password()).prop_map(|(who, password)| Register(who, password)),
         14 => (who(), guess()).prop_map(|(who, guess)| SignIn(who, guess)),
         30 => held(true).prop_map(Refresh),
-        6 => (pick(), 1..3_usize, -1..=1_i64).prop_map(|(of, before_newest, off)| {
+        9 => (pick(), 1..3_usize, -1..=1_i64).prop_map(|(of, before_newest, off)| {
             RefreshLate(Held { of, before_newest }, off)
         }),
         4 => held(true).prop_map(LogOut),
         3 => held(false).prop_map(List),
         3 => held(false).prop_map(Current),
         3 => held(false).prop_map(Me),
-        4 => (held(false), pick(), proptest::option::of(0..9_usize))
+        6 => (held(false), target(), proptest::option::of(0..9_usize))
             .prop_map(|(by, of, name)| Rename(by, of, name)),
-        6 => (held(false), pick()).prop_map(|(by, of)| Revoke(by, of)),
+        6 => (held(false), target()).prop_map(|(by, of)| Revoke(by, of)),
         3 => (held(false), proptest::option::of(any::<bool>()))
             .prop_map(|(by, keep)| RevokeAll(by, keep)),
         4 => held(false).prop_map(Purge),
@@ -200,6 +222,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => millis.prop_map(Wait),
         14 => (moment, pick(), -1..=1_i64)
             .prop_map(|(moment, of, off)| WaitUntil(moment, of, off)),
+        6 => (pick(), -1..=1_i64).prop_map(|(of, off)| Outlive(of, off)),
     ]
 }
 
@@ -280,6 +303,23 @@ impl Machine {
         among.retain(|id| is_live(id) == live);
         among.reverse();
         among.get(place % among.len().max(1)).copied()
+    }
+
+    /// The session that the bearer of a token means, if there is one.
+    fn target(&self, target: Target, by: &AccessToken) -> Option<SessionId> {
+        let (place, expired) = match target {
+            Target::Any(pick) => return self.pick(pick),
+            Target::OwnEnded(place) => (place, false),
+            Target::OwnExpired(place) => (place, true),
+        };
+        let account = self.model.accounts.get(&by.sub)?;
+        let mut own: Vec<_> = self.model.sessions.values().collect();
+        own.retain(|session| {
+            let is_meant = !expired || account.admitted.contains(&session.id);
+            session.user == by.sub && is_meant && !self.model.is_live(session)
+        });
+        own.sort_by_key(|session| std::cmp::Reverse(session.created_at));
+        own.get(place % own.len().max(1)).map(|session| session.id)
     }
 
     fn held_access(&self, held: Held) -> Option<(String, AccessToken)> {
@@ -385,10 +425,8 @@ impl Machine {
                 self.judge(expected, &reply)
             }
             Step::Refresh(held) => self.refresh(held).await,
-            Step::RefreshLate(held, off) => {
-                self.wait_until(Moment::GraceOver, held.of, off);
-                self.refresh(held).await
-            }
+            Step::RefreshLate(held, off) => self.refresh_late(held, off).await,
+            Step::Outlive(of, off) => self.outlive(of, off).await,
             Step::LogOut(held) => match self.held_refresh(held) {
                 Some((token, claims)) => {
                     let body = json!({"refresh_token": token});
@@ -432,7 +470,10 @@ impl Machine {
 
     /// What the bearer of an access token does.
     async fn run_as(&mut self, step: Step, token: &str, by: AccessToken) -> Verdict {
-        let target = |machine: &Self, of| machine.pick(of).unwrap_or(NOBODY.parse().unwrap());
+        let target = |machine: &Self, of| {
+            let found = machine.target(of, &by);
+            found.unwrap_or(NOBODY.parse().unwrap())
+        };
         let stack = &self.stack;
         let (call, expected) = match step {
             Step::List(_) => (stack.get("/v1/sessions"), self.model.list(&by)),
@@ -487,6 +528,57 @@ impl Machine {
         let reply = self.send(call).await;
         let expected = self.model.refresh(&claims, &self.address());
         self.judge(expected, &reply)
+    }
+
+    /// The session is one that can be too late, if there is one: live, rotated, and not over before the grace is.
+    async fn refresh_late(&mut self, mut held: Held, off: i64) -> Verdict {
+        if let Pick::Live(place) = held.of {
+            let grace_over = |session: &Session| session.rotated_at + self.model.rules.grace;
+            let mut places = (0..self.begun.len()).map(Pick::Live).collect::<Vec<_>>();
+            places.retain(|pick| {
+                let session = self.pick(*pick).and_then(|id| self.model.sessions.get(&id));
+                session.is_some_and(|session| {
+                    let end = grace_over(session).max(self.model.now) + off;
+                    session.rotation > 0 && self.model.is_live(session) && end < session.end()
+                })
+            });
+            if let Some(found) = places.get(place % places.len().max(1)) {
+                held.of = *found;
+            }
+        }
+        let chosen = self.pick(held.of);
+        self.wait_until(Moment::GraceOver, held.of, off);
+        match chosen == self.pick(held.of) {
+            true => self.refresh(held).await,
+            false => Ok(()), // It has ended by then, so the place means another.
+        }
+    }
+
+    async fn outlive(&mut self, of: Pick, off: i64) -> Verdict {
+        let session = self.pick(of).and_then(|id| self.model.sessions.get(&id));
+        let Some((id, user, end)) = session.map(|one| (one.id, one.user, one.end())) else {
+            return Ok(());
+        };
+        self.wait((end - 1 - self.model.now).max(0));
+        let others = self.model.live(user);
+        if let Some(other) = others.iter().find(|other| other.id != id) {
+            let place = self.place_among_live(other.id);
+            let of = Pick::Live(place);
+            let before_newest = 0;
+            self.refresh(Held { of, before_newest }).await?;
+        }
+        self.wait((end + off - self.model.now).max(0));
+        Ok(())
+    }
+
+    /// Where a live session stands among them, from the newest.
+    fn place_among_live(&self, id: SessionId) -> usize {
+        let live = |id: &&SessionId| {
+            let session = self.model.sessions.get(*id);
+            session.is_some_and(|session| self.model.is_live(session))
+        };
+        let mut newest_first = self.begun.iter().rev().filter(live);
+        newest_first.position(|one| *one == id).unwrap_or(0)
     }
 
     async fn enter(&self, route: &str, email: &str, password: &str) -> Reply {

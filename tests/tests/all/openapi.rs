@@ -148,3 +148,34 @@ fn every_operation_that_reads_a_body_says_so() {
     }
     assert_eq!(without, BTreeSet::from(["/v1/sessions/revoke-all"]));
 }
+
+#[test]
+fn every_link_leads_to_an_operation_and_takes_what_the_reply_holds() {
+    let document = json!(generated());
+    let mut names = BTreeSet::new();
+    each_operation(|operation| names.extend(operation.operation_id.clone()));
+    let mut links = Vec::new();
+    all_under("links", &document, &mut links);
+    let links = links
+        .iter()
+        .flat_map(|links| links.as_object().unwrap().values());
+    let links: Vec<&Value> = links.collect();
+    assert!(links.len() > 20, "{}", links.len());
+    for link in links {
+        let name = link["operationId"].as_str().unwrap();
+        assert!(names.contains(name), "{name}");
+    }
+    // What a link takes from a reply is in the reply's example.
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            for reply in operation["responses"].as_object().unwrap().values() {
+                let example = &reply["content"]["application/json"]["example"];
+                let taken = reply["links"].to_string();
+                for pointer in taken.split("$response.body#").skip(1) {
+                    let pointer = pointer.split('"').next().unwrap();
+                    assert!(example.pointer(pointer).is_some(), "{pointer}: {reply}");
+                }
+            }
+        }
+    }
+}
