@@ -133,6 +133,11 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     ] {
         assert!(read.remove(local), "{local}");
     }
+    // Not among the settings: the dimension of the metrics; what the front proves itself with; what makes a function's
+    // configuration another one when a parameter changes, and is read by nobody.
+    for other in ["STACK_NAME", "FRONT_SECRET", "SETTINGS_VERSION"] {
+        read.insert(other.to_owned());
+    }
     let names = |variables: &Value| -> BTreeSet<String> {
         variables
             .as_object()
@@ -269,6 +274,64 @@ async fn the_table_that_is_made_here_is_the_one_of_the_template() {
         wanted["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
         json!(true)
     );
+}
+
+/// The metrics that the code writes in CloudWatch's embedded format, by stack.
+const METRICS_BY_STACK: [&str; 13] = [
+    "CleanupRemoved",
+    "CleanupRuns",
+    "LiveSessions",
+    "RefreshRefused",
+    "RefreshReplays",
+    "RefreshSuperseded",
+    "Refreshes",
+    "Registrations",
+    "Revocations",
+    "SignInFailures",
+    "SignIns",
+    "Throttled",
+    "TokenReuse",
+];
+/// The metrics that the code writes by stack and function.
+const METRICS_BY_FUNCTION: [&str; 4] = [
+    "ColdStarts",
+    "DynamoDbCalls",
+    "DynamoDbReadUnits",
+    "DynamoDbWriteUnits",
+];
+
+#[test]
+fn dashboard_and_alarms_show_the_metrics_that_the_code_writes() {
+    let template = template();
+    let resources = template["Resources"].as_object().unwrap();
+    let alarmed: BTreeSet<&str> = resources
+        .values()
+        .map(|resource| &resource["Properties"])
+        .filter(|properties| properties["Namespace"] == "Latchkey")
+        .map(|properties| properties["MetricName"].as_str().unwrap())
+        .collect();
+    let written = BTreeSet::from(METRICS_BY_STACK);
+    assert!(!alarmed.is_empty());
+    assert!(alarmed.is_subset(&written), "{alarmed:?}");
+
+    let dashboard = &template["Resources"]["Dashboard"]["Properties"]["DashboardBody"];
+    let body: Value = serde_json::from_str(dashboard[0].as_str().unwrap()).unwrap();
+    let (mut by_stack, mut by_function) = (BTreeSet::new(), BTreeSet::new());
+    for widget in body["widgets"].as_array().unwrap() {
+        for row in widget["properties"]["metrics"].as_array().unwrap() {
+            if row[0] == "Latchkey" {
+                by_stack.insert(row[1].as_str().unwrap());
+            } else if let Some(search) = row[0]["expression"].as_str() {
+                assert!(
+                    search.starts_with("SEARCH('{Latchkey,Stack,Function} MetricName=\""),
+                    "{search}"
+                );
+                by_function.insert(search.split('"').nth(1).unwrap());
+            }
+        }
+    }
+    assert_eq!(by_stack, written);
+    assert_eq!(by_function, BTreeSet::from(METRICS_BY_FUNCTION));
 }
 
 /// A line for each crate, with its version, that a choice of packages is built with.
