@@ -34,6 +34,10 @@ LOGGED = {
     "responseLatency", "integrationLatency", "responseLength", "identity.sourceIp", "protocol", "error.responseType",
     "integrationErrorMessage",
 }  # fmt: skip
+# Headers that the functions read, beside those that are always passed on.
+PASSED_ON = {
+    "CloudFront-Viewer-Address", "CloudFront-Viewer-City", "CloudFront-Viewer-Country", "User-Agent", "X-Device-Id",
+}  # fmt: skip
 # Paths that the front may cache, if their replies say so.
 CACHED = {"/.well-known/jwks.json", "/openapi.json", "/docs*"}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"}
@@ -157,7 +161,7 @@ def check_api(source, result, report):
     if "requestId" not in said or not said <= LOGGED:
         report(f"the access log has no request id, or says what it should not: {sorted(said - LOGGED)}")
     for name, settings in {"default": stage.get("DefaultRouteSettings", {}), **stage.get("RouteSettings", {})}.items():
-        if "Ref" not in settings.get("ThrottlingRateLimit", {}) or "Ref" not in settings.get("ThrottlingBurstLimit", {}):
+        if not all("Ref" in settings.get(bound, {}) for bound in ("ThrottlingRateLimit", "ThrottlingBurstLimit")):
             report(f"route {name}: its throttle is not a parameter")
     routes = {f"{method.upper()} {path}" for path, method in routes_meant(source)}
     for unknown in stage.get("RouteSettings", {}).keys() - routes:
@@ -245,7 +249,8 @@ def check_settings(name, properties, result, report):
         report(f"{name}: a change of the settings publishes no version")
     # The reservation belongs to the function, not to a version.
     used = set(names_in({key: value for key, value in properties.items() if key != "ReservedConcurrentExecutions"}))
-    used |= {name for condition in used & result["Conditions"].keys() for name in names_in(result["Conditions"][condition])}
+    for condition in used & result["Conditions"].keys():
+        used |= set(names_in(result["Conditions"][condition]))
     known = set(names_in(result["Resources"]["Settings"]["Properties"]["Content"]))
     for parameter in (used & result["Parameters"].keys()) - known:
         report(f"{name}: runs with {parameter}, which is not among the settings: a change of it would do nothing")
@@ -299,7 +304,8 @@ def check_logs(template, result, report):
 def metrics_of(alarm):
     """Namespace, name and dimensions of each metric of an alarm."""
     single = [alarm] if "MetricName" in alarm else []
-    for metric in single + [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]:
+    terms = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
+    for metric in single + terms:
         dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions", [])}
         yield as_text(metric["Namespace"]), metric["MetricName"], dimensions
 
@@ -394,7 +400,10 @@ def check_front(report):
     front = yaml_parse(Path(FRONT).read_text())
     (distribution,) = (item["Properties"] for item in of_type(front, "AWS::CloudFront::Distribution").values())
     config = distribution["DistributionConfig"]
-    policies = {name: item["Properties"]["CachePolicyConfig"] for name, item in of_type(front, "AWS::CloudFront::CachePolicy").items()}
+    policies = {
+        name: item["Properties"]["CachePolicyConfig"]
+        for name, item in of_type(front, "AWS::CloudFront::CachePolicy").items()
+    }
     paths = {"default": config["DefaultCacheBehavior"]}
     paths.update({behavior["PathPattern"]: behavior for behavior in config["CacheBehaviors"]})
     if paths.keys() - {"default"} != CACHED:
@@ -408,9 +417,9 @@ def check_front(report):
             report(f"{FRONT}: what needs a token is cached, or gets none")
         if behavior["ViewerProtocolPolicy"] != "https-only":
             report(f"{FRONT}: {path} is answered without TLS")
-    (passed,) = (item["Properties"]["OriginRequestPolicyConfig"] for item in of_type(front, "AWS::CloudFront::OriginRequestPolicy").values())
-    headers = set(passed["HeadersConfig"]["Headers"])
-    for header in {"CloudFront-Viewer-Address", "CloudFront-Viewer-City", "CloudFront-Viewer-Country", "User-Agent", "X-Device-Id"} - headers:
+    (passed,) = (item["Properties"] for item in of_type(front, "AWS::CloudFront::OriginRequestPolicy").values())
+    headers = set(passed["OriginRequestPolicyConfig"]["HeadersConfig"]["Headers"])
+    for header in PASSED_ON - headers:
         report(f"{FRONT}: does not pass {header} on")
     if "Host" in headers or len(headers) > 10:
         report(f"{FRONT}: passes Host on, at which API Gateway answers 403, or more than 10 headers")
@@ -425,7 +434,8 @@ def check_front(report):
 
     firewall = yaml_parse(Path(WEB_ACL).read_text())
     (acl,) = (item["Properties"] for item in of_type(firewall, "AWS::WAFv2::WebACL").values())
-    rates = [rule["Statement"]["RateBasedStatement"] for rule in acl["Rules"] if "RateBasedStatement" in rule["Statement"]]
+    statements = [rule["Statement"] for rule in acl["Rules"]]
+    rates = [statement["RateBasedStatement"] for statement in statements if "RateBasedStatement" in statement]
     watched = {
         part["ByteMatchStatement"]["SearchString"]
         for rate in rates
@@ -473,8 +483,8 @@ def main(template, output):
         functions = len(of_type(result, "AWS::Lambda::Function"))
         alarms = len(of_type(result, "AWS::CloudWatch::Alarm"))
         print(
-            f"{template}: {functions} functions, {len(routes_meant(source))} routes, {alarms} alarms, as meant after the "
-            "transform"
+            f"{template}: {functions} functions, {len(routes_meant(source))} routes, {alarms} alarms, as meant after "
+            "the transform"
         )
     return 1 if problems else 0
 

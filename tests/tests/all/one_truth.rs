@@ -6,12 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use latchkey_api::settings::{Settings, StorageSettings};
+use latchkey_api::telemetry;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_store::table;
 use latchkey_tests::openapi;
 use latchkey_tests::stack::{Stack, TABLE};
 use latchkey_tests::template::{functions, root, template};
 use serde_json::{Value, json};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::secrecy::Lines;
 
 /// Method and path of every route of a document.
 fn routes_of(document: &Value) -> BTreeSet<(String, String)> {
@@ -332,6 +337,42 @@ fn dashboard_and_alarms_show_the_metrics_that_the_code_writes() {
     }
     assert_eq!(by_stack, written);
     assert_eq!(by_function, BTreeSet::from(METRICS_BY_FUNCTION));
+}
+
+#[tokio::test]
+async fn the_alarm_on_server_errors_reads_the_line_that_ends_each_request() {
+    let template = template();
+    let filter = &template["Resources"]["ServerErrorsFilter"]["Properties"];
+    assert_eq!(filter["LogGroupName"], "LogGroup");
+    assert_eq!(
+        filter["FilterPattern"],
+        r#"{ $.message = "answered" && $.status >= 500 }"#
+    );
+
+    let lines = Lines::default();
+    let layer = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_writer(lines.clone());
+    let level = telemetry::filter(tracing::Level::INFO);
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(level));
+    // As in `secrecy`: with one subscriber alone, other tests would decide what is listened to.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let guard = tracing::subscriber::set_default(subscriber);
+    let stack = Stack::start().await;
+    stack
+        .try_login("ada@example.com", "a wrong password")
+        .await
+        .expect_problem(401, "invalid_credentials");
+    drop(guard);
+    let written = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let answered: Vec<Value> = written
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["message"] == "answered")
+        .collect();
+    assert_eq!(answered.len(), 1, "{written}");
+    assert_eq!(answered[0]["status"], json!(401));
 }
 
 /// A line for each crate, with its version, that a choice of packages is built with.
