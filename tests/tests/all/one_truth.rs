@@ -3,7 +3,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use latchkey_api::settings::{Settings, StorageSettings};
 use latchkey_api::telemetry;
@@ -15,8 +17,6 @@ use latchkey_tests::template::{functions, root, template};
 use serde_json::{Value, json};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
-
-use crate::secrecy::Lines;
 
 /// Method and path of every route of a document.
 fn routes_of(document: &Value) -> BTreeSet<(String, String)> {
@@ -339,6 +339,20 @@ fn dashboard_and_alarms_show_the_metrics_that_the_code_writes() {
     assert_eq!(by_function, BTreeSet::from(METRICS_BY_FUNCTION));
 }
 
+/// Log lines, kept.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn the_alarm_on_server_errors_reads_the_line_that_ends_each_request() {
     let template = template();
@@ -350,10 +364,11 @@ async fn the_alarm_on_server_errors_reads_the_line_that_ends_each_request() {
     );
 
     let lines = Lines::default();
+    let writer = lines.clone();
     let layer = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
-        .with_writer(lines.clone());
+        .with_writer(move || writer.clone());
     let level = telemetry::filter(tracing::Level::INFO);
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(level));
     // As in `secrecy`: with one subscriber alone, other tests would decide what is listened to.

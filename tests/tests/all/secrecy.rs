@@ -62,9 +62,8 @@ fn digests(token: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is logged, for a test to read.
 #[derive(Clone, Default)]
-pub(crate) struct Lines(pub(crate) Arc<Mutex<Vec<u8>>>);
+struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
