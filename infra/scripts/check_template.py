@@ -5,6 +5,7 @@ with 1 when a check fails. Linters know what is valid; the checks here know what
 """
 
 import json
+import logging
 import re
 import sys
 from pathlib import Path
@@ -14,6 +15,31 @@ from samtranslator.yaml_helper import yaml_parse
 
 SCHEDULE = "cron(0 2 * * ? *)"  # daily at 02:00 UTC
 API_GATEWAY_TIMEOUT = 30  # seconds, not to be changed
+ALIAS = "live"
+FRONT = "infra/front/template.yaml"
+WEB_ACL = "infra/front/web-acl.yaml"
+METRICS_OF_AN_ALARM = 10  # that an expression may add up
+LONGEST_LOOK_BACK = 604_800  # seconds, for periods of an hour and more; a day for shorter ones
+# The metrics of AWS that alarms and dashboard may name, with their dimensions.
+AWS_METRICS = {
+    "AWS/Lambda": ({"FunctionName"}, {"Errors", "Throttles", "Duration", "ConcurrentExecutions"}),
+    "AWS/ApiGateway": ({"ApiId"}, {"Count", "4xx", "5xx", "Latency"}),
+    "AWS/DynamoDB": ({"TableName"}, {"ReadThrottleEvents", "WriteThrottleEvents"}),
+}
+# Written by the code; which names it writes is compared with the template by tests/tests/all/one_truth.rs.
+OWN_NAMESPACE = "Latchkey"
+# What the access log may say: nothing that holds a token. Paths and query strings are as clients send them.
+LOGGED = {
+    "requestTime", "requestId", "integration.requestId", "routeKey", "httpMethod", "status", "integrationStatus",
+    "responseLatency", "integrationLatency", "responseLength", "identity.sourceIp", "protocol", "error.responseType",
+    "integrationErrorMessage",
+}  # fmt: skip
+# Headers that the functions read, beside those that are always passed on.
+PASSED_ON = {
+    "CloudFront-Viewer-Address", "CloudFront-Viewer-City", "CloudFront-Viewer-Country", "User-Agent", "X-Device-Id",
+}  # fmt: skip
+# Paths that the front may cache, if their replies say so.
+CACHED = {"/.well-known/jwks.json", "/openapi.json", "/docs*"}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"}
 
 
@@ -30,6 +56,42 @@ def as_list(value):
 
 def of_type(template, kind):
     return {name: item for name, item in template["Resources"].items() if item["Type"] == kind}
+
+
+def parts(value, path=()):
+    """Every dictionary and string inside a value, with the keys that lead to it."""
+    if isinstance(value, dict):
+        yield path, value
+        for key, item in value.items():
+            yield from parts(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from parts(item, (*path, index))
+    elif isinstance(value, str):
+        yield path, value
+
+
+def names_in(value):
+    """The resources, parameters and conditions that a value refers to."""
+    for _, part in parts(value):
+        if not isinstance(part, dict):
+            continue
+        if isinstance(part.get("Ref"), str):
+            yield part["Ref"]
+        if "Fn::GetAtt" in part:
+            attribute = part["Fn::GetAtt"]
+            yield attribute.split(".")[0] if isinstance(attribute, str) else attribute[0]
+        if "Fn::Sub" in part:
+            text, own = part["Fn::Sub"], {}
+            if isinstance(text, list):
+                text, own = text
+            for name in re.findall(r"\$\{([^!}][^}]*)\}", text):
+                if name not in own:
+                    yield name.split(".")[0]
+        if "Fn::If" in part:
+            yield part["Fn::If"][0]
+        if isinstance(part.get("Condition"), str):
+            yield part["Condition"]
 
 
 def routes_meant(source):
@@ -66,8 +128,8 @@ def check_routes(source, result, report):
     for route in found.keys() - meant.keys():
         report(f"{route} has come out of nowhere")
     for route in meant.keys() & found.keys():
-        if f"${{{meant[route]}.Arn}}" not in found[route]:
-            report(f"{route} does not lead to {meant[route]}")
+        if f"${{{meant[route]}Alias{ALIAS}}}" not in found[route]:
+            report(f"{route} does not lead to the alias of {meant[route]}")
     if ("$default", "x-amazon-apigateway-any-method") not in found:
         report("there is no $default route: unknown routes and preflights would be answered by API Gateway")
 
@@ -81,8 +143,29 @@ def check_routes(source, result, report):
         if permission["Properties"]["Principal"] == "apigateway.amazonaws.com"
     }
     for (path, method), function in meant.items():
-        if not allowed & {(function, method.upper() + re.sub(r"\{[^}]*\}", "*", path)), (function, "*")}:
+        alias = function + "Alias" + ALIAS
+        if not allowed & {(alias, method.upper() + re.sub(r"\{[^}]*\}", "*", path)), (alias, "*")}:
             report(f"API Gateway may not invoke {function} for {method} {path}")
+    for function, _ in allowed:
+        if not function.endswith("Alias" + ALIAS):
+            report(f"API Gateway may invoke {function} past its alias")
+
+
+def check_api(source, result, report):
+    (stage,) = (item["Properties"] for item in of_type(result, "AWS::ApiGatewayV2::Stage").values())
+    log = stage.get("AccessLogSettings", {})
+    if log.get("DestinationArn") != {"Fn::GetAtt": ["AccessLog", "Arn"]}:
+        report("the API has no access log")
+    fields = json.loads(log.get("Format", "{}"))
+    said = {value.removeprefix("$context.") for value in fields.values()}
+    if "requestId" not in said or not said <= LOGGED:
+        report(f"the access log has no request id, or says what it should not: {sorted(said - LOGGED)}")
+    for name, settings in {"default": stage.get("DefaultRouteSettings", {}), **stage.get("RouteSettings", {})}.items():
+        if not all("Ref" in settings.get(bound, {}) for bound in ("ThrottlingRateLimit", "ThrottlingBurstLimit")):
+            report(f"route {name}: its throttle is not a parameter")
+    routes = {f"{method.upper()} {path}" for path, method in routes_meant(source)}
+    for unknown in stage.get("RouteSettings", {}).keys() - routes:
+        report(f"there are settings for {unknown}, which is no route: the deployment would fail")
 
 
 def check_functions(source, result, report):
@@ -98,6 +181,16 @@ def check_functions(source, result, report):
             report(f"{name}: not a Rust binary on provided.al2023")
         if name in over_http and properties["Timeout"] >= API_GATEWAY_TIMEOUT:
             report(f"{name}: its timeout is not below API Gateway's {API_GATEWAY_TIMEOUT} s")
+
+        if properties.get("TracingConfig") != {"Mode": {"Ref": "Tracing"}}:
+            report(f"{name}: tracing is not as the parameter says")
+        if properties.get("LoggingConfig", {}).get("LogGroup") != {"Ref": "LogGroup"}:
+            report(f"{name}: does not log to the group of all")
+        check_alias(name, result, report)
+        check_settings(name, properties, result, report)
+        retries = result["Resources"].get(f"{name}EventInvokeConfig", {}).get("Properties", {})
+        if name not in over_http and (retries.get("Qualifier"), retries.get("MaximumRetryAttempts")) != (ALIAS, 2):
+            report(f"{name}: is not repeated when it fails")
 
         metadata = meant[name].get("Metadata", {})
         crate = f"functions/{metadata.get('BuildProperties', {}).get('Binary')}"
@@ -127,6 +220,42 @@ def check_functions(source, result, report):
                 report(f"{name}: {variable} and its {service} permissions do not go together")
 
 
+def check_alias(name, result, report):
+    """An upgrade goes by way of the alias, a tenth of the requests first, and is taken back by alarms."""
+    alias = result["Resources"].get(f"{name}Alias{ALIAS}", {})
+    group = alias.get("UpdatePolicy", {}).get("CodeDeployLambdaAliasUpdate", {}).get("DeploymentGroupName", {})
+    group = result["Resources"].get(group.get("Ref"), {}).get("Properties", {})
+    canary = group.get("AlarmConfiguration", {}).get("Fn::If", [None, {}, {}])
+    alarms = {alarm["Name"]["Ref"] for alarm in canary[1].get("Alarms", [])}
+    if not alarms or canary[0] != "IsCanary" or not group["AutoRollbackConfiguration"]["Enabled"]:
+        report(f"{name}: no alarm takes an upgrade back")
+    if canary[2]:
+        report(f"{name}: AllAtOnce, the way to repair, would be stopped by alarms")
+    for alarm in alarms - of_type(result, "AWS::CloudWatch::Alarm").keys():
+        report(f"{name}: {alarm}, which should take an upgrade back, is no alarm")
+
+
+def check_settings(name, properties, result, report):
+    """A change of a parameter that the function runs with publishes a new version of it."""
+    settings = {"Fn::GetAtt": ["Settings", "VersionNumber"]}
+    if properties["Environment"]["Variables"].get("SETTINGS_VERSION") != settings:
+        report(f"{name}: does not change with the settings")
+    versions = [
+        version["Properties"]
+        for version in of_type(result, "AWS::Lambda::Version").values()
+        if version["Properties"]["FunctionName"] == {"Ref": name}
+    ]
+    if [version.get("Description") for version in versions] != [{"Fn::Sub": "settings ${Settings.VersionNumber}"}]:
+        report(f"{name}: a change of the settings publishes no version")
+    # The reservation belongs to the function, not to a version.
+    used = set(names_in({key: value for key, value in properties.items() if key != "ReservedConcurrentExecutions"}))
+    for condition in used & result["Conditions"].keys():
+        used |= set(names_in(result["Conditions"][condition]))
+    known = set(names_in(result["Resources"]["Settings"]["Properties"]["Content"]))
+    for parameter in (used & result["Parameters"].keys()) - known:
+        report(f"{name}: runs with {parameter}, which is not among the settings: a change of it would do nothing")
+
+
 def check_cleanup(result, report):
     rules = of_type(result, "AWS::Events::Rule")
     if len(rules) != 1:
@@ -138,20 +267,17 @@ def check_cleanup(result, report):
         if properties.get("State", "ENABLED") != "ENABLED":
             report(f"{name}: is not enabled")
         (target,) = properties["Targets"]
-        if target["Arn"] != {"Fn::GetAtt": ["CleanupFunction", "Arn"]}:
+        if target["Arn"] != {"Ref": "CleanupFunctionAlias" + ALIAS}:
             report(f"{name}: does not run the cleanup")
         if target.keys() & {"Input", "InputPath", "InputTransformer"}:
             report(f"{name}: replaces the scheduled event by something else")
 
 
 def check_data(result, report):
-    for kind in ("AWS::DynamoDB::Table", "AWS::SecretsManager::Secret"):
-        kept = of_type(result, kind)
-        if len(kept) != 1:
-            report(f"there are {len(kept)} of {kind} instead of one")
-        for name, item in kept.items():
-            if item.get("DeletionPolicy") != "Retain" or item.get("UpdateReplacePolicy") != "Retain":
-                report(f"{name}: would be deleted with the stack")
+    for name in ("Table", "TokenSecret", "LogGroup"):
+        item = result["Resources"][name]
+        if item.get("DeletionPolicy") != "Retain" or item.get("UpdateReplacePolicy") != "Retain":
+            report(f"{name}: would be deleted with the stack")
     (table,) = (item["Properties"] for item in of_type(result, "AWS::DynamoDB::Table").values())
     if table["TimeToLiveSpecification"] != {"AttributeName": "ttl", "Enabled": True}:
         report("Table: nothing expires")
@@ -159,6 +285,169 @@ def check_data(result, report):
         report("Table: is not protected from deletion")
     if not table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]:
         report("Table: has no point-in-time recovery")
+    # The stack's table, or the one that ExistingTableName names, everywhere.
+    for section in ("Resources", "Outputs"):
+        for path, part in parts(result[section], (section,)):
+            if part in ({"Ref": "Table"}, {"Fn::GetAtt": ["Table", "Arn"]}) and path[-2:] != ("Fn::If", 1):
+                report(f"{'.'.join(map(str, path))}: knows the stack's own table only")
+            if isinstance(part, dict) and part.get("Fn::If", [None])[0] == "MakesTable":
+                if "ExistingTableName" not in names_in(part["Fn::If"][2]):
+                    report(f"{'.'.join(map(str, path))}: does not know ExistingTableName")
+
+
+def check_logs(template, result, report):
+    for name, group in of_type(result, "AWS::Logs::LogGroup").items():
+        if group["Properties"].get("RetentionInDays") != {"Ref": "LogRetentionDays"}:
+            report(f"{template}: {name}: is kept for another time than LogRetentionDays")
+
+
+def metrics_of(alarm):
+    """Namespace, name and dimensions of each metric of an alarm."""
+    single = [alarm] if "MetricName" in alarm else []
+    terms = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
+    for metric in single + terms:
+        dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions", [])}
+        yield as_text(metric["Namespace"]), metric["MetricName"], dimensions
+
+
+def as_text(value):
+    return value["Fn::Sub"] if isinstance(value, dict) else value
+
+
+def check_metric(who, namespace, name, dimensions, made, report):
+    """Whether anybody writes this metric, with these dimensions."""
+    if namespace in AWS_METRICS:
+        needed, names = AWS_METRICS[namespace]
+        if name not in names or not needed <= set(dimensions):
+            report(f"{who}: AWS writes no {namespace} {name} by {sorted(dimensions)}")
+    elif namespace == OWN_NAMESPACE:
+        if set(dimensions) != {"Stack"}:
+            report(f"{who}: {name} is written by Stack, not by {sorted(dimensions)}")
+    elif (namespace, name) not in made or dimensions:
+        report(f"{who}: nothing writes {namespace} {name}")
+
+
+def check_alarms(source, result, report):
+    made = {
+        (as_text(metric["MetricNamespace"]), metric["MetricName"])
+        for one in of_type(result, "AWS::Logs::MetricFilter").values()
+        for metric in one["Properties"]["MetricTransformations"]
+    }
+    watched, alarmed = {}, set()
+    for name, alarm in of_type(result, "AWS::CloudWatch::Alarm").items():
+        alarm = alarm["Properties"]
+        metrics = list(metrics_of(alarm))
+        if not 1 <= len(metrics) <= METRICS_OF_AN_ALARM:
+            report(f"{name}: has {len(metrics)} metrics")
+        for namespace, metric, dimensions in metrics:
+            check_metric(name, namespace, metric, dimensions, made, report)
+            alarmed.add((namespace, metric))
+            if namespace == "AWS/Lambda":
+                watched.setdefault(metric, set()).add(dimensions["FunctionName"]["Ref"])
+        # Once is too often for a cleanup that fails; how long it may be missed is its parameter.
+        by_parameter = "Ref" in alarm["Threshold"] if isinstance(alarm["Threshold"], dict) else False
+        if not by_parameter and name not in ("CleanupFailedAlarm", "CleanupMissedAlarm"):
+            report(f"{name}: its threshold is not a parameter")
+        if "AlarmDescription" not in alarm or not alarm.get("AlarmActions") or not alarm.get("OKActions"):
+            report(f"{name}: tells nobody, or not what it means")
+        missing = "breaching" if name == "CleanupMissedAlarm" else "notBreaching"
+        if alarm.get("TreatMissingData") != missing:
+            report(f"{name}: missing data should be {missing}")
+        periods, period = alarm["EvaluationPeriods"], alarm.get("Period", 300)
+        if isinstance(periods, dict):
+            periods = source["Parameters"][periods["Ref"]]["MaxValue"]
+        if period * periods > (LONGEST_LOOK_BACK if period >= 3600 else 86_400):
+            report(f"{name}: CloudWatch does not look back so far")
+
+    functions = of_type(result, "AWS::Lambda::Function").keys()
+    for function in functions - watched.get("Errors", set()):
+        report(f"{function}: no alarm watches its errors")
+    for function in set(routes_meant(source).values()) - watched.get("Throttles", set()):
+        report(f"{function}: no alarm watches whether it is throttled")
+    for metric in made - alarmed:
+        report(f"{metric}: is made from logs, and no alarm watches it")
+    if result["Resources"]["CleanupMissedAlarm"]["Properties"]["EvaluationPeriods"] != {"Ref": "CleanupOverdueHours"}:
+        report("CleanupMissedAlarm: when it goes off is not a parameter")
+
+    (dashboard,) = of_type(result, "AWS::CloudWatch::Dashboard").values()
+    body, _ = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
+    shown = set()
+    for widget in json.loads(body)["widgets"]:
+        title = f"dashboard, {widget['properties']['title']!r}"
+        for row in widget["properties"]["metrics"]:
+            row = [cell for cell in row if not isinstance(cell, dict)]
+            if row:
+                namespace, name, *dimensions = row
+                shown.add((namespace, name))
+                check_metric(title, namespace, name, dict(zip(dimensions[::2], dimensions[1::2])), made, report)
+    for namespace, name in alarmed - shown:
+        report(f"the dashboard does not show {namespace} {name}, for which there is an alarm")
+
+
+def check_order(result, report):
+    """No resource waits for itself. CloudFormation would say so, but only in an account; update policies count."""
+    waits = {
+        name: (set(names_in(item)) | set(as_list(item.get("DependsOn", [])))) & result["Resources"].keys()
+        for name, item in result["Resources"].items()
+    }
+    while free := {name for name, others in waits.items() if not others & waits.keys()}:
+        waits = {name: others for name, others in waits.items() if name not in free}
+    if waits:
+        report(f"these wait for each other: {sorted(waits)}")
+
+
+def check_front(report):
+    front = yaml_parse(Path(FRONT).read_text())
+    (distribution,) = (item["Properties"] for item in of_type(front, "AWS::CloudFront::Distribution").values())
+    config = distribution["DistributionConfig"]
+    policies = {
+        name: item["Properties"]["CachePolicyConfig"]
+        for name, item in of_type(front, "AWS::CloudFront::CachePolicy").items()
+    }
+    paths = {"default": config["DefaultCacheBehavior"]}
+    paths.update({behavior["PathPattern"]: behavior for behavior in config["CacheBehaviors"]})
+    if paths.keys() - {"default"} != CACHED:
+        report(f"{FRONT}: caches other paths than {sorted(CACHED)}")
+    for path, behavior in paths.items():
+        policy = policies[behavior["CachePolicyId"]["Ref"]]
+        key = policy["ParametersInCacheKeyAndForwardedToOrigin"]["HeadersConfig"]["Headers"]
+        if policy["MinTTL"] != 0 or policy["DefaultTTL"] != 0:
+            report(f"{FRONT}: {path} is cached without being asked to")
+        if path == "default" and (policy["MaxTTL"] > 1 or "Authorization" not in key):
+            report(f"{FRONT}: what needs a token is cached, or gets none")
+        if behavior["ViewerProtocolPolicy"] != "https-only":
+            report(f"{FRONT}: {path} is answered without TLS")
+    (passed,) = (item["Properties"] for item in of_type(front, "AWS::CloudFront::OriginRequestPolicy").values())
+    headers = set(passed["OriginRequestPolicyConfig"]["HeadersConfig"]["Headers"])
+    for header in PASSED_ON - headers:
+        report(f"{FRONT}: does not pass {header} on")
+    if "Host" in headers or len(headers) > 10:
+        report(f"{FRONT}: passes Host on, at which API Gateway answers 403, or more than 10 headers")
+    (origin,) = config["Origins"]
+    proof = {header["HeaderName"]: as_text(header["HeaderValue"]) for header in origin["OriginCustomHeaders"]}
+    if proof != {"X-Latchkey-Front": "{{resolve:secretsmanager:${SecretArn}:SecretString}}"}:
+        report(f"{FRONT}: does not prove itself to the functions")
+    if origin["CustomOriginConfig"]["OriginProtocolPolicy"] != "https-only":
+        report(f"{FRONT}: calls the API without TLS")
+    if config.get("WebACLId") != {"Ref": "WebAclArn"} or "Default" in front["Parameters"]["WebAclArn"]:
+        report(f"{FRONT}: can be made without a web ACL")
+
+    firewall = yaml_parse(Path(WEB_ACL).read_text())
+    (acl,) = (item["Properties"] for item in of_type(firewall, "AWS::WAFv2::WebACL").values())
+    statements = [rule["Statement"] for rule in acl["Rules"]]
+    rates = [statement["RateBasedStatement"] for statement in statements if "RateBasedStatement" in statement]
+    watched = {
+        part["ByteMatchStatement"]["SearchString"]
+        for rate in rates
+        for _, part in parts(rate["ScopeDownStatement"])
+        if isinstance(part, dict) and "ByteMatchStatement" in part
+    }
+    if acl["Scope"] != "CLOUDFRONT" or not {"/v1/auth/", "/v1/auth/login", "/v1/auth/register"} <= watched:
+        report(f"{WEB_ACL}: does not bound what one address may ask of /v1/auth/")
+    for rate in rates:
+        if "Ref" not in rate["Limit"]:
+            report(f"{WEB_ACL}: a rate is not a parameter")
+    check_logs(WEB_ACL, firewall, report)
 
 
 def main(template, output):
@@ -172,19 +461,31 @@ def main(template, output):
     packaged = yaml_parse(text)
     for function in of_type(packaged, "AWS::Serverless::Function").values():
         function["Properties"]["CodeUri"] = "s3://bucket/key"
+    for nested in of_type(packaged, "AWS::CloudFormation::Stack").values():
+        nested["Properties"]["TemplateURL"] = "https://s3.amazonaws.com/bucket/key"
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)
     result = transform(packaged, parameters, NoManagedPolicies())
     Path(output).write_text(json.dumps(result, indent=2) + "\n")
 
     problems = []
     check_routes(source, result, problems.append)
     check_functions(source, result, problems.append)
+    check_api(source, result, problems.append)
     check_cleanup(result, problems.append)
     check_data(result, problems.append)
+    check_logs(template, result, problems.append)
+    check_alarms(source, result, problems.append)
+    check_order(result, problems.append)
+    check_front(problems.append)
     for problem in problems:
         print(f"{template}: {problem}", file=sys.stderr)
     if not problems:
         functions = len(of_type(result, "AWS::Lambda::Function"))
-        print(f"{template}: {functions} functions, {len(routes_meant(source))} routes, as meant after the transform")
+        alarms = len(of_type(result, "AWS::CloudWatch::Alarm"))
+        print(
+            f"{template}: {functions} functions, {len(routes_meant(source))} routes, {alarms} alarms, as meant after "
+            "the transform"
+        )
     return 1 if problems else 0
 
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use latchkey_api::telemetry;
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::Registry;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 
@@ -41,15 +42,25 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Log {
-    /// Begins to note.
+    /// Begins to note, in the form that people read.
     #[must_use]
     pub fn capture() -> Self {
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false);
+        Self::through(|lines| layer.with_writer(lines).boxed())
+    }
+
+    /// Begins to note, in the form that is written on Lambda.
+    #[must_use]
+    pub fn capture_json() -> Self {
+        let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
+        Self::through(|lines| layer.with_writer(lines).boxed())
+    }
+
+    fn through(layer: impl FnOnce(Lines) -> Box<dyn Layer<Registry> + Send + Sync>) -> Self {
         let lines = Lines::default();
-        let layer = tracing_subscriber::fmt::layer()
-            .with_ansi(false)
-            .with_writer(lines.clone());
         let filter = telemetry::filter(tracing::Level::TRACE);
-        let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+        let layer = layer(lines.clone()).with_filter(filter);
+        let subscriber = tracing_subscriber::registry().with(layer);
         // While there is but one subscriber, `tracing` remembers for the whole process what the first thread that comes
         // by a line had to say of it, and threads of other tests have none.
         let second = tracing::Dispatch::new(tracing_subscriber::registry());

@@ -76,8 +76,13 @@ fn permissions(function: &str, statement: &Value) -> Vec<Permission> {
     if actions.is_empty() {
         return Vec::new();
     }
-    // The index has a name of its own, and no function reads it.
-    assert_eq!(statement["Resource"], "Table.Arn", "{function}");
+    // The stack's table or the one that it is given. The index has a name of its own, and no function reads it.
+    let table = json!([
+        "MakesTable",
+        "Table.Arn",
+        "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${ExistingTableName}"
+    ]);
+    assert_eq!(statement["Resource"], table, "{function}");
     let patterns = match &statement["Condition"] {
         Value::Null => vec!["*".to_owned()],
         condition => {

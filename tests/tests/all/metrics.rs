@@ -427,30 +427,3 @@ fn the_guide_has_the_list() {
     let rows = rows.join("\n");
     assert!(guide.contains(&rows), "{rows}");
 }
-
-/// Alarms and dashboards of a metric that nobody tells would be silent.
-#[test]
-fn the_template_watches_only_what_is_told() {
-    let template = include_str!("../../../template.yaml");
-    let after = |text: &'static str, start: &str| -> Vec<&'static str> {
-        let found = text.split(start).skip(1);
-        found
-            .filter_map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric()).next())
-            .collect()
-    };
-    let lines: Vec<&str> = template.lines().map(str::trim).collect();
-    let of_alarms = lines.windows(2).filter_map(|pair| match pair {
-        ["Namespace: Latchkey", next] => next.strip_prefix("MetricName: "),
-        _ => None,
-    });
-    let mut watched: BTreeSet<&str> = of_alarms.collect();
-    watched.extend(after(template, r#"["Latchkey", ""#));
-    watched.extend(after(template, "Namespace: Latchkey, MetricName: "));
-    watched.extend(after(
-        template,
-        r#"{Latchkey,Stack,Function} MetricName=\""#,
-    ));
-    let told: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
-    let unknown: Vec<&&str> = watched.difference(&told).collect();
-    assert!(unknown.is_empty(), "{unknown:?}");
-}

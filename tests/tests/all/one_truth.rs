@@ -5,9 +5,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use latchkey_api::settings::{Settings, StorageSettings};
+use latchkey_api::metrics::{METRICS, Scope};
+use latchkey_api::settings::{MetricsSettings, Settings, StorageSettings};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_store::table;
+use latchkey_tests::log::Log;
 use latchkey_tests::openapi;
 use latchkey_tests::stack::{Stack, TABLE};
 use latchkey_tests::template::{functions, root, template};
@@ -123,6 +125,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     };
     drop(Settings::read(lookup));
     drop(StorageSettings::read(lookup));
+    drop(MetricsSettings::read(lookup));
     let mut read = read.into_inner();
     // Only outside of AWS.
     for local in [
@@ -133,6 +136,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     ] {
         assert!(read.remove(local), "{local}");
     }
+    // Lambda sets it.
+    assert!(read.remove("AWS_LAMBDA_FUNCTION_NAME"));
+    // What makes a function's configuration another one when a parameter changes, and is read by nobody.
+    read.insert("SETTINGS_VERSION".to_owned());
     let names = |variables: &Value| -> BTreeSet<String> {
         variables
             .as_object()
@@ -269,6 +276,71 @@ async fn the_table_that_is_made_here_is_the_one_of_the_template() {
         wanted["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
         json!(true)
     );
+}
+
+/// Alarms and dashboards of a metric that nobody tells would be silent.
+#[test]
+fn dashboard_and_alarms_show_the_metrics_that_the_code_writes() {
+    let template = template();
+    let resources = template["Resources"].as_object().unwrap();
+    let alarmed: BTreeSet<&str> = resources
+        .values()
+        .map(|resource| &resource["Properties"])
+        .filter(|properties| properties["Namespace"] == "Latchkey")
+        .map(|properties| properties["MetricName"].as_str().unwrap())
+        .collect();
+    let told = |scope: Scope| -> BTreeSet<&str> {
+        let of_scope = METRICS.iter().filter(|metric| metric.scope == scope);
+        of_scope.map(|metric| metric.name).collect()
+    };
+    let written = told(Scope::Stack);
+    assert!(!alarmed.is_empty());
+    assert!(alarmed.is_subset(&written), "{alarmed:?}");
+
+    let dashboard = &template["Resources"]["Dashboard"]["Properties"]["DashboardBody"];
+    let body: Value = serde_json::from_str(dashboard[0].as_str().unwrap()).unwrap();
+    let (mut by_stack, mut by_function) = (BTreeSet::new(), BTreeSet::new());
+    for widget in body["widgets"].as_array().unwrap() {
+        for row in widget["properties"]["metrics"].as_array().unwrap() {
+            if row[0] == "Latchkey" {
+                by_stack.insert(row[1].as_str().unwrap());
+            } else if let Some(search) = row[0]["expression"].as_str() {
+                assert!(
+                    search.starts_with("SEARCH('{Latchkey,Stack,Function} MetricName=\""),
+                    "{search}"
+                );
+                by_function.insert(search.split('"').nth(1).unwrap());
+            }
+        }
+    }
+    assert_eq!(by_stack, written);
+    assert_eq!(by_function, told(Scope::Function));
+}
+
+#[tokio::test]
+async fn the_alarm_on_server_errors_reads_the_line_that_ends_each_request() {
+    let template = template();
+    let filter = &template["Resources"]["ServerErrorsFilter"]["Properties"];
+    assert_eq!(filter["LogGroupName"], "LogGroup");
+    assert_eq!(
+        filter["FilterPattern"],
+        r#"{ $.message = "answered" && $.status >= 500 }"#
+    );
+
+    let log = Log::capture_json();
+    let stack = Stack::start().await;
+    stack
+        .try_login("ada@example.com", "a wrong password")
+        .await
+        .expect_problem(401, "invalid_credentials");
+    let written = log.end();
+    let answered: Vec<Value> = written
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["message"] == "answered")
+        .collect();
+    assert_eq!(answered.len(), 1, "{written}");
+    assert_eq!(answered[0]["status"], json!(401));
 }
 
 /// A line for each crate, with its version, that a choice of packages is built with.

@@ -610,7 +610,7 @@ async fn call(
     Some((reply.status.as_u16(), reply.code().to_owned()))
 }
 
-fn attacks(stack: &Stack, kind: Kind, who: &SignedIn) -> Vec<Attack> {
+async fn attacks(stack: &Stack, kind: Kind, who: &SignedIn) -> Vec<Attack> {
     let genuine = Genuine::new(kind, who);
     // Whoever has the keys can sign: what is refused below is not refused for its signature.
     let again =
@@ -648,7 +648,7 @@ async fn no_attack_passes_as_an_access_token_on_any_route() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let before = stack.items().await;
-    let mut attacks = attacks(&stack, Kind::Access, &ada);
+    let mut attacks = attacks(&stack, Kind::Access, &ada).await;
     // White space around a header's value is no part of it (RFC 9110 section 5.5).
     attacks.retain(|(_, token)| token.trim() != ada.access_token);
     drop(stack.recorder.take());
@@ -694,7 +694,7 @@ async fn no_attack_passes_as_a_refresh_token() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let before = stack.items().await;
-    let attacks = attacks(&stack, Kind::Refresh, &ada);
+    let attacks = attacks(&stack, Kind::Refresh, &ada).await;
     drop(stack.recorder.take());
     for (name, token) in &attacks {
         let reply = stack.refresh(token).await;
@@ -733,7 +733,7 @@ async fn a_sign_out_takes_a_token_of_any_age_and_no_forgery() {
         let reply = stack.post("/v1/auth/logout").json(&body).send().await;
         reply.status.as_u16()
     };
-    for (name, token) in &attacks(&stack, Kind::Refresh, &ada) {
+    for (name, token) in &attacks(&stack, Kind::Refresh, &ada).await {
         let status = if token.len() > 16_000 { 413 } else { 204 };
         assert_eq!(log_out(token).await, status, "{name}");
     }
