@@ -15,7 +15,7 @@ use super::history::{Access, Answer, Event, Moment, Op, Tokens};
 use super::user::{People, User, lock};
 
 /// How often a client asks before it is told a definite answer.
-const ATTEMPTS: usize = 60;
+const ATTEMPTS: usize = 300;
 /// From how many clients on a user takes so many more devices now and then, so that the limit of sessions is met.
 const MANY_CLIENTS: usize = 8;
 const MORE_DEVICES: usize = 8;
