@@ -15,7 +15,10 @@ use super::history::{Access, Answer, Event, Moment, Op, Tokens};
 use super::user::{People, User, lock};
 
 /// How often a client asks before it is told a definite answer.
-const ATTEMPTS: usize = 60;
+const ATTEMPTS: usize = 300;
+/// From how many clients on a user takes so many more devices now and then, so that the limit of sessions is met.
+const MANY_CLIENTS: usize = 8;
+const MORE_DEVICES: usize = 8;
 /// The longest that a person takes before the next action, in milliseconds.
 const LONGEST_THOUGHT: usize = 400;
 /// What every 503 says in `Retry-After`.
@@ -195,7 +198,7 @@ impl Browser {
             86..88 => self.change_password(&jar).await,
             88..91 => drop(self.as_caller(&jar, Op::Purge).await),
             91..94 => self.replay(&jar).await,
-            94..98 => self.jar = None, // The cookies are cleared; the session stays behind.
+            94..98 => self.leave_behind(&jar).await,
             98 if self.draw(3) == 0 => self.delete(&jar).await,
             _ => {}
         }
@@ -352,6 +355,23 @@ impl Browser {
         known.sessions.get(which).copied().unwrap_or(own)
     }
 
+    /// The cookies are cleared, and the session stays behind. Somebody with many devices signs in on more of them.
+    async fn leave_behind(&mut self, jar: &Arc<Jar>) {
+        self.jar = None;
+        let password = jar.user.known().passwords.first().cloned();
+        let Some(password) = password.filter(|_| self.people.clients >= MANY_CLIENTS) else {
+            return;
+        };
+        let secrets = Secrets {
+            email: &jar.user.email,
+            ..Secrets::default()
+        };
+        let sign_in = || Op::SignIn {
+            password: password.clone(),
+        };
+        join_all((0..MORE_DEVICES).map(|_| self.send(&jar.user, sign_in(), secrets))).await;
+    }
+
     async fn rename(&self, jar: &Jar) {
         let target = self.some_session(jar);
         let name = format!("name {}", self.draw(1_000_000));
@@ -417,8 +437,19 @@ impl Browser {
             known.passwords.insert(0, new.clone());
             old
         };
+        // Somebody signs in with the old one at the same moment.
+        let secrets = Secrets {
+            email: &user.email,
+            ..Secrets::default()
+        };
+        let sign_in = || Op::SignIn {
+            password: old.clone(),
+        };
+        let beside = join_all((0..2).map(|_| self.send(&user, sign_in(), secrets)));
+        let old = old.clone();
         let change = |by| Op::ChangePassword { by, old, new };
-        if let Answer::Tokens(tokens) = self.as_caller(jar, change).await {
+        let (answer, _) = tokio::join!(self.as_caller(jar, change), beside);
+        if let Answer::Tokens(tokens) = answer {
             jar.sign_out();
             self.begin(user, tokens);
         }

@@ -55,6 +55,8 @@ fn cut(moment: Moment) -> Moment {
 struct Life {
     /// Between these it was admitted.
     born: (Moment, Moment),
+    /// The password that it was signed in with in this round, if that is known.
+    password: Option<String>,
     created_at: Moment,
     /// Whether it had ended before the round.
     dead_before: bool,
@@ -116,6 +118,7 @@ impl Judge<'_> {
     fn birth(&self, created_at: Moment, used: Moment, born: (Moment, Moment)) -> Life {
         Life {
             born,
+            password: None,
             created_at,
             dead_before: false,
             rotation_before: 0,
@@ -155,7 +158,10 @@ impl Judge<'_> {
             }
             let shown = &tokens.session;
             let born = (event.start, event.end);
-            let life = self.birth(shown.created_at, shown.last_used_at, born);
+            let mut life = self.birth(shown.created_at, shown.last_used_at, born);
+            if let Op::SignIn { password } = &event.op {
+                life.password = Some(password.clone());
+            }
             if self.lives.insert(shown.id, life).is_some() {
                 self.violation(Some(shown.id), "a new session has the id of an old one");
             }
@@ -325,6 +331,12 @@ impl Judge<'_> {
             (Op::ChangePassword { old, .. }, Answer::Tokens(tokens)) => {
                 self.password_was_right(event, old, tokens.session.id);
                 self.end_all(event, None);
+                // Who came in with the old password came in before, however late the answer was: no password comes back.
+                for life in self.lives.values_mut() {
+                    if life.password.as_ref() == Some(old) {
+                        life.ends.push((event.end, event.op.name().to_owned()));
+                    }
+                }
             }
             (
                 Op::ChangePassword {
@@ -1115,6 +1127,47 @@ mod tests {
             &[sign_in("old", refused("invalid_credentials"))],
             &user(),
             "refuses the right password",
+        );
+    }
+
+    #[test]
+    fn a_sign_in_beside_a_password_change_came_before_it_and_ended_with_it() {
+        let (old, new) = ("old".to_owned(), "new".to_owned());
+        let born = |seed: u64, at: Moment| match successor(seed, 0, at, "x") {
+            Answer::Tokens(mut tokens) => {
+                tokens.session.created_at = tokens.session.last_used_at;
+                Answer::Tokens(tokens)
+            }
+            other => other,
+        };
+        let change = Op::ChangePassword {
+            by: by(1),
+            old: old.clone(),
+            new: new.clone(),
+        };
+        let password = old;
+        let events = [
+            event(0, 3, change, born(4, 1)),
+            event(1, 5, Op::SignIn { password }, born(3, 2)),
+        ];
+        let item = |at: Moment| StoredSession {
+            created_at: NOON + (60 + at) * SECOND,
+            absolute_end: NOON + (60 + at) * SECOND + 30 * DAY,
+            ..stored(0, NOON + (60 + at) * SECOND)
+        };
+        let mut after = user();
+        after.version = 4;
+        after.password = Some(new);
+        after
+            .sessions
+            .extend([(session(4), item(1)), (session(3), item(2))]);
+        after.admitted = vec![session(4)];
+        assert_eq!(found(&events, &after), Vec::<String>::new());
+        after.admitted.push(session(3));
+        only(
+            &events,
+            &after,
+            "in the account's set, but ended: password change",
         );
     }
 

@@ -265,8 +265,9 @@ fn clients(
         if browsers.len() >= options.clients {
             break;
         }
-        let these = Arc::new(People::new(people.len()));
-        for _ in 0..*size.min(&(options.clients - browsers.len())) {
+        let size = *size.min(&(options.clients - browsers.len()));
+        let these = Arc::new(People::new(people.len(), size));
+        for _ in 0..size {
             let number = browsers.len();
             browsers.push(Browser::new(
                 number,

@@ -40,6 +40,8 @@ pub(crate) struct Known {
 #[derive(Debug)]
 pub(crate) struct People {
     pub(crate) name: usize,
+    /// How many clients they have.
+    pub(crate) clients: usize,
     pub(crate) accounts: Mutex<Vec<Arc<User>>>,
     pub(crate) registering: tokio::sync::Mutex<()>,
 }
@@ -125,9 +127,10 @@ impl User {
 }
 
 impl People {
-    pub(crate) fn new(name: usize) -> Self {
+    pub(crate) fn new(name: usize, clients: usize) -> Self {
         Self {
             name,
+            clients,
             accounts: Mutex::new(vec![Arc::new(User::new(name, 0))]),
             registering: tokio::sync::Mutex::default(),
         }
