@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::HttpClientError;
+use aws_smithy_http_client::tls::{self, TlsContext};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use latchkey_domain::clock::{Clock, SystemClock};
@@ -21,6 +22,7 @@ use crate::settings::{
     AllowedOrigins, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
 };
 use crate::telemetry::{self, Format};
+use crate::trust_roots::trust_store;
 
 /// Why a function ends. Rust prints the error of `main` by its `Debug`; this one's is the message meant for people.
 pub struct Fatal(String);
@@ -68,6 +70,9 @@ pub enum StartError {
     /// The keys could not be derived.
     #[error(transparent)]
     Keys(#[from] KeyDerivationFailed),
+    /// There is no HTTP client that could reach AWS.
+    #[error(transparent)]
+    HttpClient(#[from] HttpClientError),
 }
 
 /// What a function that answers over HTTP has after its start.
@@ -101,11 +106,16 @@ impl Started {
 pub async fn start() -> Result<Started, StartError> {
     telemetry::start(environment, Format::Json);
     let settings = Settings::read(environment)?;
-    let sdk = sdk_config()?;
-    let (current, previous) = match settings.token_secret {
-        TokenSecretSource::Literal { current, previous } => (current, previous),
-        TokenSecretSource::SecretsManager(arn) => load_secret(&sdk, &arn).await?,
-    };
+    let sdk = sdk_config(None)?;
+    let secret = token_secret(&sdk, settings.token_secret.clone()).await?;
+    started(settings, sdk, secret)
+}
+
+fn started(
+    settings: Settings,
+    sdk: SdkConfig,
+    (current, previous): (TokenSecret, Option<TokenSecret>),
+) -> Result<Started, StartError> {
     let service = Service {
         tokens: Tokens::new(settings.identity, &current, previous.as_ref())?,
         clock: Arc::new(SystemClock),
@@ -121,23 +131,30 @@ pub async fn start() -> Result<Started, StartError> {
 }
 
 /// Runs a function that answers over HTTP and stores things: `connect` makes its storage of the SDK's configuration, an
-/// endpoint if it is another than the region's, the table's name, and a source of randomness.
+/// endpoint if it is another than the region's, the table's name, and a source of randomness; `open` opens the
+/// connection.
+///
+/// The secret is loaded and the connection opened at once, before the first request is asked for: Lambda gives the
+/// init phase more of a processor than a small function has later, and a request would wait for the handshake.
 ///
 /// # Errors
 /// [`Fatal`], whose message says what to do about it.
 pub async fn run<S: Clone + Send + Sync + 'static>(
     connect: impl FnOnce(&SdkConfig, Option<&str>, &str, Arc<dyn RandomSource>) -> S,
+    open: impl AsyncFnOnce(&S),
     routes: OpenApiRouter<App<S>>,
 ) -> Result<(), Fatal> {
+    telemetry::start(environment, Format::Json);
     let storage = StorageSettings::read(environment)?;
-    let started = start().await?;
-    let random = Arc::clone(&started.service.random);
-    let store = connect(
-        &started.sdk,
-        storage.endpoint.as_deref(),
-        &storage.table_name,
-        random,
+    let settings = Settings::read(environment)?;
+    let endpoint = storage.endpoint.as_deref();
+    let sdk = sdk_config(endpoint)?;
+    let store = connect(&sdk, endpoint, &storage.table_name, Arc::new(SystemRandom));
+    let (secret, ()) = tokio::join!(
+        token_secret(&sdk, settings.token_secret.clone()),
+        open(&store)
     );
+    let started = started(settings, sdk, secret?)?;
     let app = started.service.with_store(store);
     started.serve(routes.with_state(app)).await
 }
@@ -161,17 +178,18 @@ pub struct ScheduledStart {
 /// [`StartError`], whose message says what to do about it.
 pub fn start_scheduled() -> Result<ScheduledStart, StartError> {
     telemetry::start(environment, Format::Json);
+    let storage = StorageSettings::read(environment)?;
     Ok(ScheduledStart {
-        sdk: sdk_config()?,
-        storage: StorageSettings::read(environment)?,
+        sdk: sdk_config(storage.endpoint.as_deref())?,
+        storage,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
     })
 }
 
 /// Lambda gives region and credentials in the environment. No provider chain is probed, which would also look for
-/// profiles and metadata services that are not there.
-fn sdk_config() -> Result<SdkConfig, StartError> {
+/// profiles and metadata services that are not there. `storage` is the storage's endpoint, if it is not the region's.
+fn sdk_config(storage: Option<&str>) -> Result<SdkConfig, StartError> {
     let variable = |name: &'static str| environment(name).ok_or(StartError::MissingVariable(name));
     let credentials = Credentials::new(
         variable("AWS_ACCESS_KEY_ID")?,
@@ -180,14 +198,21 @@ fn sdk_config() -> Result<SdkConfig, StartError> {
         None,
         "Lambda environment",
     );
+    let region = variable("AWS_REGION")?;
+    let secrets = environment(SECRETS_ENDPOINT);
+    let endpoints = storage.into_iter().chain(secrets.as_deref());
+    let tls = TlsContext::builder()
+        .with_trust_store(trust_store(environment, &region, endpoints))
+        .build()?;
     let client = aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(
             tls::rustls_provider::CryptoMode::AwsLc,
         ))
+        .tls_context(tls)
         .build_https();
     Ok(SdkConfig::builder()
         .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::latest())
-        .region(Region::new(variable("AWS_REGION")?))
+        .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(client)
         .build())
@@ -200,6 +225,20 @@ struct SecretDocument {
     previous: Option<String>,
 }
 
+/// Another Secrets Manager than that of the region.
+const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
+
+/// The secret, and the one before it.
+async fn token_secret(
+    sdk: &SdkConfig,
+    source: TokenSecretSource,
+) -> Result<(TokenSecret, Option<TokenSecret>), StartError> {
+    match source {
+        TokenSecretSource::Literal { current, previous } => Ok((current, previous)),
+        TokenSecretSource::SecretsManager(arn) => load_secret(sdk, &arn).await,
+    }
+}
+
 async fn load_secret(
     sdk: &SdkConfig,
     arn: &str,
@@ -209,7 +248,7 @@ async fn load_secret(
         reason,
     };
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
-    config.set_endpoint_url(environment("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
+    config.set_endpoint_url(environment(SECRETS_ENDPOINT));
     let secrets = aws_sdk_secretsmanager::Client::from_conf(config.build());
     let reply = secrets
         .get_secret_value()

@@ -18,3 +18,4 @@ pub mod problem;
 pub mod resource;
 pub mod settings;
 pub mod telemetry;
+mod trust_roots;
