@@ -14,4 +14,5 @@ pub mod interleavings;
 pub mod lambda;
 pub mod model;
 pub mod openapi;
+pub mod secrets;
 pub mod stack;

@@ -1,5 +1,7 @@
 //! Measures Latchkey, and tries to break it at scale: `cargo run --release -p latchkey-measure -- --help`.
 
+mod start;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -12,9 +14,20 @@ struct Options {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Start(start::Options),
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Options::parse().command {}
+    let result = match Options::parse().command {
+        Command::Start(options) => start::run(options).await.map_err(|error| error.to_string()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("latchkey-measure: {message}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -6,27 +6,10 @@ use std::path::Path;
 use http::Method;
 use latchkey_tests::conformity;
 use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
-use latchkey_tests::lambda::{Answer, Function};
-use latchkey_tests::stack::{Reply, SECRET, TABLE};
+use latchkey_tests::lambda::{Answer, Function, sample_event as event};
+use latchkey_tests::secrets::EmbeddedSecret;
+use latchkey_tests::stack::{Reply, TABLE};
 use serde_json::{Value, json};
-
-/// A sample event, with the placeholders filled in.
-fn event(name: &str, tokens: &Value) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../infra/events")
-        .join(format!("{name}.json"));
-    let mut text = std::fs::read_to_string(&path).unwrap();
-    for (placeholder, pointer) in [
-        ("{access_token}", "/access_token"),
-        ("{refresh_token}", "/refresh_token"),
-        ("{session_id}", "/session/id"),
-    ] {
-        if let Some(value) = tokens.pointer(pointer).and_then(Value::as_str) {
-            text = text.replace(placeholder, value);
-        }
-    }
-    serde_json::from_str(&text).unwrap()
-}
 
 async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
     let event = event(name, tokens);
@@ -204,7 +187,7 @@ async fn the_default_route_answers_on_lambda_as_the_whole_service_does_on_a_lapt
 #[tokio::test]
 async fn a_function_with_wrong_settings_does_not_start() {
     let settings = [("ISSUER", "http://example.com"), ("AUDIENCE", "")];
-    let function = Function::start("refresh", "http://127.0.0.1:1", &settings).await;
+    let function = Function::start_alone("refresh", "http://127.0.0.1:1", &settings).await;
     let (code, message) = function.end();
     assert_eq!(code, Some(1));
     assert!(
@@ -216,25 +199,11 @@ async fn a_function_with_wrong_settings_does_not_start() {
 
 #[tokio::test]
 async fn the_secret_comes_from_secrets_manager() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let secret = json!({"current": String::from_utf8_lossy(SECRET), "previous": "the secret before this one, also long"});
-    let reply =
-        json!({"ARN": "arn:x", "Name": "x", "VersionId": "1", "SecretString": secret.to_string()});
-    let router =
-        axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
-            assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");
-            assert_eq!(
-                serde_json::from_str::<Value>(&body).unwrap(),
-                json!({"SecretId": "arn:x"})
-            );
-            axum::Json(reply)
-        });
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let secret = EmbeddedSecret::start().await;
     let settings = [
         ("TOKEN_SECRET", ""),
-        ("TOKEN_SECRET_ARN", "arn:x"),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &endpoint),
+        ("TOKEN_SECRET_ARN", secret.arn()),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secret.endpoint()),
     ];
     let mut discovery = Function::start("discovery", "http://127.0.0.1:1", &settings).await;
     let jwks = invoke(&mut discovery, "discovery-jwks", &json!({})).await;
@@ -243,4 +212,70 @@ async fn the_secret_comes_from_secrets_manager() {
         2,
         "the current key and the previous one"
     );
+}
+
+/// A DynamoDB that answers every request with nothing found, and tells what it was asked.
+async fn empty_dynamodb() -> (
+    String,
+    tokio::sync::mpsc::UnboundedReceiver<(String, Value)>,
+) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, questions) = tokio::sync::mpsc::unbounded_channel();
+    let router =
+        axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
+            let target = headers["x-amz-target"].to_str().unwrap().to_owned();
+            asked
+                .send((target, serde_json::from_str(&body).unwrap()))
+                .unwrap();
+            axum::Json(json!({}))
+        });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (endpoint, questions)
+}
+
+#[tokio::test]
+async fn the_connection_to_dynamodb_is_opened_before_the_first_request_is_asked_for() {
+    for name in [
+        "register",
+        "login",
+        "refresh",
+        "list-sessions",
+        "rename",
+        "revoke",
+        "revoke-all",
+        "account",
+    ] {
+        let (endpoint, mut questions) = empty_dynamodb().await;
+        let mut function = Function::start_alone(name, &endpoint, &[]).await;
+        function.first_poll().await;
+        let key = json!({"pk": {"S": "CONNECT"}, "sk": {"S": "CONNECT"}});
+        assert_eq!(
+            questions.try_recv().unwrap(),
+            (
+                "DynamoDB_20120810.GetItem".to_owned(),
+                json!({"TableName": TABLE, "Key": key})
+            ),
+            "{name}"
+        );
+        assert!(questions.try_recv().is_err(), "{name} asks once");
+    }
+}
+
+#[tokio::test]
+async fn a_function_starts_without_dynamodb() {
+    // One that refuses, and one that takes the connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    for endpoint in ["http://127.0.0.1:1", &silent] {
+        let mut function = Function::start_alone("refresh", endpoint, &[]).await;
+        function.first_poll().await;
+        let Answer::Response(response) = function
+            .invoke(&event("discovery-not-found", &json!({})))
+            .await
+        else {
+            panic!("it is answered");
+        };
+        assert_eq!(response["statusCode"], 404);
+    }
 }
