@@ -1,8 +1,7 @@
 //! Runs [`cleanup::on_schedule`] on Lambda, for EventBridge's scheduled event.
 
-use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
-use latchkey_api::lambda::{self, Fatal, ended};
+use latchkey_api::lambda::{self, Fatal, ScheduledEvent, ended};
 use latchkey_store::Store;
 
 #[tokio::main(flavor = "current_thread")]
@@ -12,7 +11,7 @@ async fn main() -> Result<(), Fatal> {
     let table = &started.storage.table_name;
     let store = &Store::connect(&started.sdk, endpoint, table, started.random.clone());
     let clock = started.clock.as_ref();
-    let handler = async |event: LambdaEvent<EventBridgeEvent>| {
+    let handler = async |event: LambdaEvent<ScheduledEvent>| {
         cleanup::on_schedule(store, clock, event.context.deadline).await
     };
     ended(lambda_runtime::run(service_fn(handler)).await)

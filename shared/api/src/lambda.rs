@@ -15,6 +15,9 @@ use latchkey_domain::token::{KeyDerivationFailed, SecretTooShort, TokenSecret, T
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 
+/// What EventBridge's schedule sends.
+pub use aws_lambda_events::event::eventbridge::EventBridgeEvent as ScheduledEvent;
+
 use crate::app::{App, Service};
 use crate::http;
 use crate::password_workers::PasswordWorkers;
