@@ -13,14 +13,18 @@ async fn main() {
         .await
         .expect("the table");
     let identity = identity();
-    println!("AWS_ENDPOINT_URL_DYNAMODB={}", dynamodb.endpoint);
-    println!("TABLE_NAME={TABLE}");
-    println!("TOKEN_SECRET={}", String::from_utf8_lossy(SECRET));
-    println!("ISSUER={}", identity.issuer);
-    println!("AUDIENCE={}", identity.audience);
-    println!("CLIENT_ID={}", identity.client_id);
-    println!("AWS_REGION=us-east-1");
-    println!("AWS_ACCESS_KEY_ID=test");
-    println!("AWS_SECRET_ACCESS_KEY=test");
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint.as_str()),
+        ("TABLE_NAME", TABLE),
+        ("TOKEN_SECRET", &String::from_utf8_lossy(SECRET)),
+        ("ISSUER", &identity.issuer),
+        ("AUDIENCE", &identity.audience),
+        ("CLIENT_ID", &identity.client_id),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ] {
+        println!("{name}=\"{value}\"");
+    }
     std::future::pending::<()>().await;
 }
