@@ -11,10 +11,10 @@ use chrono::{DateTime, Utc};
 use latchkey_api::token_keys::{SecretsManager, TokenKeys};
 use serde_json::{Value, json};
 
-use crate::stack::identity;
+use crate::stack::{SECRET, identity};
 
 /// The ARN of the secret.
-pub const ARN: &str = "arn:x";
+pub const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:latchkey";
 
 /// A Secrets Manager of a test's own.
 #[derive(Clone, Debug)]
@@ -52,6 +52,28 @@ impl FakeSecretsManager {
         let fake = Self { endpoint, state };
         fake.write(document, written_at);
         fake
+    }
+
+    /// Starts it with the secret of tests, and one before it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn of_tests() -> Self {
+        let document = json!({
+            "current": String::from_utf8_lossy(SECRET),
+            "previous": "the secret before this one, also long",
+        });
+        Self::start(&document, None).await
+    }
+
+    /// What a function needs to take its secret from here.
+    #[must_use]
+    pub fn settings(&self) -> [(&str, &str); 3] {
+        [
+            ("TOKEN_SECRET", ""),
+            ("TOKEN_SECRET_ARN", ARN),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.endpoint),
+        ]
     }
 
     /// Replaces the secret.

@@ -175,16 +175,19 @@ impl Stack {
         self.served(&AllowedOrigins::None, None)
     }
 
-    /// Each function reaches the table with the role that the template gives it.
+    /// The table as a function reaches it, with the role that the template gives it.
+    #[must_use]
+    pub fn store_of(&self, function: &'static str) -> Store {
+        let client = permissions::with_role_of(function, &self.service_client);
+        Store::new(client, TABLE, self.service.random.clone())
+    }
+
     fn served(mut self, origins: &AllowedOrigins, front: Option<&FrontSecret>) -> Self {
         let (clock, random) = (self.service.clock.clone(), self.service.random.clone());
-        let with_role_of = |function| {
-            let client = permissions::with_role_of(function, &self.service_client);
-            Store::new(client, TABLE, random.clone())
-        };
-        let routes = latchkey::routes_by_function(&self.service, with_role_of);
+        let routes =
+            latchkey::routes_by_function(&self.service, |function| self.store_of(function));
         let (routes, _) = routes.split_for_parts();
-        self.cleanup_store = with_role_of("cleanup");
+        self.cleanup_store = self.store_of("cleanup");
         self.router = latchkey_api::http::service(routes, origins, front, clock, random);
         self
     }

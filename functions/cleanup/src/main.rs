@@ -1,8 +1,7 @@
 //! Runs [`cleanup::on_schedule`] on Lambda, for EventBridge's scheduled event.
 
-use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
-use latchkey_api::lambda::{self, Fatal, ended};
+use latchkey_api::lambda::{self, Fatal, ScheduledEvent, ended};
 use latchkey_api::telemetry::invocation;
 use latchkey_store::Store;
 use tracing::Instrument;
@@ -14,7 +13,7 @@ async fn main() -> Result<(), Fatal> {
     let table = &started.storage.table_name;
     let store = &Store::connect(&started.sdk, endpoint, table, started.random.clone());
     let (clock, metrics) = (started.clock.as_ref(), &started.metrics);
-    let handler = async |event: LambdaEvent<EventBridgeEvent>| {
+    let handler = async |event: LambdaEvent<ScheduledEvent>| {
         let context = event.context;
         let span = invocation(&context.request_id, Some(&context));
         let run = cleanup::on_schedule(store, clock, context.deadline);

@@ -5,5 +5,10 @@ use latchkey_store::Store;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
-    lambda::run(Store::connect, list_sessions::routes()).await
+    lambda::run(
+        Store::connect,
+        Store::open_connection,
+        list_sessions::routes(),
+    )
+    .await
 }

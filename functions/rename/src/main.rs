@@ -5,5 +5,5 @@ use latchkey_store::Store;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
-    lambda::run(Store::connect, rename::routes()).await
+    lambda::run(Store::connect, Store::open_connection, rename::routes()).await
 }

@@ -2,6 +2,7 @@
 
 mod growth;
 mod load;
+mod start;
 mod storm;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ enum Command {
     LocalStack(latchkey::Options),
     /// What requests and the cleanup cost as a user's sessions and the table grow.
     Growth(growth::Options),
+    Start(start::Options),
     /// Many clients against the running stack while DynamoDB fails; exit code 1 if anything is wrong.
     Storm(storm::Options),
 }
@@ -36,6 +38,7 @@ async fn main() -> ExitCode {
         Command::LocalStack(options) => {
             said(latchkey::run(options).await.map(|()| ExitCode::SUCCESS))
         }
+        Command::Start(options) => said(start::run(options).await.map(|()| ExitCode::SUCCESS)),
         Command::Storm(options) => said(storm::run(options).await),
     };
     outcome.unwrap_or_else(|error| {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::HttpClientError;
+use aws_smithy_http_client::tls::{self, TlsContext};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use chrono::{DateTime, Utc};
@@ -13,6 +14,9 @@ use latchkey_domain::error::with_causes;
 use latchkey_domain::random::{RandomSource, SystemRandom};
 use latchkey_domain::token::{TokenIdentity, Tokens};
 use utoipa_axum::router::OpenApiRouter;
+
+/// What EventBridge's schedule sends.
+pub use aws_lambda_events::event::eventbridge::EventBridgeEvent as ScheduledEvent;
 
 use crate::app::{App, Service};
 use crate::event;
@@ -26,6 +30,7 @@ use crate::settings::{
 };
 use crate::telemetry::{self, Format};
 use crate::token_keys::{SecretError, SecretsManager, TokenKeys};
+use crate::trust_roots::trust_store;
 
 /// Why a function ends. Rust prints the error of `main` by its `Debug`; this one's is the message meant for people.
 pub struct Fatal(String);
@@ -62,6 +67,9 @@ pub enum StartError {
     /// The secret could not be read, or keys not derived from it.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// There is no HTTP client that could reach AWS.
+    #[error(transparent)]
+    HttpClient(#[from] HttpClientError),
 }
 
 /// What a function that answers over HTTP has after its start.
@@ -105,23 +113,27 @@ impl Started {
 pub async fn start() -> Result<Started, StartError> {
     let metrics = observe()?;
     let settings = Settings::read(environment)?;
-    let sdk = sdk_config()?;
-    let clock = Arc::new(SystemClock);
-    let (identity, secret) = (settings.identity, settings.token_secret);
+    let sdk = sdk_config(None)?;
+    let (identity, secret) = (settings.identity.clone(), settings.token_secret.clone());
+    let tokens = token_keys(&sdk, identity, secret, SystemClock.now()).await?;
+    Ok(started(settings, sdk, tokens, metrics))
+}
+
+fn started(settings: Settings, sdk: SdkConfig, tokens: TokenKeys, metrics: Emf) -> Started {
     let service = Service {
-        tokens: token_keys(&sdk, identity, secret, clock.now()).await?,
-        clock,
+        tokens,
+        clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         policy: Arc::new(settings.policy),
         passwords: PasswordWorkers::for_this_machine(),
     };
-    Ok(Started {
+    Started {
         sdk,
         service,
         allowed_origins: settings.allowed_origins,
         front: settings.front,
         metrics,
-    })
+    }
 }
 
 /// Starts what a function is seen by: its log and its metrics.
@@ -134,23 +146,31 @@ fn observe() -> Result<Emf, StartError> {
 }
 
 /// Runs a function that answers over HTTP and stores things: `connect` makes its storage of the SDK's configuration, an
-/// endpoint if it is another than the region's, the table's name, and a source of randomness.
+/// endpoint if it is another than the region's, the table's name, and a source of randomness; `open` opens the
+/// connection.
+///
+/// The secret is loaded and the connection opened at once, before the first request is asked for: Lambda gives the
+/// init phase more of a processor than a small function has later, and a request would wait for the handshake.
 ///
 /// # Errors
 /// [`Fatal`], whose message says what to do about it.
 pub async fn run<S: Clone + Send + Sync + 'static>(
     connect: impl FnOnce(&SdkConfig, Option<&str>, &str, Arc<dyn RandomSource>) -> S,
+    open: impl AsyncFnOnce(&S),
     routes: OpenApiRouter<App<S>>,
 ) -> Result<(), Fatal> {
+    let metrics = observe()?;
     let storage = StorageSettings::read(environment)?;
-    let started = start().await?;
-    let random = Arc::clone(&started.service.random);
-    let store = connect(
-        &started.sdk,
-        storage.endpoint.as_deref(),
-        &storage.table_name,
-        random,
+    let settings = Settings::read(environment)?;
+    let endpoint = storage.endpoint.as_deref();
+    let sdk = sdk_config(endpoint)?;
+    let store = connect(&sdk, endpoint, &storage.table_name, Arc::new(SystemRandom));
+    let (identity, secret) = (settings.identity.clone(), settings.token_secret.clone());
+    let (tokens, ()) = tokio::join!(
+        token_keys(&sdk, identity, secret, SystemClock.now()),
+        open(&store)
     );
+    let started = started(settings, sdk, tokens?, metrics);
     let app = started.service.with_store(store);
     started.serve(routes.with_state(app)).await
 }
@@ -176,9 +196,10 @@ pub struct ScheduledStart {
 /// [`StartError`], whose message says what to do about it.
 pub fn start_scheduled() -> Result<ScheduledStart, StartError> {
     let metrics = observe()?;
+    let storage = StorageSettings::read(environment)?;
     Ok(ScheduledStart {
-        sdk: sdk_config()?,
-        storage: StorageSettings::read(environment)?,
+        sdk: sdk_config(storage.endpoint.as_deref())?,
+        storage,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         metrics,
@@ -186,8 +207,8 @@ pub fn start_scheduled() -> Result<ScheduledStart, StartError> {
 }
 
 /// Lambda gives region and credentials in the environment. No provider chain is probed, which would also look for
-/// profiles and metadata services that are not there.
-fn sdk_config() -> Result<SdkConfig, StartError> {
+/// profiles and metadata services that are not there. `storage` is the storage's endpoint, if it is not the region's.
+fn sdk_config(storage: Option<&str>) -> Result<SdkConfig, StartError> {
     let variable = |name: &'static str| environment(name).ok_or(StartError::MissingVariable(name));
     let credentials = Credentials::new(
         variable("AWS_ACCESS_KEY_ID")?,
@@ -196,18 +217,28 @@ fn sdk_config() -> Result<SdkConfig, StartError> {
         None,
         "Lambda environment",
     );
+    let region = variable("AWS_REGION")?;
+    let secrets = environment(SECRETS_ENDPOINT);
+    let endpoints = storage.into_iter().chain(secrets.as_deref());
+    let tls = TlsContext::builder()
+        .with_trust_store(trust_store(environment, &region, endpoints))
+        .build()?;
     let client = aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(
             tls::rustls_provider::CryptoMode::AwsLc,
         ))
+        .tls_context(tls)
         .build_https();
     Ok(SdkConfig::builder()
         .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::latest())
-        .region(Region::new(variable("AWS_REGION")?))
+        .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(client)
         .build())
 }
+
+/// Another Secrets Manager than that of the region.
+const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 
 /// The secret is read here for the first time.
 async fn token_keys(
@@ -223,7 +254,7 @@ async fn token_keys(
         TokenSecretSource::SecretsManager(arn) => arn,
     };
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
-    config.set_endpoint_url(environment("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
+    config.set_endpoint_url(environment(SECRETS_ENDPOINT));
     let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
     TokenKeys::read(identity, SecretsManager::new(client, arn), now).await
 }

@@ -22,3 +22,4 @@ pub mod resource;
 pub mod settings;
 pub mod telemetry;
 pub mod token_keys;
+mod trust_roots;

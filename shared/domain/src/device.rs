@@ -4,18 +4,16 @@
 //! decides nothing. A client that has something better to say gives a device name; for the others a
 //! name such as "Chrome on Windows" is read from the `User-Agent` header (RFC 9110, 10.1.5).
 //!
-//! The reading stands on `woothee`, which is small, takes a microsecond and has data of 2021. What it
-//! does not know or gets wrong is in the tables here, which are asked first: newer browsers, in-app
-//! browsers, crawlers, apps, tablets, televisions. To add an agent, add a row, and the agent to
-//! `data/user-agents.tsv`, which the tests hold this module to.
+//! The reading is a few tables of words: platforms, in-app browsers, browsers, crawlers. To add an agent,
+//! add a row, and the agent to `data/user-agents.tsv`, which the tests hold this module to. There is no
+//! library behind it: the small one (woothee) has data of 2021 and a regular expression engine, which
+//! made a sign-in's binary a tenth larger; the others take some 100 ms to build at each start.
 //!
 //! What an agent cannot tell: Safari on an iPad says that it is on a Mac; Brave and Arc say that they
 //! are Chrome; a phone asked for the desktop site says that it is a desktop; a Windows tablet says
 //! Windows; `CFNetwork` runs on iPhones and Macs alike, `okhttp` on phones and servers.
 
 use serde::{Deserialize, Serialize};
-use woothee::parser::{Parser, WootheeResult};
-use woothee::woothee::VALUE_UNKNOWN;
 
 /// The most characters that are kept of a device name.
 pub const MAX_DEVICE_NAME_CHARS: usize = 100;
@@ -115,15 +113,13 @@ fn is_disruptive(c: char) -> bool {
 
 /// The name and the kind of device that an agent tells.
 fn read(agent: &str) -> (Option<String>, DeviceType) {
-    let from_woothee = Parser::new().parse(agent).unwrap_or_default();
     let is_browser = agent.starts_with("Mozilla/") || agent.starts_with("Opera/");
     let platform = platform(about_the_platform(agent, is_browser), is_browser);
-    if let Some(name) = bot(agent, is_browser, platform.as_ref(), &from_woothee) {
+    if let Some(name) = bot(agent, is_browser, platform.as_ref()) {
         return (Some(name), DeviceType::Bot);
     }
-    let platform = platform.or_else(|| platform_by_woothee(&from_woothee, is_browser));
     let product = if is_browser {
-        browser(agent, &from_woothee)
+        browser(agent)
     } else {
         app(agent)
     };
@@ -190,6 +186,10 @@ const PLATFORMS_BEFORE_ANDROID: &[(&str, &str, DeviceType)] = &[
     ("iPod", "iPod", DeviceType::Mobile),
     ("iOS", "iOS", DeviceType::Mobile),
     ("KAIOS", "KaiOS", DeviceType::Mobile),
+    ("BB10", "BlackBerry", DeviceType::Mobile),
+    ("BlackBerry", "BlackBerry", DeviceType::Mobile),
+    ("Symbian", "Symbian", DeviceType::Mobile),
+    ("Series60", "Symbian", DeviceType::Mobile),
 ];
 
 /// As [`PLATFORMS_BEFORE_ANDROID`], for what Android imitates or does not meet.
@@ -277,24 +277,6 @@ fn has_word(agent: &str, word: &str) -> bool {
     })
 }
 
-/// Old phones and rare systems. Of an app, woothee's word is taken for the phones of old alone: it
-/// knows no apps, and takes `CFNetwork` for an iPhone.
-fn platform_by_woothee<'a>(found: &WootheeResult<'a>, is_browser: bool) -> Option<Platform<'a>> {
-    let device_type = match found.category {
-        "mobilephone" => DeviceType::Mobile,
-        "smartphone" if is_browser => DeviceType::Mobile,
-        "pc" if is_browser => DeviceType::Desktop,
-        _ => return None,
-    };
-    let name = known(found.os).or_else(|| known(found.name))?;
-    Some(Platform { name, device_type })
-}
-
-/// woothee says "UNKNOWN" or nothing for what it does not know.
-fn known(word: &str) -> Option<&str> {
-    (!word.is_empty() && word != VALUE_UNKNOWN).then_some(word)
-}
-
 // ---- Bots -----------------------------------------------------------------------------------------
 
 /// Programs without a person whose names do not say "bot", "crawler" or "spider".
@@ -308,6 +290,7 @@ const BOTS: &[&str] = &[
     "Mediapartners-Google",
     "FeedFetcher-Google",
     "GoogleHC",
+    "Google Web Preview",
     "BingPreview",
     "Slurp",
     "DuckAssist",
@@ -338,12 +321,7 @@ const BOTS: &[&str] = &[
     "Blackbox Exporter",
 ];
 
-fn bot(
-    agent: &str,
-    is_browser: bool,
-    platform: Option<&Platform<'_>>,
-    found: &WootheeResult<'_>,
-) -> Option<String> {
+fn bot(agent: &str, is_browser: bool, platform: Option<&Platform<'_>>) -> Option<String> {
     if let Some(known) = BOTS.iter().find(|name| agent.contains(**name)) {
         return Some((*known).to_owned());
     }
@@ -363,7 +341,7 @@ fn bot(
     match says_bot {
         Some(word) if word.chars().count() <= MAX_PRODUCT_CHARS => Some(word.to_owned()),
         Some(_) => Some("Bot".to_owned()),
-        None => (found.category == "crawler").then(|| found.name.to_owned()),
+        None => None,
     }
 }
 
@@ -377,8 +355,8 @@ fn says_bot(word: &str) -> bool {
 
 // ---- Browsers and apps ----------------------------------------------------------------------------
 
-/// What an agent holds when it comes from a browser that woothee does not know, or calls by another
-/// name than its maker does. The first that is found decides: apps that hold a browser, then browsers.
+/// What an agent holds when it comes from an app that shows a page, or from a browser that claims to be
+/// another one as well. The first that is found decides: apps that hold a browser, then browsers.
 const BROWSERS: &[(&str, &str)] = &[
     ("FBAN/Messenger", "Messenger"),
     ("FBAN/", "Facebook"),
@@ -420,6 +398,27 @@ const BROWSERS: &[(&str, &str)] = &[
     ("Waterfox/", "Waterfox"),
     ("Epiphany/", "GNOME Web"),
     ("Falkon/", "Falkon"),
+    ("Vivaldi/", "Vivaldi"),
+    ("YaBrowser/", "Yandex Browser"),
+    ("Edge/", "Edge"),
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("EdgiOS/", "Edge"),
+    ("Opera/", "Opera"),
+    ("Opera ", "Opera"),
+    ("MSIE ", "Internet Explorer"),
+    ("Trident/", "Internet Explorer"),
+];
+
+/// The browsers that others claim to be, asked when it is no app's web view. Chrome claims to be Safari.
+const CLAIMED_BROWSERS: &[(&str, &str)] = &[
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("CrMo/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Chromium/", "Chromium"),
+    ("Safari/", "Safari"),
 ];
 
 /// Products that every browser claims to be. What is left in a web view's agent names the app.
@@ -435,16 +434,21 @@ const ENGINES: &[&str] = &[
     "Version",
 ];
 
-fn browser(agent: &str, found: &WootheeResult<'_>) -> Option<String> {
-    if let Some((_, name)) = BROWSERS.iter().find(|(mark, _)| agent.contains(mark)) {
-        return Some((*name).to_owned());
+fn browser(agent: &str) -> Option<String> {
+    if let Some(name) = first_browser(agent, BROWSERS) {
+        return Some(name.to_owned());
     }
-    let is_web_view =
-        found.name == "Webview" || agent.contains("; wv)") || agent.contains("Electron/");
-    if is_web_view {
+    // On Apple's phones only browsers say Safari.
+    let is_apples_web_view = agent.contains("like Mac OS X") && !agent.contains("Safari/");
+    if is_apples_web_view || agent.contains("; wv)") || agent.contains("Electron/") {
         return Some(web_view_app(agent).unwrap_or_else(|| "App".to_owned()));
     }
-    known(found.name).map(str::to_owned)
+    first_browser(agent, CLAIMED_BROWSERS).map(str::to_owned)
+}
+
+fn first_browser(agent: &str, table: &[(&str, &'static str)]) -> Option<&'static str> {
+    let (_, name) = table.iter().find(|(mark, _)| agent.contains(mark))?;
+    Some(name)
 }
 
 /// The app that shows a page in a web view or in Electron: `.. Slack/4.38 Chrome/124 Electron/30 ..`

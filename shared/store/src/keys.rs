@@ -50,6 +50,15 @@ impl Key {
         }
     }
 
+    /// An item that never is: reading it opens the connection. The template allows functions that read nothing else
+    /// to read this.
+    pub(crate) fn connect() -> Self {
+        Self {
+            pk: "CONNECT".to_owned(),
+            sk: "CONNECT".to_owned(),
+        }
+    }
+
     /// The user in whose partition the item is.
     pub(crate) fn user(&self) -> Option<UserId> {
         self.pk.strip_prefix(USER_PREFIX)?.parse().ok()

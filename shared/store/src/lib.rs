@@ -20,9 +20,13 @@ mod session;
 pub mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Config;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_types::SdkConfig;
+use latchkey_domain::error::with_causes;
 use latchkey_domain::random::RandomSource;
 
 pub use account::{Partition, SignInOutcome, SignInRequest};
@@ -31,6 +35,9 @@ pub use cleanup::{
 };
 pub use client::with_limits;
 pub use credential::{Credential, items_of_user};
+
+/// How long [`Store::open_connection`] may keep a function from its first request.
+const LONGEST_OPENING: Duration = Duration::from_secs(1);
 
 /// The one table, and the way to it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,6 +64,30 @@ impl Store {
             table,
             random,
         )
+    }
+
+    /// Opens the connection, so that the first request does not wait for it: reads, eventually consistent and once, an
+    /// item that never is. If that fails or takes longer than a second, the first request opens the connection.
+    pub async fn open_connection(&self) {
+        let once = Config::builder().retry_config(RetryConfig::disabled());
+        let read = self
+            .client
+            .get_item()
+            .table_name(self.table.as_ref())
+            .set_key(Some(keys::Key::connect().into_attributes()))
+            .customize()
+            .config_override(once)
+            .send();
+        match tokio::time::timeout(LONGEST_OPENING, read).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = with_causes(&error),
+                    "the connection to DynamoDB could not be opened"
+                );
+            }
+            Err(_) => tracing::warn!("DynamoDB did not answer while the connection was opened"),
+        }
     }
 
     /// A store on `table`. `random` makes the stamps of changes and the jitter of retries.

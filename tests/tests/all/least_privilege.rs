@@ -40,8 +40,24 @@ async fn weaken_hash(stack: &Stack, email: &str) {
     updated.unwrap();
 }
 
+/// The functions that answer over HTTP and open a connection to the table at their start.
+const ON_TABLE: [&str; 8] = [
+    "register",
+    "login",
+    "refresh",
+    "list-sessions",
+    "rename",
+    "revoke",
+    "revoke-all",
+    "account",
+];
+
 /// Every route, with all that can happen to it: what must be looked up, upgraded, trimmed, purged, finished.
 async fn do_everything(stack: &Stack) {
+    for function in ON_TABLE {
+        stack.store_of(function).open_connection().await;
+    }
+
     let email = "ada@example.com";
     let ada = stack.register(email).await;
     let user = ada.user_id.unwrap();

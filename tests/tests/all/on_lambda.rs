@@ -6,29 +6,11 @@ use std::path::Path;
 use http::Method;
 use latchkey_tests::conformity;
 use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
-use latchkey_tests::lambda::{Answer, Function, TRACE_ID};
+use latchkey_tests::lambda::{Answer, Function, TRACE_ID, sample_event as event};
 use latchkey_tests::metering::extract;
 use latchkey_tests::secrets_manager::FakeSecretsManager;
 use latchkey_tests::stack::{Reply, SECRET, TABLE};
 use serde_json::{Value, json};
-
-/// A sample event, with the placeholders filled in.
-fn event(name: &str, tokens: &Value) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../infra/events")
-        .join(format!("{name}.json"));
-    let mut text = std::fs::read_to_string(&path).unwrap();
-    for (placeholder, pointer) in [
-        ("{access_token}", "/access_token"),
-        ("{refresh_token}", "/refresh_token"),
-        ("{session_id}", "/session/id"),
-    ] {
-        if let Some(value) = tokens.pointer(pointer).and_then(Value::as_str) {
-            text = text.replace(placeholder, value);
-        }
-    }
-    serde_json::from_str(&text).unwrap()
-}
 
 async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
     let event = event(name, tokens);
@@ -206,7 +188,7 @@ async fn the_default_route_answers_on_lambda_as_the_whole_service_does_on_a_lapt
 #[tokio::test]
 async fn a_function_with_wrong_settings_does_not_start() {
     let settings = [("ISSUER", "http://example.com"), ("AUDIENCE", "")];
-    let function = Function::start("refresh", "http://127.0.0.1:1", &settings).await;
+    let function = Function::start_alone("refresh", "http://127.0.0.1:1", &settings).await;
     let (code, message) = function.end();
     assert_eq!(code, Some(1));
     assert!(
@@ -218,26 +200,8 @@ async fn a_function_with_wrong_settings_does_not_start() {
 
 #[tokio::test]
 async fn the_secret_comes_from_secrets_manager() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let secret = json!({"current": String::from_utf8_lossy(SECRET), "previous": "the secret before this one, also long"});
-    let reply =
-        json!({"ARN": "arn:x", "Name": "x", "VersionId": "1", "SecretString": secret.to_string()});
-    let router =
-        axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
-            assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");
-            assert_eq!(
-                serde_json::from_str::<Value>(&body).unwrap(),
-                json!({"SecretId": "arn:x"})
-            );
-            axum::Json(reply)
-        });
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    let settings = [
-        ("TOKEN_SECRET", ""),
-        ("TOKEN_SECRET_ARN", "arn:x"),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &endpoint),
-    ];
+    let secrets = FakeSecretsManager::of_tests().await;
+    let settings = secrets.settings();
     let mut discovery = Function::start("discovery", "http://127.0.0.1:1", &settings).await;
     let jwks = invoke(&mut discovery, "discovery-jwks", &json!({})).await;
     assert_eq!(
@@ -256,11 +220,7 @@ async fn a_running_function_learns_of_a_new_secret() {
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .unwrap();
-    let settings = [
-        ("TOKEN_SECRET", ""),
-        ("TOKEN_SECRET_ARN", "arn:x"),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets.endpoint),
-    ];
+    let settings = secrets.settings();
     let mut account = Function::start("account", &dynamodb.endpoint, &settings).await;
     let before = invoke(&mut account, "account-me", &json!({})).await;
     assert_eq!(before.status.as_u16(), 401, "it has started");
@@ -295,7 +255,7 @@ async fn each_invocation_writes_one_line_of_metrics_before_its_reply() {
         ("STACK_NAME", "auth-prod"),
         ("AWS_LAMBDA_LOG_LEVEL", "WARN"),
     ];
-    let mut register = Function::start("register", &dynamodb.endpoint, &settings).await;
+    let mut register = Function::start_alone("register", &dynamodb.endpoint, &settings).await;
     let nothing = json!({});
     invoke(&mut register, "register", &nothing).await;
     let taken = invoke(&mut register, "register", &nothing).await;
@@ -308,7 +268,9 @@ async fn each_invocation_writes_one_line_of_metrics_before_its_reply() {
         counted,
         [
             ("ColdStarts", 1.0),
-            ("DynamoDbCalls", 1.0),
+            // The first is the one that opens the connection.
+            ("DynamoDbCalls", 2.0),
+            ("DynamoDbReadUnits", 0.5),
             ("DynamoDbWriteUnits", 7.0),
             ("Registrations", 1.0),
         ]
@@ -323,7 +285,7 @@ async fn each_invocation_writes_one_line_of_metrics_before_its_reply() {
     assert_eq!(line["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
 
     // What counts nothing writes nothing.
-    let mut discovery = Function::start("discovery", &dynamodb.endpoint, &[]).await;
+    let mut discovery = Function::start_alone("discovery", &dynamodb.endpoint, &[]).await;
     for _ in 0..3 {
         invoke(&mut discovery, "discovery-jwks", &nothing).await;
     }
@@ -350,7 +312,7 @@ async fn the_report_of_the_cleanup_is_fields_of_its_log_line_and_metrics() {
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .unwrap();
-    let mut cleanup = Function::start("cleanup", &dynamodb.endpoint, &[]).await;
+    let mut cleanup = Function::start_alone("cleanup", &dynamodb.endpoint, &[]).await;
     for _ in 0..2 {
         let answer = cleanup.invoke(&event("cleanup", &json!({}))).await;
         assert!(matches!(answer, Answer::Response(_)), "{answer:?}");
@@ -382,4 +344,70 @@ async fn the_report_of_the_cleanup_is_fields_of_its_log_line_and_metrics() {
     assert_eq!(second["LiveSessions"], 0.0);
     assert!(second["DynamoDbCalls"] >= 7.0, "{second:?}");
     assert!(first.keys().eq(second.keys()), "{first:?} {second:?}");
+}
+
+/// A DynamoDB that answers every request with nothing found, and tells what it was asked.
+async fn empty_dynamodb() -> (
+    String,
+    tokio::sync::mpsc::UnboundedReceiver<(String, Value)>,
+) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, questions) = tokio::sync::mpsc::unbounded_channel();
+    let router =
+        axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
+            let target = headers["x-amz-target"].to_str().unwrap().to_owned();
+            asked
+                .send((target, serde_json::from_str(&body).unwrap()))
+                .unwrap();
+            axum::Json(json!({}))
+        });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (endpoint, questions)
+}
+
+#[tokio::test]
+async fn the_connection_to_dynamodb_is_opened_before_the_first_request_is_asked_for() {
+    for name in [
+        "register",
+        "login",
+        "refresh",
+        "list-sessions",
+        "rename",
+        "revoke",
+        "revoke-all",
+        "account",
+    ] {
+        let (endpoint, mut questions) = empty_dynamodb().await;
+        let mut function = Function::start_alone(name, &endpoint, &[]).await;
+        function.first_poll().await;
+        let key = json!({"pk": {"S": "CONNECT"}, "sk": {"S": "CONNECT"}});
+        assert_eq!(
+            questions.try_recv().unwrap(),
+            (
+                "DynamoDB_20120810.GetItem".to_owned(),
+                json!({"TableName": TABLE, "Key": key})
+            ),
+            "{name}"
+        );
+        assert!(questions.try_recv().is_err(), "{name} asks once");
+    }
+}
+
+#[tokio::test]
+async fn a_function_starts_without_dynamodb() {
+    // One that refuses, and one that takes the connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    for endpoint in ["http://127.0.0.1:1", &silent] {
+        let mut function = Function::start_alone("refresh", endpoint, &[]).await;
+        function.first_poll().await;
+        let Answer::Response(response) = function
+            .invoke(&event("discovery-not-found", &json!({})))
+            .await
+        else {
+            panic!("it is answered");
+        };
+        assert_eq!(response["statusCode"], 404);
+    }
 }

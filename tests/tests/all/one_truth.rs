@@ -81,6 +81,49 @@ fn the_template_routes_to_each_function_what_its_router_answers() {
 }
 
 #[test]
+fn cargo_lambda_watch_routes_as_the_template_does() {
+    let metadata = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let router = metadata["metadata"]["lambda"]["watch"]["router"]
+        .as_object()
+        .unwrap();
+    let mut watched = BTreeSet::new();
+    for (path, target) in router {
+        match target.as_array() {
+            Some(by_method) => watched.extend(by_method.iter().map(|route| {
+                let text = |key: &str| route[key].as_str().unwrap().to_owned();
+                (text("method"), path.clone(), text("function"))
+            })),
+            None => assert_eq!((path.as_str(), target), ("/{*any}", &json!("discovery"))),
+        }
+    }
+    let mut in_template = BTreeSet::new();
+    for (binary, function) in functions(&template()) {
+        for event in function["Properties"]["Events"]
+            .as_object()
+            .unwrap()
+            .values()
+        {
+            let text = |key: &str| event["Properties"][key].as_str().map(str::to_owned);
+            if let (Some(method), Some(path)) = (text("Method"), text("Path")) {
+                in_template.insert((method, path, binary.clone()));
+            }
+        }
+    }
+    assert_eq!(watched, in_template);
+}
+
+#[test]
 fn the_committed_openapi_document_is_the_one_that_the_code_makes() {
     let generated = openapi::as_file(&openapi::generated());
     if update_wanted() {

@@ -1,0 +1,244 @@
+//! `start`: how long each function takes from its start to its first poll of Lambda's runtime API, and to the end of
+//! its first invocation, and what memory it then has, beside a bare function that only says hello.
+//!
+//! The functions take turns, so that a busy moment of the machine falls on all of them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
+use latchkey_tests::lambda::{Answer, Function, sample_event};
+use latchkey_tests::secrets_manager::FakeSecretsManager;
+use latchkey_tests::stack::TABLE;
+use serde_json::{Value, json};
+
+/// Measures the start of every function.
+///
+/// Run infra/scripts/build-functions first, which builds them and the hello in one pass.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// How often each function is started.
+    #[arg(long, default_value_t = 30)]
+    runs: usize,
+    /// The folder of the functions, as `cargo lambda build` makes it.
+    #[arg(long, default_value = "target/lambda")]
+    functions: PathBuf,
+}
+
+/// A function, and the sample event that it is given first, in an order in which each finds what it needs.
+const VISIT: [(&str, &str); 11] = [
+    ("hello", "discovery-not-found"),
+    ("register", "register"),
+    ("login", "login"),
+    ("list-sessions", "list-sessions"),
+    ("rename", "rename"),
+    ("account", "account-me"),
+    ("refresh", "refresh"),
+    ("revoke-all", "revoke-all"),
+    ("revoke", "revoke"),
+    ("discovery", "discovery-jwks"),
+    ("cleanup", "cleanup"),
+];
+
+/// At most this many times hello's time to the first poll.
+const START_BUDGET: f64 = 1.5;
+/// At most this much memory after the first request, in MB.
+const MEMORY_BUDGET: f64 = 25.0;
+/// What argon2 may take besides, in MB.
+const ARGON2_MEMORY: f64 = 19.0 * 1.048_576;
+
+/// What was seen of one function.
+#[derive(Debug, Default)]
+struct Seen {
+    /// To the first poll, with nothing to talk to: the time that the function takes by itself.
+    alone: Vec<Duration>,
+    /// To the first poll, with the secret loaded and the connection to DynamoDB opened.
+    ready: Vec<Duration>,
+    /// To the end of the first invocation.
+    answered: Vec<Duration>,
+    /// After it, in MB.
+    resident: Vec<f64>,
+    /// At most, in MB.
+    peak: Vec<f64>,
+}
+
+/// Why a measurement ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// There is no such binary.
+    #[error("{} is not there: run infra/scripts/build-functions first", .0.display())]
+    NoBinary(PathBuf),
+    /// The table could not be made.
+    #[error(transparent)]
+    Table(#[from] latchkey_store::table::TableError),
+    /// A function did not do what it was asked for.
+    #[error("{function} did not answer {event} well: {answer:?}")]
+    Answer {
+        function: &'static str,
+        event: &'static str,
+        answer: Answer,
+    },
+    /// The system does not tell.
+    #[error("the memory of a process cannot be read: {0}")]
+    Memory(#[from] std::io::Error),
+}
+
+/// Measures, and prints a table.
+pub(crate) async fn run(options: Options) -> Result<(), StartError> {
+    for (function, _) in VISIT {
+        let binary = options.functions.join(function).join("bootstrap");
+        if !binary.is_file() {
+            return Err(StartError::NoBinary(binary));
+        }
+    }
+    let mut seen: Vec<Seen> = VISIT.iter().map(|_| Seen::default()).collect();
+    // The first round only warms the disk's cache.
+    for round in 0..=options.runs {
+        eprint!("\rround {round} of {} ", options.runs);
+        let mut ignored: Vec<Seen> = VISIT.iter().map(|_| Seen::default()).collect();
+        let kept = if round == 0 { &mut ignored } else { &mut seen };
+        visit(&options.functions, kept).await?;
+    }
+    eprintln!();
+    print(&seen);
+    Ok(())
+}
+
+/// Each function once, on a database of its own.
+async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
+    let dynamodb = EmbeddedDynamoDb::start().await;
+    let client = dynamodb.client(&Recorder::default());
+    latchkey_store::table::create_if_missing(&client, TABLE).await?;
+    let secrets = FakeSecretsManager::of_tests().await;
+    let on_aws = secrets.settings();
+    let mut tokens = json!({});
+    for ((function, event), seen) in VISIT.into_iter().zip(seen) {
+        let binary = folder.join(function).join("bootstrap");
+        let mut alone = Function::start_binary(&binary, function, "http://127.0.0.1:1", &[]).await;
+        seen.alone.push(alone.first_poll().await);
+        drop(alone);
+
+        let mut process =
+            Function::start_binary(&binary, function, &dynamodb.endpoint, &on_aws).await;
+        let ready = process.first_poll().await;
+        let event_json = sample_event(event, &tokens);
+        let asked = Instant::now();
+        let answer = process.invoke(&event_json).await;
+        seen.ready.push(ready);
+        seen.answered.push(ready + asked.elapsed());
+        let (resident, peak) = memory(process.pid())?;
+        seen.resident.push(resident);
+        seen.peak.push(peak);
+        let new_tokens = match &answer {
+            Answer::Response(response) => checked(function, response),
+            Answer::Error(_) | Answer::InitError(_) => None,
+        };
+        let Some(new_tokens) = new_tokens else {
+            return Err(StartError::Answer {
+                function,
+                event,
+                answer,
+            });
+        };
+        if new_tokens.get("access_token").is_some() {
+            tokens = new_tokens;
+        }
+    }
+    Ok(())
+}
+
+/// The body of a good answer.
+fn checked(function: &str, response: &Value) -> Option<Value> {
+    match function {
+        "hello" => Some(Value::Null),
+        "cleanup" => (response.get("complete")? == true).then_some(Value::Null),
+        _ => {
+            let status = response.get("statusCode")?.as_u64()?;
+            let body = response.get("body").and_then(Value::as_str);
+            let body = body.and_then(|body| serde_json::from_str(body).ok());
+            (200..300)
+                .contains(&status)
+                .then(|| body.unwrap_or_default())
+        }
+    }
+}
+
+/// What a process has in memory, now and at most, in MB.
+fn memory(pid: u32) -> Result<(f64, f64), std::io::Error> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let megabytes = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let kibibytes = line
+            .and_then(|line| line.split_whitespace().nth(1))
+            .and_then(|number| number.parse::<f64>().ok());
+        kibibytes.ok_or_else(|| std::io::Error::other(format!("no {name} in it")))
+    };
+    Ok((
+        megabytes("VmRSS:")? * 1024.0 / 1e6,
+        megabytes("VmHWM:")? * 1024.0 / 1e6,
+    ))
+}
+
+/// The value below which `share` of the values are.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index of a short list"
+    )]
+    let index = ((sorted.len().saturating_sub(1)) as f64 * share).round() as usize;
+    sorted.get(index).copied().unwrap_or(f64::NAN)
+}
+
+fn milliseconds(durations: &[Duration]) -> Vec<f64> {
+    durations
+        .iter()
+        .map(|duration| duration.as_secs_f64() * 1e3)
+        .collect()
+}
+
+fn print(seen: &[Seen]) {
+    println!(
+        "From the start of the process, in ms: median / 95th percentile. Memory in MB, after the first request.\n\
+         Ratios are to hello's median. `!`: over its budget.\n\
+         `alone`: to the first poll, with no secret to load and a DynamoDB that refuses; what the function takes by \
+         itself.\n\
+         `ready`: to the first poll, with the secret and the connection to DynamoDB, over loopback without TLS.\n"
+    );
+    println!(
+        "| function | alone | ratio | ready | ratio | first request answered | resident | peak |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    let hello = seen
+        .first()
+        .map_or(f64::NAN, |hello| quantile(&milliseconds(&hello.alone), 0.5));
+    for ((function, event), seen) in VISIT.into_iter().zip(seen) {
+        let [alone, ready, answered] =
+            [&seen.alone, &seen.ready, &seen.answered].map(|durations| {
+                let values = milliseconds(durations);
+                (quantile(&values, 0.5), quantile(&values, 0.95))
+            });
+        let ratio = alone.0 / hello;
+        let resident = quantile(&seen.resident, 0.5);
+        let hashes = matches!(event, "register" | "login");
+        let budget = MEMORY_BUDGET + if hashes { ARGON2_MEMORY } else { 0.0 };
+        let mark = |over: bool| if over { " !" } else { "" };
+        println!(
+            "| {function} | {:.2} / {:.2} | {ratio:.2}{} | {:.2} / {:.2} | {:.2} | {:.1} / {:.1} | {resident:.1}{} | {:.1} |",
+            alone.0,
+            alone.1,
+            mark(ratio > START_BUDGET),
+            ready.0,
+            ready.1,
+            ready.0 / hello,
+            answered.0,
+            answered.1,
+            mark(resident > budget),
+            quantile(&seen.peak, 0.5),
+        );
+    }
+}
