@@ -270,7 +270,6 @@ async fn each_invocation_writes_one_line_of_metrics_before_its_reply() {
             ("ColdStarts", 1.0),
             // The first is the one that opens the connection.
             ("DynamoDbCalls", 2.0),
-            ("DynamoDbReadUnits", 0.5),
             ("DynamoDbWriteUnits", 7.0),
             ("Registrations", 1.0),
         ]
