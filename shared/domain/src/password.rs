@@ -803,7 +803,7 @@ mod tests {
                 Algorithm::Argon2d, Algorithm::Argon2i, Algorithm::Argon2id,
             ]),
             version in prop::sample::select(vec![Version::V0x10, Version::V0x13]),
-            (memory, passes, lanes) in (32_u32..600, 1_u32..4, 1_u32..=MAX_STORED_PARALLELISM),
+            (memory, passes, lanes) in (8 * MAX_STORED_PARALLELISM..600, 1_u32..4, 1_u32..=MAX_STORED_PARALLELISM),
         ) {
             let params = Params::new(memory, passes, lanes, Some(tag_bytes)).unwrap();
             let computed = compute((algorithm, version, &params), &text, &salt, tag_bytes).unwrap();
