@@ -1,6 +1,7 @@
 //! The roles of the functions, as `template.yaml` gives them: a function's requests to DynamoDB are judged as IAM would
 //! judge them, and what its role does not allow is answered with `AccessDeniedException`, as AWS does.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{LazyLock, Mutex};
 
@@ -44,6 +45,17 @@ pub static ALLOWED: LazyLock<BTreeSet<Permission>> = LazyLock::new(|| {
 
 /// Which of it was used in this process, and how often.
 static USED: Mutex<BTreeMap<Permission, u64>> = Mutex::new(BTreeMap::new());
+
+thread_local! {
+    /// What was refused to the test that runs on this thread.
+    static DENIED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// What was refused so far on this thread.
+#[must_use]
+pub fn denied() -> BTreeSet<String> {
+    DENIED.with_borrow(Clone::clone)
+}
 
 /// What was used so far in this process.
 ///
@@ -213,8 +225,8 @@ impl HttpConnector for RestrictedConnector {
                     *used.entry(permission).or_default() += 1;
                 }
                 None => {
-                    let denied = denied(self.function, &action, key.as_deref());
-                    return HttpConnectorFuture::ready(Ok(denied));
+                    let refusal = refusal(self.function, &action, key.as_deref());
+                    return HttpConnectorFuture::ready(Ok(refusal));
                 }
             }
         }
@@ -222,13 +234,13 @@ impl HttpConnector for RestrictedConnector {
     }
 }
 
-fn denied(function: &str, action: &str, key: Option<&str>) -> HttpResponse {
+fn refusal(function: &str, action: &str, key: Option<&str>) -> HttpResponse {
     let message = format!("{function} is not authorized to perform {action} on {key:?}");
     let body = json!({
         "__type": "com.amazon.coral.service#AccessDeniedException",
         "Message": message,
     });
-    eprintln!("{message}");
+    DENIED.with_borrow_mut(|denied| denied.insert(message.clone()));
     let mut response = HttpResponse::new(
         http::StatusCode::BAD_REQUEST.into(),
         SdkBody::from(body.to_string()),

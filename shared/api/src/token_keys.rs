@@ -35,9 +35,9 @@ use tokio::sync::Mutex;
 pub const KEPT: TimeDelta = TimeDelta::minutes(5);
 /// How long it takes at least from one reading for an unknown key to the next, and from a failed reading to the next.
 pub const PAUSE: TimeDelta = TimeDelta::seconds(30);
-/// How long a new key is known before it signs: instances know it after 5 minutes, copies of the published keys 5 minutes
-/// later, and 5 more are for readings that failed.
-pub const ANNOUNCED: TimeDelta = TimeDelta::minutes(15);
+/// How long a new key is known before it signs: instances know it after 5 minutes, a cache before the published keys 5
+/// minutes later, a verifier's copy of what that cache gave after 5 more, and the last 5 are for readings that failed.
+pub const ANNOUNCED: TimeDelta = TimeDelta::minutes(20);
 /// How long a request may wait for the secret. A warm call takes some 10 ms, one with a new connection some 100.
 const LONGEST_READING: Duration = Duration::from_secs(2);
 

@@ -154,9 +154,9 @@ async fn do_everything(stack: &Stack) {
 async fn a_role_allows_what_its_function_does_and_nothing_else() {
     let stack = Stack::start().await;
     do_everything(&stack).await;
+    // Whatever became of the reply: some refusals are only logged.
+    assert_eq!(permissions::denied(), BTreeSet::new());
     let used = permissions::used();
-    let missing: BTreeSet<&Permission> = used.difference(&ALLOWED).collect();
-    assert!(missing.is_empty(), "not allowed: {missing:#?}");
     let unused: BTreeSet<&Permission> = ALLOWED.difference(&used).collect();
     assert!(
         unused.is_empty(),

@@ -414,6 +414,12 @@ impl Judge<'_> {
             return;
         };
         let Some(life) = self.lives.get(&id) else {
+            if matches!(event.answer, Answer::Tokens(_)) {
+                self.violation(
+                    Some(id),
+                    "a refresh works for a session that was gone".to_owned(),
+                );
+            }
             return;
         };
         let grace = self.round.rules.grace;

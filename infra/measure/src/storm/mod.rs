@@ -17,6 +17,7 @@ mod user;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::Ipv4Addr;
+use std::panic::resume_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -292,7 +293,11 @@ async fn each<F: Future<Output = Browser> + Send + 'static>(
         .into_iter()
         .map(|browser| tokio::spawn(act(browser)));
     let ended = join_all(tasks).await;
-    ended.into_iter().filter_map(Result::ok).collect()
+    // A client that panics is a fault of this program: it must not go on with fewer, and call that a success.
+    ended
+        .into_iter()
+        .map(|browser| browser.unwrap_or_else(|error| resume_unwind(error.into_panic())))
+        .collect()
 }
 
 /// Compares what was answered in a round, and what the table holds after it, with the rules.

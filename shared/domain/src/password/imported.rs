@@ -29,8 +29,8 @@ const BCRYPT_MAX_BYTES: usize = 72;
 /// How much of bcrypt's 24 bytes its usual form keeps.
 const BCRYPT_TAG_BYTES: usize = 23;
 
-// What a hash may ask for at most: one to three seconds of a busy core, far below what a request may take. All that the
-// systems named in the operations guide make by default fits.
+// What a hash may ask for at most: one to three seconds of a busy core, far below what a request may take. What the
+// systems named in the operations guide make by default fits; the guide names what does not.
 const MIN_BCRYPT_COST: u32 = 4;
 const MAX_BCRYPT_COST: u32 = 14;
 /// Iterations, times the number of blocks that the hash is made of.
