@@ -666,7 +666,11 @@ impl Judge<'_> {
             let life = self.lives.get(id);
             let expired =
                 |life: &Life| self.may_end_by_itself(*id, life, round.ended) <= round.ended;
-            if !after.sessions.contains_key(id) && !life.is_some_and(expired) {
+            // One that had run out and was purged stays in the set until the next sign-in takes it out.
+            let gone_before = round.before.is_some_and(|before| {
+                before.admitted.contains(id) && !before.sessions.contains_key(id)
+            });
+            if !after.sessions.contains_key(id) && !life.is_some_and(expired) && !gone_before {
                 self.violation(Some(*id), "a session is admitted that has no item");
             }
         }
