@@ -567,6 +567,27 @@ impl Tokens {
         std::iter::once(&self.0.signing).chain(&self.0.others)
     }
 
+    /// The key that a token's header names, if the header is one of a token of this type.
+    fn key_named_in<'a>(
+        &'a self,
+        token: &Token,
+        typ: &str,
+        key_of: impl Fn(&'a KeySet) -> &'a KeyPair,
+    ) -> Result<&'a KeyPair, TokenError> {
+        let header = jsonwebtoken::decode_header(&token.0).map_err(|error| refusal(&error))?;
+        if header.crit.is_some() {
+            return Err(TokenError::Malformed); // RFC 7515 section 4.1.11
+        }
+        if header.typ.as_deref() != Some(typ) {
+            return Err(TokenError::WrongType);
+        }
+        let kid = header.kid.ok_or(TokenError::UnknownKey)?;
+        self.key_sets()
+            .map(key_of)
+            .find(|key| key.kid == kid)
+            .ok_or(TokenError::UnknownKey)
+    }
+
     fn verify<C: DeserializeOwned>(
         &self,
         token: &Token,
@@ -577,19 +598,12 @@ impl Tokens {
         if token.0.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }
-        let header = jsonwebtoken::decode_header(&token.0).map_err(|error| refusal(&error))?;
-        if header.crit.is_some() {
-            return Err(TokenError::Malformed); // RFC 7515 section 4.1.11
-        }
-        if header.typ.as_deref() != Some(typ) {
-            return Err(TokenError::WrongType);
-        }
-        let kid = header.kid.ok_or(TokenError::UnknownKey)?;
-        let key = self
-            .key_sets()
-            .map(key_of)
-            .find(|key| key.kid == kid)
-            .ok_or(TokenError::UnknownKey)?;
+        let mut keys = self.key_sets().map(&key_of);
+        // Its header is, byte for byte, the one that we write for this kind and key; or it must be read.
+        let key = match keys.find(|key| token.0.starts_with(&key.header)) {
+            Some(key) => key,
+            None => self.key_named_in(token, typ, key_of)?,
+        };
         jsonwebtoken::decode(&token.0, &key.verify, validation)
             .map(|data| data.claims)
             .map_err(|error| refusal(&error))
@@ -700,6 +714,26 @@ mod tests {
             &refresh,
         );
         assert_eq!(issued.refresh_token.expose(), by_library.expose());
+    }
+
+    #[test]
+    fn a_header_in_another_spelling_names_its_key_too() {
+        let tokens = tokens(1, None);
+        let session = session(1, noon());
+        let header = format!(
+            r#"{{"kid":"{}","alg":"HS256","typ":"{REFRESH_TOKEN_TYPE}"}}"#,
+            tokens.0.signing.refresh.kid
+        );
+        let claims = serde_json::to_vec(&tokens.refresh_claims(&session)).unwrap();
+        let mut text = [header.into_bytes(), claims]
+            .map(|part| URL_SAFE_NO_PAD.encode(part))
+            .join(".");
+        let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret_key.as_ref());
+        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, text.as_bytes()));
+        text.push('.');
+        text.push_str(&signature);
+        assert!(tokens.verify_refresh(&Token(text), noon()).is_ok());
     }
 
     #[test]
