@@ -13,7 +13,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -38,6 +41,8 @@ pub const MIN_SECRET_BYTES: usize = 32;
 
 /// No token of ours is longer, by far; anything longer is refused unread. In bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
+/// Nearly all of ours are shorter.
+const TYPICAL_TOKEN_BYTES: usize = 768;
 
 /// A token in its compact form. Whoever has it can act for the user, so it is never shown in `Debug` output.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,8 +255,69 @@ struct KeySet {
 
 struct KeyPair {
     kid: String,
-    sign: EncodingKey,
+    /// The header of every token that it signs, encoded, with the dot behind it.
+    header: String,
+    sign: SigningKey,
     verify: DecodingKey,
+}
+
+/// A key that signs, as the cryptographic library wants it. `jsonwebtoken` takes the bytes and makes this of them for each
+/// token, which for Ed25519 costs nearly as much as the signature.
+enum SigningKey {
+    Ed25519(Ed25519KeyPair),
+    HmacSha256(Box<hmac::Key>),
+}
+
+impl SigningKey {
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Ed25519(_) => Algorithm::EdDSA,
+            Self::HmacSha256(_) => Algorithm::HS256,
+        }
+    }
+}
+
+impl KeyPair {
+    fn new(
+        typ: &str,
+        kid: String,
+        sign: SigningKey,
+        verify: DecodingKey,
+    ) -> Result<Self, KeyDerivationFailed> {
+        let mut header = Header::new(sign.algorithm());
+        header.typ = Some(typ.to_owned());
+        header.kid = Some(kid.clone());
+        let header = serde_json::to_vec(&header).map_err(|_| KeyDerivationFailed)?;
+        let mut header = URL_SAFE_NO_PAD.encode(header);
+        header.push('.');
+        Ok(Self {
+            kid,
+            header,
+            sign,
+            verify,
+        })
+    }
+
+    /// A token in the compact form of RFC 7515 section 7.1.
+    fn sign<C: Serialize>(&self, claims: &C) -> Result<Token, TokenError> {
+        let claims = serde_json::to_vec(claims).map_err(|_| TokenError::Malformed)?;
+        let mut token = String::with_capacity(TYPICAL_TOKEN_BYTES);
+        token.push_str(&self.header);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        match &self.sign {
+            SigningKey::Ed25519(pair) => {
+                let signature = pair.sign(token.as_bytes());
+                token.push('.');
+                URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+            }
+            SigningKey::HmacSha256(key) => {
+                let signature = hmac::sign(key, token.as_bytes());
+                token.push('.');
+                URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+            }
+        }
+        Ok(Token(token))
+    }
 }
 
 /// The keys could not be derived. Happens at start-up or never.
@@ -310,9 +376,9 @@ impl KeySet {
         let pair =
             Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| KeyDerivationFailed)?;
         let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyDerivationFailed)?;
-        let sign = EncodingKey::from_ed_der(pkcs8.as_ref());
-        let mut public =
-            Jwk::from_encoding_key(&sign, Algorithm::EdDSA).map_err(|_| KeyDerivationFailed)?;
+        let encoding_key = EncodingKey::from_ed_der(pkcs8.as_ref());
+        let mut public = Jwk::from_encoding_key(&encoding_key, Algorithm::EdDSA)
+            .map_err(|_| KeyDerivationFailed)?;
         let kid = public
             .thumbprint(ThumbprintHash::SHA256)
             .map_err(|_| KeyDerivationFailed)?;
@@ -320,20 +386,24 @@ impl KeySet {
         public.common.public_key_use = Some(PublicKeyUse::Signature);
         let verify = DecodingKey::from_jwk(&public).map_err(|_| KeyDerivationFailed)?;
 
-        let hmac = derive(secret, "refresh token: HS256 key")?;
+        let secret_key = derive(secret, "refresh token: HS256 key")?;
         let name = derive(secret, "refresh token: key id")?;
-        let refresh = KeyPair {
-            kid: name
-                .iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-            sign: EncodingKey::from_secret(hmac.as_ref()),
-            verify: DecodingKey::from_secret(hmac.as_ref()),
-        };
+        let name = name
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Ok(Self {
-            access: KeyPair { kid, sign, verify },
-            refresh,
+            access: KeyPair::new(ACCESS_TOKEN_TYPE, kid, SigningKey::Ed25519(pair), verify)?,
+            refresh: KeyPair::new(
+                REFRESH_TOKEN_TYPE,
+                name,
+                SigningKey::HmacSha256(Box::new(hmac::Key::new(
+                    hmac::HMAC_SHA256,
+                    secret_key.as_ref(),
+                ))),
+                DecodingKey::from_secret(secret_key.as_ref()),
+            )?,
             public,
         })
     }
@@ -416,19 +486,9 @@ impl Tokens {
         };
         let refresh = self.refresh_claims(session);
         Ok(IssuedTokens {
-            access_token: sign(
-                ACCESS_TOKEN_TYPE,
-                Algorithm::EdDSA,
-                &inner.signing.access,
-                &access,
-            )?,
+            access_token: inner.signing.access.sign(&access)?,
             expires_in: access_expiry - now,
-            refresh_token: sign(
-                REFRESH_TOKEN_TYPE,
-                Algorithm::HS256,
-                &inner.signing.refresh,
-                &refresh,
-            )?,
+            refresh_token: inner.signing.refresh.sign(&refresh)?,
             refresh_expires_in: session.expires_at() - now,
         })
     }
@@ -507,6 +567,27 @@ impl Tokens {
         std::iter::once(&self.0.signing).chain(&self.0.others)
     }
 
+    /// The key that a token's header names, if the header is one of a token of this type.
+    fn key_named_in<'a>(
+        &'a self,
+        token: &Token,
+        typ: &str,
+        key_of: impl Fn(&'a KeySet) -> &'a KeyPair,
+    ) -> Result<&'a KeyPair, TokenError> {
+        let header = jsonwebtoken::decode_header(&token.0).map_err(|error| refusal(&error))?;
+        if header.crit.is_some() {
+            return Err(TokenError::Malformed); // RFC 7515 section 4.1.11
+        }
+        if header.typ.as_deref() != Some(typ) {
+            return Err(TokenError::WrongType);
+        }
+        let kid = header.kid.ok_or(TokenError::UnknownKey)?;
+        self.key_sets()
+            .map(key_of)
+            .find(|key| key.kid == kid)
+            .ok_or(TokenError::UnknownKey)
+    }
+
     fn verify<C: DeserializeOwned>(
         &self,
         token: &Token,
@@ -517,19 +598,12 @@ impl Tokens {
         if token.0.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }
-        let header = jsonwebtoken::decode_header(&token.0).map_err(|error| refusal(&error))?;
-        if header.crit.is_some() {
-            return Err(TokenError::Malformed); // RFC 7515 section 4.1.11
-        }
-        if header.typ.as_deref() != Some(typ) {
-            return Err(TokenError::WrongType);
-        }
-        let kid = header.kid.ok_or(TokenError::UnknownKey)?;
-        let key = self
-            .key_sets()
-            .map(key_of)
-            .find(|key| key.kid == kid)
-            .ok_or(TokenError::UnknownKey)?;
+        let mut keys = self.key_sets().map(&key_of);
+        // Its header is, byte for byte, the one that we write for this kind and key; or it must be read.
+        let key = match keys.find(|key| token.0.starts_with(&key.header)) {
+            Some(key) => key,
+            None => self.key_named_in(token, typ, key_of)?,
+        };
         jsonwebtoken::decode(&token.0, &key.verify, validation)
             .map(|data| data.claims)
             .map_err(|error| refusal(&error))
@@ -545,20 +619,6 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
     validation.set_audience(&[audience]);
     validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
     validation
-}
-
-fn sign<C: Serialize>(
-    typ: &str,
-    algorithm: Algorithm,
-    key: &KeyPair,
-    claims: &C,
-) -> Result<Token, TokenError> {
-    let mut header = Header::new(algorithm);
-    header.typ = Some(typ.to_owned());
-    header.kid = Some(key.kid.clone());
-    jsonwebtoken::encode(&header, claims, &key.sign)
-        .map(Token)
-        .map_err(|_| TokenError::Malformed)
 }
 
 fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
@@ -606,8 +666,74 @@ mod tests {
             .unwrap()
     }
 
-    fn forged(typ: &str, algorithm: Algorithm, key: &KeyPair, claims: &impl Serialize) -> Token {
-        sign(typ, algorithm, key, claims).unwrap()
+    fn ed25519() -> Ed25519KeyPair {
+        let seed = derive(&secret(1), "access token: Ed25519 seed").unwrap();
+        Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).unwrap()
+    }
+
+    fn ed25519_encoding_key() -> EncodingKey {
+        EncodingKey::from_ed_der(ed25519().to_pkcs8v1().unwrap().as_ref())
+    }
+
+    fn forged(
+        typ: &str,
+        algorithm: Algorithm,
+        kid: &str,
+        key: &EncodingKey,
+        claims: &impl Serialize,
+    ) -> Token {
+        let mut header = Header::new(algorithm);
+        header.typ = Some(typ.to_owned());
+        header.kid = Some(kid.to_owned());
+        Token(jsonwebtoken::encode(&header, claims, key).unwrap())
+    }
+
+    #[test]
+    fn a_token_is_what_the_library_would_make_of_its_claims() {
+        let tokens = tokens(1, None);
+        let issued = issue(&tokens, &session(1, noon()), noon());
+        let keys = &tokens.0.signing;
+        let access = tokens.verify_access(&issued.access_token, noon()).unwrap();
+        let by_library = forged(
+            ACCESS_TOKEN_TYPE,
+            Algorithm::EdDSA,
+            &keys.access.kid,
+            &ed25519_encoding_key(),
+            &access,
+        );
+        assert_eq!(issued.access_token.expose(), by_library.expose());
+        let refresh = tokens
+            .verify_refresh(&issued.refresh_token, noon())
+            .unwrap();
+        let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
+        let by_library = forged(
+            REFRESH_TOKEN_TYPE,
+            Algorithm::HS256,
+            &keys.refresh.kid,
+            &EncodingKey::from_secret(secret_key.as_ref()),
+            &refresh,
+        );
+        assert_eq!(issued.refresh_token.expose(), by_library.expose());
+    }
+
+    #[test]
+    fn a_header_in_another_spelling_names_its_key_too() {
+        let tokens = tokens(1, None);
+        let session = session(1, noon());
+        let header = format!(
+            r#"{{"kid":"{}","alg":"HS256","typ":"{REFRESH_TOKEN_TYPE}"}}"#,
+            tokens.0.signing.refresh.kid
+        );
+        let claims = serde_json::to_vec(&tokens.refresh_claims(&session)).unwrap();
+        let mut text = [header.into_bytes(), claims]
+            .map(|part| URL_SAFE_NO_PAD.encode(part))
+            .join(".");
+        let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret_key.as_ref());
+        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, text.as_bytes()));
+        text.push('.');
+        text.push_str(&signature);
+        assert!(tokens.verify_refresh(&Token(text), noon()).is_ok());
     }
 
     #[test]
@@ -699,17 +825,15 @@ mod tests {
         // With the type forged, key and algorithm still differ.
         let keys = &tokens.0.signing;
         let claims = tokens.refresh_claims(&session);
-        let forgery = forged(REFRESH_TOKEN_TYPE, Algorithm::EdDSA, &keys.access, &claims);
+        let forgery = |kid: &str| {
+            let key = ed25519_encoding_key();
+            forged(REFRESH_TOKEN_TYPE, Algorithm::EdDSA, kid, &key, &claims)
+        };
         assert_eq!(
-            tokens.verify_refresh(&forgery, noon()),
+            tokens.verify_refresh(&forgery(&keys.access.kid), noon()),
             Err(TokenError::UnknownKey)
         );
-        let renamed = KeyPair {
-            kid: keys.refresh.kid.clone(),
-            sign: keys.access.sign.clone(),
-            verify: keys.access.verify.clone(),
-        };
-        let forgery = forged(REFRESH_TOKEN_TYPE, Algorithm::EdDSA, &renamed, &claims);
+        let forgery = forgery(&keys.refresh.kid);
         assert_eq!(
             tokens.verify_refresh(&forgery, noon()),
             Err(TokenError::WrongAlgorithm)
@@ -723,12 +847,13 @@ mod tests {
         let issued = issue(&tokens, &session, noon());
         let claims = tokens.verify_access(&issued.access_token, noon()).unwrap();
         let public = tokens.0.signing.access.verify.try_get_as_bytes().unwrap();
-        let confused = KeyPair {
-            kid: tokens.0.signing.access.kid.clone(),
-            sign: EncodingKey::from_secret(public),
-            verify: DecodingKey::from_secret(public),
-        };
-        let forgery = forged(ACCESS_TOKEN_TYPE, Algorithm::HS256, &confused, &claims);
+        let forgery = forged(
+            ACCESS_TOKEN_TYPE,
+            Algorithm::HS256,
+            &tokens.0.signing.access.kid,
+            &EncodingKey::from_secret(public),
+            &claims,
+        );
         assert_eq!(
             tokens.verify_access(&forgery, noon()),
             Err(TokenError::WrongAlgorithm)

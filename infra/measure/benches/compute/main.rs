@@ -4,6 +4,9 @@
 //! router of the service, over the real store and the AWS SDK, whose connector answers with bytes that the embedded
 //! DynamoDB gave before: so all of our code and the SDK's is in them, and no network. The last table takes the raw calls
 //! of the SDK off each handler, measured by turns in the same run: what is left is ours.
+//!
+//! `count <handler> <times>`, and `count <handler> <times> sdk` for the SDK's calls alone, run nothing else inside of
+//! `compute::counted`: for a profiler that counts instructions (infra/guides/speed.md).
 
 #![expect(
     clippy::expect_used,
@@ -43,13 +46,17 @@ const AGENTS: [(&str, &str); 3] = [
 ];
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [count, handler, times, rest @ ..] = arguments.as_slice()
+        && count == "count"
+    {
+        count_instructions(handler, times.parse().expect("a number"), rest);
+        return;
+    }
     let mut criterion = Criterion::default()
         .with_measurement(CpuTime)
         .configure_from_args();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = runtime();
     let canned = runtime.block_on(Canned::record());
     tokens(&mut criterion.benchmark_group("token"), &canned);
     let mut agents = criterion.benchmark_group("agent");
@@ -68,6 +75,38 @@ fn main() {
         .all(|argument| argument == "--bench")
     {
         shares(&runtime, &canned);
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+fn count_instructions(handler: &str, times: u32, rest: &[String]) {
+    let runtime = runtime();
+    let canned = runtime.block_on(Canned::record());
+    let request = Request::ALL
+        .into_iter()
+        .find(|request| request.name() == handler)
+        .expect("a handler of the tables");
+    let mut work: Box<dyn FnMut()> = match rest {
+        [] => Box::new(|| runtime.block_on(canned.handle(request))),
+        [sdk] if sdk == "sdk" => Box::new(|| runtime.block_on(canned.raw(request))),
+        _ => unreachable!("`sdk` or nothing"),
+    };
+    // What is done once in a process is not what a request costs.
+    (0..3).for_each(|_| work());
+    counted(work.as_mut(), times);
+}
+
+/// What the profiler switches itself on for.
+#[inline(never)]
+fn counted(work: &mut dyn FnMut(), times: u32) {
+    for _ in 0..times {
+        work();
     }
 }
 
