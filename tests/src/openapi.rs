@@ -11,6 +11,7 @@ use utoipa::openapi::content::Content;
 use utoipa::openapi::link::{Link, LinkBuilder};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, RefOr};
+use utoipa_axum::router::OpenApiRouter;
 
 /// Where the committed document is.
 #[must_use]
@@ -27,6 +28,12 @@ pub fn as_file(document: &OpenApi) -> String {
     document.to_pretty_json().expect("JSON") + "\n"
 }
 
+/// What routes say of themselves.
+#[must_use]
+pub fn of<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> OpenApi {
+    routes.into_openapi()
+}
+
 /// The document as the code says it.
 ///
 /// # Panics
@@ -35,15 +42,15 @@ pub fn as_file(document: &OpenApi) -> String {
 pub fn generated() -> OpenApi {
     let mut document = document_without_routes();
     for routes in [
-        register::routes().into_openapi(),
-        login::routes().into_openapi(),
-        refresh::routes().into_openapi(),
-        list_sessions::routes().into_openapi(),
-        rename::routes().into_openapi(),
-        revoke::routes().into_openapi(),
-        revoke_all::routes().into_openapi(),
-        account::routes().into_openapi(),
-        discovery::routes().into_openapi(),
+        of(register::routes()),
+        of(login::routes()),
+        of(refresh::routes()),
+        of(list_sessions::routes()),
+        of(rename::routes()),
+        of(revoke::routes()),
+        of(revoke_all::routes()),
+        of(account::routes()),
+        of(discovery::routes()),
     ] {
         document.merge(routes);
     }

@@ -10,10 +10,11 @@ use latchkey_api::authenticate::Caller;
 use latchkey_api::body;
 use latchkey_api::body::shared_password;
 use latchkey_api::client::CalledFrom;
+use latchkey_api::handler;
 use latchkey_api::metrics::REVOCATIONS;
-use latchkey_api::openapi::with_problems;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{AccountResource, TokenResponse, UserResource};
+use latchkey_api::routes::Routes;
 use latchkey_domain::account::Account;
 use latchkey_domain::error::{CallerNotLive, ConfirmError};
 use latchkey_domain::id::SessionId;
@@ -22,21 +23,19 @@ use latchkey_domain::session::Session;
 use latchkey_store::{Credential, Store};
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// How often a change is decided again when the account has changed meanwhile.
 const ATTEMPTS: u32 = 8;
 
 /// The routes of this function.
-pub fn routes() -> OpenApiRouter<App<Store>> {
-    OpenApiRouter::new()
-        .routes(with_problems(routes!(me), &[]))
-        .routes(with_problems(
-            routes!(change_password),
+pub fn routes<R: Routes<App<Store>>>() -> R {
+    R::none()
+        .with(handler!(me), &[])
+        .with(
+            handler!(change_password),
             &[Code::WrongPassword, Code::WeakPassword],
-        ))
-        .routes(with_problems(routes!(delete), &[Code::WrongPassword]))
+        )
+        .with(handler!(delete), &[Code::WrongPassword])
 }
 
 /// Show your account

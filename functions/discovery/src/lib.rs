@@ -12,10 +12,11 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use latchkey_api::app::{App, Service};
-use latchkey_api::openapi::with_problems;
+use latchkey_api::handler;
+use latchkey_api::routes::Routes;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+
+use docs::{__path_page, page};
 
 pub use default_route::default_routes;
 
@@ -32,12 +33,12 @@ const CACHED_FOR_AN_HOUR: &str = "public, max-age=3600";
 const CACHED_FOR_FIVE_MINUTES: &str = "public, max-age=300";
 
 /// The routes of this function. What the documentation page is made of is not in the OpenAPI document.
-pub fn routes() -> OpenApiRouter<App<()>> {
-    OpenApiRouter::new()
-        .routes(with_problems(routes!(keys), &[]))
-        .routes(with_problems(routes!(document), &[]))
-        .routes(with_problems(routes!(docs::page), &[]))
-        .route(docs::ASSET_ROUTE, get(docs::asset))
+pub fn routes<R: Routes<App<()>>>() -> R {
+    R::none()
+        .with(handler!(keys), &[])
+        .with(handler!(document), &[])
+        .with(handler!(page), &[])
+        .with_undocumented(docs::ASSET_ROUTE, get(docs::asset))
 }
 
 /// The public keys (RFC 7517).

@@ -39,10 +39,10 @@ fn function() -> Router {
         policy: Arc::new(SessionPolicy::default()),
         passwords: PasswordWorkers::for_this_machine(),
     };
-    let routes = routes()
+    let routes: Router<_> = routes();
+    let router = routes
         .with_state(app.with_store(()))
-        .merge(default_routes().into());
-    let (router, _) = routes.split_for_parts();
+        .merge(default_routes());
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(2)));
     service(router, &AllowedOrigins::None, None, clock, random)
 }

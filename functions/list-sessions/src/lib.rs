@@ -4,22 +4,21 @@ use axum::Json;
 use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
-use latchkey_api::openapi::with_problems;
+use latchkey_api::handler;
 use latchkey_api::problem::Problem;
 use latchkey_api::resource::SessionResource;
+use latchkey_api::routes::Routes;
 use latchkey_domain::account::live_sessions;
 use latchkey_domain::error::CallerNotLive;
 use latchkey_store::Store;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// The routes of this function.
-pub fn routes() -> OpenApiRouter<App<Store>> {
-    OpenApiRouter::new()
-        .routes(with_problems(routes!(list), &[]))
-        .routes(with_problems(routes!(current), &[]))
+pub fn routes<R: Routes<App<Store>>>() -> R {
+    R::none()
+        .with(handler!(list), &[])
+        .with(handler!(current), &[])
 }
 
 /// The live sessions of a user.

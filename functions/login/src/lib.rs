@@ -7,31 +7,31 @@ use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::body::{CredentialsRequest, Json};
 use latchkey_api::client::{CalledFrom, ClientHeaders};
+use latchkey_api::handler;
 use latchkey_api::metrics::{SIGN_IN_FAILURES, SIGN_INS};
-use latchkey_api::openapi::{DeviceHeaders, with_problems};
+use latchkey_api::openapi::DeviceHeaders;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{TokenResponse, UserResource};
+use latchkey_api::routes::Routes;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::LoginError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{decoy, needs_upgrade};
 use latchkey_domain::session::Session;
 use latchkey_store::{Credential, SignInOutcome, SignInRequest, Store};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// How often credential and account are read anew when they do not belong together: a password change, a disabling or a
 /// deletion comes between them once, not again and again.
 const READS: u32 = 3;
 
 /// The routes of this function.
-pub fn routes() -> OpenApiRouter<App<Store>> {
+pub fn routes<R: Routes<App<Store>>>() -> R {
     let problems = [
         Code::InvalidCredentials,
         Code::AccountDisabled,
         Code::ValidationFailed,
     ];
-    OpenApiRouter::new().routes(with_problems(routes!(login), &problems))
+    R::none().with(handler!(login), &problems)
 }
 
 /// Sign in

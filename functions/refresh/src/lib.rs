@@ -6,29 +6,28 @@ use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::body::{Json, RefreshTokenRequest};
 use latchkey_api::client::CalledFrom;
+use latchkey_api::handler;
 use latchkey_api::metrics::{
     Metric, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESH_SUPERSEDED, REFRESHES, TOKEN_REUSE,
 };
-use latchkey_api::openapi::with_problems;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
+use latchkey_api::routes::Routes;
 use latchkey_domain::account::{Account, EndReason};
 use latchkey_domain::error::RefreshError;
 use latchkey_domain::refresh::{RefreshVerdict, judge};
 use latchkey_domain::session::Session;
 use latchkey_domain::token::RefreshClaims;
 use latchkey_store::Store;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// The routes of this function.
-pub fn routes() -> OpenApiRouter<App<Store>> {
+pub fn routes<R: Routes<App<Store>>>() -> R {
     let problems = [
         Code::InvalidRefreshToken,
         Code::RefreshTokenSuperseded,
         Code::RefreshTokenReused,
     ];
-    OpenApiRouter::new().routes(with_problems(routes!(refresh), &problems))
+    R::none().with(handler!(refresh), &problems)
 }
 
 /// Refresh

@@ -6,23 +6,23 @@ use axum::response::{IntoResponse, Response};
 use latchkey_api::app::App;
 use latchkey_api::body::{CredentialsRequest, Json};
 use latchkey_api::client::{CalledFrom, ClientHeaders};
+use latchkey_api::handler;
 use latchkey_api::metrics::REGISTRATIONS;
-use latchkey_api::openapi::{DeviceHeaders, with_problems};
+use latchkey_api::openapi::DeviceHeaders;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{TokenResponse, UserResource};
+use latchkey_api::routes::Routes;
 use latchkey_domain::account::Account;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::check_policy;
 use latchkey_domain::session::Session;
 use latchkey_store::Store;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// The routes of this function.
-pub fn routes() -> OpenApiRouter<App<Store>> {
+pub fn routes<R: Routes<App<Store>>>() -> R {
     let problems = [Code::EmailTaken, Code::ValidationFailed, Code::WeakPassword];
-    OpenApiRouter::new().routes(with_problems(routes!(register), &problems))
+    R::none().with(handler!(register), &problems)
 }
 
 /// Register

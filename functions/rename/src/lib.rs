@@ -4,21 +4,20 @@ use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
 use latchkey_api::body::{Json, check_name};
-use latchkey_api::openapi::with_problems;
+use latchkey_api::handler;
 use latchkey_api::parameter::SessionPath;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::SessionResource;
+use latchkey_api::routes::Routes;
 use latchkey_domain::error::{CallerNotLive, RevokeError};
 use latchkey_store::Store;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// The routes of this function.
-pub fn routes() -> OpenApiRouter<App<Store>> {
+pub fn routes<R: Routes<App<Store>>>() -> R {
     let problems = [Code::SessionNotFound, Code::ValidationFailed];
-    OpenApiRouter::new().routes(with_problems(routes!(rename), &problems))
+    R::none().with(handler!(rename), &problems)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

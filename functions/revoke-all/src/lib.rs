@@ -6,23 +6,22 @@ use axum::Json;
 use axum::extract::State;
 use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
+use latchkey_api::handler;
 use latchkey_api::metrics::REVOCATIONS;
-use latchkey_api::openapi::with_problems;
 use latchkey_api::parameter::QueryParameters;
 use latchkey_api::problem::{Code, Problem};
+use latchkey_api::routes::Routes;
 use latchkey_domain::error::CallerNotLive;
 use latchkey_domain::id::SessionId;
 use latchkey_store::Store;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// The routes of this function.
-pub fn routes() -> OpenApiRouter<App<Store>> {
-    OpenApiRouter::new()
-        .routes(with_problems(routes!(revoke_all), &[Code::InvalidRequest]))
-        .routes(with_problems(routes!(purge), &[]))
+pub fn routes<R: Routes<App<Store>>>() -> R {
+    R::none()
+        .with(handler!(revoke_all), &[Code::InvalidRequest])
+        .with(handler!(purge), &[])
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

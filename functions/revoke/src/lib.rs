@@ -5,22 +5,21 @@ use axum::http::StatusCode;
 use latchkey_api::app::App;
 use latchkey_api::authenticate::Caller;
 use latchkey_api::body::{Json, RefreshTokenRequest};
+use latchkey_api::handler;
 use latchkey_api::metrics::REVOCATIONS;
-use latchkey_api::openapi::with_problems;
 use latchkey_api::parameter::SessionPath;
 use latchkey_api::problem::{Code, Problem};
+use latchkey_api::routes::Routes;
 use latchkey_domain::account::EndReason;
 use latchkey_domain::error::{CallerNotLive, Failure, RevokeError};
 use latchkey_store::Store;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// The routes of this function.
-pub fn routes() -> OpenApiRouter<App<Store>> {
+pub fn routes<R: Routes<App<Store>>>() -> R {
     let problems = [Code::InvalidRequest, Code::SessionNotFound];
-    OpenApiRouter::new()
-        .routes(with_problems(routes!(revoke), &problems))
-        .routes(with_problems(routes!(logout), &[]))
+    R::none()
+        .with(handler!(revoke), &problems)
+        .with(handler!(logout), &[])
 }
 
 /// Revoke a session

@@ -36,7 +36,7 @@ pub fn routes_by_function(
     service: &Service,
     store_of: impl Fn(&'static str) -> Store,
 ) -> OpenApiRouter {
-    let on_table = [
+    let on_table: [(_, OpenApiRouter<_>); _] = [
         ("register", register::routes()),
         ("login", login::routes()),
         ("refresh", refresh::routes()),
@@ -46,6 +46,7 @@ pub fn routes_by_function(
         ("revoke-all", revoke_all::routes()),
         ("account", account::routes()),
     ];
+    let discovery: OpenApiRouter<_> = discovery::routes();
     on_table
         .into_iter()
         .fold(
@@ -54,5 +55,5 @@ pub fn routes_by_function(
                 whole.merge(routes.with_state(service.with_store(store_of(function))))
             },
         )
-        .merge(discovery::routes().with_state(service.with_store(())))
+        .merge(discovery.with_state(service.with_store(())))
 }

@@ -6,14 +6,16 @@
 //! is wrong with it is the router's to say.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 
 use axum::Router;
 use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::LambdaRequest;
-use lambda_http::{Adapter, Service, service_fn};
+use lambda_http::{Adapter, Body, IntoResponse, Request, Service, service_fn};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -77,7 +79,37 @@ pub async fn answer(
     LambdaEvent { payload, context }: LambdaEvent<Event>,
 ) -> Result<impl Serialize, Infallible> {
     let event = LambdaEvent::new(payload.0, context);
-    Adapter::from(router).call(event).await
+    let mut router = router;
+    let service = service_fn(move |request: Request| {
+        let response = router.call(request);
+        async move { response.await.map(Answer) }
+    });
+    Adapter::from(service).call(event).await
+}
+
+/// A router's answer. `lambda_http` would decode its body from whatever character set it says to be in, for which it has
+/// the tables of all of them, a sixth of a megabyte. What is sent here is UTF-8, or compressed, which never looks like it.
+struct Answer(Response<axum::body::Body>);
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(async {
+            let (mut parts, body) = self.0.into_parts();
+            let body = body.collect().await.map_or_else(
+                |error| {
+                    tracing::error!(%error, "the reply could not be made");
+                    parts.status = StatusCode::INTERNAL_SERVER_ERROR;
+                    Body::Empty
+                },
+                |body| text_or_binary(body.to_bytes().into()),
+            );
+            Response::from_parts(parts, body)
+        })
+    }
+}
+
+fn text_or_binary(body: Vec<u8>) -> Body {
+    String::from_utf8(body).map_or_else(|error| Body::Binary(error.into_bytes()), Body::Text)
 }
 
 /// Answers events until Lambda ends the environment.
@@ -91,6 +123,7 @@ pub async fn run(router: Router) -> Result<(), lambda_http::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::{Full, Limited};
     use serde_json::json;
 
     fn event(path: &str, query: &str, headers: &Value) -> String {
@@ -168,6 +201,35 @@ mod tests {
                 "{headers}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_text_is_sent_in_base64() {
+        let gzip: &[u8] = &[0x1f, 0x8b, 8, 0];
+        for (body, sent, in_base64) in [
+            ("caf\u{e9}".as_bytes(), "caf\u{e9}", false),
+            (b"", "", false),
+            (gzip, "H4sIAA==", true),
+        ] {
+            let reply = move || async move { body };
+            let router = Router::new().route("/", axum::routing::get(reply));
+            let event = serde_json::from_str(&event("/", "", &json!({}))).unwrap();
+            let event = LambdaEvent::new(event, lambda_http::Context::default());
+            let answered = json!(answer(router, event).await.unwrap());
+            assert_eq!(answered["body"], sent);
+            assert_eq!(answered["isBase64Encoded"], in_base64);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_cannot_be_read_is_an_internal_error() {
+        let broken = || async { axum::body::Body::new(Limited::new(Full::from("too long"), 1)) };
+        let router = Router::new().route("/", axum::routing::get(broken));
+        let event = serde_json::from_str(&event("/", "", &json!({}))).unwrap();
+        let event = LambdaEvent::new(event, lambda_http::Context::default());
+        let answered = json!(answer(router, event).await.unwrap());
+        assert_eq!(answered["statusCode"], 500);
+        assert_eq!(answered["body"], Value::Null);
     }
 
     #[test]

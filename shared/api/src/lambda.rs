@@ -8,12 +8,12 @@ use aws_smithy_http_client::HttpClientError;
 use aws_smithy_http_client::tls::{self, TlsContext};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use axum::Router;
 use chrono::{DateTime, Utc};
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
 use latchkey_domain::random::{RandomSource, SystemRandom};
 use latchkey_domain::token::{TokenIdentity, Tokens};
-use utoipa_axum::router::OpenApiRouter;
 
 /// What EventBridge's schedule sends.
 pub use aws_lambda_events::event::eventbridge::EventBridgeEvent as ScheduledEvent;
@@ -89,10 +89,9 @@ impl Started {
     ///
     /// # Errors
     /// Those of the runtime.
-    pub async fn serve(&self, routes: OpenApiRouter) -> Result<(), Fatal> {
+    pub async fn serve(&self, router: Router) -> Result<(), Fatal> {
         let clock = Arc::clone(&self.service.clock);
         let random = Arc::clone(&self.service.random);
-        let (router, _) = routes.split_for_parts();
         let router = http::service(
             router,
             &self.allowed_origins,
@@ -157,7 +156,7 @@ fn observe() -> Result<Emf, StartError> {
 pub async fn run<S: Clone + Send + Sync + 'static>(
     connect: impl FnOnce(&SdkConfig, Option<&str>, &str, Arc<dyn RandomSource>) -> S,
     open: impl AsyncFnOnce(&S),
-    routes: OpenApiRouter<App<S>>,
+    routes: Router<App<S>>,
 ) -> Result<(), Fatal> {
     let metrics = observe()?;
     let storage = StorageSettings::read(environment)?;

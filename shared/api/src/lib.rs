@@ -19,6 +19,7 @@ pub mod parameter;
 pub mod password_workers;
 pub mod problem;
 pub mod resource;
+pub mod routes;
 pub mod settings;
 pub mod telemetry;
 pub mod token_keys;

@@ -56,7 +56,7 @@ type Schemas = Vec<(String, RefOr<utoipa::openapi::Schema>)>;
 
 /// Documents the errors of a route beside its success: `codes`, and those that follow from its having a body or wanting
 /// an access token.
-pub fn with_problems<S>(
+pub(crate) fn with_problems<S>(
     (schemas, mut paths, router): (Schemas, Paths, MethodRouter<S>),
     codes: &[Code],
 ) -> (Schemas, Paths, MethodRouter<S>) {

@@ -34,18 +34,15 @@ fn routes_of(document: &Value) -> BTreeSet<(String, String)> {
 #[test]
 fn the_template_routes_to_each_function_what_its_router_answers() {
     let routers: BTreeMap<&str, Value> = BTreeMap::from([
-        ("register", json!(register::routes().into_openapi())),
-        ("login", json!(login::routes().into_openapi())),
-        ("refresh", json!(refresh::routes().into_openapi())),
-        (
-            "list-sessions",
-            json!(list_sessions::routes().into_openapi()),
-        ),
-        ("rename", json!(rename::routes().into_openapi())),
-        ("revoke", json!(revoke::routes().into_openapi())),
-        ("revoke-all", json!(revoke_all::routes().into_openapi())),
-        ("account", json!(::account::routes().into_openapi())),
-        ("discovery", json!(discovery::routes().into_openapi())),
+        ("register", json!(openapi::of(register::routes()))),
+        ("login", json!(openapi::of(login::routes()))),
+        ("refresh", json!(openapi::of(refresh::routes()))),
+        ("list-sessions", json!(openapi::of(list_sessions::routes()))),
+        ("rename", json!(openapi::of(rename::routes()))),
+        ("revoke", json!(openapi::of(revoke::routes()))),
+        ("revoke-all", json!(openapi::of(revoke_all::routes()))),
+        ("account", json!(openapi::of(::account::routes()))),
+        ("discovery", json!(openapi::of(discovery::routes()))),
     ]);
     let mut all = BTreeSet::new();
     for (binary, function) in functions(&template()) {

@@ -1,0 +1,105 @@
+//! The routes of a function: one list, of which the router is made on Lambda, and the router with its OpenAPI document
+//! elsewhere.
+//!
+//! The document is a part of the discovery function as a file. No function makes it from its routes, so none has to
+//! carry the code that describes them: an eighth of a megabyte, built and thrown away at every start.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use utoipa_axum::PathItemExt;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use crate::openapi::with_problems;
+use crate::problem::Code;
+
+/// What routes are added to: a router, or a router with a document.
+pub trait Routes<S>: Sized {
+    /// None yet.
+    #[must_use]
+    fn none() -> Self;
+
+    /// Adds a handler under the path and the method that its `#[utoipa::path]` says. `handler` is what
+    /// [`handler!`](crate::handler) makes of its name, `codes` are the errors it answers with beside those that follow
+    /// from its having a body or wanting an access token.
+    #[must_use]
+    fn with<H, T, P, D>(self, handler: Described<H, P, D>, codes: &[Code]) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+        P: utoipa::Path,
+        D: FnOnce() -> UtoipaMethodRouter<S>;
+
+    /// Adds a route that the document does not name.
+    #[must_use]
+    fn with_undocumented(self, path: &str, router: MethodRouter<S>) -> Self;
+}
+
+/// A handler with its description, which is not made until it is asked for.
+#[derive(Debug)]
+pub struct Described<H, P, D> {
+    /// Answers.
+    pub handler: H,
+    /// Knows path and methods.
+    pub path: P,
+    /// Makes the description.
+    pub description: D,
+}
+
+/// A handler that has a `#[utoipa::path]`, for [`Routes::with`]. The attribute's own item, `__path_` and the handler's
+/// name, must be in scope.
+#[macro_export]
+macro_rules! handler {
+    ($handler:ident) => {
+        $crate::routes::Described {
+            handler: $handler,
+            path: utoipa_axum::paste! { [<__path_ $handler>] },
+            description: || utoipa_axum::routes!($handler),
+        }
+    };
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> for Router<S> {
+    fn none() -> Self {
+        Self::new()
+    }
+
+    fn with<H, T, P, D>(self, described: Described<H, P, D>, _: &[Code]) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+        P: utoipa::Path,
+        D: FnOnce() -> UtoipaMethodRouter<S>,
+    {
+        let methods = P::methods();
+        let methods = methods.iter().map(PathItemExt::to_method_filter);
+        match methods.reduce(MethodFilter::or) {
+            Some(methods) => self.route(&P::path(), on(methods, described.handler)),
+            None => self,
+        }
+    }
+
+    fn with_undocumented(self, path: &str, router: MethodRouter<S>) -> Self {
+        self.route(path, router)
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> for OpenApiRouter<S> {
+    fn none() -> Self {
+        Self::new()
+    }
+
+    fn with<H, T, P, D>(self, described: Described<H, P, D>, codes: &[Code]) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+        P: utoipa::Path,
+        D: FnOnce() -> UtoipaMethodRouter<S>,
+    {
+        self.routes(with_problems((described.description)(), codes))
+    }
+
+    fn with_undocumented(self, path: &str, router: MethodRouter<S>) -> Self {
+        self.route(path, router)
+    }
+}
