@@ -97,6 +97,10 @@ fn check_headers(reply: &Reply, context: &dyn Fn() -> String) {
 
 /// The pointer to the operation of a request.
 fn operation(method: &Method, path: &str) -> Option<String> {
+    // Methods are case-sensitive (RFC 9110 section 9.1), and the document's names of them are not: `PATcH` is another.
+    if method.as_str().contains(|c: char| c.is_ascii_lowercase()) {
+        return None;
+    }
     let path = path.split('?').next().unwrap_or_default();
     let paths = document()["paths"].as_object()?;
     let template = paths
