@@ -551,8 +551,8 @@ fn events(data: &[u8]) {
         let answered = event::answer(world.stack.router(), event).await;
         let answered = json!(answered.expect("infallible"));
         let reply = from_lambda(&answered);
-        // `lambda_http` reads paths as browsers do: a backslash is a slash, dots lead up, tabs are nothing. Whose route
-        // such a path is cannot be seen from it.
+        // `lambda_http` reads paths as browsers do: a backslash is a slash, dots lead up, tabs are nothing, what follows
+        // a # is another part. Whose route a path is can be seen only if it is one (RFC 3986 section 3.3).
         let dots = |part: &str| matches!(&*part.to_lowercase().replace("%2e", "."), "." | "..");
         let as_written = path
             .bytes()
