@@ -554,10 +554,9 @@ fn events(data: &[u8]) {
         // `lambda_http` reads paths as browsers do: a backslash is a slash, dots lead up, tabs are nothing, what follows
         // a # is another part. Whose route a path is can be seen only if it is one (RFC 3986 section 3.3).
         let dots = |part: &str| matches!(&*part.to_lowercase().replace("%2e", "."), "." | "..");
-        let as_written = path
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
-            && !path.split('/').any(dots);
+        let in_a_path =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte);
+        let as_written = path.bytes().all(in_a_path) && !path.split('/').any(dots);
         if as_written {
             checked(&method, &path, reply);
         } else {
