@@ -22,9 +22,7 @@ use crate::item::{
     session_to_item, string,
 };
 use crate::keys::{ACCOUNT, Key, PK, SESSION_PREFIX, SK, partition, session_sort_key};
-use crate::outcome::{
-    COUNT_CAPACITY, OLD_ITEM, Retries, WriteRefusal, failed, is_own_write, update_refusal,
-};
+use crate::outcome::{COUNT_CAPACITY, OLD_ITEM, Retries, failed, is_own_write};
 
 /// A user's items, read item by item: the account is at most as new as the sessions, for it is read first.
 #[derive(Clone, Debug)]
@@ -235,38 +233,28 @@ impl Store {
         stamp: ChangeId,
         retries: &mut Retries<'_>,
     ) -> Result<bool, StoreError> {
-        let update = AccountUpdate::between(before, &change.account, stamp)?;
-        loop {
-            let sent = self
-                .client
+        let decided = AccountUpdate::between(before, &change.account, stamp)?;
+        let update = || {
+            self.client
                 .update_item()
-                .table_name(&*self.table)
                 .set_key(Some(Key::account(before.id).into_attributes()))
-                .update_expression(&update.expression)
+                .update_expression(&decided.expression)
                 .condition_expression(ACCOUNT_AS_READ)
-                .set_expression_attribute_names(Some(update.names.clone()))
-                .set_expression_attribute_values(Some(update.values.clone()))
+                .set_expression_attribute_names(Some(decided.names.clone()))
+                .set_expression_attribute_values(Some(decided.values.clone()))
                 .return_values_on_condition_check_failure(OLD_ITEM)
-                .return_consumed_capacity(COUNT_CAPACITY)
-                .send()
-                .await;
-            let written = match sent.map_err(update_refusal) {
-                Ok(_) => true,
-                Err(WriteRefusal::ConditionFailed(mut failed)) => match failed.take_item(0) {
-                    Some(found) => is_own_write(found, before, stamp)?,
-                    None => false,
-                },
-                Err(WriteRefusal::Conflict) => {
-                    retries.pause().await?;
-                    continue;
-                }
-                Err(WriteRefusal::Failed(error)) => return Err(error),
-            };
-            if written {
-                log_ended(before.id, &change.ended);
-            }
-            return Ok(written);
+        };
+        let written = match self.update(update, retries).await? {
+            Ok(_) => true,
+            Err(mut failed) => match failed.take_item(0) {
+                Some(found) => is_own_write(found, before, stamp)?,
+                None => false,
+            },
+        };
+        if written {
+            log_ended(before.id, &change.ended);
         }
+        Ok(written)
     }
 
     /// Admits a new session, as one transaction: account, session and, if asked, the upgraded hash.

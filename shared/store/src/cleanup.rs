@@ -15,7 +15,7 @@ use crate::item::{
     session_from_item, string, to_attribute, to_item,
 };
 use crate::keys::{ACCOUNT, Key, PK, SESSION_PREFIX, SK, USER_PREFIX};
-use crate::outcome::{COUNT_CAPACITY, Retries, WriteRefusal, failed, update_refusal};
+use crate::outcome::{COUNT_CAPACITY, Retries, failed};
 
 /// Where a scan goes on: behind this key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,7 +211,6 @@ impl Store {
         let mut update = self
             .client
             .update_item()
-            .table_name(&*self.table)
             .set_key(Some(Key::cleanup().into_attributes()))
             .update_expression("SET #owner = :owner, #leased_until = :until, #segments = :segments")
             .condition_expression(match take_over_at {
@@ -223,22 +222,16 @@ impl Store {
             .expression_attribute_names("#segments", "segments")
             .expression_attribute_values(":owner", string(lease.owner))
             .expression_attribute_values(":until", millis(leased_until))
-            .expression_attribute_values(":segments", segments)
-            .return_consumed_capacity(COUNT_CAPACITY);
+            .expression_attribute_values(":segments", segments);
         if let Some(now) = take_over_at {
             update = update
                 .expression_attribute_names("#pk", PK)
                 .expression_attribute_values(":now", millis(now));
         }
-        let mut retries = Retries::new(self);
-        loop {
-            match update.clone().send().await.map_err(update_refusal) {
-                Ok(_) => return Ok(true),
-                Err(WriteRefusal::ConditionFailed(_)) => return Ok(false),
-                Err(WriteRefusal::Conflict) => retries.pause().await?,
-                Err(WriteRefusal::Failed(error)) => return Err(error),
-            }
-        }
+        let written = self
+            .update(|| update.clone(), &mut Retries::new(self))
+            .await?;
+        Ok(written.is_ok())
     }
 
     /// One page of one segment of the table, eventually consistent, of at most `limit` items.

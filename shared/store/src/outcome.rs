@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem,
@@ -26,7 +27,7 @@ pub(crate) const OLD_ITEM: ReturnValuesOnConditionCheckFailure =
 
 /// Why a write was not made, or may not have been.
 #[derive(Debug)]
-pub(crate) enum WriteRefusal {
+enum WriteRefusal {
     /// A condition did not hold.
     ConditionFailed(FailedConditions),
     /// Another write was in flight on the same item. Nothing was written; try again.
@@ -122,7 +123,7 @@ fn is_conflict(code: Option<&str>) -> bool {
 }
 
 /// What an update's failure means.
-pub(crate) fn update_refusal<R>(error: SdkError<UpdateItemError, R>) -> WriteRefusal
+fn update_refusal<R>(error: SdkError<UpdateItemError, R>) -> WriteRefusal
 where
     R: std::fmt::Debug + 'static,
 {
@@ -255,6 +256,28 @@ impl Store {
             .return_values_on_condition_check_failure(OLD_ITEM)
             .build();
         TransactWriteItem::builder().set_put(put.ok()).build()
+    }
+
+    /// An update, sent until it is made or its condition fails. `update` makes the request for each attempt. Returns what
+    /// DynamoDB answered, or the condition that failed.
+    pub(crate) async fn update(
+        &self,
+        update: impl Fn() -> UpdateItemFluentBuilder,
+        retries: &mut Retries<'_>,
+    ) -> Result<Result<UpdateItemOutput, FailedConditions>, StoreError> {
+        loop {
+            let sent = update()
+                .table_name(&*self.table)
+                .return_consumed_capacity(COUNT_CAPACITY)
+                .send()
+                .await;
+            match sent.map_err(update_refusal) {
+                Ok(output) => return Ok(Ok(output)),
+                Err(WriteRefusal::ConditionFailed(failed)) => return Ok(Err(failed)),
+                Err(WriteRefusal::Conflict) => retries.pause().await?,
+                Err(WriteRefusal::Failed(error)) => return Err(error),
+            }
+        }
     }
 
     /// A transaction, sent until it is made or a condition fails. Returns the conditions that failed.

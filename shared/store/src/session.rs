@@ -15,7 +15,7 @@ use crate::Store;
 use crate::account::Partition;
 use crate::item::{attribute, millis, number, session_from_item, string};
 use crate::keys::Key;
-use crate::outcome::{COUNT_CAPACITY, OLD_ITEM, Retries, WriteRefusal, failed, update_refusal};
+use crate::outcome::{COUNT_CAPACITY, OLD_ITEM, Retries, failed};
 
 /// How many items one `BatchWriteItem` takes.
 const BATCH_SIZE: usize = 25;
@@ -102,12 +102,10 @@ impl Store {
             whereabouts_update += name;
             remove = ", ";
         }
-        let mut retries = Retries::new(self);
-        loop {
+        let update = || {
             let mut update = self
                 .client
                 .update_item()
-                .table_name(&*self.table)
                 .set_key(Some(Key::session(user, session).into_attributes()))
                 .update_expression(format!(
                     "SET #rotation = :successor, #rotated_at = :now, #last_used_at = :now, \
@@ -129,28 +127,23 @@ impl Store {
                 .expression_attribute_values(":now", millis(now))
                 .expression_attribute_values(":idle_expires_at", millis(idle_expiry(now, policy)))
                 .return_values(ReturnValue::AllNew)
-                .return_values_on_condition_check_failure(OLD_ITEM)
-                .return_consumed_capacity(COUNT_CAPACITY);
+                .return_values_on_condition_check_failure(OLD_ITEM);
             for (_, value, known) in &places {
                 if let Some(known) = known {
                     update = update.expression_attribute_values(*value, known.clone());
                 }
             }
-            return match update.send().await.map_err(update_refusal) {
-                Ok(output) => {
-                    let item = output.attributes.ok_or(StoreError::Corrupt)?;
-                    Ok(RotationAttempt::Rotated(session_from_item(item)?))
-                }
-                Err(WriteRefusal::ConditionFailed(mut failed)) => {
-                    let found = failed.take_item(0).map(session_from_item).transpose()?;
-                    Ok(RotationAttempt::Refused(found))
-                }
-                Err(WriteRefusal::Conflict) => {
-                    retries.pause().await?;
-                    continue;
-                }
-                Err(WriteRefusal::Failed(error)) => Err(error),
-            };
+            update
+        };
+        match self.update(update, &mut Retries::new(self)).await? {
+            Ok(output) => {
+                let item = output.attributes.ok_or(StoreError::Corrupt)?;
+                Ok(RotationAttempt::Rotated(session_from_item(item)?))
+            }
+            Err(mut failed) => {
+                let found = failed.take_item(0).map(session_from_item).transpose()?;
+                Ok(RotationAttempt::Refused(found))
+            }
         }
     }
 
@@ -166,12 +159,10 @@ impl Store {
         name: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Option<Session>, StoreError> {
-        let mut retries = Retries::new(self);
-        loop {
+        let update = || {
             let mut update = self
                 .client
                 .update_item()
-                .table_name(&*self.table)
                 .set_key(Some(Key::session(user, session).into_attributes()))
                 .update_expression(if name.is_some() {
                     "SET #name = :name"
@@ -183,20 +174,15 @@ impl Store {
                 .expression_attribute_names("#idle_expires_at", attribute::IDLE_EXPIRES_AT)
                 .expression_attribute_names("#absolute_expires_at", attribute::ABSOLUTE_EXPIRES_AT)
                 .expression_attribute_values(":now", millis(now))
-                .return_values(ReturnValue::AllNew)
-                .return_consumed_capacity(COUNT_CAPACITY);
+                .return_values(ReturnValue::AllNew);
             if let Some(name) = name {
                 update = update.expression_attribute_values(":name", string(name));
             }
-            return match update.send().await.map_err(update_refusal) {
-                Ok(output) => output.attributes.map(session_from_item).transpose(),
-                Err(WriteRefusal::ConditionFailed(_)) => Ok(None),
-                Err(WriteRefusal::Conflict) => {
-                    retries.pause().await?;
-                    continue;
-                }
-                Err(WriteRefusal::Failed(error)) => Err(error),
-            };
+            update
+        };
+        match self.update(update, &mut Retries::new(self)).await? {
+            Ok(output) => output.attributes.map(session_from_item).transpose(),
+            Err(_) => Ok(None),
         }
     }
 
