@@ -16,6 +16,7 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, IntoResponse, Request, Service, service_fn};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -37,7 +38,9 @@ impl<'de> Deserialize<'de> for Event {
         request.request_context.domain_name = None;
         let path = request.raw_path.unwrap_or_default();
         request.raw_path = Some(format!("/{}", path.strip_prefix('/').unwrap_or(&path)));
-        request.raw_query_string = request.raw_query_string.as_deref().map(encoded_query);
+        request.raw_query_string = request
+            .raw_query_string
+            .map(|query| utf8_percent_encode(&query, &NOT_IN_A_QUERY).to_string());
         Ok(Self(LambdaRequest::ApiGatewayV2(request)))
     }
 }
@@ -56,19 +59,19 @@ fn readable_headers(headers: Option<Value>) -> HeaderMap {
     headers.into_iter().filter_map(readable).collect()
 }
 
-/// A query in which every byte that a URI cannot hold is percent-encoded (RFC 3986 section 3.4). What was encoded
-/// before stays as it is.
-fn encoded_query(query: &str) -> String {
-    let mut encoded = String::with_capacity(query.len());
-    for byte in query.bytes() {
-        if byte.is_ascii_graphic() && !br##""#<>\^`{|}"##.contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
+/// The bytes of ASCII that a URI's query cannot hold (RFC 3986 section 3.4). What was encoded before stays as it is.
+const NOT_IN_A_QUERY: AsciiSet = CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// A router's answer to an event, as API Gateway takes it.
 ///
