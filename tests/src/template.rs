@@ -5,6 +5,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+/// The functions that answer over HTTP and open a connection to the table at their start.
+pub const ON_TABLE: [&str; 8] = [
+    "register",
+    "login",
+    "refresh",
+    "list-sessions",
+    "rename",
+    "revoke",
+    "revoke-all",
+    "account",
+];
+
 /// The root of the repository.
 #[must_use]
 pub fn root() -> PathBuf {

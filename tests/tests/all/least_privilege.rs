@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_tests::permissions::{self, ALLOWED, Permission};
 use latchkey_tests::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
-use latchkey_tests::template::{functions, template};
+use latchkey_tests::template::{ON_TABLE, functions, template};
 use serde_json::json;
 
 use crate::cleanup::{begin_deletion, clean_up};
@@ -39,18 +39,6 @@ async fn weaken_hash(stack: &Stack, email: &str) {
         .await;
     updated.unwrap();
 }
-
-/// The functions that answer over HTTP and open a connection to the table at their start.
-const ON_TABLE: [&str; 8] = [
-    "register",
-    "login",
-    "refresh",
-    "list-sessions",
-    "rename",
-    "revoke",
-    "revoke-all",
-    "account",
-];
 
 /// Every route, with all that can happen to it: what must be looked up, upgraded, trimmed, purged, finished.
 async fn do_everything(stack: &Stack) {

@@ -10,6 +10,7 @@ use latchkey_tests::lambda::{Answer, Function, TRACE_ID, sample_event as event};
 use latchkey_tests::metering::extract;
 use latchkey_tests::secrets_manager::FakeSecretsManager;
 use latchkey_tests::stack::{Reply, SECRET, TABLE};
+use latchkey_tests::template::ON_TABLE;
 use serde_json::{Value, json};
 
 async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
@@ -367,16 +368,7 @@ async fn empty_dynamodb() -> (
 
 #[tokio::test]
 async fn the_connection_to_dynamodb_is_opened_before_the_first_request_is_asked_for() {
-    for name in [
-        "register",
-        "login",
-        "refresh",
-        "list-sessions",
-        "rename",
-        "revoke",
-        "revoke-all",
-        "account",
-    ] {
+    for name in ON_TABLE {
         let (endpoint, mut questions) = empty_dynamodb().await;
         let mut function = Function::start_alone(name, &endpoint, &[]).await;
         function.first_poll().await;
