@@ -12,7 +12,7 @@ use std::sync::Once;
 
 use http::{HeaderName, HeaderValue, Method};
 use lambda_http::{Context, LambdaEvent};
-use latchkey_api::event::{self, Event};
+use latchkey_runtime::gateway::{self, Event};
 use latchkey_domain::device::{self, Device};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::password::{Password, PasswordHash, needs_upgrade, verify};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jsonschema::Validator;
 use latchkey_api::metrics::{Emf, METRICS, NAMESPACE};
-use latchkey_api::settings::MetricsSettings;
+use latchkey_runtime::settings::MetricsSettings;
 use serde_json::{Value, json};
 use tracing::Level;
 

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use latchkey_api::token_keys::{SecretsManager, TokenKeys};
+use latchkey_service::token_keys::{SecretsManager, TokenKeys};
 use serde_json::{Value, json};
 
 use crate::stack::{SECRET, identity};

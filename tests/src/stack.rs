@@ -10,13 +10,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use latchkey_api::app::Service;
-use latchkey_api::client::PeerAddress;
-use latchkey_api::front::FrontSecret;
+use latchkey_service::Core;
+use latchkey_api::location::PeerAddress;
+use latchkey_api::edge::EdgeSecret;
 use latchkey_api::metrics::{Emf, one_line_each};
-use latchkey_api::password_workers::PasswordWorkers;
-use latchkey_api::settings::AllowedOrigins;
-use latchkey_api::token_keys::TokenKeys;
+use latchkey_service::passwords::Passwords;
+use latchkey_api::cors::AllowedOrigins;
+use latchkey_service::token_keys::TokenKeys;
 use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
@@ -116,7 +116,7 @@ impl Stack {
             .await
             .expect("a table");
         let behind = dynamodb.client(&Recorder::default());
-        let passwords = PasswordWorkers::for_this_machine();
+        let passwords = Passwords::for_this_machine();
         let mut stack = Self::over(dynamodb, client, behind, passwords, policy, origins, 1);
         stack.recorder = recorder;
         drop(stack.recorder.take());
@@ -132,7 +132,7 @@ impl Stack {
         dynamodb: EmbeddedDynamoDb,
         client: Client,
         behind: Client,
-        passwords: PasswordWorkers,
+        passwords: Passwords,
         policy: SessionPolicy,
         origins: &AllowedOrigins,
         seed: u64,
@@ -164,7 +164,7 @@ impl Stack {
 
     /// The same, behind a front.
     #[must_use]
-    pub fn behind(self, front: &FrontSecret) -> Self {
+    pub fn behind(self, front: &EdgeSecret) -> Self {
         self.served(&AllowedOrigins::None, Some(front))
     }
 
@@ -182,7 +182,7 @@ impl Stack {
         Store::new(client, TABLE, self.service.random.clone())
     }
 
-    fn served(mut self, origins: &AllowedOrigins, front: Option<&FrontSecret>) -> Self {
+    fn served(mut self, origins: &AllowedOrigins, front: Option<&EdgeSecret>) -> Self {
         let (clock, random) = (self.service.clock.clone(), self.service.random.clone());
         let routes =
             latchkey::routes_by_function(&self.service, |function| self.store_of(function));

@@ -12,12 +12,12 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use lambda_runtime::Diagnostic;
-use latchkey_api::metrics::{CLEANUP_REMOVED, CLEANUP_RUNS, LIVE_SESSIONS};
 use latchkey_domain::account::{Account, AccountStatus};
 use latchkey_domain::clock::Clock;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::session::Session;
+use latchkey_service::metric::{CLEANUP_REMOVED, CLEANUP_RUNS, LIVE_SESSIONS};
 use latchkey_store::{
     Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
     Store,
@@ -134,14 +134,14 @@ impl Report {
         );
     }
 
-    /// A run that another has taken over is none.
-    fn note_metrics(&self) {
-        CLEANUP_REMOVED.note(self.removed());
+    /// A run that lost its lease is not counted.
+    fn publish_metrics(&self) {
+        CLEANUP_REMOVED.set(self.removed());
         if self.stopped_by != Some(StoppedBy::LostLease) {
             CLEANUP_RUNS.count(1);
         }
         if self.complete && self.from_the_beginning {
-            LIVE_SESSIONS.note(self.sessions_live);
+            LIVE_SESSIONS.set(self.sessions_live);
         }
     }
 }
@@ -268,13 +268,13 @@ pub async fn on_schedule(
     match &result {
         Ok(report) => {
             report.log();
-            report.note_metrics();
+            report.publish_metrics();
         }
         Err(error) => {
             tracing::error!(%error, "cleanup failed");
             if let CleanupError::Incomplete(report) = error {
                 report.log();
-                CLEANUP_REMOVED.note(report.removed());
+                CLEANUP_REMOVED.set(report.removed());
             }
         }
     }
@@ -405,7 +405,7 @@ impl Run<'_> {
             *pages
         };
         if pages.is_multiple_of(PAGES_BETWEEN_NOTES) {
-            let noted = self.store.note_cleanup(self.lease, &checkpoint).await;
+            let noted = self.store.save_cleanup(self.lease, &checkpoint).await;
             if noted == Ok(false) {
                 lock(&self.report).stopped_by = Some(StoppedBy::LostLease);
             }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
+use axum::http::header::ALLOW;
 use axum::routing::any;
-use lambda_http::http::header::ALLOW;
 use latchkey_api::problem::{Code, Problem};
 use serde::Deserialize;
 use serde::de::IgnoredAny;

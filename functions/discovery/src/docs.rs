@@ -2,10 +2,8 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use lambda_http::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-};
 use latchkey_api::problem::{Code, Problem};
 
 use crate::CACHED_FOR_AN_HOUR;

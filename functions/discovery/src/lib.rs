@@ -8,12 +8,12 @@ mod docs;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use latchkey_api::app::{App, Service};
 use latchkey_api::handler;
 use latchkey_api::routes::Routes;
+use latchkey_service::Core;
 use utoipa::ToSchema;
 
 use docs::{__path_page, page};
@@ -28,17 +28,17 @@ pub const OPENAPI_DOCUMENT: &str = include_str!("../openapi.json");
 const CACHED_FOR_AN_HOUR: &str = "public, max-age=3600";
 
 /// Keys may be kept for five minutes. A new key is published some time before it signs
-/// ([`ANNOUNCED`](latchkey_api::token_keys::ANNOUNCED)), which must be longer than this: a verifier that holds an older
+/// ([`ANNOUNCED`](latchkey_service::token_keys::ANNOUNCED)), which must be longer than this: a verifier that holds an older
 /// copy, its own or a proxy's, refuses new tokens for as long as that copy may live.
 const CACHED_FOR_FIVE_MINUTES: &str = "public, max-age=300";
 
 /// The routes of this function. What the documentation page is made of is not in the OpenAPI document.
-pub fn routes<R: Routes<App<()>>>() -> R {
-    R::none()
-        .with(handler!(keys), &[])
-        .with(handler!(document), &[])
-        .with(handler!(page), &[])
-        .with_undocumented(docs::ASSET_ROUTE, get(docs::asset))
+pub fn routes<R: Routes<Core>>() -> R {
+    R::new()
+        .route(handler!(keys), &[])
+        .route(handler!(document), &[])
+        .route(handler!(page), &[])
+        .route_undocumented(docs::ASSET_ROUTE, get(docs::asset))
 }
 
 /// The public keys (RFC 7517).
@@ -84,12 +84,12 @@ struct PublicKey {
     tag = "Discovery",
     responses((status = OK, description = "The public keys", body = KeySet))
 )]
-async fn keys(State(service): State<Service>) -> impl IntoResponse {
+async fn keys(State(core): State<Core>) -> impl IntoResponse {
     // `application/json` instead of RFC 7517's `application/jwk-set+json`: it is what the large providers send, and
     // some verifiers take nothing else.
     (
         [(CACHE_CONTROL, CACHED_FOR_FIVE_MINUTES)],
-        Json(service.tokens.jwks(service.now()).await),
+        Json(core.tokens.jwks(core.now()).await),
     )
 }
 

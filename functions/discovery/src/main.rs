@@ -1,15 +1,8 @@
 //! Runs [`discovery`] on Lambda.
 
-use axum::Router;
-use latchkey_api::lambda::{self, Fatal};
+use latchkey_runtime::environment::{Fatal, serve_without_table};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
-    let started = lambda::start().await?;
-    let app = started.service.with_store(());
-    let routes: Router<_> = discovery::routes();
-    let routes = routes.with_state(app);
-    started
-        .serve(routes.merge(discovery::default_routes()))
-        .await
+    serve_without_table(discovery::routes(), discovery::default_routes()).await
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use http_body_util::BodyExt;
-use lambda_http::http::header::{
+use axum::http::header::{
     ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use lambda_http::http::{Method, Request, Response, StatusCode};
+use axum::http::{Method, Request, Response, StatusCode};
 use latchkey_api::http::service;
-use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_service::passwords::Passwords;
 use latchkey_api::problem::PROBLEM_JSON;
-use latchkey_api::settings::AllowedOrigins;
+use latchkey_api::cors::AllowedOrigins;
 use latchkey_domain::clock::SystemClock;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
@@ -37,7 +37,7 @@ fn function() -> Router {
         clock: Arc::new(SystemClock),
         random: Arc::new(SeededRandom::new(1)),
         policy: Arc::new(SessionPolicy::default()),
-        passwords: PasswordWorkers::for_this_machine(),
+        passwords: Passwords::for_this_machine(),
     };
     let routes: Router<_> = routes();
     let router = routes

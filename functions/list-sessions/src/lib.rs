@@ -2,23 +2,20 @@
 
 use axum::Json;
 use axum::extract::State;
-use latchkey_api::app::App;
-use latchkey_api::authenticate::Caller;
+use latchkey_api::authenticate::Bearer;
 use latchkey_api::handler;
 use latchkey_api::problem::Problem;
 use latchkey_api::resource::SessionResource;
 use latchkey_api::routes::Routes;
-use latchkey_domain::account::live_sessions;
-use latchkey_domain::error::CallerNotLive;
-use latchkey_store::Store;
+use latchkey_service::Service;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The routes of this function.
-pub fn routes<R: Routes<App<Store>>>() -> R {
-    R::none()
-        .with(handler!(list), &[])
-        .with(handler!(current), &[])
+pub fn routes<R: Routes<Service>>() -> R {
+    R::new()
+        .route(handler!(list), &[])
+        .route(handler!(current), &[])
 }
 
 /// The live sessions of a user.
@@ -29,6 +26,9 @@ struct SessionList {
     /// How many there are.
     #[schema(example = 1)]
     total: usize,
+    /// How many there may be. The next sign-in after that ends the least recently used one.
+    #[schema(example = 20)]
+    limit: usize,
 }
 
 /// List your sessions
@@ -42,18 +42,16 @@ struct SessionList {
     security(("access_token" = [])),
     responses((status = OK, description = "Your live sessions", body = SessionList))
 )]
-async fn list(State(app): State<App<Store>>, caller: Caller) -> Result<Json<SessionList>, Problem> {
-    let now = app.service.now();
-    let partition = app.store.read_partition(caller.user_id, now).await?;
-    let account = partition.account.ok_or(CallerNotLive)?;
-    account.authorize(caller.session_id)?;
-    let sessions: Vec<SessionResource> = live_sessions(&account, partition.sessions, now)
-        .iter()
-        .map(|session| SessionResource::new(session, caller.session_id))
-        .collect();
+async fn list(
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
+) -> Result<Json<SessionList>, Problem> {
+    let list = service.list_sessions(caller).await?;
+    let shown = |session| SessionResource::new(session, caller.session_id);
     Ok(Json(SessionList {
-        total: sessions.len(),
-        sessions,
+        total: list.sessions.len(),
+        limit: list.limit,
+        sessions: list.sessions.iter().map(shown).collect(),
     }))
 }
 
@@ -69,17 +67,9 @@ async fn list(State(app): State<App<Store>>, caller: Caller) -> Result<Json<Sess
     responses((status = OK, description = "This session", body = SessionResource))
 )]
 async fn current(
-    State(app): State<App<Store>>,
-    caller: Caller,
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
 ) -> Result<Json<SessionResource>, Problem> {
-    let now = app.service.now();
-    let (account, session) = tokio::try_join!(
-        app.store.read_account(caller.user_id),
-        app.store.read_session(caller.user_id, caller.session_id)
-    )?;
-    let (account, session) = account.zip(session).ok_or(CallerNotLive)?;
-    if !account.is_live(&session, now) {
-        return Err(CallerNotLive.into());
-    }
+    let session = service.current_session(caller).await?;
     Ok(Json(SessionResource::new(&session, caller.session_id)))
 }

@@ -1,14 +1,8 @@
 //! Runs [`list_sessions`] on Lambda.
 
-use latchkey_api::lambda::{self, Fatal};
-use latchkey_store::Store;
+use latchkey_runtime::environment::{Fatal, serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
-    lambda::run(
-        Store::connect,
-        Store::open_connection,
-        list_sessions::routes(),
-    )
-    .await
+    serve(list_sessions::routes()).await
 }

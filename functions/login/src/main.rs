@@ -1,9 +1,8 @@
 //! Runs [`login`] on Lambda.
 
-use latchkey_api::lambda::{self, Fatal};
-use latchkey_store::Store;
+use latchkey_runtime::environment::{Fatal, serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
-    lambda::run(Store::connect, Store::open_connection, login::routes()).await
+    serve(login::routes()).await
 }

@@ -1,9 +1,8 @@
 //! Runs [`register`] on Lambda.
 
-use latchkey_api::lambda::{self, Fatal};
-use latchkey_store::Store;
+use latchkey_runtime::environment::{Fatal, serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
-    lambda::run(Store::connect, Store::open_connection, register::routes()).await
+    serve(register::routes()).await
 }

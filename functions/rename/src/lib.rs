@@ -1,23 +1,22 @@
 //! `PATCH /v1/sessions/{id}`: gives a session a name that its owner recognises.
 
+use axum::Json;
 use axum::extract::State;
-use latchkey_api::app::App;
-use latchkey_api::authenticate::Caller;
-use latchkey_api::body::{Json, check_name};
+use latchkey_api::authenticate::Bearer;
+use latchkey_api::body::{Body, check_name};
 use latchkey_api::handler;
 use latchkey_api::parameter::SessionPath;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::SessionResource;
 use latchkey_api::routes::Routes;
-use latchkey_domain::error::{CallerNotLive, RevokeError};
-use latchkey_store::Store;
+use latchkey_service::Service;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 /// The routes of this function.
-pub fn routes<R: Routes<App<Store>>>() -> R {
+pub fn routes<R: Routes<Service>>() -> R {
     let problems = [Code::SessionNotFound, Code::ValidationFailed];
-    R::none().with(handler!(rename), &problems)
+    R::new().route(handler!(rename), &problems)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -48,31 +47,15 @@ struct RenameRequest {
     responses((status = OK, description = "The session as it is now", body = SessionResource))
 )]
 async fn rename(
-    State(app): State<App<Store>>,
-    caller: Caller,
-    SessionPath(session_id): SessionPath,
-    Json(body): Json<RenameRequest>,
-) -> Result<axum::Json<SessionResource>, Problem> {
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
+    SessionPath(session): SessionPath,
+    Body(body): Body<RenameRequest>,
+) -> Result<Json<SessionResource>, Problem> {
     if let Some(name) = &body.name {
         check_name("#/name", name)?;
     }
-    let account = app
-        .store
-        .read_account(caller.user_id)
-        .await?
-        .ok_or(CallerNotLive)?;
-    account.authorize(caller.session_id)?;
-    if !account.sessions.contains(&session_id) {
-        return Err(RevokeError::NotFound.into());
-    }
     let name = body.name.as_deref().map(str::trim);
-    let renamed = app
-        .store
-        .rename_session(caller.user_id, session_id, name, app.service.now())
-        .await?
-        .ok_or(RevokeError::NotFound)?;
-    Ok(axum::Json(SessionResource::new(
-        &renamed,
-        caller.session_id,
-    )))
+    let renamed = service.rename_session(caller, session, name).await?;
+    Ok(Json(SessionResource::new(&renamed, caller.session_id)))
 }

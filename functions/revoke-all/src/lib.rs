@@ -1,33 +1,27 @@
 //! `POST /v1/sessions/revoke-all` and `DELETE /v1/sessions/expired`: the end of many sessions, and of their traces.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::extract::State;
-use latchkey_api::app::App;
-use latchkey_api::authenticate::Caller;
+use latchkey_api::authenticate::Bearer;
 use latchkey_api::handler;
-use latchkey_api::metrics::REVOCATIONS;
 use latchkey_api::parameter::QueryParameters;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::routes::Routes;
-use latchkey_domain::error::CallerNotLive;
-use latchkey_domain::id::SessionId;
-use latchkey_store::Store;
+use latchkey_service::Service;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 /// The routes of this function.
-pub fn routes<R: Routes<App<Store>>>() -> R {
-    R::none()
-        .with(handler!(revoke_all), &[Code::InvalidRequest])
-        .with(handler!(purge), &[])
+pub fn routes<R: Routes<Service>>() -> R {
+    R::new()
+        .route(handler!(revoke_all), &[Code::InvalidRequest])
+        .route(handler!(purge), &[])
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct RevokeAllParameters {
-    /// Whether this session goes on.
+    /// Whether this session stays.
     #[serde(default = "kept_unless_told_otherwise")]
     #[param(required = false, default = true)]
     keep_current: bool,
@@ -40,7 +34,7 @@ fn kept_unless_told_otherwise() -> bool {
 /// How many sessions were ended.
 #[derive(Debug, Serialize, ToSchema)]
 struct Revoked {
-    /// How many sessions that were live are not any more.
+    /// How many live sessions this request has ended.
     #[schema(example = 2)]
     revoked: usize,
 }
@@ -66,38 +60,11 @@ struct Removed {
     responses((status = OK, description = "They have ended", body = Revoked))
 )]
 async fn revoke_all(
-    State(app): State<App<Store>>,
-    caller: Caller,
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
     QueryParameters(parameters): QueryParameters<RevokeAllParameters>,
 ) -> Result<Json<Revoked>, Problem> {
-    let user = caller.user_id;
-    let now = app.service.now();
-    let partition = app.store.read_partition(user, now).await?;
-    // In the set, but expired or without an item: these were not live, so their end does not count.
-    let mut not_live: BTreeSet<SessionId> = match &partition.account {
-        Some(account) => account.sessions.clone(),
-        None => BTreeSet::new(),
-    };
-    for session in partition
-        .sessions
-        .iter()
-        .filter(|session| !session.is_expired(now))
-    {
-        not_live.remove(&session.id);
-    }
-    let ended = app
-        .store
-        .change_account_as_read(user, partition.account, |account| {
-            account
-                .ok_or(CallerNotLive)?
-                .revoke_all(caller.session_id, parameters.keep_current)
-        })
-        .await?;
-    let revoked = ended
-        .iter()
-        .filter(|session| !not_live.contains(session))
-        .count();
-    REVOCATIONS.count(revoked);
+    let revoked = service.revoke_all(caller, parameters.keep_current).await?;
     Ok(Json(Revoked { revoked }))
 }
 
@@ -112,14 +79,10 @@ async fn revoke_all(
     security(("access_token" = [])),
     responses((status = OK, description = "They are gone", body = Removed))
 )]
-async fn purge(State(app): State<App<Store>>, caller: Caller) -> Result<Json<Removed>, Problem> {
-    let user = caller.user_id;
-    let partition = app.store.read_partition(user, app.service.now()).await?;
-    partition
-        .account
-        .as_ref()
-        .ok_or(CallerNotLive)?
-        .authorize(caller.session_id)?;
-    let removed = app.store.purge_ended_sessions(user, &partition).await?;
+async fn purge(
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
+) -> Result<Json<Removed>, Problem> {
+    let removed = service.remove_ended_sessions(caller).await?;
     Ok(Json(Removed { removed }))
 }

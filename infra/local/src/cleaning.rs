@@ -12,6 +12,8 @@ use cleanup::{Budget, CleanupError, Report};
 use http::StatusCode;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_domain::clock::Clock;
+use latchkey_domain::error::CallerNotLive;
+use latchkey_service::Failure;
 use latchkey_store::Store;
 use tokio::time::MissedTickBehavior;
 
@@ -97,7 +99,9 @@ async fn clean_up_now(State(cleaner): State<Cleaner>) -> Result<Response, Proble
             Ok((StatusCode::INTERNAL_SERVER_ERROR, Json(report)).into_response())
         }
         Ok(Err(CleanupError::AlreadyRunning)) => Err(Code::TemporarilyUnavailable.into()),
-        Ok(Err(CleanupError::Store(error))) => Err(error.into()),
+        Ok(Err(CleanupError::Store(error))) => {
+            Err(Failure::<CallerNotLive>::from(error).into())
+        }
         Err(_) => Err(Problem::internal()),
     }
 }

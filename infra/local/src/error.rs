@@ -2,8 +2,8 @@
 
 use std::io;
 
-use latchkey_api::settings::SettingsError;
 use latchkey_domain::token::KeyDerivationFailed;
+use latchkey_runtime::settings::SettingsError;
 use latchkey_store::table::TableError;
 
 use crate::embedded::EmbeddedError;

@@ -16,8 +16,8 @@ mod signals;
 mod stack;
 mod storage;
 
-use latchkey_api::app::Service;
 use latchkey_api::openapi::document_without_routes;
+use latchkey_service::{Core, Service};
 use latchkey_store::Store;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -25,18 +25,10 @@ pub use error::LocalError;
 pub use options::Options;
 pub use stack::run;
 
-/// The routes of all functions, with the OpenAPI document of the whole service.
-pub fn routes(service: &Service, store: &Store) -> OpenApiRouter {
-    routes_by_function(service, |_| store.clone())
-}
-
-/// The same, with a store for each function, which is asked for by the function's name in the template. On AWS each
-/// function reaches the table with a role of its own.
-pub fn routes_by_function(
-    service: &Service,
-    store_of: impl Fn(&'static str) -> Store,
-) -> OpenApiRouter {
-    let on_table: [(_, OpenApiRouter<_>); _] = [
+/// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
+/// of them: the tests compare the template and the folders with it.
+pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 8] {
+    [
         ("register", register::routes()),
         ("login", login::routes()),
         ("refresh", refresh::routes()),
@@ -45,15 +37,35 @@ pub fn routes_by_function(
         ("revoke", revoke::routes()),
         ("revoke-all", revoke_all::routes()),
         ("account", account::routes()),
-    ];
-    let discovery: OpenApiRouter<_> = discovery::routes();
-    on_table
+    ]
+}
+
+/// The functions that answer over HTTP and store nothing.
+pub fn functions_without_table() -> [(&'static str, OpenApiRouter<Core>); 1] {
+    [("discovery", discovery::routes())]
+}
+
+/// The routes of all functions, with the OpenAPI document of the whole service.
+pub fn routes(core: &Core, store: &Store) -> OpenApiRouter {
+    routes_by_function(core, |_| store.clone())
+}
+
+/// The same, with a store for each function, which is asked for by the function's name in the template. On AWS each
+/// function reaches the table with its own role.
+pub fn routes_by_function(core: &Core, store_of: impl Fn(&'static str) -> Store) -> OpenApiRouter {
+    let whole = OpenApiRouter::with_openapi(document_without_routes());
+    let whole = functions_on_table()
         .into_iter()
-        .fold(
-            OpenApiRouter::with_openapi(document_without_routes()),
-            |whole, (function, routes)| {
-                whole.merge(routes.with_state(service.with_store(store_of(function))))
-            },
-        )
-        .merge(discovery.with_state(service.with_store(())))
+        .fold(whole, |whole, (function, routes)| {
+            let service = Service {
+                core: core.clone(),
+                store: store_of(function),
+            };
+            whole.merge(routes.with_state(service))
+        });
+    functions_without_table()
+        .into_iter()
+        .fold(whole, |whole, (_, routes)| {
+            whole.merge(routes.with_state(core.clone()))
+        })
 }

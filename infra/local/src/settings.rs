@@ -31,7 +31,7 @@ pub(crate) fn lookup(
 
 #[cfg(test)]
 mod tests {
-    use latchkey_api::settings::{Settings, StorageSettings, TokenSecretSource};
+    use latchkey_runtime::settings::{Settings, StorageSettings, TokenSecretSource};
 
     use super::*;
 

@@ -9,18 +9,17 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use latchkey_api::app::Service;
-use latchkey_api::client::PeerAddress;
-use latchkey_api::front::FrontSecret;
+use latchkey_api::cors::AllowedOrigins;
+use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http;
-use latchkey_api::password_workers::PasswordWorkers;
-use latchkey_api::settings::{
-    AllowedOrigins, Settings, StorageSettings, TokenSecretSource, environment,
-};
-use latchkey_api::telemetry::{self, Format};
+use latchkey_api::location::PeerAddress;
 use latchkey_domain::clock::SystemClock;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
+use latchkey_runtime::settings::{Settings, StorageSettings, TokenSecretSource, environment};
+use latchkey_runtime::telemetry::{self, Format};
+use latchkey_service::Core;
+use latchkey_service::passwords::Passwords;
 use latchkey_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -69,18 +68,18 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     let wants_secret = environment("TOKEN_SECRET").is_none();
     let storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
     let settings = Settings::read(lookup(environment, &base_url, storage.secret.as_deref()))?;
-    let (allowed_origins, front) = (settings.allowed_origins.clone(), settings.front.clone());
-    let service = service(settings, random.clone())?;
+    let (allowed_origins, edge) = (settings.allowed_origins.clone(), settings.edge.clone());
+    let core = core(settings, random.clone())?;
     let store = Store::new(storage.client.clone(), &table_name, random);
     let cleaner = Cleaner {
         store: store.clone(),
-        clock: service.clock.clone(),
+        clock: core.clock.clone(),
         sweeper: storage.sweeper(),
     };
 
-    let (router, document) = routes(&service, &store).split_for_parts();
+    let (router, document) = routes(&core, &store).split_for_parts();
     let router = router.merge(cleaner.clone().routes());
-    let application = application(router, &allowed_origins, front.as_ref(), &service);
+    let application = application(router, &allowed_origins, edge.as_ref(), &core);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
     // Nobody may be reading; the service runs all the same.
     let _ = io::stdout().write_all(banner(&base_url, &storage.place, &document).as_bytes());
@@ -101,37 +100,37 @@ async fn listen(port: u16) -> Result<TcpListener, LocalError> {
         })
 }
 
-fn service(settings: Settings, random: Arc<SystemRandom>) -> Result<Service, LocalError> {
+fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
     let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
         return Err(LocalError::SecretsManager);
     };
-    Ok(Service {
+    Ok(Core {
         tokens: Tokens::new(settings.identity, &current, previous.as_ref())?.into(),
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),
-        passwords: PasswordWorkers::for_this_machine(),
+        passwords: Passwords::for_this_machine(),
     })
 }
 
 fn application(
     router: Router,
     allowed_origins: &AllowedOrigins,
-    front: Option<&FrontSecret>,
-    service: &Service,
+    edge: Option<&EdgeSecret>,
+    core: &Core,
 ) -> Router {
     http::service(
         router,
         allowed_origins,
-        front,
-        service.clock.clone(),
-        service.random.clone(),
+        edge,
+        core.clock.clone(),
+        core.random.clone(),
     )
-    .layer(from_fn(note_peer))
+    .layer(from_fn(tag_peer))
 }
 
 /// The client's address is that of its connection.
-async fn note_peer(
+async fn tag_peer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     mut request: Request,
     next: Next,

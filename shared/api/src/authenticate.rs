@@ -1,48 +1,30 @@
 //! Who is calling: the bearer of an access token (RFC 6750 section 2.1).
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::token::Token;
+use latchkey_service::{Caller, Core};
 
-use crate::app::Service;
 use crate::problem::{Code, Problem};
 
-/// The bearer of a genuine access token that has not expired.
-///
-/// Whether the session is still live is the account's to say, strongly consistent: a handler must ask it before it
-/// does anything (`Account::authorize` or the live rule).
+/// The bearer of a genuine access token that has not expired. Whether the session is still live is for the use case to
+/// ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The user.
-    pub user_id: UserId,
-    /// The session that the token belongs to.
-    pub session_id: SessionId,
-}
+pub struct Bearer(pub Caller);
 
-impl<S> FromRequestParts<S> for Caller
-where
-    S: Send + Sync,
-    Service: FromRef<S>,
-{
+impl<S: AsRef<Core> + Send + Sync> FromRequestParts<S> for Bearer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let token = bearer_token(parts)?;
-        let service = Service::from_ref(state);
-        let claims = service
-            .tokens
-            .verify_access(&token, service.now())
-            .await
-            .map_err(|error| {
-                tracing::info!(reason = %error, "access token refused");
-                Problem::from(Code::InvalidToken)
-            })?;
-        Ok(Self {
-            user_id: claims.sub,
-            session_id: claims.sid,
-        })
+        match state.as_ref().authenticate(&token).await {
+            Ok(caller) => Ok(Self(caller)),
+            Err(reason) => {
+                tracing::info!(%reason, "access token refused");
+                Err(Code::InvalidToken.into())
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-use crate::client::ClientHeaders;
+use crate::location::ClientHeaders;
 use crate::problem::{Code, InvalidValue, Problem};
 
 /// The largest body, in bytes.
@@ -19,9 +19,9 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// A body in JSON. Fields that are not known are ignored.
 #[derive(Debug)]
-pub struct Json<T>(pub T);
+pub struct Body<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {

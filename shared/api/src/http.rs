@@ -15,19 +15,17 @@ use http::header::{
     RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method};
-use lambda_http::Context as LambdaContext;
 use latchkey_domain::clock::Clock;
 use latchkey_domain::id::ChangeId;
 use latchkey_domain::random::RandomSource;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
-use crate::client::DEVICE_ID_HEADER;
-use crate::front::{self, FrontSecret};
+use crate::cors::AllowedOrigins;
+use crate::edge::{self, EdgeSecret};
+use crate::location::DEVICE_ID_HEADER;
 use crate::problem::{Code, Problem};
-use crate::settings::AllowedOrigins;
-use crate::telemetry::invocation;
 
 /// The header in which every reply names its request.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -58,15 +56,44 @@ pub const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// Names a request, in its reply and in every log line about it: the invocation on Lambda, a new id elsewhere.
+/// What a request is called by whoever hands it over: Lambda's invocation. Among the request's extensions; without it a
+/// request gets a new id.
 #[derive(Clone, Debug)]
-struct RequestId(String);
+pub struct Invocation {
+    /// Names the request, in its reply and in every log line about it.
+    pub request_id: String,
+    /// The trace of X-Ray that it is part of, as the header has it.
+    pub xray_trace_id: Option<String>,
+}
+
+impl Invocation {
+    /// What every log line of an invocation names: its id, and X-Ray's if it has one.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        let trace = self.xray_trace_id.as_deref().map(trace_root);
+        // At the highest level, so that no setting of the level takes the id off a warning.
+        tracing::error_span!(
+            "request",
+            request_id = self.request_id,
+            xray_trace_id = trace
+        )
+    }
+}
+
+/// The trace itself, as X-Ray's console finds it, of a header such as
+/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
+fn trace_root(header: &str) -> &str {
+    header
+        .split(';')
+        .find_map(|part| part.trim().strip_prefix("Root="))
+        .unwrap_or(header)
+}
 
 /// Puts around a router what every function has.
 pub fn service(
     router: Router,
     origins: &AllowedOrigins,
-    front: Option<&FrontSecret>,
+    edge: Option<&EdgeSecret>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn RandomSource>,
 ) -> Router {
@@ -75,13 +102,13 @@ pub fn service(
         .fallback(not_found)
         .layer(from_fn(in_time))
         // Inside the routes, because only here it is known which one matched.
-        .layer(from_fn(note_route))
+        .layer(from_fn(tag_route))
         .layer(CatchPanicLayer::custom(panicked));
     if let Some(cors) = cors(origins) {
         router = router.layer(cors);
     }
-    if let Some(front) = front {
-        router = router.layer(from_fn_with_state(front.clone(), front::require));
+    if let Some(edge) = edge {
+        router = router.layer(from_fn_with_state(edge.clone(), edge::require));
     }
     let surroundings = Surroundings {
         clock,
@@ -127,7 +154,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 #[derive(Clone)]
 struct Route(MatchedPath);
 
-async fn note_route(request: Request, next: Next) -> Response {
+async fn tag_route(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     if let Some(route) = route {
@@ -137,7 +164,7 @@ async fn note_route(request: Request, next: Next) -> Response {
 }
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    // The panic's own message may hold what a client sent; the hook in `telemetry` logs where it happened.
+    // The panic's own message may hold what a client sent; the runtime's hook logs where it happened.
     tracing::error!("a request panicked");
     Problem::internal().into_response()
 }
@@ -148,19 +175,18 @@ async fn identify(
     next: Next,
 ) -> Response {
     let began = around.clock.now();
-    let context = request.extensions().get::<LambdaContext>();
-    let id = RequestId(match context {
-        Some(context) => context.request_id.clone(),
-        None => ChangeId::random(around.random.as_ref()).to_string(),
-    });
+    let handed_over = request.extensions_mut().remove::<Invocation>();
     // Elsewhere a process starts once, and nobody waits for it.
-    let first = context.is_some() && !around.answered_before.swap(true, Ordering::Relaxed);
-    let span = invocation(&id.0, context);
+    let first = handed_over.is_some() && !around.answered_before.swap(true, Ordering::Relaxed);
+    let invocation = handed_over.unwrap_or_else(|| Invocation {
+        request_id: ChangeId::random(around.random.as_ref()).to_string(),
+        xray_trace_id: None,
+    });
+    let span = invocation.span();
     let method = request.method().clone();
-    request.extensions_mut().insert(id.clone());
     let response = next.run(request).instrument(span.clone()).await;
     let _entered = span.enter();
-    let response = with_security_headers(with_request_id(response, &id.0));
+    let response = with_security_headers(with_request_id(response, &invocation.request_id));
     let route = response.extensions().get::<Route>();
     let code = response
         .extensions()
@@ -228,4 +254,16 @@ fn cors(origins: &AllowedOrigins) -> Option<CorsLayer> {
         ])
         .max_age(Duration::from_secs(3600));
     Some(cors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_named_as_x_ray_names_it() {
+        let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+        assert_eq!(trace_root(header), "1-5759e988-bd862e3fe1be46a994272793");
+        assert_eq!(trace_root("unknown"), "unknown");
+    }
 }

@@ -1,26 +1,18 @@
-//! HTTP and the surroundings of a function: problems, extractors, the client's address, settings, telemetry.
+//! HTTP: problems, extractors, resources, routes, the OpenAPI document.
 //!
-//! A function of Latchkey is an [`axum::Router`]. On Lambda it is run by [`lambda::serve`], in the local stack it is
-//! merged with the others behind one listener, in a test it is called directly; [`http::service`] puts the same layers
-//! around it each time. This crate knows nothing of DynamoDB: what a function stores things in is a parameter of
-//! [`app::App`].
+//! A function of Latchkey is an [`axum::Router`] whose handlers turn a request into a call of the service and the result
+//! into a reply. On Lambda the runtime runs it, in the local stack it is merged with the others behind one listener, in a
+//! test it is called directly; [`http::service`] puts the same layers around it each time. This crate knows neither
+//! DynamoDB nor Lambda.
 
-pub mod app;
 pub mod authenticate;
 pub mod body;
-pub mod client;
-pub mod event;
-pub mod front;
+pub mod cors;
+pub mod edge;
 pub mod http;
-pub mod lambda;
-pub mod metrics;
+pub mod location;
 pub mod openapi;
 pub mod parameter;
-pub mod password_workers;
 pub mod problem;
 pub mod resource;
 pub mod routes;
-pub mod settings;
-pub mod telemetry;
-pub mod token_keys;
-mod trust_roots;

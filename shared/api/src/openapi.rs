@@ -25,7 +25,7 @@ pub const ACCESS_TOKEN: &str = "access_token";
 
 /// What every route may answer.
 const ALWAYS: [Code; 3] = [
-    Code::FrontRequired,
+    Code::EdgeRequired,
     Code::InternalError,
     Code::TemporarilyUnavailable,
 ];
@@ -37,7 +37,7 @@ const WITH_BODY: [Code; 3] = [
 ];
 
 /// The headers by which a sign-in describes its device, for the document; they are read by
-/// [`ClientHeaders`](crate::client::ClientHeaders).
+/// [`ClientHeaders`](crate::location::ClientHeaders).
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct DeviceHeaders {

@@ -10,10 +10,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
-    CallerNotLive, ConfirmError, Failure, LoginError, RefreshError, RegisterError, RevokeError,
-    StoreError,
+    CallerNotLive, ConfirmError, LoginError, RefreshError, RegisterError, SessionError,
 };
 use latchkey_domain::password::WeakPassword;
+use latchkey_service::Failure;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -30,6 +30,8 @@ pub enum Code {
     ValidationFailed,
     /// The password is too short, too long, too common, or contains the e-mail address; `errors` says which.
     WeakPassword,
+    /// The new password is the old one.
+    PasswordUnchanged,
     /// The access token is missing, malformed or expired, or its session has ended.
     InvalidToken,
     /// Wrong e-mail address or password.
@@ -44,8 +46,8 @@ pub enum Code {
     AccountDisabled,
     /// That is not the password of the account.
     WrongPassword,
-    /// The service stands behind a front, and the request has come past it.
-    FrontRequired,
+    /// The service stands behind CloudFront, and the request has come past it.
+    EdgeRequired,
     /// There is no such session of yours that is still live.
     SessionNotFound,
     /// There is no such route.
@@ -66,10 +68,11 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order in which they are documented.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::InvalidRequest,
         Self::ValidationFailed,
         Self::WeakPassword,
+        Self::PasswordUnchanged,
         Self::InvalidToken,
         Self::InvalidCredentials,
         Self::InvalidRefreshToken,
@@ -77,7 +80,7 @@ impl Code {
         Self::RefreshTokenReused,
         Self::AccountDisabled,
         Self::WrongPassword,
-        Self::FrontRequired,
+        Self::EdgeRequired,
         Self::SessionNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -95,6 +98,7 @@ impl Code {
             Self::InvalidRequest => "invalid_request",
             Self::ValidationFailed => "validation_failed",
             Self::WeakPassword => "weak_password",
+            Self::PasswordUnchanged => "password_unchanged",
             Self::InvalidToken => "invalid_token",
             Self::InvalidCredentials => "invalid_credentials",
             Self::InvalidRefreshToken => "invalid_refresh_token",
@@ -102,7 +106,7 @@ impl Code {
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::AccountDisabled => "account_disabled",
             Self::WrongPassword => "wrong_password",
-            Self::FrontRequired => "front_required",
+            Self::EdgeRequired => "edge_required",
             Self::SessionNotFound => "session_not_found",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -119,13 +123,15 @@ impl Code {
     pub fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::ValidationFailed | Self::WeakPassword => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::ValidationFailed | Self::WeakPassword | Self::PasswordUnchanged => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::InvalidToken
             | Self::InvalidCredentials
             | Self::InvalidRefreshToken
             | Self::RefreshTokenSuperseded
             | Self::RefreshTokenReused => StatusCode::UNAUTHORIZED,
-            Self::AccountDisabled | Self::WrongPassword | Self::FrontRequired => {
+            Self::AccountDisabled | Self::WrongPassword | Self::EdgeRequired => {
                 StatusCode::FORBIDDEN
             }
             Self::SessionNotFound | Self::NotFound => StatusCode::NOT_FOUND,
@@ -145,6 +151,7 @@ impl Code {
             Self::InvalidRequest => "The request cannot be read",
             Self::ValidationFailed => "A value is not allowed",
             Self::WeakPassword => "The password is too weak",
+            Self::PasswordUnchanged => "The new password is the old one",
             Self::InvalidToken => "The access token is not valid",
             Self::InvalidCredentials => "Wrong e-mail address or password",
             Self::InvalidRefreshToken => "The refresh token is not valid",
@@ -152,7 +159,7 @@ impl Code {
             Self::RefreshTokenReused => "The refresh token has been used again",
             Self::AccountDisabled => "The account is disabled",
             Self::WrongPassword => "Wrong password",
-            Self::FrontRequired => "Not by the public address",
+            Self::EdgeRequired => "Request did not come through the public address",
             Self::SessionNotFound => "No such session",
             Self::NotFound => "No such route",
             Self::MethodNotAllowed => "Method not allowed",
@@ -171,6 +178,7 @@ impl Code {
             Self::InvalidRequest => "The request is not in the documented form.",
             Self::ValidationFailed => "At least one value is not allowed; see errors.",
             Self::WeakPassword => "Choose another password; see errors.",
+            Self::PasswordUnchanged => "Choose a password other than the current one.",
             Self::InvalidToken => "Send a valid access token of a session that has not ended.",
             Self::InvalidCredentials => "The e-mail address or the password is wrong.",
             Self::InvalidRefreshToken => "Sign in again.",
@@ -182,7 +190,7 @@ impl Code {
             }
             Self::AccountDisabled => "An administrator has disabled this account.",
             Self::WrongPassword => "The current password is wrong.",
-            Self::FrontRequired => "Call the service by its public address.",
+            Self::EdgeRequired => "Call the service by its public address.",
             Self::SessionNotFound => "You have no such session, or it has ended.",
             Self::NotFound => "There is nothing at this path.",
             Self::MethodNotAllowed => "This path does not take this method; see the Allow header.",
@@ -207,9 +215,10 @@ impl Code {
             Self::InvalidRequest
             | Self::ValidationFailed
             | Self::WeakPassword
+            | Self::PasswordUnchanged
             | Self::AccountDisabled
             | Self::WrongPassword
-            | Self::FrontRequired
+            | Self::EdgeRequired
             | Self::SessionNotFound
             | Self::NotFound
             | Self::MethodNotAllowed
@@ -393,20 +402,12 @@ impl IntoResponse for Problem {
 
 // From here on: which refusal of the domain is which problem.
 
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable => Code::TemporarilyUnavailable.into(),
-            StoreError::Corrupt => Self::internal(),
-        }
-    }
-}
-
 impl<E: Into<Self>> From<Failure<E>> for Problem {
     fn from(failure: Failure<E>) -> Self {
         match failure {
             Failure::Refused(refused) => refused.into(),
-            Failure::Store(error) => error.into(),
+            Failure::Unavailable => Code::TemporarilyUnavailable.into(),
+            Failure::Internal => Self::internal(),
         }
     }
 }
@@ -430,6 +431,8 @@ impl From<InvalidEmail> for Problem {
 impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
+            RegisterError::Email(error) => error.into(),
+            RegisterError::Weak(weakness) => Self::weak_password("#/password", weakness),
             RegisterError::EmailTaken => Code::EmailTaken.into(),
         }
     }
@@ -454,11 +457,11 @@ impl From<RefreshError> for Problem {
     }
 }
 
-impl From<RevokeError> for Problem {
-    fn from(error: RevokeError) -> Self {
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
         match error {
-            RevokeError::CallerNotLive => Code::InvalidToken.into(),
-            RevokeError::NotFound => Code::SessionNotFound.into(),
+            SessionError::CallerNotLive => Code::InvalidToken.into(),
+            SessionError::NotFound => Code::SessionNotFound.into(),
         }
     }
 }
@@ -469,6 +472,7 @@ impl From<ConfirmError> for Problem {
             ConfirmError::CallerNotLive => Code::InvalidToken.into(),
             ConfirmError::WrongPassword => Code::WrongPassword.into(),
             ConfirmError::Weak(weakness) => Self::weak_password("#/new_password", weakness),
+            ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
         }
     }
 }

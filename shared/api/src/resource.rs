@@ -9,7 +9,8 @@ use latchkey_domain::account::Account;
 use latchkey_domain::device::DeviceType;
 use latchkey_domain::id::SessionId;
 use latchkey_domain::session::Session;
-use latchkey_domain::token::{IssuedTokens, Token};
+use latchkey_domain::token::Token;
+use latchkey_service::{Issued, SignedIn};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -187,20 +188,26 @@ pub struct TokenResponse {
     user: Option<UserResource>,
 }
 
-impl TokenResponse {
-    pub(crate) fn new(
-        issued: IssuedTokens,
-        session: SessionResource,
-        user: Option<UserResource>,
-    ) -> Self {
+impl From<Issued> for TokenResponse {
+    /// The tokens of a session that continues: without the user.
+    fn from(Issued { session, tokens }: Issued) -> Self {
         Self {
-            access_token: issued.access_token,
+            access_token: tokens.access_token,
             token_type: "Bearer",
-            expires_in: issued.expires_in.num_seconds(),
-            refresh_token: issued.refresh_token,
-            refresh_expires_in: issued.refresh_expires_in.num_seconds(),
-            session,
-            user,
+            expires_in: tokens.expires_in.num_seconds(),
+            refresh_token: tokens.refresh_token,
+            refresh_expires_in: tokens.refresh_expires_in.num_seconds(),
+            session: SessionResource::new(&session, session.id),
+            user: None,
+        }
+    }
+}
+
+impl From<SignedIn> for TokenResponse {
+    fn from(SignedIn { account, issued }: SignedIn) -> Self {
+        Self {
+            user: Some(UserResource::new(&account)),
+            ..issued.into()
         }
     }
 }

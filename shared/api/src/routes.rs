@@ -14,16 +14,24 @@ use crate::openapi::with_problems;
 use crate::problem::Code;
 
 /// What routes are added to: a router, or a router with a document.
+///
+/// ```ignore
+/// pub fn routes<R: Routes<Service>>() -> R {
+///     R::new()
+///         .route(handler!(me), &[])
+///         .route(handler!(delete), &[Code::WrongPassword])
+/// }
+/// ```
 pub trait Routes<S>: Sized {
     /// None yet.
     #[must_use]
-    fn none() -> Self;
+    fn new() -> Self;
 
     /// Adds a handler under the path and the method that its `#[utoipa::path]` says. `handler` is what
-    /// [`handler!`](crate::handler) makes of its name, `codes` are the errors it answers with beside those that follow
+    /// [`handler!`](crate::handler) makes of its name, `codes` are the errors it answers with in addition to those that follow
     /// from its having a body or wanting an access token.
     #[must_use]
-    fn with<H, T, P, D>(self, handler: Described<H, P, D>, codes: &[Code]) -> Self
+    fn route<H, T, P, D>(self, handler: Described<H, P, D>, codes: &[Code]) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
@@ -32,7 +40,7 @@ pub trait Routes<S>: Sized {
 
     /// Adds a route that the document does not name.
     #[must_use]
-    fn with_undocumented(self, path: &str, router: MethodRouter<S>) -> Self;
+    fn route_undocumented(self, path: &str, router: MethodRouter<S>) -> Self;
 }
 
 /// A handler with its description, which is not made until it is asked for.
@@ -46,7 +54,7 @@ pub struct Described<H, P, D> {
     pub description: D,
 }
 
-/// A handler that has a `#[utoipa::path]`, for [`Routes::with`]. The attribute's own item, `__path_` and the handler's
+/// A handler that has a `#[utoipa::path]`, for [`Routes::route`]. The attribute's own item, `__path_` and the handler's
 /// name, must be in scope.
 #[macro_export]
 macro_rules! handler {
@@ -60,11 +68,11 @@ macro_rules! handler {
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> for Router<S> {
-    fn none() -> Self {
+    fn new() -> Self {
         Self::new()
     }
 
-    fn with<H, T, P, D>(self, described: Described<H, P, D>, _: &[Code]) -> Self
+    fn route<H, T, P, D>(self, described: Described<H, P, D>, _: &[Code]) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
@@ -79,17 +87,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for Router<S> {
         }
     }
 
-    fn with_undocumented(self, path: &str, router: MethodRouter<S>) -> Self {
+    fn route_undocumented(self, path: &str, router: MethodRouter<S>) -> Self {
         self.route(path, router)
     }
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> for OpenApiRouter<S> {
-    fn none() -> Self {
+    fn new() -> Self {
         Self::new()
     }
 
-    fn with<H, T, P, D>(self, described: Described<H, P, D>, codes: &[Code]) -> Self
+    fn route<H, T, P, D>(self, described: Described<H, P, D>, codes: &[Code]) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
@@ -99,7 +107,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for OpenApiRouter<S> {
         self.routes(with_problems((described.description)(), codes))
     }
 
-    fn with_undocumented(self, path: &str, router: MethodRouter<S>) -> Self {
+    fn route_undocumented(self, path: &str, router: MethodRouter<S>) -> Self {
         self.route(path, router)
     }
 }

@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
+use crate::cause::EndReason;
 use crate::clock::whole_seconds;
 use crate::email::EmailAddress;
-use crate::error::{AccountNotActive, CallerNotLive, RevokeError};
+use crate::error::{AdmitError, CallerNotLive, SessionError};
 use crate::id::{SessionId, UserId};
-use crate::policy::DELETED_ACCOUNT_RETENTION;
+use crate::policy::{DELETED_ACCOUNT_RETENTION, SessionPolicy};
 use crate::session::Session;
 
 /// What an account is allowed.
@@ -83,47 +84,6 @@ impl Liveness {
     }
 }
 
-/// Why a session ended, for the audit trail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// Its owner ended it from the list of sessions.
-    Revoked,
-    /// Its owner ended all, or all others.
-    RevokedAll,
-    /// Its own client signed out.
-    LoggedOut,
-    /// A newer sign-in needed the room.
-    Evicted,
-    /// Its time had passed when a sign-in met it.
-    Expired,
-    /// A refresh token that had been replaced was used again (RFC 9700 section 4.14.2).
-    TokenReuse,
-    /// The password was replaced.
-    PasswordChanged,
-    /// An administrator closed the account.
-    AccountDisabled,
-    /// Its owner deleted the account.
-    AccountDeleted,
-}
-
-impl EndReason {
-    /// The word for it in logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Revoked => "revoked",
-            Self::RevokedAll => "revoked_all",
-            Self::LoggedOut => "logged_out",
-            Self::Evicted => "evicted",
-            Self::Expired => "expired",
-            Self::TokenReuse => "token_reuse",
-            Self::PasswordChanged => "password_changed",
-            Self::AccountDisabled => "account_disabled",
-            Self::AccountDeleted => "account_deleted",
-        }
-    }
-}
-
 /// A change to an account: how it is to be, and which sessions end by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -133,14 +93,14 @@ pub struct Change {
     pub ended: Vec<(SessionId, EndReason)>,
     /// Whether it is to be written even if it changes nothing. "All" means all: a sign-in that was decided on an
     /// earlier read of the account must fail and look again, so the version has to move.
-    pub fences: bool,
+    pub always_write: bool,
 }
 
 impl Change {
     /// Whether there is anything to write.
     #[must_use]
     pub fn must_be_written(&self, before: &Account) -> bool {
-        self.fences || self.account != *before
+        self.always_write || self.account != *before
     }
 }
 
@@ -200,6 +160,22 @@ impl Account {
         }
     }
 
+    /// The sessions of the set that were not live at `read_at`: expired, or without an item among `known`. To end them
+    /// is no act that counts.
+    #[must_use]
+    pub fn admitted_but_not_live(
+        &self,
+        known: &[Session],
+        read_at: DateTime<Utc>,
+    ) -> BTreeSet<SessionId> {
+        let live = known
+            .iter()
+            .filter(|session| self.is_live(session, read_at))
+            .map(|session| session.id)
+            .collect();
+        self.sessions.difference(&live).copied().collect()
+    }
+
     /// Whether it may sign in.
     #[must_use]
     pub fn is_active(&self) -> bool {
@@ -207,6 +183,12 @@ impl Account {
             AccountStatus::Active { .. } => true,
             AccountStatus::Disabled { .. } | AccountStatus::Deleted { .. } => false,
         }
+    }
+
+    /// Whether its owner has deleted it.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        matches!(self.status, AccountStatus::Deleted { .. })
     }
 
     /// Where its credential is found; a deleted account has none.
@@ -218,36 +200,52 @@ impl Account {
         }
     }
 
-    /// Lets a new session in. Sessions that have expired, or of which nothing is left, leave first; then the
-    /// least recently used make room until there are at most `max_sessions` with the new one.
+    /// Lets a new session in, whose user has given the password of `password_version`.
     ///
-    /// `known` must describe every session of the set that still has an item.
+    /// Sessions that have expired, or of which nothing is left, leave first; then, where `policy` wants one session for
+    /// each device, a session with the new one's device id; then the least recently used, until the new one fits.
+    /// `known` must describe every session of the set that still has an item, as it was at `read_at`.
     ///
     /// # Errors
-    /// [`AccountNotActive`] if the account may not sign in.
+    /// [`AdmitError`] if the account may not sign in, or has another password by now.
     pub fn admit(
         self,
-        new: SessionId,
+        new: &Session,
+        password_version: u64,
         known: &[Session],
-        now: DateTime<Utc>,
-        max_sessions: usize,
-    ) -> Result<Change, AccountNotActive> {
-        if !self.is_active() {
-            return Err(AccountNotActive);
+        read_at: DateTime<Utc>,
+        policy: &SessionPolicy,
+    ) -> Result<Change, AdmitError> {
+        match self.status {
+            AccountStatus::Active { .. } => {}
+            AccountStatus::Disabled { .. } => return Err(AdmitError::Disabled),
+            AccountStatus::Deleted { .. } => return Err(AdmitError::Deleted),
+        }
+        if self.password_version != password_version {
+            return Err(AdmitError::OtherPassword);
         }
         let described: BTreeMap<SessionId, &Session> =
             known.iter().map(|session| (session.id, session)).collect();
+        let is_same_device = |session: &Session| {
+            policy.one_session_per_device
+                && session.device.device_id.is_some()
+                && session.device.device_id == new.device.device_id
+        };
         let mut ended = Vec::new();
         let mut kept = Vec::new();
         for id in &self.sessions {
             match described.get(id) {
-                Some(session) if !session.is_expired(now) => kept.push(*session),
-                Some(_) | None => ended.push((*id, EndReason::Expired)),
+                Some(session) if session.is_expired(read_at) => {
+                    ended.push((*id, EndReason::Expired));
+                }
+                Some(session) if is_same_device(session) => ended.push((*id, EndReason::Replaced)),
+                Some(session) => kept.push(*session),
+                None => ended.push((*id, EndReason::Expired)),
             }
         }
         // The id settles a tie, so that two attempts at the same decision decide the same.
         kept.sort_by_key(|session| (session.last_used_at, session.id));
-        let too_many = (kept.len() + 1).saturating_sub(max_sessions.max(1));
+        let too_many = (kept.len() + 1).saturating_sub(policy.max_sessions.max(1));
         ended.extend(
             kept.iter()
                 .take(too_many)
@@ -257,26 +255,26 @@ impl Account {
             .iter()
             .skip(too_many)
             .map(|session| session.id)
-            .chain([new])
+            .chain([new.id])
             .collect();
         Ok(Change {
             account: Self { sessions, ..self },
             ended,
-            fences: true,
+            always_write: true,
         })
     }
 
     /// Ends one session at the wish of its owner, who is signed in with `caller` (perhaps the same).
     ///
     /// # Errors
-    /// [`RevokeError::CallerNotLive`] if the caller has been signed out, [`RevokeError::NotFound`] if the set
+    /// [`SessionError::CallerNotLive`] if the caller has been signed out, [`SessionError::NotFound`] if the set
     /// does not hold the target.
-    pub fn revoke(self, caller: SessionId, target: SessionId) -> Result<Change, RevokeError> {
+    pub fn revoke(self, caller: SessionId, target: SessionId) -> Result<Change, SessionError> {
         self.authorize(caller)?;
         if !self.sessions.contains(&target) {
-            return Err(RevokeError::NotFound);
+            return Err(SessionError::NotFound);
         }
-        Ok(self.without(target, EndReason::Revoked))
+        Ok(self.end_one(target, EndReason::Revoked))
     }
 
     /// Ends every session, or every one but the caller's.
@@ -294,12 +292,12 @@ impl Account {
         } else {
             BTreeSet::new()
         };
-        Ok(self.with_sessions(keep, EndReason::RevokedAll))
+        Ok(self.end_all_but(keep, EndReason::RevokedAll))
     }
 
     /// Takes one session out of the set, if it is there.
     #[must_use]
-    pub fn without(mut self, target: SessionId, reason: EndReason) -> Change {
+    pub fn end_one(mut self, target: SessionId, reason: EndReason) -> Change {
         let ended = if self.sessions.remove(&target) {
             vec![(target, reason)]
         } else {
@@ -308,7 +306,7 @@ impl Account {
         Change {
             account: self,
             ended,
-            fences: false,
+            always_write: false,
         }
     }
 
@@ -322,7 +320,7 @@ impl Account {
         successor: SessionId,
     ) -> Result<Change, CallerNotLive> {
         self.authorize(caller)?;
-        let mut change = self.with_sessions(BTreeSet::new(), EndReason::PasswordChanged);
+        let mut change = self.end_all_but(BTreeSet::new(), EndReason::PasswordChanged);
         change.account.sessions.insert(successor);
         change.account.password_version += 1;
         Ok(change)
@@ -331,7 +329,7 @@ impl Account {
     /// Closes the account: nobody is signed in, nobody can sign in. A deleted account stays deleted.
     #[must_use]
     pub fn disable(self) -> Change {
-        let mut change = self.with_sessions(BTreeSet::new(), EndReason::AccountDisabled);
+        let mut change = self.end_all_but(BTreeSet::new(), EndReason::AccountDisabled);
         change.account.status = match change.account.status {
             AccountStatus::Active { email } | AccountStatus::Disabled { email } => {
                 AccountStatus::Disabled { email }
@@ -347,7 +345,7 @@ impl Account {
     /// [`CallerNotLive`] if the caller has been signed out.
     pub fn delete(self, caller: SessionId, now: DateTime<Utc>) -> Result<Change, CallerNotLive> {
         self.authorize(caller)?;
-        let mut change = self.with_sessions(BTreeSet::new(), EndReason::AccountDeleted);
+        let mut change = self.end_all_but(BTreeSet::new(), EndReason::AccountDeleted);
         change.account.roles.clear();
         change.account.status = AccountStatus::Deleted {
             delete_after: whole_seconds(now + DELETED_ACCOUNT_RETENTION),
@@ -355,7 +353,7 @@ impl Account {
         Ok(change)
     }
 
-    fn with_sessions(mut self, keep: BTreeSet<SessionId>, reason: EndReason) -> Change {
+    fn end_all_but(mut self, keep: BTreeSet<SessionId>, reason: EndReason) -> Change {
         let ended = self
             .sessions
             .difference(&keep)
@@ -365,57 +363,19 @@ impl Account {
         Change {
             account: self,
             ended,
-            fences: true,
+            always_write: true,
         }
     }
 }
 
-/// The sessions of a user that count, the most recently used first.
-#[must_use]
-pub fn live_sessions(
-    account: &Account,
-    sessions: Vec<Session>,
-    now: DateTime<Utc>,
-) -> Vec<Session> {
-    let mut live: Vec<Session> = sessions
-        .into_iter()
-        .filter(|session| account.is_live(session, now))
-        .collect();
-    live.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
-    live
-}
-
-/// Which ended sessions of a user are too many to keep: all but the newest `keep` of those that do not count.
-///
-/// `account` must have been read after `sessions` were, or a session admitted in between could be taken for an
-/// ended one.
-#[must_use]
-pub fn ended_sessions_beyond(
-    account: Option<&Account>,
-    sessions: &[Session],
-    now: DateTime<Utc>,
-    keep: usize,
-) -> Vec<SessionId> {
-    let mut ended: Vec<&Session> = sessions
-        .iter()
-        .filter(|session| !account.is_some_and(|account| account.is_live(session, now)))
-        .collect();
-    ended.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
-    ended.iter().skip(keep).map(|session| session.id).collect()
-}
-
-/// How long ago something was, never negative: the clock of the machine that wrote it may be ahead of ours.
-#[must_use]
-pub fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
-    now.signed_duration_since(then).max(TimeDelta::zero())
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use chrono::TimeDelta;
     use proptest::prelude::*;
 
     use super::*;
     use crate::random::SeededRandom;
+    use crate::session::ended_sessions_beyond;
     use crate::session::tests::{noon, session};
 
     pub(crate) fn account_of(sessions: &[&Session]) -> Account {
@@ -433,6 +393,23 @@ pub(crate) mod tests {
 
     fn id(seed: u64) -> SessionId {
         session(seed, noon()).id
+    }
+
+    /// Admits a session of its own id, with the account's own password.
+    fn admit(
+        account: Account,
+        new: SessionId,
+        known: &[Session],
+        max_sessions: usize,
+    ) -> Result<Change, AdmitError> {
+        let mut session = session(1, noon());
+        session.id = new;
+        let policy = SessionPolicy {
+            max_sessions,
+            ..SessionPolicy::default()
+        };
+        let version = account.password_version;
+        account.admit(&session, version, known, noon(), &policy)
     }
 
     #[test]
@@ -475,7 +452,7 @@ pub(crate) mod tests {
             })
             .collect();
         let account = account_of(&sessions.iter().collect::<Vec<_>>());
-        let change = account.admit(id(50), &sessions, now, 3).unwrap();
+        let change = admit(account, id(50), &sessions, 3).unwrap();
         assert_eq!(change.ended, [(id(1), EndReason::Evicted)]);
         assert_eq!(
             change.account.sessions,
@@ -490,7 +467,7 @@ pub(crate) mod tests {
         let fresh = session(2, now);
         let vanished = session(3, now);
         let account = account_of(&[&old, &fresh, &vanished]);
-        let change = account.admit(id(50), &[old, fresh], now, 2).unwrap();
+        let change = admit(account, id(50), &[old, fresh], 2).unwrap();
         let mut ended = change.ended.clone();
         ended.sort_by_key(|(id, _)| *id);
         let mut expected = vec![(id(1), EndReason::Expired), (id(3), EndReason::Expired)];
@@ -504,9 +481,61 @@ pub(crate) mod tests {
         let now = noon();
         let sessions: Vec<Session> = (1..=5).map(|n| session(n, now)).collect();
         let account = account_of(&sessions.iter().collect::<Vec<_>>());
-        let change = account.admit(id(50), &sessions, now, 2).unwrap();
+        let change = admit(account, id(50), &sessions, 2).unwrap();
         assert_eq!(change.account.sessions.len(), 2);
         assert!(change.account.sessions.contains(&id(50)));
+    }
+
+    #[test]
+    fn a_sign_in_on_the_same_device_replaces_that_devices_session() {
+        let (mut phone, mut laptop, unnamed) =
+            (session(1, noon()), session(2, noon()), session(3, noon()));
+        phone.device.device_id = Some("phone".to_owned());
+        laptop.device.device_id = Some("laptop".to_owned());
+        let known = [phone.clone(), laptop.clone(), unnamed.clone()];
+        let account = account_of(&[&phone, &laptop, &unnamed]);
+        let mut again = session(50, noon());
+        again.device.device_id = Some("phone".to_owned());
+        let mut policy = SessionPolicy::default();
+        let admit = |new: &Session, policy: &SessionPolicy| {
+            let change = account.clone().admit(new, 1, &known, noon(), policy);
+            change.unwrap().ended
+        };
+        assert_eq!(admit(&again, &policy), [(phone.id, EndReason::Replaced)]);
+        // A client without an id replaces nobody.
+        assert_eq!(admit(&session(50, noon()), &policy), []);
+        policy.one_session_per_device = false;
+        assert_eq!(admit(&again, &policy), []);
+    }
+
+    #[test]
+    fn a_password_that_was_replaced_and_a_closed_account_admit_nobody() {
+        let account = account_of(&[]);
+        let new = session(50, noon());
+        let policy = SessionPolicy::default();
+        let admit = |account: Account, version| {
+            let change = account.admit(&new, version, &[], noon(), &policy);
+            change.map(|change| change.account.sessions.len())
+        };
+        assert_eq!(admit(account.clone(), 1), Ok(1));
+        assert_eq!(admit(account.clone(), 2), Err(AdmitError::OtherPassword));
+        assert_eq!(
+            admit(account.disable().account, 2),
+            Err(AdmitError::Disabled),
+            "the status comes first"
+        );
+    }
+
+    #[test]
+    fn what_is_in_the_set_but_not_live_is_told_apart() {
+        let (live, old, vanished) = (
+            session(1, noon()),
+            session(2, noon() - TimeDelta::days(8)),
+            session(3, noon()),
+        );
+        let account = account_of(&[&live, &old, &vanished]);
+        let not_live = account.admitted_but_not_live(&[live, old.clone()], noon());
+        assert_eq!(not_live, BTreeSet::from([old.id, vanished.id]));
     }
 
     #[test]
@@ -516,7 +545,7 @@ pub(crate) mod tests {
         let stranger = id(9);
         assert_eq!(
             account.clone().revoke(stranger, one.id),
-            Err(RevokeError::CallerNotLive)
+            Err(SessionError::CallerNotLive)
         );
         assert_eq!(
             account.clone().revoke_all(stranger, true),
@@ -563,10 +592,7 @@ pub(crate) mod tests {
         assert_eq!(deleted.email(), None);
         assert!(deleted.sessions.is_empty());
         assert_eq!(deleted.clone().disable().account, deleted);
-        assert_eq!(
-            deleted.admit(id(50), &[], noon(), 20),
-            Err(AccountNotActive)
-        );
+        assert_eq!(admit(deleted, id(50), &[], 20), Err(AdmitError::Deleted));
     }
 
     #[test]
@@ -603,7 +629,7 @@ pub(crate) mod tests {
                 .collect();
             let account = account_of(&sessions.iter().collect::<Vec<_>>());
             let new = id(1_000);
-            let change = account.clone().admit(new, &sessions, now, limit).unwrap();
+            let change = admit(account.clone(), new, &sessions, limit).unwrap();
             let after = &change.account.sessions;
             prop_assert!(after.len() <= limit);
             prop_assert!(after.contains(&new));

@@ -60,3 +60,9 @@ impl Clock for ManualClock {
 pub fn whole_seconds(time: DateTime<Utc>) -> DateTime<Utc> {
     time.trunc_subsecs(0)
 }
+
+/// How long ago something was, never negative: the clock of the machine that wrote it may be ahead of ours.
+#[must_use]
+pub fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+    now.signed_duration_since(then).max(TimeDelta::zero())
+}

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use crate::email::InvalidEmail;
 use crate::password::WeakPassword;
 
 /// An error and what caused it, in one line, for logs and for people.
@@ -30,29 +31,21 @@ pub enum StoreError {
     Corrupt,
 }
 
-/// An operation was refused by the rules, or its storage failed.
+/// Why an account admits no new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure<E> {
-    /// The rules refused it.
-    #[error(transparent)]
-    Refused(E),
-    /// The storage failed.
-    #[error("storage: {0}")]
-    Store(StoreError),
+pub enum AdmitError {
+    /// An administrator has closed the account.
+    #[error("the account is disabled")]
+    Disabled,
+    /// Its owner has deleted the account.
+    #[error("the account is deleted")]
+    Deleted,
+    /// The password that was given has been replaced since.
+    #[error("the account has another password")]
+    OtherPassword,
 }
 
-impl<E> From<StoreError> for Failure<E> {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// The account may not sign in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the account is not active")]
-pub struct AccountNotActive;
-
-/// The caller's session has ended, so the caller's access token is worth nothing any more.
+/// The caller's session has ended, so the caller's access token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the session of the caller has ended")]
 pub struct CallerNotLive;
@@ -60,6 +53,12 @@ pub struct CallerNotLive;
 /// Why a registration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
+    /// That is no e-mail address.
+    #[error(transparent)]
+    Email(#[from] InvalidEmail),
+    /// The password is too weak.
+    #[error(transparent)]
+    Weak(#[from] WeakPassword),
     /// Somebody has registered this e-mail address.
     #[error("the e-mail address is taken")]
     EmailTaken,
@@ -78,7 +77,7 @@ pub enum LoginError {
 
 /// Why a session could not be shown, renamed or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RevokeError {
+pub enum SessionError {
     /// The caller's own session has ended.
     #[error("the session of the caller has ended")]
     CallerNotLive,
@@ -87,7 +86,7 @@ pub enum RevokeError {
     NotFound,
 }
 
-impl From<CallerNotLive> for RevokeError {
+impl From<CallerNotLive> for SessionError {
     fn from(_: CallerNotLive) -> Self {
         Self::CallerNotLive
     }
@@ -107,6 +106,12 @@ pub enum RefreshError {
     Reused,
 }
 
+impl From<CallerNotLive> for RefreshError {
+    fn from(_: CallerNotLive) -> Self {
+        Self::Invalid
+    }
+}
+
 /// Why an operation that asks for the password again was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfirmError {
@@ -119,6 +124,9 @@ pub enum ConfirmError {
     /// The new password is too weak.
     #[error(transparent)]
     Weak(#[from] WeakPassword),
+    /// The new password is the old one.
+    #[error("the new password is the old one")]
+    Unchanged,
 }
 
 impl From<CallerNotLive> for ConfirmError {

@@ -6,7 +6,9 @@
 //! Read [`account`] first: the account says who is signed in, a [`session::Session`] only describes one.
 
 pub mod account;
+pub mod cause;
 pub mod clock;
+pub mod credential;
 pub mod device;
 pub mod email;
 pub mod error;

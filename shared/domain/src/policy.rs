@@ -15,6 +15,8 @@ pub struct SessionPolicy {
     pub refresh_grace: TimeDelta,
     /// How many sessions a user may have at once; at least 1.
     pub max_sessions: usize,
+    /// Whether a sign-in ends the live session that has the same device id.
+    pub one_session_per_device: bool,
     /// How long the description of an ended session is kept after its absolute expiry.
     pub retention: TimeDelta,
 }
@@ -27,6 +29,7 @@ impl Default for SessionPolicy {
             absolute_lifetime: TimeDelta::days(30),
             refresh_grace: TimeDelta::seconds(30),
             max_sessions: 20,
+            one_session_per_device: true,
             retention: TimeDelta::days(30),
         }
     }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::account::{Account, Liveness, age};
+use crate::account::{Account, Liveness};
+use crate::clock::age;
 use crate::session::Session;
 
 /// What the one conditional write of a refresh came back with. Its condition: the stored rotation is the token's,

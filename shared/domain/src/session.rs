@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::account::Account;
 use crate::clock::whole_seconds;
 use crate::device::Device;
 use crate::id::{SessionId, UserId};
@@ -89,7 +90,22 @@ impl Session {
         }
     }
 
-    /// When it ends by itself: the earlier of the idle and the absolute expiry. The session is over *at* this moment.
+    /// The session that takes this one's place: on the same device, under the same name.
+    #[must_use]
+    pub fn succeed(
+        &self,
+        id: SessionId,
+        location: Whereabouts,
+        now: DateTime<Utc>,
+        policy: &SessionPolicy,
+    ) -> Self {
+        let device = self.device.clone();
+        let mut session = Self::begin(id, self.user_id, device, location, now, policy);
+        session.name.clone_from(&self.name);
+        session
+    }
+
+    /// When it ends unless it is refreshed: the earlier of the idle and the absolute expiry. The session is over *at* this moment.
     #[must_use]
     pub fn expires_at(&self) -> DateTime<Utc> {
         self.idle_expires_at.min(self.absolute_expires_at)
@@ -114,6 +130,40 @@ fn after(start: DateTime<Utc>, lifetime: TimeDelta) -> DateTime<Utc> {
             .checked_add_signed(lifetime)
             .unwrap_or(DateTime::<Utc>::MAX_UTC),
     )
+}
+
+/// The sessions of a user that count, the most recently used first.
+#[must_use]
+pub fn live_sessions(
+    account: &Account,
+    sessions: Vec<Session>,
+    now: DateTime<Utc>,
+) -> Vec<Session> {
+    let mut live: Vec<Session> = sessions
+        .into_iter()
+        .filter(|session| account.is_live(session, now))
+        .collect();
+    live.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
+    live
+}
+
+/// Which ended sessions of a user are too many to keep: all but the newest `keep` of those that do not count.
+///
+/// `account` must have been read after `sessions` were, or a session admitted in between could be taken for an
+/// ended one.
+#[must_use]
+pub fn ended_sessions_beyond(
+    account: Option<&Account>,
+    sessions: &[Session],
+    now: DateTime<Utc>,
+    keep: usize,
+) -> Vec<SessionId> {
+    let mut ended: Vec<&Session> = sessions
+        .iter()
+        .filter(|session| !account.is_some_and(|account| account.is_live(session, now)))
+        .collect();
+    ended.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
+    ended.iter().skip(keep).map(|session| session.id).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the scheduled cleanup needs: pages of the whole table, conditional deletes, and a note of how far it has come.
+//! What the scheduled cleanup needs: pages of the whole table, conditional deletes, and a checkpoint.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::serde::ts_milliseconds;
@@ -10,12 +10,14 @@ use latchkey_domain::session::Session;
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
+use crate::expression::Expression;
 use crate::item::{
-    Item, StatusAttribute, account_from_item, attribute, from_item, millis, number,
-    session_from_item, string, to_attribute, to_item,
+    StatusAttribute, account_from_item, attribute, from_item, millis, number, session_from_item,
+    string, to_attribute, to_item,
 };
-use crate::keys::{ACCOUNT, Key, PK, SESSION_PREFIX, SK, USER_PREFIX};
-use crate::outcome::{COUNT_CAPACITY, Retries, failed};
+use crate::keys::{ACCOUNT, Item, Key, PK, SESSION_PREFIX, SK, USER_PREFIX};
+use crate::refusal::store_error;
+use crate::retry::COUNT_CAPACITY;
 
 /// Where a scan goes on: behind this key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ pub enum ScannedItem {
     Account(Account),
     /// A session, eventually consistent.
     Session(Session),
-    /// Something else: a credential, the cleanup's own note, or what a later version keeps.
+    /// Something else: a credential, the cleanup's checkpoint, or what a later version keeps.
     Other,
     /// An item that should be an account or a session but is not in that form.
     Broken,
@@ -135,7 +137,7 @@ impl Store {
     /// it. A run that has died blocks the next one until then.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn begin_cleanup(
         &self,
         segments: usize,
@@ -168,11 +170,11 @@ impl Store {
         Ok(held.then_some((lease, checkpoint)))
     }
 
-    /// Notes how far the run has come and keeps the lease. False if another run has taken it over.
+    /// Saves how far the run has come and keeps the lease. False if another run has taken it over.
     ///
     /// # Errors
-    /// As all methods of the store.
-    pub async fn note_cleanup(
+    /// [`StoreError`]
+    pub async fn save_cleanup(
         &self,
         lease: Lease,
         checkpoint: &Checkpoint,
@@ -181,10 +183,10 @@ impl Store {
             .await
     }
 
-    /// Notes where the run has stopped and gives the lease back. False if another run has taken it over.
+    /// Saves where the run has stopped and gives the lease back. False if another run has taken it over.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn end_cleanup(
         &self,
         lease: Lease,
@@ -208,28 +210,24 @@ impl Store {
             segments: checkpoint.segments.clone(),
         })?;
         let segments = item.get("segments").cloned().ok_or(StoreError::Corrupt)?;
-        let mut update = self
-            .client
-            .update_item()
-            .set_key(Some(Key::cleanup().into_attributes()))
-            .update_expression("SET #owner = :owner, #leased_until = :until, #segments = :segments")
-            .condition_expression(match take_over_at {
-                Some(_) => "attribute_not_exists(#pk) OR #leased_until < :now OR #owner = :owner",
-                None => "#owner = :owner",
-            })
-            .expression_attribute_names("#owner", "owner")
-            .expression_attribute_names("#leased_until", "leased_until")
-            .expression_attribute_names("#segments", "segments")
-            .expression_attribute_values(":owner", string(lease.owner))
-            .expression_attribute_values(":until", millis(leased_until))
-            .expression_attribute_values(":segments", segments);
-        if let Some(now) = take_over_at {
-            update = update
-                .expression_attribute_names("#pk", PK)
-                .expression_attribute_values(":now", millis(now));
-        }
+        let mut expression = Expression::default()
+            .set("owner", string(lease.owner))
+            .set("leased_until", millis(leased_until))
+            .set("segments", segments);
+        expression = match take_over_at {
+            Some(now) => expression
+                .only_if("(attribute_not_exists(#pk) OR #leased_until < :now OR #owner = :owner)")
+                .name(PK)
+                .value("now", millis(now)),
+            None => expression.only_if("#owner = :owner"),
+        };
         let written = self
-            .update(|| update.clone(), &mut Retries::new(self))
+            .update(
+                Key::cleanup(),
+                &expression,
+                |update| update,
+                &mut self.retries(),
+            )
             .await?;
         Ok(written.is_ok())
     }
@@ -237,7 +235,7 @@ impl Store {
     /// One page of one segment of the table, eventually consistent, of at most `limit` items.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn scan_page(
         &self,
         segment: i32,
@@ -256,7 +254,7 @@ impl Store {
             .return_consumed_capacity(COUNT_CAPACITY)
             .send()
             .await
-            .map_err(|error| failed("Scan", &error))?;
+            .map_err(|error| store_error("Scan", &error))?;
         let next = output
             .last_evaluated_key
             .map(key_of)
@@ -280,15 +278,17 @@ impl Store {
     /// Deletes an item whose `ttl` has passed, on the condition that it still has: one that was renewed stays.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn delete_if_due(
         &self,
         scanned: &Scanned,
         now: DateTime<Utc>,
     ) -> Result<PurgeOutcome, StoreError> {
-        let due = ("#ttl <= :now", "#ttl", attribute::TTL);
-        let now = (":now", number(now.timestamp()));
-        let removed = self.delete_item_if(scanned.key.clone(), due, now).await?;
+        let due = Expression::default()
+            .only_if("#ttl <= :now")
+            .name(attribute::TTL)
+            .value("now", number(now.timestamp()));
+        let removed = self.delete_item_if(scanned.key.clone(), &due).await?;
         Ok(if removed {
             PurgeOutcome::Removed
         } else {
@@ -300,7 +300,7 @@ impl Store {
     /// missing.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn delete_orphaned_sessions(
         &self,
         user: UserId,
@@ -313,7 +313,7 @@ impl Store {
     /// account to tell what is to be done. Returns how many items went. Does nothing for an account that is not deleted.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn finish_deletion(
         &self,
         user: UserId,
@@ -330,10 +330,12 @@ impl Store {
         }
         let sessions: Vec<SessionId> = read.sessions.iter().map(|session| session.id).collect();
         self.delete_sessions(user, &sessions).await?;
-        let of_a_deleted_user = ("#status = :deleted", "#status", attribute::STATUS);
-        let status = (":deleted", to_attribute(&StatusAttribute::Deleted)?);
+        let of_a_deleted_user = Expression::default()
+            .only_if("#status = :deleted")
+            .name(attribute::STATUS)
+            .value("deleted", to_attribute(&StatusAttribute::Deleted)?);
         let removed = self
-            .delete_item_if(Key::account(user), of_a_deleted_user, status)
+            .delete_item_if(Key::account(user), &of_a_deleted_user)
             .await?;
         Ok(sessions.len() + usize::from(removed))
     }

@@ -8,7 +8,8 @@ use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
 
 use crate::metering::Meter;
 
-/// Sets timeouts and retries on a client's configuration, and counts its requests ([`crate::metering`]); by itself the SDK waits for a reply for ever.
+/// Sets timeouts and retries on a client's configuration, and counts its requests ([`crate::metering`]). The SDK has no timeouts
+/// by default.
 ///
 /// DynamoDB answers within some 10 ms; a second without an answer is a lost request. Three attempts take 3.5 seconds
 /// at worst. That bounds one request to DynamoDB; a request of a client, which may make four and decide again, is

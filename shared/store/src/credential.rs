@@ -1,33 +1,35 @@
-//! Credentials: which account an e-mail address and a password belong to.
+//! Credential items: reading one, making a user, and the parts of a change that concern the password.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use latchkey_domain::account::{Account, Change};
+use latchkey_domain::account::Account;
+use latchkey_domain::cause::Cause;
+use latchkey_domain::credential::Credential;
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::error::{Failure, RegisterError, StoreError};
-use latchkey_domain::id::{ChangeId, UserId};
+use latchkey_domain::error::StoreError;
+use latchkey_domain::id::ChangeId;
 use latchkey_domain::password::PasswordHash;
 use latchkey_domain::session::Session;
 
 use crate::Store;
-use crate::account::log_ended;
-use crate::item::{account_to_item, credential_from_item, credential_to_item, session_to_item};
+use crate::expression::Expression;
+use crate::item::{
+    ChangeAttribute, account_to_item, attribute, credential_from_item, credential_to_item, number,
+    session_to_item, string,
+};
 use crate::keys::Key;
-use crate::outcome::Retries;
 
-/// What stands under an e-mail address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credential {
-    /// The user whom it belongs to.
-    pub user_id: UserId,
-    /// The hash of the password.
-    pub password_hash: PasswordHash,
-    /// Which password it is; the account carries the same number.
-    pub password_version: u64,
+/// What became of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegisterOutcome {
+    /// The user is there.
+    Registered,
+    /// Somebody else has the e-mail address.
+    EmailTaken,
 }
 
-/// The items of a user, as [`Store::register`] and [`Store::sign_in`] write them: for a bulk import, and for measuring at
+/// The items of a user, as [`Store::register`] and a sign-in write them: for a bulk import, and for measuring at
 /// scale.
 ///
 /// # Errors
@@ -36,12 +38,12 @@ pub fn items_of_user(
     email: &EmailAddress,
     credential: &Credential,
     account: &Account,
-    change: ChangeId,
+    (change, cause): (ChangeId, &Cause),
     sessions: &[Session],
 ) -> Result<Vec<HashMap<String, AttributeValue>>, StoreError> {
     let mut items = vec![
         credential_to_item(email, credential)?,
-        account_to_item(account, change)?,
+        account_to_item(account, &ChangeAttribute::new(change, cause, &[]))?,
     ];
     for session in sessions {
         items.push(session_to_item(session)?);
@@ -53,7 +55,7 @@ impl Store {
     /// What stands under an e-mail address, if anything. Strongly consistent; 1 read unit.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn read_credential(
         &self,
         email: &EmailAddress,
@@ -67,97 +69,60 @@ impl Store {
     /// Creates a user: credential, account and first session, all or nothing. One transaction, 7 write units.
     ///
     /// # Errors
-    /// [`RegisterError::EmailTaken`] if the address has a credential already.
+    /// [`StoreError`]
     pub async fn register(
         &self,
         email: &EmailAddress,
         password_hash: PasswordHash,
         account: &Account,
         session: &Session,
-    ) -> Result<(), Failure<RegisterError>> {
+        cause: &Cause,
+    ) -> Result<RegisterOutcome, StoreError> {
         let credential = Credential {
             user_id: account.id,
             password_hash,
             password_version: account.password_version,
         };
-        let writes = vec![
-            self.put_new(credential_to_item(email, &credential)?),
-            self.put_new(account_to_item(account, self.new_stamp())?),
-            self.put_new(session_to_item(session)?),
-        ];
-        let mut retries = Retries::new(self);
-        let Some(mut failed) = self.transact(writes, &mut retries).await? else {
-            return Ok(());
+        let change = ChangeAttribute::new(self.new_stamp(), cause, &[]);
+        let mut transaction = self.begin_transaction();
+        let new_credential = transaction.put_new(credential_to_item(email, &credential)?);
+        transaction.put_new(account_to_item(account, &change)?);
+        transaction.put_new(session_to_item(session)?);
+        let sent = self.transact(transaction, &mut self.retries()).await?;
+        let Err(mut failed) = sent else {
+            return Ok(RegisterOutcome::Registered);
         };
-        let Some(found) = failed.take_item(0) else {
+        let Some(found) = failed.take_item(new_credential) else {
             // Not the credential, so an id that we have just drawn is taken.
             tracing::error!(user_id = %account.id, "a new id is taken");
-            return Err(StoreError::Unavailable.into());
+            return Err(StoreError::Unavailable);
         };
         // Ours, if an earlier attempt had been made and only its reply was lost.
-        if credential_from_item(found)?.user_id == account.id {
-            Ok(())
+        Ok(if credential_from_item(found)?.user_id == account.id {
+            RegisterOutcome::Registered
         } else {
-            Err(Failure::Refused(RegisterError::EmailTaken))
-        }
+            RegisterOutcome::EmailTaken
+        })
     }
+}
 
-    /// Writes a replaced password: credential, account and the session that goes on. One transaction, 7 write units.
-    ///
-    /// `change` is the domain's decision on the account, read with `credential`'s password verified. Returns whether
-    /// the write was made; if not, account or credential had changed since they were read.
-    ///
-    /// # Errors
-    /// As all methods of the store.
-    pub async fn replace_password(
-        &self,
-        before: &Account,
-        change: &Change,
-        verified: &Credential,
-        new_hash: PasswordHash,
-        session: &Session,
-        stamp: ChangeId,
-    ) -> Result<bool, StoreError> {
-        let Some(email) = before.email() else {
-            return Ok(false);
-        };
-        let writes = vec![
-            self.update_credential(email, verified, &new_hash, change.account.password_version),
-            self.update_account_in_transaction(before, &change.account, stamp)?,
-            self.put_new(session_to_item(session)?),
-        ];
-        let written = self.transact_once_decided(writes, 1, before, stamp).await?;
-        if written {
-            log_ended(before.id, &change.ended);
-        }
-        Ok(written)
-    }
+/// The condition that a credential is still the one whose password was verified.
+pub(crate) fn credential_as_verified(verified: &Credential) -> Expression {
+    Expression::default()
+        .only_if("#user_id = :user_id AND #password_version = :verified_version")
+        .name(attribute::USER_ID)
+        .name(attribute::PASSWORD_VERSION)
+        .value("user_id", string(verified.user_id))
+        .value("verified_version", number(verified.password_version))
+}
 
-    /// Empties an account and frees its e-mail address, in one transaction. Its sessions are dead from then on; the
-    /// items that are left go with [`Store::finish_deletion`].
-    ///
-    /// Returns whether the write was made; if not, account or credential had changed since they were read.
-    ///
-    /// # Errors
-    /// As all methods of the store.
-    pub async fn delete_account(
-        &self,
-        before: &Account,
-        change: &Change,
-        verified: &Credential,
-        stamp: ChangeId,
-    ) -> Result<bool, StoreError> {
-        let Some(email) = before.email() else {
-            return Ok(false);
-        };
-        let writes = vec![
-            self.delete_credential(email, verified),
-            self.update_account_in_transaction(before, &change.account, stamp)?,
-        ];
-        let written = self.transact_once_decided(writes, 1, before, stamp).await?;
-        if written {
-            log_ended(before.id, &change.ended);
-        }
-        Ok(written)
-    }
+/// Gives a credential another hash, if it is still the one whose password was verified.
+pub(crate) fn replace_hash(
+    verified: &Credential,
+    hash: &PasswordHash,
+    password_version: u64,
+) -> Expression {
+    credential_as_verified(verified)
+        .set(attribute::PASSWORD_HASH, string(hash.as_phc()))
+        .set(attribute::PASSWORD_VERSION, number(password_version))
 }

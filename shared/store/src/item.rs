@@ -4,13 +4,15 @@
 //! absent, and what the key says is said nowhere else: an account with 20 sessions stays under 1 KB, so that a change of
 //! it costs one write unit. Attributes that this version does not know are left as they are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::serde::{ts_milliseconds, ts_seconds, ts_seconds_option};
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::{Account, AccountStatus};
+use latchkey_domain::cause::{Action, Actor, Cause, EndReason};
+use latchkey_domain::credential::Credential;
 use latchkey_domain::device::{Device, DeviceType};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
@@ -20,11 +22,7 @@ use latchkey_domain::session::{Session, Whereabouts};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::credential::Credential;
-use crate::keys::Key;
-
-/// An item as DynamoDB has it.
-pub(crate) type Item = HashMap<String, AttributeValue>;
+use crate::keys::{Item, Key};
 
 /// Attributes that conditions and updates name.
 pub(crate) mod attribute {
@@ -43,6 +41,7 @@ pub(crate) mod attribute {
     pub(crate) const CITY: &str = "city";
     pub(crate) const COUNTRY: &str = "country";
     pub(crate) const NAME: &str = "name";
+    pub(crate) const PASSWORD_ATTEMPTS: &str = "password_attempts";
     pub(crate) const TTL: &str = "ttl";
 }
 
@@ -52,6 +51,48 @@ pub(crate) enum StatusAttribute {
     Active,
     Disabled,
     Deleted,
+}
+
+/// Which change wrote an account last, and why. The ids that it ended are not repeated here: they are in the item's old
+/// image and not in its new one. Only where reasons differ does it say which id has which.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ChangeAttribute {
+    id: ChangeId,
+    action: Action,
+    actor: Actor,
+    #[serde(with = "ts_milliseconds")]
+    at: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<EndReason>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    reasons: BTreeMap<String, Vec<SessionId>>,
+}
+
+impl ChangeAttribute {
+    /// A change as it is written with the account.
+    pub(crate) fn new(id: ChangeId, cause: &Cause, ended: &[(SessionId, EndReason)]) -> Self {
+        let distinct: BTreeSet<EndReason> = ended.iter().map(|(_, reason)| *reason).collect();
+        let mut reasons: BTreeMap<String, Vec<SessionId>> = BTreeMap::new();
+        if distinct.len() > 1 {
+            for (session, reason) in ended {
+                let sessions = reasons.entry(reason.as_str().to_owned()).or_default();
+                sessions.push(*session);
+            }
+        }
+        Self {
+            id,
+            action: cause.action,
+            actor: cause.actor.clone(),
+            at: cause.at,
+            reason: distinct.first().copied().filter(|_| distinct.len() == 1),
+            reasons,
+        }
+    }
+
+    /// The attribute itself.
+    pub(crate) fn to_attribute(&self) -> Result<AttributeValue, StoreError> {
+        to_attribute(self)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,7 +115,7 @@ struct AccountItem {
     )]
     sessions: BTreeSet<SessionId>,
     version: u64,
-    change: ChangeId,
+    change: ChangeAttribute,
     password_version: u64,
     #[serde(with = "ts_milliseconds")]
     created_at: DateTime<Utc>,
@@ -93,7 +134,10 @@ pub(crate) struct StampedAccount {
     pub(crate) change: ChangeId,
 }
 
-pub(crate) fn account_to_item(account: &Account, change: ChangeId) -> Result<Item, StoreError> {
+pub(crate) fn account_to_item(
+    account: &Account,
+    change: &ChangeAttribute,
+) -> Result<Item, StoreError> {
     let (status, ttl) = match account.status {
         AccountStatus::Active { .. } => (StatusAttribute::Active, None),
         AccountStatus::Disabled { .. } => (StatusAttribute::Disabled, None),
@@ -106,7 +150,7 @@ pub(crate) fn account_to_item(account: &Account, change: ChangeId) -> Result<Ite
         roles: account.roles.clone(),
         sessions: account.sessions.clone(),
         version: account.version,
-        change,
+        change: change.clone(),
         password_version: account.password_version,
         created_at: account.created_at,
         ttl,
@@ -136,7 +180,7 @@ pub(crate) fn account_from_item(item: Item) -> Result<StampedAccount, StoreError
             password_version: item.password_version,
             created_at: item.created_at,
         },
-        change: item.change,
+        change: item.change.id,
     })
 }
 

@@ -6,6 +6,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 
+/// An item as DynamoDB has it.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
 pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";
 pub(crate) const CREDENTIAL: &str = "CREDENTIAL";
@@ -42,7 +45,7 @@ impl Key {
         }
     }
 
-    /// Where the cleanup notes how far it has come, and who is at it.
+    /// Where the cleanup saves how far it has come, and who runs it.
     pub(crate) fn cleanup() -> Self {
         Self {
             pk: "CLEANUP".to_owned(),
@@ -50,8 +53,8 @@ impl Key {
         }
     }
 
-    /// An item that never is: reading it opens the connection. The template allows functions that read nothing else
-    /// to read this.
+    /// A key that is never written. Reading it opens the connection. The template allows functions that read nothing
+    /// else to read this.
     pub(crate) fn connect() -> Self {
         Self {
             pk: "CONNECT".to_owned(),
@@ -64,7 +67,7 @@ impl Key {
         self.pk.strip_prefix(USER_PREFIX)?.parse().ok()
     }
 
-    pub(crate) fn into_attributes(self) -> HashMap<String, AttributeValue> {
+    pub(crate) fn into_attributes(self) -> Item {
         HashMap::from([
             (PK.to_owned(), AttributeValue::S(self.pk)),
             (SK.to_owned(), AttributeValue::S(self.sk)),

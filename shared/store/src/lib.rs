@@ -9,15 +9,21 @@
 //! is written here; what happened is logged here, once.
 
 mod account;
+mod audit;
+mod change;
 mod cleanup;
 mod client;
 mod credential;
+mod expression;
 mod item;
 mod keys;
 pub mod metering;
-mod outcome;
+mod refusal;
+mod retry;
 mod session;
+mod sign_in;
 pub mod table;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,15 +32,23 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Config;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_types::SdkConfig;
-use latchkey_domain::error::with_causes;
+use latchkey_domain::error::{StoreError, with_causes};
+use latchkey_domain::id::ChangeId;
 use latchkey_domain::random::RandomSource;
 
-pub use account::{Partition, SignInOutcome, SignInRequest};
+pub use account::Partition;
+pub use change::{Part, WriteOutcome};
 pub use cleanup::{
     Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
 };
 pub use client::with_limits;
-pub use credential::{Credential, items_of_user};
+pub use credential::{RegisterOutcome, items_of_user};
+pub use retry::Retries;
+pub use session::Rotation;
+
+use crate::keys::{Item, Key};
+use crate::refusal::store_error;
+use crate::retry::COUNT_CAPACITY;
 
 /// How long [`Store::open_connection`] may keep a function from its first request.
 const LONGEST_OPENING: Duration = Duration::from_secs(1);
@@ -66,15 +80,15 @@ impl Store {
         )
     }
 
-    /// Opens the connection, so that the first request does not wait for it: reads, eventually consistent and once, an
-    /// item that never is. If that fails or takes longer than a second, the first request opens the connection.
+    /// Opens the connection, so that the first request does not wait for it: reads, eventually consistent and once, a
+    /// key that is never written. If that fails or takes longer than a second, the first request opens the connection.
     pub async fn open_connection(&self) {
         let once = Config::builder().retry_config(RetryConfig::disabled());
         let read = self
             .client
             .get_item()
             .table_name(self.table.as_ref())
-            .set_key(Some(keys::Key::connect().into_attributes()))
+            .set_key(Some(Key::connect().into_attributes()))
             .customize()
             .config_override(once)
             .send();
@@ -98,5 +112,25 @@ impl Store {
             table: table.into(),
             random,
         }
+    }
+
+    /// A new stamp: it tells this change from all others.
+    #[must_use]
+    pub fn new_stamp(&self) -> ChangeId {
+        ChangeId::random(self.random.as_ref())
+    }
+
+    /// Reads one item, strongly consistent.
+    pub(crate) async fn get(&self, key: Key) -> Result<Option<Item>, StoreError> {
+        self.client
+            .get_item()
+            .table_name(&*self.table)
+            .set_key(Some(key.into_attributes()))
+            .consistent_read(true)
+            .return_consumed_capacity(COUNT_CAPACITY)
+            .send()
+            .await
+            .map(|output| output.item)
+            .map_err(|error| store_error("GetItem", &error))
     }
 }

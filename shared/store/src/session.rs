@@ -1,30 +1,80 @@
 //! Session items: rotation, naming, reading one, removing what has ended.
 
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{DeleteRequest, ReturnValue, WriteRequest};
 use chrono::{DateTime, Utc};
 use futures::future::{join, try_join_all};
-use latchkey_domain::account::{Account, ended_sessions_beyond};
+use latchkey_domain::account::Account;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::refresh::RotationAttempt;
-use latchkey_domain::session::{Session, Whereabouts, idle_expiry};
+use latchkey_domain::session::{Session, Whereabouts, ended_sessions_beyond, idle_expiry};
 use std::collections::HashMap;
 
 use crate::Store;
 use crate::account::Partition;
+use crate::expression::Expression;
 use crate::item::{attribute, millis, number, session_from_item, string};
-use crate::keys::Key;
-use crate::outcome::{COUNT_CAPACITY, OLD_ITEM, Retries, failed};
+use crate::keys::{Key, PK};
+use crate::refusal::store_error;
+use crate::retry::{COUNT_CAPACITY, OLD_ITEM};
 
 /// How many items one `BatchWriteItem` takes.
 const BATCH_SIZE: usize = 25;
+
+/// A refresh token that is presented, and what is to be written if it is the one to rotate.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation<'a> {
+    /// The token's user.
+    pub user: UserId,
+    /// The token's session.
+    pub session: SessionId,
+    /// The token's rotation.
+    pub presented: u64,
+    /// Where the client is now.
+    pub location: &'a Whereabouts,
+    /// Now.
+    pub now: DateTime<Utc>,
+    /// How long things last.
+    pub policy: &'a SessionPolicy,
+}
+
+impl Rotation<'_> {
+    fn expression(&self, successor: u64) -> Expression {
+        let location = self.location;
+        Expression::default()
+            .only_if("#rotation = :presented")
+            .value("presented", number(self.presented))
+            .unless_expired(self.now)
+            .set(attribute::ROTATION, number(successor))
+            .set(attribute::ROTATED_AT, millis(self.now))
+            .set(attribute::LAST_USED_AT, millis(self.now))
+            .set(
+                attribute::IDLE_EXPIRES_AT,
+                millis(idle_expiry(self.now, self.policy)),
+            )
+            .set_or_remove(attribute::IP_ADDRESS, location.ip_address.map(string))
+            .set_or_remove(attribute::CITY, location.city.as_ref().map(string))
+            .set_or_remove(attribute::COUNTRY, location.country.as_ref().map(string))
+    }
+}
+
+impl Expression {
+    /// Writes only to a session that time has not ended.
+    fn unless_expired(self, now: DateTime<Utc>) -> Self {
+        self.only_if("#idle_expires_at > :now AND #absolute_expires_at > :now")
+            .name(attribute::IDLE_EXPIRES_AT)
+            .name(attribute::ABSOLUTE_EXPIRES_AT)
+            .value("now", millis(now))
+    }
+}
 
 impl Store {
     /// One session, strongly consistent; 1 read unit.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn read_session(
         &self,
         user: UserId,
@@ -36,23 +86,19 @@ impl Store {
             .transpose()
     }
 
-    /// The one conditional write of a refresh, and the account, read beside it: 1 trip, 1 write unit, 1 read unit.
+    /// The one conditional write of a refresh, and the account, read in parallel: 1 trip, 1 write unit, 1 read unit.
     ///
     /// If the account cannot be read, that read alone is repeated once: the rotation may have been made.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn rotate(
         &self,
-        user: UserId,
-        session: SessionId,
-        presented: u64,
-        whereabouts: &Whereabouts,
-        now: DateTime<Utc>,
-        policy: &SessionPolicy,
+        rotation: &Rotation<'_>,
     ) -> Result<(Option<Account>, RotationAttempt), StoreError> {
-        let rotation = self.write_rotation(user, session, presented, whereabouts, now, policy);
-        let (attempt, account) = join(rotation, self.read_account(user)).await;
+        let user = rotation.user;
+        let written = self.write_rotation(rotation);
+        let (attempt, account) = join(written, self.read_account(user)).await;
         let attempt = attempt?;
         let account = match account {
             Ok(account) => account,
@@ -62,86 +108,30 @@ impl Store {
         Ok((account, attempt))
     }
 
-    async fn write_rotation(
-        &self,
-        user: UserId,
-        session: SessionId,
-        presented: u64,
-        whereabouts: &Whereabouts,
-        now: DateTime<Utc>,
-        policy: &SessionPolicy,
-    ) -> Result<RotationAttempt, StoreError> {
-        let Some(successor) = presented.checked_add(1) else {
-            return Ok(RotationAttempt::Refused(
-                self.read_session(user, session).await?,
-            ));
+    async fn write_rotation(&self, rotation: &Rotation<'_>) -> Result<RotationAttempt, StoreError> {
+        let (user, session) = (rotation.user, rotation.session);
+        let Some(successor) = rotation.presented.checked_add(1) else {
+            // u64::MAX is only in a forged token: there is nothing to rotate.
+            let found = self.read_session(user, session).await?;
+            return Ok(RotationAttempt::Refused(found));
         };
-        // What is known is set, what is not is removed: it was true of another place.
-        let places = [
-            (
-                "#ip_address",
-                ":ip_address",
-                whereabouts.ip_address.map(string),
-            ),
-            ("#city", ":city", whereabouts.city.as_ref().map(string)),
-            (
-                "#country",
-                ":country",
-                whereabouts.country.as_ref().map(string),
-            ),
-        ];
-        let mut whereabouts_update = String::new();
-        let mut remove = " REMOVE ";
-        for (name, value, known) in &places {
-            if known.is_some() {
-                whereabouts_update += &format!(", {name} = {value}");
-            }
-        }
-        for (name, ..) in places.iter().filter(|(.., known)| known.is_none()) {
-            whereabouts_update += remove;
-            whereabouts_update += name;
-            remove = ", ";
-        }
-        let update = || {
-            let mut update = self
-                .client
-                .update_item()
-                .set_key(Some(Key::session(user, session).into_attributes()))
-                .update_expression(format!(
-                    "SET #rotation = :successor, #rotated_at = :now, #last_used_at = :now, \
-                     #idle_expires_at = :idle_expires_at{whereabouts_update}"
-                ))
-                .condition_expression(
-                    "#rotation = :presented AND #idle_expires_at > :now AND #absolute_expires_at > :now",
-                )
-                .expression_attribute_names("#rotation", attribute::ROTATION)
-                .expression_attribute_names("#rotated_at", attribute::ROTATED_AT)
-                .expression_attribute_names("#last_used_at", attribute::LAST_USED_AT)
-                .expression_attribute_names("#idle_expires_at", attribute::IDLE_EXPIRES_AT)
-                .expression_attribute_names("#absolute_expires_at", attribute::ABSOLUTE_EXPIRES_AT)
-                .expression_attribute_names("#ip_address", attribute::IP_ADDRESS)
-                .expression_attribute_names("#city", attribute::CITY)
-                .expression_attribute_names("#country", attribute::COUNTRY)
-                .expression_attribute_values(":presented", number(presented))
-                .expression_attribute_values(":successor", number(successor))
-                .expression_attribute_values(":now", millis(now))
-                .expression_attribute_values(":idle_expires_at", millis(idle_expiry(now, policy)))
-                .return_values(ReturnValue::AllNew)
-                .return_values_on_condition_check_failure(OLD_ITEM);
-            for (_, value, known) in &places {
-                if let Some(known) = known {
-                    update = update.expression_attribute_values(*value, known.clone());
-                }
-            }
+        let expression = rotation.expression(successor);
+        let ask = |update: UpdateItemFluentBuilder| {
             update
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(OLD_ITEM)
         };
-        match self.update(update, &mut Retries::new(self)).await? {
+        let key = Key::session(user, session);
+        match self
+            .update(key, &expression, ask, &mut self.retries())
+            .await?
+        {
             Ok(output) => {
                 let item = output.attributes.ok_or(StoreError::Corrupt)?;
                 Ok(RotationAttempt::Rotated(session_from_item(item)?))
             }
             Err(mut failed) => {
-                let found = failed.take_item(0).map(session_from_item).transpose()?;
+                let found = failed.take_only().map(session_from_item).transpose()?;
                 Ok(RotationAttempt::Refused(found))
             }
         }
@@ -151,7 +141,7 @@ impl Store {
     /// expired. That it is admitted is the account's to say, which the caller has read before.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn rename_session(
         &self,
         user: UserId,
@@ -159,31 +149,70 @@ impl Store {
         name: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Option<Session>, StoreError> {
-        let update = || {
-            let mut update = self
-                .client
-                .update_item()
-                .set_key(Some(Key::session(user, session).into_attributes()))
-                .update_expression(if name.is_some() {
-                    "SET #name = :name"
-                } else {
-                    "REMOVE #name"
-                })
-                .condition_expression("#idle_expires_at > :now AND #absolute_expires_at > :now")
-                .expression_attribute_names("#name", attribute::NAME)
-                .expression_attribute_names("#idle_expires_at", attribute::IDLE_EXPIRES_AT)
-                .expression_attribute_names("#absolute_expires_at", attribute::ABSOLUTE_EXPIRES_AT)
-                .expression_attribute_values(":now", millis(now))
-                .return_values(ReturnValue::AllNew);
-            if let Some(name) = name {
-                update = update.expression_attribute_values(":name", string(name));
-            }
-            update
-        };
-        match self.update(update, &mut Retries::new(self)).await? {
+        let expression = Expression::default()
+            .unless_expired(now)
+            .set_or_remove(attribute::NAME, name.map(string));
+        let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::AllNew);
+        let key = Key::session(user, session);
+        match self
+            .update(key, &expression, ask, &mut self.retries())
+            .await?
+        {
             Ok(output) => output.attributes.map(session_from_item).transpose(),
             Err(_) => Ok(None),
         }
+    }
+
+    /// Counts a password that is given on a session, before it is checked: of any number at once, no more than `limit`
+    /// are. 1 write unit. Returns how many there were with this one, or nothing when there were `limit` before, or when
+    /// there is no such session.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn count_password_attempt(
+        &self,
+        user: UserId,
+        session: SessionId,
+        limit: u32,
+    ) -> Result<Option<u32>, StoreError> {
+        let expression = Expression::default()
+            .only_if("attribute_exists(#pk)")
+            .name(PK)
+            .only_if("(attribute_not_exists(#password_attempts) OR #password_attempts < :limit)")
+            .value("limit", number(limit))
+            .count(attribute::PASSWORD_ATTEMPTS);
+        let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::UpdatedNew);
+        let key = Key::session(user, session);
+        let sent = self
+            .update(key, &expression, ask, &mut self.retries())
+            .await?;
+        let Ok(output) = sent else {
+            return Ok(None);
+        };
+        let attributes = output.attributes.unwrap_or_default();
+        let count = attributes.get(attribute::PASSWORD_ATTEMPTS);
+        let count = count.and_then(|count| count.as_n().ok()?.parse().ok());
+        count.map(Some).ok_or(StoreError::Corrupt)
+    }
+
+    /// Forgets the passwords that were given on a session, because the right one was; 1 write unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn clear_password_attempts(
+        &self,
+        user: UserId,
+        session: SessionId,
+    ) -> Result<(), StoreError> {
+        let expression = Expression::default()
+            .only_if("attribute_exists(#pk)")
+            .name(PK)
+            .remove(attribute::PASSWORD_ATTEMPTS);
+        let key = Key::session(user, session);
+        // A session that is gone has nothing to forget.
+        self.update(key, &expression, |update| update, &mut self.retries())
+            .await
+            .map(drop)
     }
 
     /// Removes a user's sessions that are not live, for good, and says how many.
@@ -193,7 +222,7 @@ impl Store {
     /// one which has just been refreshed is not either.
     ///
     /// # Errors
-    /// As all methods of the store.
+    /// [`StoreError`]
     pub async fn purge_ended_sessions(
         &self,
         user: UserId,
@@ -203,28 +232,30 @@ impl Store {
         let ended = ended_sessions_beyond(account.as_ref(), &read.sessions, read.read_at, 0);
         // What has left the set never comes back. What is still in it has only expired by what was read, and may have
         // been refreshed in its last moment since.
-        let (expired, gone): (Vec<SessionId>, Vec<SessionId>) = ended.into_iter().partition(|id| {
+        let (expired, left): (Vec<SessionId>, Vec<SessionId>) = ended.into_iter().partition(|id| {
             account
                 .as_ref()
                 .is_some_and(|account| account.sessions.contains(id))
         });
-        self.delete_sessions(user, &gone).await?;
+        self.delete_sessions(user, &left).await?;
         let as_read = read
             .sessions
             .iter()
             .filter(|session| expired.contains(&session.id));
         let deletions = as_read.map(|session| self.delete_unless_refreshed(session));
         let deleted = try_join_all(deletions).await?;
-        Ok(gone.len() + deleted.into_iter().filter(|deleted| *deleted).count())
+        Ok(left.len() + deleted.into_iter().filter(|deleted| *deleted).count())
     }
 
     /// Deletes a session's item on the condition that it has not been refreshed since it was read. Returns whether it was
     /// deleted.
     async fn delete_unless_refreshed(&self, session: &Session) -> Result<bool, StoreError> {
+        let as_read = Expression::default()
+            .only_if("#rotation = :rotation")
+            .name(attribute::ROTATION)
+            .value("rotation", number(session.rotation));
         let key = Key::session(session.user_id, session.id);
-        let as_read = ("#rotation = :rotation", "#rotation", attribute::ROTATION);
-        let rotation = (":rotation", number(session.rotation));
-        self.delete_item_if(key, as_read, rotation).await
+        self.delete_item_if(key, &as_read).await
     }
 
     /// Deletes session items, 2 write units each, whatever they hold. Only ids that are known to have left the account's
@@ -239,7 +270,7 @@ impl Store {
                 .iter()
                 .map(|session| delete_request(Key::session(user, *session)))
                 .collect();
-            let mut retries = Retries::new(self);
+            let mut retries = self.retries();
             while !pending.is_empty() {
                 let output = self
                     .client
@@ -248,7 +279,7 @@ impl Store {
                     .return_consumed_capacity(COUNT_CAPACITY)
                     .send()
                     .await
-                    .map_err(|error| failed("BatchWriteItem", &error))?;
+                    .map_err(|error| store_error("BatchWriteItem", &error))?;
                 let unprocessed: HashMap<_, _> = output.unprocessed_items.unwrap_or_default();
                 pending = unprocessed.into_values().flatten().collect();
                 if !pending.is_empty() {

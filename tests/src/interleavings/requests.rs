@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::account::{Account, Change, EndReason, ended_sessions_beyond};
-use latchkey_domain::error::{CallerNotLive, RevokeError};
+use latchkey_domain::error::{CallerNotLive, SessionError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
@@ -416,7 +416,7 @@ impl Runner<'_> {
             RefreshVerdict::Reused(_) => {
                 let ended = self.change_account(wire, account, |account| {
                     let account = account.ok_or("invalid")?;
-                    Ok(account.without(session, EndReason::TokenReuse))
+                    Ok(account.end_one(session, EndReason::TokenReuse))
                 })?;
                 Ok(ended.map_or_else(Answer::Refused, |_| Answer::Reused))
             }
@@ -504,14 +504,14 @@ impl Runner<'_> {
             let account = account.ok_or(CallerNotLive)?;
             account.authorize(caller)?;
             if expired {
-                return Err(RevokeError::NotFound);
+                return Err(SessionError::NotFound);
             }
             account.revoke(caller, target)
         })?;
         Ok(match ended {
             Ok(_) => Answer::Done,
-            Err(RevokeError::CallerNotLive) => Answer::Refused(CALLER_NOT_LIVE),
-            Err(RevokeError::NotFound) => Answer::Refused("not found"),
+            Err(SessionError::CallerNotLive) => Answer::Refused(CALLER_NOT_LIVE),
+            Err(SessionError::NotFound) => Answer::Refused("not found"),
         })
     }
 
@@ -538,7 +538,7 @@ impl Runner<'_> {
             Ok::<_, CallerNotLive>(
                 account
                     .ok_or(CallerNotLive)?
-                    .without(session, EndReason::LoggedOut),
+                    .end_one(session, EndReason::LoggedOut),
             )
         })?;
         Ok(Answer::Done)

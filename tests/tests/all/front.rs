@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
-use latchkey_api::front::FrontSecret;
+use latchkey_api::edge::EdgeSecret;
 use latchkey_tests::log::Log;
 use latchkey_tests::stack::{Call, PASSWORD, SignedIn, Stack};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const HEADER: &str = "x-latchkey-front";
 async fn behind(secret: &str) -> Stack {
     Stack::start()
         .await
-        .behind(&FrontSecret::parse(secret).unwrap())
+        .behind(&EdgeSecret::parse(secret).unwrap())
 }
 
 fn through<'a>(call: Call<'a>, address: &str, city: &str, country: &str) -> Call<'a> {
@@ -64,7 +64,7 @@ async fn what_comes_past_the_front_is_refused_on_every_route() {
                 .header(HEADER, wrong.as_bytes()),
             call().header(HEADER, format!("{SECRET},{SECRET}").as_bytes()),
         ] {
-            let reply = call.send().await.expect_problem(403, "front_required");
+            let reply = call.send().await.expect_problem(403, "edge_required");
             assert_eq!(
                 reply.body["request_id"],
                 reply.header("x-request-id").unwrap()
@@ -76,7 +76,7 @@ async fn what_comes_past_the_front_is_refused_on_every_route() {
     let get = stack.get("/v1/nothing").header(HEADER, SECRET.as_bytes());
     get.send().await.expect_problem(404, "not_found");
     let log = log.end();
-    assert!(log.contains("front_required"));
+    assert!(log.contains("edge_required"));
     assert!(!log.contains(SECRET) && !log.contains(&wrong), "{log}");
 }
 

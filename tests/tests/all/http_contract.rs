@@ -2,7 +2,7 @@
 
 use axum::http::HeaderValue;
 use http::{Method, StatusCode};
-use latchkey_api::settings::AllowedOrigins;
+use latchkey_api::cors::AllowedOrigins;
 use latchkey_tests::conformity;
 use latchkey_tests::stack::{Reply, Stack};
 

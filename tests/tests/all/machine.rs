@@ -21,7 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cleanup::Budget;
 use dynoxide::storage_backend::ManualClock as EngineClock;
 use http::Method;
-use latchkey_api::settings::AllowedOrigins;
+use latchkey_api::cors::AllowedOrigins;
 use latchkey_domain::account::{AccountStatus, Change};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
@@ -645,7 +645,7 @@ impl Machine {
             Ok(Change {
                 account,
                 ended: Vec::new(),
-                fences: true,
+                always_write: true,
             })
         };
         self.stack.store.change_account(user, change).await.unwrap();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use latchkey_api::metrics::{METRICS, Scope};
-use latchkey_api::settings::{MetricsSettings, Settings, StorageSettings};
+use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_store::table;
 use latchkey_tests::log::Log;

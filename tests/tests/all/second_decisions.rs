@@ -1,7 +1,7 @@
 //! A change whose first decision was overtaken is decided again, and answered by what its caller asked for.
 
 use latchkey_domain::account::{Account, Change, EndReason};
-use latchkey_domain::error::RevokeError;
+use latchkey_domain::error::SessionError;
 use latchkey_tests::stack::Stack;
 
 #[tokio::test]
@@ -12,13 +12,13 @@ async fn a_change_that_finds_its_target_gone_at_its_second_decision_is_a_success
     let user = keeper.user_id.unwrap();
     let stale = stack.store.read_account(user).await.unwrap();
     // Somebody else, or an attempt of our own whose reply was lost, has ended it meanwhile.
-    let ended = |account: Option<Account>| -> Result<Change, RevokeError> {
+    let ended = |account: Option<Account>| -> Result<Change, SessionError> {
         Ok(account
             .unwrap()
-            .without(victim.session_id, EndReason::Revoked))
+            .end_one(victim.session_id, EndReason::Revoked))
     };
     stack.store.change_account(user, ended).await.unwrap();
-    let revoke = |account: Option<Account>| -> Result<Change, RevokeError> {
+    let revoke = |account: Option<Account>| -> Result<Change, SessionError> {
         account
             .unwrap()
             .revoke(keeper.session_id, victim.session_id)
@@ -33,7 +33,7 @@ async fn a_change_that_finds_its_target_gone_at_its_second_decision_is_a_success
     assert_eq!(
         refused,
         Err(latchkey_domain::error::Failure::Refused(
-            RevokeError::NotFound
+            SessionError::NotFound
         ))
     );
 }

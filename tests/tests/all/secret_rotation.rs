@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
-use latchkey_api::token_keys::{ANNOUNCED, KEPT, TokenKeys};
+use latchkey_service::token_keys::{ANNOUNCED, KEPT, TokenKeys};
 use latchkey_domain::device::Device;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;

@@ -22,10 +22,10 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use latchkey::embedded::Embedded;
-use latchkey_api::app::Service;
-use latchkey_api::client::PeerAddress;
-use latchkey_api::password_workers::PasswordWorkers;
-use latchkey_api::settings::AllowedOrigins;
+use latchkey_service::Core;
+use latchkey_api::location::PeerAddress;
+use latchkey_service::passwords::Passwords;
+use latchkey_api::cors::AllowedOrigins;
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
@@ -106,7 +106,7 @@ impl Canned {
             .with_current_span(true)
             .with_span_list(false)
             .with_writer(std::io::sink)
-            .with_filter(latchkey_api::telemetry::filter(Level::INFO));
+            .with_filter(latchkey_runtime::telemetry::filter(Level::INFO));
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
             .expect("the first");
         let embedded = Embedded::in_memory().await.expect("a database");
@@ -172,7 +172,7 @@ impl User {
             random: random.clone(),
             policy: policy.clone(),
             // On the thread that is measured.
-            passwords: PasswordWorkers::new(0, 0),
+            passwords: Passwords::new(0, 0),
         };
         let store = Store::new(client.clone(), TABLE, random);
         let (router, _) = latchkey::routes(&service, &store).split_for_parts();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use dynoxide::{Database, ImportOptions};
-use latchkey_api::app::Service;
+use latchkey_service::Core;
 use latchkey_domain::account::Account;
 use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
@@ -16,7 +16,8 @@ use latchkey_domain::password::{Password, PasswordHash, hash};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::session::Session;
-use latchkey_store::{Credential, items_of_user};
+use latchkey_domain::credential::Credential;
+use latchkey_store::{ items_of_user};
 use latchkey_tests::stack::CHROME;
 use serde_json::{Value, json};
 

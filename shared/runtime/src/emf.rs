@@ -1,13 +1,8 @@
-//! Metrics: what is counted, and how it leaves a function, as one line of CloudWatch's embedded metric format (EMF) for
-//! each invocation.
+//! How metrics leave a function: one line of CloudWatch's embedded metric format (EMF) for each invocation.
 //!
-//! Code counts through the [`metrics`] facade, wherever it is; without a recorder, as in the local stack, that costs
-//! next to nothing and prints nothing. On Lambda [`Emf`] is the recorder: it adds up until the invocation has been
-//! answered, and then everything is one line in the function's log, from which CloudWatch makes the metrics. No call is
-//! made for them.
-//!
-//! The dimensions are the stack and the function, never a user or a session: each combination of values is a metric
-//! that is paid for.
+//! What is counted stands in [`latchkey_service::metric`]. On Lambda [`Emf`] is the recorder: it adds up until the
+//! invocation has been answered, and then everything is one line in the function's log, from which CloudWatch makes the
+//! metrics. No call is made for them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -27,7 +22,9 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use tracing::Level;
 
-use crate::http::REQUEST_ID_HEADER;
+use latchkey_api::http::REQUEST_ID_HEADER;
+use latchkey_service::metric::{COLD_STARTS, CONGESTION, METRICS, Metric, Scope, THROTTLED};
+
 use crate::settings::MetricsSettings;
 
 /// The namespace of all metrics in CloudWatch.
@@ -37,171 +34,16 @@ pub const STACK: &str = "Stack";
 /// The dimension whose value is the function's name.
 pub const FUNCTION: &str = "Function";
 
-/// By which dimensions a metric is told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
-    /// One metric for the whole stack.
-    Stack,
-    /// One for each function of the stack.
-    Function,
-}
-
-impl Scope {
-    const ALL: [Self; 2] = [Self::Stack, Self::Function];
-
-    /// The names of the dimensions.
-    #[must_use]
-    pub fn dimensions(self) -> &'static [&'static str] {
-        match self {
-            Self::Stack => &[STACK],
-            Self::Function => &[STACK, FUNCTION],
-        }
-    }
-}
-
-/// A metric of this service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metric {
-    /// Its name in CloudWatch.
-    pub name: &'static str,
-    /// Its unit in CloudWatch.
-    pub unit: &'static str,
-    /// Its dimensions.
-    pub scope: Scope,
-    /// What one of it is.
-    pub meaning: &'static str,
-}
-
 const COUNT: &str = "Count";
 
-const fn by_stack(name: &'static str, meaning: &'static str) -> Metric {
-    Metric {
-        name,
-        unit: COUNT,
-        scope: Scope::Stack,
-        meaning,
-    }
-}
+const SCOPES: [Scope; 2] = [Scope::Stack, Scope::Function];
 
-const fn by_function(name: &'static str, meaning: &'static str) -> Metric {
-    Metric {
-        name,
-        unit: COUNT,
-        scope: Scope::Function,
-        meaning,
-    }
-}
-
-/// A user has registered, and is signed in.
-pub const REGISTRATIONS: Metric = by_stack("Registrations", "a user has registered");
-/// A user has signed in.
-pub const SIGN_INS: Metric = by_stack("SignIns", "a user has signed in");
-/// A sign-in was refused.
-pub const SIGN_IN_FAILURES: Metric = by_stack(
-    "SignInFailures",
-    "a sign-in was refused: unknown e-mail address, wrong password, disabled account",
-);
-/// A refresh token was replaced.
-pub const REFRESHES: Metric =
-    by_stack("Refreshes", "a refresh token was replaced by its successor");
-/// A replaced token got its successor again.
-pub const REFRESH_REPLAYS: Metric = by_stack(
-    "RefreshReplays",
-    "a replaced refresh token got its successor again, within the grace",
-);
-/// An older token came back within the grace.
-pub const REFRESH_SUPERSEDED: Metric = by_stack(
-    "RefreshSuperseded",
-    "a refresh token that had been replaced more than once came back within the grace",
-);
-/// A refresh was refused.
-pub const REFRESH_REFUSED: Metric = by_stack(
-    "RefreshRefused",
-    "a refresh was refused: not genuine, expired, or its session had ended",
-);
-/// A replaced token came back after the grace.
-pub const TOKEN_REUSE: Metric = by_stack(
-    "TokenReuse",
-    "a replaced refresh token was used after the grace, so its session ends",
-);
-/// A person has ended a session.
-pub const REVOCATIONS: Metric = by_stack(
-    "Revocations",
-    "a session that a person has ended: revoked, signed out, or by a password change or a deletion",
-);
-/// Too much was asked for at once.
-pub const THROTTLED: Metric = by_stack(
-    "Throttled",
-    "a 503 because DynamoDB throttled or too many passwords were waiting to be hashed",
-);
-/// Live sessions, as the cleanup saw them.
-pub const LIVE_SESSIONS: Metric = by_stack(
-    "LiveSessions",
-    "live sessions, as seen by a cleanup that read the whole table in one run",
-);
-/// A cleanup has done what it could.
-pub const CLEANUP_RUNS: Metric = by_stack(
-    "CleanupRuns",
-    "a cleanup that came to the end of the table or of its budget, without failures",
-);
-/// The cleanup has removed an item.
-pub const CLEANUP_REMOVED: Metric =
-    by_stack("CleanupRemoved", "an item that the cleanup has removed");
-/// A function's environment has started.
-pub const COLD_STARTS: Metric = by_function("ColdStarts", "the first invocation of an environment");
-/// A request to DynamoDB. Counted by the store, under its own constant of the same name.
-pub const DYNAMODB_CALLS: Metric = by_function(
-    "DynamoDbCalls",
-    "a request sent to DynamoDB; each attempt is one",
-);
-/// A read unit. Counted by the store.
-pub const DYNAMODB_READ_UNITS: Metric =
-    by_function("DynamoDbReadUnits", "a read unit, as DynamoDB says it");
-/// A write unit. Counted by the store.
-pub const DYNAMODB_WRITE_UNITS: Metric = by_function(
-    "DynamoDbWriteUnits",
-    "a write unit, as DynamoDB says it; 1 for a condition that failed, of which it says nothing",
-);
-
-/// All metrics. The alarms and the dashboard of the template use these and no others.
-pub const METRICS: [Metric; 17] = [
-    REGISTRATIONS,
-    SIGN_INS,
-    SIGN_IN_FAILURES,
-    REFRESHES,
-    REFRESH_REPLAYS,
-    REFRESH_SUPERSEDED,
-    REFRESH_REFUSED,
-    TOKEN_REUSE,
-    REVOCATIONS,
-    THROTTLED,
-    LIVE_SESSIONS,
-    CLEANUP_RUNS,
-    CLEANUP_REMOVED,
-    COLD_STARTS,
-    DYNAMODB_CALLS,
-    DYNAMODB_READ_UNITS,
-    DYNAMODB_WRITE_UNITS,
-];
-
-/// What makes a 503 one of [`THROTTLED`]. It is heard and not published: DynamoDB throttled an attempt, which the store
-/// counts under its own constant of the same name.
-pub const DYNAMODB_THROTTLES: &str = "DynamoDbThrottles";
-/// The same of password hashing: the queue was full.
-pub(crate) const PASSWORD_QUEUE_FULL: &str = "PasswordQueueFull";
-const CONGESTION: [&str; 2] = [DYNAMODB_THROTTLES, PASSWORD_QUEUE_FULL];
-
-impl Metric {
-    /// Counts some more of it. None is not counted, so that it makes no line.
-    pub fn count(self, more: usize) {
-        if more > 0 {
-            metrics::counter!(self.name).increment(more as u64);
-        }
-    }
-
-    /// Notes how many there are, be it none.
-    pub fn note(self, there_are: u64) {
-        metrics::counter!(self.name).absolute(there_are);
+/// The names of a scope's dimensions.
+#[must_use]
+pub fn dimensions(scope: Scope) -> &'static [&'static str] {
+    match scope {
+        Scope::Stack => &[STACK],
+        Scope::Function => &[STACK, FUNCTION],
     }
 }
 
@@ -359,7 +201,7 @@ fn published(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
 }
 
-/// Units stand in [`METRICS`], not in descriptions.
+/// Every metric is a count, so descriptions add nothing.
 impl Recorder for Emf {
     fn describe_counter(&self, _: KeyName, _: Option<metrics::Unit>, _: SharedString) {}
 
@@ -419,18 +261,18 @@ impl Line<'_> {
             .filter(|metric| metric.scope == scope)
             .map(|metric| Definition {
                 name: metric.name,
-                unit: metric.unit,
+                unit: COUNT,
             })
             .collect()
     }
 
     /// Only what is in this line: every metric and every dimension that is named must be there.
     fn directives(&self) -> Vec<Directive> {
-        Scope::ALL
+        SCOPES
             .into_iter()
             .map(|scope| Directive {
                 namespace: NAMESPACE,
-                dimensions: [scope.dimensions()],
+                dimensions: [dimensions(scope)],
                 metrics: self.definitions(scope),
             })
             .filter(|directive| !directive.metrics.is_empty())
@@ -490,6 +332,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use serde_json::{Value, json};
+
+    use latchkey_service::metric::{DYNAMODB_READ_UNITS, REVOCATIONS, SIGN_INS};
 
     use super::*;
 

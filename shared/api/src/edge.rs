@@ -1,4 +1,4 @@
-//! The front: CloudFront, when the service stands behind it.
+//! The edge: CloudFront, when the service stands behind it.
 //!
 //! CloudFront has the firewall and knows where a client is, and API Gateway can be called past it. So CloudFront adds a
 //! header with a secret to each request that it passes on, and a request without it is refused. Only then are the other
@@ -20,8 +20,8 @@ use percent_encoding::percent_decode_str;
 
 use crate::problem::{Code, Problem};
 
-/// The header that shows that a request has come through the front.
-pub const FRONT_HEADER: &str = "x-latchkey-front";
+/// The header that shows that a request has come through the edge.
+pub const EDGE_HEADER: &str = "x-latchkey-edge";
 /// The client's address and port.
 pub const VIEWER_ADDRESS_HEADER: &str = "cloudfront-viewer-address";
 /// The client's city.
@@ -30,36 +30,36 @@ pub const VIEWER_CITY_HEADER: &str = "cloudfront-viewer-city";
 pub const VIEWER_COUNTRY_HEADER: &str = "cloudfront-viewer-country";
 
 /// The fewest characters of a secret.
-pub const MIN_FRONT_SECRET_CHARACTERS: usize = 32;
+pub const MIN_EDGE_SECRET_CHARACTERS: usize = 32;
 /// One that is in use, and one that replaces it.
-const MAX_FRONT_SECRETS: usize = 2;
+const MAX_EDGE_SECRETS: usize = 2;
 /// The longest name of a city that is kept, in characters: a session's item stays small.
 const MAX_CITY_CHARACTERS: usize = 64;
 
-/// What CloudFront says in [`FRONT_HEADER`]: one value, or two while one replaces the other. Its `Debug` hides it.
+/// What CloudFront says in [`EDGE_HEADER`]: one value, or two while one replaces the other. Its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct FrontSecret(Arc<[String]>);
+pub struct EdgeSecret(Arc<[String]>);
 
-/// The text is no front secret.
+/// The text is no edge secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is not one value or two divided by a comma, each of at least {MIN_FRONT_SECRET_CHARACTERS} characters of visible ASCII"
+    "is not one value or two divided by a comma, each of at least {MIN_EDGE_SECRET_CHARACTERS} characters of visible ASCII"
 )]
-pub struct InvalidFrontSecret;
+pub struct InvalidEdgeSecret;
 
-impl FrontSecret {
+impl EdgeSecret {
     /// Reads one value, or two divided by a comma.
     ///
     /// # Errors
-    /// [`InvalidFrontSecret`]
-    pub fn parse(text: &str) -> Result<Self, InvalidFrontSecret> {
+    /// [`InvalidEdgeSecret`]
+    pub fn parse(text: &str) -> Result<Self, InvalidEdgeSecret> {
         let values: Vec<String> = text.split(',').map(|one| one.trim().to_owned()).collect();
         let valid = |value: &String| {
-            value.len() >= MIN_FRONT_SECRET_CHARACTERS
+            value.len() >= MIN_EDGE_SECRET_CHARACTERS
                 && value.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        if values.len() > MAX_FRONT_SECRETS || !values.iter().all(valid) {
-            return Err(InvalidFrontSecret);
+        if values.len() > MAX_EDGE_SECRETS || !values.iter().all(valid) {
+            return Err(InvalidEdgeSecret);
         }
         Ok(Self(values.into()))
     }
@@ -71,33 +71,33 @@ impl FrontSecret {
     }
 }
 
-impl fmt::Debug for FrontSecret {
+impl fmt::Debug for EdgeSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FrontSecret(redacted)")
+        f.write_str("EdgeSecret(redacted)")
     }
 }
 
-/// What the front says of the client; among the extensions of a request that has come through it.
+/// What the edge says of the client; among the extensions of a request that has come through it.
 #[derive(Clone, Debug)]
-pub(crate) struct SeenByFront(pub(crate) Whereabouts);
+pub(crate) struct SeenByEdge(pub(crate) Whereabouts);
 
-/// Refuses what has not come through the front, and notes what the front says of the client.
+/// Refuses what has not come through the edge, and notes what the edge says of the client.
 pub(crate) async fn require(
-    State(secret): State<FrontSecret>,
+    State(secret): State<EdgeSecret>,
     mut request: Request,
     next: Next,
 ) -> Response {
     // Two headers of the name are none: one of them would be the client's.
-    let mut values = request.headers().get_all(FRONT_HEADER).iter();
+    let mut values = request.headers().get_all(EDGE_HEADER).iter();
     let shown = match (values.next(), values.next()) {
         (Some(value), None) => secret.is(value.as_bytes()),
         _ => false,
     };
     if !shown {
-        return Problem::from(Code::FrontRequired).into_response();
+        return Problem::from(Code::EdgeRequired).into_response();
     }
-    request.headers_mut().remove(FRONT_HEADER);
-    let seen = SeenByFront(whereabouts(request.headers()));
+    request.headers_mut().remove(EDGE_HEADER);
+    let seen = SeenByEdge(whereabouts(request.headers()));
     request.extensions_mut().insert(seen);
     next.run(request).await
 }
@@ -148,9 +148,9 @@ mod tests {
 
     #[test]
     fn one_value_or_two_are_taken() {
-        let secret = FrontSecret::parse(ONE).unwrap();
+        let secret = EdgeSecret::parse(ONE).unwrap();
         assert!(secret.is(ONE.as_bytes()) && !secret.is(OTHER.as_bytes()));
-        let both = FrontSecret::parse(&format!("{ONE}, {OTHER}")).unwrap();
+        let both = EdgeSecret::parse(&format!("{ONE}, {OTHER}")).unwrap();
         assert!(both.is(ONE.as_bytes()) && both.is(OTHER.as_bytes()));
         for other in [
             "",
@@ -177,11 +177,7 @@ mod tests {
             &format!("{ONE} {OTHER}"),
             &format!("{ONE}\u{e9}"),
         ] {
-            assert_eq!(
-                FrontSecret::parse(wrong),
-                Err(InvalidFrontSecret),
-                "{wrong}"
-            );
+            assert_eq!(EdgeSecret::parse(wrong), Err(InvalidEdgeSecret), "{wrong}");
         }
     }
 

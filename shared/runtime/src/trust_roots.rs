@@ -1,7 +1,7 @@
 //! Which certificate authorities a function believes, when it talks to AWS.
 //!
 //! To read and parse the system's some 140 roots is the largest part of a function's start that can be saved: see
-//! `infra/guides/measurements.md`. AWS's endpoints chain to the five of Amazon Trust Services, which are built in, from
+//! the measurements in `infra/guides`. AWS's endpoints chain to the five of Amazon Trust Services, which are built in, from
 //! Mozilla's list. Where that is not certain, the system's are read.
 
 use aws_smithy_http_client::tls::TrustStore;

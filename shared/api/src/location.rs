@@ -7,41 +7,32 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use http::request::Parts;
-use lambda_http::request::RequestContext;
 use latchkey_domain::device::Device;
 use latchkey_domain::session::Whereabouts;
 
-use crate::front::SeenByFront;
+use crate::edge::SeenByEdge;
 
 /// The header in which a client may tell an id of the device that it runs on.
 pub const DEVICE_ID_HEADER: &str = "x-device-id";
 
-/// The address of the socket, which a server that is not behind API Gateway puts into a request's extensions.
+/// The address that a request comes from, which whoever hands it over puts among its extensions: API Gateway's word for
+/// it on Lambda, the socket's address in the local stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub IpAddr);
 
-/// Where the connection comes from: API Gateway's word for the address on Lambda, the socket's in the local stack. Never a
-/// header, which a client can set as it likes, unless the request has come through the front, which sets them.
+/// Where a request comes from. Never taken from a header, which a client can set as it likes, unless the request has come
+/// through the edge, which sets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CalledFrom(pub Whereabouts);
+pub struct Location(pub Whereabouts);
 
-impl<S: Sync> FromRequestParts<S> for CalledFrom {
+impl<S: Sync> FromRequestParts<S> for Location {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        if let Some(SeenByFront(whereabouts)) = parts.extensions.get() {
+        if let Some(SeenByEdge(whereabouts)) = parts.extensions.get() {
             return Ok(Self(whereabouts.clone()));
         }
-        let from_gateway: Option<IpAddr> = match parts.extensions.get::<RequestContext>() {
-            Some(RequestContext::ApiGatewayV2(context)) => context
-                .http
-                .source_ip
-                .as_deref()
-                .and_then(|address| address.parse().ok()),
-            Some(_) | None => None,
-        };
-        let from_socket = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
-        let address = from_gateway.or(from_socket);
+        let address = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
         Ok(Self(address.map(Whereabouts::from).unwrap_or_default()))
     }
 }

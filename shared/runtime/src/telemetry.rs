@@ -5,8 +5,7 @@
 use std::io::IsTerminal;
 use std::panic;
 
-use lambda_http::Context;
-use tracing::{Level, Span};
+use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -70,6 +69,8 @@ pub fn filter(level: Level) -> Targets {
         "latchkey",
         "latchkey_api",
         "latchkey_domain",
+        "latchkey_runtime",
+        "latchkey_service",
         "latchkey_store",
         "account",
         "cleanup",
@@ -87,23 +88,6 @@ pub fn filter(level: Level) -> Targets {
         // The embedded DynamoDB of the local stack warns of every condition that fails, as conditions are meant to.
         .with_target("dynoxide", LevelFilter::ERROR)
         .with_targets(ours.map(|target| (target, LevelFilter::from_level(level))))
-}
-
-/// What every log line of an invocation names: its id, and X-Ray's if Lambda has given it one.
-#[must_use]
-pub fn invocation(request_id: &str, context: Option<&Context>) -> Span {
-    let trace = context.and_then(|context| context.xray_trace_id.as_deref());
-    // At the highest level, so that no setting of the level takes the id off a warning.
-    tracing::error_span!("request", request_id, xray_trace_id = trace.map(root))
-}
-
-/// The trace itself, as X-Ray's console finds it, of a header such as
-/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
-fn root(header: &str) -> &str {
-    header
-        .split(';')
-        .find_map(|part| part.trim().strip_prefix("Root="))
-        .unwrap_or(header)
 }
 
 /// `FATAL` of Lambda is nothing that `tracing` has.
@@ -142,12 +126,5 @@ mod tests {
         ] {
             assert_eq!(of(Some(name)), expected, "{name}");
         }
-    }
-
-    #[test]
-    fn a_trace_is_named_as_x_ray_names_it() {
-        let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
-        assert_eq!(root(header), "1-5759e988-bd862e3fe1be46a994272793");
-        assert_eq!(root("unknown"), "unknown");
     }
 }

@@ -6,12 +6,13 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::http::HeaderValue;
 use chrono::TimeDelta;
+use http::HeaderValue;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::token::{MIN_SECRET_BYTES, TokenIdentity, TokenSecret};
 
-use crate::front::FrontSecret;
+use latchkey_api::cors::AllowedOrigins;
+use latchkey_api::edge::EdgeSecret;
 
 /// Everything about the settings that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,15 +33,6 @@ pub enum TokenSecretSource {
     },
 }
 
-/// Which web pages may call the API: `ALLOWED_ORIGINS`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllowedOrigins {
-    /// None: CORS is closed.
-    None,
-    /// These, divided by commas.
-    These(Vec<HeaderValue>),
-}
-
 /// The settings of a function that answers over HTTP.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -51,8 +43,8 @@ pub struct Settings {
     pub policy: SessionPolicy,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: AllowedOrigins,
-    /// `FRONT_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
-    pub front: Option<FrontSecret>,
+    /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
+    pub edge: Option<EdgeSecret>,
     /// `TOKEN_SECRET_ARN` or `TOKEN_SECRET`.
     pub token_secret: TokenSecretSource,
 }
@@ -123,10 +115,11 @@ impl Settings {
                     1,
                     MAX_MAX_SESSIONS,
                 ),
+                one_session_per_device: default.one_session_per_device,
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0),
             },
             allowed_origins: reader.origins(),
-            front: reader.front(),
+            edge: reader.edge(),
             token_secret: reader.token_secret(),
         };
         if settings.policy.idle_lifetime > settings.policy.absolute_lifetime {
@@ -289,10 +282,10 @@ impl<'a> Reader<'a> {
         AllowedOrigins::These(origins)
     }
 
-    fn front(&mut self) -> Option<FrontSecret> {
-        let secret = FrontSecret::parse(&(self.lookup)("FRONT_SECRET")?);
+    fn edge(&mut self) -> Option<EdgeSecret> {
+        let secret = EdgeSecret::parse(&(self.lookup)("EDGE_SECRET")?);
         secret
-            .map_err(|error| self.wrong("FRONT_SECRET", error))
+            .map_err(|error| self.wrong("EDGE_SECRET", error))
             .ok()
     }
 
@@ -381,7 +374,7 @@ mod tests {
             ("MAX_SESSIONS", "0"),
             ("SESSION_IDLE_SECONDS", "a week"),
             ("TOKEN_SECRET", "short"),
-            ("FRONT_SECRET", "short"),
+            ("EDGE_SECRET", "short"),
         ]);
         for name in [
             "ISSUER",
@@ -389,7 +382,7 @@ mod tests {
             "MAX_SESSIONS",
             "SESSION_IDLE_SECONDS",
             "TOKEN_SECRET ",
-            "FRONT_SECRET ",
+            "EDGE_SECRET ",
         ] {
             assert!(message.contains(name), "{name} in {message}");
         }
@@ -463,8 +456,8 @@ mod tests {
 
     #[test]
     fn no_secret_is_in_debug_output() {
-        let settings = read(&[("FRONT_SECRET", SECRET)]).unwrap();
-        assert!(settings.front.is_some());
+        let settings = read(&[("EDGE_SECRET", SECRET)]).unwrap();
+        assert!(settings.edge.is_some());
         assert!(!format!("{settings:?}").contains(SECRET));
     }
 }

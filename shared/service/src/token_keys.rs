@@ -240,7 +240,7 @@ impl TokenKeys {
     /// Issues the tokens of a session, as [`Tokens::issue`] does.
     ///
     /// # Errors
-    /// As there.
+    /// [`TokenError`]
     pub async fn issue(
         &self,
         session: &Session,
@@ -254,7 +254,7 @@ impl TokenKeys {
     /// Checks an access token, as [`Tokens::verify_access`] does.
     ///
     /// # Errors
-    /// As there.
+    /// [`TokenError`]
     pub async fn verify_access(
         &self,
         token: &Token,
@@ -267,7 +267,7 @@ impl TokenKeys {
     /// Checks a refresh token, as [`Tokens::verify_refresh`] does.
     ///
     /// # Errors
-    /// As there.
+    /// [`TokenError`]
     pub async fn verify_refresh(
         &self,
         token: &Token,
@@ -280,7 +280,7 @@ impl TokenKeys {
     /// Checks everything about a refresh token but its expiry, as [`Tokens::verify_refresh_of_any_age`] does.
     ///
     /// # Errors
-    /// As there.
+    /// [`TokenError`]
     pub async fn verify_refresh_of_any_age(
         &self,
         token: &Token,

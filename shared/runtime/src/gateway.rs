@@ -16,10 +16,13 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, IntoResponse, Request, Service, service_fn};
+use latchkey_api::location::PeerAddress;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+
+use crate::environment::invocation;
 
 /// A request, whatever the client sent.
 #[derive(Debug)]
@@ -42,6 +45,19 @@ impl<'de> Deserialize<'de> for Event {
             .raw_query_string
             .map(|query| utf8_percent_encode(&query, &NOT_IN_A_QUERY).to_string());
         Ok(Self(LambdaRequest::ApiGatewayV2(request)))
+    }
+}
+
+impl Event {
+    /// The address that API Gateway saw the request come from.
+    fn peer(&self) -> Option<PeerAddress> {
+        match &self.0 {
+            LambdaRequest::ApiGatewayV2(request) => {
+                let address = request.request_context.http.source_ip.as_deref()?;
+                address.parse().ok().map(PeerAddress)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -81,9 +97,16 @@ pub async fn answer(
     router: Router,
     LambdaEvent { payload, context }: LambdaEvent<Event>,
 ) -> Result<impl Serialize, Infallible> {
-    let event = LambdaEvent::new(payload.0, context);
     let mut router = router;
-    let service = service_fn(move |request: Request| {
+    let invocation = invocation(&context);
+    let peer = payload.peer();
+    let event = LambdaEvent::new(payload.0, context);
+    let service = service_fn(move |mut request: Request| {
+        let extensions = request.extensions_mut();
+        extensions.insert(invocation.clone());
+        if let Some(peer) = peer {
+            extensions.insert(peer);
+        }
         let response = router.call(request);
         async move { response.await.map(Answer) }
     });

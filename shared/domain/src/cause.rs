@@ -1,0 +1,207 @@
+//! Why an account changed: what was done, by whom, when, and what it ended.
+//!
+//! The cause is written with every change of an account. The audit line, the event and the activity entry are made from
+//! it, so they cannot tell three different stories.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{MalformedId, SessionId, UserId};
+
+/// What changed an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A user has registered.
+    Register,
+    /// A user has signed in.
+    SignIn,
+    /// A client has signed out (RFC 7009).
+    SignOut,
+    /// A person has ended one session.
+    Revoke,
+    /// A person has ended all sessions, or all others.
+    RevokeAll,
+    /// A replaced refresh token came back (RFC 9700 section 4.14.2).
+    ReuseToken,
+    /// Too many wrong passwords were given on one session.
+    GuessPassword,
+    /// The password was replaced.
+    ChangePassword,
+    /// The account was closed.
+    Disable,
+    /// The account was deleted.
+    Delete,
+}
+
+impl Action {
+    /// The word for it in the table, in logs and in events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::SignIn => "sign_in",
+            Self::SignOut => "sign_out",
+            Self::Revoke => "revoke",
+            Self::RevokeAll => "revoke_all",
+            Self::ReuseToken => "reuse_token",
+            Self::GuessPassword => "guess_password",
+            Self::ChangePassword => "change_password",
+            Self::Disable => "disable",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Who changed an account. Written as `owner:<session id>`, `admin:<user id>`, `client:<client id>` or `system`.
+///
+/// ```
+/// use latchkey_domain::cause::Actor;
+///
+/// let actor: Actor = "owner:0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11".parse().unwrap();
+/// assert!(matches!(actor, Actor::Owner(_)));
+/// assert_eq!(actor.to_string(), "owner:0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Actor {
+    /// The account's owner, signed in with this session.
+    Owner(SessionId),
+    /// An administrator.
+    Admin(UserId),
+    /// A client of another service, by its client id.
+    Client(String),
+    /// The service itself, because a rule wants it so.
+    System,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owner(session) => write!(f, "owner:{session}"),
+            Self::Admin(user) => write!(f, "admin:{user}"),
+            Self::Client(client) => write!(f, "client:{client}"),
+            Self::System => f.write_str("system"),
+        }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = MalformedId;
+
+    fn from_str(text: &str) -> Result<Self, MalformedId> {
+        match text.split_once(':') {
+            Some(("owner", session)) => session.parse().map(Self::Owner),
+            Some(("admin", user)) => user.parse().map(Self::Admin),
+            Some(("client", client)) => Ok(Self::Client(client.to_owned())),
+            None if text == "system" => Ok(Self::System),
+            Some(_) | None => Err(MalformedId),
+        }
+    }
+}
+
+impl TryFrom<String> for Actor {
+    type Error = MalformedId;
+
+    fn try_from(text: String) -> Result<Self, MalformedId> {
+        text.parse()
+    }
+}
+
+impl From<Actor> for String {
+    fn from(actor: Actor) -> Self {
+        actor.to_string()
+    }
+}
+
+/// Why an account changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// What was done.
+    pub action: Action,
+    /// By whom.
+    pub actor: Actor,
+    /// When it was decided, by the clock of the instance that decided it.
+    pub at: DateTime<Utc>,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// Its owner ended it from the list of sessions.
+    Revoked,
+    /// Its owner ended all, or all others.
+    RevokedAll,
+    /// Its own client signed out.
+    LoggedOut,
+    /// The same device signed in again.
+    Replaced,
+    /// A newer sign-in needed the room.
+    Evicted,
+    /// Its time had passed when a sign-in met it.
+    Expired,
+    /// A refresh token that had been replaced was used again (RFC 9700 section 4.14.2).
+    TokenReuse,
+    /// Its bearer gave a wrong password too often.
+    WrongPassword,
+    /// The password was replaced.
+    PasswordChanged,
+    /// An administrator closed the account.
+    AccountDisabled,
+    /// Its owner deleted the account.
+    AccountDeleted,
+}
+
+impl EndReason {
+    /// The word for it in the table, in logs and in events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::RevokedAll => "revoked_all",
+            Self::LoggedOut => "logged_out",
+            Self::Replaced => "replaced",
+            Self::Evicted => "evicted",
+            Self::Expired => "expired",
+            Self::TokenReuse => "token_reuse",
+            Self::WrongPassword => "wrong_password",
+            Self::PasswordChanged => "password_changed",
+            Self::AccountDisabled => "account_disabled",
+            Self::AccountDeleted => "account_deleted",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SeededRandom;
+
+    #[test]
+    fn an_actor_reads_back_as_it_was_written() {
+        let random = SeededRandom::new(1);
+        for actor in [
+            Actor::Owner(SessionId::random(&random)),
+            Actor::Admin(UserId::random(&random)),
+            Actor::Client("reports:nightly".to_owned()),
+            Actor::System,
+        ] {
+            assert_eq!(actor.to_string().parse(), Ok(actor));
+        }
+        for wrong in ["", "owner", "owner:x", "systems", "nobody:x"] {
+            assert_eq!(wrong.parse::<Actor>(), Err(MalformedId), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn words_in_the_table_are_those_in_logs() {
+        let action = serde_json::to_value(Action::ReuseToken).unwrap();
+        assert_eq!(action, Action::ReuseToken.as_str());
+        let reason = serde_json::to_value(EndReason::LoggedOut).unwrap();
+        assert_eq!(reason, EndReason::LoggedOut.as_str());
+    }
+}

@@ -1,0 +1,15 @@
+//! The credential: which account an e-mail address and a password belong to.
+
+use crate::id::UserId;
+use crate::password::PasswordHash;
+
+/// What stands under an e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The user whom it belongs to.
+    pub user_id: UserId,
+    /// The hash of the password.
+    pub password_hash: PasswordHash,
+    /// Which password it is; the account carries the same number.
+    pub password_version: u64,
+}

@@ -1,0 +1,235 @@
+//! The environment of a function on Lambda: what is loaded before the first request, and the loop that answers.
+
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::HttpClientError;
+use aws_smithy_http_client::tls::{self, TlsContext};
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use axum::Router;
+use chrono::{DateTime, Utc};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
+use latchkey_api::http::Invocation;
+use latchkey_domain::clock::{Clock, SystemClock};
+use latchkey_domain::error::with_causes;
+use latchkey_domain::random::SystemRandom;
+use latchkey_domain::token::{TokenIdentity, Tokens};
+use latchkey_service::passwords::Passwords;
+use latchkey_service::token_keys::{SecretError, SecretsManager, TokenKeys};
+use latchkey_service::{Core, Service};
+use latchkey_store::Store;
+use serde::Serialize;
+use tracing::Instrument;
+
+/// What EventBridge's schedule sends.
+pub use aws_lambda_events::event::eventbridge::EventBridgeEvent as ScheduledEvent;
+
+use crate::emf::{self, Emf};
+use crate::gateway;
+use crate::settings::{
+    MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
+};
+use crate::telemetry::{self, Format};
+use crate::trust_roots::trust_store;
+
+/// Why a function ends. Rust prints the error of `main` by its `Debug`; this one's is the message meant for people.
+pub struct Fatal(String);
+
+impl std::fmt::Debug for Fatal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<E> for Fatal {
+    fn from(error: E) -> Self {
+        Self(with_causes(&error))
+    }
+}
+
+/// Why a function could not start. Lambda shows it as the error of its init phase.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Lambda always sets these; outside of Lambda, set them by hand.
+    #[error("{0} is not set")]
+    MissingVariable(&'static str),
+    /// The secret could not be read, or keys not derived from it.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// There is no HTTP client that could reach AWS.
+    #[error(transparent)]
+    HttpClient(#[from] HttpClientError),
+}
+
+/// Runs a function that answers over HTTP and stores things.
+///
+/// The secret is loaded and the connection to the table opened at once, before the first request is asked for: Lambda
+/// gives the init phase more of a processor than a small function has later, and a request would wait for the handshake.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn serve(routes: Router<Service>) -> Result<(), Fatal> {
+    let emf = start_telemetry()?;
+    let storage = StorageSettings::read(environment)?;
+    let settings = Settings::read(environment)?;
+    let sdk = sdk_config(storage.endpoint.as_deref())?;
+    let store = connect(&sdk, &storage);
+    let (tokens, ()) = tokio::join!(
+        read_token_keys(&sdk, &settings, SystemClock.now()),
+        store.open_connection()
+    );
+    let core = core(&settings, tokens?);
+    let routes = routes.with_state(Service {
+        core: core.clone(),
+        store,
+    });
+    answer(routes, &core, &settings, emf).await
+}
+
+/// Runs a function that answers over HTTP and stores nothing. `undocumented` are routes without state.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn serve_without_table(routes: Router<Core>, undocumented: Router) -> Result<(), Fatal> {
+    let emf = start_telemetry()?;
+    let settings = Settings::read(environment)?;
+    let sdk = sdk_config(None)?;
+    let tokens = read_token_keys(&sdk, &settings, SystemClock.now()).await?;
+    let core = core(&settings, tokens);
+    let routes = routes.with_state(core.clone()).merge(undocumented);
+    answer(routes, &core, &settings, emf).await
+}
+
+/// Runs a function that a schedule starts. It issues and verifies no tokens, so it has no secret. `run` has the time
+/// until the `deadline` of its invocation, in epoch milliseconds.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn run_scheduled<R, E>(
+    run: impl AsyncFn(&Store, &dyn Clock, u64) -> Result<R, E>,
+) -> Result<(), Fatal>
+where
+    R: Serialize,
+    E: Into<Diagnostic> + std::fmt::Debug,
+{
+    let emf = start_telemetry()?;
+    let storage = StorageSettings::read(environment)?;
+    let store = connect(&sdk_config(storage.endpoint.as_deref())?, &storage);
+    let handler = async |event: LambdaEvent<ScheduledEvent>| {
+        let context = event.context;
+        let span = invocation(&context).span();
+        let report = run(&store, &SystemClock, context.deadline)
+            .instrument(span)
+            .await;
+        // Before the reply: Lambda freezes the environment after it.
+        emf.write_line(SystemClock.now(), &context.request_id, None);
+        report
+    };
+    end(lambda_runtime::run(service_fn(handler)).await)
+}
+
+/// An invocation, as its log lines and its reply name it.
+pub(crate) fn invocation(context: &Context) -> Invocation {
+    Invocation {
+        request_id: context.request_id.clone(),
+        xray_trace_id: context.xray_trace_id.clone(),
+    }
+}
+
+/// Starts what a function is seen by: its log and its metrics.
+fn start_telemetry() -> Result<Emf, StartError> {
+    telemetry::start(environment, Format::Json);
+    let settings = MetricsSettings::read(environment)?;
+    let emf = Emf::new(settings, telemetry::level(environment));
+    emf.start();
+    Ok(emf)
+}
+
+fn core(settings: &Settings, tokens: TokenKeys) -> Core {
+    Core {
+        tokens,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        policy: Arc::new(settings.policy.clone()),
+        passwords: Passwords::for_this_machine(),
+    }
+}
+
+/// Answers requests until Lambda ends the environment.
+async fn answer(routes: Router, core: &Core, settings: &Settings, emf: Emf) -> Result<(), Fatal> {
+    let (clock, random) = (Arc::clone(&core.clock), Arc::clone(&core.random));
+    let origins = &settings.allowed_origins;
+    let router =
+        latchkey_api::http::service(routes, origins, settings.edge.as_ref(), clock, random);
+    let clock = Arc::clone(&core.clock);
+    let router = emf::one_line_each(router, emf, clock, Arc::new(emf::print_line));
+    end(gateway::run(router).await)
+}
+
+/// The runtime's own error is no `Error`.
+fn end(result: Result<(), lambda_http::Error>) -> Result<(), Fatal> {
+    result.map_err(|error| Fatal(with_causes(error.as_ref())))
+}
+
+fn connect(sdk: &SdkConfig, storage: &StorageSettings) -> Store {
+    let endpoint = storage.endpoint.as_deref();
+    Store::connect(sdk, endpoint, &storage.table_name, Arc::new(SystemRandom))
+}
+
+/// Lambda gives region and credentials in the environment. No provider chain is probed, which would also look for
+/// profiles and metadata services that are not there. `storage` is the storage's endpoint, if it is not the region's.
+fn sdk_config(storage: Option<&str>) -> Result<SdkConfig, StartError> {
+    let variable = |name: &'static str| environment(name).ok_or(StartError::MissingVariable(name));
+    let credentials = Credentials::new(
+        variable("AWS_ACCESS_KEY_ID")?,
+        variable("AWS_SECRET_ACCESS_KEY")?,
+        environment("AWS_SESSION_TOKEN"),
+        None,
+        "Lambda environment",
+    );
+    let region = variable("AWS_REGION")?;
+    let secrets = environment(SECRETS_ENDPOINT);
+    let endpoints = storage.into_iter().chain(secrets.as_deref());
+    let tls = TlsContext::builder()
+        .with_trust_store(trust_store(environment, &region, endpoints))
+        .build()?;
+    let client = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(
+            tls::rustls_provider::CryptoMode::AwsLc,
+        ))
+        .tls_context(tls)
+        .build_https();
+    Ok(SdkConfig::builder()
+        .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::latest())
+        .region(Region::new(region))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(client)
+        .build())
+}
+
+/// Another Secrets Manager than that of the region.
+const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
+
+/// The secret is read here for the first time.
+async fn read_token_keys(
+    sdk: &SdkConfig,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<TokenKeys, SecretError> {
+    let identity: TokenIdentity = settings.identity.clone();
+    let arn = match &settings.token_secret {
+        TokenSecretSource::Literal { current, previous } => {
+            return Ok(Tokens::new(identity, current, previous.as_ref())?.into());
+        }
+        TokenSecretSource::SecretsManager(arn) => arn.clone(),
+    };
+    let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
+    config.set_endpoint_url(environment(SECRETS_ENDPOINT));
+    let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
+    TokenKeys::read(identity, SecretsManager::new(client, arn), now).await
+}

@@ -1,0 +1,379 @@
+//! The caller's own account: a new password, and the end of the account. Both ask for the password again.
+
+use std::sync::Arc;
+
+use latchkey_domain::account::{Account, Change};
+use latchkey_domain::cause::{Action, Actor, EndReason};
+use latchkey_domain::credential::Credential;
+use latchkey_domain::error::{CallerNotLive, ConfirmError};
+use latchkey_domain::id::SessionId;
+use latchkey_domain::password::{Password, PasswordHash, check_policy};
+use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_store::{Part, Partition};
+
+use crate::change::{Changed, Intent};
+use crate::metric::{REVOCATIONS, SIGN_IN_FAILURES};
+use crate::passwords::Place;
+use crate::{Caller, Failure, Service, SignedIn};
+
+/// How many wrong passwords a session survives: the fifth ends it. Without a bound, whoever has an access token for a
+/// moment could guess the password for as long as it is valid.
+const MAX_WRONG_PASSWORDS: u32 = 5;
+
+/// A password that is to be replaced.
+#[derive(Clone, Debug)]
+pub struct PasswordChange<'a> {
+    /// The password as it is.
+    pub current: &'a Arc<Password>,
+    /// The password as it is to be.
+    pub new: &'a Arc<Password>,
+    /// Where the caller is.
+    pub location: Whereabouts,
+}
+
+impl Service {
+    /// Replaces the caller's password: all sessions end, and a new one takes the place of the caller's. 3 trips, two of
+    /// them in parallel with the hash of the new password; 10 write units.
+    ///
+    /// # Errors
+    /// [`ConfirmError`]; the fifth wrong password on a session ends it.
+    pub async fn change_password(
+        &self,
+        caller: Caller,
+        request: PasswordChange<'_>,
+    ) -> Result<SignedIn, Failure<ConfirmError>> {
+        let mut place = self.core.passwords.reserve()?;
+        let random = self.core.random.as_ref();
+        let (confirmation, new_hash) = tokio::join!(
+            self.begin_confirmation(caller),
+            place.hash(request.new, random)
+        );
+        let (confirmation, new_hash) = (confirmation?, new_hash?);
+        let own = confirmation.own()?;
+        self.confirm(&mut place, &confirmation, request.current)
+            .await?;
+        if let Some(email) = own.account.email() {
+            check_policy(request.new, email)
+                .map_err(|weakness| Failure::Refused(ConfirmError::Weak(weakness)))?;
+        }
+        if request.new == request.current {
+            return Err(Failure::Refused(ConfirmError::Unchanged));
+        }
+
+        let now = self.core.now();
+        let session_id = SessionId::random(random);
+        let replacement = PasswordReplacement {
+            service: self,
+            caller,
+            verified: own.credential.password_version,
+            new_hash,
+            session: own
+                .session
+                .succeed(session_id, request.location, now, &self.core.policy),
+        };
+        let account = match self.change(&replacement, confirmation.reading).await? {
+            Changed::Written { change, reading } => {
+                let (user_id, old_session_id) = (caller.user_id, caller.session_id);
+                tracing::info!(%user_id, %session_id, %old_session_id, "password changed");
+                REVOCATIONS.count(change.ended.len());
+                self.trim_others(caller, &change.account, reading.partition)
+                    .await;
+                change.account
+            }
+            Changed::Fulfilled { account } => account.ok_or(NOT_LIVE)?,
+        };
+        let issued = self.core.issue(replacement.session, now).await?;
+        Ok(SignedIn { account, issued })
+    }
+
+    /// Deletes the caller's account: all sessions end at once, then everything that is kept of the user goes.
+    ///
+    /// # Errors
+    /// [`ConfirmError`]; the fifth wrong password on a session ends it.
+    pub async fn delete_account(
+        &self,
+        caller: Caller,
+        password: &Arc<Password>,
+    ) -> Result<(), Failure<ConfirmError>> {
+        let mut place = self.core.passwords.reserve()?;
+        let confirmation = self.begin_confirmation(caller).await?;
+        self.confirm(&mut place, &confirmation, password).await?;
+        let deletion = Deletion {
+            service: self,
+            caller,
+            verified: confirmation.own()?.credential.password_version,
+        };
+        let changed = self.change(&deletion, confirmation.reading).await?;
+        let (user_id, session_id) = (caller.user_id, caller.session_id);
+        tracing::info!(%user_id, %session_id, "account deleted");
+        REVOCATIONS.count(changed.ended().count());
+        // The account is empty; what is left of it the cleanup would remove as well.
+        if let Err(error) = self.store.finish_deletion(user_id, self.core.now()).await {
+            tracing::warn!(%user_id, %error, "the cleanup has to finish a deletion");
+        }
+        Ok(())
+    }
+
+    /// Reads what a confirmation is decided on, and counts the password that is about to be checked: before the check, so
+    /// that many at once are no more than one after the other.
+    async fn begin_confirmation(
+        &self,
+        caller: Caller,
+    ) -> Result<Confirmation, Failure<ConfirmError>> {
+        let (user, session) = (caller.user_id, caller.session_id);
+        let counted = self
+            .store
+            .count_password_attempt(user, session, MAX_WRONG_PASSWORDS);
+        let (reading, attempt) = tokio::join!(self.read_own_account(caller), counted);
+        let (reading, attempt) = (reading?, attempt?);
+        reading.own(caller)?;
+        let Some(attempt) = attempt else {
+            // The fifth wrong password has not yet ended the session, or could not.
+            self.end_guessed(caller, reading.partition.account).await?;
+            return Err(NOT_LIVE);
+        };
+        Ok(Confirmation {
+            caller,
+            reading,
+            attempt,
+        })
+    }
+
+    /// Checks the password that was counted.
+    async fn confirm(
+        &self,
+        place: &mut Place,
+        confirmation: &Confirmation,
+        password: &Arc<Password>,
+    ) -> Result<(), Failure<ConfirmError>> {
+        let Caller {
+            user_id,
+            session_id,
+        } = confirmation.caller;
+        let own = confirmation.own()?;
+        let hash = &own.credential.password_hash;
+        if place.verify(password, hash, user_id).await? {
+            if confirmation.attempt > 1 {
+                let store = &self.store;
+                store.clear_password_attempts(user_id, session_id).await?;
+            }
+            return Ok(());
+        }
+        tracing::info!(%user_id, %session_id, reason = "wrong_password", "confirmation refused");
+        SIGN_IN_FAILURES.count(1);
+        if confirmation.attempt >= MAX_WRONG_PASSWORDS {
+            // The caller still hears what was wrong; the next request meets an ended session.
+            let account = confirmation.reading.partition.account.clone();
+            self.end_guessed(confirmation.caller, account).await?;
+        }
+        Err(Failure::Refused(ConfirmError::WrongPassword))
+    }
+
+    /// Ends the caller's session after too many wrong passwords.
+    async fn end_guessed(
+        &self,
+        caller: Caller,
+        account: Option<Account>,
+    ) -> Result<(), Failure<ConfirmError>> {
+        let cause = (Action::GuessPassword, Actor::System);
+        let end =
+            |account: Account| Ok(account.end_one(caller.session_id, EndReason::WrongPassword));
+        let ended = self.change_account(caller.user_id, account, cause, end);
+        ended.await.map(drop)
+    }
+
+    /// Reads all items of the caller's partition, and the credential.
+    async fn read_own_account(&self, caller: Caller) -> Result<Reading, Failure<ConfirmError>> {
+        let now = self.core.now();
+        let partition = self.store.read_partition(caller.user_id, now).await?;
+        let credential = match partition.account.as_ref().and_then(Account::email) {
+            Some(email) => self.store.read_credential(email).await?,
+            None => None,
+        };
+        Ok(Reading {
+            partition,
+            credential,
+        })
+    }
+
+    /// Trims old items after a password change, which has deleted the item of the caller's old session.
+    async fn trim_others(&self, caller: Caller, account: &Account, mut read: Partition) {
+        read.sessions.retain(|one| one.id != caller.session_id);
+        self.store
+            .trim_ended_sessions(account, &read.sessions, read.read_at)
+            .await;
+    }
+}
+
+const NOT_LIVE: Failure<ConfirmError> = Failure::Refused(ConfirmError::CallerNotLive);
+
+/// What a change of the caller's own account is decided on.
+struct Reading {
+    partition: Partition,
+    credential: Option<Credential>,
+}
+
+/// The caller's own account, live.
+#[derive(Clone, Copy)]
+struct Own<'r> {
+    account: &'r Account,
+    session: &'r Session,
+    credential: &'r Credential,
+}
+
+/// A reading for a password that was counted and is about to be checked.
+struct Confirmation {
+    caller: Caller,
+    reading: Reading,
+    /// Which password on this session it is.
+    attempt: u32,
+}
+
+impl Reading {
+    /// Account, session and credential, if the session is live and the credential is the account's.
+    fn own(&self, caller: Caller) -> Result<Own<'_>, Failure<ConfirmError>> {
+        self.find_own(caller).ok_or(NOT_LIVE)
+    }
+
+    fn find_own(&self, caller: Caller) -> Option<Own<'_>> {
+        let Partition {
+            account,
+            sessions,
+            read_at,
+        } = &self.partition;
+        let account = account.as_ref()?;
+        let session = sessions.iter().find(|one| one.id == caller.session_id)?;
+        let credential = self.credential.as_ref()?;
+        let belongs = account.is_live(session, *read_at)
+            && credential.user_id == account.id
+            && credential.password_version == account.password_version;
+        belongs.then_some(Own {
+            account,
+            session,
+            credential,
+        })
+    }
+
+    /// The same for a password that was checked before: it must still be the account's.
+    fn own_as_verified(&self, caller: Caller, verified: u64) -> Result<Own<'_>, CallerNotLive> {
+        let own = self.find_own(caller).ok_or(CallerNotLive)?;
+        if own.credential.password_version == verified {
+            Ok(own)
+        } else {
+            Err(CallerNotLive)
+        }
+    }
+}
+
+impl Confirmation {
+    fn own(&self) -> Result<Own<'_>, Failure<ConfirmError>> {
+        self.reading.own(self.caller)
+    }
+}
+
+/// A password that is replaced by a caller who has given the old one.
+struct PasswordReplacement<'a> {
+    service: &'a Service,
+    caller: Caller,
+    /// Which password was given.
+    verified: u64,
+    new_hash: PasswordHash,
+    /// The session that takes the place of the caller's.
+    session: Session,
+}
+
+impl Intent for PasswordReplacement<'_> {
+    type Reading = Reading;
+    type Refusal = ConfirmError;
+
+    fn action(&self) -> Action {
+        Action::ChangePassword
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::Owner(self.caller.session_id)
+    }
+
+    fn account<'r>(&self, reading: &'r Reading) -> Option<&'r Account> {
+        reading.partition.account.as_ref()
+    }
+
+    async fn read_again(&self) -> Result<Reading, Failure<ConfirmError>> {
+        self.service.read_own_account(self.caller).await
+    }
+
+    fn decide(&self, reading: &Reading) -> Result<Change, ConfirmError> {
+        let own = reading.own_as_verified(self.caller, self.verified)?;
+        let account = own.account.clone();
+        Ok(account.change_password(self.caller.session_id, self.session.id)?)
+    }
+
+    fn parts<'a>(&'a self, reading: &'a Reading, change: &'a Change) -> Vec<Part<'a>> {
+        let mut parts = vec![
+            Part::NewSession(&self.session),
+            // So that repeated changes leave nothing behind.
+            Part::NoSession(self.caller.session_id),
+        ];
+        parts.extend(reading.credential.as_ref().map(|verified| Part::Hash {
+            verified,
+            hash: &self.new_hash,
+            password_version: change.account.password_version,
+        }));
+        parts
+    }
+
+    fn new_session(&self) -> Option<SessionId> {
+        Some(self.session.id)
+    }
+
+    /// A password change wants its session in the set and nothing else.
+    fn is_fulfilled(&self, _: &Change, _: Option<&Account>) -> bool {
+        false
+    }
+}
+
+/// The deletion of an account by a caller who has given the password.
+struct Deletion<'a> {
+    service: &'a Service,
+    caller: Caller,
+    /// Which password was given.
+    verified: u64,
+}
+
+impl Intent for Deletion<'_> {
+    type Reading = Reading;
+    type Refusal = ConfirmError;
+
+    fn action(&self) -> Action {
+        Action::Delete
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::Owner(self.caller.session_id)
+    }
+
+    fn account<'r>(&self, reading: &'r Reading) -> Option<&'r Account> {
+        reading.partition.account.as_ref()
+    }
+
+    async fn read_again(&self) -> Result<Reading, Failure<ConfirmError>> {
+        self.service.read_own_account(self.caller).await
+    }
+
+    fn decide(&self, reading: &Reading) -> Result<Change, ConfirmError> {
+        let own = reading.own_as_verified(self.caller, self.verified)?;
+        let account = own.account.clone();
+        Ok(account.delete(self.caller.session_id, self.service.core.now())?)
+    }
+
+    fn parts<'a>(&'a self, reading: &'a Reading, _: &'a Change) -> Vec<Part<'a>> {
+        let verified = reading.credential.as_ref();
+        let part = verified.map(|verified| Part::NoCredential { verified });
+        part.into_iter().collect()
+    }
+
+    /// Gone is gone, whoever has deleted it.
+    fn is_fulfilled(&self, _: &Change, account: Option<&Account>) -> bool {
+        account.is_none_or(Account::is_deleted)
+    }
+}

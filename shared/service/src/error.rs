@@ -1,0 +1,48 @@
+//! What can go wrong in a use case.
+
+use latchkey_domain::error::StoreError;
+
+use crate::passwords::PasswordsError;
+
+/// A use case was refused by the rules, or could not be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure<E> {
+    /// The rules refused it.
+    #[error(transparent)]
+    Refused(E),
+    /// Storage or processors are busy or out of reach. What was asked for may or may not have been done: try again.
+    #[error("not available for the moment")]
+    Unavailable,
+    /// Something is broken on our side; it was logged. Trying again does not help.
+    #[error("something is broken")]
+    Internal,
+}
+
+impl<E> Failure<E> {
+    /// The same failure of a larger use case, whose refusals are others.
+    pub(crate) fn map_refusal<F>(self, map: impl FnOnce(E) -> F) -> Failure<F> {
+        match self {
+            Self::Refused(refusal) => Failure::Refused(map(refusal)),
+            Self::Unavailable => Failure::Unavailable,
+            Self::Internal => Failure::Internal,
+        }
+    }
+}
+
+impl<E> From<StoreError> for Failure<E> {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable => Self::Unavailable,
+            StoreError::Corrupt => Self::Internal,
+        }
+    }
+}
+
+impl<E> From<PasswordsError> for Failure<E> {
+    fn from(error: PasswordsError) -> Self {
+        match error {
+            PasswordsError::Busy => Self::Unavailable,
+            PasswordsError::HashingFailed => Self::Internal,
+        }
+    }
+}

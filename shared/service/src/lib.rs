@@ -1,0 +1,136 @@
+//! The use cases of Latchkey: what happens when somebody signs in, refreshes, looks at their sessions, ends them.
+//!
+//! A use case reads, lets the domain decide, writes, counts and logs. It knows neither HTTP nor Lambda: the functions
+//! turn requests into calls of these methods and their results into replies, and administration, the authorizer and the
+//! commands call the same methods.
+//!
+//! ```text
+//! domain  the rules, pure            sign_in.rs    e-mail, password -> session
+//! store   one request per intention  refresh.rs    refresh token -> successor
+//! service the plots  <- here         revoke.rs     the end of one session, of all
+//! api     HTTP                       change.rs     the one loop that changes who is signed in
+//! runtime Lambda
+//! ```
+//!
+//! To add a use case: an error enum in the domain if its refusals are new; a method on [`Service`] in a file named after
+//! what it does; a [`change::Intent`](mod@change) if it changes who is signed in; the metric it counts in [`metric`]; a
+//! handler that calls it; a row in the table of budgets.
+
+mod account;
+mod caller;
+mod change;
+mod error;
+pub mod metric;
+pub mod passwords;
+mod refresh;
+mod register;
+mod revoke;
+mod sessions;
+mod sign_in;
+mod sign_out;
+pub mod token_keys;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use latchkey_domain::account::Account;
+use latchkey_domain::clock::Clock;
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::RandomSource;
+use latchkey_domain::session::Session;
+use latchkey_domain::token::IssuedTokens;
+use latchkey_store::Store;
+
+use crate::passwords::Passwords;
+use crate::token_keys::TokenKeys;
+
+pub use account::PasswordChange;
+pub use caller::Caller;
+pub use error::Failure;
+pub use register::Registration;
+pub use sessions::SessionList;
+pub use sign_in::SignIn;
+
+/// What every function works with, also one that stores nothing. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Core {
+    /// Issues and verifies tokens.
+    pub tokens: TokenKeys,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids and salts.
+    pub random: Arc<dyn RandomSource>,
+    /// How long things last.
+    pub policy: Arc<SessionPolicy>,
+    /// Hashes and verifies passwords.
+    pub passwords: Passwords,
+}
+
+/// The service: its core, and the table. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// What every function works with.
+    pub core: Core,
+    /// The table.
+    pub store: Store,
+}
+
+/// A session that its client holds the tokens of.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The session as it is now.
+    pub session: Session,
+    /// Its tokens.
+    pub tokens: IssuedTokens,
+}
+
+/// A user who has just signed in.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The user's account.
+    pub account: Account,
+    /// The new session.
+    pub issued: Issued,
+}
+
+impl Core {
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The tokens of a session.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] if signing fails.
+    pub(crate) async fn issue<E>(
+        &self,
+        session: Session,
+        now: DateTime<Utc>,
+    ) -> Result<Issued, Failure<E>> {
+        let issued = self
+            .tokens
+            .issue(&session, now, &self.policy, self.random.as_ref())
+            .await;
+        match issued {
+            Ok(tokens) => Ok(Issued { session, tokens }),
+            Err(error) => {
+                tracing::error!(%error, "tokens could not be signed");
+                Err(Failure::Internal)
+            }
+        }
+    }
+}
+
+impl AsRef<Core> for Core {
+    fn as_ref(&self) -> &Core {
+        self
+    }
+}
+
+impl AsRef<Core> for Service {
+    fn as_ref(&self) -> &Core {
+        &self.core
+    }
+}

@@ -1,0 +1,94 @@
+//! What is counted: one row for each metric. How the numbers leave a function is the runtime's matter.
+//!
+//! Code counts through the [`metrics`] facade. Without a recorder, as in the local stack, that costs next to nothing.
+
+/// By which dimensions a metric is told apart. Each combination of values is a metric that is paid for, so a user or a
+/// session is never one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// One metric for the whole stack.
+    Stack,
+    /// One for each function of the stack.
+    Function,
+}
+
+/// A metric of this service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name in CloudWatch.
+    pub name: &'static str,
+    /// Its dimensions.
+    pub scope: Scope,
+    /// What one of it is.
+    pub meaning: &'static str,
+}
+
+/// One row for each metric: its constant, its dimensions, its name and what one of it is.
+macro_rules! metrics {
+    ($($constant:ident, $scope:ident, $name:expr, $meaning:literal;)*) => {
+        $(
+            #[doc = $meaning]
+            pub const $constant: Metric = Metric {
+                name: $name,
+                scope: Scope::$scope,
+                meaning: $meaning,
+            };
+        )*
+
+        /// All metrics. The alarms and the dashboard use these and no others.
+        pub const METRICS: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    REGISTRATIONS, Stack, "Registrations", "A user has registered.";
+    SIGN_INS, Stack, "SignIns", "A user has signed in.";
+    SIGN_IN_FAILURES, Stack, "SignInFailures",
+        "A sign-in was refused (unknown e-mail address, wrong password, disabled account), or a wrong password was given on a session.";
+    REFRESHES, Stack, "Refreshes", "A refresh token was replaced by its successor.";
+    REFRESH_REPLAYS, Stack, "RefreshReplays",
+        "A replaced refresh token got its successor again, within the grace.";
+    REFRESH_SUPERSEDED, Stack, "RefreshSuperseded",
+        "A refresh token that had been replaced more than once came back within the grace.";
+    REFRESH_REFUSED, Stack, "RefreshRefused",
+        "A refresh was refused: not genuine, expired, or its session had ended.";
+    TOKEN_REUSE, Stack, "TokenReuse",
+        "A replaced refresh token was used after the grace, so its session ends.";
+    TOKEN_AHEAD, Stack, "TokenAhead",
+        "A refresh token was ahead of its session: a restored backup, or the secret has leaked.";
+    REVOCATIONS, Stack, "Revocations",
+        "A session was ended by a person: revoked, signed out, or by a password change or a deletion.";
+    THROTTLED, Stack, "Throttled",
+        "A request was answered 503 because DynamoDB throttled it, or because too many passwords were waiting.";
+    LIVE_SESSIONS, Stack, "LiveSessions", "A live session, as a cleanup of the whole table counted them.";
+    CLEANUP_RUNS, Stack, "CleanupRuns",
+        "A cleanup came to the end of the table or of its budget, without failures.";
+    CLEANUP_REMOVED, Stack, "CleanupRemoved", "An item that the cleanup has removed.";
+    COLD_STARTS, Function, "ColdStarts", "The first invocation of an environment.";
+    DYNAMODB_CALLS, Function, latchkey_store::metering::CALLS,
+        "A request sent to DynamoDB; each attempt is one.";
+    DYNAMODB_READ_UNITS, Function, latchkey_store::metering::READ_UNITS,
+        "A read unit, as DynamoDB says it.";
+    DYNAMODB_WRITE_UNITS, Function, latchkey_store::metering::WRITE_UNITS,
+        "A write unit, as DynamoDB says it; 1 for a condition that failed, of which it says nothing.";
+}
+
+/// The queue of passwords was full. Counted and not published: with it or [`latchkey_store::metering::THROTTLES`] a 503
+/// is one of [`THROTTLED`].
+pub const PASSWORD_QUEUE_FULL: &str = "PasswordQueueFull";
+/// What makes a 503 one of [`THROTTLED`].
+pub const CONGESTION: [&str; 2] = [latchkey_store::metering::THROTTLES, PASSWORD_QUEUE_FULL];
+
+impl Metric {
+    /// Adds `more`; 0 adds nothing, so no line is written.
+    pub fn count(self, more: usize) {
+        if more > 0 {
+            metrics::counter!(self.name).increment(more as u64);
+        }
+    }
+
+    /// Sets the value, including 0.
+    pub fn set(self, value: u64) {
+        metrics::counter!(self.name).absolute(value);
+    }
+}

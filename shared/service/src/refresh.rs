@@ -1,0 +1,127 @@
+//! Refresh: a new pair of tokens for the newest refresh token of a session.
+//!
+//! One conditional write, one successor: see [`latchkey_domain::refresh::judge`] for every case.
+
+use latchkey_domain::account::Account;
+use latchkey_domain::cause::{Action, Actor, EndReason};
+use latchkey_domain::error::RefreshError;
+use latchkey_domain::refresh::{RefreshVerdict, judge};
+use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_domain::token::{RefreshClaims, Token};
+use latchkey_store::Rotation;
+
+use crate::metric::{
+    Metric, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESH_SUPERSEDED, REFRESHES, TOKEN_AHEAD,
+    TOKEN_REUSE,
+};
+use crate::{Failure, Issued, Service};
+
+impl Service {
+    /// Exchanges a refresh token. 1 trip, 1 write unit, 1 read unit; 2 trips when a replaced token ends its session.
+    ///
+    /// # Errors
+    /// [`RefreshError`]
+    pub async fn refresh(
+        &self,
+        token: &Token,
+        location: &Whereabouts,
+    ) -> Result<Issued, Failure<RefreshError>> {
+        let now = self.core.now();
+        let claims = self.core.tokens.verify_refresh(token, now).await;
+        let claims = claims.map_err(|reason| {
+            tracing::info!(%reason, "refresh token refused");
+            REFRESH_REFUSED.count(1);
+            Failure::Refused(RefreshError::Invalid)
+        })?;
+        let presented = claims.jti.rotation;
+        let rotation = Rotation {
+            user: claims.sub,
+            session: claims.sid,
+            presented,
+            location,
+            now,
+            policy: &self.core.policy,
+        };
+        let (account, attempt) = self.store.rotate(&rotation).await?;
+        let grace = self.core.policy.refresh_grace;
+        match judge(account.as_ref(), attempt, presented, now, grace) {
+            RefreshVerdict::Rotated(session) => {
+                log_and_count(&session, "refreshed", REFRESHES);
+                self.core.issue(session, now).await
+            }
+            RefreshVerdict::SameSuccessor(session) => {
+                log_and_count(
+                    &session,
+                    "refresh answered again within the grace",
+                    REFRESH_REPLAYS,
+                );
+                self.core.issue(session, now).await
+            }
+            RefreshVerdict::Superseded(session) => {
+                log_and_count(&session, "refresh token superseded", REFRESH_SUPERSEDED);
+                Err(Failure::Refused(RefreshError::Superseded))
+            }
+            RefreshVerdict::Reused(session) => {
+                self.end_reused(account, &session, presented).await?;
+                Err(Failure::Refused(RefreshError::Reused))
+            }
+            RefreshVerdict::NotLive(found) => {
+                let reason = found.map_or("no_session", |(_, liveness)| liveness.as_str());
+                log_refusal(&claims, reason);
+                Err(Failure::Refused(RefreshError::Invalid))
+            }
+            RefreshVerdict::Ahead(session) => {
+                tracing::error!(
+                    user_id = %session.user_id,
+                    session_id = %session.id,
+                    presented,
+                    stored = session.rotation,
+                    "a refresh token is ahead of its session: a restored backup, or a forgery"
+                );
+                TOKEN_AHEAD.count(1);
+                REFRESH_REFUSED.count(1);
+                Err(Failure::Refused(RefreshError::Invalid))
+            }
+        }
+    }
+
+    /// Ends the session of a replaced token, in its own task: whoever replays a token must not save the session by
+    /// hanging up.
+    async fn end_reused(
+        &self,
+        account: Option<Account>,
+        session: &Session,
+        presented: u64,
+    ) -> Result<(), Failure<RefreshError>> {
+        tracing::warn!(
+            user_id = %session.user_id,
+            session_id = %session.id,
+            presented,
+            stored = session.rotation,
+            "a replaced refresh token was used again"
+        );
+        // Before its session is ended: an alarm must not wait for DynamoDB.
+        TOKEN_REUSE.count(1);
+        let (service, user, session) = (self.clone(), session.user_id, session.id);
+        let ending = tokio::spawn(async move {
+            let cause = (Action::ReuseToken, Actor::System);
+            let end = |account: Account| Ok(account.end_one(session, EndReason::TokenReuse));
+            service
+                .change_account(user, account, cause, end)
+                .await
+                .map(drop)
+        });
+        ending.await.map_err(|_| Failure::Internal)?
+    }
+}
+
+fn log_and_count(session: &Session, what: &'static str, metric: Metric) {
+    let (user_id, session_id) = (session.user_id, session.id);
+    tracing::info!(%user_id, %session_id, rotation = session.rotation, "{what}");
+    metric.count(1);
+}
+
+fn log_refusal(claims: &RefreshClaims, reason: &'static str) {
+    tracing::info!(user_id = %claims.sub, session_id = %claims.sid, reason, "refresh token refused");
+    REFRESH_REFUSED.count(1);
+}

@@ -1,0 +1,94 @@
+//! The end of one session, of all, and of what is left of those that have ended, at the wish of their owner.
+
+use latchkey_domain::cause::{Action, Actor};
+use latchkey_domain::error::{CallerNotLive, SessionError};
+use latchkey_domain::id::SessionId;
+
+use crate::caller::admitted;
+use crate::metric::REVOCATIONS;
+use crate::{Caller, Failure, Service};
+
+impl Service {
+    /// Ends one of the caller's live sessions, perhaps the caller's own. 2 trips, 1 write unit.
+    ///
+    /// # Errors
+    /// [`SessionError`]
+    pub async fn revoke(
+        &self,
+        caller: Caller,
+        target: SessionId,
+    ) -> Result<(), Failure<SessionError>> {
+        let (account, is_live) = if target == caller.session_id {
+            // It has not expired, or the access token would have.
+            (self.store.read_account(caller.user_id).await?, true)
+        } else {
+            let now = self.core.now();
+            let (account, described) = self
+                .store
+                .read_account_with_session(caller.user_id, target, now)
+                .await?;
+            // The account was read first, so the item of an admitted session cannot have been missed.
+            let is_live = described.is_some_and(|session| !session.is_expired(now));
+            (account, is_live)
+        };
+        let own = caller.session_id;
+        let cause = (Action::Revoke, Actor::Owner(own));
+        let changed = self
+            .change_account(caller.user_id, account, cause, |account| {
+                account.authorize(own)?;
+                if !is_live {
+                    return Err(SessionError::NotFound);
+                }
+                account.revoke(own, target)
+            })
+            .await?;
+        REVOCATIONS.count(changed.ended().count());
+        Ok(())
+    }
+
+    /// Ends all of the caller's live sessions, or all but the caller's own. Returns how many this request has ended.
+    /// 2 trips, 1 write unit.
+    ///
+    /// # Errors
+    /// [`CallerNotLive`]
+    pub async fn revoke_all(
+        &self,
+        caller: Caller,
+        keep_current: bool,
+    ) -> Result<usize, Failure<CallerNotLive>> {
+        let now = self.core.now();
+        let partition = self.store.read_partition(caller.user_id, now).await?;
+        let not_live = partition
+            .account
+            .as_ref()
+            .map(|account| account.admitted_but_not_live(&partition.sessions, partition.read_at));
+        let own = caller.session_id;
+        let cause = (Action::RevokeAll, Actor::Owner(own));
+        let changed = self
+            .change_account(caller.user_id, partition.account, cause, |account| {
+                account.revoke_all(own, keep_current)
+            })
+            .await?;
+        let was_live = |id: &SessionId| {
+            let not_live = not_live.as_ref();
+            !not_live.is_some_and(|not_live| not_live.contains(id))
+        };
+        let revoked = changed.ended().filter(was_live).count();
+        REVOCATIONS.count(revoked);
+        Ok(revoked)
+    }
+
+    /// Removes what is kept of the caller's sessions that are not live, for good. Returns how many.
+    ///
+    /// # Errors
+    /// [`CallerNotLive`]
+    pub async fn remove_ended_sessions(
+        &self,
+        caller: Caller,
+    ) -> Result<usize, Failure<CallerNotLive>> {
+        let user = caller.user_id;
+        let partition = self.store.read_partition(user, self.core.now()).await?;
+        admitted::<CallerNotLive>(partition.account.clone(), caller)?;
+        Ok(self.store.purge_ended_sessions(user, &partition).await?)
+    }
+}

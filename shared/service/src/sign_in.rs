@@ -1,0 +1,215 @@
+//! Sign-in: a session for an e-mail address and a password.
+//!
+//! An unknown address and a wrong password get the same answer after the same work, so that nobody learns who has an
+//! account (OWASP ASVS 5.0, 6.3.8).
+
+use std::sync::Arc;
+
+use latchkey_domain::account::{Account, Change};
+use latchkey_domain::cause::{Action, Actor};
+use latchkey_domain::credential::Credential;
+use latchkey_domain::device::Device;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::{AdmitError, LoginError};
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
+use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_store::{Part, Partition};
+
+use crate::change::{Changed, Intent};
+use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
+use crate::{Failure, Service, SignedIn};
+
+/// How often credential and account are read when they do not belong together: a password change, a disabling or a
+/// deletion comes between them once, not again and again.
+const ATTEMPTS: u32 = 3;
+
+/// Somebody who wants to sign in.
+#[derive(Clone, Debug)]
+pub struct SignIn<'a> {
+    /// The e-mail address, as it was typed.
+    pub email: &'a str,
+    /// The password.
+    pub password: &'a Arc<Password>,
+    /// What it is to happen on.
+    pub device: Device,
+    /// Where that is.
+    pub location: Whereabouts,
+}
+
+impl Service {
+    /// Signs a user in. 3 trips, the middle one in parallel with the hash; 5 write units.
+    ///
+    /// # Errors
+    /// [`LoginError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
+    pub async fn sign_in(&self, request: SignIn<'_>) -> Result<SignedIn, Failure<LoginError>> {
+        let mut place = self.core.passwords.reserve()?;
+        let random = self.core.random.as_ref();
+        let email = EmailAddress::parse(request.email).ok();
+        let session_id = SessionId::random(random);
+        let mut verified: Option<Credential> = None;
+
+        for attempt in 1..=ATTEMPTS {
+            let credential = match &email {
+                Some(email) => self.store.read_credential(email).await?,
+                None => None,
+            };
+            let (user_id, hash) = match &credential {
+                Some(found) => (found.user_id, &found.password_hash),
+                None => (UserId::random(random), decoy()),
+            };
+            // The same hash as before matches the same password: it need not be verified twice.
+            let already_verified = credential.is_some() && credential == verified;
+            let (partition, matches) =
+                tokio::join!(self.store.read_partition(user_id, self.core.now()), async {
+                    if already_verified {
+                        return Ok(true);
+                    }
+                    place.verify(request.password, hash, user_id).await
+                });
+            let (partition, matches) = (partition?, matches?);
+            let (Some(credential), true) = (credential, matches) else {
+                let known_user = partition.account.map(|account| account.id);
+                return Err(refuse(LoginError::InvalidCredentials, known_user));
+            };
+            let upgraded_hash = if needs_upgrade(&credential.password_hash) {
+                Some(place.hash(request.password, random).await?)
+            } else {
+                None
+            };
+            let now = self.core.now();
+            let admission = Admission {
+                service: self,
+                credential: &credential,
+                upgraded_hash: upgraded_hash.as_ref(),
+                session: &Session::begin(
+                    session_id,
+                    user_id,
+                    request.device.clone(),
+                    request.location.clone(),
+                    now,
+                    &self.core.policy,
+                ),
+            };
+            let reading = admission.with_unseen_sessions(partition).await?;
+            let admitted = match self.change(&admission, reading).await {
+                Ok(Changed::Written { change, reading }) => {
+                    self.store
+                        .trim_ended_sessions(&change.account, &reading.sessions, reading.read_at)
+                        .await;
+                    Some(change.account)
+                }
+                Ok(Changed::Fulfilled { account }) => account,
+                // Said only to whom a second look at the credential has shown to know today's password: on the first,
+                // the password that was verified may be one that was replaced before the account was closed.
+                Err(Failure::Refused(AdmitError::Disabled)) if attempt > 1 => {
+                    return Err(refuse(LoginError::AccountDisabled, Some(user_id)));
+                }
+                Err(Failure::Refused(_)) => None,
+                Err(other) => return Err(other.map_refusal(|_| LoginError::InvalidCredentials)),
+            };
+            if let Some(account) = admitted {
+                tracing::info!(%user_id, %session_id, "signed in");
+                SIGN_INS.count(1);
+                let issued = self.core.issue(admission.session.clone(), now).await?;
+                return Ok(SignedIn { account, issued });
+            }
+            verified = Some(credential);
+        }
+        Err(Failure::Unavailable)
+    }
+}
+
+/// Counts a refused sign-in and logs why. The address is not logged: people type passwords into that field too.
+fn refuse(refusal: LoginError, user_id: Option<UserId>) -> Failure<LoginError> {
+    let user_id = user_id.map(tracing::field::display);
+    let reason = match refusal {
+        LoginError::InvalidCredentials => "invalid_credentials",
+        LoginError::AccountDisabled => "account_disabled",
+    };
+    tracing::info!(user_id, reason, "sign-in refused");
+    SIGN_IN_FAILURES.count(1);
+    Failure::Refused(refusal)
+}
+
+/// The admission of a new session, whose user has given the right password.
+struct Admission<'a> {
+    service: &'a Service,
+    credential: &'a Credential,
+    /// A hash with today's parameters, if the stored one is to be replaced.
+    upgraded_hash: Option<&'a PasswordHash>,
+    session: &'a Session,
+}
+
+impl Admission<'_> {
+    /// A query is no snapshot: a session that was admitted while it ran may be missing from it.
+    async fn with_unseen_sessions(
+        &self,
+        mut partition: Partition,
+    ) -> Result<Partition, Failure<LoginError>> {
+        if let Some(account) = &partition.account {
+            let store = &self.service.store;
+            partition.sessions = store
+                .with_unseen_sessions(account, partition.sessions)
+                .await?;
+        }
+        Ok(partition)
+    }
+}
+
+impl Intent for Admission<'_> {
+    type Reading = Partition;
+    type Refusal = AdmitError;
+
+    fn action(&self) -> Action {
+        Action::SignIn
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::Owner(self.session.id)
+    }
+
+    fn account<'r>(&self, reading: &'r Partition) -> Option<&'r Account> {
+        reading.account.as_ref()
+    }
+
+    async fn read_again(&self) -> Result<Partition, Failure<AdmitError>> {
+        let service = self.service;
+        let user = self.session.user_id;
+        let partition = service.store.read_partition(user, service.core.now());
+        let read = self.with_unseen_sessions(partition.await?).await;
+        read.map_err(|failure| failure.map_refusal(|_| AdmitError::OtherPassword))
+    }
+
+    fn decide(&self, reading: &Partition) -> Result<Change, AdmitError> {
+        let account = reading.account.clone().ok_or(AdmitError::Deleted)?;
+        account.admit(
+            self.session,
+            self.credential.password_version,
+            &reading.sessions,
+            reading.read_at,
+            &self.service.core.policy,
+        )
+    }
+
+    fn parts<'a>(&'a self, _: &'a Partition, _: &'a Change) -> Vec<Part<'a>> {
+        let mut parts = vec![Part::NewSession(self.session)];
+        if let Some(hash) = self.upgraded_hash {
+            parts.push(Part::Hash {
+                verified: self.credential,
+                hash,
+                password_version: self.credential.password_version,
+            });
+        }
+        parts
+    }
+
+    fn new_session(&self) -> Option<SessionId> {
+        Some(self.session.id)
+    }
+
+    /// A sign-in wants its session in the set and nothing else.
+    fn is_fulfilled(&self, _: &Change, _: Option<&Account>) -> bool {
+        false
+    }
+}

@@ -1,0 +1,166 @@
+//! The one way in which who is signed in changes: the account as it was decided, on the condition that it is still as it
+//! was read, together with whatever belongs to the change.
+
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use latchkey_domain::account::{Account, Change};
+use latchkey_domain::cause::Cause;
+use latchkey_domain::credential::Credential;
+use latchkey_domain::error::StoreError;
+use latchkey_domain::id::{ChangeId, SessionId};
+use latchkey_domain::password::PasswordHash;
+use latchkey_domain::session::Session;
+
+use crate::Store;
+use crate::audit::log_ends;
+use crate::credential::{credential_as_verified, replace_hash};
+use crate::expression::Expression;
+use crate::item::{
+    ChangeAttribute, account_from_item, account_to_item, attribute, number, session_to_item,
+};
+use crate::keys::{Item, Key};
+use crate::retry::{OLD_ITEM, Retries};
+use crate::transaction::PartHandle;
+
+/// What is written in one transaction with an account.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// The item of the session that the change admits. There must be none yet.
+    NewSession(&'a Session),
+    /// The end of a session's item, when its session ends by the change.
+    NoSession(SessionId),
+    /// Another hash for the credential whose password was verified, and the number of its password.
+    Hash {
+        /// The credential as it was verified.
+        verified: &'a Credential,
+        /// The hash that takes the place of its own.
+        hash: &'a PasswordHash,
+        /// The number that the account has after the change.
+        password_version: u64,
+    },
+    /// The end of the credential whose password was verified.
+    NoCredential {
+        /// The credential as it was verified.
+        verified: &'a Credential,
+    },
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It is written, by this attempt or by an earlier one whose reply was lost.
+    Written,
+    /// Account or credential are no longer as they were read: read and decide again.
+    Overtaken {
+        /// Whether the item of the new session is there. Its id is this request's own, so an earlier attempt of this
+        /// request was written, and something has changed the account since.
+        was_written_before: bool,
+    },
+}
+
+impl Store {
+    /// Writes a change. `stamp` is one for all attempts of a request: it tells this request's write from all others.
+    ///
+    /// Costs 1 write unit; with parts 2 for each item of the transaction, and 2 more for each item of a session that is
+    /// made or deleted, for the index.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn write_change(
+        &self,
+        before: &Account,
+        change: &Change,
+        cause: &Cause,
+        parts: &[Part<'_>],
+        stamp: ChangeId,
+        retries: &mut Retries<'_>,
+    ) -> Result<WriteOutcome, StoreError> {
+        let account = account_update(before, change, cause, stamp)?;
+        let key = Key::account(before.id);
+        let (mut refusal, account, new_session) = if parts.is_empty() {
+            let ask = |update: UpdateItemFluentBuilder| {
+                update.return_values_on_condition_check_failure(OLD_ITEM)
+            };
+            let sent = self.update(key, &account, ask, retries).await?;
+            (sent.err(), PartHandle::ONLY, None)
+        } else {
+            let mut transaction = self.begin_transaction();
+            let account = transaction.update(key, &account);
+            let mut new_session = None;
+            for part in parts {
+                match part {
+                    Part::NewSession(session) => {
+                        new_session = Some(transaction.put_new(session_to_item(session)?));
+                    }
+                    Part::NoSession(session) => {
+                        let key = Key::session(before.id, *session);
+                        transaction.delete(key, &Expression::default());
+                    }
+                    Part::Hash {
+                        verified,
+                        hash,
+                        password_version,
+                    } => {
+                        let key = Key::credential(before.email().ok_or(StoreError::Corrupt)?);
+                        transaction.update(key, &replace_hash(verified, hash, *password_version));
+                    }
+                    Part::NoCredential { verified } => {
+                        let key = Key::credential(before.email().ok_or(StoreError::Corrupt)?);
+                        transaction.delete(key, &credential_as_verified(verified));
+                    }
+                }
+            }
+            let sent = self.transact(transaction, retries).await?;
+            (sent.err(), account, new_session)
+        };
+        if let Some(refusal) = &mut refusal {
+            let found = refusal.take_item(account);
+            let is_own = found.map_or(Ok(false), |found| is_own_write(found, before, stamp))?;
+            if !is_own {
+                let was_written_before =
+                    new_session.is_some_and(|part| refusal.take_item(part).is_some());
+                return Ok(WriteOutcome::Overtaken { was_written_before });
+            }
+        }
+        log_ends(before.id, change, cause);
+        Ok(WriteOutcome::Written)
+    }
+}
+
+/// Whether the account that a failed condition met is the very result of this change: then the write had been made
+/// and only its reply was lost.
+fn is_own_write(found: Item, before: &Account, stamp: ChangeId) -> Result<bool, StoreError> {
+    let found = account_from_item(found)?;
+    Ok(found.change == stamp && found.account.version == before.version + 1)
+}
+
+/// The update that makes one account another, on the condition that it is as it was read; the condition fails for an
+/// account that is gone, so none is made by an update.
+///
+/// Both are written as items and compared, so it names only what differs (`SET #sessions = :sessions, #version =
+/// :version, ... REMOVE #email`), and attributes that this version of the service does not know stay as they are.
+fn account_update(
+    before: &Account,
+    change: &Change,
+    cause: &Cause,
+    stamp: ChangeId,
+) -> Result<Expression, StoreError> {
+    let mut after = change.account.clone();
+    after.version = before.version + 1;
+    let written = ChangeAttribute::new(stamp, cause, &change.ended);
+    let old = account_to_item(before, &written)?;
+    let new = account_to_item(&after, &written)?;
+    let mut update = Expression::default()
+        .only_if("#version = :read_version")
+        .name(attribute::VERSION)
+        .value("read_version", number(before.version))
+        .set(attribute::CHANGE, written.to_attribute()?);
+    for (name, value) in &new {
+        if old.get(name) != Some(value) {
+            update = update.set(name, value.clone());
+        }
+    }
+    for name in old.keys().filter(|name| !new.contains_key(*name)) {
+        update = update.remove(name);
+    }
+    Ok(update)
+}

@@ -1,0 +1,130 @@
+//! Update expressions: what is set, what is removed, and on which condition. DynamoDB wants every name and value of an
+//! expression as a placeholder; here an attribute `rotation` is `#rotation`, and the value it is set to `:rotation`.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::keys::Item;
+
+/// An update of one item, with its condition.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expression {
+    set: Vec<String>,
+    remove: Vec<String>,
+    conditions: Vec<String>,
+    names: HashMap<String, String>,
+    values: Item,
+}
+
+impl Expression {
+    /// Sets an attribute.
+    pub(crate) fn set(self, attribute: &str, value: AttributeValue) -> Self {
+        let mut update = self.name(attribute).value(attribute, value);
+        update.set.push(format!("#{attribute} = :{attribute}"));
+        update
+    }
+
+    /// Sets an attribute that is known and removes one that is not: it was true of another place or time.
+    pub(crate) fn set_or_remove(self, attribute: &str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self.remove(attribute),
+        }
+    }
+
+    /// Removes an attribute.
+    pub(crate) fn remove(self, attribute: &str) -> Self {
+        let mut update = self.name(attribute);
+        update.remove.push(format!("#{attribute}"));
+        update
+    }
+
+    /// Adds 1 to a counter; one that is not there counts as 0.
+    pub(crate) fn count(self, attribute: &str) -> Self {
+        let mut update = self
+            .name(attribute)
+            .value("zero", AttributeValue::N("0".to_owned()))
+            .value("one", AttributeValue::N("1".to_owned()));
+        update.set.push(format!(
+            "#{attribute} = if_not_exists(#{attribute}, :zero) + :one"
+        ));
+        update
+    }
+
+    /// Writes only if this holds too. Its placeholders are given with [`Expression::name`] and [`Expression::value`].
+    pub(crate) fn only_if(mut self, condition: &str) -> Self {
+        self.conditions.push(condition.to_owned());
+        self
+    }
+
+    /// Names an attribute that a condition mentions as `#attribute`.
+    pub(crate) fn name(mut self, attribute: &str) -> Self {
+        self.names
+            .insert(format!("#{attribute}"), attribute.to_owned());
+        self
+    }
+
+    /// Gives a value that a condition mentions as `:placeholder`.
+    pub(crate) fn value(mut self, placeholder: &str, value: AttributeValue) -> Self {
+        self.values.insert(format!(":{placeholder}"), value);
+        self
+    }
+
+    /// The update expression.
+    pub(crate) fn update(&self) -> String {
+        let part = |word: &str, actions: &[String]| match actions {
+            [] => String::new(),
+            actions => format!("{word} {} ", actions.join(", ")),
+        };
+        let update = part("SET", &self.set) + &part("REMOVE", &self.remove);
+        update.trim_end().to_owned()
+    }
+
+    /// The condition, if there is one.
+    pub(crate) fn condition(&self) -> Option<String> {
+        (!self.conditions.is_empty()).then(|| self.conditions.join(" AND "))
+    }
+
+    /// What the placeholders of attributes stand for.
+    pub(crate) fn names(&self) -> Option<HashMap<String, String>> {
+        Some(self.names.clone())
+    }
+
+    /// What the placeholders of values stand for; DynamoDB refuses an empty map.
+    pub(crate) fn values(&self) -> Option<Item> {
+        (!self.values.is_empty()).then(|| self.values.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_sets_removes_and_asks() {
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        let update = Expression::default()
+            .set("name", text("Kitchen"))
+            .set_or_remove("city", None)
+            .set_or_remove("country", Some(text("CA")))
+            .count("rotation")
+            .only_if("#version = :read")
+            .name("version")
+            .value("read", text("7"))
+            .only_if("attribute_exists(#name)");
+        assert_eq!(
+            update.update(),
+            "SET #name = :name, #country = :country, #rotation = if_not_exists(#rotation, :zero) + :one REMOVE #city"
+        );
+        assert_eq!(
+            update.condition().as_deref(),
+            Some("#version = :read AND attribute_exists(#name)")
+        );
+        assert_eq!(update.names().map(|names| names.len()), Some(5));
+        assert_eq!(update.values().map(|values| values.len()), Some(5));
+        let bare = Expression::default().remove("name");
+        assert_eq!(bare.update(), "REMOVE #name");
+        assert_eq!((bare.condition(), bare.values()), (None, None));
+    }
+}

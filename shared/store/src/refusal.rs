@@ -1,0 +1,150 @@
+//! What a failed request means: which condition failed, whether another write was in flight, or that DynamoDB failed.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use latchkey_domain::error::{StoreError, with_causes};
+
+use crate::keys::Item;
+use crate::transaction::PartHandle;
+
+/// Why a write was not made, or may not have been.
+#[derive(Debug)]
+pub(crate) enum WriteRefusal {
+    /// A condition did not hold.
+    ConditionFailed(FailedConditions),
+    /// Another write was in flight on the same item. Nothing was written; try again.
+    Conflict,
+    /// DynamoDB failed.
+    Failed(StoreError),
+}
+
+/// Which conditions of a write failed, and the items that they met.
+#[derive(Debug, Default)]
+pub(crate) struct FailedConditions(BTreeMap<PartHandle, Option<Item>>);
+
+impl FailedConditions {
+    /// The item that the condition of a part met, if that is the one that failed and there was an item.
+    pub(crate) fn take_item(&mut self, part: PartHandle) -> Option<Item> {
+        self.0.remove(&part).flatten()
+    }
+
+    /// The same for a write that is no transaction.
+    pub(crate) fn take_only(&mut self) -> Option<Item> {
+        self.take_item(PartHandle::ONLY)
+    }
+}
+
+/// Logs a failure of DynamoDB, with the SDK's own words.
+fn log_failure<E, R>(operation: &str, error: &SdkError<E, R>)
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    tracing::error!(
+        operation,
+        code = error.code().unwrap_or("no reply"),
+        error = with_causes(error),
+        "DynamoDB failed"
+    );
+}
+
+/// Logs a failure and says what the rest of the service can know of it.
+pub(crate) fn store_error<E, R>(operation: &str, error: &SdkError<E, R>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    log_failure(operation, error);
+    match error.code() {
+        Some("ValidationException") => StoreError::Corrupt,
+        Some(_) | None => StoreError::Unavailable,
+    }
+}
+
+/// Whether another write was in flight on the same item.
+pub(crate) fn is_conflict(code: Option<&str>) -> bool {
+    matches!(
+        code,
+        Some(
+            "TransactionConflictException"
+                | "TransactionInProgressException"
+                | "ReplicatedWriteConflictException"
+        )
+    )
+}
+
+/// What an update's failure means.
+pub(crate) fn update_refusal<R>(error: SdkError<UpdateItemError, R>) -> WriteRefusal
+where
+    R: std::fmt::Debug + 'static,
+{
+    if is_conflict(error.code()) {
+        return WriteRefusal::Conflict;
+    }
+    match error {
+        SdkError::ServiceError(context)
+            if context.err().is_conditional_check_failed_exception() =>
+        {
+            let item = match context.into_err() {
+                UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
+                _ => None,
+            };
+            let failed = FailedConditions(BTreeMap::from([(PartHandle::ONLY, item)]));
+            WriteRefusal::ConditionFailed(failed)
+        }
+        other => WriteRefusal::Failed(store_error("UpdateItem", &other)),
+    }
+}
+
+/// What a transaction's failure means. The reasons stand in the order of its parts.
+pub(crate) fn transaction_refusal<R>(error: SdkError<TransactWriteItemsError, R>) -> WriteRefusal
+where
+    R: std::fmt::Debug + 'static,
+{
+    const OPERATION: &str = "TransactWriteItems";
+    if is_conflict(error.code()) {
+        return WriteRefusal::Conflict;
+    }
+    let reasons = match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
+            canceled.cancellation_reasons.clone()
+        }
+        Some(_) | None => None,
+    };
+    let Some(reasons) = reasons else {
+        return WriteRefusal::Failed(store_error(OPERATION, &error));
+    };
+    let mut conditions = BTreeMap::new();
+    let mut try_again = true;
+    let mut invalid = false;
+    for (part, reason) in PartHandle::in_order().zip(reasons) {
+        match reason.code.as_deref() {
+            None
+            | Some(
+                "None"
+                | "TransactionConflict"
+                | "ThrottlingError"
+                | "ProvisionedThroughputExceeded",
+            ) => {}
+            Some("ConditionalCheckFailed") => {
+                conditions.insert(part, reason.item);
+            }
+            Some("ValidationError" | "ItemCollectionSizeLimitExceeded") => invalid = true,
+            Some(_) => try_again = false,
+        }
+    }
+    if !conditions.is_empty() {
+        WriteRefusal::ConditionFailed(FailedConditions(conditions))
+    } else if invalid {
+        // Trying again does not help, whatever the error's own code says.
+        log_failure(OPERATION, &error);
+        WriteRefusal::Failed(StoreError::Corrupt)
+    } else if try_again {
+        WriteRefusal::Conflict
+    } else {
+        WriteRefusal::Failed(store_error(OPERATION, &error))
+    }
+}

@@ -1,0 +1,126 @@
+//! Trying again: writes that meet another write in flight, and the pauses between.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use latchkey_domain::error::StoreError;
+
+use crate::Store;
+use crate::expression::Expression;
+use crate::keys::Key;
+use crate::refusal::{FailedConditions, WriteRefusal, is_conflict, store_error, update_refusal};
+
+/// What every request asks for, so that its cost can be counted.
+pub(crate) const COUNT_CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
+/// Hands back the item that a condition met, without a further read.
+pub(crate) const OLD_ITEM: ReturnValuesOnConditionCheckFailure =
+    ReturnValuesOnConditionCheckFailure::AllOld;
+
+/// How often a decision or a write is tried again, and the pauses between: full jitter over a doubling span, so that
+/// those who met in one item do not meet again.
+#[derive(Debug)]
+pub struct Retries<'a> {
+    store: &'a Store,
+    left: u32,
+    span_millis: u64,
+}
+
+/// With the pauses below, some 4 seconds in all when DynamoDB answers at once: enough for dozens of sign-ins of one user
+/// at the same moment. When it is slow as well, the HTTP side's bound for a whole request comes first.
+const MAX_RETRIES: u32 = 24;
+const FIRST_SPAN_MILLIS: u64 = 8;
+const LONGEST_SPAN_MILLIS: u64 = 400;
+
+impl Retries<'_> {
+    /// Waits a little, or says that it was tried often enough.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it was.
+    pub async fn pause(&mut self) -> Result<(), StoreError> {
+        if self.left == 0 {
+            tracing::warn!("gave up after too many conflicts or throttled writes");
+            return Err(StoreError::Unavailable);
+        }
+        self.left -= 1;
+        let mut bytes = [0; 8];
+        self.store.random.fill(&mut bytes);
+        let millis = u64::from_le_bytes(bytes) % self.span_millis;
+        self.span_millis = (self.span_millis * 2).min(LONGEST_SPAN_MILLIS);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// The allowance of one request of a client: how often its writes and decisions are tried again.
+    #[must_use]
+    pub fn retries(&self) -> Retries<'_> {
+        Retries {
+            store: self,
+            left: MAX_RETRIES,
+            span_millis: FIRST_SPAN_MILLIS,
+        }
+    }
+
+    /// An update, sent until it is made or its condition fails. `ask` adds what the reply is to hold. Returns what
+    /// DynamoDB answered, or the condition that failed.
+    pub(crate) async fn update(
+        &self,
+        key: Key,
+        expression: &Expression,
+        ask: impl Fn(UpdateItemFluentBuilder) -> UpdateItemFluentBuilder,
+        retries: &mut Retries<'_>,
+    ) -> Result<Result<UpdateItemOutput, FailedConditions>, StoreError> {
+        let update = ask(self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(key.into_attributes()))
+            .update_expression(expression.update())
+            .set_condition_expression(expression.condition())
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .return_consumed_capacity(COUNT_CAPACITY));
+        loop {
+            match update.clone().send().await.map_err(update_refusal) {
+                Ok(output) => return Ok(Ok(output)),
+                Err(WriteRefusal::ConditionFailed(failed)) => return Ok(Err(failed)),
+                Err(WriteRefusal::Conflict) => retries.pause().await?,
+                Err(WriteRefusal::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Deletes an item if the expression's condition holds, and says whether it did.
+    pub(crate) async fn delete_item_if(
+        &self,
+        key: Key,
+        expression: &Expression,
+    ) -> Result<bool, StoreError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&*self.table)
+            .set_key(Some(key.into_attributes()))
+            .set_condition_expression(expression.condition())
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .return_consumed_capacity(COUNT_CAPACITY);
+        let mut retries = self.retries();
+        loop {
+            match delete.clone().send().await {
+                Ok(_) => return Ok(true),
+                Err(SdkError::ServiceError(error))
+                    if error.err().is_conditional_check_failed_exception() =>
+                {
+                    return Ok(false);
+                }
+                Err(error) if is_conflict(error.code()) => retries.pause().await?,
+                Err(error) => return Err(store_error("DeleteItem", &error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Transactions of named parts: all are written or none, and a failed condition is told by the part that it stands in.
+
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
+use latchkey_domain::error::StoreError;
+
+use crate::Store;
+use crate::expression::Expression;
+use crate::keys::{Item, Key, PK};
+use crate::refusal::{FailedConditions, WriteRefusal, transaction_refusal};
+use crate::retry::{COUNT_CAPACITY, OLD_ITEM, Retries};
+
+/// One part of a transaction: what [`FailedConditions`] is asked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartHandle(usize);
+
+impl PartHandle {
+    /// The one part of a write that is no transaction.
+    pub(crate) const ONLY: Self = Self(0);
+
+    /// The parts in the order in which they were added.
+    pub(crate) fn in_order() -> impl Iterator<Item = Self> {
+        (0..).map(Self)
+    }
+}
+
+/// Writes that are made together or not at all.
+#[derive(Debug)]
+pub(crate) struct Transaction<'a> {
+    table: &'a str,
+    parts: Vec<TransactWriteItem>,
+}
+
+impl Transaction<'_> {
+    fn add(&mut self, part: TransactWriteItem) -> PartHandle {
+        self.parts.push(part);
+        PartHandle(self.parts.len() - 1)
+    }
+
+    /// An item that must not be there yet.
+    pub(crate) fn put_new(&mut self, item: Item) -> PartHandle {
+        let put = Put::builder()
+            .table_name(self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(#pk)")
+            .expression_attribute_names("#pk", PK)
+            .return_values_on_condition_check_failure(OLD_ITEM)
+            .build();
+        self.add(TransactWriteItem::builder().set_put(put.ok()).build())
+    }
+
+    /// An update of an item, on the expression's condition.
+    pub(crate) fn update(&mut self, key: Key, expression: &Expression) -> PartHandle {
+        let update = Update::builder()
+            .table_name(self.table)
+            .set_key(Some(key.into_attributes()))
+            .update_expression(expression.update())
+            .set_condition_expression(expression.condition())
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .return_values_on_condition_check_failure(OLD_ITEM)
+            .build();
+        self.add(TransactWriteItem::builder().set_update(update.ok()).build())
+    }
+
+    /// The end of an item, on the expression's condition.
+    pub(crate) fn delete(&mut self, key: Key, expression: &Expression) -> PartHandle {
+        let has_names = expression.condition().is_some();
+        let delete = Delete::builder()
+            .table_name(self.table)
+            .set_key(Some(key.into_attributes()))
+            .set_condition_expression(expression.condition())
+            .set_expression_attribute_names(expression.names().filter(|_| has_names))
+            .set_expression_attribute_values(expression.values())
+            .return_values_on_condition_check_failure(OLD_ITEM)
+            .build();
+        self.add(TransactWriteItem::builder().set_delete(delete.ok()).build())
+    }
+}
+
+impl Store {
+    /// A transaction that does nothing yet.
+    pub(crate) fn begin_transaction(&self) -> Transaction<'_> {
+        Transaction {
+            table: &self.table,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Sends a transaction until it is made or a condition fails. Returns the conditions that failed.
+    ///
+    /// Every attempt, the SDK's own and those after a conflict, has the same token. A conflict may be one with an earlier
+    /// attempt of this very transaction, whose reply was lost: under a new token it would be made, and then look refused.
+    pub(crate) async fn transact(
+        &self,
+        transaction: Transaction<'_>,
+        retries: &mut Retries<'_>,
+    ) -> Result<Result<(), FailedConditions>, StoreError> {
+        let request = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(transaction.parts))
+            .client_request_token(self.new_stamp().to_string())
+            .return_consumed_capacity(COUNT_CAPACITY);
+        loop {
+            match request.clone().send().await.map_err(transaction_refusal) {
+                Ok(_) => return Ok(Ok(())),
+                Err(WriteRefusal::ConditionFailed(failed)) => return Ok(Err(failed)),
+                Err(WriteRefusal::Conflict) => retries.pause().await?,
+                Err(WriteRefusal::Failed(error)) => return Err(error),
+            }
+        }
+    }
+}
