@@ -1,329 +1,26 @@
-//! Access and refresh tokens: what they say, how they are signed, when they are believed.
-//!
-//! An **access token** is a profile of RFC 9068: a JWT of type `at+jwt`, signed with Ed25519, so that anyone can
-//! verify it with the published key. A **refresh token** is a JWT of type `rt+jwt`, authenticated with HMAC: only
-//! this service can make or verify one. Kind, algorithm and key each belong to one kind alone, so one can
-//! never pass as the other (RFC 8725 sections 3.1, 3.11).
-//!
-//! All keys are derived from one secret (HKDF, RFC 5869), a label for each purpose. A refresh token is a function of
-//! its session's item, so it can be made again and is stored nowhere.
+//! Issues tokens and verifies them.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
-use aws_lc_rs::hmac;
-use aws_lc_rs::signature::Ed25519KeyPair;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use chrono::{DateTime, Utc};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, Validation};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
+use super::keys::{KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
+use super::{
+    ACCESS_TOKEN_TYPE, AccessClaims, IssuedTokens, OWN_ACCOUNT_SCOPE, REFRESH_TOKEN_TYPE,
+    RefreshClaims, RefreshTokenId, Token, TokenError, TokenIdentity,
+};
 use crate::clock::whole_seconds;
-use crate::id::{MalformedId, SessionId, UserId};
+use crate::id::SessionId;
 use crate::policy::SessionPolicy;
 use crate::random::RandomSource;
 use crate::session::Session;
 
-/// The `typ` of an access token (RFC 9068 section 2.1).
-pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
-/// The `typ` of a refresh token.
-pub const REFRESH_TOKEN_TYPE: &str = "rt+jwt";
-/// What every access token allows: the use of one's own account and sessions.
-pub const OWN_ACCOUNT_SCOPE: &str = "account";
-/// The shortest secret that keys are derived from, in bytes: as many as the keys have.
-pub const MIN_SECRET_BYTES: usize = 32;
-
 /// No token of ours is longer, by far; anything longer is refused unread. In bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
-/// Nearly all of ours are shorter.
-const TYPICAL_TOKEN_BYTES: usize = 768;
-
-/// A token in its compact form. Whoever has it can act for the user, so it is never shown in `Debug` output.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Token(String);
-
-impl Token {
-    /// A token as it came from a client; nothing is checked.
-    #[must_use]
-    pub fn new(compact: String) -> Self {
-        Self(compact)
-    }
-
-    /// The compact form, to be sent or verified, never logged.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(redacted)")
-    }
-}
-
-/// A secret from which keys are derived.
-#[derive(Clone)]
-pub struct TokenSecret(Zeroizing<Vec<u8>>);
-
-/// The secret is shorter than [`MIN_SECRET_BYTES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a token secret has at least {MIN_SECRET_BYTES} bytes")]
-pub struct SecretTooShort;
-
-impl TokenSecret {
-    /// Takes the bytes of a secret.
-    ///
-    /// # Errors
-    /// [`SecretTooShort`] below [`MIN_SECRET_BYTES`].
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, SecretTooShort> {
-        let bytes = Zeroizing::new(bytes.into());
-        if bytes.len() < MIN_SECRET_BYTES {
-            return Err(SecretTooShort);
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl fmt::Debug for TokenSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenSecret(redacted)")
-    }
-}
-
-/// Who issues tokens, for whom, and which client gets them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenIdentity {
-    /// `iss`: an https URL of the service.
-    pub issuer: String,
-    /// `aud` of access tokens: the API that they are for.
-    pub audience: String,
-    /// `client_id` (RFC 9068 section 2.2).
-    pub client_id: String,
-}
-
-/// What an access token says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccessClaims {
-    /// Who issued it.
-    pub iss: String,
-    /// The API that it is for.
-    pub aud: String,
-    /// The client that asked for it.
-    pub client_id: String,
-    /// The user.
-    pub sub: UserId,
-    /// The session.
-    pub sid: SessionId,
-    /// Unique for each token.
-    pub jti: String,
-    /// When it was issued, epoch seconds.
-    pub iat: i64,
-    /// From when on it is worthless, epoch seconds.
-    pub exp: i64,
-    /// When the user signed in, epoch seconds.
-    pub auth_time: i64,
-    /// What it allows, words divided by spaces.
-    pub scope: String,
-}
-
-/// What a refresh token says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefreshClaims {
-    /// Who issued it.
-    pub iss: String,
-    /// Who may use it: the issuer alone.
-    pub aud: String,
-    /// The user.
-    pub sub: UserId,
-    /// The session.
-    pub sid: SessionId,
-    /// The session and the rotation, which together name one token.
-    pub jti: RefreshTokenId,
-    /// When it was issued, epoch seconds.
-    pub iat: i64,
-    /// From when on it is worthless, epoch seconds.
-    pub exp: i64,
-}
-
-/// The `jti` of a refresh token: `<session id>.<rotation>`.
-///
-/// Unique for each token as RFC 7519 section 4.1.7 asks, and any one ever issued, or found in a log, still leads to
-/// its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct RefreshTokenId {
-    /// The session: the lineage of the token.
-    pub session_id: SessionId,
-    /// Which token of the lineage.
-    pub rotation: u64,
-}
-
-impl fmt::Display for RefreshTokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.session_id, self.rotation)
-    }
-}
-
-impl FromStr for RefreshTokenId {
-    type Err = MalformedId;
-
-    fn from_str(text: &str) -> Result<Self, MalformedId> {
-        let (session_id, rotation) = text.split_once('.').ok_or(MalformedId)?;
-        let id = Self {
-            session_id: session_id.parse()?,
-            rotation: rotation.parse().map_err(|_| MalformedId)?,
-        };
-        // One id, one spelling: "+1" and "01" are numbers too.
-        if id.to_string() == text {
-            Ok(id)
-        } else {
-            Err(MalformedId)
-        }
-    }
-}
-
-impl TryFrom<String> for RefreshTokenId {
-    type Error = MalformedId;
-
-    fn try_from(text: String) -> Result<Self, MalformedId> {
-        text.parse()
-    }
-}
-
-impl From<RefreshTokenId> for String {
-    fn from(id: RefreshTokenId) -> String {
-        id.to_string()
-    }
-}
-
-/// Why a token is not believed. For logs; a client is only told that it is not valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// It is no JWT with the claims that we write, or it has a critical extension.
-    #[error("malformed")]
-    Malformed,
-    /// It is of another kind (`typ`).
-    #[error("another type of token")]
-    WrongType,
-    /// It was signed with another algorithm, `none` included.
-    #[error("another algorithm")]
-    WrongAlgorithm,
-    /// It names a key that we do not have, or none.
-    #[error("unknown key")]
-    UnknownKey,
-    /// Its signature is not good.
-    #[error("bad signature")]
-    BadSignature,
-    /// It was issued by somebody else.
-    #[error("another issuer")]
-    WrongIssuer,
-    /// It is for somebody else.
-    #[error("another audience")]
-    WrongAudience,
-    /// Its time is over.
-    #[error("expired")]
-    Expired,
-}
-
-/// A pair of tokens for a session, and how long each is good for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssuedTokens {
-    /// For the API.
-    pub access_token: Token,
-    /// How long it is good for, whole seconds.
-    pub expires_in: TimeDelta,
-    /// For the next refresh.
-    pub refresh_token: Token,
-    /// How long it is good for, whole seconds.
-    pub refresh_expires_in: TimeDelta,
-}
-
-/// The keys that belong to one secret.
-struct KeySet {
-    access: KeyPair,
-    refresh: KeyPair,
-    public: Jwk,
-}
-
-struct KeyPair {
-    kid: String,
-    /// The header of every token that it signs, encoded, with the dot behind it.
-    header: String,
-    sign: SigningKey,
-    verify: DecodingKey,
-}
-
-/// A key that signs, as the cryptographic library wants it. `jsonwebtoken` takes the bytes and makes this of them for each
-/// token, which for Ed25519 costs nearly as much as the signature.
-enum SigningKey {
-    Ed25519(Ed25519KeyPair),
-    HmacSha256(Box<hmac::Key>),
-}
-
-impl SigningKey {
-    fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Ed25519(_) => Algorithm::EdDSA,
-            Self::HmacSha256(_) => Algorithm::HS256,
-        }
-    }
-}
-
-impl KeyPair {
-    fn new(
-        typ: &str,
-        kid: String,
-        sign: SigningKey,
-        verify: DecodingKey,
-    ) -> Result<Self, KeyDerivationFailed> {
-        let mut header = Header::new(sign.algorithm());
-        header.typ = Some(typ.to_owned());
-        header.kid = Some(kid.clone());
-        let header = serde_json::to_vec(&header).map_err(|_| KeyDerivationFailed)?;
-        let mut header = URL_SAFE_NO_PAD.encode(header);
-        header.push('.');
-        Ok(Self {
-            kid,
-            header,
-            sign,
-            verify,
-        })
-    }
-
-    /// A token in the compact form of RFC 7515 section 7.1.
-    fn sign<C: Serialize>(&self, claims: &C) -> Result<Token, TokenError> {
-        let claims = serde_json::to_vec(claims).map_err(|_| TokenError::Malformed)?;
-        let mut token = String::with_capacity(TYPICAL_TOKEN_BYTES);
-        token.push_str(&self.header);
-        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        match &self.sign {
-            SigningKey::Ed25519(pair) => {
-                let signature = pair.sign(token.as_bytes());
-                token.push('.');
-                URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-            }
-            SigningKey::HmacSha256(key) => {
-                let signature = hmac::sign(key, token.as_bytes());
-                token.push('.');
-                URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-            }
-        }
-        Ok(Token(token))
-    }
-}
-
-/// The keys could not be derived. Happens at start-up or never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signing keys could not be derived from the secret")]
-pub struct KeyDerivationFailed;
 
 /// Issues tokens, and tells whether one is to be believed.
 #[derive(Clone)]
@@ -343,69 +40,6 @@ impl fmt::Debug for Tokens {
             .field("identity", &self.0.identity)
             .field("access_kid", &self.0.signing.access.kid)
             .finish_non_exhaustive()
-    }
-}
-
-/// Length of every derived key, in bytes: an Ed25519 seed (RFC 8032) and an HS256 key (RFC 7518 section 3.2).
-const KEY_BYTES: usize = 32;
-
-struct KeyLength;
-
-impl KeyType for KeyLength {
-    fn len(&self) -> usize {
-        KEY_BYTES
-    }
-}
-
-fn derive(
-    secret: &TokenSecret,
-    label: &str,
-) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyDerivationFailed> {
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
-    Salt::new(HKDF_SHA256, b"latchkey")
-        .extract(&secret.0)
-        .expand(&[label.as_bytes()], KeyLength)
-        .and_then(|okm| okm.fill(key.as_mut()))
-        .map_err(|_| KeyDerivationFailed)?;
-    Ok(key)
-}
-
-impl KeySet {
-    fn derive(secret: &TokenSecret) -> Result<Self, KeyDerivationFailed> {
-        let seed = derive(secret, "access token: Ed25519 seed")?;
-        let pair =
-            Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| KeyDerivationFailed)?;
-        let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyDerivationFailed)?;
-        let encoding_key = EncodingKey::from_ed_der(pkcs8.as_ref());
-        let mut public = Jwk::from_encoding_key(&encoding_key, Algorithm::EdDSA)
-            .map_err(|_| KeyDerivationFailed)?;
-        let kid = public
-            .thumbprint(ThumbprintHash::SHA256)
-            .map_err(|_| KeyDerivationFailed)?;
-        public.common.key_id = Some(kid.clone());
-        public.common.public_key_use = Some(PublicKeyUse::Signature);
-        let verify = DecodingKey::from_jwk(&public).map_err(|_| KeyDerivationFailed)?;
-
-        let secret_key = derive(secret, "refresh token: HS256 key")?;
-        let name = derive(secret, "refresh token: key id")?;
-        let name = name
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Ok(Self {
-            access: KeyPair::new(ACCESS_TOKEN_TYPE, kid, SigningKey::Ed25519(pair), verify)?,
-            refresh: KeyPair::new(
-                REFRESH_TOKEN_TYPE,
-                name,
-                SigningKey::HmacSha256(Box::new(hmac::Key::new(
-                    hmac::HMAC_SHA256,
-                    secret_key.as_ref(),
-                ))),
-                DecodingKey::from_secret(secret_key.as_ref()),
-            )?,
-            public,
-        })
     }
 }
 
@@ -635,6 +269,15 @@ fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::hmac;
+    use aws_lc_rs::signature::Ed25519KeyPair;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use chrono::TimeDelta;
+    use jsonwebtoken::{EncodingKey, Header};
+    use serde::Serialize;
+
+    use super::super::keys::derive;
     use super::*;
     use crate::random::SeededRandom;
     use crate::session::tests::{noon, session};
@@ -934,24 +577,6 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_id_has_one_spelling() {
-        let session = session(1, noon());
-        let id = format!("{}.17", session.id);
-        assert_eq!(id.parse::<RefreshTokenId>().unwrap().to_string(), id);
-        for text in [
-            "",
-            ".",
-            "x.1",
-            &format!("{}.+1", session.id),
-            &format!("{}.01", session.id),
-            &format!("{}.", session.id),
-            &format!("{}.18446744073709551616", session.id),
-        ] {
-            assert_eq!(text.parse::<RefreshTokenId>(), Err(MalformedId), "{text}");
-        }
-    }
-
-    #[test]
     fn nothing_secret_is_in_debug_output() {
         let tokens = tokens(0x41, None);
         let issued = issue(&tokens, &session(1, noon()), noon());
@@ -960,11 +585,5 @@ mod tests {
             !shown.contains("AAAA") && !shown.contains("eyJ") && !shown.contains("65, 65"),
             "{shown}"
         );
-    }
-
-    #[test]
-    fn a_short_secret_is_refused() {
-        assert!(TokenSecret::new(vec![0; 31]).is_err());
-        assert!(TokenSecret::new(vec![0; 32]).is_ok());
     }
 }
