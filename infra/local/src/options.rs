@@ -48,7 +48,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   TABLE_NAME                [default: latchkey]
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
                             [default: made once, kept in the data folder]
-  TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still believed
+  TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still accepted
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
   ACCESS_TOKEN_SECONDS      [default: 900]
@@ -61,7 +61,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
 
-With --port 0 set ISSUER if tokens are to outlive a restart: they are only good for the issuer that they name.
+With --port 0 set ISSUER if tokens are to outlive a restart: a token is only valid for the issuer that it names.
 
 POST /local/cleanup runs the daily cleanup at once. Only the local stack has this route.";
 

@@ -27,7 +27,7 @@ pub enum TokenSecretSource {
     Literal {
         /// Signs.
         current: TokenSecret,
-        /// Is still believed.
+        /// Signs nothing; its tokens are still accepted.
         previous: Option<TokenSecret>,
     },
 }

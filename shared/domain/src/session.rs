@@ -89,7 +89,7 @@ impl Session {
         }
     }
 
-    /// When it ends by itself: the earlier of the idle and the absolute expiry. The session is over *at* this moment.
+    /// When time ends it: the earlier of the idle and the absolute expiry. The session is over *at* this moment.
     #[must_use]
     pub fn expires_at(&self) -> DateTime<Utc> {
         self.idle_expires_at.min(self.absolute_expires_at)

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use jsonwebtoken::Validation;
 use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, Validation};
 use serde::de::DeserializeOwned;
 
 use super::keys::{KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    ACCESS_TOKEN_TYPE, AccessClaims, IssuedTokens, OWN_ACCOUNT_SCOPE, REFRESH_TOKEN_TYPE,
-    RefreshClaims, RefreshTokenId, Token, TokenError, TokenIdentity,
+    AccessClaims, IssuedTokens, Kind, OWN_ACCOUNT_SCOPE, RefreshClaims, RefreshTokenId, Token,
+    TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -19,10 +19,10 @@ use crate::policy::SessionPolicy;
 use crate::random::RandomSource;
 use crate::session::Session;
 
-/// No token of ours is longer, by far; anything longer is refused unread. In bytes.
+/// Longer tokens are refused without reading them, in bytes. Ours have about 600.
 const MAX_TOKEN_BYTES: usize = 4096;
 
-/// Issues tokens, and tells whether one is to be believed.
+/// Issues tokens, and tells whether one is valid.
 #[derive(Clone)]
 pub struct Tokens(Arc<Inner>);
 
@@ -38,13 +38,13 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens")
             .field("identity", &self.0.identity)
-            .field("access_kid", &self.0.signing.access.kid)
+            .field("access_kid", &self.signing_key_id())
             .finish_non_exhaustive()
     }
 }
 
 impl Tokens {
-    /// Derives the keys. `current` signs; what `previous` signed is still believed.
+    /// Derives the keys. `current` signs; what `previous` signed is still accepted.
     ///
     /// # Errors
     /// [`KeyDerivationFailed`], which does not depend on the secret's value.
@@ -56,7 +56,7 @@ impl Tokens {
         Self::signing_with(identity, current, previous)
     }
 
-    /// Derives the keys. `signing` signs; what the `others` sign is believed, and their keys are published.
+    /// Derives the keys. `signing` signs; what the `others` sign is accepted, and their keys are published.
     ///
     /// # Errors
     /// [`KeyDerivationFailed`], which does not depend on a secret's value.
@@ -66,8 +66,8 @@ impl Tokens {
         others: impl IntoIterator<Item = &'a TokenSecret>,
     ) -> Result<Self, KeyDerivationFailed> {
         Ok(Self(Arc::new(Inner {
-            access_validation: validation(Algorithm::EdDSA, &identity.issuer, &identity.audience),
-            refresh_validation: validation(Algorithm::HS256, &identity.issuer, &identity.issuer),
+            access_validation: Kind::Access.validation(&identity),
+            refresh_validation: Kind::Refresh.validation(&identity),
             signing: KeySet::derive(signing)?,
             others: others
                 .into_iter()
@@ -87,14 +87,14 @@ impl Tokens {
     /// Names the key that signs access tokens, as the published keys do.
     #[must_use]
     pub fn signing_key_id(&self) -> &str {
-        &self.0.signing.access.kid
+        &self.0.signing.key(Kind::Access).kid
     }
 
     /// Issues the tokens of a session as it is now: a new access token, and *the* refresh token of its rotation,
     /// the same each time.
     ///
     /// # Errors
-    /// [`TokenError::Malformed`] if signing fails, which the keys made at start-up rule out.
+    /// [`TokenError::SigningFailed`], which does not depend on the session.
     pub fn issue(
         &self,
         session: &Session,
@@ -120,9 +120,9 @@ impl Tokens {
         };
         let refresh = self.refresh_claims(session);
         Ok(IssuedTokens {
-            access_token: inner.signing.access.sign(&access)?,
+            access_token: inner.signing.key(Kind::Access).sign(&access)?,
             expires_in: access_expiry - now,
-            refresh_token: inner.signing.refresh.sign(&refresh)?,
+            refresh_token: inner.signing.key(Kind::Refresh).sign(&refresh)?,
             refresh_expires_in: session.expires_at() - now,
         })
     }
@@ -146,18 +146,13 @@ impl Tokens {
     /// Checks an access token: type, algorithm, key, signature, issuer, audience, and that `now` is before `exp`.
     ///
     /// # Errors
-    /// The first thing about it that is not right.
+    /// [`TokenError`], the first thing about it that is wrong.
     pub fn verify_access(
         &self,
         token: &Token,
         now: DateTime<Utc>,
     ) -> Result<AccessClaims, TokenError> {
-        let claims: AccessClaims = self.verify(
-            token,
-            ACCESS_TOKEN_TYPE,
-            &self.0.access_validation,
-            |keys| &keys.access,
-        )?;
+        let claims: AccessClaims = self.verify(Kind::Access, token)?;
         if now.timestamp() >= claims.exp {
             return Err(TokenError::Expired);
         }
@@ -167,7 +162,7 @@ impl Tokens {
     /// Checks a refresh token as [`Tokens::verify_access`] does.
     ///
     /// # Errors
-    /// The first thing about it that is not right.
+    /// [`TokenError`], the first thing about it that is wrong.
     pub fn verify_refresh(
         &self,
         token: &Token,
@@ -183,14 +178,9 @@ impl Tokens {
     /// Checks everything about a refresh token but its expiry: enough to end its session (RFC 7009).
     ///
     /// # Errors
-    /// The first thing about it that is not right.
+    /// [`TokenError`], the first thing about it that is wrong.
     pub fn verify_refresh_of_any_age(&self, token: &Token) -> Result<RefreshClaims, TokenError> {
-        let claims: RefreshClaims = self.verify(
-            token,
-            REFRESH_TOKEN_TYPE,
-            &self.0.refresh_validation,
-            |keys| &keys.refresh,
-        )?;
+        let claims: RefreshClaims = self.verify(Kind::Refresh, token)?;
         if claims.jti.session_id != claims.sid {
             return Err(TokenError::Malformed);
         }
@@ -201,42 +191,31 @@ impl Tokens {
         std::iter::once(&self.0.signing).chain(&self.0.others)
     }
 
-    /// The key that a token's header names, if the header is one of a token of this type.
-    fn key_named_in<'a>(
-        &'a self,
-        token: &Token,
-        typ: &str,
-        key_of: impl Fn(&'a KeySet) -> &'a KeyPair,
-    ) -> Result<&'a KeyPair, TokenError> {
+    /// The key that a token's header names, if the token says that it is of this kind.
+    fn key_for(&self, kind: Kind, token: &Token) -> Result<&KeyPair, TokenError> {
         let header = jsonwebtoken::decode_header(&token.0).map_err(|error| refusal(&error))?;
         if header.crit.is_some() {
             return Err(TokenError::Malformed); // RFC 7515 section 4.1.11
         }
-        if header.typ.as_deref() != Some(typ) {
+        if header.typ.as_deref() != Some(kind.typ()) {
             return Err(TokenError::WrongType);
         }
         let kid = header.kid.ok_or(TokenError::UnknownKey)?;
         self.key_sets()
-            .map(key_of)
+            .map(|keys| keys.key(kind))
             .find(|key| key.kid == kid)
             .ok_or(TokenError::UnknownKey)
     }
 
-    fn verify<C: DeserializeOwned>(
-        &self,
-        token: &Token,
-        typ: &str,
-        validation: &Validation,
-        key_of: impl Fn(&KeySet) -> &KeyPair,
-    ) -> Result<C, TokenError> {
+    /// Checks everything about a token but its expiry.
+    fn verify<C: DeserializeOwned>(&self, kind: Kind, token: &Token) -> Result<C, TokenError> {
         if token.0.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }
-        let mut keys = self.key_sets().map(&key_of);
-        // Its header is, byte for byte, the one that we write for this kind and key; or it must be read.
-        let key = match keys.find(|key| token.0.starts_with(&key.header)) {
-            Some(key) => key,
-            None => self.key_named_in(token, typ, key_of)?,
+        let key = self.key_for(kind, token)?;
+        let validation = match kind {
+            Kind::Access => &self.0.access_validation,
+            Kind::Refresh => &self.0.refresh_validation,
         };
         jsonwebtoken::decode(&token.0, &key.verify, validation)
             .map(|data| data.claims)
@@ -244,20 +223,28 @@ impl Tokens {
     }
 }
 
-fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    validation.leeway = 0;
-    // The library reads the system's clock; ours is passed in, and stricter: over *at* `exp` (RFC 7519 section 4.1.4).
-    validation.validate_exp = false;
-    validation.set_issuer(&[issuer]);
-    validation.set_audience(&[audience]);
-    validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-    validation
+impl Kind {
+    /// What the library checks: the one algorithm of this kind, `iss`, `aud`, and that the claims are there.
+    fn validation(self, identity: &TokenIdentity) -> Validation {
+        let audience = match self {
+            Self::Access => &identity.audience,
+            Self::Refresh => &identity.issuer,
+        };
+        let mut validation = Validation::new(self.algorithm());
+        validation.leeway = 0;
+        // The library reads the system's clock. We compare with the clock that is passed in, and a token is over
+        // *at* `exp` (RFC 7519 section 4.1.4).
+        validation.validate_exp = false;
+        validation.set_issuer(&[&identity.issuer]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+        validation
+    }
 }
 
 fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
     use jsonwebtoken::errors::ErrorKind;
-    // The library's list of kinds is open; what it adds is a malformed token to us.
+    // The library may add kinds; a new one is a malformed token to us.
     match error.kind() {
         ErrorKind::InvalidSignature => TokenError::BadSignature,
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => TokenError::WrongAlgorithm,
@@ -274,10 +261,11 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use chrono::TimeDelta;
-    use jsonwebtoken::{EncodingKey, Header};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
     use serde::Serialize;
 
     use super::super::keys::derive;
+    use super::super::{ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE};
     use super::*;
     use crate::random::SeededRandom;
     use crate::session::tests::{noon, session};
@@ -340,7 +328,7 @@ mod tests {
         let by_library = forged(
             ACCESS_TOKEN_TYPE,
             Algorithm::EdDSA,
-            &keys.access.kid,
+            &keys.key(Kind::Access).kid,
             &ed25519_encoding_key(),
             &access,
         );
@@ -352,7 +340,7 @@ mod tests {
         let by_library = forged(
             REFRESH_TOKEN_TYPE,
             Algorithm::HS256,
-            &keys.refresh.kid,
+            &keys.key(Kind::Refresh).kid,
             &EncodingKey::from_secret(secret_key.as_ref()),
             &refresh,
         );
@@ -365,7 +353,7 @@ mod tests {
         let session = session(1, noon());
         let header = format!(
             r#"{{"kid":"{}","alg":"HS256","typ":"{REFRESH_TOKEN_TYPE}"}}"#,
-            tokens.0.signing.refresh.kid
+            tokens.0.signing.key(Kind::Refresh).kid
         );
         let claims = serde_json::to_vec(&tokens.refresh_claims(&session)).unwrap();
         let mut text = [header.into_bytes(), claims]
@@ -473,10 +461,10 @@ mod tests {
             forged(REFRESH_TOKEN_TYPE, Algorithm::EdDSA, kid, &key, &claims)
         };
         assert_eq!(
-            tokens.verify_refresh(&forgery(&keys.access.kid), noon()),
+            tokens.verify_refresh(&forgery(&keys.key(Kind::Access).kid), noon()),
             Err(TokenError::UnknownKey)
         );
-        let forgery = forgery(&keys.refresh.kid);
+        let forgery = forgery(&keys.key(Kind::Refresh).kid);
         assert_eq!(
             tokens.verify_refresh(&forgery, noon()),
             Err(TokenError::WrongAlgorithm)
@@ -489,11 +477,17 @@ mod tests {
         let session = session(1, noon());
         let issued = issue(&tokens, &session, noon());
         let claims = tokens.verify_access(&issued.access_token, noon()).unwrap();
-        let public = tokens.0.signing.access.verify.try_get_as_bytes().unwrap();
+        let public = tokens
+            .0
+            .signing
+            .key(Kind::Access)
+            .verify
+            .try_get_as_bytes()
+            .unwrap();
         let forgery = forged(
             ACCESS_TOKEN_TYPE,
             Algorithm::HS256,
-            &tokens.0.signing.access.kid,
+            &tokens.0.signing.key(Kind::Access).kid,
             &EncodingKey::from_secret(public),
             &claims,
         );
@@ -554,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_previous_secret_signed_is_still_believed_and_published() {
+    fn what_the_previous_secret_signed_is_still_accepted_and_published() {
         let session = session(1, noon());
         let old = issue(&tokens(1, None), &session, noon());
         let rotated = tokens(2, Some(1));
@@ -571,7 +565,7 @@ mod tests {
     #[test]
     fn every_instance_derives_the_same_keys_from_a_secret() {
         assert_eq!(
-            tokens(1, None).0.signing.access.kid,
+            tokens(1, None).0.signing.key(Kind::Access).kid,
             "hlLUWXSleyYsA967l4hJ9UxvS5xaoLUD6zt3VG6eKyE"
         );
     }

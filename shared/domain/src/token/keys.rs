@@ -1,4 +1,7 @@
 //! The keys: derived from a secret, one pair for each kind of token.
+//!
+//! We sign ourselves because `jsonwebtoken` 11 parses an `EncodingKey` again for every token, which for Ed25519 costs
+//! nearly as much as the signature, and the parsed `Box<dyn JwtSigner>` is not `Send`, so no instance could share it.
 
 use std::fmt;
 
@@ -8,11 +11,11 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE, Token, TokenError};
+use super::{Kind, Token, TokenError};
 
 /// The shortest secret that keys are derived from, in bytes: as many as the keys have.
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -51,44 +54,53 @@ impl fmt::Debug for TokenSecret {
 
 /// The keys that belong to one secret.
 pub(super) struct KeySet {
-    pub(super) access: KeyPair,
-    pub(super) refresh: KeyPair,
+    access: KeyPair,
+    refresh: KeyPair,
     pub(super) public: Jwk,
+}
+
+impl KeySet {
+    /// The key of a kind. Each kind has its own key, so one kind never passes as another.
+    pub(super) fn key(&self, kind: Kind) -> &KeyPair {
+        match kind {
+            Kind::Access => &self.access,
+            Kind::Refresh => &self.refresh,
+        }
+    }
 }
 
 pub(super) struct KeyPair {
     pub(super) kid: String,
-    /// The header of every token that it signs, encoded, with the dot behind it.
-    pub(super) header: String,
+    /// The header of every token that it signs, encoded, with the dot that follows it.
+    header: String,
     sign: SigningKey,
     pub(super) verify: DecodingKey,
 }
 
-/// A key that signs, as the cryptographic library wants it. `jsonwebtoken` takes the bytes and makes this of them for each
-/// token, which for Ed25519 costs nearly as much as the signature.
+/// A key that signs, in the form in which the cryptographic library uses it.
 enum SigningKey {
     Ed25519(Ed25519KeyPair),
     HmacSha256(Box<hmac::Key>),
 }
 
 impl SigningKey {
-    fn algorithm(&self) -> Algorithm {
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
-            Self::Ed25519(_) => Algorithm::EdDSA,
-            Self::HmacSha256(_) => Algorithm::HS256,
+            Self::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
+            Self::HmacSha256(key) => hmac::sign(key, message).as_ref().to_vec(),
         }
     }
 }
 
 impl KeyPair {
     fn new(
-        typ: &str,
+        kind: Kind,
         kid: String,
         sign: SigningKey,
         verify: DecodingKey,
     ) -> Result<Self, KeyDerivationFailed> {
-        let mut header = Header::new(sign.algorithm());
-        header.typ = Some(typ.to_owned());
+        let mut header = Header::new(kind.algorithm());
+        header.typ = Some(kind.typ().to_owned());
         header.kid = Some(kid.clone());
         let header = serde_json::to_vec(&header).map_err(|_| KeyDerivationFailed)?;
         let mut header = URL_SAFE_NO_PAD.encode(header);
@@ -101,29 +113,23 @@ impl KeyPair {
         })
     }
 
-    /// A token in the compact form of RFC 7515 section 7.1.
+    /// Signs a token in the compact form of RFC 7515 section 7.1.
+    ///
+    /// # Errors
+    /// [`TokenError::SigningFailed`] if the claims cannot be written as JSON.
     pub(super) fn sign<C: Serialize>(&self, claims: &C) -> Result<Token, TokenError> {
-        let claims = serde_json::to_vec(claims).map_err(|_| TokenError::Malformed)?;
+        let claims = serde_json::to_vec(claims).map_err(|_| TokenError::SigningFailed)?;
         let mut token = String::with_capacity(TYPICAL_TOKEN_BYTES);
         token.push_str(&self.header);
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        match &self.sign {
-            SigningKey::Ed25519(pair) => {
-                let signature = pair.sign(token.as_bytes());
-                token.push('.');
-                URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-            }
-            SigningKey::HmacSha256(key) => {
-                let signature = hmac::sign(key, token.as_bytes());
-                token.push('.');
-                URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-            }
-        }
+        let signature = self.sign.sign(token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(Token(token))
     }
 }
 
-/// The keys could not be derived. Happens at start-up or never.
+/// The keys could not be derived. This can only happen at start-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signing keys could not be derived from the secret")]
 pub struct KeyDerivationFailed;
@@ -159,7 +165,7 @@ impl KeySet {
             Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| KeyDerivationFailed)?;
         let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyDerivationFailed)?;
         let encoding_key = EncodingKey::from_ed_der(pkcs8.as_ref());
-        let mut public = Jwk::from_encoding_key(&encoding_key, Algorithm::EdDSA)
+        let mut public = Jwk::from_encoding_key(&encoding_key, Kind::Access.algorithm())
             .map_err(|_| KeyDerivationFailed)?;
         let kid = public
             .thumbprint(ThumbprintHash::SHA256)
@@ -176,9 +182,9 @@ impl KeySet {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Ok(Self {
-            access: KeyPair::new(ACCESS_TOKEN_TYPE, kid, SigningKey::Ed25519(pair), verify)?,
+            access: KeyPair::new(Kind::Access, kid, SigningKey::Ed25519(pair), verify)?,
             refresh: KeyPair::new(
-                REFRESH_TOKEN_TYPE,
+                Kind::Refresh,
                 name,
                 SigningKey::HmacSha256(Box::new(hmac::Key::new(
                     hmac::HMAC_SHA256,
@@ -194,6 +200,16 @@ impl KeySet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn claims_that_json_cannot_hold_are_not_signed() {
+        let keys = KeySet::derive(&TokenSecret::new(vec![1; 32]).unwrap()).unwrap();
+        let claims = std::collections::BTreeMap::from([((), "a name that is no text")]);
+        for kind in [Kind::Access, Kind::Refresh] {
+            let signed = keys.key(kind).sign(&claims);
+            assert_eq!(signed, Err(TokenError::SigningFailed));
+        }
+    }
 
     #[test]
     fn a_short_secret_is_refused() {

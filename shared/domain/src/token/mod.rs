@@ -1,4 +1,4 @@
-//! Access and refresh tokens: what they say, how they are signed, when they are believed.
+//! Access and refresh tokens: what they say, how they are signed, when they are valid.
 //!
 //! An **access token** is a profile of RFC 9068: a JWT of type `at+jwt`, signed with Ed25519, so that anyone can
 //! verify it with the published key. A **refresh token** is a JWT of type `rt+jwt`, authenticated with HMAC: only
@@ -15,6 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::TimeDelta;
+use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MalformedId, SessionId, UserId};
@@ -28,6 +29,29 @@ pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 pub const REFRESH_TOKEN_TYPE: &str = "rt+jwt";
 /// What every access token allows: the use of one's own account and sessions.
 pub const OWN_ACCOUNT_SCOPE: &str = "account";
+
+/// Which kind of token. It decides the type, the algorithm, the key and what is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Access,
+    Refresh,
+}
+
+impl Kind {
+    fn typ(self) -> &'static str {
+        match self {
+            Self::Access => ACCESS_TOKEN_TYPE,
+            Self::Refresh => REFRESH_TOKEN_TYPE,
+        }
+    }
+
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Access => Algorithm::EdDSA,
+            Self::Refresh => Algorithm::HS256,
+        }
+    }
+}
 
 /// A token in its compact form. Whoever has it can act for the user, so it is never shown in `Debug` output.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +106,7 @@ pub struct AccessClaims {
     pub jti: String,
     /// When it was issued, epoch seconds.
     pub iat: i64,
-    /// From when on it is worthless, epoch seconds.
+    /// The moment from which it is invalid, epoch seconds.
     pub exp: i64,
     /// When the user signed in, epoch seconds.
     pub auth_time: i64,
@@ -105,7 +129,7 @@ pub struct RefreshClaims {
     pub jti: RefreshTokenId,
     /// When it was issued, epoch seconds.
     pub iat: i64,
-    /// From when on it is worthless, epoch seconds.
+    /// The moment from which it is invalid, epoch seconds.
     pub exp: i64,
 }
 
@@ -160,7 +184,7 @@ impl From<RefreshTokenId> for String {
     }
 }
 
-/// Why a token is not believed. For logs; a client is only told that it is not valid.
+/// Why a token was refused, or could not be made. For logs: a client only learns that its token is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// It is no JWT with the claims that we write, or it has a critical extension.
@@ -175,7 +199,7 @@ pub enum TokenError {
     /// It names a key that we do not have, or none.
     #[error("unknown key")]
     UnknownKey,
-    /// Its signature is not good.
+    /// Its signature is wrong.
     #[error("bad signature")]
     BadSignature,
     /// It was issued by somebody else.
@@ -187,18 +211,21 @@ pub enum TokenError {
     /// Its time is over.
     #[error("expired")]
     Expired,
+    /// A token could not be written. No token that a client sends has this error.
+    #[error("a token could not be signed")]
+    SigningFailed,
 }
 
-/// A pair of tokens for a session, and how long each is good for.
+/// A pair of tokens for a session, and how long each is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuedTokens {
     /// For the API.
     pub access_token: Token,
-    /// How long it is good for, whole seconds.
+    /// How long it is valid, whole seconds.
     pub expires_in: TimeDelta,
     /// For the next refresh.
     pub refresh_token: Token,
-    /// How long it is good for, whole seconds.
+    /// How long it is valid, whole seconds.
     pub refresh_expires_in: TimeDelta,
 }
 
