@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    AccessClaims, IssuedTokens, Kind, OWN_ACCOUNT_SCOPE, RefreshClaims, RefreshTokenId, Token,
-    TokenError, TokenIdentity,
+    AccessClaims, IssuedTokens, Kind, OWN_ACCOUNT_SCOPE, PASSWORD_METHOD, RefreshClaims,
+    RefreshTokenId, Token, TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -115,7 +115,8 @@ impl Tokens {
             jti: SessionId::random(random).to_string(),
             iat: now.timestamp(),
             exp: access_expiry.timestamp(),
-            auth_time: session.created_at.timestamp(),
+            auth_time: session.authenticated_at.timestamp(),
+            amr: vec![PASSWORD_METHOD.to_owned()],
             scope: OWN_ACCOUNT_SCOPE.to_owned(),
         };
         let refresh = self.refresh_claims(session);
@@ -372,9 +373,12 @@ mod tests {
         let tokens = tokens(1, None);
         let mut session = session(1, noon());
         session.rotation = 3;
+        session.authenticated_at = session.created_at + TimeDelta::hours(1);
         let issued = issue(&tokens, &session, noon());
         let access = tokens.verify_access(&issued.access_token, noon()).unwrap();
         assert_eq!((access.sub, access.sid), (session.user_id, session.id));
+        assert_eq!(access.auth_time, session.created_at.timestamp() + 3600);
+        assert_eq!(access.amr, ["pwd"]);
         assert_eq!(access.exp - access.iat, 900);
         assert_eq!(issued.expires_in, TimeDelta::seconds(900));
         let refresh = tokens

@@ -29,6 +29,8 @@ pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 pub const REFRESH_TOKEN_TYPE: &str = "rt+jwt";
 /// What every access token allows: the use of one's own account and sessions.
 pub const OWN_ACCOUNT_SCOPE: &str = "account";
+/// The authentication method of a sign-in by password (RFC 8176 section 2). All sessions have this one for now.
+pub const PASSWORD_METHOD: &str = "pwd";
 
 /// Which kind of token. It decides the type, the algorithm, the key and what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +110,10 @@ pub struct AccessClaims {
     pub iat: i64,
     /// The moment from which it is invalid, epoch seconds.
     pub exp: i64,
-    /// When the user signed in, epoch seconds.
+    /// When the user last proved who they are, epoch seconds (RFC 9068 section 2.2.1).
     pub auth_time: i64,
+    /// How they proved it (RFC 9068 section 2.2.1): values of RFC 8176, such as [`PASSWORD_METHOD`].
+    pub amr: Vec<String>,
     /// What it allows, words divided by spaces.
     pub scope: String,
 }
