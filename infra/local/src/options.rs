@@ -42,21 +42,28 @@ Examples (after `cargo run --`, or of the binary target/debug/latchkey):
   latchkey --dynamodb-url http://127.0.0.1:8000    over DynamoDB Local
 
 Settings (environment variables, the same as on Lambda; an empty one counts as not set):
-  ISSUER                    iss of the tokens [default: the address that is served]
+  ISSUER                    iss of the tokens, an https URL, http on this machine; the API answers under its path
+                            [default: the address that is served]
   AUDIENCE                  aud of the tokens [default: latchkey]
   CLIENT_ID                 client_id of the access tokens [default: latchkey-app]
   TABLE_NAME                [default: latchkey]
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
                             [default: made once, kept in the data folder]
   TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still accepted
+  FRONT_SECRET              what CloudFront proves itself with; at least 32 characters, or two such values divided by
+                            a comma [default: none]
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
-  ACCESS_TOKEN_SECONDS      [default: 900]
-  SESSION_IDLE_SECONDS      [default: 604800]
-  SESSION_ABSOLUTE_SECONDS  [default: 2592000]
-  REFRESH_GRACE_SECONDS     [default: 30]
-  MAX_SESSIONS              live sessions of one user [default: 20]
-  RETENTION_SECONDS         how long ended sessions are kept [default: 2592000]
+  ACCESS_TOKEN_SECONDS      1 to 3600 [default: 900]
+  SESSION_IDLE_SECONDS      1 to 316224000, at most SESSION_ABSOLUTE_SECONDS [default: 604800]
+  SESSION_ABSOLUTE_SECONDS  1 to 316224000 [default: 2592000]
+  REFRESH_GRACE_SECONDS     0 to 300 [default: 30]
+  MAX_SESSIONS              live sessions of one user, 1 to 100 [default: 20]
+  ONE_SESSION_PER_DEVICE    whether a sign-in ends the live session with the same X-Device-Id: true or false
+                            [default: true]
+  PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
+                            [default: none]
+  RETENTION_SECONDS         how long ended sessions are kept, 0 to 316224000 [default: 2592000]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]

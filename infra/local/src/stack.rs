@@ -17,7 +17,7 @@ use latchkey_api::password_workers::PasswordWorkers;
 use latchkey_api::settings::{
     AllowedOrigins, Settings, StorageSettings, TokenSecretSource, environment,
 };
-use latchkey_api::telemetry::{self, Format};
+use latchkey_api::telemetry::{self, Format, LogSettings};
 use latchkey_domain::clock::SystemClock;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
@@ -43,7 +43,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`LocalError`] if it cannot start, in one line that says what to do about it.
 pub async fn run(options: Options) -> Result<(), LocalError> {
-    telemetry::start(environment, Format::Text);
+    telemetry::start(LogSettings::read(environment, Format::Text)?);
     if environment("TOKEN_SECRET_ARN").is_some() {
         return Err(LocalError::SecretsManager);
     }

@@ -28,7 +28,7 @@ use crate::settings::{
     AllowedOrigins, MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource,
     environment,
 };
-use crate::telemetry::{self, Format};
+use crate::telemetry::{self, Format, LogSettings};
 use crate::token_keys::{SecretError, SecretsManager, TokenKeys};
 use crate::trust_roots::trust_store;
 
@@ -137,9 +137,10 @@ fn started(settings: Settings, sdk: SdkConfig, tokens: TokenKeys, metrics: Emf) 
 
 /// Starts what a function is seen by: its log and its metrics.
 fn observe() -> Result<Emf, StartError> {
-    telemetry::start(environment, Format::Json);
+    let log = LogSettings::read(environment, Format::Json)?;
+    telemetry::start(log);
     let settings = MetricsSettings::read(environment)?;
-    let emf = Emf::new(settings, telemetry::level(environment));
+    let emf = Emf::new(settings, log.level);
     emf.start();
     Ok(emf)
 }
