@@ -74,8 +74,11 @@ POST /local/cleanup runs the daily cleanup at once. Only the local stack has thi
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory;
     use clap::error::ErrorKind;
+    use latchkey_api::settings;
 
     use super::*;
 
@@ -93,6 +96,29 @@ mod tests {
         let options = parse(&[]).unwrap();
         assert_eq!(options.port, 3000);
         assert!(!options.memory && options.data_dir.is_none() && options.dynamodb_url.is_none());
+    }
+
+    /// What a reader of `--help` cannot find, they cannot set.
+    #[test]
+    fn the_help_names_every_setting_and_nothing_else() {
+        let help = Options::command().render_long_help().to_string();
+        let (_, settings) = help.split_once("Settings (environment").unwrap();
+        let listed: BTreeSet<&str> = settings
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+            .filter(|word| word.contains('_') || word.chars().all(|c| c.is_ascii_uppercase()))
+            .collect();
+        let mut read = settings::names();
+        for not_here in [
+            "TOKEN_SECRET_ARN",         // Refused here.
+            "AWS_ENDPOINT_URL",         // The general form of the one for DynamoDB.
+            "AWS_LAMBDA_FUNCTION_NAME", // Set by Lambda.
+            "STACK_NAME",               // For metrics, which are not written here.
+            "NO_COLOR",                 // A convention of terminals.
+        ] {
+            assert!(read.remove(not_here), "{not_here}");
+        }
+        assert_eq!(listed, read.iter().map(String::as_str).collect());
     }
 
     #[test]

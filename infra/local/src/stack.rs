@@ -15,7 +15,8 @@ use latchkey_api::front::FrontSecret;
 use latchkey_api::http;
 use latchkey_api::password_workers::PasswordWorkers;
 use latchkey_api::settings::{
-    AllowedOrigins, Settings, StorageSettings, TokenSecretSource, environment,
+    AllowedOrigins, Settings, StorageSettings, TokenSecretSource, environment, environment_names,
+    warn_of_misspelt,
 };
 use latchkey_api::telemetry::{self, Format, LogSettings};
 use latchkey_domain::clock::SystemClock;
@@ -44,6 +45,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// [`LocalError`] if it cannot start, in one line that says what to do about it.
 pub async fn run(options: Options) -> Result<(), LocalError> {
     telemetry::start(LogSettings::read(environment, Format::Text)?);
+    warn_of_misspelt(environment_names());
     if environment("TOKEN_SECRET_ARN").is_some() {
         return Err(LocalError::SecretsManager);
     }

@@ -26,7 +26,7 @@ use crate::metrics::{self, Emf};
 use crate::password_workers::PasswordWorkers;
 use crate::settings::{
     AllowedOrigins, MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource,
-    environment,
+    environment, environment_names, warn_of_misspelt,
 };
 use crate::telemetry::{self, Format, LogSettings};
 use crate::token_keys::{SecretError, SecretsManager, TokenKeys};
@@ -139,6 +139,7 @@ fn started(settings: Settings, sdk: SdkConfig, tokens: TokenKeys, metrics: Emf) 
 fn observe() -> Result<Emf, StartError> {
     let log = LogSettings::read(environment, Format::Json)?;
     telemetry::start(log);
+    warn_of_misspelt(environment_names());
     let settings = MetricsSettings::read(environment)?;
     let emf = Emf::new(settings, log.level);
     emf.start();

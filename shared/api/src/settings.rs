@@ -4,6 +4,7 @@
 //! equal to [`SessionPolicy::default`].
 
 mod address;
+mod misspelt;
 mod reader;
 
 use axum::http::HeaderValue;
@@ -14,6 +15,7 @@ use latchkey_domain::policy::{
 use latchkey_domain::token::{TokenIdentity, TokenSecret};
 
 pub use address::BasePath;
+pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 pub(crate) use reader::Reader;
 
 use crate::front::FrontSecret;
@@ -92,6 +94,14 @@ pub struct MetricsSettings {
 )]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The names of the environment's variables; one that is not UTF-8 is left out.
+#[must_use]
+pub fn environment_names() -> Vec<String> {
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .collect()
 }
 
 /// The longest time that a setting takes: ten years.
