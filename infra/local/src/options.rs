@@ -42,33 +42,43 @@ Examples (after `cargo run --`, or of the binary target/debug/latchkey):
   latchkey --dynamodb-url http://127.0.0.1:8000    over DynamoDB Local
 
 Settings (environment variables, the same as on Lambda; an empty one counts as not set):
-  ISSUER                    iss of the tokens [default: the address that is served]
+  ISSUER                    iss of the tokens, an https URL, http on this machine; the API answers under its path
+                            [default: the address that is served]
   AUDIENCE                  aud of the tokens [default: latchkey]
   CLIENT_ID                 client_id of the access tokens [default: latchkey-app]
   TABLE_NAME                [default: latchkey]
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
                             [default: made once, kept in the data folder]
-  TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still believed
+  TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still accepted
+  FRONT_SECRET              what CloudFront proves itself with; at least 32 characters, or two such values divided by
+                            a comma [default: none]
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
-  ACCESS_TOKEN_SECONDS      [default: 900]
-  SESSION_IDLE_SECONDS      [default: 604800]
-  SESSION_ABSOLUTE_SECONDS  [default: 2592000]
-  REFRESH_GRACE_SECONDS     [default: 30]
-  MAX_SESSIONS              live sessions of one user [default: 20]
-  RETENTION_SECONDS         how long ended sessions are kept [default: 2592000]
+  ACCESS_TOKEN_SECONDS      1 to 3600 [default: 900]
+  SESSION_IDLE_SECONDS      1 to 316224000, at most SESSION_ABSOLUTE_SECONDS [default: 604800]
+  SESSION_ABSOLUTE_SECONDS  1 to 316224000 [default: 2592000]
+  REFRESH_GRACE_SECONDS     0 to 300 [default: 30]
+  MAX_SESSIONS              live sessions of one user, 1 to 100 [default: 20]
+  ONE_SESSION_PER_DEVICE    whether a sign-in ends the live session with the same X-Device-Id: true or false
+                            [default: true]
+  PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
+                            [default: none]
+  RETENTION_SECONDS         how long ended sessions are kept, 0 to 316224000 [default: 2592000]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
 
-With --port 0 set ISSUER if tokens are to outlive a restart: they are only good for the issuer that they name.
+With --port 0 set ISSUER if tokens are to outlive a restart: a token is only valid for the issuer that it names.
 
 POST /local/cleanup runs the daily cleanup at once. Only the local stack has this route.";
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory;
     use clap::error::ErrorKind;
+    use latchkey_api::settings;
 
     use super::*;
 
@@ -86,6 +96,29 @@ mod tests {
         let options = parse(&[]).unwrap();
         assert_eq!(options.port, 3000);
         assert!(!options.memory && options.data_dir.is_none() && options.dynamodb_url.is_none());
+    }
+
+    /// What a reader of `--help` cannot find, they cannot set.
+    #[test]
+    fn the_help_names_every_setting_and_nothing_else() {
+        let help = Options::command().render_long_help().to_string();
+        let (_, settings) = help.split_once("Settings (environment").unwrap();
+        let listed: BTreeSet<&str> = settings
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+            .filter(|word| word.contains('_') || word.chars().all(|c| c.is_ascii_uppercase()))
+            .collect();
+        let mut read = settings::names();
+        for not_here in [
+            "TOKEN_SECRET_ARN",         // Refused here.
+            "AWS_ENDPOINT_URL",         // The general form of the one for DynamoDB.
+            "AWS_LAMBDA_FUNCTION_NAME", // Set by Lambda.
+            "STACK_NAME",               // For metrics, which are not written here.
+            "NO_COLOR",                 // A convention of terminals.
+        ] {
+            assert!(read.remove(not_here), "{not_here}");
+        }
+        assert_eq!(listed, read.iter().map(String::as_str).collect());
     }
 
     #[test]

@@ -16,8 +16,8 @@ use latchkey_api::location::PeerAddress;
 use latchkey_domain::clock::SystemClock;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
-use latchkey_runtime::settings::{Settings, StorageSettings, TokenSecretSource, environment};
-use latchkey_runtime::telemetry::{self, Format};
+use latchkey_runtime::settings::{Settings, StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt};
+use latchkey_runtime::telemetry::{self, Format, LogSettings};
 use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_store::Store;
@@ -42,7 +42,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`LocalError`] if it cannot start, in one line that says what to do about it.
 pub async fn run(options: Options) -> Result<(), LocalError> {
-    telemetry::start(environment, Format::Text);
+    telemetry::start(LogSettings::read(environment, Format::Text)?);
+    warn_of_misspelt(environment_names());
     if environment("TOKEN_SECRET_ARN").is_some() {
         return Err(LocalError::SecretsManager);
     }

@@ -53,6 +53,10 @@ pub struct SessionResource {
     #[serde(serialize_with = "rfc3339")]
     #[schema(example = "2026-03-01T12:00:00.000Z")]
     created_at: DateTime<Utc>,
+    /// When the user last proved who they are, at first by signing in.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-03-01T12:00:00.000Z")]
+    authenticated_at: DateTime<Utc>,
     /// When the session was last refreshed.
     #[serde(serialize_with = "rfc3339")]
     #[schema(example = "2026-03-01T12:14:00.000Z")]
@@ -97,6 +101,7 @@ impl SessionResource {
             location_city: session.whereabouts.city.clone(),
             location_country: session.whereabouts.country.clone(),
             created_at: session.created_at,
+            authenticated_at: session.authenticated_at,
             last_used_at: session.last_used_at,
             expires_at: session.expires_at(),
             is_current: session.id == current,

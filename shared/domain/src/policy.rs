@@ -5,15 +5,16 @@ use chrono::TimeDelta;
 /// The limits that an operator sets. The defaults are those of the template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionPolicy {
-    /// How long an access token is good for, if its session does not end before.
+    /// How long an access token is valid, if its session does not end before; at most [`LONGEST_ACCESS_TOKEN_LIFETIME`].
     pub access_token_lifetime: TimeDelta,
     /// How long a session may go without a refresh (OWASP ASVS 5.0, 7.3.1).
     pub idle_lifetime: TimeDelta,
     /// How long a session may last, whatever it does (OWASP ASVS 5.0, 7.3.2).
     pub absolute_lifetime: TimeDelta,
-    /// How long after a rotation the refresh token that was replaced still gets the same successor.
+    /// How long after a rotation the replaced refresh token still gets the same successor; at most
+    /// [`LONGEST_REFRESH_GRACE`].
     pub refresh_grace: TimeDelta,
-    /// How many sessions a user may have at once; at least 1.
+    /// How many sessions a user may have at once; from 1 to [`LARGEST_SESSION_LIMIT`].
     pub max_sessions: usize,
     /// Whether a sign-in ends the live session that has the same device id.
     pub one_session_per_device: bool,
@@ -34,6 +35,15 @@ impl Default for SessionPolicy {
         }
     }
 }
+
+/// The longest lifetime of an access token: a service that only verifies it accepts it that long after a revocation.
+pub const LONGEST_ACCESS_TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(1);
+
+/// The longest grace. Within it a replaced refresh token still works, for whoever holds it.
+pub const LONGEST_REFRESH_GRACE: TimeDelta = TimeDelta::minutes(5);
+
+/// The largest session limit: the account's item and the transaction that admits a session stay small.
+pub const LARGEST_SESSION_LIMIT: usize = 100;
 
 /// How many sessions that have ended a user's partition keeps for the audit trail; a sign-in deletes older ones.
 pub const MAX_ENDED_SESSIONS_KEPT: usize = 20;

@@ -49,8 +49,10 @@ pub struct Session {
     pub whereabouts: Whereabouts,
     /// The client's address at sign-in.
     pub created_ip_address: Option<IpAddr>,
-    /// When the user signed in; the `auth_time` of its access tokens.
+    /// When the user signed in.
     pub created_at: DateTime<Utc>,
+    /// When the user last proved who they are, at first by signing in; the `auth_time` of its access tokens.
+    pub authenticated_at: DateTime<Utc>,
     /// When it was last refreshed, or began.
     pub last_used_at: DateTime<Utc>,
     /// Ends here unless it is refreshed before; whole seconds.
@@ -83,6 +85,7 @@ impl Session {
             created_ip_address: whereabouts.ip_address,
             whereabouts,
             created_at: now,
+            authenticated_at: now,
             last_used_at: now,
             idle_expires_at: idle_expiry(now, policy),
             absolute_expires_at,

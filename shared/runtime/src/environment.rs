@@ -30,8 +30,9 @@ use crate::emf::{self, Emf};
 use crate::gateway;
 use crate::settings::{
     MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
+    environment_names, warn_of_misspelt,
 };
-use crate::telemetry::{self, Format};
+use crate::telemetry::{self, Format, LogSettings};
 use crate::trust_roots::trust_store;
 
 /// Why a function ends. Rust prints the error of `main` by its `Debug`; this one's is the message meant for people.
@@ -143,9 +144,11 @@ pub(crate) fn invocation(context: &Context) -> Invocation {
 
 /// Starts what a function is seen by: its log and its metrics.
 fn start_telemetry() -> Result<Emf, StartError> {
-    telemetry::start(environment, Format::Json);
+    let log = LogSettings::read(environment, Format::Json)?;
+    telemetry::start(log);
+    warn_of_misspelt(environment_names());
     let settings = MetricsSettings::read(environment)?;
-    let emf = Emf::new(settings, telemetry::level(environment));
+    let emf = Emf::new(settings, log.level);
     emf.start();
     Ok(emf)
 }

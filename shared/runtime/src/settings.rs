@@ -3,13 +3,19 @@
 //! The names are the same in the template, in the local stack and in the docs; a test holds the template's defaults
 //! equal to [`SessionPolicy::default`].
 
-use std::fmt::Display;
-use std::str::FromStr;
+mod address;
+mod misspelt;
+mod reader;
 
 use chrono::TimeDelta;
-use http::HeaderValue;
-use latchkey_domain::policy::SessionPolicy;
-use latchkey_domain::token::{MIN_SECRET_BYTES, TokenIdentity, TokenSecret};
+use latchkey_domain::policy::{
+    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
+};
+use latchkey_domain::token::{TokenIdentity, TokenSecret};
+
+pub use address::BasePath;
+pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
+pub(crate) use reader::Reader;
 
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
@@ -28,7 +34,7 @@ pub enum TokenSecretSource {
     Literal {
         /// Signs.
         current: TokenSecret,
-        /// Is still believed.
+        /// Signs nothing; its tokens are still accepted.
         previous: Option<TokenSecret>,
     },
 }
@@ -38,9 +44,13 @@ pub enum TokenSecretSource {
 pub struct Settings {
     /// `ISSUER` (an https URL; http for this machine), `AUDIENCE`, `CLIENT_ID`.
     pub identity: TokenIdentity,
+    /// The path of `ISSUER`: the API answers under it.
+    pub base_path: Option<BasePath>,
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
-    /// `MAX_SESSIONS`, `RETENTION_SECONDS`.
+    /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `RETENTION_SECONDS`.
     pub policy: SessionPolicy,
+    /// `PASSWORD_CONTEXT_WORDS`: words that a password may not be made of (OWASP ASVS 5.0, 6.1.2), as they are written.
+    pub password_context_words: Vec<String>,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: AllowedOrigins,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
@@ -77,10 +87,16 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The longest time that a setting takes, in seconds: ten years.
-const MAX_SECONDS: i64 = 10 * 366 * 24 * 3600;
-/// The most sessions that a user may have: the account's item and the transaction that admits one stay small.
-const MAX_MAX_SESSIONS: usize = 100;
+/// The names of the environment's variables; one that is not UTF-8 is left out.
+#[must_use]
+pub fn environment_names() -> Vec<String> {
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .collect()
+}
+
+/// The longest time that a setting takes: ten years.
+const LONGEST: TimeDelta = TimeDelta::days(10 * 366);
 
 impl Settings {
     /// Reads the settings with `lookup`, which gives the value of a variable.
@@ -90,34 +106,50 @@ impl Settings {
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(&lookup);
         let default = SessionPolicy::default();
+        let (issuer, base_path) = reader.issuer();
         let settings = Self {
             identity: TokenIdentity {
-                issuer: reader.issuer(),
+                issuer,
                 audience: reader.required("AUDIENCE"),
                 client_id: reader.required("CLIENT_ID"),
             },
+            base_path,
             policy: SessionPolicy {
                 access_token_lifetime: reader.seconds(
                     "ACCESS_TOKEN_SECONDS",
                     default.access_token_lifetime,
                     1,
+                    LONGEST_ACCESS_TOKEN_LIFETIME,
                 ),
-                idle_lifetime: reader.seconds("SESSION_IDLE_SECONDS", default.idle_lifetime, 1),
+                idle_lifetime: reader.seconds(
+                    "SESSION_IDLE_SECONDS",
+                    default.idle_lifetime,
+                    1,
+                    LONGEST,
+                ),
                 absolute_lifetime: reader.seconds(
                     "SESSION_ABSOLUTE_SECONDS",
                     default.absolute_lifetime,
                     1,
+                    LONGEST,
                 ),
-                refresh_grace: reader.seconds("REFRESH_GRACE_SECONDS", default.refresh_grace, 0),
+                refresh_grace: reader.seconds(
+                    "REFRESH_GRACE_SECONDS",
+                    default.refresh_grace,
+                    0,
+                    LONGEST_REFRESH_GRACE,
+                ),
                 max_sessions: reader.within(
                     "MAX_SESSIONS",
                     default.max_sessions,
                     1,
-                    MAX_MAX_SESSIONS,
+                    LARGEST_SESSION_LIMIT,
                 ),
-                one_session_per_device: default.one_session_per_device,
-                retention: reader.seconds("RETENTION_SECONDS", default.retention, 0),
+                one_session_per_device: reader
+                    .boolean("ONE_SESSION_PER_DEVICE", default.one_session_per_device),
+                retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
             },
+            password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
             allowed_origins: reader.origins(),
             edge: reader.edge(),
             token_secret: reader.token_secret(),
@@ -141,7 +173,9 @@ impl StorageSettings {
         let mut reader = Reader::new(&lookup);
         let settings = Self {
             table_name: reader.required("TABLE_NAME"),
-            endpoint: lookup("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| lookup("AWS_ENDPOINT_URL")),
+            endpoint: reader
+                .optional("AWS_ENDPOINT_URL_DYNAMODB")
+                .or_else(|| reader.optional("AWS_ENDPOINT_URL")),
         };
         reader.finish(settings)
     }
@@ -159,175 +193,6 @@ impl MetricsSettings {
             function: reader.dimension("AWS_LAMBDA_FUNCTION_NAME"),
         };
         reader.finish(settings)
-    }
-}
-
-/// The value of a dimension where there is no stack and no function.
-const NO_STACK: &str = "local";
-/// The longest name that a dimension's value may have.
-const MAX_DIMENSION_CHARACTERS: usize = 255;
-
-struct Reader<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
-    wrong: Vec<String>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self {
-            lookup,
-            wrong: Vec::new(),
-        }
-    }
-
-    fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
-        if self.wrong.is_empty() {
-            Ok(settings)
-        } else {
-            Err(SettingsError(self.wrong))
-        }
-    }
-
-    fn wrong(&mut self, name: &str, what: impl Display) {
-        self.wrong.push(format!("  {name} {what}"));
-    }
-
-    fn required(&mut self, name: &str) -> String {
-        (self.lookup)(name).unwrap_or_else(|| {
-            self.wrong(name, "is not set");
-            String::new()
-        })
-    }
-
-    /// A name that CloudWatch takes as the value of a dimension. With another it would take the line and drop the
-    /// metrics.
-    fn dimension(&mut self, name: &str) -> String {
-        let value = (self.lookup)(name).unwrap_or_else(|| NO_STACK.to_owned());
-        let right = value.len() <= MAX_DIMENSION_CHARACTERS
-            && value
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        if !right {
-            self.wrong(name, "is not a name of letters, digits, - and _");
-        }
-        value
-    }
-
-    fn issuer(&mut self) -> String {
-        let issuer = self.required("ISSUER");
-        let on_this_machine = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
-        if !issuer.is_empty()
-            && !issuer.starts_with("https://")
-            && !on_this_machine
-                .iter()
-                .any(|start| issuer.starts_with(start))
-        {
-            self.wrong(
-                "ISSUER",
-                "is not an https URL (http is for 127.0.0.1, localhost and [::1])",
-            );
-        }
-        issuer
-    }
-
-    fn seconds(&mut self, name: &str, default: TimeDelta, least: i64) -> TimeDelta {
-        TimeDelta::seconds(self.within(name, default.num_seconds(), least, MAX_SECONDS))
-    }
-
-    fn within<T: FromStr + PartialOrd + Display>(
-        &mut self,
-        name: &str,
-        default: T,
-        least: T,
-        most: T,
-    ) -> T {
-        let Some(text) = (self.lookup)(name) else {
-            return default;
-        };
-        match text.parse() {
-            Ok(value) if value >= least && value <= most => value,
-            Ok(_) | Err(_) => {
-                self.wrong(
-                    name,
-                    format_args!("is not a whole number from {least} to {most}"),
-                );
-                default
-            }
-        }
-    }
-
-    fn origins(&mut self) -> AllowedOrigins {
-        let Some(text) = (self.lookup)("ALLOWED_ORIGINS") else {
-            return AllowedOrigins::None;
-        };
-        let mut origins = Vec::new();
-        for origin in text.split(',').map(str::trim) {
-            // Any scheme: an app's web view has its own, such as capacitor://localhost.
-            match (origin.split_once("://"), HeaderValue::from_str(origin)) {
-                (Some((scheme, host)), Ok(value))
-                    if !scheme.is_empty()
-                        && !host.is_empty()
-                        && !host.contains(['/', '*', '?', '#', ' ']) =>
-                {
-                    origins.push(value);
-                }
-                _ => self.wrong(
-                    "ALLOWED_ORIGINS",
-                    format_args!(
-                        "has {origin:?}, which is not an origin such as https://app.example.com"
-                    ),
-                ),
-            }
-        }
-        AllowedOrigins::These(origins)
-    }
-
-    fn edge(&mut self) -> Option<EdgeSecret> {
-        let secret = EdgeSecret::parse(&(self.lookup)("EDGE_SECRET")?);
-        secret
-            .map_err(|error| self.wrong("EDGE_SECRET", error))
-            .ok()
-    }
-
-    fn token_secret(&mut self) -> TokenSecretSource {
-        if let Some(arn) = (self.lookup)("TOKEN_SECRET_ARN") {
-            if (self.lookup)("TOKEN_SECRET").is_some() {
-                self.wrong(
-                    "TOKEN_SECRET",
-                    "is set beside TOKEN_SECRET_ARN; set one of them",
-                );
-            }
-            return TokenSecretSource::SecretsManager(arn);
-        }
-        let current = self.secret("TOKEN_SECRET");
-        let previous = self.secret("TOKEN_SECRET_PREVIOUS");
-        match current {
-            Some(current) => TokenSecretSource::Literal { current, previous },
-            None => {
-                if self
-                    .wrong
-                    .iter()
-                    .all(|wrong| !wrong.contains("TOKEN_SECRET "))
-                {
-                    self.wrong(
-                        "TOKEN_SECRET_ARN",
-                        "is not set (nor TOKEN_SECRET, for use without AWS)",
-                    );
-                }
-                TokenSecretSource::SecretsManager(String::new())
-            }
-        }
-    }
-
-    fn secret(&mut self, name: &str) -> Option<TokenSecret> {
-        let secret = TokenSecret::new((self.lookup)(name)?);
-        if secret.is_err() {
-            self.wrong(
-                name,
-                format_args!("has fewer than {MIN_SECRET_BYTES} bytes"),
-            );
-        }
-        secret.ok()
     }
 }
 
@@ -390,6 +255,7 @@ mod tests {
             !message.contains("short") && !message.contains("ARN"),
             "{message}"
         );
+        assert_eq!(message.lines().count(), 7, "{message}");
     }
 
     #[test]
@@ -412,28 +278,91 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_origins() {
-        let settings = read(&[(
-            "ALLOWED_ORIGINS",
-            "https://a.example.com, http://localhost:5173",
-        )])
-        .unwrap();
-        assert!(
-            matches!(settings.allowed_origins, AllowedOrigins::These(origins) if origins.len() == 2)
+    fn origins_are_kept_as_browsers_send_them_each_once() {
+        let written = "HTTPS://a.Example.com:443, http://localhost:5173,https://a.example.com";
+        let settings = read(&[("ALLOWED_ORIGINS", written)]).unwrap();
+        let sent = ["https://a.example.com", "http://localhost:5173"].map(HeaderValue::from_static);
+        assert_eq!(
+            settings.allowed_origins,
+            AllowedOrigins::These(sent.to_vec())
         );
-        for wrong in [
-            "a.example.com",
-            "https://",
-            "https://a.example.com/",
-            "https://*.example.com",
-            "null",
-            "*",
-        ] {
+        for wrong in ["https://a.example.com/", "https://a.example.com,", "*"] {
             assert!(
-                complaint(&[("ALLOWED_ORIGINS", wrong)]).contains("ALLOWED_ORIGINS"),
+                complaint(&[("ALLOWED_ORIGINS", wrong)]).contains("ALLOWED_ORIGINS has"),
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_refused_by_name_and_bound() {
+        for (name, most) in [
+            ("ACCESS_TOKEN_SECONDS", 3_600),
+            ("REFRESH_GRACE_SECONDS", 300),
+            ("MAX_SESSIONS", 100),
+            ("SESSION_IDLE_SECONDS", 316_224_000),
+            ("SESSION_ABSOLUTE_SECONDS", 316_224_000),
+            ("RETENTION_SECONDS", 316_224_000),
+        ] {
+            // A short idle lifetime, so that it is not longer than the absolute one.
+            let idle = ("SESSION_IDLE_SECONDS", "1");
+            let absolute = ("SESSION_ABSOLUTE_SECONDS", "316224000");
+            let with = |value: i64| read(&[idle, absolute, (name, &value.to_string())]);
+            assert!(with(most).is_ok(), "{name}");
+            for wrong in [most + 1, -1, i64::MAX] {
+                let message = with(wrong).unwrap_err().to_string();
+                let expected = format!("to {most}");
+                assert!(
+                    message.contains(name) && message.ends_with(&expected),
+                    "{message}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_boolean_is_true_or_false() {
+        let one_per_device = |value: &str| {
+            read(&[("ONE_SESSION_PER_DEVICE", value)])
+                .map(|settings| settings.policy.one_session_per_device)
+        };
+        assert_eq!(one_per_device(""), Ok(true));
+        assert_eq!(one_per_device("true"), Ok(true));
+        assert_eq!(one_per_device("false"), Ok(false));
+        for wrong in ["True", "FALSE", "0", "1", "no", "off", " true"] {
+            let message = one_per_device(wrong).unwrap_err().to_string();
+            assert!(
+                message.contains("ONE_SESSION_PER_DEVICE is not true or false"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn context_words_are_divided_by_commas_and_have_three_characters() {
+        let words = |value: &str| {
+            read(&[("PASSWORD_CONTEXT_WORDS", value)])
+                .map(|settings| settings.password_context_words)
+        };
+        assert_eq!(words(""), Ok(Vec::new()));
+        assert_eq!(
+            words("Acme, Œuvre inc,äöü"),
+            Ok(["Acme", "Œuvre inc", "äöü"].map(str::to_owned).to_vec())
+        );
+        for wrong in ["ab", "acme,", ",acme", "acme, ,bread", "äö"] {
+            let message = words(wrong).unwrap_err().to_string();
+            assert!(message.contains("PASSWORD_CONTEXT_WORDS has"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_the_issuer_is_the_base_path_and_the_issuer_stays_as_it_is_written() {
+        let settings = read(&[("ISSUER", "https://example.com/auth/")]).unwrap();
+        assert_eq!(settings.identity.issuer, "https://example.com/auth/");
+        assert_eq!(settings.base_path.unwrap().as_str(), "/auth");
+        assert_eq!(read(&[]).unwrap().base_path, None);
+        let message = complaint(&[("ISSUER", "https://example.com/{id}")]);
+        assert!(message.contains("ISSUER has a path"), "{message}");
     }
 
     #[test]

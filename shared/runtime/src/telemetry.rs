@@ -11,6 +11,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use crate::settings::{Reader, SettingsError};
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -20,18 +22,57 @@ pub enum Format {
     Text,
 }
 
-/// Starts logging. `lookup` gives the variables `AWS_LAMBDA_LOG_FORMAT` (`JSON` or `Text`), which wins over `format`,
-/// and `AWS_LAMBDA_LOG_LEVEL` (`INFO` unless set), the settings of Lambda's advanced logging controls.
-///
-/// Does nothing if logging was started before.
-pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
-    let format = match lookup("AWS_LAMBDA_LOG_FORMAT") {
-        Some(wanted) if wanted.eq_ignore_ascii_case("text") => Format::Text,
-        Some(wanted) if wanted.eq_ignore_ascii_case("json") => Format::Json,
-        Some(_) | None => format,
-    };
-    let level = level(&lookup);
-    let lines = match format {
+/// How much is logged, and in which form: the settings of Lambda's advanced logging controls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `AWS_LAMBDA_LOG_FORMAT`: `JSON` or `Text`.
+    pub format: Format,
+    /// `AWS_LAMBDA_LOG_LEVEL`, which is the template's `LogLevel`: the least severe level that is logged; `INFO` unless
+    /// set. `FATAL`, which `tracing` does not have, is `ERROR`.
+    pub level: Level,
+    /// Text in colours where a terminal shows them, unless `NO_COLOR` is set (<https://no-color.org>).
+    pub color: bool,
+}
+
+impl LogSettings {
+    /// Reads the settings with `lookup`, which gives the value of a variable. `format` is that without a setting.
+    ///
+    /// # Errors
+    /// [`SettingsError`], with every variable that is wrong.
+    pub fn read(
+        lookup: impl Fn(&str) -> Option<String>,
+        format: Format,
+    ) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(&lookup);
+        let settings = Self {
+            format: reader.named(
+                "AWS_LAMBDA_LOG_FORMAT",
+                format,
+                &[("JSON", Format::Json), ("Text", Format::Text)],
+                "JSON or Text",
+            ),
+            level: reader.named(
+                "AWS_LAMBDA_LOG_LEVEL",
+                Level::INFO,
+                &[
+                    ("TRACE", Level::TRACE),
+                    ("DEBUG", Level::DEBUG),
+                    ("INFO", Level::INFO),
+                    ("WARN", Level::WARN),
+                    ("ERROR", Level::ERROR),
+                    ("FATAL", Level::ERROR),
+                ],
+                "TRACE, DEBUG, INFO, WARN, ERROR or FATAL",
+            ),
+            color: reader.optional("NO_COLOR").is_none(),
+        };
+        reader.finish(settings)
+    }
+}
+
+/// Starts logging. Does nothing if logging was started before.
+pub fn start(settings: LogSettings) {
+    let lines = match settings.format {
         Format::Json => fmt::layer()
             .json()
             .flatten_event(true)
@@ -41,24 +82,17 @@ pub fn start(lookup: impl Fn(&str) -> Option<String>, format: Format) {
         Format::Text => fmt::layer()
             .with_target(false)
             .compact()
-            .with_ansi(lookup("NO_COLOR").is_none() && std::io::stderr().is_terminal())
+            .with_ansi(settings.color && std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
             .boxed(),
     };
-    let filter = filter(level);
+    let filter = filter(settings.level);
     let started = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .try_init();
     if started.is_ok() {
         log_panics();
     }
-}
-
-/// The least severe level that is logged: `AWS_LAMBDA_LOG_LEVEL`, which is the template's `LogLevel`; `INFO` unless set.
-pub fn level(lookup: impl Fn(&str) -> Option<String>) -> Level {
-    lookup("AWS_LAMBDA_LOG_LEVEL")
-        .and_then(|level| level_of(&level))
-        .unwrap_or(Level::INFO)
 }
 
 /// What is heard at a level: our own crates at it, libraries from `WARN` on.
@@ -90,12 +124,6 @@ pub fn filter(level: Level) -> Targets {
         .with_targets(ours.map(|target| (target, LevelFilter::from_level(level))))
 }
 
-/// `FATAL` of Lambda is nothing that `tracing` has.
-fn level_of(name: &str) -> Option<Level> {
-    if name.eq_ignore_ascii_case("fatal") {
-        return Some(Level::ERROR);
-    }
-    name.parse().ok()
 }
 
 /// A panic is logged by where it happened. Its message is not: it may hold what a client sent.
@@ -110,10 +138,15 @@ fn log_panics() {
 mod tests {
     use super::*;
 
+    fn read(name: &str, value: &str) -> Result<LogSettings, SettingsError> {
+        let lookup = |wanted: &str| (wanted == name).then(|| value.to_owned());
+        LogSettings::read(lookup, Format::Json)
+    }
+
     #[test]
-    fn the_level_is_lambdas() {
-        let of = |value: Option<&str>| level(|_| value.map(str::to_owned));
-        assert_eq!(of(None), Level::INFO);
+    fn level_and_format_are_those_of_lambda() {
+        let none = LogSettings::read(|_| None, Format::Json).unwrap();
+        assert_eq!((none.level, none.format), (Level::INFO, Format::Json));
         for (name, expected) in [
             ("TRACE", Level::TRACE),
             ("DEBUG", Level::DEBUG),
@@ -122,9 +155,26 @@ mod tests {
             ("ERROR", Level::ERROR),
             ("FATAL", Level::ERROR),
             ("warn", Level::WARN),
-            ("nonsense", Level::INFO),
         ] {
-            assert_eq!(of(Some(name)), expected, "{name}");
+            let settings = read("AWS_LAMBDA_LOG_LEVEL", name).unwrap();
+            assert_eq!(settings.level, expected, "{name}");
+        }
+        for name in ["Text", "text", "TEXT"] {
+            let settings = read("AWS_LAMBDA_LOG_FORMAT", name).unwrap();
+            assert_eq!(settings.format, Format::Text, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_level_or_format_is_refused_by_name() {
+        for (name, value) in [
+            ("AWS_LAMBDA_LOG_LEVEL", "verbose"),
+            ("AWS_LAMBDA_LOG_LEVEL", "5"),
+            ("AWS_LAMBDA_LOG_LEVEL", "INFO "),
+            ("AWS_LAMBDA_LOG_FORMAT", "xml"),
+        ] {
+            let message = read(name, value).unwrap_err().to_string();
+            assert!(message.contains(name), "{message}");
         }
     }
 }

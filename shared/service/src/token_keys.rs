@@ -2,16 +2,16 @@
 //!
 //! The secret is read at the start and kept. It is read again
 //! - when it was read [`KEPT`] ago, before the request is answered: Lambda freezes an instance between two requests, so
-//!   there is nothing beside a request, and an instance that thaws after hours must not believe a key that is gone;
+//!   nothing runs outside a request, and an instance that thaws after hours must not accept a key that is gone;
 //! - when a token names a key that is not known, before it is refused, at most once in [`PAUSE`]: strangers can make up
 //!   names of keys.
 //!
 //! When it cannot be read, the keys in use stay, and it is not tried again for [`PAUSE`].
 //!
-//! A new `current` is believed and published at once, and signs [`ANNOUNCED`] after the secret was written: by then every
+//! A new `current` is accepted and published at once, and signs [`ANNOUNCED`] after the secret was written: by then every
 //! instance has read it, and every verifier that obeys the published keys' `Cache-Control` has them. Until then
 //! `previous` signs. Without a `previous` there is nothing to wait with: `current` signs at once. With a `next`, `current`
-//! signs at once too, and `next` is only believed and published: for verifiers that keep keys for longer.
+//! signs at once too, and `next` is only accepted and published: for verifiers that keep keys for longer.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -120,7 +120,7 @@ impl SecretsManager {
     }
 }
 
-/// Issues tokens and tells whether one is to be believed, by the newest keys. Cheap to clone; all clones share the keys.
+/// Issues tokens and tells whether one is valid, by the newest keys. Cheap to clone; all clones share the keys.
 #[derive(Clone)]
 pub struct TokenKeys(Arc<Inner>);
 
@@ -211,7 +211,7 @@ impl TokenKeys {
     /// Reads the secret for the first time.
     ///
     /// # Errors
-    /// [`SecretError`]
+    /// [`SecretError`].
     pub async fn read(
         identity: TokenIdentity,
         secret: SecretsManager,
@@ -240,7 +240,7 @@ impl TokenKeys {
     /// Issues the tokens of a session, as [`Tokens::issue`] does.
     ///
     /// # Errors
-    /// [`TokenError`]
+    /// [`TokenError::SigningFailed`].
     pub async fn issue(
         &self,
         session: &Session,
@@ -254,7 +254,7 @@ impl TokenKeys {
     /// Checks an access token, as [`Tokens::verify_access`] does.
     ///
     /// # Errors
-    /// [`TokenError`]
+    /// [`TokenError`], the first thing about it that is wrong.
     pub async fn verify_access(
         &self,
         token: &Token,
@@ -267,7 +267,7 @@ impl TokenKeys {
     /// Checks a refresh token, as [`Tokens::verify_refresh`] does.
     ///
     /// # Errors
-    /// [`TokenError`]
+    /// [`TokenError`], the first thing about it that is wrong.
     pub async fn verify_refresh(
         &self,
         token: &Token,
@@ -280,7 +280,7 @@ impl TokenKeys {
     /// Checks everything about a refresh token but its expiry, as [`Tokens::verify_refresh_of_any_age`] does.
     ///
     /// # Errors
-    /// [`TokenError`]
+    /// [`TokenError`], the first thing about it that is wrong.
     pub async fn verify_refresh_of_any_age(
         &self,
         token: &Token,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::serde::{ts_milliseconds, ts_seconds, ts_seconds_option};
+use chrono::serde::{ts_milliseconds, ts_milliseconds_option, ts_seconds, ts_seconds_option};
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::{Account, AccountStatus};
 use latchkey_domain::cause::{Action, Actor, Cause, EndReason};
@@ -212,6 +212,13 @@ struct SessionItem {
     created_ip_address: Option<IpAddr>,
     #[serde(with = "ts_milliseconds")]
     created_at: DateTime<Utc>,
+    /// Absent in items that an earlier version wrote: then the sign-in was the last proof.
+    #[serde(
+        default,
+        with = "ts_milliseconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    authenticated_at: Option<DateTime<Utc>>,
     #[serde(with = "ts_milliseconds")]
     last_used_at: DateTime<Utc>,
     #[serde(with = "ts_milliseconds")]
@@ -238,6 +245,7 @@ pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
         country: session.whereabouts.country.clone(),
         created_ip_address: session.created_ip_address,
         created_at: session.created_at,
+        authenticated_at: Some(session.authenticated_at),
         last_used_at: session.last_used_at,
         idle_expires_at: session.idle_expires_at,
         absolute_expires_at: session.absolute_expires_at,
@@ -270,6 +278,7 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
         },
         created_ip_address: item.created_ip_address,
         created_at: item.created_at,
+        authenticated_at: item.authenticated_at.unwrap_or(item.created_at),
         last_used_at: item.last_used_at,
         idle_expires_at: item.idle_expires_at,
         absolute_expires_at: item.absolute_expires_at,
@@ -342,4 +351,42 @@ pub(crate) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, StoreError
 fn corrupt(item: &str, what: &str) -> StoreError {
     tracing::error!(item, what, "an item in the table is broken");
     StoreError::Corrupt
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use latchkey_domain::policy::SessionPolicy;
+    use latchkey_domain::random::SeededRandom;
+
+    use super::*;
+
+    fn session() -> Session {
+        let random = SeededRandom::new(1);
+        Session::begin(
+            SessionId::random(&random),
+            UserId::random(&random),
+            Device::describe(None, None, None),
+            Whereabouts::default(),
+            DateTime::from_timestamp_millis(1_772_366_400_123).unwrap(),
+            &SessionPolicy::default(),
+        )
+    }
+
+    #[test]
+    fn a_session_is_read_as_it_was_written() {
+        let mut session = session();
+        session.authenticated_at += TimeDelta::milliseconds(4_567);
+        let item = session_to_item(&session).unwrap();
+        assert_eq!(session_from_item(item), Ok(session));
+    }
+
+    #[test]
+    fn a_session_without_authenticated_at_was_authenticated_at_its_sign_in() {
+        let session = session();
+        let mut item = session_to_item(&session).unwrap();
+        assert!(item.remove("authenticated_at").is_some());
+        let read = session_from_item(item).unwrap();
+        assert_eq!(read.authenticated_at, session.created_at);
+    }
 }

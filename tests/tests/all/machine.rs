@@ -258,6 +258,7 @@ impl Machine {
             refresh_grace: millis(rules.grace),
             max_sessions: rules.limit,
             retention: millis(rules.retention),
+            ..SessionPolicy::default()
         };
         let engine_clock = EngineClock::new(0);
         let dynamodb = EmbeddedDynamoDb::start_at(&engine_clock).await;

@@ -200,6 +200,43 @@ async fn a_function_with_wrong_settings_does_not_start() {
 }
 
 #[tokio::test]
+async fn a_function_with_an_unknown_log_level_or_format_does_not_start() {
+    let settings = [
+        ("AWS_LAMBDA_LOG_LEVEL", "verbose"),
+        ("AWS_LAMBDA_LOG_FORMAT", "xml"),
+    ];
+    for name in ["refresh", "cleanup"] {
+        let function = Function::start_alone(name, "http://127.0.0.1:1", &settings).await;
+        let (code, message) = function.end();
+        assert_eq!(code, Some(1), "{name}");
+        for expected in [
+            "AWS_LAMBDA_LOG_LEVEL is not TRACE,",
+            "AWS_LAMBDA_LOG_FORMAT is not JSON or Text",
+        ] {
+            assert!(message.contains(expected), "{name}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_misspelt_setting_is_warned_of_by_the_name_that_is_meant() {
+    let settings = [("MAX_SESSION", "5")];
+    let mut function = Function::start_alone("discovery", "http://127.0.0.1:1", &settings).await;
+    function.first_poll().await;
+    let warnings: Vec<Value> = function
+        .log()
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["level"] == "WARN")
+        .collect();
+    let [warning] = warnings.as_slice() else {
+        panic!("one warning: {warnings:?}");
+    };
+    assert_eq!(warning["variable"], "MAX_SESSION");
+    assert_eq!(warning["setting"], "MAX_SESSIONS");
+}
+
+#[tokio::test]
 async fn the_secret_comes_from_secrets_manager() {
     let secrets = FakeSecretsManager::of_tests().await;
     let settings = secrets.settings();

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use latchkey_api::metrics::{METRICS, Scope};
-use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
-use latchkey_domain::policy::SessionPolicy;
+use latchkey_api::settings::{MetricsSettings, Settings, StorageSettings};
+use latchkey_domain::policy::{
+    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
+};
 use latchkey_store::table;
 use latchkey_tests::log::Log;
 use latchkey_tests::openapi;
@@ -227,6 +229,32 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
             .find(|(_, value)| *value == parameter);
         let (variable, _) = variable.unwrap_or_else(|| panic!("{parameter} sets no variable"));
         assert_eq!(variable.replace('_', ""), parameter.to_uppercase());
+    }
+    let parameters = &template["Parameters"];
+    for (parameter, most) in [
+        (
+            "AccessTokenSeconds",
+            LONGEST_ACCESS_TOKEN_LIFETIME.num_seconds(),
+        ),
+        ("RefreshGraceSeconds", LONGEST_REFRESH_GRACE.num_seconds()),
+        ("MaxSessions", i64::try_from(LARGEST_SESSION_LIMIT).unwrap()),
+    ] {
+        assert_eq!(
+            parameters[parameter]["MaxValue"],
+            json!(most),
+            "{parameter}"
+        );
+    }
+    let one_per_device = policy.one_session_per_device.to_string();
+    assert_eq!(
+        parameters["OneSessionPerDevice"]["Default"],
+        json!(one_per_device)
+    );
+    for (variable, parameter) in [
+        ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
+        ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),
+    ] {
+        assert_eq!(global[variable], json!(parameter));
     }
 }
 

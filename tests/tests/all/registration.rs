@@ -23,6 +23,10 @@ async fn a_new_user_is_signed_in_at_once() {
     assert_eq!(body["session"]["device_type"], "desktop");
     assert_eq!(body["session"]["ip_address"], "203.0.113.7");
     assert_eq!(body["session"]["created_at"], "2026-03-01T12:00:00.000Z");
+    assert_eq!(
+        body["session"]["authenticated_at"],
+        "2026-03-01T12:00:00.000Z"
+    );
     assert_eq!(body["session"]["expires_at"], "2026-03-08T12:00:00.000Z");
     assert_eq!(body["session"]["is_current"], true);
     let access_token = body["access_token"].as_str().unwrap();

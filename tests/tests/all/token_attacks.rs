@@ -466,6 +466,10 @@ fn with_the_key(genuine: &Genuine) -> Vec<Attack> {
                 ];
                 wrong.extend(forms.map(Value::from));
             }
+            "amr" => {
+                wrong.retain(|value| *value != json!([])); // An empty list is a list.
+                wrong.extend([json!(1), json!([1]), json!(["pwd", null])]);
+            }
             _ => wrong.push(json!(1)),
         }
         for value in wrong {

@@ -1,0 +1,219 @@
+//! The keys: derived from a secret, one pair for each kind of token.
+//!
+//! We sign ourselves because `jsonwebtoken` 11 parses an `EncodingKey` again for every token, which for Ed25519 costs
+//! nearly as much as the signature, and the parsed `Box<dyn JwtSigner>` is not `Send`, so no instance could share it.
+
+use std::fmt;
+
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{Kind, Token, TokenError};
+
+/// The shortest secret that keys are derived from, in bytes: as many as the keys have.
+pub const MIN_SECRET_BYTES: usize = 32;
+
+/// Nearly all of ours are shorter.
+const TYPICAL_TOKEN_BYTES: usize = 768;
+
+/// A secret from which keys are derived.
+#[derive(Clone)]
+pub struct TokenSecret(Zeroizing<Vec<u8>>);
+
+/// The secret is shorter than [`MIN_SECRET_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token secret has at least {MIN_SECRET_BYTES} bytes")]
+pub struct SecretTooShort;
+
+impl TokenSecret {
+    /// Takes the bytes of a secret.
+    ///
+    /// # Errors
+    /// [`SecretTooShort`] below [`MIN_SECRET_BYTES`].
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, SecretTooShort> {
+        let bytes = Zeroizing::new(bytes.into());
+        if bytes.len() < MIN_SECRET_BYTES {
+            return Err(SecretTooShort);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Debug for TokenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSecret(redacted)")
+    }
+}
+
+/// The keys that belong to one secret.
+pub(super) struct KeySet {
+    access: KeyPair,
+    refresh: KeyPair,
+    pub(super) public: Jwk,
+}
+
+impl KeySet {
+    /// The key of a kind. Each kind has its own key, so one kind never passes as another.
+    pub(super) fn key(&self, kind: Kind) -> &KeyPair {
+        match kind {
+            Kind::Access => &self.access,
+            Kind::Refresh => &self.refresh,
+        }
+    }
+}
+
+pub(super) struct KeyPair {
+    pub(super) kid: String,
+    /// The header of every token that it signs, encoded, with the dot that follows it.
+    header: String,
+    sign: SigningKey,
+    pub(super) verify: DecodingKey,
+}
+
+/// A key that signs, in the form in which the cryptographic library uses it.
+enum SigningKey {
+    Ed25519(Ed25519KeyPair),
+    HmacSha256(Box<hmac::Key>),
+}
+
+impl SigningKey {
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
+            Self::HmacSha256(key) => hmac::sign(key, message).as_ref().to_vec(),
+        }
+    }
+}
+
+impl KeyPair {
+    fn new(
+        kind: Kind,
+        kid: String,
+        sign: SigningKey,
+        verify: DecodingKey,
+    ) -> Result<Self, KeyDerivationFailed> {
+        let mut header = Header::new(kind.algorithm());
+        header.typ = Some(kind.typ().to_owned());
+        header.kid = Some(kid.clone());
+        let header = serde_json::to_vec(&header).map_err(|_| KeyDerivationFailed)?;
+        let mut header = URL_SAFE_NO_PAD.encode(header);
+        header.push('.');
+        Ok(Self {
+            kid,
+            header,
+            sign,
+            verify,
+        })
+    }
+
+    /// Signs a token in the compact form of RFC 7515 section 7.1.
+    ///
+    /// # Errors
+    /// [`TokenError::SigningFailed`] if the claims cannot be written as JSON.
+    pub(super) fn sign<C: Serialize>(&self, claims: &C) -> Result<Token, TokenError> {
+        let claims = serde_json::to_vec(claims).map_err(|_| TokenError::SigningFailed)?;
+        let mut token = String::with_capacity(TYPICAL_TOKEN_BYTES);
+        token.push_str(&self.header);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = self.sign.sign(token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(Token(token))
+    }
+}
+
+/// The keys could not be derived. This can only happen at start-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signing keys could not be derived from the secret")]
+pub struct KeyDerivationFailed;
+
+/// Length of every derived key, in bytes: an Ed25519 seed (RFC 8032) and an HS256 key (RFC 7518 section 3.2).
+const KEY_BYTES: usize = 32;
+
+struct KeyLength;
+
+impl KeyType for KeyLength {
+    fn len(&self) -> usize {
+        KEY_BYTES
+    }
+}
+
+pub(super) fn derive(
+    secret: &TokenSecret,
+    label: &str,
+) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyDerivationFailed> {
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    Salt::new(HKDF_SHA256, b"latchkey")
+        .extract(&secret.0)
+        .expand(&[label.as_bytes()], KeyLength)
+        .and_then(|okm| okm.fill(key.as_mut()))
+        .map_err(|_| KeyDerivationFailed)?;
+    Ok(key)
+}
+
+impl KeySet {
+    pub(super) fn derive(secret: &TokenSecret) -> Result<Self, KeyDerivationFailed> {
+        let seed = derive(secret, "access token: Ed25519 seed")?;
+        let pair =
+            Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| KeyDerivationFailed)?;
+        let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyDerivationFailed)?;
+        let encoding_key = EncodingKey::from_ed_der(pkcs8.as_ref());
+        let mut public = Jwk::from_encoding_key(&encoding_key, Kind::Access.algorithm())
+            .map_err(|_| KeyDerivationFailed)?;
+        let kid = public
+            .thumbprint(ThumbprintHash::SHA256)
+            .map_err(|_| KeyDerivationFailed)?;
+        public.common.key_id = Some(kid.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        let verify = DecodingKey::from_jwk(&public).map_err(|_| KeyDerivationFailed)?;
+
+        let secret_key = derive(secret, "refresh token: HS256 key")?;
+        let name = derive(secret, "refresh token: key id")?;
+        let name = name
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(Self {
+            access: KeyPair::new(Kind::Access, kid, SigningKey::Ed25519(pair), verify)?,
+            refresh: KeyPair::new(
+                Kind::Refresh,
+                name,
+                SigningKey::HmacSha256(Box::new(hmac::Key::new(
+                    hmac::HMAC_SHA256,
+                    secret_key.as_ref(),
+                ))),
+                DecodingKey::from_secret(secret_key.as_ref()),
+            )?,
+            public,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_that_json_cannot_hold_are_not_signed() {
+        let keys = KeySet::derive(&TokenSecret::new(vec![1; 32]).unwrap()).unwrap();
+        let claims = std::collections::BTreeMap::from([((), "a name that is no text")]);
+        for kind in [Kind::Access, Kind::Refresh] {
+            let signed = keys.key(kind).sign(&claims);
+            assert_eq!(signed, Err(TokenError::SigningFailed));
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_refused() {
+        assert!(TokenSecret::new(vec![0; 31]).is_err());
+        assert!(TokenSecret::new(vec![0; 32]).is_ok());
+    }
+}

@@ -1,0 +1,214 @@
+//! Addresses in settings: the issuer's, and the origins of web pages.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+/// The path under which the API answers, when `ISSUER` has one: it begins with a slash and does not end with one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BasePath(String);
+
+impl BasePath {
+    /// Such as `/auth`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BasePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why an address cannot be the issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum IssuerError {
+    #[error("is not an https URL (http is for 127.0.0.1, localhost and [::1])")]
+    NotHttps,
+    #[error("has more than a host, a port and a path")]
+    MoreThanPath,
+    #[error("has a path with other characters than letters, digits, - . _ ~ and single slashes")]
+    Path,
+}
+
+/// The path of an issuer: an https URL without query and fragment (RFC 8414 section 2), http on this machine.
+pub(super) fn path_of_issuer(issuer: &str) -> Result<Option<BasePath>, IssuerError> {
+    let spaced = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+    let url = Url::parse(issuer).map_err(|_| IssuerError::NotHttps)?;
+    let allowed = match url.scheme() {
+        "https" => true,
+        "http" => url.host().is_some_and(is_this_machine),
+        _ => false,
+    };
+    if !allowed || issuer.contains(spaced) {
+        return Err(IssuerError::NotHttps);
+    }
+    if issuer.contains(['?', '#', '@']) {
+        return Err(IssuerError::MoreThanPath);
+    }
+    let path = url.path().trim_end_matches('/');
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let mut segments = path.split('/').skip(1);
+    if segments.all(|segment| !segment.is_empty() && segment.chars().all(plain)) {
+        Ok(Some(BasePath(path.to_owned())))
+    } else {
+        Err(IssuerError::Path)
+    }
+}
+
+fn is_this_machine(host: Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(address) => address == Ipv4Addr::LOCALHOST,
+        Host::Ipv6(address) => address == Ipv6Addr::LOCALHOST,
+    }
+}
+
+/// An origin as a browser sends it (RFC 6454 section 6.2): scheme and host in small letters, the host as its A-label,
+/// no default port. Nothing if the text is no origin, or one that browsers send as `null`.
+pub(super) fn origin(text: &str) -> Option<String> {
+    let (_, host) = text.split_once("://")?;
+    let more_than_origin = |c: char| "/\\*?#@%".contains(c) || c.is_whitespace() || c.is_control();
+    if host.contains(more_than_origin) {
+        return None;
+    }
+    let url = Url::parse(text).ok()?;
+    match url.scheme() {
+        "https" | "http" => Some(url.origin().ascii_serialization()),
+        // Pages from there have no origin or cannot be.
+        "file" | "ftp" | "ws" | "wss" | "data" | "blob" => None,
+        // An app's web view has its own scheme, such as capacitor://localhost. To the standard its origin is opaque.
+        scheme => {
+            let host = url.host_str().filter(|host| !host.is_empty())?;
+            let port = url.port().map(|port| format!(":{port}"));
+            let port = port.unwrap_or_default();
+            Some(format!("{scheme}://{}{port}", host.to_ascii_lowercase()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for (written, sent) in [
+            ("https://app.example.com", "https://app.example.com"),
+            ("HTTPS://App.Example.com", "https://app.example.com"),
+            ("https://app.example.com:443", "https://app.example.com"),
+            ("http://app.example.com:80", "http://app.example.com"),
+            (
+                "https://app.example.com:8443",
+                "https://app.example.com:8443",
+            ),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+            ("https://BÜCHER.example", "https://xn--bcher-kva.example"),
+            (
+                "https://xn--bcher-kva.example",
+                "https://xn--bcher-kva.example",
+            ),
+            ("http://localhost:5173", "http://localhost:5173"),
+            ("http://[0:0::1]:5173", "http://[::1]:5173"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("Ionic://LocalHost", "ionic://localhost"),
+            ("tauri://localhost:1420", "tauri://localhost:1420"),
+            (
+                "chrome-extension://abcdefghijklmnop",
+                "chrome-extension://abcdefghijklmnop",
+            ),
+        ] {
+            assert_eq!(origin(written).as_deref(), Some(sent), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_no_browser_sends_is_no_origin() {
+        for written in [
+            "",
+            "*",
+            "null",
+            "a.example.com",
+            "https://",
+            "capacitor://",
+            "https://a.example.com/",
+            "https://a.example.com\\",
+            "https://a.example.com/page",
+            "https://a.example.com?x",
+            "https://a.example.com#x",
+            "https://ada@a.example.com",
+            "https://*.example.com",
+            "https://a example.com",
+            "https://a.example.com:port",
+            "https://a.example.com:65536",
+            "https://a..example.com:x",
+            "https://xn--a.example",
+            "file://home",
+            "wss://a.example.com",
+            "1https://a.example.com",
+        ] {
+            assert_eq!(origin(written), None, "{written}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_the_issuer_is_the_base_path() {
+        let path = |issuer: &str| path_of_issuer(issuer).map(|path| path.map(|path| path.0));
+        for none in ["https://id.example.com", "https://id.example.com/"] {
+            assert_eq!(path(none), Ok(None), "{none}");
+        }
+        for (issuer, expected) in [
+            ("https://example.com/auth", "/auth"),
+            ("https://example.com/auth/", "/auth"),
+            ("https://example.com/auth/v-1.2_~x", "/auth/v-1.2_~x"),
+            ("http://localhost:3000/auth", "/auth"),
+            ("http://[::1]:3000/auth", "/auth"),
+        ] {
+            assert_eq!(path(issuer), Ok(Some(expected.to_owned())), "{issuer}");
+        }
+        for wrong in [
+            "/{id}", "/a//b", "//", "/a%20b", "/ä", "/a*", "/a:b", "/a;b",
+        ] {
+            let issuer = format!("https://example.com{wrong}");
+            let refused = path(&issuer);
+            assert!(
+                refused == Err(IssuerError::Path) || (wrong == "//" && refused == Ok(None)),
+                "{issuer}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_an_https_url_or_on_this_machine() {
+        for wrong in [
+            "id.example.com",
+            "https://",
+            "http://id.example.com",
+            "http://127.0.0.1.evil.example",
+            "http://localhost.evil.example",
+            "ftp://id.example.com",
+            "https://id.example.com/a b",
+            "https://id.example.com\\a",
+            "https://id.example.com ",
+        ] {
+            assert_eq!(path_of_issuer(wrong), Err(IssuerError::NotHttps), "{wrong}");
+        }
+        for wrong in [
+            "https://id.example.com?x",
+            "https://id.example.com#x",
+            "https://ada@id.example.com",
+        ] {
+            assert_eq!(
+                path_of_issuer(wrong),
+                Err(IssuerError::MoreThanPath),
+                "{wrong}"
+            );
+        }
+    }
+}
