@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
-use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_api::password_workers::Passwords;
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::{RandomSource as _, SeededRandom};
@@ -290,7 +290,7 @@ pub async fn stack_with(policy: SessionPolicy, seed: u64, items: Vec<Value>) -> 
         database,
         endpoint: String::new(),
     };
-    let here = PasswordWorkers::new(0, 0);
+    let here = Passwords::new(0, 0);
     let origins = AllowedOrigins::None;
     let stack = Stack::over(dynamodb, service, behind, here, policy, &origins, seed);
     (stack, faults)

@@ -14,7 +14,7 @@ use latchkey_api::app::Service;
 use latchkey_api::client::PeerAddress;
 use latchkey_api::front::FrontSecret;
 use latchkey_api::metrics::{Emf, one_line_each};
-use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_api::password_workers::Passwords;
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_api::token_keys::TokenKeys;
 use latchkey_domain::clock::{Clock, ManualClock};
@@ -116,7 +116,7 @@ impl Stack {
             .await
             .expect("a table");
         let behind = dynamodb.client(&Recorder::default());
-        let passwords = PasswordWorkers::for_this_machine();
+        let passwords = Passwords::for_this_machine();
         let mut stack = Self::over(dynamodb, client, behind, passwords, policy, origins, 1);
         stack.recorder = recorder;
         drop(stack.recorder.take());
@@ -132,7 +132,7 @@ impl Stack {
         dynamodb: EmbeddedDynamoDb,
         client: Client,
         behind: Client,
-        passwords: PasswordWorkers,
+        passwords: Passwords,
         policy: SessionPolicy,
         origins: &AllowedOrigins,
         seed: u64,

@@ -12,6 +12,7 @@ use latchkey_api::body::shared_password;
 use latchkey_api::client::CalledFrom;
 use latchkey_api::handler;
 use latchkey_api::metrics::REVOCATIONS;
+use latchkey_api::password_workers::Place;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{AccountResource, TokenResponse, UserResource};
 use latchkey_api::routes::Routes;
@@ -92,18 +93,17 @@ async fn change_password(
     body::Json(body): body::Json<PasswordRequest>,
 ) -> Result<TokenResponse, Problem> {
     let service = &app.service;
+    let mut place = service.passwords.reserve()?;
     let (read, new_hash) = tokio::join!(
         read_caller(&app, caller),
-        service
-            .passwords
-            .hash(&body.new_password, service.random.as_ref())
+        place.hash(&body.new_password, service.random.as_ref())
     );
     let mut read = read?;
     if let Some(email) = read.account.email() {
         check_policy(&body.new_password, email).map_err(ConfirmError::Weak)?;
     }
     let new_hash = new_hash?;
-    confirm(&app, &read.credential, &body.current_password).await?;
+    confirm(&mut place, &read.credential, &body.current_password).await?;
 
     let stamp = app.store.new_stamp();
     let session_id = SessionId::random(service.random.as_ref());
@@ -175,8 +175,9 @@ async fn delete(
     caller: Caller,
     body::Json(body): body::Json<DeleteRequest>,
 ) -> Result<StatusCode, Problem> {
+    let mut place = app.service.passwords.reserve()?;
     let mut read = read_caller(&app, caller).await?;
-    confirm(&app, &read.credential, &body.password).await?;
+    confirm(&mut place, &read.credential, &body.password).await?;
     let stamp = app.store.new_stamp();
     let user_id = caller.user_id;
     for _ in 0..ATTEMPTS {
@@ -239,14 +240,12 @@ async fn read_caller(app: &App<Store>, caller: Caller) -> Result<CallerRead, Pro
 }
 
 async fn confirm(
-    app: &App<Store>,
+    place: &mut Place,
     credential: &Credential,
     password: &Arc<Password>,
 ) -> Result<(), Problem> {
     let user_id = credential.user_id;
-    if app
-        .service
-        .passwords
+    if place
         .verify(password, &credential.password_hash, user_id)
         .await?
     {

@@ -9,7 +9,7 @@ use lambda_http::http::header::{
 };
 use lambda_http::http::{Method, Request, Response, StatusCode};
 use latchkey_api::http::service;
-use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_api::password_workers::Passwords;
 use latchkey_api::problem::PROBLEM_JSON;
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_domain::clock::SystemClock;
@@ -37,7 +37,7 @@ fn function() -> Router {
         clock: Arc::new(SystemClock),
         random: Arc::new(SeededRandom::new(1)),
         policy: Arc::new(SessionPolicy::default()),
-        passwords: PasswordWorkers::for_this_machine(),
+        passwords: Passwords::for_this_machine(),
     };
     let routes: Router<_> = routes();
     let router = routes

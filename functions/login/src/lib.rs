@@ -54,7 +54,7 @@ async fn login(
     let service = &app.service;
     let random = service.random.as_ref();
     let device = body.device(&client)?;
-    let _place = service.passwords.reserve()?;
+    let mut place = service.passwords.reserve()?;
     let email = EmailAddress::parse(&body.email).ok();
     let session_id = SessionId::random(random);
     let mut verified: Option<Credential> = None;
@@ -73,8 +73,7 @@ async fn login(
                 if credential.is_some() && credential == verified {
                     return Ok(true);
                 }
-                let passwords = &service.passwords;
-                passwords.verify(&body.password, hash, user_id).await
+                place.verify(&body.password, hash, user_id).await
             });
         let (partition, matches) = (partition?, matches?);
         let (Some(email), Some(credential), true) = (&email, credential, matches) else {
@@ -84,7 +83,7 @@ async fn login(
             ));
         };
         let upgraded_hash = if needs_upgrade(&credential.password_hash) {
-            Some(service.passwords.hash(&body.password, random).await?)
+            Some(place.hash(&body.password, random).await?)
         } else {
             None
         };

@@ -47,10 +47,8 @@ async fn register(
     let email = EmailAddress::parse(&body.email)?;
     check_policy(&body.password, &email)
         .map_err(|weakness| Problem::weak_password("#/password", weakness))?;
-    let password_hash = service
-        .passwords
-        .hash(&body.password, service.random.as_ref())
-        .await?;
+    let mut place = service.passwords.reserve()?;
+    let password_hash = place.hash(&body.password, service.random.as_ref()).await?;
 
     let now = service.now();
     let user_id = UserId::random(service.random.as_ref());

@@ -13,7 +13,7 @@ use latchkey_api::app::Service;
 use latchkey_api::client::PeerAddress;
 use latchkey_api::front::FrontSecret;
 use latchkey_api::http;
-use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_api::password_workers::Passwords;
 use latchkey_api::settings::{
     AllowedOrigins, Settings, StorageSettings, TokenSecretSource, environment,
 };
@@ -110,7 +110,7 @@ fn service(settings: Settings, random: Arc<SystemRandom>) -> Result<Service, Loc
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),
-        passwords: PasswordWorkers::for_this_machine(),
+        passwords: Passwords::for_this_machine(),
     })
 }
 

@@ -9,7 +9,7 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
 
-use crate::password_workers::PasswordWorkers;
+use crate::password_workers::Passwords;
 use crate::problem::Problem;
 use crate::resource::{SessionResource, TokenResponse, UserResource};
 use crate::token_keys::TokenKeys;
@@ -26,7 +26,7 @@ pub struct Service {
     /// How long things last.
     pub policy: Arc<SessionPolicy>,
     /// Hashes and verifies passwords.
-    pub passwords: PasswordWorkers,
+    pub passwords: Passwords,
 }
 
 impl Service {

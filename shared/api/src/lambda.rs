@@ -23,7 +23,7 @@ use crate::event;
 use crate::front::FrontSecret;
 use crate::http;
 use crate::metrics::{self, Emf};
-use crate::password_workers::PasswordWorkers;
+use crate::password_workers::Passwords;
 use crate::settings::{
     AllowedOrigins, MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource,
     environment,
@@ -124,7 +124,7 @@ fn started(settings: Settings, sdk: SdkConfig, tokens: TokenKeys, metrics: Emf) 
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         policy: Arc::new(settings.policy),
-        passwords: PasswordWorkers::for_this_machine(),
+        passwords: Passwords::for_this_machine(),
     };
     Started {
         sdk,

@@ -17,6 +17,8 @@ use latchkey_domain::password::WeakPassword;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::password_workers::PasswordsError;
+
 /// The media type of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -407,6 +409,15 @@ impl<E: Into<Self>> From<Failure<E>> for Problem {
         match failure {
             Failure::Refused(refused) => refused.into(),
             Failure::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PasswordsError> for Problem {
+    fn from(error: PasswordsError) -> Self {
+        match error {
+            PasswordsError::Busy => Code::TemporarilyUnavailable.into(),
+            PasswordsError::HashingFailed => Self::internal(),
         }
     }
 }

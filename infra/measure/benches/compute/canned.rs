@@ -24,7 +24,7 @@ use http_body_util::BodyExt;
 use latchkey::embedded::Embedded;
 use latchkey_api::app::Service;
 use latchkey_api::client::PeerAddress;
-use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_api::password_workers::Passwords;
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::id::{SessionId, UserId};
@@ -172,7 +172,7 @@ impl User {
             random: random.clone(),
             policy: policy.clone(),
             // On the thread that is measured.
-            passwords: PasswordWorkers::new(0, 0),
+            passwords: Passwords::new(0, 0),
         };
         let store = Store::new(client.clone(), TABLE, random);
         let (router, _) = latchkey::routes(&service, &store).split_for_parts();

@@ -23,7 +23,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use latchkey_api::app::Service;
-use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_api::password_workers::Passwords;
 use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::StoreError;
@@ -452,7 +452,7 @@ fn service() -> Result<Service, GrowthError> {
             max_sessions: OF_A_USER.into_iter().max().unwrap_or(1),
             ..SessionPolicy::default()
         }),
-        passwords: PasswordWorkers::for_this_machine(),
+        passwords: Passwords::for_this_machine(),
     })
 }
 

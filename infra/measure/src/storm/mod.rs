@@ -29,7 +29,7 @@ use cleanup::{Budget, CleanupError, Report};
 use futures::future::join_all;
 use latchkey_api::app::Service;
 use latchkey_api::http::service;
-use latchkey_api::password_workers::PasswordWorkers;
+use latchkey_api::password_workers::Passwords;
 use latchkey_api::settings::AllowedOrigins;
 use latchkey_domain::clock::Clock as _;
 use latchkey_domain::error::StoreError;
@@ -234,7 +234,7 @@ async fn start() -> Result<Stack, StormError> {
         clock: clock.clone(),
         random: random.clone(),
         policy: Arc::new(SessionPolicy::default()),
-        passwords: PasswordWorkers::for_this_machine(),
+        passwords: Passwords::for_this_machine(),
     };
     let (routes, _) = latchkey::routes(&app, &store).split_for_parts();
     let router = service(

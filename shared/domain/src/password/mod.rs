@@ -8,12 +8,8 @@
 //! Hashes that other systems have made are verified too, until a successful sign-in replaces them: Argon2
 //! with any parameters here, bcrypt, PBKDF2 and scrypt in [`imported`].
 //!
-//! Nothing here makes randomness: the caller hands in the salt. Hashing and verifying take some
-//! milliseconds of CPU and 19 MiB, so they belong on a thread that may block.
-//!
-//! Two crates share the work. `argon2` reads and writes PHC strings and knows their parameters;
-//! `argon2-rust` computes, with the widest vector instructions that the processor has, in a third of
-//! the time. The tests hold the one against the other.
+//! Nothing here makes randomness or keeps memory: the caller hands in the salt and the [`WorkingMemory`].
+//! Hashing and verifying take some milliseconds of CPU and 19 MiB, so they belong on a thread that may block.
 
 mod argon2;
 mod imported;
@@ -26,10 +22,12 @@ use thiserror::Error;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use zeroize::Zeroizing;
 
-pub use self::argon2::{ITERATIONS, MEMORY_KIB, PARALLELISM, decoy, hash, needs_upgrade};
+pub use self::argon2::{
+    ITERATIONS, MEMORY_KIB, PARALLELISM, WorkingMemory, decoy, hash, needs_upgrade,
+};
 pub use self::policy::{MAX_CODE_POINTS, MIN_CODE_POINTS, WeakPassword, check_policy};
 
-use self::argon2::{StoredHash, compute};
+use self::argon2::StoredHash;
 use self::imported::ImportedHash;
 
 /// A password in plain text, as short-lived as possible.
@@ -137,25 +135,23 @@ pub enum PasswordHashError {
 ///
 /// [`PasswordHashError::Malformed`] or [`PasswordHashError::Unsupported`] when the stored hash is
 /// broken data, [`PasswordHashError::OutOfMemory`].
-pub fn verify(password: &Password, hash: &PasswordHash) -> Result<bool, PasswordHashError> {
+pub fn verify(
+    password: &Password,
+    hash: &PasswordHash,
+    memory: &mut WorkingMemory,
+) -> Result<bool, PasswordHashError> {
     if let Some(imported) = ImportedHash::read(&hash.0) {
         let imported = imported?;
         return in_either_form(password, |form| imported.matches(form));
     }
     let stored = StoredHash::read(hash)?;
-    let matches = |form: &str| {
-        let parameters = (stored.algorithm, stored.version, &stored.params);
-        let computed = compute(parameters, form, &stored.salt, stored.tag.len())?;
-        // `Output` compares in constant time.
-        Ok(computed == stored.tag)
-    };
-    in_either_form(password, matches)
+    in_either_form(password, |form| stored.matches(form, memory))
 }
 
 /// Tries a password normalized, then as it was typed, if that is something else.
 fn in_either_form(
     password: &Password,
-    matches: impl Fn(&str) -> Result<bool, PasswordHashError>,
+    mut matches: impl FnMut(&str) -> Result<bool, PasswordHashError>,
 ) -> Result<bool, PasswordHashError> {
     if matches(&password.normalized)? {
         return Ok(true);
