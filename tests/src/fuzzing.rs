@@ -15,7 +15,7 @@ use lambda_http::{Context, LambdaEvent};
 use latchkey_runtime::gateway::{self, Event};
 use latchkey_domain::device::{self, Device};
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::password::{Password, PasswordHash, needs_upgrade, verify};
+use latchkey_domain::password::{Password, PasswordHash, WorkingMemory, needs_upgrade, verify};
 use latchkey_domain::policy::SessionPolicy;
 use serde_json::{Value, json};
 
@@ -739,7 +739,8 @@ fn password_hashes(data: &[u8]) {
         return;
     }
     let hash = PasswordHash::from_phc(text.to_owned());
-    let verified = verify(&Password::new(PASSWORD.to_owned()), &hash);
+    let memory = &mut WorkingMemory::default();
+    let verified = verify(&Password::new(PASSWORD.to_owned()), &hash, memory);
     if verified.is_err() {
         assert!(needs_upgrade(&hash) || !text.is_ascii());
     }

@@ -17,6 +17,8 @@ use latchkey_service::Failure;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::password_workers::PasswordsError;
+
 /// The media type of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -408,6 +410,15 @@ impl<E: Into<Self>> From<Failure<E>> for Problem {
             Failure::Refused(refused) => refused.into(),
             Failure::Unavailable => Code::TemporarilyUnavailable.into(),
             Failure::Internal => Self::internal(),
+        }
+    }
+}
+
+impl From<PasswordsError> for Problem {
+    fn from(error: PasswordsError) -> Self {
+        match error {
+            PasswordsError::Busy => Code::TemporarilyUnavailable.into(),
+            PasswordsError::HashingFailed => Self::internal(),
         }
     }
 }

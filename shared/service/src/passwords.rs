@@ -8,11 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
 use latchkey_domain::id::UserId;
-use latchkey_domain::password::{self, Password, PasswordHash, PasswordHashError, decoy};
-
-#[derive(Debug, Default)]
-struct WorkingMemory;
-
+use latchkey_domain::password::{
+    self, Password, PasswordHash, PasswordHashError, WorkingMemory, decoy,
+};
 use latchkey_domain::random::{RandomSource, sixteen_bytes};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -136,7 +134,8 @@ impl Place {
     ) -> Result<PasswordHash, PasswordsError> {
         let salt = sixteen_bytes(random);
         let password = Arc::clone(password);
-        self.run(move |_| password::hash(&password, salt)).await
+        self.run(move |memory| password::hash(&password, salt, memory))
+            .await
     }
 
     /// Says whether a password belongs to the hash that is stored for a user.
@@ -193,13 +192,112 @@ impl Place {
 fn judge(
     password: &Password,
     hash: &PasswordHash,
-    _: &mut WorkingMemory,
+    memory: &mut WorkingMemory,
 ) -> Result<Verdict, PasswordHashError> {
-    match password::verify(password, hash) {
+    match password::verify(password, hash, memory) {
         Err(reason @ (PasswordHashError::Malformed | PasswordHashError::Unsupported)) => {
-            password::verify(password, decoy())?;
+            password::verify(password, decoy(), memory)?;
             Ok(Verdict::Unusable(reason))
         }
         matches => matches.map(Verdict::Matches),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use latchkey_domain::random::SeededRandom;
+
+    use super::*;
+
+    fn a_password() -> Arc<Password> {
+        Arc::new(Password::new("correct horse battery staple".to_owned()))
+    }
+
+    #[tokio::test]
+    async fn a_place_is_refused_when_all_are_taken_and_free_again_when_dropped() {
+        let passwords = Passwords::new(1, 1);
+        let one = passwords.reserve().unwrap();
+        let _two = passwords.clone().reserve().unwrap();
+        assert_eq!(passwords.reserve().err(), Some(PasswordsError::Busy));
+        drop(one);
+        assert!(passwords.reserve().is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_has_a_place_waits_for_a_thread_and_is_served() {
+        let passwords = Passwords::new(1, 1);
+        let (started, has_started) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let mut first = passwords.reserve().unwrap();
+        let occupying = tokio::spawn(async move {
+            let work = first.run(move |_| {
+                started.send(()).unwrap();
+                released.recv().unwrap();
+                Ok(())
+            });
+            work.await
+        });
+        spawn_blocking(move || has_started.recv().unwrap())
+            .await
+            .unwrap();
+        let mut second = passwords.reserve().unwrap();
+        let (password, random) = (a_password(), SeededRandom::new(1));
+        let mut waiting = Box::pin(second.hash(&password, &random));
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
+        assert!(early.is_err(), "one thread hashes one password at a time");
+        assert_eq!(passwords.jobs_done(), 1);
+        assert_eq!(passwords.reserve().err(), Some(PasswordsError::Busy));
+        release.send(()).unwrap();
+        assert!(waiting.await.is_ok() && occupying.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn no_more_hashes_run_at_once_than_there_are_threads_and_their_memory_is_kept() {
+        let passwords = Passwords::new(2, 14);
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let jobs: Vec<_> = std::iter::from_fn(|| passwords.reserve().ok())
+            .map(|mut place| {
+                let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+                tokio::spawn(async move {
+                    let work = place.run(move |_| {
+                        let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(now, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        Ok(())
+                    });
+                    work.await
+                })
+            })
+            .collect();
+        assert_eq!(jobs.len(), 16);
+        for job in jobs {
+            assert_eq!(job.await.unwrap(), Ok(()));
+        }
+        assert!(most.load(Ordering::SeqCst) <= 2);
+        assert!((1..=2).contains(&passwords.memory.lock().unwrap().len()));
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_one_request_and_no_other() {
+        let passwords = Passwords::new(1, 4);
+        let mut place = passwords.reserve().unwrap();
+        let failed: Result<(), _> = place.run(|_| panic!("as a broken hash might")).await;
+        assert_eq!(failed, Err(PasswordsError::HashingFailed));
+        let random = SeededRandom::new(1);
+        assert!(place.hash(&a_password(), &random).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn without_threads_the_caller_hashes_and_always_finds_a_place() {
+        let passwords = Passwords::new(0, 0);
+        let (mut one, _two) = (passwords.reserve().unwrap(), passwords.reserve().unwrap());
+        let caller = std::thread::current().id();
+        let here = one.run(move |_| Ok(std::thread::current().id())).await;
+        assert_eq!(here, Ok(caller));
     }
 }

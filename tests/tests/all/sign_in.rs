@@ -40,10 +40,10 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_sa
     stack.register("ada@example.com").await;
     let before = stack.items().await;
     drop(stack.recorder.take());
-    let hashed = stack.service.passwords.worked();
+    let hashed = stack.service.passwords.jobs_done();
     let wrong = stack.try_login("ada@example.com", "another password").await;
     assert_eq!(
-        stack.service.passwords.worked(),
+        stack.service.passwords.jobs_done(),
         hashed + 1,
         "argon2 has run"
     );
@@ -56,11 +56,11 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_sa
             .collect()
     };
     let work = calls(&stack);
-    let hashed = stack.service.passwords.worked();
+    let hashed = stack.service.passwords.jobs_done();
     let unknown = stack.try_login("bob@example.com", PASSWORD).await;
     assert_eq!(calls(&stack), work);
     assert_eq!(
-        stack.service.passwords.worked(),
+        stack.service.passwords.jobs_done(),
         hashed + 1,
         "argon2 has run"
     );
@@ -334,12 +334,12 @@ async fn a_sign_in_that_finds_no_place_is_told_to_come_back_before_anything_is_r
     let passwords = &stack.service.passwords;
     let taken: Vec<_> = std::iter::from_fn(|| passwords.reserve().ok()).collect();
     assert!(!taken.is_empty());
-    let worked = passwords.worked();
+    let worked = passwords.jobs_done();
     drop(stack.recorder.take());
     let refused = stack.try_login("ada@example.com", PASSWORD).await;
     refused.expect_problem(503, "temporarily_unavailable");
     assert_eq!(stack.recorder.take(), []);
-    assert_eq!(passwords.worked(), worked);
+    assert_eq!(passwords.jobs_done(), worked);
     drop(taken);
     stack.login("ada@example.com").await;
 }

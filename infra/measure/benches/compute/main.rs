@@ -18,13 +18,12 @@ mod canned;
 mod cpu;
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use criterion::measurement::Measurement;
 use criterion::{BenchmarkGroup, Criterion};
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::device::Device;
-use latchkey_domain::password::{self, Password};
+use latchkey_domain::password::{self, Password, WorkingMemory};
 use latchkey_domain::random::{SystemRandom, sixteen_bytes};
 use latchkey_domain::token::{Token, TokenIdentity, TokenSecret, Tokens};
 use tokio::runtime::Runtime;
@@ -140,31 +139,10 @@ fn tokens<M: Measurement>(group: &mut BenchmarkGroup<'_, M>, canned: &Canned) {
 
 fn passwords<M: Measurement>(group: &mut BenchmarkGroup<'_, M>) {
     group.sample_size(20);
-    let typed = "correct horse battery staple";
-    let password = Arc::new(Password::new(typed.to_owned()));
+    let password = Password::new("correct horse battery staple".to_owned());
+    let mut memory = WorkingMemory::default();
     group.bench_function("hash", |b| {
-        b.iter(|| password::hash(&password, sixteen_bytes(&SystemRandom)));
-    });
-    let params = argon2::Params::new(
-        password::MEMORY_KIB,
-        password::ITERATIONS,
-        password::PARALLELISM,
-        Some(32),
-    );
-    let argon2 = argon2::Argon2::new(
-        argon2::Algorithm::Argon2id,
-        argon2::Version::V0x13,
-        params.expect("today's parameters"),
-    );
-    let mut memory = vec![argon2::Block::new(); argon2.params().block_count()];
-    group.bench_function("the same by RustCrypto, memory reused", |b| {
-        b.iter(|| {
-            let mut tag = [0; 32];
-            let salt = sixteen_bytes(&SystemRandom);
-            argon2
-                .hash_password_into_with_memory(typed.as_bytes(), &salt, &mut tag, &mut memory)
-                .map(|()| tag)
-        });
+        b.iter(|| password::hash(&password, sixteen_bytes(&SystemRandom), &mut memory));
     });
 }
 

@@ -12,7 +12,7 @@ use latchkey_domain::account::Account;
 use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
-use latchkey_domain::password::{Password, PasswordHash, hash};
+use latchkey_domain::password::{Password, PasswordHash, WorkingMemory, hash};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::session::Session;
@@ -59,7 +59,11 @@ impl Seeder {
             policy: Arc::clone(&service.policy),
             now: service.now(),
             random: SeededRandom::new(1),
-            hash: hash(&Password::new(PASSWORD.to_owned()), [7; 16])?,
+            hash: hash(
+                &Password::new(PASSWORD.to_owned()),
+                [7; 16],
+                &mut WorkingMemory::default(),
+            )?,
             users: 0,
             pending: Vec::new(),
             items: 0,

@@ -6,7 +6,7 @@ use latchkey_domain::clock::Clock as _;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
-use latchkey_domain::password::{Password, verify};
+use latchkey_domain::password::{Password, WorkingMemory, verify};
 use latchkey_store::Store;
 
 use super::clock::LeapingClock;
@@ -101,7 +101,8 @@ impl User {
             None => self.known().passwords.first().cloned(),
             Some(passwords) => passwords.into_iter().find(|password| {
                 let password = Password::new(password.clone());
-                verify(&password, &credential.password_hash).unwrap_or(false)
+                let memory = &mut WorkingMemory::default();
+                verify(&password, &credential.password_hash, memory).unwrap_or(false)
             }),
         };
         let sessions = read.sessions.into_iter().map(|session| {

@@ -259,14 +259,15 @@ fn decoded(alphabet: &Alphabet, text: &str) -> Result<Vec<u8>, PasswordHashError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::password::{Password, PasswordHash, needs_upgrade, verify};
+    use crate::password::{Password, PasswordHash, WorkingMemory, needs_upgrade, verify};
 
     const PASSWORD: &str = "correct horse battery staple";
 
     fn verified(password: &str, hash: &str) -> Result<bool, PasswordHashError> {
         let hash = PasswordHash::from_phc(hash.to_owned());
         assert!(needs_upgrade(&hash), "{}", hash.as_phc());
-        verify(&Password::new(password.to_owned()), &hash)
+        let memory = &mut WorkingMemory::default();
+        verify(&Password::new(password.to_owned()), &hash, memory)
     }
 
     /// The password matches, and one that differs in its last letter does not.
