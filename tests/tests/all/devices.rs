@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use latchkey_tests::stack::{PASSWORD, Stack};
 use serde_json::json;
 
@@ -60,6 +60,45 @@ async fn what_a_client_says_of_itself_is_cut_to_its_limits() {
         StatusCode::OK,
         "a header need not be UTF-8"
     );
+}
+
+#[tokio::test]
+async fn names_that_show_nothing_or_turn_the_text_around_them_are_refused() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let path = format!("/v1/sessions/{}", ada.session_id);
+    let before = stack.items().await;
+    for (name, code) in [
+        ("\u{200b}", "invisible"),
+        ("\u{3164}", "invisible"),
+        ("\u{e0041}", "invisible"),
+        ("\u{feff}", "control_character"),
+        ("Chrome\u{2028}on Windows", "control_character"),
+        ("\u{202e}", "direction_mark"),
+        ("Chrome on Windows\u{202e}", "direction_mark"),
+        ("Chrome on Windows\u{200f}", "direction_mark"),
+        ("\u{3000}", "too_short"),
+    ] {
+        let renamed = stack
+            .request(Method::PATCH, &path)
+            .bearer(&ada.access_token);
+        let renamed = renamed.json(&json!({"name": name})).send().await;
+        let login = json!({"email": "ada@example.com", "password": PASSWORD, "device_name": name});
+        let signed_in = stack.post("/v1/auth/login").json(&login).send().await;
+        for (reply, pointer) in [(renamed, "#/name"), (signed_in, "#/device_name")] {
+            let reply = reply.expect_problem(422, "validation_failed");
+            assert_eq!(reply.body["errors"][0]["pointer"], pointer, "{name:?}");
+            assert_eq!(reply.body["errors"][0]["code"], code, "{name:?}");
+        }
+    }
+    assert_eq!(stack.items().await, before);
+    for name in ["👩\u{200d}💻 \u{2764}\u{fe0f}", "مطبخ", "x"] {
+        let renamed = stack
+            .request(Method::PATCH, &path)
+            .bearer(&ada.access_token);
+        let renamed = renamed.json(&json!({"name": name})).send().await;
+        assert_eq!(renamed.expect(StatusCode::OK)["name"], name);
+    }
 }
 
 #[tokio::test]
