@@ -8,13 +8,19 @@ use http::HeaderMap;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use lambda_http::request::RequestContext;
-use latchkey_domain::device::Device;
+use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::session::Whereabouts;
 
 use crate::front::SeenByFront;
 
 /// The header in which a client may tell an id of the device that it runs on.
 pub const DEVICE_ID_HEADER: &str = "x-device-id";
+/// The client hints that Chromium sends unasked: brands, whether it is a phone, system (WICG, User-Agent Client Hints).
+pub const BRANDS_HEADER: &str = "sec-ch-ua";
+/// See [`BRANDS_HEADER`].
+pub const MOBILE_HEADER: &str = "sec-ch-ua-mobile";
+/// See [`BRANDS_HEADER`].
+pub const PLATFORM_HEADER: &str = "sec-ch-ua-platform";
 
 /// The address of the socket, which a server that is not behind API Gateway puts into a request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,9 @@ impl<S: Sync> FromRequestParts<S> for CalledFrom {
 pub struct ClientHeaders {
     user_agent: Option<String>,
     device_id: Option<String>,
+    brands: Option<String>,
+    mobile: Option<String>,
+    platform: Option<String>,
 }
 
 impl<S: Sync> FromRequestParts<S> for ClientHeaders {
@@ -60,18 +69,26 @@ impl<S: Sync> FromRequestParts<S> for ClientHeaders {
         Ok(Self {
             user_agent: text(&parts.headers, USER_AGENT.as_str()),
             device_id: text(&parts.headers, DEVICE_ID_HEADER),
+            brands: list(&parts.headers, BRANDS_HEADER),
+            mobile: text(&parts.headers, MOBILE_HEADER),
+            platform: text(&parts.headers, PLATFORM_HEADER),
         })
     }
 }
 
 impl ClientHeaders {
-    /// The device, by the name that the client gave it, or else by its User-Agent.
+    /// The device, by the name that the client gave it, or else by its User-Agent and its client hints.
     #[must_use]
     pub fn device(&self, given_name: Option<&str>) -> Device {
         Device::describe(
             given_name,
             self.user_agent.as_deref(),
             self.device_id.as_deref(),
+            ClientHints {
+                brands: self.brands.as_deref(),
+                mobile: self.mobile.as_deref(),
+                platform: self.platform.as_deref(),
+            },
         )
     }
 }
@@ -80,4 +97,13 @@ impl ClientHeaders {
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?;
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// A list may stand in several lines of one name (RFC 9110, 5.3).
+fn list(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<_> = lines
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
 }

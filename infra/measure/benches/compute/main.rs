@@ -23,7 +23,7 @@ use std::sync::Arc;
 use criterion::measurement::Measurement;
 use criterion::{BenchmarkGroup, Criterion};
 use latchkey_domain::clock::{Clock, SystemClock};
-use latchkey_domain::device::Device;
+use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::password::{self, Password};
 use latchkey_domain::random::{SystemRandom, sixteen_bytes};
 use latchkey_domain::token::{Token, TokenIdentity, TokenSecret, Tokens};
@@ -62,7 +62,7 @@ fn main() {
     let mut agents = criterion.benchmark_group("agent");
     for (name, agent) in AGENTS {
         agents.bench_function(name, |b| {
-            b.iter(|| Device::describe(None, Some(black_box(agent)), None));
+            b.iter(|| Device::describe(None, Some(black_box(agent)), None, ClientHints::default()));
         });
     }
     agents.finish();
