@@ -5,6 +5,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use latchkey_domain::device::Device;
 use latchkey_domain::password::Password;
+use latchkey_domain::text::{self, InvalidName};
 use latchkey_domain::token::Token;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -97,26 +98,31 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// A name that a person gives to a device or a session.
+/// Checks a name that a person gives to a session.
 ///
 /// # Errors
-/// 422 unless it has 1 to 100 characters and no control characters.
+/// 422 for what [`text::check_name`](latchkey_domain::text::check_name) refuses.
 pub fn check_name(pointer: &'static str, name: &str) -> Result<(), Problem> {
-    let length = name.trim().chars().count();
-    let error = if length == 0 {
-        InvalidValue::new(pointer, "too_short", "A name has at least 1 character.")
-    } else if name.chars().count() > latchkey_domain::device::MAX_DEVICE_NAME_CHARS {
-        InvalidValue::new(pointer, "too_long", "A name has at most 100 characters.")
-    } else if name.chars().any(char::is_control) {
-        InvalidValue::new(
-            pointer,
-            "control_character",
-            "A name has no control characters.",
-        )
-    } else {
-        return Ok(());
+    text::check_name(name).map_err(|error| invalid_name(pointer, error))
+}
+
+/// Checks the name of a device. One of too many bytes is accepted and cut, because a sign-in must not fail for it.
+fn check_device_name(pointer: &'static str, name: &str) -> Result<(), Problem> {
+    match text::check_name(name) {
+        Ok(()) | Err(InvalidName::TooManyBytes) => Ok(()),
+        Err(error) => Err(invalid_name(pointer, error)),
+    }
+}
+
+fn invalid_name(pointer: &'static str, error: InvalidName) -> Problem {
+    let code = match error {
+        InvalidName::Empty => "too_short",
+        InvalidName::TooManyCharacters | InvalidName::TooManyBytes => "too_long",
+        InvalidName::ControlCharacter => "control_character",
+        InvalidName::DirectionMark => "direction_mark",
+        InvalidName::Invisible => "invisible",
     };
-    Err(Problem::validation_failed(vec![error]))
+    Problem::validation_failed(vec![InvalidValue::new(pointer, code, error.to_string())])
 }
 
 /// The body of a registration or a sign-in.
@@ -145,7 +151,7 @@ impl CredentialsRequest {
     /// 422 for a name that is not allowed.
     pub fn device(&self, client: &ClientHeaders) -> Result<Device, Problem> {
         if let Some(name) = &self.device_name {
-            check_name("#/device_name", name)?;
+            check_device_name("#/device_name", name)?;
         }
         Ok(client.device(self.device_name.as_deref()))
     }

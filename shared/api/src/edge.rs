@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use latchkey_domain::session::Whereabouts;
+use latchkey_domain::text::{MAX_CITY_BYTES, clean_and_cut};
 use percent_encoding::percent_decode_str;
 
 use crate::problem::{Code, Problem};
@@ -33,8 +34,6 @@ pub const VIEWER_COUNTRY_HEADER: &str = "cloudfront-viewer-country";
 pub const MIN_EDGE_SECRET_CHARACTERS: usize = 32;
 /// One that is in use, and one that replaces it.
 const MAX_EDGE_SECRETS: usize = 2;
-/// The longest name of a city that is kept, in characters: a session's item stays small.
-const MAX_CITY_CHARACTERS: usize = 64;
 
 /// What CloudFront says in [`EDGE_HEADER`]: one value, or two while one replaces the other. Its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
@@ -130,7 +129,7 @@ fn city(value: &str) -> Option<String> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return None;
     }
-    Some(name.chars().take(MAX_CITY_CHARACTERS).collect())
+    clean_and_cut(&name, MAX_CITY_BYTES)
 }
 
 /// Two letters (ISO 3166-1 alpha-2).
@@ -216,7 +215,7 @@ mod tests {
         ] {
             assert_eq!(city(value).as_deref(), expected, "{value}");
         }
-        assert_eq!(city(&"%C3%A9".repeat(100)), Some("é".repeat(64)));
+        assert_eq!(city(&"%C3%A9".repeat(100)), Some("é".repeat(24)));
     }
 
     #[test]

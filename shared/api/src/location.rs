@@ -7,13 +7,19 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use http::request::Parts;
-use latchkey_domain::device::Device;
+use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::session::Whereabouts;
 
 use crate::edge::SeenByEdge;
 
 /// The header in which a client may tell an id of the device that it runs on.
 pub const DEVICE_ID_HEADER: &str = "x-device-id";
+/// The client hints that Chromium sends unasked: brands, whether it is a phone, system (WICG, User-Agent Client Hints).
+pub const BRANDS_HEADER: &str = "sec-ch-ua";
+/// See [`BRANDS_HEADER`].
+pub const MOBILE_HEADER: &str = "sec-ch-ua-mobile";
+/// See [`BRANDS_HEADER`].
+pub const PLATFORM_HEADER: &str = "sec-ch-ua-platform";
 
 /// The address that a request comes from, which whoever hands it over puts among its extensions: API Gateway's word for
 /// it on Lambda, the socket's address in the local stack.
@@ -42,6 +48,9 @@ impl<S: Sync> FromRequestParts<S> for Location {
 pub struct ClientHeaders {
     user_agent: Option<String>,
     device_id: Option<String>,
+    brands: Option<String>,
+    mobile: Option<String>,
+    platform: Option<String>,
 }
 
 impl<S: Sync> FromRequestParts<S> for ClientHeaders {
@@ -51,18 +60,26 @@ impl<S: Sync> FromRequestParts<S> for ClientHeaders {
         Ok(Self {
             user_agent: text(&parts.headers, USER_AGENT.as_str()),
             device_id: text(&parts.headers, DEVICE_ID_HEADER),
+            brands: list(&parts.headers, BRANDS_HEADER),
+            mobile: text(&parts.headers, MOBILE_HEADER),
+            platform: text(&parts.headers, PLATFORM_HEADER),
         })
     }
 }
 
 impl ClientHeaders {
-    /// The device, by the name that the client gave it, or else by its User-Agent.
+    /// The device, by the name that the client gave it, or else by its User-Agent and its client hints.
     #[must_use]
     pub fn device(&self, given_name: Option<&str>) -> Device {
         Device::describe(
             given_name,
             self.user_agent.as_deref(),
             self.device_id.as_deref(),
+            ClientHints {
+                brands: self.brands.as_deref(),
+                mobile: self.mobile.as_deref(),
+                platform: self.platform.as_deref(),
+            },
         )
     }
 }
@@ -71,4 +88,13 @@ impl ClientHeaders {
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?;
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// A list may stand in several lines of one name (RFC 9110, 5.3).
+fn list(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<_> = lines
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
 }

@@ -26,10 +26,11 @@ pub struct SessionResource {
     #[schema(required = true, example = "The laptop in the kitchen")]
     name: Option<String>,
     /// What the client said it is, or what its User-Agent says.
-    #[schema(required = true, example = "Firefox on Linux")]
-    device_name: Option<String>,
+    /// `Unknown device` if neither says anything.
+    #[schema(example = "Firefox on Linux")]
+    device_name: String,
     /// What kind of device it is.
-    #[schema(value_type = DeviceTypeName, example = "desktop")]
+    #[schema(example = "desktop")]
     device_type: DeviceType,
     /// What the client sent as `X-Device-Id`.
     #[schema(required = true, example = "c0ffee")]
@@ -37,7 +38,7 @@ pub struct SessionResource {
     /// The client's address when it last signed in or refreshed.
     #[schema(required = true, value_type = Option<String>, example = "203.0.113.7")]
     ip_address: Option<IpAddr>,
-    /// The client's User-Agent at sign-in.
+    /// The client's User-Agent at sign-in, cut to about 250 bytes.
     #[schema(
         required = true,
         example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -69,23 +70,6 @@ pub struct SessionResource {
     is_current: bool,
 }
 
-/// What kind of device a session runs on.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = DeviceType)]
-#[serde(rename_all = "snake_case")]
-pub enum DeviceTypeName {
-    /// A computer.
-    Desktop,
-    /// A phone.
-    Mobile,
-    /// A tablet.
-    Tablet,
-    /// A crawler or another program without a person.
-    Bot,
-    /// It does not say.
-    Unknown,
-}
-
 impl SessionResource {
     /// A session as the owner of `current` sees it.
     #[must_use]
@@ -93,7 +77,7 @@ impl SessionResource {
         Self {
             id: session.id.as_uuid(),
             name: session.name.clone(),
-            device_name: session.device.device_name.clone(),
+            device_name: session.device.shown_name().to_owned(),
             device_type: session.device.device_type,
             device_id: session.device.device_id.clone(),
             ip_address: session.whereabouts.ip_address,

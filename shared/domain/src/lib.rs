@@ -18,4 +18,5 @@ pub mod policy;
 pub mod random;
 pub mod refresh;
 pub mod session;
+pub mod text;
 pub mod token;

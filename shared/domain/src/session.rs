@@ -172,6 +172,7 @@ pub fn ended_sessions_beyond(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::device::ClientHints;
     use crate::random::SeededRandom;
 
     pub(crate) fn noon() -> DateTime<Utc> {
@@ -181,7 +182,7 @@ pub(crate) mod tests {
     pub(crate) fn session(seed: u64, now: DateTime<Utc>) -> Session {
         let random = SeededRandom::new(seed);
         let user = UserId::random(&SeededRandom::new(0));
-        let device = Device::describe(None, None, None);
+        let device = Device::describe(None, None, None, ClientHints::default());
         Session::begin(
             SessionId::random(&random),
             user,

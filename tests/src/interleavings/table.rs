@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::account::{Account, AccountStatus};
-use latchkey_domain::device::Device;
+use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
@@ -159,7 +159,7 @@ impl SessionItem {
     /// The item of a session that begins now.
     #[must_use]
     pub fn begin(id: SessionId, now: DateTime<Utc>) -> Self {
-        let device = Device::describe(None, None, None);
+        let device = Device::describe(None, None, None, ClientHints::default());
         let begun = Session::begin(
             id,
             *USER,
@@ -187,7 +187,7 @@ impl SessionItem {
     /// The session as the domain knows it.
     #[must_use]
     pub fn to_domain(&self) -> Session {
-        let device = Device::describe(None, None, None);
+        let device = Device::describe(None, None, None, ClientHints::default());
         let policy = SessionPolicy::default();
         Session {
             rotation: self.rotation,

@@ -195,7 +195,7 @@ async fn a_place_keeps_a_usual_session_under_one_kilobyte() {
     reply.send().await.expect(StatusCode::CREATED);
     let items = stack.items().await;
     let session = items.iter().find(|item| item["city"].is_string()).unwrap();
-    assert_eq!(session["city"].as_str().unwrap().chars().count(), 64);
+    assert_eq!(session["city"].as_str().unwrap().chars().count(), 16);
     assert!(session.to_string().len() < 1024, "{session}");
 }
 

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use latchkey_service::token_keys::{ANNOUNCED, KEPT, TokenKeys};
-use latchkey_domain::device::Device;
+use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
@@ -52,7 +52,10 @@ async fn signing_key(keys: &TokenKeys, now: DateTime<Utc>) -> String {
 async fn access_token(keys: &TokenKeys, now: DateTime<Utc>) -> Token {
     let random = SeededRandom::new(1);
     let (id, user) = (SessionId::random(&random), UserId::random(&random));
-    let (device, policy) = (Device::describe(None, None, None), SessionPolicy::default());
+    let (device, policy) = (
+        Device::describe(None, None, None, ClientHints::default()),
+        SessionPolicy::default(),
+    );
     let session = Session::begin(id, user, device, Whereabouts::default(), now, &policy);
     let issued = keys.issue(&session, now, &policy, &random).await;
     issued.unwrap().access_token

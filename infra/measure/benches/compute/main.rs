@@ -22,7 +22,7 @@ use std::hint::black_box;
 use criterion::measurement::Measurement;
 use criterion::{BenchmarkGroup, Criterion};
 use latchkey_domain::clock::{Clock, SystemClock};
-use latchkey_domain::device::Device;
+use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::password::{self, Password, WorkingMemory};
 use latchkey_domain::random::{SystemRandom, sixteen_bytes};
 use latchkey_domain::token::{Token, TokenIdentity, TokenSecret, Tokens};
@@ -61,7 +61,7 @@ fn main() {
     let mut agents = criterion.benchmark_group("agent");
     for (name, agent) in AGENTS {
         agents.bench_function(name, |b| {
-            b.iter(|| Device::describe(None, Some(black_box(agent)), None));
+            b.iter(|| Device::describe(None, Some(black_box(agent)), None, ClientHints::default()));
         });
     }
     agents.finish();

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dynoxide::{Database, ImportOptions};
 use latchkey_service::Core;
 use latchkey_domain::account::Account;
-use latchkey_domain::device::Device;
+use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, WorkingMemory, hash};
@@ -100,7 +100,7 @@ impl Seeder {
         let text = format!("somebody.with.a.name{}@mail.example.com", self.users);
         let email = EmailAddress::parse(&text)?;
         let address = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
-        let device = Device::describe(None, Some(CHROME), None);
+        let device = Device::describe(None, Some(CHROME), None, ClientHints::default());
         let sessions: Vec<Session> = ages
             .iter()
             .zip(0..)
