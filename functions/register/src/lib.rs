@@ -44,7 +44,8 @@ async fn register(
 ) -> Result<Response, Problem> {
     let service = &app.service;
     let device = body.device(&client)?;
-    let email = EmailAddress::parse(&body.email)?;
+    let email =
+        EmailAddress::parse(&body.email).map_err(|error| Problem::from(error).at("#/email"))?;
     check_policy(&body.password, &email)
         .map_err(|weakness| Problem::weak_password("#/password", weakness))?;
     let password_hash = service
