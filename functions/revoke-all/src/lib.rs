@@ -9,7 +9,7 @@ use latchkey_api::authenticate::Caller;
 use latchkey_api::handler;
 use latchkey_api::metrics::REVOCATIONS;
 use latchkey_api::parameter::QueryParameters;
-use latchkey_api::problem::{Code, Problem};
+use latchkey_api::problem::Problem;
 use latchkey_api::routes::Routes;
 use latchkey_domain::error::CallerNotLive;
 use latchkey_domain::id::SessionId;
@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 /// The routes of this function.
 pub fn routes<R: Routes<App<Store>>>() -> R {
     R::none()
-        .with(handler!(revoke_all), &[Code::InvalidRequest])
+        .with(handler!(revoke_all).reading_query(), &[])
         .with(handler!(purge), &[])
 }
 
