@@ -85,7 +85,9 @@ async fn change_password(
         new: &body.new_password,
         location,
     };
-    Ok(service.change_password(caller, request).await?.into())
+    let changed = service.change_password(caller, request).await;
+    let changed = changed.map_err(|failure| Problem::from(failure).at("#/new_password"))?;
+    Ok(changed.into())
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -1,6 +1,7 @@
 // A file of its own, because the page's Content-Security-Policy allows no script inside the page.
 window.ui = SwaggerUIBundle({
-  url: "/openapi.json",
+  // Relative to this page: the API may be under a base path.
+  url: "openapi.json",
   dom_id: "#api",
   deepLinking: true,
   displayRequestDuration: true,

@@ -5,24 +5,35 @@
 
 mod default_route;
 mod docs;
+mod public;
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::extract::{OriginalUri, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::routing::get;
 use latchkey_api::handler;
+use latchkey_api::problem::Problem;
 use latchkey_api::routes::Routes;
 use latchkey_service::Core;
 use utoipa::ToSchema;
 
 use docs::{__path_page, page};
+use public::PublicDocument;
 
 pub use default_route::default_routes;
 
 /// The OpenAPI document of the whole service. A test of the whole generates it from the routers of all functions and
 /// compares; it is a file because no function depends on another.
 pub const OPENAPI_DOCUMENT: &str = include_str!("../openapi.json");
+
+/// The same in gzip.
+const OPENAPI_GZIP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.gz"));
+
+/// Where the OpenAPI document is, under the base path.
+const OPENAPI_PATH: &str = "/openapi.json";
+
+/// The server in the committed document: the root of the origin that it comes from.
+const SERVER_AT_ROOT: &str = r#""url": "/""#;
 
 /// Documents may be kept for an hour: they change with a deployment only.
 const CACHED_FOR_AN_HOUR: &str = "public, max-age=3600";
@@ -35,9 +46,9 @@ const CACHED_FOR_FIVE_MINUTES: &str = "public, max-age=300";
 /// The routes of this function. What the documentation page is made of is not in the OpenAPI document.
 pub fn routes<R: Routes<Core>>() -> R {
     R::new()
-        .route(handler!(keys), &[])
-        .route(handler!(document), &[])
-        .route(handler!(page), &[])
+        .route(handler!(keys).ignoring_query(), &[])
+        .route(handler!(document).ignoring_query(), &[])
+        .route(handler!(page).ignoring_query(), &[])
         .route_undocumented(docs::ASSET_ROUTE, get(docs::asset))
 }
 
@@ -76,44 +87,71 @@ struct PublicKey {
 /// Published keys
 ///
 /// With these keys anybody can verify an access token. A token names its key by `kid`; one that is not there yet is in
-/// the next copy.
+/// the next copy. Any page may read them. Send the `ETag` as `If-None-Match` to ask whether they have changed.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",
     operation_id = "get_keys",
     tag = "Discovery",
-    responses((status = OK, description = "The public keys", body = KeySet))
+    responses(
+        (status = OK, description = "The public keys", body = KeySet,
+            headers(("ETag" = String, description = "Names this copy"))),
+        (status = NOT_MODIFIED, description = "You have the newest copy")
+    )
 )]
-async fn keys(State(core): State<Core>) -> impl IntoResponse {
+async fn keys(State(core): State<Core>, request: HeaderMap) -> Result<Response, Problem> {
+    let keys = core.tokens.jwks(core.now()).await;
+    let plain = serde_json::to_vec(&keys).map_err(|error| {
+        tracing::error!(%error, "the keys could not be written");
+        Problem::internal()
+    })?;
     // `application/json` instead of RFC 7517's `application/jwk-set+json`: it is what the large providers send, and
     // some verifiers take nothing else.
-    (
-        [(CACHE_CONTROL, CACHED_FOR_FIVE_MINUTES)],
-        Json(core.tokens.jwks(core.now()).await),
-    )
+    let document = PublicDocument {
+        caching: CACHED_FOR_FIVE_MINUTES,
+        plain: plain.into(),
+        gzip: None,
+    };
+    Ok(document.reply_to(&request))
 }
 
 /// This document
 ///
-/// The description of all routes, for people and for generators of clients.
+/// The description of all routes, for people and for generators of clients. Any page may read it.
 #[utoipa::path(
     get,
     path = "/openapi.json",
     operation_id = "get_openapi_document",
     tag = "Discovery",
-    responses((
-        status = OK,
-        description = "The OpenAPI document",
-        body = Object,
-        example = json!({"openapi": "3.1.0", "info": {"title": "Latchkey", "version": "0.1.0"}, "paths": {}})
-    ))
+    responses(
+        (
+            status = OK,
+            description = "The OpenAPI document",
+            body = Object,
+            headers(("ETag" = String, description = "Names this copy")),
+            example = json!({"openapi": "3.1.0", "info": {"title": "Latchkey", "version": "0.1.0"}, "paths": {}})
+        ),
+        (status = NOT_MODIFIED, description = "You have the newest copy")
+    )
 )]
-async fn document() -> impl IntoResponse {
-    let headers = [
-        (CONTENT_TYPE, "application/json"),
-        (CACHE_CONTROL, CACHED_FOR_AN_HOUR),
-    ];
-    (headers, OPENAPI_DOCUMENT)
+async fn document(OriginalUri(asked_for): OriginalUri, request: HeaderMap) -> Response {
+    let base_path = asked_for.path().strip_suffix(OPENAPI_PATH);
+    let (plain, gzip) = match base_path {
+        None | Some("") => (OPENAPI_DOCUMENT.as_bytes().into(), Some(OPENAPI_GZIP)),
+        Some(base_path) => (document_under(base_path).into_bytes().into(), None),
+    };
+    let document = PublicDocument {
+        caching: CACHED_FOR_AN_HOUR,
+        plain,
+        gzip,
+    };
+    document.reply_to(&request)
+}
+
+/// The document of an API that is not at the root of its origin.
+fn document_under(base_path: &str) -> String {
+    let server = format!(r#""url": "{base_path}""#);
+    OPENAPI_DOCUMENT.replacen(SERVER_AT_ROOT, &server, 1)
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use axum::Router;
 use axum::body::Body;
 use http_body_util::BodyExt;
 use axum::http::header::{
-    ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Method, Request, Response, StatusCode};
-use latchkey_api::http::service;
+use latchkey_api::http::{BasePath, service};
 use latchkey_service::passwords::Passwords;
 use latchkey_api::problem::PROBLEM_JSON;
 use latchkey_api::cors::AllowedOrigins;
@@ -23,6 +24,10 @@ use super::*;
 
 /// As on Lambda: the function's own routes and the default ones.
 fn function() -> Router {
+    function_under(&BasePath::default())
+}
+
+fn function_under(base_path: &BasePath) -> Router {
     let identity = TokenIdentity {
         issuer: "https://auth.example.com".to_owned(),
         audience: "latchkey".to_owned(),
@@ -44,16 +49,21 @@ fn function() -> Router {
         .with_state(app.with_store(()))
         .merge(default_routes());
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(2)));
+    let router = base_path.hold(router);
     service(router, &AllowedOrigins::None, None, clock, random)
 }
 
 async fn send(method: Method, path: &str) -> Response<Body> {
+    send_to(function(), method, path).await
+}
+
+async fn send_to(function: Router, method: Method, path: &str) -> Response<Body> {
     let request = Request::builder()
         .method(method)
         .uri(path)
         .body(Body::empty())
         .unwrap();
-    function().oneshot(request).await.unwrap()
+    function.oneshot(request).await.unwrap()
 }
 
 async fn body(response: Response<Body>) -> Vec<u8> {
@@ -112,30 +122,99 @@ async fn the_openapi_document_is_json() {
     assert_eq!(json(response).await["openapi"], "3.1.0");
 }
 
+/// Relative to the page, so that it works under a base path too.
 #[tokio::test]
 async fn the_page_refers_to_its_own_origin_only() {
     let references = references(&page().await);
     assert!(references.len() >= 4, "{references:?}");
     for reference in references {
         assert!(
-            reference.starts_with('/') && !reference.starts_with("//"),
+            reference.starts_with("docs/") || reference == "openapi.json",
             "{reference}"
         );
     }
     assert!(!include_str!("../assets/start.js").contains("//cdn"));
     assert!(!include_str!("../assets/start.js").contains("http"));
+    assert!(include_str!("../assets/start.js").contains(r#"url: "openapi.json""#));
 }
 
 #[tokio::test]
 async fn everything_that_the_page_refers_to_is_there() {
     for reference in references(&page().await) {
-        let response = send(Method::GET, &reference).await;
+        let response = send(Method::GET, &format!("/{reference}")).await;
         assert_eq!(response.status(), StatusCode::OK, "{reference}");
-        if reference.starts_with("/docs/") {
-            assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
-        }
+        assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert!(!body(response).await.is_empty());
     }
+}
+
+#[tokio::test]
+async fn under_a_base_path_everything_is_there_and_nowhere_else() {
+    let base_path = BasePath::parse("/auth/v2").unwrap();
+    let send = |method, path| send_to(function_under(&base_path), method, path);
+    for path in [
+        "/auth/v2/.well-known/jwks.json",
+        "/auth/v2/openapi.json",
+        "/auth/v2/docs",
+        "/auth/v2/docs/start.js",
+    ] {
+        let response = send(Method::GET, path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let response = send(Method::POST, path).await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(json(response).await["code"], "method_not_allowed", "{path}");
+    }
+    let login = send(Method::GET, "/auth/v2/v1/auth/login").await;
+    assert_eq!(login.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(login.headers()[ALLOW], "POST");
+    for path in [
+        "/",
+        "/openapi.json",
+        "/.well-known/jwks.json",
+        "/v1/auth/login",
+        "/auth/v2",
+        "/auth/v2/",
+        "/auth/openapi.json",
+        "/auth/v22/openapi.json",
+        "/auth/v2/auth/v2/openapi.json",
+        "/auth/v2/v1",
+    ] {
+        let response = send(Method::GET, path).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(json(response).await["code"], "not_found", "{path}");
+    }
+    let preflight = send(Method::OPTIONS, "/auth/v2/openapi.json").await;
+    assert_eq!(preflight.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+}
+
+#[tokio::test]
+async fn the_document_says_where_the_api_is() {
+    let committed: Value = serde_json::from_str(OPENAPI_DOCUMENT).unwrap();
+    assert_eq!(committed["servers"][0]["url"], "/");
+    let base_path = BasePath::parse("/auth").unwrap();
+    let function = function_under(&base_path);
+    let mut served = json(send_to(function, Method::GET, "/auth/openapi.json").await).await;
+    assert_eq!(served["servers"][0]["url"], "/auth");
+    served["servers"][0]["url"] = "/".into();
+    assert_eq!(served, committed, "nothing else differs");
+}
+
+#[tokio::test]
+async fn the_compressed_document_is_the_same() {
+    let request = Request::get("/openapi.json")
+        .header("accept-encoding", "gzip")
+        .body(Body::empty())
+        .unwrap();
+    let response = function().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()[CONTENT_ENCODING], "gzip");
+    let compressed = body(response).await;
+    let mut plain = String::new();
+    std::io::Read::read_to_string(
+        &mut flate2::read::GzDecoder::new(compressed.as_slice()),
+        &mut plain,
+    )
+    .unwrap();
+    assert_eq!(plain, OPENAPI_DOCUMENT);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use axum::extract::State;
 use latchkey_api::authenticate::Bearer;
 use latchkey_api::handler;
 use latchkey_api::parameter::QueryParameters;
-use latchkey_api::problem::{Code, Problem};
+use latchkey_api::problem::Problem;
 use latchkey_api::routes::Routes;
 use latchkey_service::Service;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
     R::new()
-        .route(handler!(revoke_all), &[Code::InvalidRequest])
+        .route(handler!(revoke_all).reading_query(), &[])
         .route(handler!(purge), &[])
 }
 

@@ -1,8 +1,8 @@
 //! Bodies: JSON of at most 16 KiB, read in one place.
 
 use axum::extract::{FromRequest, Request};
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use latchkey_domain::device::Device;
 use latchkey_domain::password::Password;
 use latchkey_domain::text::{self, InvalidName};
@@ -18,7 +18,12 @@ use crate::problem::{Code, InvalidValue, Problem};
 /// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// A body in JSON. Fields that are not known are ignored.
+/// The event of a gateway says that its body is in base64, and it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body is not the base64 that the event says it is")]
+pub struct NotBase64;
+
+/// A body that is a JSON object. Fields that are not known are ignored.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
@@ -26,33 +31,52 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Code::UnsupportedMediaType.into());
-        }
+        check_headers(request.headers())?;
         let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES)
             .await
             .map_err(|error| body_problem(&error))?;
+        if !is_object(&bytes) {
+            return Err(Problem::invalid_request("The body is not a JSON object."));
+        }
         let mut json = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            // The library's own message may repeat a value of the body, which may be a password.
-            let path = error.path().to_string();
-            if error.inner().is_data() && path != "." {
-                Problem::invalid_request(format!(
-                    "The field {} is missing or of the wrong type.",
-                    shown(&path)
-                ))
-            } else if let Some(field) = missing_field(error.inner()) {
-                Problem::invalid_request(format!("The field {field} is missing."))
-            } else if error.inner().is_data() {
-                Problem::invalid_request("The body is not a JSON object, or has a field twice.")
-            } else {
-                Problem::invalid_request("The body is not well-formed JSON.")
-            }
-        })?;
+        let value = serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| json_problem(&error.path().to_string(), error.inner()))?;
         json.end()
             .map_err(|_| Problem::invalid_request("The body is more than one JSON value."))?;
         Ok(Self(value))
     }
+}
+
+/// Whether a body begins as an object does, after white space (RFC 8259 section 2). Serde would read a struct from an
+/// array too, field by field in their order in the code.
+fn is_object(body: &[u8]) -> bool {
+    let mut rest = body.iter().skip_while(|byte| b" \t\r\n".contains(byte));
+    rest.next() == Some(&b'{')
+}
+
+/// What is wrong with a body that begins as an object. `path` is where. The library's own message may repeat a value of
+/// the body, which may be a password, so nothing of it but names of fields is shown.
+fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
+    let in_field = path != ".";
+    if error.is_data() && in_field {
+        return Problem::invalid_request(format!(
+            "The field {} is missing or of the wrong type.",
+            shown(path)
+        ));
+    }
+    if let Some(field) = missing_field(error) {
+        return Problem::invalid_request(format!("The field {field} is missing."));
+    }
+    if error.is_data() {
+        return Problem::invalid_request("The body has a field twice.");
+    }
+    if error.to_string().starts_with("number out of range") && in_field {
+        return Problem::invalid_request(format!(
+            "The field {} has a number that is out of range.",
+            shown(path)
+        ));
+    }
+    Problem::invalid_request("The body is not well-formed JSON.")
 }
 
 /// The name of a field that is missing: one of ours, so it can be shown. The library tells it in its message alone.
@@ -62,8 +86,8 @@ fn missing_field(error: &serde_json::Error) -> Option<String> {
     rest.split_once('`').map(|(field, _)| field.to_owned())
 }
 
-/// Field names of a body are the client's own text: shown short and plain.
-fn shown(path: &str) -> String {
+/// Names of fields and parameters are the client's own text: shown short and plain.
+pub(crate) fn shown(path: &str) -> String {
     path.chars()
         .filter(|c| c.is_ascii_graphic())
         .take(50)
@@ -76,26 +100,62 @@ fn body_problem(error: &axum::Error) -> Problem {
         if error.is::<http_body_util::LengthLimitError>() {
             return Code::PayloadTooLarge.into();
         }
+        if error.is::<NotBase64>() {
+            return Problem::invalid_request("The body is not the base64 that it is said to be.");
+        }
         source = error.source();
     }
     Problem::invalid_request("The body could not be read.")
 }
 
+/// What the headers say of a body must be what is read here: JSON, as it is.
+fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
+    if !is_json(headers) {
+        return Err(Code::UnsupportedMediaType.into());
+    }
+    if !is_plain(headers) {
+        // RFC 9110 section 15.5.16: by this header a client sees that it was not the media type.
+        return Err(Problem::from(Code::UnsupportedMediaType)
+            .with_detail("Send the body without a content coding.")
+            .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
+    Ok(())
+}
+
+/// Whether one media type is given, and it is `application/json` or one that is built on it (RFC 6839 section 3.1).
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-    else {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
         return false;
     };
-    let essence = value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let Ok(value) = value.to_str() else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let Some((kind, subtype)) = essence.split_once('/') else {
+        return false;
+    };
+    let subtype = subtype.to_ascii_lowercase();
+    kind.eq_ignore_ascii_case("application")
+        && subtype.bytes().all(is_token_byte)
+        && (subtype == "json" || subtype.len() > "+json".len() && subtype.ends_with("+json"))
+}
+
+/// What a type may be made of (RFC 9110 sections 5.6.2 and 8.3.1).
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether a body comes in no coding but `identity`, which is none (RFC 9110 section 8.4).
+fn is_plain(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    values.all(|value| {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',');
+        codings.all(|coding| {
+            let coding = coding.trim_ascii();
+            coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+        })
+    })
 }
 
 /// Checks a name that a person gives to a session.
@@ -173,4 +233,60 @@ pub struct RefreshTokenRequest {
     /// The newest refresh token that the client holds.
     #[schema(value_type = String, example = "eyJ0eXAiOiJydCtqd3Qi...")]
     pub refresh_token: Token,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: http::HeaderName, values: &[&'static str]) -> HeaderMap {
+        let values = values.iter().map(|value| HeaderValue::from_static(value));
+        values.map(|value| (name.clone(), value)).collect()
+    }
+
+    #[test]
+    fn a_media_type_has_one_slash() {
+        for (values, json) in [
+            (&["application/json"][..], true),
+            (&["APPLICATION/Json; charset=utf-8"], true),
+            (&[" application/json ;"], true),
+            (&["application/vnd.api+json"], true),
+            (&["application/problem+JSON; a=b"], true),
+            (&["application/foo/bar+json"], false),
+            (&["application//json"], false),
+            (&["/json"], false),
+            (&["application/+json"], false),
+            (&["application/a b+json"], false),
+            (&["application/a,b+json"], false),
+            (&["application/json, text/plain"], false),
+            (&["application/json", "application/json"], false),
+            (&["text/json"], false),
+            (&["json"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            assert_eq!(is_json(&headers(CONTENT_TYPE, values)), json, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_has_no_coding() {
+        for (values, plain) in [
+            (&[][..], true),
+            (&[""], true),
+            (&["identity"], true),
+            (&["Identity, identity"], true),
+            (&["gzip"], false),
+            (&["identity, gzip"], false),
+            (&["identity", "br"], false),
+            (&["x-foo"], false),
+            (&["\"identity\""], false),
+        ] {
+            assert_eq!(
+                is_plain(&headers(CONTENT_ENCODING, values)),
+                plain,
+                "{values:?}"
+            );
+        }
+    }
 }

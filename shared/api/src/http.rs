@@ -1,7 +1,7 @@
 //! What is around every router: request ids, one log line for each request, problems, security headers, CORS, the last
 //! line of defence.
 
-use std::any::Any;
+use std::any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,16 +10,19 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
     RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method};
 use latchkey_domain::clock::Clock;
 use latchkey_domain::id::ChangeId;
 use latchkey_domain::random::RandomSource;
+use tower::{Layer, Service as _};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use tracing::{Instrument, Span};
 
 use crate::cors::AllowedOrigins;
@@ -103,10 +106,11 @@ pub fn service(
         .layer(from_fn(in_time))
         // Inside the routes, because only here it is known which one matched.
         .layer(from_fn(tag_route))
-        .layer(CatchPanicLayer::custom(panicked));
-    if let Some(cors) = cors(origins) {
-        router = router.layer(cors);
-    }
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(
+            Cors::for_pages_of(origins),
+            allow_origins,
+        ));
     if let Some(edge) = edge {
         router = router.layer(from_fn_with_state(edge.clone(), edge::require));
     }
@@ -163,7 +167,7 @@ async fn tag_route(request: Request, next: Next) -> Response {
     response
 }
 
-fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+fn panicked(_: Box<dyn any::Any + Send + 'static>) -> Response {
     // The panic's own message may hold what a client sent; the runtime's hook logs where it happened.
     tracing::error!("a request panicked");
     Problem::internal().into_response()
@@ -227,14 +231,72 @@ fn with_security_headers(mut response: Response) -> Response {
     response
 }
 
-/// CORS is closed unless origins are allowed. No cookies are used, so credentials are never allowed.
-fn cors(origins: &AllowedOrigins) -> Option<CorsLayer> {
-    let origin = match origins {
-        AllowedOrigins::None => return None,
-        AllowedOrigins::These(origins) => AllowOrigin::list(origins.clone()),
+/// A strong entity tag for content (RFC 9110 section 8.8.3): equal for equal bytes, and for no others.
+#[must_use]
+pub fn entity_tag(content: &[u8]) -> HeaderValue {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+    let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(digest));
+    // Base64 is visible ASCII, so this cannot fail; no tag is a tag that no client has.
+    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// What is the same for everybody and holds nothing of anybody: any page may read it. Under the base path, if there is
+/// one.
+const PUBLIC_DOCUMENTS: [&str; 2] = ["/.well-known/jwks.json", "/openapi.json"];
+
+/// Which pages of other origins may read what.
+#[derive(Clone)]
+struct Cors {
+    /// For [`PUBLIC_DOCUMENTS`].
+    any: CorsLayer,
+    /// For all else: closed unless origins are allowed.
+    these: Option<CorsLayer>,
+}
+
+impl Cors {
+    fn for_pages_of(origins: &AllowedOrigins) -> Self {
+        let these = match origins {
+            AllowedOrigins::None => None,
+            AllowedOrigins::These(origins) => Some(allowed(origins.clone())),
+        };
+        Self {
+            any: anybody(),
+            these,
+        }
+    }
+}
+
+async fn allow_origins(State(cors): State<Cors>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let public = PUBLIC_DOCUMENTS.iter().any(|one| path.ends_with(one));
+    let layer = if public {
+        Some(&cors.any)
+    } else {
+        cors.these.as_ref()
     };
-    let cors = CorsLayer::new()
-        .allow_origin(origin)
+    match layer {
+        Some(layer) => match layer.layer(next).call(request).await {
+            Ok(response) => response,
+        },
+        None => next.run(request).await,
+    }
+}
+
+/// For everybody alike, so that a cache needs one copy.
+fn anybody() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET])
+        .allow_headers(Any)
+        .expose_headers([ETAG, HeaderName::from_static(REQUEST_ID_HEADER)])
+        .vary([])
+        .max_age(PREFLIGHT_LIFETIME)
+}
+
+/// No cookies are used, so credentials are never allowed.
+fn allowed(origins: Vec<HeaderValue>) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
         .allow_methods([
             Method::GET,
             Method::POST,
@@ -246,19 +308,89 @@ fn cors(origins: &AllowedOrigins) -> Option<CorsLayer> {
             AUTHORIZATION,
             CONTENT_TYPE,
             HeaderName::from_static(DEVICE_ID_HEADER),
+            HeaderName::from_static(REQUEST_ID_HEADER),
+            // What the libraries of tracing add to a page's requests (W3C Trace Context and Baggage, Sentry).
+            HeaderName::from_static("traceparent"),
+            HeaderName::from_static("tracestate"),
+            HeaderName::from_static("baggage"),
+            HeaderName::from_static("sentry-trace"),
         ])
         .expose_headers([
             HeaderName::from_static(REQUEST_ID_HEADER),
             RETRY_AFTER,
             WWW_AUTHENTICATE,
         ])
-        .max_age(Duration::from_secs(3600));
-    Some(cors)
+        .max_age(PREFLIGHT_LIFETIME)
+}
+
+/// How long a browser may keep the answer to a preflight.
+const PREFLIGHT_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// Where the API is at its origin: the path of the issuer's address. The root unless said otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BasePath(String);
+
+/// The text is no base path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not a path of letters, digits and -._~ between slashes, such as /auth")]
+pub struct InvalidBasePath;
+
+impl BasePath {
+    /// Reads the path of an address; a slash at its end makes no difference.
+    ///
+    /// # Errors
+    /// [`InvalidBasePath`]
+    pub fn parse(path: &str) -> Result<Self, InvalidBasePath> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let valid = |segment: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            !matches!(segment, "" | "." | "..") && segment.bytes().all(plain)
+        };
+        match path.strip_prefix('/') {
+            None if path.is_empty() => Ok(Self::default()),
+            Some(segments) if segments.split('/').all(valid) => Ok(Self(path.to_owned())),
+            _ => Err(InvalidBasePath),
+        }
+    }
+
+    /// The path, without a slash at its end: empty for the root.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same routes under this path. To be called before [`service`], for which all else is then not found.
+    #[must_use]
+    pub fn hold(&self, router: Router) -> Router {
+        if self.0.is_empty() {
+            return router;
+        }
+        Router::new().nest(&self.0, router)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_base_path_is_plain() {
+        for (text, path) in [
+            ("", ""),
+            ("/", ""),
+            ("/auth", "/auth"),
+            ("/auth/", "/auth"),
+            ("/a-b/c_d/v1.0~", "/a-b/c_d/v1.0~"),
+        ] {
+            assert_eq!(BasePath::parse(text).unwrap().as_str(), path);
+        }
+        for wrong in [
+            "auth", "//", "//auth", "/auth//", "/a//b", "/{id}", "/*", "/a b", "/a?b", "/%61",
+            "/.", "/a/..", "/\u{e9}",
+        ] {
+            assert_eq!(BasePath::parse(wrong), Err(InvalidBasePath), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_trace_is_named_as_x_ray_names_it() {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::routing::MethodRouter;
+use serde::Serialize;
 use serde_json::json;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::example::{Example, ExampleBuilder};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
@@ -19,6 +20,7 @@ use utoipa::openapi::{
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::problem::{Code, InvalidValue, PROBLEM_JSON, Problem, ProblemBody};
+use crate::routes::Query;
 
 /// The name of the security scheme: an access token in the `Authorization` header.
 pub const ACCESS_TOKEN: &str = "access_token";
@@ -54,11 +56,12 @@ pub struct DeviceHeaders {
 
 type Schemas = Vec<(String, RefOr<utoipa::openapi::Schema>)>;
 
-/// Documents the errors of a route beside its success: `codes`, and those that follow from its having a body or wanting
-/// an access token.
+/// Documents the errors of a route: `codes`, and those that follow from its having a body, refusing a query or wanting an
+/// access token.
 pub(crate) fn with_problems<S>(
     (schemas, mut paths, router): (Schemas, Paths, MethodRouter<S>),
     codes: &[Code],
+    query: Query,
 ) -> (Schemas, Paths, MethodRouter<S>) {
     for item in paths.paths.values_mut() {
         for operation in operations(item) {
@@ -66,12 +69,16 @@ pub(crate) fn with_problems<S>(
             if operation.request_body.is_some() {
                 all.extend(WITH_BODY);
             }
+            if query != Query::Ignored {
+                all.push(Code::InvalidRequest);
+            }
             if operation.security.is_some() {
                 all.push(Code::InvalidToken);
             }
             all.sort_unstable();
             all.dedup();
             document(operation, &all);
+            document_throttling(operation);
         }
     }
     (schemas, paths, router)
@@ -126,9 +133,66 @@ fn document(operation: &mut Operation, codes: &[Code]) {
     }
 }
 
+/// What a client gets that sends too much: from the gateway or the firewall before any function is asked, so the body may
+/// be theirs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Throttled {
+    /// The gateway's own words.
+    #[schema(required = false, nullable = false, example = "Too Many Requests")]
+    message: Option<String>,
+    /// A stable name, if the service or its firewall has answered.
+    #[schema(required = false, nullable = false, example = "too_many_requests")]
+    code: Option<String>,
+    /// What it means here, if the service or its firewall has answered.
+    #[schema(required = false, nullable = false, example = "Wait a few minutes.")]
+    detail: Option<String>,
+}
+
+/// Every route may be answered by what stands before it.
+fn document_throttling(operation: &mut Operation) {
+    let gateway = json!({"message": "Too Many Requests"});
+    let firewall = json!({
+        "type": "urn:latchkey:problem:too_many_requests",
+        "title": "Too many requests",
+        "status": 429,
+        "code": "too_many_requests",
+        "detail": "Wait a few minutes.",
+    });
+    let described = |summary: &str, value| {
+        let example = ExampleBuilder::new().summary(summary);
+        example.value(Some(value)).build()
+    };
+    let content = |examples: Vec<(&str, Example)>| {
+        ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name(Throttled::name())))
+            .examples_from_iter(examples)
+            .build()
+    };
+    let as_json = vec![
+        ("gateway", described("API Gateway", gateway)),
+        ("firewall", described("The firewall", firewall.clone())),
+    ];
+    let as_problem = vec![("too_many_requests", described("A problem", firewall))];
+    let response = ResponseBuilder::new()
+        .description("Too many requests: try again later, after `Retry-After` if it is there")
+        .content("application/json", content(as_json))
+        .content(PROBLEM_JSON, content(as_problem))
+        .header(
+            "Retry-After",
+            text_header("Seconds until it may be tried again"),
+        )
+        .build();
+    let responses = &mut operation.responses.responses;
+    responses.insert("429".to_owned(), RefOr::T(response));
+}
+
 fn headers(status: u16) -> &'static [(&'static str, &'static str)] {
     match status {
         401 => &[("WWW-Authenticate", "The challenge (RFC 6750)")],
+        415 => &[(
+            "Accept-Encoding",
+            "`identity`, if it is the coding of the body that is not supported",
+        )],
         503 => &[("Retry-After", "Seconds until it may be tried again")],
         _ => &[],
     }
@@ -175,6 +239,7 @@ pub fn document_without_routes() -> OpenApi {
         .schema(ProblemBody::name(), ProblemBody::schema())
         .schema(Code::name(), Code::schema())
         .schema(InvalidValue::name(), InvalidValue::schema())
+        .schema(Throttled::name(), Throttled::schema())
         .security_scheme(
             ACCESS_TOKEN,
             SecurityScheme::Http(

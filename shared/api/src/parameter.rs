@@ -1,10 +1,13 @@
 //! Parameters of paths and queries.
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, Path, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use latchkey_domain::id::SessionId;
 use serde::de::DeserializeOwned;
 
+use crate::body::shown;
 use crate::problem::Problem;
 
 /// The session that a path names.
@@ -18,25 +21,51 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
         Path::<String>::from_request_parts(parts, state)
             .await
             .ok()
-            .and_then(|Path(id)| id.parse().ok())
+            .and_then(|Path(id)| SessionId::parse_any_case(&id).ok())
             .map(Self)
-            .ok_or_else(|| Problem::invalid_request("The session id in the path is not a UUID."))
+            .ok_or_else(|| {
+                Problem::invalid_request("The session id in the path is not a UUID with hyphens.")
+            })
     }
 }
 
-/// The parameters of a query. Those that are not known are ignored.
+/// The parameters of a query. One that is not known is refused: a misspelt parameter must not leave something else
+/// done than what was asked for.
+///
+/// The handler's route says so by [`Described::reading_query`](crate::routes::Described::reading_query).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryParameters<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParameters<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(parameters) = Query::from_request_parts(parts, state).await.map_err(|_| {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let mut unknown = None;
+        let parameters =
+            serde_ignored::deserialize(serde_urlencoded::Deserializer::new(pairs), |path| {
+                unknown = Some(path.to_string());
+            });
+        if let Some(name) = unknown {
+            let name = shown(&name);
+            return Err(Problem::invalid_request(format!(
+                "The query parameter {name} is not known."
+            )));
+        }
+        parameters.map(Self).map_err(|_| {
             Problem::invalid_request(
-                "A query parameter is given twice or has a value that is not allowed.",
+                "A query parameter is missing, is given twice or has a value that is not allowed.",
             )
-        })?;
-        Ok(Self(parameters))
+        })
     }
+}
+
+/// Around each handler that reads no query: a request with query parameters is refused.
+pub(crate) async fn refuse_query(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    if form_urlencoded::parse(query.as_bytes()).next().is_some() {
+        return Problem::invalid_request("This route takes no query parameters.").into_response();
+    }
+    next.run(request).await
 }

@@ -4,9 +4,10 @@
 //! A problem says what the client may know and no more. What happened inside is logged where it is noticed.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{self, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
@@ -14,230 +15,283 @@ use latchkey_domain::error::{
 };
 use latchkey_domain::password::WeakPassword;
 use latchkey_service::Failure;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use crate::password_workers::PasswordsError;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::json;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The media type of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// A stable name for what went wrong. Clients decide by it; it never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Code {
-    /// The request cannot be read: malformed JSON, a field that is missing or of another type, a malformed id.
-    InvalidRequest,
-    /// The request can be read, but a value is not allowed; `errors` says which.
-    ValidationFailed,
-    /// The password is too short, too long, too common, or contains the e-mail address; `errors` says which.
-    WeakPassword,
-    /// The new password is the old one.
-    PasswordUnchanged,
-    /// The access token is missing, malformed or expired, or its session has ended.
-    InvalidToken,
-    /// Wrong e-mail address or password.
-    InvalidCredentials,
-    /// The refresh token is not genuine or has expired, or its session has ended. Sign in again.
-    InvalidRefreshToken,
-    /// The refresh token was replaced a moment ago. Nothing has ended: use the newest one you hold.
-    RefreshTokenSuperseded,
-    /// The refresh token was replaced longer ago, so somebody else may have it: its session has been ended.
-    RefreshTokenReused,
-    /// The password was right, but an administrator has disabled the account.
-    AccountDisabled,
-    /// That is not the password of the account.
-    WrongPassword,
-    /// The service stands behind CloudFront, and the request has come past it.
-    EdgeRequired,
-    /// There is no such session of yours that is still live.
-    SessionNotFound,
-    /// There is no such route.
-    NotFound,
-    /// The route does not take this method; `Allow` says which it takes.
-    MethodNotAllowed,
-    /// Somebody has registered this e-mail address.
-    EmailTaken,
-    /// The body is larger than 16 KiB.
-    PayloadTooLarge,
-    /// The body is not `application/json`.
-    UnsupportedMediaType,
-    /// Something is broken on our side.
-    InternalError,
-    /// Busy or out of reach for a moment: try again after `Retry-After` seconds.
-    TemporarilyUnavailable,
+/// What is the same for every problem of a code.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    name: &'static str,
+    status: StatusCode,
+    title: &'static str,
+    detail: &'static str,
+    challenge: Option<&'static str>,
 }
 
-impl Code {
-    /// All codes, in the order in which they are documented.
-    pub const ALL: [Self; 20] = [
-        Self::InvalidRequest,
-        Self::ValidationFailed,
-        Self::WeakPassword,
-        Self::PasswordUnchanged,
-        Self::InvalidToken,
-        Self::InvalidCredentials,
-        Self::InvalidRefreshToken,
-        Self::RefreshTokenSuperseded,
-        Self::RefreshTokenReused,
-        Self::AccountDisabled,
-        Self::WrongPassword,
-        Self::EdgeRequired,
-        Self::SessionNotFound,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::EmailTaken,
-        Self::PayloadTooLarge,
-        Self::UnsupportedMediaType,
-        Self::InternalError,
-        Self::TemporarilyUnavailable,
-    ];
-
-    /// The code as it stands in JSON and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::ValidationFailed => "validation_failed",
-            Self::WeakPassword => "weak_password",
-            Self::PasswordUnchanged => "password_unchanged",
-            Self::InvalidToken => "invalid_token",
-            Self::InvalidCredentials => "invalid_credentials",
-            Self::InvalidRefreshToken => "invalid_refresh_token",
-            Self::RefreshTokenSuperseded => "refresh_token_superseded",
-            Self::RefreshTokenReused => "refresh_token_reused",
-            Self::AccountDisabled => "account_disabled",
-            Self::WrongPassword => "wrong_password",
-            Self::EdgeRequired => "edge_required",
-            Self::SessionNotFound => "session_not_found",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::EmailTaken => "email_taken",
-            Self::PayloadTooLarge => "payload_too_large",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::InternalError => "internal_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
+impl Row {
+    /// Every 401 has a challenge (RFC 9110 section 11.6.1), which names no error unless the row says which.
+    const fn new(
+        name: &'static str,
+        status: StatusCode,
+        title: &'static str,
+        detail: &'static str,
+    ) -> Self {
+        let challenge = match status.as_u16() {
+            401 => Some(CHALLENGE_WITHOUT_ERROR),
+            _ => None,
+        };
+        Self {
+            name,
+            status,
+            title,
+            detail,
+            challenge,
         }
     }
 
-    /// The status that it is told with.
-    #[must_use]
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::ValidationFailed | Self::WeakPassword | Self::PasswordUnchanged => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
-            Self::InvalidToken
-            | Self::InvalidCredentials
-            | Self::InvalidRefreshToken
-            | Self::RefreshTokenSuperseded
-            | Self::RefreshTokenReused => StatusCode::UNAUTHORIZED,
-            Self::AccountDisabled | Self::WrongPassword | Self::EdgeRequired => {
-                StatusCode::FORBIDDEN
-            }
-            Self::SessionNotFound | Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::EmailTaken => StatusCode::CONFLICT,
-            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// What it means, for people, the same each time (RFC 9457 section 3.1.3).
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "The request cannot be read",
-            Self::ValidationFailed => "A value is not allowed",
-            Self::WeakPassword => "The password is too weak",
-            Self::PasswordUnchanged => "The new password is the old one",
-            Self::InvalidToken => "The access token is not valid",
-            Self::InvalidCredentials => "Wrong e-mail address or password",
-            Self::InvalidRefreshToken => "The refresh token is not valid",
-            Self::RefreshTokenSuperseded => "The refresh token has been replaced",
-            Self::RefreshTokenReused => "The refresh token has been used again",
-            Self::AccountDisabled => "The account is disabled",
-            Self::WrongPassword => "Wrong password",
-            Self::EdgeRequired => "Request did not come through the public address",
-            Self::SessionNotFound => "No such session",
-            Self::NotFound => "No such route",
-            Self::MethodNotAllowed => "Method not allowed",
-            Self::EmailTaken => "The e-mail address is taken",
-            Self::PayloadTooLarge => "The body is too large",
-            Self::UnsupportedMediaType => "The body is not JSON",
-            Self::InternalError => "Internal error",
-            Self::TemporarilyUnavailable => "Temporarily unavailable",
-        }
-    }
-
-    /// What it means in more words, when the place that noticed it has nothing to add.
-    #[must_use]
-    pub fn default_detail(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "The request is not in the documented form.",
-            Self::ValidationFailed => "At least one value is not allowed; see errors.",
-            Self::WeakPassword => "Choose another password; see errors.",
-            Self::PasswordUnchanged => "Choose a password other than the current one.",
-            Self::InvalidToken => "Send a valid access token of a session that has not ended.",
-            Self::InvalidCredentials => "The e-mail address or the password is wrong.",
-            Self::InvalidRefreshToken => "Sign in again.",
-            Self::RefreshTokenSuperseded => {
-                "Another request has replaced this refresh token a moment ago; use the newest one you hold."
-            }
-            Self::RefreshTokenReused => {
-                "This refresh token had been replaced before, so the session has been ended. Sign in again."
-            }
-            Self::AccountDisabled => "An administrator has disabled this account.",
-            Self::WrongPassword => "The current password is wrong.",
-            Self::EdgeRequired => "Call the service by its public address.",
-            Self::SessionNotFound => "You have no such session, or it has ended.",
-            Self::NotFound => "There is nothing at this path.",
-            Self::MethodNotAllowed => "This path does not take this method; see the Allow header.",
-            Self::EmailTaken => "An account with this e-mail address exists; sign in instead.",
-            Self::PayloadTooLarge => "A body has at most 16 KiB.",
-            Self::UnsupportedMediaType => "Send the body as application/json.",
-            Self::InternalError => "Something is broken on our side; tell us the request_id.",
-            Self::TemporarilyUnavailable => "Try again in a moment.",
-        }
-    }
-
-    /// The parameters of the challenge that every 401 carries (RFC 9110 section 11.6.1, RFC 6750 section 3).
-    fn challenge(self) -> Option<&'static str> {
-        match self {
-            Self::InvalidToken => Some(
-                r#"Bearer realm="latchkey", error="invalid_token", error_description="The access token is not valid""#,
-            ),
-            Self::InvalidCredentials
-            | Self::InvalidRefreshToken
-            | Self::RefreshTokenSuperseded
-            | Self::RefreshTokenReused => Some(CHALLENGE_WITHOUT_ERROR),
-            Self::InvalidRequest
-            | Self::ValidationFailed
-            | Self::WeakPassword
-            | Self::PasswordUnchanged
-            | Self::AccountDisabled
-            | Self::WrongPassword
-            | Self::EdgeRequired
-            | Self::SessionNotFound
-            | Self::NotFound
-            | Self::MethodNotAllowed
-            | Self::EmailTaken
-            | Self::PayloadTooLarge
-            | Self::UnsupportedMediaType
-            | Self::InternalError
-            | Self::TemporarilyUnavailable => None,
-        }
+    const fn challenging(mut self, challenge: &'static str) -> Self {
+        self.challenge = Some(challenge);
+        self
     }
 }
 
 /// No error code when no access token was sent, or when the token was not in question (RFC 6750 section 3.1).
 const CHALLENGE_WITHOUT_ERROR: &str = r#"Bearer realm="latchkey""#;
 
-/// When a 503 may be tried again, in seconds: far below the grace of a refresh.
-const RETRY_AFTER_SECONDS: &str = "1";
+/// For an access token that was sent and is not accepted (RFC 6750 section 3).
+const CHALLENGE_INVALID_TOKEN: &str = r#"Bearer realm="latchkey", error="invalid_token", error_description="The access token is not valid""#;
+
+/// Makes the enum of codes, the list of all and the table of their rows.
+macro_rules! codes {
+    ($($(#[$meaning:meta])* $code:ident => $row:expr,)*) => {
+        /// A stable name for what went wrong. Clients decide by it; it never changes its meaning, but new ones come.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code {
+            $($(#[$meaning])* $code,)*
+        }
+
+        impl Code {
+            /// All codes, in the order in which they are documented.
+            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$code => $row,)*
+                }
+            }
+        }
+    };
+}
+
+// A new code is one row here: its name, its status, what it means for people (the same each time, RFC 9457 section
+// 3.1.3), and the same in more words, for when the place that noticed it has nothing to add.
+codes! {
+    /// The request cannot be read: malformed JSON, a field that is missing or of another type, a malformed id.
+    InvalidRequest => Row::new(
+        "invalid_request",
+        StatusCode::BAD_REQUEST,
+        "The request cannot be read",
+        "The request is not in the documented form.",
+    ),
+    /// The request can be read, but a value is not allowed; `errors` says which.
+    ValidationFailed => Row::new(
+        "validation_failed",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "A value is not allowed",
+        "At least one value is not allowed; see errors.",
+    ),
+    /// The password is too short, too long, too common, or contains the e-mail address; `errors` says which.
+    WeakPassword => Row::new(
+        "weak_password",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The password is too weak",
+        "Choose another password; see errors.",
+    ),
+    /// The new password is the old one.
+    PasswordUnchanged => Row::new(
+        "password_unchanged",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The new password is the old one",
+        "Choose a password other than the current one.",
+    ),
+    /// The access token is missing, malformed or expired, or its session has ended.
+    InvalidToken => Row::new(
+        "invalid_token",
+        StatusCode::UNAUTHORIZED,
+        "The access token is not valid",
+        "Send a valid access token of a session that has not ended.",
+    )
+    .challenging(CHALLENGE_INVALID_TOKEN),
+    /// Wrong e-mail address or password.
+    InvalidCredentials => Row::new(
+        "invalid_credentials",
+        StatusCode::UNAUTHORIZED,
+        "Wrong e-mail address or password",
+        "The e-mail address or the password is wrong.",
+    ),
+    /// The refresh token is not genuine or has expired, or its session has ended. Sign in again.
+    InvalidRefreshToken => Row::new(
+        "invalid_refresh_token",
+        StatusCode::UNAUTHORIZED,
+        "The refresh token is not valid",
+        "Sign in again.",
+    ),
+    /// The refresh token was replaced a moment ago. Nothing has ended: use the newest one you hold.
+    RefreshTokenSuperseded => Row::new(
+        "refresh_token_superseded",
+        StatusCode::UNAUTHORIZED,
+        "The refresh token has been replaced",
+        "Another request has replaced this refresh token a moment ago; use the newest one you hold.",
+    ),
+    /// The refresh token was replaced longer ago, so somebody else may have it: its session has been ended.
+    RefreshTokenReused => Row::new(
+        "refresh_token_reused",
+        StatusCode::UNAUTHORIZED,
+        "The refresh token has been used again",
+        "This refresh token had been replaced before, so the session has been ended. Sign in again.",
+    ),
+    /// The password was right, but an administrator has disabled the account.
+    AccountDisabled => Row::new(
+        "account_disabled",
+        StatusCode::FORBIDDEN,
+        "The account is disabled",
+        "An administrator has disabled this account.",
+    ),
+    /// That is not the password of the account.
+    WrongPassword => Row::new(
+        "wrong_password",
+        StatusCode::FORBIDDEN,
+        "Wrong password",
+        "The current password is wrong.",
+    ),
+    /// The service stands behind CloudFront, and the request has come past it.
+    EdgeRequired => Row::new(
+        "edge_required",
+        StatusCode::FORBIDDEN,
+        "The request did not come through the public address",
+        "Call the service by its public address.",
+    ),
+    /// There is no such session of yours that is still live.
+    SessionNotFound => Row::new(
+        "session_not_found",
+        StatusCode::NOT_FOUND,
+        "No such session",
+        "You have no such session, or it has ended.",
+    ),
+    /// There is no such route.
+    NotFound => Row::new(
+        "not_found",
+        StatusCode::NOT_FOUND,
+        "No such route",
+        "There is nothing at this path.",
+    ),
+    /// The route does not take this method; `Allow` says which it takes.
+    MethodNotAllowed => Row::new(
+        "method_not_allowed",
+        StatusCode::METHOD_NOT_ALLOWED,
+        "Method not allowed",
+        "This path does not take this method; see the Allow header.",
+    ),
+    /// Somebody has registered this e-mail address.
+    EmailTaken => Row::new(
+        "email_taken",
+        StatusCode::CONFLICT,
+        "The e-mail address is taken",
+        "An account with this e-mail address exists; sign in instead.",
+    ),
+    /// The body is larger than 16 KiB.
+    PayloadTooLarge => Row::new(
+        "payload_too_large",
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "The body is too large",
+        "A body has at most 16 KiB.",
+    ),
+    /// The body is not `application/json`.
+    UnsupportedMediaType => Row::new(
+        "unsupported_media_type",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "The body is not JSON",
+        "Send the body as application/json.",
+    ),
+    /// Something is broken on our side.
+    InternalError => Row::new(
+        "internal_error",
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "Internal error",
+        "Something is broken on our side; tell us the request_id.",
+    ),
+    /// Busy or out of reach for a moment: try again after `Retry-After` seconds.
+    TemporarilyUnavailable => Row::new(
+        "temporarily_unavailable",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Temporarily unavailable",
+        "Try again in a moment.",
+    ),
+}
+
+impl Code {
+    /// The code as it stands in JSON and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The status of its replies.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.row().status
+    }
+
+    /// What it means, for people, the same each time (RFC 9457 section 3.1.3).
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.row().title
+    }
+
+    /// What it means in more words, when the place that noticed it has nothing to add.
+    #[must_use]
+    pub const fn default_detail(self) -> &'static str {
+        self.row().detail
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl ToSchema for Code {}
+
+/// An open string, not an enumeration: a client that was generated from an older document must take a newer code.
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let known: Vec<String> = Self::ALL
+            .iter()
+            .map(|code| format!("`{}`", code.as_str()))
+            .collect();
+        let description = format!(
+            "A stable name for what went wrong. Decide by it. A code never changes its meaning, but new ones are \
+             added: treat one that you do not know as its status alone. Known today: {}.",
+            known.join(", ")
+        );
+        let examples = Self::ALL.iter().map(|code| json!(code.as_str()));
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(description))
+            .examples(examples)
+            .into()
+    }
+}
+
+/// When to try again unless a problem says otherwise: far below the grace of a refresh.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// One value that is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -276,6 +330,8 @@ pub struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<InvalidValue>,
     challenge: Option<&'static str>,
+    retry_after: Option<Duration>,
+    more_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The body of an error.
@@ -312,7 +368,14 @@ impl From<Code> for Problem {
             code,
             detail: code.default_detail().into(),
             errors: Vec::new(),
-            challenge: code.challenge(),
+            challenge: code.row().challenge,
+            retry_after: match code.status() {
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                    Some(RETRY_AFTER)
+                }
+                _ => None,
+            },
+            more_headers: Vec::new(),
         }
     }
 }
@@ -333,6 +396,37 @@ impl Problem {
             errors,
             ..Code::ValidationFailed.into()
         }
+    }
+
+    /// The same, about the value at a JSON pointer in a fragment (RFC 6901 section 6). Only a handler knows where in
+    /// its body a value stood.
+    #[must_use]
+    pub fn at(mut self, pointer: &'static str) -> Self {
+        for error in &mut self.errors {
+            error.pointer = pointer.into();
+        }
+        self
+    }
+
+    /// The same, to be tried again after another time than the usual second. Sent in whole seconds, rounded up.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The same, in other words than those that the code always has.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// The same, with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.more_headers.push((name, value));
+        self
     }
 
     /// A password that is too weak, and the pointer to it.
@@ -386,9 +480,11 @@ impl Problem {
         if let Some(challenge) = self.challenge {
             headers.push((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
         }
-        if self.code == Code::TemporarilyUnavailable {
-            headers.push((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)));
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.push((header::RETRY_AFTER, seconds.into()));
         }
+        headers.extend(self.more_headers.iter().cloned());
         headers
     }
 }
@@ -402,7 +498,11 @@ impl IntoResponse for Problem {
     }
 }
 
-// From here on: which refusal of the domain is which problem.
+// From here on: which refusal of the domain is which problem. The rules do not know where in a body a value stood, so
+// a handler adds it with `Problem::at`.
+
+/// The pointer to everything (RFC 6901 section 5).
+const WHOLE_BODY: &str = "#";
 
 impl<E: Into<Self>> From<Failure<E>> for Problem {
     fn from(failure: Failure<E>) -> Self {
@@ -410,15 +510,6 @@ impl<E: Into<Self>> From<Failure<E>> for Problem {
             Failure::Refused(refused) => refused.into(),
             Failure::Unavailable => Code::TemporarilyUnavailable.into(),
             Failure::Internal => Self::internal(),
-        }
-    }
-}
-
-impl From<PasswordsError> for Problem {
-    fn from(error: PasswordsError) -> Self {
-        match error {
-            PasswordsError::Busy => Code::TemporarilyUnavailable.into(),
-            PasswordsError::HashingFailed => Self::internal(),
         }
     }
 }
@@ -432,7 +523,7 @@ impl From<CallerNotLive> for Problem {
 impl From<InvalidEmail> for Problem {
     fn from(error: InvalidEmail) -> Self {
         Self::validation_failed(vec![InvalidValue::new(
-            "#/email",
+            WHOLE_BODY,
             "invalid_email",
             error.to_string(),
         )])
@@ -442,7 +533,7 @@ impl From<InvalidEmail> for Problem {
 impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Email(error) => error.into(),
+            RegisterError::Email(error) => Self::from(error).at("#/email"),
             RegisterError::Weak(weakness) => Self::weak_password("#/password", weakness),
             RegisterError::EmailTaken => Code::EmailTaken.into(),
         }
@@ -482,8 +573,53 @@ impl From<ConfirmError> for Problem {
         match error {
             ConfirmError::CallerNotLive => Code::InvalidToken.into(),
             ConfirmError::WrongPassword => Code::WrongPassword.into(),
-            ConfirmError::Weak(weakness) => Self::weak_password("#/new_password", weakness),
+            ConfirmError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_name_of_its_own_and_a_status_of_an_error() {
+        let mut names: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(code.status().as_u16() >= 400, "{code:?}");
+            let headers = Problem::from(*code).into_response().headers().clone();
+            let is = |status: StatusCode| code.status() == status;
+            assert_eq!(
+                headers.contains_key(WWW_AUTHENTICATE),
+                is(StatusCode::UNAUTHORIZED),
+                "{code:?}"
+            );
+            assert_eq!(
+                headers.contains_key(header::RETRY_AFTER),
+                is(StatusCode::TOO_MANY_REQUESTS) || is(StatusCode::SERVICE_UNAVAILABLE),
+                "{code:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_too_short() {
+        for (milliseconds, told) in [(0, "0"), (1, "1"), (1_000, "1"), (1_001, "2")] {
+            let problem = Problem::from(Code::TemporarilyUnavailable)
+                .retry_after(Duration::from_millis(milliseconds));
+            let response = problem.into_response();
+            assert_eq!(response.headers()[header::RETRY_AFTER], told);
+        }
+    }
+
+    #[test]
+    fn a_handler_says_where_a_value_stood() {
+        let problem = Problem::from(InvalidEmail::AtSign);
+        assert_eq!(problem.errors[0].pointer, "#");
+        assert_eq!(problem.at("#/email").errors[0].pointer, "#/email");
     }
 }

@@ -6,11 +6,13 @@
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::middleware::from_fn;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use utoipa_axum::PathItemExt;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::openapi::with_problems;
+use crate::parameter::refuse_query;
 use crate::problem::Code;
 
 /// What routes are added to: a router, or a router with a document.
@@ -28,8 +30,8 @@ pub trait Routes<S>: Sized {
     fn new() -> Self;
 
     /// Adds a handler under the path and the method that its `#[utoipa::path]` says. `handler` is what
-    /// [`handler!`](crate::handler) makes of its name, `codes` are the errors it answers with in addition to those that follow
-    /// from its having a body or wanting an access token.
+    /// [`handler!`](crate::handler) makes of its name, `codes` are the errors it answers with in addition to those
+    /// that follow from its having a body, refusing a query or wanting an access token.
     #[must_use]
     fn route<H, T, P, D>(self, handler: Described<H, P, D>, codes: &[Code]) -> Self
     where
@@ -52,6 +54,35 @@ pub struct Described<H, P, D> {
     pub path: P,
     /// Makes the description.
     pub description: D,
+    /// What becomes of a query.
+    pub query: Query,
+}
+
+/// What becomes of the parameters of a request's query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// There are none: a request that has some is refused.
+    Refused,
+    /// The handler has a [`QueryParameters`](crate::parameter::QueryParameters), which refuses those it does not know.
+    Read,
+    /// They are ignored: public documents, to whose addresses people add something so that no cache answers.
+    Ignored,
+}
+
+impl<H, P, D> Described<H, P, D> {
+    /// The handler reads the query.
+    #[must_use]
+    pub fn reading_query(mut self) -> Self {
+        self.query = Query::Read;
+        self
+    }
+
+    /// The handler answers the same whatever the query.
+    #[must_use]
+    pub fn ignoring_query(mut self) -> Self {
+        self.query = Query::Ignored;
+        self
+    }
 }
 
 /// A handler that has a `#[utoipa::path]`, for [`Routes::route`]. The attribute's own item, `__path_` and the handler's
@@ -63,8 +94,19 @@ macro_rules! handler {
             handler: $handler,
             path: utoipa_axum::paste! { [<__path_ $handler>] },
             description: || utoipa_axum::routes!($handler),
+            query: $crate::routes::Query::Refused,
         }
     };
+}
+
+fn with_query<S: Clone + Send + Sync + 'static>(
+    router: MethodRouter<S>,
+    query: Query,
+) -> MethodRouter<S> {
+    match query {
+        Query::Refused => router.route_layer(from_fn(refuse_query)),
+        Query::Read | Query::Ignored => router,
+    }
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> for Router<S> {
@@ -82,7 +124,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for Router<S> {
         let methods = P::methods();
         let methods = methods.iter().map(PathItemExt::to_method_filter);
         match methods.reduce(MethodFilter::or) {
-            Some(methods) => self.route(&P::path(), on(methods, described.handler)),
+            Some(methods) => {
+                let router = on(methods, described.handler);
+                self.route(&P::path(), with_query(router, described.query))
+            }
             None => self,
         }
     }
@@ -104,7 +149,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for OpenApiRouter<S> {
         P: utoipa::Path,
         D: FnOnce() -> UtoipaMethodRouter<S>,
     {
-        self.routes(with_problems((described.description)(), codes))
+        let (schemas, paths, router) = (described.description)();
+        let router = with_query(router, described.query);
+        self.routes(with_problems(
+            (schemas, paths, router),
+            codes,
+            described.query,
+        ))
     }
 
     fn route_undocumented(self, path: &str, router: MethodRouter<S>) -> Self {

@@ -1,4 +1,4 @@
-//! Identifiers: version 4 UUIDs in their hyphenated, lower-case form, one type for each kind.
+//! Identifiers: version 4 UUIDs, written in their hyphenated, lower-case form, one type for each kind.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,11 +13,12 @@ use crate::random::{RandomSource, sixteen_bytes};
 #[error("not a UUID in its hyphenated form")]
 pub struct MalformedId;
 
-fn parse_hyphenated(text: &str) -> Result<Uuid, MalformedId> {
-    // `Uuid` also reads capitals, braces, URNs and bare hex: one id must have one spelling.
+/// Reads the hyphenated form alone: `Uuid` also reads braces, URNs and bare hex. `equal` compares the text with the
+/// form in lower case.
+fn parse_hyphenated(text: &str, equal: fn(&str, &str) -> bool) -> Result<Uuid, MalformedId> {
     let id = Uuid::try_parse(text).map_err(|_| MalformedId)?;
     let mut spelling = Uuid::encode_buffer();
-    if id.as_hyphenated().encode_lower(&mut spelling) == text {
+    if equal(id.as_hyphenated().encode_lower(&mut spelling), text) {
         Ok(id)
     } else {
         Err(MalformedId)
@@ -43,6 +44,15 @@ macro_rules! id_type {
             pub fn as_uuid(self) -> Uuid {
                 self.0
             }
+
+            /// Reads an id that a client wrote: letters of either case (RFC 9562 section 4). What we write ourselves,
+            /// such as a token's claims, has one spelling, which [`FromStr`] demands.
+            ///
+            /// # Errors
+            /// [`MalformedId`] if it is not a UUID in its hyphenated form.
+            pub fn parse_any_case(text: &str) -> Result<Self, MalformedId> {
+                parse_hyphenated(text, str::eq_ignore_ascii_case).map(Self)
+            }
         }
 
         impl fmt::Display for $name {
@@ -61,7 +71,7 @@ macro_rules! id_type {
             type Err = MalformedId;
 
             fn from_str(text: &str) -> Result<Self, MalformedId> {
-                parse_hyphenated(text).map(Self)
+                parse_hyphenated(text, str::eq).map(Self)
             }
         }
 
@@ -117,9 +127,25 @@ mod tests {
             "{67e55044-10b1-426f-9247-bb680e5fe0c8}",
             "urn:uuid:67e55044-10b1-426f-9247-bb680e5fe0c8",
             "67e55044-10b1-426f-9247-bb680e5fe0cg",
-            "67E55044-10B1-426F-9247-BB680E5FE0C8",
         ] {
             assert_eq!(text.parse::<UserId>(), Err(MalformedId), "{text}");
+            assert_eq!(UserId::parse_any_case(text), Err(MalformedId), "{text}");
         }
+    }
+
+    #[test]
+    fn capitals_are_read_where_a_client_writes_an_id_and_nowhere_else() {
+        let id: UserId = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
+        for text in [
+            "67e55044-10b1-426f-9247-bb680e5fe0c8",
+            "67E55044-10B1-426F-9247-BB680E5FE0C8",
+            "67e55044-10B1-426f-9247-Bb680e5fe0C8",
+        ] {
+            assert_eq!(UserId::parse_any_case(text), Ok(id), "{text}");
+        }
+        assert_eq!(
+            "67E55044-10B1-426F-9247-BB680E5FE0C8".parse::<UserId>(),
+            Err(MalformedId)
+        );
     }
 }

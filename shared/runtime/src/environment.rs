@@ -167,6 +167,7 @@ fn core(settings: &Settings, tokens: TokenKeys) -> Core {
 async fn answer(routes: Router, core: &Core, settings: &Settings, emf: Emf) -> Result<(), Fatal> {
     let (clock, random) = (Arc::clone(&core.clock), Arc::clone(&core.random));
     let origins = &settings.allowed_origins;
+    let routes = settings.base_path.hold(routes);
     let router =
         latchkey_api::http::service(routes, origins, settings.edge.as_ref(), clock, random);
     let clock = Arc::clone(&core.clock);

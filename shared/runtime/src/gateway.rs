@@ -1,21 +1,24 @@
 //! The event of API Gateway (payload 2.0) that a request comes as.
 //!
 //! `lambda_http` reads it, but takes what a client sent for well-formed: a header that is not ASCII makes the whole event
-//! unreadable to it, and a path or a query that is no URI makes it panic. Either is an error of the function, for which
-//! API Gateway answers 500. Here such an event becomes the request that a server on a socket would have read, and what
-//! is wrong with it is the router's to say.
+//! unreadable to it, and a path or a query that is no URI or a body that is no base64 makes it panic. Each is an error of
+//! the function, for which API Gateway answers 500. Here such an event becomes the request that a server on a socket
+//! would have read, and what is wrong with it is the router's to say.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 
 use axum::Router;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full, Limited};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, IntoResponse, Request, Service, service_fn};
+use latchkey_api::body::NotBase64;
 use latchkey_api::location::PeerAddress;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::Error;
@@ -26,7 +29,11 @@ use crate::environment::invocation;
 
 /// A request, whatever the client sent.
 #[derive(Debug)]
-pub struct Event(LambdaRequest);
+pub struct Event {
+    /// Without its body.
+    request: LambdaRequest,
+    body: Result<Vec<u8>, NotBase64>,
+}
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -40,18 +47,58 @@ impl<'de> Deserialize<'de> for Event {
         request.headers.remove("x-forwarded-proto");
         request.request_context.domain_name = None;
         let path = request.raw_path.unwrap_or_default();
-        request.raw_path = Some(format!("/{}", path.strip_prefix('/').unwrap_or(&path)));
+        // Taken away, because `lambda_http` puts a stage that is not in the path before it.
+        let stage = request.request_context.stage.take();
+        let path = without_stage(&path, stage.as_deref().unwrap_or(DEFAULT_STAGE));
+        request.raw_path = Some(format!("/{}", path.strip_prefix('/').unwrap_or(path)));
         request.raw_query_string = request
             .raw_query_string
             .map(|query| utf8_percent_encode(&query, &NOT_IN_A_QUERY).to_string());
-        Ok(Self(LambdaRequest::ApiGatewayV2(request)))
+        let body = request.body.take().unwrap_or_default();
+        let body = if std::mem::take(&mut request.is_base64_encoded) {
+            BASE64_STANDARD.decode(body).map_err(|_| NotBase64)
+        } else {
+            Ok(body.into_bytes())
+        };
+        Ok(Self {
+            request: LambdaRequest::ApiGatewayV2(request),
+            body,
+        })
+    }
+}
+
+/// The stage whose name is in no path.
+const DEFAULT_STAGE: &str = "$default";
+
+/// The path of a route: API Gateway puts the name of any other stage before it.
+fn without_stage<'a>(path: &'a str, stage: &str) -> &'a str {
+    if stage == DEFAULT_STAGE {
+        return path;
+    }
+    let rest = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(stage));
+    match rest {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => path,
+    }
+}
+
+/// What the router reads: an error instead of a body that could not be decoded.
+fn readable(body: Result<Vec<u8>, NotBase64>) -> axum::body::Body {
+    match body {
+        Ok(body) => body.into(),
+        // The one byte is over the limit, so that reading fails, and the limit's error becomes ours.
+        Err(error) => {
+            axum::body::Body::new(Limited::new(Full::from("x"), 0).map_err(move |_| error))
+        }
     }
 }
 
 impl Event {
     /// The address that API Gateway saw the request come from.
     fn peer(&self) -> Option<PeerAddress> {
-        match &self.0 {
+        match &self.request {
             LambdaRequest::ApiGatewayV2(request) => {
                 let address = request.request_context.http.source_ip.as_deref()?;
                 address.parse().ok().map(PeerAddress)
@@ -100,8 +147,11 @@ pub async fn answer(
     let mut router = router;
     let invocation = invocation(&context);
     let peer = payload.peer();
-    let event = LambdaEvent::new(payload.0, context);
-    let service = service_fn(move |mut request: Request| {
+    let event = LambdaEvent::new(payload.request, context);
+    let mut body = Some(payload.body);
+    let service = service_fn(move |request: Request| {
+        let body = body.take().unwrap_or_else(|| Ok(Vec::new()));
+        let mut request = request.map(|_| readable(body));
         let extensions = request.extensions_mut();
         extensions.insert(invocation.clone());
         if let Some(peer) = peer {
@@ -149,7 +199,6 @@ pub async fn run(router: Router) -> Result<(), lambda_http::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::{Full, Limited};
     use serde_json::json;
 
     fn event(path: &str, query: &str, headers: &Value) -> String {
@@ -172,7 +221,7 @@ mod tests {
 
     fn read(event: &str) -> lambda_http::Request {
         let event: Event = serde_json::from_str(event).unwrap();
-        event.0.into()
+        event.request.into()
     }
 
     #[test]
@@ -229,6 +278,56 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_stage_in_the_path_is_ignored() {
+        for (stage, path, read_as) in [
+            (json!("$default"), "/v1/me", "/v1/me"),
+            (json!("$default"), "/$default/v1/me", "/$default/v1/me"),
+            (json!(null), "/prod/v1/me", "/prod/v1/me"),
+            (json!("prod"), "/prod/v1/me", "/v1/me"),
+            (json!("prod"), "/prod/prod/v1/me", "/prod/v1/me"),
+            (json!("prod"), "/prod", "/"),
+            (json!("prod"), "/prod/", "/"),
+            (json!("prod"), "/production/v1/me", "/production/v1/me"),
+            (json!("prod"), "/v1/me", "/v1/me"),
+        ] {
+            let mut event: Value = serde_json::from_str(&event(path, "a=b", &json!({}))).unwrap();
+            event["requestContext"]["stage"] = stage.clone();
+            let uri = read(&event.to_string()).uri().to_string();
+            assert_eq!(uri, format!("{read_as}?a=b"), "{stage} {path}");
+        }
+    }
+
+    /// The status and the body that a router sees which repeats a body of an event.
+    async fn echo(body: &str, is_base64: bool) -> (u64, Value) {
+        let reply = |request: axum::extract::Request| async {
+            let body = axum::body::to_bytes(request.into_body(), 100).await;
+            body.map_err(|_| StatusCode::BAD_REQUEST)
+        };
+        let router = Router::new().route("/", axum::routing::post(reply));
+        let mut event: Value = serde_json::from_str(&event("/", "", &json!({}))).unwrap();
+        event["requestContext"]["http"]["method"] = json!("POST");
+        event["body"] = json!(body);
+        event["isBase64Encoded"] = json!(is_base64);
+        let event = serde_json::from_value(event).unwrap();
+        let event = LambdaEvent::new(event, lambda_http::Context::default());
+        let answered = json!(answer(router, event).await.unwrap());
+        let status = answered["statusCode"].as_u64().unwrap();
+        (status, answered["body"].clone())
+    }
+
+    #[tokio::test]
+    async fn a_body_in_base64_is_decoded_and_one_that_is_none_cannot_be_read() {
+        assert_eq!(echo("{}", false).await, (200, json!("{}")));
+        assert_eq!(echo("", false).await, (200, json!("")));
+        assert_eq!(echo("e30=", true).await, (200, json!("{}")));
+        assert_eq!(echo("", true).await, (200, json!("")));
+        for wrong in ["{\"x\":1}", "e30", "e30=\n", "e30==", "=", "\u{e9}"] {
+            let (status, _) = echo(wrong, true).await;
+            assert_eq!(status, 400, "{wrong:?}");
+        }
+    }
+
     #[tokio::test]
     async fn what_is_not_text_is_sent_in_base64() {
         let gzip: &[u8] = &[0x1f, 0x8b, 8, 0];
@@ -264,6 +363,10 @@ mod tests {
         for event in [
             event("/v1/me", "a b", &json!({})),
             event("/v1/me", "", &headers),
+            event("/v1/me", "", &json!({})).replace(
+                r#""isBase64Encoded":false"#,
+                r#""isBase64Encoded":true,"body":"e30""#,
+            ),
         ] {
             let event: LambdaRequest = serde_json::from_str(&event).unwrap();
             let read = std::panic::catch_unwind(|| lambda_http::Request::from(event));

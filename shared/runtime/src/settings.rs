@@ -13,12 +13,12 @@ use latchkey_domain::policy::{
 };
 use latchkey_domain::token::{TokenIdentity, TokenSecret};
 
-pub use address::BasePath;
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 pub(crate) use reader::Reader;
 
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
+use latchkey_api::http::BasePath;
 
 /// Everything about the settings that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,7 @@ pub struct Settings {
     /// `ISSUER` (an https URL; http for this machine), `AUDIENCE`, `CLIENT_ID`.
     pub identity: TokenIdentity,
     /// The path of `ISSUER`: the API answers under it.
-    pub base_path: Option<BasePath>,
+    pub base_path: BasePath,
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
     /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `RETENTION_SECONDS`.
     pub policy: SessionPolicy,
@@ -359,8 +359,8 @@ mod tests {
     fn the_path_of_the_issuer_is_the_base_path_and_the_issuer_stays_as_it_is_written() {
         let settings = read(&[("ISSUER", "https://example.com/auth/")]).unwrap();
         assert_eq!(settings.identity.issuer, "https://example.com/auth/");
-        assert_eq!(settings.base_path.unwrap().as_str(), "/auth");
-        assert_eq!(read(&[]).unwrap().base_path, None);
+        assert_eq!(settings.base_path.as_str(), "/auth");
+        assert_eq!(read(&[]).unwrap().base_path, BasePath::default());
         let message = complaint(&[("ISSUER", "https://example.com/{id}")]);
         assert!(message.contains("ISSUER has a path"), "{message}");
     }

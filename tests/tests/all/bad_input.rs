@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use latchkey_tests::conformity;
 use latchkey_tests::forgery::{part, read_part};
 use latchkey_tests::stack::{PASSWORD, SECRET, SignedIn, Stack, identity};
 use serde_json::{Value, json};
@@ -42,6 +43,32 @@ async fn a_body_that_cannot_be_read_is_refused_on_every_route() {
                 .bearer(&ada.access_token)
         };
         let json_call = |body: &[u8]| call().bytes("application/json", body).send();
+        let good = good_body(fields, &ada);
+        let in_order: Vec<&Value> = fields.iter().map(|field| &good[field]).collect();
+        let array = json!(in_order).to_string();
+        let array_with_all = format!("{},null]", array.trim_end_matches(']'));
+        let deep = "[".repeat(15_000);
+        for other in [
+            array.as_bytes(),
+            array_with_all.as_bytes(),
+            deep.as_bytes(),
+            b" \t\r\n[]",
+            b"null",
+            b"true",
+            b"7",
+            b"\"x\"",
+        ] {
+            let reply = json_call(other).await;
+            let reply = reply.expect_problem(400, "invalid_request");
+            assert_eq!(reply.body["detail"], "The body is not a JSON object.");
+        }
+        for number in ["1e999", "-1e999"] {
+            let body = format!(r#"{{"{}": {number}}}"#, fields[0]);
+            let reply = json_call(body.as_bytes()).await;
+            let reply = reply.expect_problem(400, "invalid_request");
+            let detail = format!("The field {} has a number that is out of range.", fields[0]);
+            assert_eq!(reply.body["detail"], detail);
+        }
         for malformed in [
             &b""[..],
             b"{",
@@ -89,6 +116,7 @@ async fn a_body_that_cannot_be_read_is_refused_on_every_route() {
             "application/xml",
             "",
             "nonsense",
+            "application/foo/bar+json",
         ] {
             let body = good_body(fields, &ada).to_string();
             let reply = call().bytes(kind, body.as_bytes()).send().await;
@@ -98,6 +126,17 @@ async fn a_body_that_cannot_be_read_is_refused_on_every_route() {
             .send()
             .await
             .expect_problem(415, "unsupported_media_type");
+        for coding in [&b"gzip"[..], b"x-foo", b"identity, br", b"\xff"] {
+            let body = good_body(fields, &ada).to_string();
+            let reply = call()
+                .bytes("application/json", body.as_bytes())
+                .header("content-encoding", coding)
+                .send()
+                .await
+                .expect_problem(415, "unsupported_media_type");
+            // RFC 9110 section 15.5.16: it was not the media type.
+            assert_eq!(reply.header("accept-encoding"), Some("identity"));
+        }
     }
     assert_eq!(
         stack.items().await,
@@ -133,6 +172,7 @@ async fn a_charset_and_unknown_fields_do_no_harm() {
         let reply = stack
             .post("/v1/auth/login")
             .bytes(kind, body.to_string().as_bytes())
+            .header("content-encoding", b"identity")
             .send()
             .await;
         assert_eq!(reply.status, StatusCode::OK, "{kind}");
@@ -227,13 +267,79 @@ async fn a_malformed_id_or_query_is_refused() {
         reply.expect_problem(400, "invalid_request");
     }
     assert_eq!(stack.items().await, before);
-    let path = "/v1/sessions/revoke-all?unknown=%ff&other";
-    stack
-        .post(path)
+}
+
+/// RFC 9562 section 4: hexadecimal letters are read in either case. Swift writes capitals.
+#[tokio::test]
+async fn an_id_in_a_path_is_read_in_any_letter_case() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let other = stack.login("ada@example.com").await;
+    let capitals = other.session_id.to_string().to_uppercase();
+    let path = format!("/v1/sessions/{capitals}");
+    let rename = stack
+        .request(Method::PATCH, &path)
         .bearer(&ada.access_token)
-        .send()
-        .await
-        .expect(StatusCode::OK);
+        .json(&json!({"name": "Kitchen"}));
+    let renamed = rename.send().await.expect(StatusCode::OK);
+    assert_eq!(renamed["id"], json!(other.session_id), "one spelling out");
+    let mixed = format!(
+        "/v1/sessions/{}{}",
+        &capitals[..10],
+        &capitals[10..].to_lowercase()
+    );
+    let revoke = stack.delete(&mixed).bearer(&ada.access_token).send().await;
+    assert_eq!(revoke.status, StatusCode::NO_CONTENT);
+    assert_eq!(stack.session_ids(&ada).await, [ada.session_id]);
+}
+
+/// "Sign out everywhere" with a misspelt parameter must not leave one signed in and say that all went well.
+#[tokio::test]
+async fn an_unknown_query_parameter_is_refused_on_every_route() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    stack.login("ada@example.com").await;
+    let before = stack.items().await;
+    for query in [
+        "keepCurrent=false",
+        "keep_current=false&other",
+        "unknown=%ff",
+        "=",
+        "keep_current=true&Keep_Current=false",
+    ] {
+        let path = format!("/v1/sessions/revoke-all?{query}");
+        let reply = stack.post(&path).bearer(&ada.access_token).send().await;
+        reply.expect_problem(400, "invalid_request");
+    }
+    let public = ["/.well-known/jwks.json", "/docs", "/openapi.json"];
+    let mut refused = 0;
+    let paths = conformity::document()["paths"].as_object().unwrap();
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            let method: Method = method.to_ascii_uppercase().parse().unwrap();
+            let path = format!("{}?v=1", path_for(path, &ada));
+            let mut call = stack.request(method, &path).bearer(&ada.access_token);
+            let body = &operation["requestBody"]["content"]["application/json"]["example"];
+            if !body.is_null() {
+                call = call.json(body);
+            }
+            let reply = call.send().await;
+            if public.iter().any(|one| path.starts_with(one)) {
+                assert_eq!(reply.status, StatusCode::OK, "{path}");
+            } else {
+                reply.expect_problem(400, "invalid_request");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused >= 13, "{refused}");
+    assert_eq!(stack.items().await, before);
+    // A question mark alone asks nothing.
+    let reply = stack.get("/v1/me?").bearer(&ada.access_token).send().await;
+    assert_eq!(reply.status, StatusCode::OK);
+    let sent = "/v1/sessions/revoke-all?keep_current=true&";
+    let reply = stack.post(sent).bearer(&ada.access_token).send().await;
+    assert_eq!(reply.expect(StatusCode::OK), json!({"revoked": 1}));
 }
 
 #[tokio::test]

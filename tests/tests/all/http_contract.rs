@@ -189,12 +189,20 @@ async fn cors_is_closed_unless_an_origin_is_allowed() {
         reply.header("access-control-allow-origin"),
         Some("https://app.example.com")
     );
-    assert!(
-        reply
-            .header("access-control-allow-headers")
-            .unwrap()
-            .contains("authorization")
-    );
+    let allowed = reply.header("access-control-allow-headers").unwrap();
+    let allowed: Vec<&str> = allowed.split(',').collect();
+    for name in [
+        "authorization",
+        "content-type",
+        "x-device-id",
+        "x-request-id",
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "sentry-trace",
+    ] {
+        assert!(allowed.contains(&name), "{name}: {allowed:?}");
+    }
     let reply = preflight(&stack, "https://evil.example.com").send().await;
     assert_eq!(reply.header("access-control-allow-origin"), None);
     // A refused request tells an allowed page why.
@@ -240,4 +248,92 @@ async fn the_documents_are_there() {
             .unwrap()
             .starts_with("text/html")
     );
+}
+
+/// The keys and the document are the same for everybody, so a page of any origin may read them, whether or not other
+/// routes are open to some, and what it is answered does not depend on who asks.
+#[tokio::test]
+async fn any_page_may_read_the_public_documents() {
+    let some = AllowedOrigins::These(vec![HeaderValue::from_static("https://app.example.com")]);
+    for origins in [AllowedOrigins::None, some] {
+        let stack = Stack::with(Default::default(), &origins).await;
+        for path in ["/.well-known/jwks.json", "/openapi.json"] {
+            for origin in [
+                None,
+                Some("https://app.example.com"),
+                Some("https://other.example.com"),
+                Some("null"),
+            ] {
+                let mut call = stack.get(path);
+                if let Some(origin) = origin {
+                    call = call.header("origin", origin.as_bytes());
+                }
+                let reply = call.send().await;
+                assert_eq!(reply.status, StatusCode::OK);
+                assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+                assert_eq!(reply.header("access-control-allow-credentials"), None);
+                let varies = reply.header("vary").unwrap_or_default();
+                assert!(!varies.contains("origin"), "{varies}");
+            }
+            let preflight = stack
+                .request(Method::OPTIONS, path)
+                .header("origin", b"https://other.example.com")
+                .header("access-control-request-method", b"GET")
+                .header("access-control-request-headers", b"if-none-match")
+                .send()
+                .await;
+            assert_eq!(preflight.status, StatusCode::OK);
+            let header = |name| preflight.header(name);
+            assert_eq!(header("access-control-allow-origin"), Some("*"));
+            assert_eq!(header("access-control-allow-headers"), Some("*"));
+            assert_eq!(header("access-control-allow-methods"), Some("GET"));
+        }
+        let other = stack
+            .get("/v1/me")
+            .header("origin", b"https://other.example.com");
+        let reply = other.send().await;
+        assert_eq!(reply.header("access-control-allow-origin"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_a_public_document_is_not_sent_it_again() {
+    let stack = Stack::start().await;
+    for path in ["/.well-known/jwks.json", "/openapi.json"] {
+        let first = stack.get(path).send().await;
+        let tag = first.header("etag").unwrap().to_owned();
+        assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 20);
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}")] {
+            let again = stack.get(path).header("if-none-match", known.as_bytes());
+            let again = again.send().await;
+            assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{known}");
+            assert!(again.bytes.is_empty());
+            for name in ["etag", "cache-control", "vary"] {
+                assert_eq!(again.header(name), first.header(name), "{name}");
+            }
+        }
+        let other = stack.get(path).header("if-none-match", b"\"x\"");
+        assert_eq!(other.send().await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_compressed_for_those_who_take_it() {
+    let stack = Stack::start().await;
+    let plain = stack.get("/openapi.json").send().await;
+    let gzip = stack
+        .get("/openapi.json")
+        .header("accept-encoding", b"br, gzip")
+        .send_unchecked()
+        .await;
+    assert_eq!(plain.header("content-encoding"), None);
+    assert_eq!(gzip.header("content-encoding"), Some("gzip"));
+    assert_eq!(plain.header("vary"), Some("accept-encoding"));
+    assert_eq!(gzip.header("vary"), Some("accept-encoding"));
+    assert_ne!(plain.header("etag"), gzip.header("etag"));
+    assert!(gzip.bytes.len() * 5 < plain.bytes.len());
+    let none = stack
+        .get("/openapi.json")
+        .header("accept-encoding", b"gzip;q=0");
+    assert_eq!(none.send().await.bytes, plain.bytes);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use latchkey_api::openapi::{document_without_routes, operations};
+use latchkey_api::problem::Code;
 use latchkey_tests::openapi::generated;
 use serde_json::{Value, json};
 use utoipa::openapi::path::Operation;
@@ -178,4 +179,89 @@ fn every_link_leads_to_an_operation_and_takes_what_the_reply_holds() {
             }
         }
     }
+}
+
+/// openapi-generator demands text there, and a runtime expression must be the whole of it (OpenAPI 3.1, section 4.8.20).
+#[test]
+fn no_link_has_an_object_for_a_body() {
+    for document in [json!(generated()), served()] {
+        let mut bodies = Vec::new();
+        let mut links = Vec::new();
+        all_under("links", &document, &mut links);
+        assert!(links.len() >= 5, "{}", links.len());
+        links
+            .iter()
+            .for_each(|links| all_under("requestBody", links, &mut bodies));
+        assert!(bodies.iter().all(|body| body.is_string()), "{bodies:?}");
+    }
+}
+
+fn served() -> Value {
+    serde_json::from_str(discovery::OPENAPI_DOCUMENT).unwrap()
+}
+
+/// A client that is generated from today's document must take the codes that are still to come, and what the gateway and
+/// the firewall answer.
+#[test]
+fn replies_have_no_closed_list_of_codes() {
+    let document = json!(generated());
+    let code = &document["components"]["schemas"]["Code"];
+    assert_eq!(code["type"], "string");
+    assert_eq!(code.get("enum"), None);
+    for known in Code::ALL {
+        let known = known.as_str();
+        let examples = code["examples"].as_array().unwrap();
+        assert!(examples.contains(&json!(known)), "{known}");
+        assert!(code["description"].as_str().unwrap().contains(known));
+    }
+    let required = document["components"]["schemas"]["Problem"]["required"].as_array();
+    assert!(required.unwrap().contains(&json!("request_id")));
+}
+
+#[test]
+fn every_operation_may_be_throttled_by_what_stands_before_it() {
+    let document = json!(generated());
+    let mut checked = 0;
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            let reply = &operation["responses"]["429"];
+            for kind in ["application/json", "application/problem+json"] {
+                let schema = &reply["content"][kind]["schema"];
+                let schema = json!({"allOf": [schema], "components": document["components"]});
+                let validator = jsonschema::validator_for(&schema).unwrap();
+                for body in [
+                    json!({"message": "Too Many Requests"}),
+                    json!({"code": "too_many_requests", "status": 429}),
+                    json!({"code": "another", "request_id": "x", "violated-policies": []}),
+                    json!({}),
+                ] {
+                    assert!(validator.is_valid(&body), "{kind} {body}");
+                }
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 30, "{checked}");
+}
+
+/// A query is read by whom the document says, and refused by all others but the public documents.
+#[test]
+fn every_operation_refuses_a_query_or_says_which_parameters_it_has() {
+    let document = json!(generated());
+    let mut reading = BTreeSet::new();
+    let mut ignoring = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            if parameters.clone().any(|one| one["in"] == "query") {
+                reading.insert(path.as_str());
+            }
+            if operation["responses"].get("400").is_none() {
+                ignoring.insert(path.as_str());
+            }
+        }
+    }
+    assert_eq!(reading, BTreeSet::from(["/v1/sessions/revoke-all"]));
+    let public = ["/.well-known/jwks.json", "/docs", "/openapi.json"];
+    assert_eq!(ignoring, BTreeSet::from(public));
 }

@@ -1,27 +1,9 @@
 //! Addresses in settings: the issuer's, and the origins of web pages.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use latchkey_api::http::BasePath;
 use url::{Host, Url};
-
-/// The path under which the API answers, when `ISSUER` has one: it begins with a slash and does not end with one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BasePath(String);
-
-impl BasePath {
-    /// Such as `/auth`.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for BasePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Why an address cannot be the issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +17,7 @@ pub(super) enum IssuerError {
 }
 
 /// The path of an issuer: an https URL without query and fragment (RFC 8414 section 2), http on this machine.
-pub(super) fn path_of_issuer(issuer: &str) -> Result<Option<BasePath>, IssuerError> {
+pub(super) fn path_of_issuer(issuer: &str) -> Result<BasePath, IssuerError> {
     let spaced = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
     let url = Url::parse(issuer).map_err(|_| IssuerError::NotHttps)?;
     let allowed = match url.scheme() {
@@ -49,17 +31,7 @@ pub(super) fn path_of_issuer(issuer: &str) -> Result<Option<BasePath>, IssuerErr
     if issuer.contains(['?', '#', '@']) {
         return Err(IssuerError::MoreThanPath);
     }
-    let path = url.path().trim_end_matches('/');
-    if path.is_empty() {
-        return Ok(None);
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-    let mut segments = path.split('/').skip(1);
-    if segments.all(|segment| !segment.is_empty() && segment.chars().all(plain)) {
-        Ok(Some(BasePath(path.to_owned())))
-    } else {
-        Err(IssuerError::Path)
-    }
+    BasePath::parse(url.path()).map_err(|_| IssuerError::Path)
 }
 
 fn is_this_machine(host: Host<&str>) -> bool {

@@ -7,9 +7,10 @@ use http::HeaderValue;
 use chrono::TimeDelta;
 use latchkey_domain::token::{MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
 
-use super::address::{BasePath, origin, path_of_issuer};
+use super::address::{origin, path_of_issuer};
 use super::{AllowedOrigins, SettingsError, TokenSecretSource};
 use latchkey_api::edge::EdgeSecret;
+use latchkey_api::http::BasePath;
 
 /// The value of a dimension where there is no stack and no function.
 const NO_STACK: &str = "local";
@@ -71,14 +72,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The issuer as it is written, because verifiers compare it character by character, and its path.
-    pub(crate) fn issuer(&mut self) -> (String, Option<BasePath>) {
+    pub(crate) fn issuer(&mut self) -> (String, BasePath) {
         let issuer = self.required("ISSUER");
         if issuer.is_empty() {
-            return (issuer, None);
+            return (issuer, BasePath::default());
         }
         let path = path_of_issuer(&issuer).unwrap_or_else(|error| {
             self.wrong("ISSUER", error);
-            None
+            BasePath::default()
         });
         (issuer, path)
     }
