@@ -108,6 +108,7 @@ async fn refresh(
                 "a refresh token is ahead of its session: a restored backup, or a forgery"
             );
             REFRESH_REFUSED.count(1);
+            latchkey_api::metrics::TOKEN_AHEAD.count(1);
             Err(RefreshError::Invalid.into())
         }
     }

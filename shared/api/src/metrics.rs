@@ -124,6 +124,11 @@ pub const TOKEN_REUSE: Metric = by_stack(
     "TokenReuse",
     "a replaced refresh token was used after the grace, so its session ends",
 );
+/// A refresh token is ahead of its session.
+pub const TOKEN_AHEAD: Metric = by_stack(
+    "TokenAhead",
+    "a refresh token that is ahead of its session: the secret has leaked, or a backup was restored",
+);
 /// A person has ended a session.
 pub const REVOCATIONS: Metric = by_stack(
     "Revocations",
@@ -164,7 +169,7 @@ pub const DYNAMODB_WRITE_UNITS: Metric = by_function(
 );
 
 /// All metrics. The alarms and the dashboard of the template use these and no others.
-pub const METRICS: [Metric; 17] = [
+pub const METRICS: [Metric; 18] = [
     REGISTRATIONS,
     SIGN_INS,
     SIGN_IN_FAILURES,
@@ -173,6 +178,7 @@ pub const METRICS: [Metric; 17] = [
     REFRESH_SUPERSEDED,
     REFRESH_REFUSED,
     TOKEN_REUSE,
+    TOKEN_AHEAD,
     REVOCATIONS,
     THROTTLED,
     LIVE_SESSIONS,

@@ -34,3 +34,4 @@ mod secret_rotation;
 mod sessions;
 mod sign_in;
 mod token_attacks;
+mod watching;
