@@ -7,6 +7,7 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::token::Token;
 
 use crate::app::Service;
+use crate::headers;
 use crate::problem::{Code, Problem};
 
 /// The bearer of a genuine access token that has not expired.
@@ -47,7 +48,7 @@ where
 }
 
 fn bearer_token(parts: &Parts) -> Result<Token, Problem> {
-    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
+    let mut values = headers::values(&parts.headers, AUTHORIZATION.as_str()).iter();
     let value = values.next().ok_or_else(Problem::missing_token)?;
     if values.next().is_some() {
         return Err(Code::InvalidToken.into());

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 use crate::client::ClientHeaders;
+use crate::headers;
 use crate::problem::{Code, InvalidValue, Problem};
 
 /// The largest body, in bytes.
@@ -81,9 +82,8 @@ fn body_problem(error: &axum::Error) -> Problem {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
+    let Some(value) =
+        headers::value(headers, CONTENT_TYPE.as_str()).and_then(|value| value.to_str().ok())
     else {
         return false;
     };

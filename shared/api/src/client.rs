@@ -12,6 +12,7 @@ use latchkey_domain::device::Device;
 use latchkey_domain::session::Whereabouts;
 
 use crate::front::SeenByFront;
+use crate::headers;
 
 /// The header in which a client may tell an id of the device that it runs on.
 pub const DEVICE_ID_HEADER: &str = "x-device-id";
@@ -78,6 +79,6 @@ impl ClientHeaders {
 
 /// A header is bytes; what is no UTF-8 in it is replaced, not refused.
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?;
+    let value = headers::value(headers, name)?;
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }

@@ -11,6 +11,7 @@ pub mod body;
 pub mod client;
 pub mod event;
 pub mod front;
+pub mod headers;
 pub mod http;
 pub mod lambda;
 pub mod metrics;

@@ -7,6 +7,7 @@
 )]
 
 mod account;
+mod at_the_edge;
 mod bad_input;
 mod budgets;
 mod cleanup;
