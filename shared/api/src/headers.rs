@@ -6,32 +6,20 @@
 use http::header::GetAll;
 use http::{HeaderMap, HeaderValue};
 
-use crate::client::DEVICE_ID_HEADER;
-use crate::front::{
-    FRONT_HEADER, VIEWER_ADDRESS_HEADER, VIEWER_CITY_HEADER, VIEWER_COUNTRY_HEADER,
-};
-
-/// The brand and version of a browser (User-Agent Client Hints, W3C).
-pub const BRANDS_HEADER: &str = "sec-ch-ua";
-/// Whether a browser asks for pages for a phone.
-pub const MOBILE_HEADER: &str = "sec-ch-ua-mobile";
-/// The operating system that a browser runs on.
-pub const PLATFORM_HEADER: &str = "sec-ch-ua-platform";
-
 /// Every header that the service reads, in lower case. The last three are read by the middleware for CORS.
 pub const READ: [&str; 15] = [
     "authorization",
     "content-type",
     "content-encoding",
     "user-agent",
-    DEVICE_ID_HEADER,
-    BRANDS_HEADER,
-    MOBILE_HEADER,
-    PLATFORM_HEADER,
-    FRONT_HEADER,
-    VIEWER_ADDRESS_HEADER,
-    VIEWER_CITY_HEADER,
-    VIEWER_COUNTRY_HEADER,
+    "x-device-id",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "x-latchkey-front",
+    "cloudfront-viewer-address",
+    "cloudfront-viewer-city",
+    "cloudfront-viewer-country",
     "origin",
     "access-control-request-method",
     "access-control-request-headers",
