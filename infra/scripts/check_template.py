@@ -2,6 +2,9 @@
 
 Usage: check_template.py TEMPLATE OUTPUT: writes the transformed template to OUTPUT, for cfn-lint to read, and exits
 with 1 when a check fails. Linters know what is valid; the checks here know what is meant. Offline.
+
+They know nothing of the code: whether template and code agree is tested in Rust, each fact once (routes, settings,
+table, metrics, headers in tests/tests/all/one_truth.rs; what a function may do in least_privilege.rs).
 """
 
 import json
@@ -17,6 +20,7 @@ SCHEDULE = "cron(0 2 * * ? *)"  # daily at 02:00 UTC
 API_GATEWAY_TIMEOUT = 30  # seconds, not to be changed
 ALIAS = "live"
 FRONT = "infra/front/template.yaml"
+WATCH = "infra/watch/template.yaml"
 WEB_ACL = "infra/front/web-acl.yaml"
 METRICS_OF_AN_ALARM = 10  # that an expression may add up
 LONGEST_LOOK_BACK = 604_800  # seconds, for periods of an hour and more; a day for shorter ones
@@ -26,7 +30,7 @@ AWS_METRICS = {
     "AWS/ApiGateway": ({"ApiId"}, {"Count", "4xx", "5xx", "Latency"}),
     "AWS/DynamoDB": ({"TableName"}, {"ReadThrottleEvents", "WriteThrottleEvents"}),
 }
-# Written by the code; which names it writes is compared with the template by tests/tests/all/one_truth.rs.
+# Written by the code.
 OWN_NAMESPACE = "Latchkey"
 # What the access log may say: nothing that holds a token. Paths and query strings are as clients send them.
 LOGGED = {
@@ -34,10 +38,8 @@ LOGGED = {
     "responseLatency", "integrationLatency", "responseLength", "identity.sourceIp", "protocol", "error.responseType",
     "integrationErrorMessage",
 }  # fmt: skip
-# Headers that the functions read, beside those that are always passed on.
-PASSED_ON = {
-    "CloudFront-Viewer-Address", "CloudFront-Viewer-City", "CloudFront-Viewer-Country", "User-Agent", "X-Device-Id",
-}  # fmt: skip
+# Alarms for which once is too often. The thresholds of all others are parameters.
+AT_ONCE = {"CleanupFailedAlarm", "CleanupMissedAlarm", "TokenAheadAlarm", "ErrorLinesAlarm"}
 # Paths that the front may cache, if their replies say so.
 CACHED = {"/.well-known/jwks.json", "/openapi.json", "/docs*"}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"}
@@ -69,6 +71,17 @@ def parts(value, path=()):
             yield from parts(item, (*path, index))
     elif isinstance(value, str):
         yield path, value
+
+
+def filled_in(value, parameters):
+    """A value of a nested template, with what its parent gives in place of its parameters."""
+    if isinstance(value, dict):
+        if value.keys() == {"Ref"} and value["Ref"] in parameters:
+            return parameters[value["Ref"]]
+        return {key: filled_in(item, parameters) for key, item in value.items()}
+    if isinstance(value, list):
+        return [filled_in(item, parameters) for item in value]
+    return value
 
 
 def names_in(value):
@@ -192,32 +205,19 @@ def check_functions(source, result, report):
         if name not in over_http and (retries.get("Qualifier"), retries.get("MaximumRetryAttempts")) != (ALIAS, 2):
             report(f"{name}: is not repeated when it fails")
 
-        metadata = meant[name].get("Metadata", {})
-        crate = f"functions/{metadata.get('BuildProperties', {}).get('Binary')}"
-        if metadata.get("BuildMethod") != "rust-cargolambda" or meant[name]["Properties"]["CodeUri"] != crate:
-            report(f"{name}: is not built from the crate of its binary")
-
         role = result["Resources"][properties["Role"]["Fn::GetAtt"][0]]["Properties"]
         statements = [
             statement for policy in role.get("Policies", []) for statement in policy["PolicyDocument"]["Statement"]
         ]
         if not statements:
             report(f"{name}: has no policy of its own")
-        reached = set()
         for statement in statements:
             for action in as_list(statement["Action"]):
                 if "*" in action:
                     report(f"{name}: may do {action}")
-                reached.add(action.split(":")[0])
             for resource in as_list(statement["Resource"]):
                 if "*" in json.dumps(resource):
                     report(f"{name}: a policy reaches {resource}")
-
-        # A function is told of a resource when it may use it, and only then.
-        variables = properties["Environment"]["Variables"]
-        for variable, service in (("TABLE_NAME", "dynamodb"), ("TOKEN_SECRET_ARN", "secretsmanager")):
-            if (variable in variables) != (service in reached):
-                report(f"{name}: {variable} and its {service} permissions do not go together")
 
 
 def check_alias(name, result, report):
@@ -279,8 +279,8 @@ def check_data(result, report):
         if item.get("DeletionPolicy") != "Retain" or item.get("UpdateReplacePolicy") != "Retain":
             report(f"{name}: would be deleted with the stack")
     (table,) = (item["Properties"] for item in of_type(result, "AWS::DynamoDB::Table").values())
-    if table["TimeToLiveSpecification"] != {"AttributeName": "ttl", "Enabled": True}:
-        report("Table: nothing expires")
+    if table["BillingMode"] != "PAY_PER_REQUEST":
+        report("Table: has units that somebody has to choose")
     if not table["DeletionProtectionEnabled"]:
         report("Table: is not protected from deletion")
     if not table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]:
@@ -314,6 +314,23 @@ def as_text(value):
     return value["Fn::Sub"] if isinstance(value, dict) else value
 
 
+def watch_of(source, report):
+    """The template of the dashboard and the other alarms, read as what it makes in this stack."""
+    watch = yaml_parse(Path(WATCH).read_text())
+    given = source["Resources"]["WatchStack"]["Properties"]["Parameters"]
+    if given.keys() != watch["Parameters"].keys():
+        report(f"{WATCH}: its parameters and those given differ: {sorted(given.keys() ^ watch['Parameters'].keys())}")
+    for name in given.keys() & source["Parameters"].keys():
+        if given[name] != {"Ref": name}:
+            report(f"{WATCH}: {name} is given another parameter's value")
+    for name in watch["Parameters"].keys() & source["Resources"].keys():
+        if given.get(name) != {"Ref": name}:
+            report(f"{WATCH}: {name} is given another resource")
+    # "Latchkey/${StackName}" there is "Latchkey/${AWS::StackName}" here.
+    text = json.dumps(watch["Resources"]).replace("${StackName}", "${AWS::StackName}")
+    return filled_in(json.loads(text), given)
+
+
 def check_metric(who, namespace, name, dimensions, made, report):
     """Whether anybody writes this metric, with these dimensions."""
     if namespace in AWS_METRICS:
@@ -328,13 +345,15 @@ def check_metric(who, namespace, name, dimensions, made, report):
 
 
 def check_alarms(source, result, report):
+    both = {"Resources": {**watch_of(source, report), **result["Resources"]}}
     made = {
         (as_text(metric["MetricNamespace"]), metric["MetricName"])
-        for one in of_type(result, "AWS::Logs::MetricFilter").values()
+        for one in of_type(both, "AWS::Logs::MetricFilter").values()
         for metric in one["Properties"]["MetricTransformations"]
     }
     watched, alarmed = {}, set()
-    for name, alarm in of_type(result, "AWS::CloudWatch::Alarm").items():
+    alarms = of_type(both, "AWS::CloudWatch::Alarm")
+    for name, alarm in alarms.items():
         alarm = alarm["Properties"]
         metrics = list(metrics_of(alarm))
         if not 1 <= len(metrics) <= METRICS_OF_AN_ALARM:
@@ -344,10 +363,9 @@ def check_alarms(source, result, report):
             alarmed.add((namespace, metric))
             if namespace == "AWS/Lambda":
                 watched.setdefault(metric, set()).add(dimensions["FunctionName"]["Ref"])
-        # Once is too often for a cleanup that fails; how long it may be missed is its parameter.
         by_parameter = "Ref" in alarm["Threshold"] if isinstance(alarm["Threshold"], dict) else False
-        if not by_parameter and name not in ("CleanupFailedAlarm", "CleanupMissedAlarm"):
-            report(f"{name}: its threshold is not a parameter")
+        if by_parameter == (name in AT_ONCE) or (name in AT_ONCE and alarm["Threshold"] != 1):
+            report(f"{name}: its threshold is not a parameter, or not 1")
         if "AlarmDescription" not in alarm or not alarm.get("AlarmActions") or not alarm.get("OKActions"):
             report(f"{name}: tells nobody, or not what it means")
         missing = "breaching" if name == "CleanupMissedAlarm" else "notBreaching"
@@ -366,11 +384,11 @@ def check_alarms(source, result, report):
         report(f"{function}: no alarm watches whether it is throttled")
     for metric in made - alarmed:
         report(f"{metric}: is made from logs, and no alarm watches it")
-    if result["Resources"]["CleanupMissedAlarm"]["Properties"]["EvaluationPeriods"] != {"Ref": "CleanupOverdueHours"}:
+    if alarms["CleanupMissedAlarm"]["Properties"]["EvaluationPeriods"] != {"Ref": "CleanupOverdueHours"}:
         report("CleanupMissedAlarm: when it goes off is not a parameter")
 
-    (dashboard,) = of_type(result, "AWS::CloudWatch::Dashboard").values()
-    body, _ = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
+    (dashboard,) = of_type(both, "AWS::CloudWatch::Dashboard").values()
+    body = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
     shown = set()
     for widget in json.loads(body)["widgets"]:
         title = f"dashboard, {widget['properties']['title']!r}"
@@ -382,6 +400,7 @@ def check_alarms(source, result, report):
                 check_metric(title, namespace, name, dict(zip(dimensions[::2], dimensions[1::2])), made, report)
     for namespace, name in alarmed - shown:
         report(f"the dashboard does not show {namespace} {name}, for which there is an alarm")
+    return len(alarms)
 
 
 def check_order(result, report):
@@ -419,13 +438,11 @@ def check_front(report):
             report(f"{FRONT}: {path} is answered without TLS")
     (passed,) = (item["Properties"] for item in of_type(front, "AWS::CloudFront::OriginRequestPolicy").values())
     headers = set(passed["OriginRequestPolicyConfig"]["HeadersConfig"]["Headers"])
-    for header in PASSED_ON - headers:
-        report(f"{FRONT}: does not pass {header} on")
     if "Host" in headers or len(headers) > 10:
         report(f"{FRONT}: passes Host on, at which API Gateway answers 403, or more than 10 headers")
     (origin,) = config["Origins"]
-    proof = {header["HeaderName"]: as_text(header["HeaderValue"]) for header in origin["OriginCustomHeaders"]}
-    if proof != {"X-Latchkey-Front": "{{resolve:secretsmanager:${SecretArn}:SecretString}}"}:
+    proof = [as_text(header["HeaderValue"]) for header in origin["OriginCustomHeaders"]]
+    if proof != ["{{resolve:secretsmanager:${SecretArn}:SecretString}}"]:
         report(f"{FRONT}: does not prove itself to the functions")
     if origin["CustomOriginConfig"]["OriginProtocolPolicy"] != "https-only":
         report(f"{FRONT}: calls the API without TLS")
@@ -436,14 +453,8 @@ def check_front(report):
     (acl,) = (item["Properties"] for item in of_type(firewall, "AWS::WAFv2::WebACL").values())
     statements = [rule["Statement"] for rule in acl["Rules"]]
     rates = [statement["RateBasedStatement"] for statement in statements if "RateBasedStatement" in statement]
-    watched = {
-        part["ByteMatchStatement"]["SearchString"]
-        for rate in rates
-        for _, part in parts(rate["ScopeDownStatement"])
-        if isinstance(part, dict) and "ByteMatchStatement" in part
-    }
-    if acl["Scope"] != "CLOUDFRONT" or not {"/v1/auth/", "/v1/auth/login", "/v1/auth/register"} <= watched:
-        report(f"{WEB_ACL}: does not bound what one address may ask of /v1/auth/")
+    if acl["Scope"] != "CLOUDFRONT" or not rates:
+        report(f"{WEB_ACL}: bounds nothing at CloudFront")
     for rate in rates:
         if "Ref" not in rate["Limit"]:
             report(f"{WEB_ACL}: a rate is not a parameter")
@@ -474,14 +485,13 @@ def main(template, output):
     check_cleanup(result, problems.append)
     check_data(result, problems.append)
     check_logs(template, result, problems.append)
-    check_alarms(source, result, problems.append)
+    alarms = check_alarms(source, result, problems.append)
     check_order(result, problems.append)
     check_front(problems.append)
     for problem in problems:
         print(f"{template}: {problem}", file=sys.stderr)
     if not problems:
         functions = len(of_type(result, "AWS::Lambda::Function"))
-        alarms = len(of_type(result, "AWS::CloudWatch::Alarm"))
         print(
             f"{template}: {functions} functions, {len(routes_meant(source))} routes, {alarms} alarms, as meant after "
             "the transform"

@@ -113,7 +113,9 @@ pub fn binary(name: &str) -> PathBuf {
     let folder = FOLDER.get_or_init(|| {
         // Cargo builds a package's binaries for the tests of that package only, so they are asked for here.
         let built = Command::new(env!("CARGO"))
+            // The example makes cargo choose the features of the tests, so that no other crate is built twice.
             .args(["build", "--locked", "--quiet", "--workspace", "--bins"])
+            .args(["--example", "dynamodb"])
             .current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."))
             .status()
             .expect("cargo");

@@ -1,21 +1,31 @@
-//! `template.yaml`, to compare it with the code.
+//! `template.yaml` and the templates that it nests, to compare them with the code.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
+/// The CloudFront distribution.
+pub const FRONT: &str = "infra/front/template.yaml";
+/// The firewall of the distribution.
+pub const WEB_ACL: &str = "infra/front/web-acl.yaml";
+/// The dashboard, and the alarms that roll no upgrade back.
+pub const WATCH: &str = "infra/watch/template.yaml";
+
 /// The functions that answer over HTTP and open a connection to the table at their start.
-pub const ON_TABLE: [&str; 8] = [
-    "register",
-    "login",
-    "refresh",
-    "list-sessions",
-    "rename",
-    "revoke",
-    "revoke-all",
-    "account",
-];
+pub static ON_TABLE: LazyLock<Vec<String>> = LazyLock::new(|| {
+    functions(&template())
+        .into_iter()
+        .filter(|(_, function)| {
+            let properties = &function["Properties"];
+            let mut events = properties["Events"].as_object().into_iter().flatten();
+            events.any(|(_, event)| event["Type"] == "HttpApi")
+                && !properties["Environment"]["Variables"]["TABLE_NAME"].is_null()
+        })
+        .map(|(binary, _)| binary)
+        .collect()
+});
 
 /// The root of the repository.
 #[must_use]
@@ -29,7 +39,16 @@ pub fn root() -> PathBuf {
 /// When it cannot be read.
 #[must_use]
 pub fn template() -> Value {
-    let text = std::fs::read_to_string(root().join("template.yaml")).expect("a template");
+    read("template.yaml")
+}
+
+/// The same of any template, by its path in the repository.
+///
+/// # Panics
+/// When it cannot be read.
+#[must_use]
+pub fn read(path: &str) -> Value {
+    let text = std::fs::read_to_string(root().join(path)).expect("a template");
     plain(serde_norway::from_str(&text).expect("YAML"))
 }
 

@@ -53,7 +53,7 @@ impl PublicDocument {
 
 /// The members of a list in headers of a name.
 fn members<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).into_iter();
+    let values = latchkey_api::headers::values(headers, name).into_iter();
     let values = values.filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',').map(str::trim))
 }

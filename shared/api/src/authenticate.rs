@@ -6,6 +6,7 @@ use http::request::Parts;
 use latchkey_domain::token::Token;
 use latchkey_service::{Caller, Core};
 
+use crate::headers;
 use crate::problem::{Code, Problem};
 
 /// The bearer of a genuine access token that has not expired. Whether the session is still live is for the use case to
@@ -29,7 +30,7 @@ impl<S: AsRef<Core> + Send + Sync> FromRequestParts<S> for Bearer {
 }
 
 fn bearer_token(parts: &Parts) -> Result<Token, Problem> {
-    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
+    let mut values = headers::values(&parts.headers, AUTHORIZATION.as_str()).iter();
     let value = values.next().ok_or_else(Problem::missing_token)?;
     if values.next().is_some() {
         return Err(Code::InvalidToken.into());

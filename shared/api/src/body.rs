@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
+use crate::headers;
 use crate::location::ClientHeaders;
 use crate::problem::{Code, InvalidValue, Problem};
 
@@ -124,7 +125,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Whether one media type is given, and it is `application/json` or one that is built on it (RFC 6839 section 3.1).
 fn is_json(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let mut values = headers::values(headers, CONTENT_TYPE.as_str()).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return false;
     };
@@ -148,7 +149,7 @@ fn is_token_byte(byte: u8) -> bool {
 
 /// Whether a body comes in no coding but `identity`, which is none (RFC 9110 section 8.4).
 fn is_plain(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    let mut values = headers::values(headers, CONTENT_ENCODING.as_str()).iter();
     values.all(|value| {
         let mut codings = value.as_bytes().split(|byte| *byte == b',');
         codings.all(|coding| {

@@ -19,6 +19,7 @@ use latchkey_domain::session::Whereabouts;
 use latchkey_domain::text::{MAX_CITY_BYTES, clean_and_cut};
 use percent_encoding::percent_decode_str;
 
+use crate::headers;
 use crate::problem::{Code, Problem};
 
 /// The header that shows that a request has come through the edge.
@@ -87,7 +88,7 @@ pub(crate) async fn require(
     next: Next,
 ) -> Response {
     // Two headers of the name are none: one of them would be the client's.
-    let mut values = request.headers().get_all(EDGE_HEADER).iter();
+    let mut values = headers::values(request.headers(), EDGE_HEADER).iter();
     let shown = match (values.next(), values.next()) {
         (Some(value), None) => secret.is(value.as_bytes()),
         _ => false,
@@ -110,7 +111,7 @@ fn whereabouts(headers: &HeaderMap) -> Whereabouts {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
+    headers::value(headers, name)?.to_str().ok().map(str::trim)
 }
 
 /// An address and a port: `203.0.113.7:46532`, `2001:db8::7:46532`. The last colon is the port's, also without brackets.

@@ -9,6 +9,7 @@ pub mod authenticate;
 pub mod body;
 pub mod cors;
 pub mod edge;
+pub mod headers;
 pub mod http;
 pub mod location;
 pub mod openapi;

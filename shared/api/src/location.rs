@@ -11,6 +11,7 @@ use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::session::Whereabouts;
 
 use crate::edge::SeenByEdge;
+use crate::headers;
 
 /// The header in which a client may tell an id of the device that it runs on.
 pub const DEVICE_ID_HEADER: &str = "x-device-id";
@@ -86,13 +87,13 @@ impl ClientHeaders {
 
 /// A header is bytes; what is no UTF-8 in it is replaced, not refused.
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?;
+    let value = headers::value(headers, name)?;
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// A list may stand in several lines of one name (RFC 9110, 5.3).
 fn list(headers: &HeaderMap, name: &str) -> Option<String> {
-    let lines = headers.get_all(name).iter();
+    let lines = headers::values(headers, name).iter();
     let lines: Vec<_> = lines
         .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .collect();

@@ -7,6 +7,7 @@
 )]
 
 mod account;
+mod at_the_edge;
 mod bad_input;
 mod budgets;
 mod cleanup;
@@ -34,3 +35,4 @@ mod secret_rotation;
 mod sessions;
 mod sign_in;
 mod token_attacks;
+mod watching;

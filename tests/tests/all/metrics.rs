@@ -8,7 +8,7 @@ use latchkey_api::metrics::{DYNAMODB_THROTTLES, Emf, METRICS, Scope};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::metering::{Lines, extract, recorder};
-use latchkey_tests::stack::{PASSWORD, Reply, SECRET, SignedIn, Stack};
+use latchkey_tests::stack::{PASSWORD, Reply, SECRET, SignedIn, Stack, TABLE};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
@@ -245,7 +245,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .row("delete", &ended(1.0), delete(NEW_PASSWORD))
         .await;
 
-    // Those that are left are the cleanup's and the 503s'.
+    // Those that are left are the cleanup's, the 503s' and that of the next test.
     let of_the_stack = METRICS.iter().filter(|metric| metric.scope == Scope::Stack);
     let left: Vec<&str> = of_the_stack
         .map(|metric| metric.name)
@@ -253,7 +253,13 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .collect();
     assert_eq!(
         left,
-        ["Throttled", "LiveSessions", "CleanupRuns", "CleanupRemoved"]
+        [
+            "TokenAhead",
+            "Throttled",
+            "LiveSessions",
+            "CleanupRuns",
+            "CleanupRemoved"
+        ]
     );
     let mut secrets = vec![
         PASSWORD.to_owned(),
@@ -283,6 +289,35 @@ async fn clean_up(metered: &mut Metered, emf: &Emf, deadline: TimeDelta, expecte
     let line = emf.line(stack.now(), "a run", None);
     let counted = line.map(|line| extract(&line)).unwrap_or_default();
     metered.check("cleanup", expected, counted);
+}
+
+#[tokio::test]
+async fn a_token_ahead_of_its_session_is_counted() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let mut metered = Metered::start(&emf).await;
+    let ada = metered.stack.register("ada@example.com").await;
+    let reply = metered.stack.refresh(&ada.refresh_token).await;
+    let newest = SignedIn::from(reply.body);
+    // As a restored backup would.
+    let update = metered.stack.client.update_item().table_name(TABLE);
+    let text = |value: String| AttributeValue::S(value);
+    let updated = update
+        .key("pk", text(format!("USER#{}", ada.user_id.unwrap())))
+        .key("sk", text(format!("SESSION#{}", ada.session_id)))
+        .update_expression("SET #rotation = :zero")
+        .expression_attribute_names("#rotation", "rotation")
+        .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
+        .send()
+        .await;
+    updated.unwrap();
+    drop(emf.line(metered.stack.now(), "the backup", None));
+    drop((metered.lines.take(), metered.stack.recorder.take()));
+    let ahead = async |stack: &Stack| stack.refresh(&newest.refresh_token).await;
+    let counted = [("RefreshRefused", 1.0), ("TokenAhead", 1.0)];
+    metered.row("refresh, ahead", &counted, ahead).await;
 }
 
 #[tokio::test]

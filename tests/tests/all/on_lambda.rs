@@ -405,7 +405,7 @@ async fn empty_dynamodb() -> (
 
 #[tokio::test]
 async fn the_connection_to_dynamodb_is_opened_before_the_first_request_is_asked_for() {
-    for name in ON_TABLE {
+    for name in ON_TABLE.iter() {
         let (endpoint, mut questions) = empty_dynamodb().await;
         let mut function = Function::start_alone(name, &endpoint, &[]).await;
         function.first_poll().await;
