@@ -8,7 +8,7 @@ use latchkey_api::body::{Json, RefreshTokenRequest};
 use latchkey_api::client::CalledFrom;
 use latchkey_api::handler;
 use latchkey_api::metrics::{
-    Metric, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESH_SUPERSEDED, REFRESHES, TOKEN_REUSE,
+    Metric, REFRESH_NOT_DUE, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESHES, TOKEN_REUSE,
 };
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
@@ -22,18 +22,15 @@ use latchkey_store::Store;
 
 /// The routes of this function.
 pub fn routes<R: Routes<App<Store>>>() -> R {
-    let problems = [
-        Code::InvalidRefreshToken,
-        Code::RefreshTokenSuperseded,
-        Code::RefreshTokenReused,
-    ];
+    let problems = [Code::InvalidRefreshToken, Code::RefreshTokenReused];
     R::none().with(handler!(refresh), &problems)
 }
 
 /// Refresh
 ///
-/// Exchanges the newest refresh token of a session for a new pair. Its direct predecessor gets the same successor again
-/// for a short while, so a lost reply may be asked for again; an older one used later ends the session.
+/// Exchanges the newest refresh token of a session for a new pair. A refresh token that is younger than 35 seconds comes
+/// back as it is, with a new access token. For 30 seconds the token that was replaced gets the same successor again, so
+/// a lost reply may be asked for again; later, or if it is older, it ends the session. Both times are settings.
 #[utoipa::path(
     post,
     path = "/v1/auth/refresh",
@@ -81,6 +78,10 @@ async fn refresh(
             note_answer(&session, "refreshed", REFRESHES);
             service.token_response(&session, None, now).await
         }
+        RefreshVerdict::NotDue(session) => {
+            note_answer(&session, "refresh answered, not due", REFRESH_NOT_DUE);
+            service.token_response(&session, None, now).await
+        }
         RefreshVerdict::SameSuccessor(session) => {
             note_answer(
                 &session,
@@ -88,10 +89,6 @@ async fn refresh(
                 REFRESH_REPLAYS,
             );
             service.token_response(&session, None, now).await
-        }
-        RefreshVerdict::Superseded(session) => {
-            note_answer(&session, "refresh token superseded", REFRESH_SUPERSEDED);
-            Err(RefreshError::Superseded.into())
         }
         RefreshVerdict::Reused(session) => end_reused(&app, account, &session, presented).await,
         RefreshVerdict::NotLive(found) => {

@@ -109,10 +109,10 @@ pub const REFRESH_REPLAYS: Metric = by_stack(
     "RefreshReplays",
     "a replaced refresh token got its successor again, within the grace",
 );
-/// An older token came back within the grace.
-pub const REFRESH_SUPERSEDED: Metric = by_stack(
-    "RefreshSuperseded",
-    "a refresh token that had been replaced more than once came back within the grace",
+/// The newest token was too young to be replaced.
+pub const REFRESH_NOT_DUE: Metric = by_stack(
+    "RefreshNotDue",
+    "a refresh token too young to be replaced was given back, with a new access token",
 );
 /// A refresh was refused.
 pub const REFRESH_REFUSED: Metric = by_stack(
@@ -170,7 +170,7 @@ pub const METRICS: [Metric; 17] = [
     SIGN_IN_FAILURES,
     REFRESHES,
     REFRESH_REPLAYS,
-    REFRESH_SUPERSEDED,
+    REFRESH_NOT_DUE,
     REFRESH_REFUSED,
     TOKEN_REUSE,
     REVOCATIONS,

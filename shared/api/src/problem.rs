@@ -36,9 +36,7 @@ pub enum Code {
     InvalidCredentials,
     /// The refresh token is not genuine or has expired, or its session has ended. Sign in again.
     InvalidRefreshToken,
-    /// The refresh token was replaced a moment ago. Nothing has ended: use the newest one you hold.
-    RefreshTokenSuperseded,
-    /// The refresh token was replaced longer ago, so somebody else may have it: its session has been ended.
+    /// The refresh token was replaced longer than the grace ago, so somebody else may have it: its session has been ended.
     RefreshTokenReused,
     /// The password was right, but an administrator has disabled the account.
     AccountDisabled,
@@ -66,14 +64,13 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order in which they are documented.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidRequest,
         Self::ValidationFailed,
         Self::WeakPassword,
         Self::InvalidToken,
         Self::InvalidCredentials,
         Self::InvalidRefreshToken,
-        Self::RefreshTokenSuperseded,
         Self::RefreshTokenReused,
         Self::AccountDisabled,
         Self::WrongPassword,
@@ -98,7 +95,6 @@ impl Code {
             Self::InvalidToken => "invalid_token",
             Self::InvalidCredentials => "invalid_credentials",
             Self::InvalidRefreshToken => "invalid_refresh_token",
-            Self::RefreshTokenSuperseded => "refresh_token_superseded",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::AccountDisabled => "account_disabled",
             Self::WrongPassword => "wrong_password",
@@ -123,7 +119,6 @@ impl Code {
             Self::InvalidToken
             | Self::InvalidCredentials
             | Self::InvalidRefreshToken
-            | Self::RefreshTokenSuperseded
             | Self::RefreshTokenReused => StatusCode::UNAUTHORIZED,
             Self::AccountDisabled | Self::WrongPassword | Self::FrontRequired => {
                 StatusCode::FORBIDDEN
@@ -148,7 +143,6 @@ impl Code {
             Self::InvalidToken => "The access token is not valid",
             Self::InvalidCredentials => "Wrong e-mail address or password",
             Self::InvalidRefreshToken => "The refresh token is not valid",
-            Self::RefreshTokenSuperseded => "The refresh token has been replaced",
             Self::RefreshTokenReused => "The refresh token has been used again",
             Self::AccountDisabled => "The account is disabled",
             Self::WrongPassword => "Wrong password",
@@ -174,9 +168,6 @@ impl Code {
             Self::InvalidToken => "Send a valid access token of a session that has not ended.",
             Self::InvalidCredentials => "The e-mail address or the password is wrong.",
             Self::InvalidRefreshToken => "Sign in again.",
-            Self::RefreshTokenSuperseded => {
-                "Another request has replaced this refresh token a moment ago; use the newest one you hold."
-            }
             Self::RefreshTokenReused => {
                 "This refresh token had been replaced before, so the session has been ended. Sign in again."
             }
@@ -200,10 +191,9 @@ impl Code {
             Self::InvalidToken => Some(
                 r#"Bearer realm="latchkey", error="invalid_token", error_description="The access token is not valid""#,
             ),
-            Self::InvalidCredentials
-            | Self::InvalidRefreshToken
-            | Self::RefreshTokenSuperseded
-            | Self::RefreshTokenReused => Some(CHALLENGE_WITHOUT_ERROR),
+            Self::InvalidCredentials | Self::InvalidRefreshToken | Self::RefreshTokenReused => {
+                Some(CHALLENGE_WITHOUT_ERROR)
+            }
             Self::InvalidRequest
             | Self::ValidationFailed
             | Self::WeakPassword
@@ -448,7 +438,6 @@ impl From<RefreshError> for Problem {
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::Invalid => Code::InvalidRefreshToken.into(),
-            RefreshError::Superseded => Code::RefreshTokenSuperseded.into(),
             RefreshError::Reused => Code::RefreshTokenReused.into(),
         }
     }

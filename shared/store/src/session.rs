@@ -112,7 +112,8 @@ impl Store {
                      #idle_expires_at = :idle_expires_at{whereabouts_update}"
                 ))
                 .condition_expression(
-                    "#rotation = :presented AND #idle_expires_at > :now AND #absolute_expires_at > :now",
+                    "#rotation = :presented AND (#rotation = :unrotated OR #rotated_at <= :due) \
+                     AND #idle_expires_at > :now AND #absolute_expires_at > :now",
                 )
                 .expression_attribute_names("#rotation", attribute::ROTATION)
                 .expression_attribute_names("#rotated_at", attribute::ROTATED_AT)
@@ -124,6 +125,8 @@ impl Store {
                 .expression_attribute_names("#country", attribute::COUNTRY)
                 .expression_attribute_values(":presented", number(presented))
                 .expression_attribute_values(":successor", number(successor))
+                .expression_attribute_values(":unrotated", number(0))
+                .expression_attribute_values(":due", millis(now - policy.rotation_interval()))
                 .expression_attribute_values(":now", millis(now))
                 .expression_attribute_values(":idle_expires_at", millis(idle_expiry(now, policy)))
                 .return_values(ReturnValue::AllNew)

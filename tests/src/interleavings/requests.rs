@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use latchkey_domain::account::{Account, Change, EndReason, ended_sessions_beyond};
+use latchkey_domain::account::{Account, Change, EndReason, age, ended_sessions_beyond};
 use latchkey_domain::error::{CallerNotLive, RevokeError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
@@ -133,13 +133,37 @@ impl Process {
     }
 }
 
+/// What a refresh token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Claims {
+    /// The session.
+    pub session: SessionId,
+    /// Its rotation.
+    pub rotation: u64,
+    /// When that was made.
+    pub issued_at: DateTime<Utc>,
+    /// When it expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Claims {
+    fn of(session: &Session) -> Self {
+        Self {
+            session: session.id,
+            rotation: session.rotation,
+            issued_at: session.rotated_at,
+            expires_at: session.expires_at(),
+        }
+    }
+}
+
 /// What a client is answered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer {
-    /// 200 of a refresh: the successor token's claims (session, rotation, issued, idle expiry).
-    Refreshed(SessionId, u64, DateTime<Utc>, DateTime<Utc>),
-    /// 401 `refresh_token_superseded`.
-    Superseded,
+    /// 200 of a refresh: the successor.
+    Refreshed(Claims),
+    /// 200 of a refresh: the token that was presented, which is too young to be replaced.
+    NotDue(Claims),
     /// 401 `refresh_token_reused`.
     Reused,
     /// 200 of a sign-in or a password change: the new session.
@@ -153,12 +177,21 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The refresh token of an answer to a refresh.
+    #[must_use]
+    pub fn refresh_token(&self) -> Option<&Claims> {
+        match self {
+            Self::Refreshed(claims) | Self::NotDue(claims) => Some(claims),
+            _ => None,
+        }
+    }
+
     /// The answer in one word.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Refreshed(..) => "refreshed",
-            Self::Superseded => "superseded",
+            Self::Refreshed(_) => "refreshed",
+            Self::NotDue(_) => "not due",
             Self::Reused => "reused",
             Self::SignedIn(_) => "signed in",
             Self::Done => "done",
@@ -371,6 +404,7 @@ impl Runner<'_> {
             session,
             presented,
             now,
+            due: now - policy.rotation_interval(),
             idle_expires_at: idle_expiry(now, &policy),
         };
         let (attempt, account) = loop {
@@ -405,14 +439,16 @@ impl Runner<'_> {
         };
         match judge(asked.as_ref(), attempt, presented, now, grace) {
             RefreshVerdict::Rotated(found) | RefreshVerdict::SameSuccessor(found) => {
-                Ok(Answer::Refreshed(
-                    found.id,
-                    found.rotation,
-                    found.rotated_at,
-                    found.expires_at(),
-                ))
+                Ok(Answer::Refreshed(Claims::of(&found)))
             }
-            RefreshVerdict::Superseded(_) => Ok(Answer::Superseded),
+            RefreshVerdict::NotDue(found) => Ok(Answer::NotDue(Claims::of(&found))),
+            RefreshVerdict::Reused(found)
+                if !self.with.two_ahead_is_reuse
+                    && found.rotation > presented + 1
+                    && age(found.rotated_at, now) <= grace =>
+            {
+                refuse("a slow tab")
+            }
             RefreshVerdict::Reused(_) => {
                 let ended = self.change_account(wire, account, |account| {
                     let account = account.ok_or("invalid")?;

@@ -320,7 +320,8 @@ pub enum Call {
         /// As it is to be.
         after: AccountItem,
     },
-    /// `UpdateItem` of a session, on the condition that the rotation is the token's and it has not expired.
+    /// `UpdateItem` of a session, on the condition that the rotation is the token's and may be replaced, and that it has
+    /// not expired.
     Rotate {
         /// The session.
         session: SessionId,
@@ -328,6 +329,8 @@ pub enum Call {
         presented: u64,
         /// The time of the request.
         now: DateTime<Utc>,
+        /// A rotation that is not the first must be as old as this.
+        due: DateTime<Utc>,
         /// The new idle expiry.
         idle_expires_at: DateTime<Utc>,
     },
@@ -528,13 +531,18 @@ impl Table {
                 session,
                 presented,
                 now,
+                due,
                 idle_expires_at,
             } => {
                 let Some(item) = self.sessions.get_mut(session) else {
                     return Reply::RotationRefused(None);
                 };
                 let expected = item.rotation == *presented || !mechanisms.rotation_condition;
-                if !expected || item.idle_expires_at <= *now || item.absolute_expires_at <= *now {
+                let is_due = item.rotation == 0 || item.rotated_at <= *due || !mechanisms.interval;
+                if !(expected && is_due)
+                    || item.idle_expires_at <= *now
+                    || item.absolute_expires_at <= *now
+                {
                     return Reply::RotationRefused(Some(item.clone()));
                 }
                 item.rotation = presented + 1;
