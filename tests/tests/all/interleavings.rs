@@ -518,10 +518,21 @@ fn without_the_password_version_tie_a_replaced_password_comes_in() {
 }
 
 #[test]
-fn without_the_rotation_condition_a_lineage_forks() {
+fn without_the_rotation_condition_a_replaced_token_works_again() {
     let with = Mechanisms {
         rotation_condition: false,
         ..Mechanisms::ALL
+    };
+    breaks(
+        "the rotation condition",
+        with,
+        &reuse_and_refresh(),
+        "s2 lives, though a token came back",
+    );
+    // The interval alone would keep two tabs from forking the lineage.
+    let with = Mechanisms {
+        interval: false,
+        ..with
     };
     let scenario = scenario(
         "refresh x refresh",
@@ -530,7 +541,7 @@ fn without_the_rotation_condition_a_lineage_forks() {
         vec![refresh(1, 0); 2],
     );
     breaks(
-        "the rotation condition",
+        "the rotation condition and the interval",
         with,
         &scenario,
         "the lineage has forked",

@@ -33,4 +33,5 @@ mod secrecy;
 mod secret_rotation;
 mod sessions;
 mod sign_in;
+mod theft;
 mod token_attacks;
