@@ -29,6 +29,10 @@ pub struct Mechanisms {
     pub password_version_tie: bool,
     /// A refresh rotates on the condition that the stored rotation is its token's.
     pub rotation_condition: bool,
+    /// A refresh rotates on the condition that the stored rotation is the first or older than the grace on every clock.
+    pub interval: bool,
+    /// A session that is two rotations ahead of a token proves that the token was replaced long ago.
+    pub two_ahead_is_reuse: bool,
     /// The predecessor of a token that has just been rotated gets the same successor again.
     pub grace: bool,
     /// A failed condition that meets the request's own stamp tells that the write had been made.
@@ -52,6 +56,8 @@ impl Mechanisms {
         set_check_at_refresh: true,
         password_version_tie: true,
         rotation_condition: true,
+        interval: true,
+        two_ahead_is_reuse: true,
         grace: true,
         own_stamp: true,
         same_token_after_conflict: true,

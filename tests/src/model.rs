@@ -21,6 +21,19 @@ pub struct Rules {
     pub limit: usize,
 }
 
+impl Rules {
+    /// How long a refresh token stays the newest at least, after the first.
+    #[must_use]
+    pub fn interval(&self) -> i64 {
+        if self.grace == 0 {
+            0
+        } else {
+            self.grace + CLOCK_DIFFERENCE
+        }
+    }
+}
+
+const CLOCK_DIFFERENCE: i64 = 5 * 1000;
 /// How many ended sessions a sign-in leaves.
 const ENDED_KEPT: usize = 20;
 const DAY: i64 = 24 * 3600 * 1000;
@@ -364,7 +377,8 @@ impl Model {
         };
         let (live, since) = (self.is_live(&session), self.now - session.rotated_at);
         let behind = session.rotation.checked_sub(token.rotation);
-        if behind == Some(0) && self.now < session.end() {
+        let due = session.rotation == 0 || since >= self.rules.interval();
+        if behind == Some(0) && due && self.now < session.end() {
             // Of a session that has ended too: the write does not know of the account, and nobody sees it.
             session.rotation += 1;
             session.rotated_at = self.now;
@@ -376,13 +390,13 @@ impl Model {
         match behind {
             _ if !live => refused(401, "invalid_refresh_token"),
             None => refused(401, "invalid_refresh_token"),
+            // The successor, or the same token if it is young: what the session holds now.
             Some(0) => self.tokens(200, token.sid, false),
-            Some(_) if since > self.rules.grace => {
+            Some(1) if since <= self.rules.grace => self.tokens(200, token.sid, false),
+            Some(_) => {
                 self.log_out(token);
                 refused(401, "refresh_token_reused")
             }
-            Some(1) => self.tokens(200, token.sid, false),
-            Some(_) => refused(401, "refresh_token_superseded"),
         }
     }
 

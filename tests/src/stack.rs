@@ -210,6 +210,20 @@ impl Stack {
         self.clock.advance(by);
     }
 
+    /// Lets as much time pass as makes every refresh token old enough to be replaced.
+    pub fn pass_interval(&self) {
+        self.advance(self.service.policy.rotation_interval());
+    }
+
+    /// Another instance on the same table. Its clock is ahead by this much, and moves only when it is told to.
+    #[must_use]
+    pub fn with_clock_ahead(mut self, by: TimeDelta) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(self.now() + by));
+        self.service.clock = clock.clone();
+        self.clock = clock;
+        self.served(&AllowedOrigins::None, None)
+    }
+
     /// Now.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

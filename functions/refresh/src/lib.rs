@@ -11,18 +11,15 @@ use latchkey_service::Service;
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
-    let problems = [
-        Code::InvalidRefreshToken,
-        Code::RefreshTokenSuperseded,
-        Code::RefreshTokenReused,
-    ];
+    let problems = [Code::InvalidRefreshToken, Code::RefreshTokenReused];
     R::new().route(handler!(refresh), &problems)
 }
 
 /// Refresh
 ///
-/// Exchanges the newest refresh token of a session for a new pair. Its direct predecessor gets the same successor again
-/// for a short while, so a lost reply may be asked for again; an older one used later ends the session.
+/// Exchanges the newest refresh token of a session for a new pair. A refresh token that is younger than 35 seconds comes
+/// back as it is, with a new access token. For 30 seconds the token that was replaced gets the same successor again, so
+/// a lost reply may be asked for again; later, or if it is older, it ends the session. Both times are settings.
 #[utoipa::path(
     post,
     path = "/v1/auth/refresh",

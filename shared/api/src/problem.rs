@@ -142,14 +142,7 @@ codes! {
         "The refresh token is not valid",
         "Sign in again.",
     ),
-    /// The refresh token was replaced a moment ago. Nothing has ended: use the newest one you hold.
-    RefreshTokenSuperseded => Row::new(
-        "refresh_token_superseded",
-        StatusCode::UNAUTHORIZED,
-        "The refresh token has been replaced",
-        "Another request has replaced this refresh token a moment ago; use the newest one you hold.",
-    ),
-    /// The refresh token was replaced longer ago, so somebody else may have it: its session has been ended.
+    /// The refresh token was replaced longer than the grace ago, so somebody else may have it: its session has been ended.
     RefreshTokenReused => Row::new(
         "refresh_token_reused",
         StatusCode::UNAUTHORIZED,
@@ -553,7 +546,6 @@ impl From<RefreshError> for Problem {
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::Invalid => Code::InvalidRefreshToken.into(),
-            RefreshError::Superseded => Code::RefreshTokenSuperseded.into(),
             RefreshError::Reused => Code::RefreshTokenReused.into(),
         }
     }

@@ -98,10 +98,7 @@ pub enum RefreshError {
     /// The token is not genuine or has expired, or its session is not live.
     #[error("the refresh token is not valid")]
     Invalid,
-    /// The token was replaced a moment ago: another tab or request has a newer one.
-    #[error("the refresh token has been replaced")]
-    Superseded,
-    /// The token was replaced longer ago: its session has been ended.
+    /// The token was replaced longer than the grace ago: its session has been ended.
     #[error("the refresh token has been used again")]
     Reused,
 }

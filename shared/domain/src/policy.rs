@@ -45,8 +45,46 @@ pub const LONGEST_REFRESH_GRACE: TimeDelta = TimeDelta::minutes(5);
 /// The largest session limit: the account's item and the transaction that admits a session stay small.
 pub const LARGEST_SESSION_LIMIT: usize = 100;
 
+/// How far the clocks of two instances may be apart without signing anybody out.
+pub const CLOCK_DIFFERENCE: TimeDelta = TimeDelta::seconds(5);
+
+impl SessionPolicy {
+    /// How long a refresh token stays the newest at least: a younger one is returned instead of rotated. The first
+    /// rotation of a session is exempt; a grace of 0 makes this 0.
+    ///
+    /// It is longer than the grace, also on two clocks. So a session that is two rotations ahead of a token proves that
+    /// the token was replaced more than the grace ago, however often a thief refreshes (RFC 9700 section 4.14.2).
+    #[must_use]
+    pub fn rotation_interval(&self) -> TimeDelta {
+        if self.refresh_grace.is_zero() {
+            TimeDelta::zero()
+        } else {
+            self.refresh_grace + CLOCK_DIFFERENCE
+        }
+    }
+}
+
 /// How many sessions that have ended a user's partition keeps for the audit trail; a sign-in deletes older ones.
 pub const MAX_ENDED_SESSIONS_KEPT: usize = 20;
 
 /// How long the empty account item of a deleted user stays, so that an interrupted deletion can be finished.
 pub const DELETED_ACCOUNT_RETENTION: TimeDelta = TimeDelta::days(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_longer_than_the_grace_also_on_two_clocks() {
+        let policy = |seconds| SessionPolicy {
+            refresh_grace: TimeDelta::seconds(seconds),
+            ..SessionPolicy::default()
+        };
+        for (grace, interval) in [(0, 0), (1, 6), (30, 35), (300, 305)] {
+            assert_eq!(
+                policy(grace).rotation_interval(),
+                TimeDelta::seconds(interval)
+            );
+        }
+    }
+}

@@ -7,7 +7,9 @@ use crate::clock::age;
 use crate::session::Session;
 
 /// What the one conditional write of a refresh came back with. Its condition: the stored rotation is the token's,
-/// and neither expiry has passed.
+/// neither expiry has passed, and the rotation is 0 or at least [`SessionPolicy::rotation_interval`] old.
+///
+/// [`SessionPolicy::rotation_interval`]: crate::policy::SessionPolicy::rotation_interval
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RotationAttempt {
     /// The condition held; the session as it is now.
@@ -21,10 +23,10 @@ pub enum RotationAttempt {
 pub enum RefreshVerdict {
     /// The token was the newest: here is its successor.
     Rotated(Session),
+    /// The token is the newest and too young to be replaced: the same token again, nothing written or extended.
+    NotDue(Session),
     /// A lost response or a parallel request: the same successor again, nothing written or extended.
     SameSuccessor(Session),
-    /// A slow tab, no proof of theft: the client should take the newest token that it holds.
-    Superseded(Session),
     /// A replayed or stolen token: the session must end.
     Reused(Session),
     /// There is no such session, or it is not live.
@@ -33,7 +35,7 @@ pub enum RefreshVerdict {
     Ahead(Session),
 }
 
-/// Decides a refresh. `presented` is the token's rotation; `account` was read beside the write, strongly consistent.
+/// Decides a refresh. `presented` is the token's rotation; `account` was read in parallel with the write, strongly consistent.
 ///
 /// The first row that fits decides; that the session is not live comes first, even if the write has passed.
 #[must_use]
@@ -58,16 +60,13 @@ pub fn judge(
     if rotated {
         return RefreshVerdict::Rotated(session);
     }
-    if session.rotation <= presented {
-        // Equal cannot be: the condition failed, and the session has not expired.
-        return RefreshVerdict::Ahead(session);
-    }
-    if age(session.rotated_at, now) > grace {
-        RefreshVerdict::Reused(session)
-    } else if session.rotation - 1 == presented {
-        RefreshVerdict::SameSuccessor(session)
-    } else {
-        RefreshVerdict::Superseded(session)
+    match session.rotation.checked_sub(presented) {
+        None => RefreshVerdict::Ahead(session),
+        // The session lives and the rotation is right, so the condition failed on the age.
+        Some(0) => RefreshVerdict::NotDue(session),
+        Some(1) if age(session.rotated_at, now) <= grace => RefreshVerdict::SameSuccessor(session),
+        // Two rotations are further apart than the grace, so two ahead is proof enough at any age.
+        Some(_) => RefreshVerdict::Reused(session),
     }
 }
 
@@ -144,20 +143,31 @@ mod tests {
     }
 
     #[test]
-    fn an_older_token_is_superseded_within_the_grace_and_reuse_after_it() {
+    fn two_rotations_ahead_is_reuse_however_young_the_latest_is() {
         let session = at_rotation(5);
         for presented in [0, 3] {
+            for after in [
+                TimeDelta::hours(-1),
+                TimeDelta::zero(),
+                GRACE,
+                TimeDelta::days(6),
+            ] {
+                assert_eq!(
+                    refused(&session, presented, noon() + after),
+                    RefreshVerdict::Reused(session.clone())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_token_comes_back_as_it_is_while_it_is_young() {
+        let session = at_rotation(5);
+        // The clock of the instance that rotated may be ahead of ours.
+        for after in [TimeDelta::seconds(-5), TimeDelta::zero(), GRACE] {
             assert_eq!(
-                refused(&session, presented, noon() + GRACE),
-                RefreshVerdict::Superseded(session.clone())
-            );
-            assert_eq!(
-                refused(
-                    &session,
-                    presented,
-                    noon() + GRACE + TimeDelta::milliseconds(1)
-                ),
-                RefreshVerdict::Reused(session.clone())
+                refused(&session, 5, noon() + after),
+                RefreshVerdict::NotDue(session.clone())
             );
         }
     }
@@ -165,7 +175,7 @@ mod tests {
     #[test]
     fn a_token_ahead_of_the_item_is_never_a_reuse() {
         let session = at_rotation(5);
-        for presented in [5, 6, u64::MAX] {
+        for presented in [6, 7, u64::MAX] {
             assert_eq!(
                 refused(&session, presented, noon() + TimeDelta::hours(1)),
                 RefreshVerdict::Ahead(session.clone())

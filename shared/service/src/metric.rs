@@ -48,8 +48,8 @@ metrics! {
     REFRESHES, Stack, "Refreshes", "A refresh token was replaced by its successor.";
     REFRESH_REPLAYS, Stack, "RefreshReplays",
         "A replaced refresh token got its successor again, within the grace.";
-    REFRESH_SUPERSEDED, Stack, "RefreshSuperseded",
-        "A refresh token that had been replaced more than once came back within the grace.";
+    REFRESH_NOT_DUE, Stack, "RefreshNotDue",
+        "A refresh token too young to be replaced was returned, with a new access token.";
     REFRESH_REFUSED, Stack, "RefreshRefused",
         "A refresh was refused: not genuine, expired, or its session had ended.";
     TOKEN_REUSE, Stack, "TokenReuse",

@@ -11,7 +11,7 @@ use latchkey_domain::token::{RefreshClaims, Token};
 use latchkey_store::Rotation;
 
 use crate::metric::{
-    Metric, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESH_SUPERSEDED, REFRESHES, TOKEN_AHEAD,
+    Metric, REFRESH_NOT_DUE, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESHES, TOKEN_AHEAD,
     TOKEN_REUSE,
 };
 use crate::{Failure, Issued, Service};
@@ -49,6 +49,10 @@ impl Service {
                 log_and_count(&session, "refreshed", REFRESHES);
                 self.core.issue(session, now).await
             }
+            RefreshVerdict::NotDue(session) => {
+                log_and_count(&session, "refresh answered, not due", REFRESH_NOT_DUE);
+                self.core.issue(session, now).await
+            }
             RefreshVerdict::SameSuccessor(session) => {
                 log_and_count(
                     &session,
@@ -56,10 +60,6 @@ impl Service {
                     REFRESH_REPLAYS,
                 );
                 self.core.issue(session, now).await
-            }
-            RefreshVerdict::Superseded(session) => {
-                log_and_count(&session, "refresh token superseded", REFRESH_SUPERSEDED);
-                Err(Failure::Refused(RefreshError::Superseded))
             }
             RefreshVerdict::Reused(session) => {
                 self.end_reused(account, &session, presented).await?;

@@ -7,22 +7,22 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use latchkey_domain::account::{Account, Change, EndReason, ended_sessions_beyond};
-use latchkey_domain::error::{CallerNotLive, SessionError};
+use latchkey_domain::account::{Account, Change};
+use latchkey_domain::cause::EndReason;
+use latchkey_domain::clock::age;
+use latchkey_domain::error::{AdmitError, CallerNotLive, SessionError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
-use latchkey_domain::session::{Session, idle_expiry};
+use latchkey_domain::session::{Session, ended_sessions_beyond, idle_expiry};
 
 use super::Mechanisms;
 use super::table::{
     AccountItem, Call, CredentialItem, Met, Reply, SessionItem, Stamp, Status, Write, name,
 };
 
-/// How often a sign-in reads anew: `READS` of the login function.
-const SIGN_IN_READS: u32 = 3;
-/// How often a password change or a deletion is decided: `ATTEMPTS` of the account function.
-const ATTEMPTS: u32 = 8;
+/// How often a sign-in reads again: `ATTEMPTS` of the sign-in.
+const SIGN_IN_ATTEMPTS: u32 = 3;
 /// How many ended sessions the trim keeps. The service keeps 20; keeping none deletes at every chance.
 const ENDED_SESSIONS_KEPT: usize = 0;
 
@@ -133,13 +133,37 @@ impl Process {
     }
 }
 
+/// What a refresh token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Claims {
+    /// The session.
+    pub session: SessionId,
+    /// Its rotation.
+    pub rotation: u64,
+    /// When that was made.
+    pub issued_at: DateTime<Utc>,
+    /// When it expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Claims {
+    fn of(session: &Session) -> Self {
+        Self {
+            session: session.id,
+            rotation: session.rotation,
+            issued_at: session.rotated_at,
+            expires_at: session.expires_at(),
+        }
+    }
+}
+
 /// What a client is answered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer {
-    /// 200 of a refresh: the successor token's claims (session, rotation, issued, idle expiry).
-    Refreshed(SessionId, u64, DateTime<Utc>, DateTime<Utc>),
-    /// 401 `refresh_token_superseded`.
-    Superseded,
+    /// 200 of a refresh: the successor.
+    Refreshed(Claims),
+    /// 200 of a refresh: the token that was presented, which is too young to be replaced.
+    NotDue(Claims),
     /// 401 `refresh_token_reused`.
     Reused,
     /// 200 of a sign-in or a password change: the new session.
@@ -153,12 +177,21 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The refresh token of an answer to a refresh.
+    #[must_use]
+    pub fn refresh_token(&self) -> Option<&Claims> {
+        match self {
+            Self::Refreshed(claims) | Self::NotDue(claims) => Some(claims),
+            _ => None,
+        }
+    }
+
     /// The answer in one word.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Refreshed(..) => "refreshed",
-            Self::Superseded => "superseded",
+            Self::Refreshed(_) => "refreshed",
+            Self::NotDue(_) => "not due",
             Self::Reused => "reused",
             Self::SignedIn(_) => "signed in",
             Self::Done => "done",
@@ -248,15 +281,16 @@ impl<'a> Wire<'a> {
     }
 
     /// `read_partition` and `read_account_with_session`.
-    fn query(&mut self, last: Option<SessionId>) -> Step<Partition> {
+    fn query(&mut self, last: Option<SessionId>) -> Step<Reading> {
         let mut account: Option<Option<AccountItem>> = None;
         let mut sessions: Vec<SessionItem> = Vec::new();
         let mut at_end = false;
         loop {
             if let (Some(account), true) = (&account, at_end) {
-                return Ok(Partition {
+                return Ok(Reading {
                     account: account.clone(),
-                    sessions,
+                    sessions: to_domain(&sessions),
+                    credential: None,
                 });
             }
             match self.next_reply() {
@@ -289,9 +323,37 @@ impl<'a> Wire<'a> {
     }
 }
 
-struct Partition {
+/// What a change is decided on.
+#[derive(Clone, Default)]
+struct Reading {
     account: Option<AccountItem>,
-    sessions: Vec<SessionItem>,
+    sessions: Vec<Session>,
+    credential: Option<CredentialItem>,
+}
+
+/// What a request wants to change: `Intent` of the service.
+struct Intent<'a, E> {
+    decide: &'a dyn Fn(&Reading) -> Result<Change, E>,
+    parts: &'a dyn Fn(&Reading, &Change) -> Vec<Write>,
+    new_session: Option<SessionId>,
+    is_fulfilled: &'a dyn Fn(&Change, Option<&AccountItem>) -> bool,
+    read_again: &'a dyn Fn(&mut Wire<'_>) -> Step<Reading>,
+}
+
+/// The service's default: what the first decision was to end has ended.
+fn all_ended(first: &Change, account: Option<&AccountItem>) -> bool {
+    let is_admitted = |id| account.is_some_and(|account| account.sessions.contains(id));
+    !first.ended.is_empty() && !first.ended.iter().any(|(id, _)| is_admitted(id))
+}
+
+fn no_parts(_: &Reading, _: &Change) -> Vec<Write> {
+    Vec::new()
+}
+
+/// `WriteOutcome` of the store.
+enum Outcome {
+    Written,
+    Overtaken { was_written_before: bool },
 }
 
 fn to_domain(sessions: &[SessionItem]) -> Vec<Session> {
@@ -363,7 +425,7 @@ impl Runner<'_> {
         }
     }
 
-    /// `refresh` of the refresh function, with `Store::rotate`.
+    /// `Service::refresh`, with `Store::rotate`.
     fn refresh(&self, wire: &mut Wire<'_>, session: SessionId, presented: u64) -> Step<Answer> {
         let now = self.process.now;
         let policy = SessionPolicy::default();
@@ -371,6 +433,7 @@ impl Runner<'_> {
             session,
             presented,
             now,
+            due: now - policy.rotation_interval(),
             idle_expires_at: idle_expiry(now, &policy),
         };
         let (attempt, account) = loop {
@@ -405,99 +468,155 @@ impl Runner<'_> {
         };
         match judge(asked.as_ref(), attempt, presented, now, grace) {
             RefreshVerdict::Rotated(found) | RefreshVerdict::SameSuccessor(found) => {
-                Ok(Answer::Refreshed(
-                    found.id,
-                    found.rotation,
-                    found.rotated_at,
-                    found.expires_at(),
-                ))
+                Ok(Answer::Refreshed(Claims::of(&found)))
             }
-            RefreshVerdict::Superseded(_) => Ok(Answer::Superseded),
+            RefreshVerdict::NotDue(found) => Ok(Answer::NotDue(Claims::of(&found))),
+            RefreshVerdict::Reused(found)
+                if !self.with.two_ahead_is_reuse
+                    && found.rotation > presented + 1
+                    && age(found.rotated_at, now) <= grace =>
+            {
+                refuse("a slow tab")
+            }
             RefreshVerdict::Reused(_) => {
                 let ended = self.change_account(wire, account, |account| {
                     let account = account.ok_or("invalid")?;
                     Ok(account.end_one(session, EndReason::TokenReuse))
                 })?;
-                Ok(ended.map_or_else(Answer::Refused, |_| Answer::Reused))
+                Ok(ended.map_or_else(Answer::Refused, |()| Answer::Reused))
             }
             RefreshVerdict::NotLive(_) | RefreshVerdict::Ahead(_) => Ok(Answer::Refused("invalid")),
         }
     }
 
-    /// `Store::change_account_as_read` and `Store::write_account`.
-    fn change_account<E>(
+    /// `Service::change`, the one loop. Returns the change and what it was decided on, if this request has written it.
+    fn change<E>(
         &self,
         wire: &mut Wire<'_>,
-        mut read: Option<AccountItem>,
-        decide: impl Fn(Option<Account>) -> Result<Change, E>,
-    ) -> Step<Result<Vec<SessionId>, E>> {
-        let mut to_end: BTreeSet<SessionId> = BTreeSet::new();
+        mut reading: Reading,
+        intent: &Intent<'_, E>,
+    ) -> Step<Result<Option<(Change, Reading)>, E>> {
+        let mut first: Option<Change> = None;
+        let mut was_written_before = false;
         loop {
-            let admitted = read
-                .as_ref()
-                .map(|account| account.sessions.clone())
-                .unwrap_or_default();
-            let mut ended: Vec<SessionId> = to_end.difference(&admitted).copied().collect();
-            let before = read.as_ref().map(AccountItem::to_domain);
-            let change = match decide(before.clone()) {
-                Ok(change) => change,
-                Err(_) if !to_end.is_empty() && to_end.is_disjoint(&admitted) => {
-                    return Ok(Ok(ended));
-                }
-                Err(refused) => return Ok(Err(refused)),
-            };
-            to_end.extend(change.ended.iter().map(|(session, _)| *session));
-            ended.extend(change.ended.iter().map(|(session, _)| *session));
-            let changes = change.account != *before.as_ref().unwrap_or(&change.account);
-            let written = match (&read, &before) {
-                (Some(item), Some(account))
-                    if changes || (self.with.fence && change.must_be_written(account)) =>
-                {
-                    self.write_account(wire, item, &change)?
-                }
-                _ => true,
-            };
-            if written {
-                return Ok(Ok(ended));
+            let before = reading.account.clone();
+            let is_admitted = |id| before.as_ref().is_some_and(|it| it.sessions.contains(&id));
+            if intent.new_session.is_some_and(is_admitted) {
+                return Ok(Ok(None));
             }
-            read = wire.account()?;
+            if was_written_before {
+                return Err(Stop::Answered(Answer::Unavailable));
+            }
+            let change = match (intent.decide)(&reading) {
+                Ok(change) => change,
+                Err(refusal) => {
+                    let fulfilled = first
+                        .as_ref()
+                        .is_some_and(|first| (intent.is_fulfilled)(first, before.as_ref()));
+                    return Ok(if fulfilled { Ok(None) } else { Err(refusal) });
+                }
+            };
+            let Some(before) = before else {
+                return Ok(Ok(None));
+            };
+            let account = before.to_domain();
+            let differs = change.account != account;
+            if !(differs || self.with.fence && change.must_be_written(&account)) {
+                return Ok(Ok(None));
+            }
+            let parts = (intent.parts)(&reading, &change);
+            match self.write_change(wire, &before, &change, parts)? {
+                Outcome::Written => return Ok(Ok(Some((change, reading)))),
+                Outcome::Overtaken {
+                    was_written_before: was,
+                } => was_written_before = was,
+            }
+            first.get_or_insert(change);
+            reading = (intent.read_again)(wire)?;
         }
     }
 
-    fn write_account(
+    /// `Service::change_account`.
+    fn change_account<E>(
+        &self,
+        wire: &mut Wire<'_>,
+        account: Option<AccountItem>,
+        decide: impl Fn(Option<Account>) -> Result<Change, E>,
+    ) -> Step<Result<(), E>> {
+        let of_account = |account| Reading {
+            account,
+            ..Reading::default()
+        };
+        let intent = Intent {
+            decide: &|reading: &Reading| {
+                decide(reading.account.as_ref().map(AccountItem::to_domain))
+            },
+            parts: &no_parts,
+            new_session: None,
+            is_fulfilled: &all_ended,
+            read_again: &|wire: &mut Wire<'_>| Ok(of_account(wire.account()?)),
+        };
+        let changed = self.change(wire, of_account(account), &intent)?;
+        Ok(changed.map(|_| ()))
+    }
+
+    /// `Store::write_change`: one update, or one transaction with the account as its first part.
+    fn write_change(
         &self,
         wire: &mut Wire<'_>,
         before: &AccountItem,
         change: &Change,
-    ) -> Step<bool> {
+        parts: Vec<Write>,
+    ) -> Step<Outcome> {
         let after = before.followed_by(&change.account, self.stamp);
-        loop {
-            let update = Call::UpdateAccount {
-                before: before.clone(),
-                after: after.clone(),
-            };
-            match wire.call(update)? {
-                Reply::Written(_) => return Ok(true),
-                Reply::ConditionFailed(failed) => {
-                    let met = failed.get(&0).and_then(Option::as_ref);
-                    return Ok(is_own_write(met, before, self.stamp, self.with));
+        let new_session = parts
+            .iter()
+            .position(|part| matches!(part, Write::NewSession(_)));
+        let reply = if parts.is_empty() {
+            loop {
+                let update = Call::UpdateAccount {
+                    before: before.clone(),
+                    after: after.clone(),
+                };
+                match wire.call(update)? {
+                    Reply::Conflict => {}
+                    reply => break reply,
                 }
-                Reply::Conflict => {}
-                other => unreachable!("{other:?}"),
             }
+        } else {
+            let account = Write::Account {
+                before: before.clone(),
+                after,
+            };
+            self.transact(wire, &[vec![account], parts].concat())?
+        };
+        match reply {
+            Reply::Written(_) => Ok(Outcome::Written),
+            Reply::ConditionFailed(failed) => {
+                let met = failed.get(&0).and_then(Option::as_ref);
+                if is_own_write(met, before, self.stamp, self.with) {
+                    return Ok(Outcome::Written);
+                }
+                let was_written_before =
+                    new_session.is_some_and(|position| failed.contains_key(&(position + 1)));
+                Ok(Outcome::Overtaken { was_written_before })
+            }
+            // Only without the mechanism of the same token.
+            Reply::Conflict => Ok(Outcome::Overtaken {
+                was_written_before: false,
+            }),
+            other => unreachable!("{other:?}"),
         }
     }
 
-    /// `revoke` of the revoke function.
+    /// `Service::revoke`.
     fn revoke(&self, wire: &mut Wire<'_>, caller: SessionId, target: SessionId) -> Step<Answer> {
         let (read, expired) = if caller == target {
             (wire.account()?, false)
         } else {
             let read = wire.query(Some(target))?;
-            let described = to_domain(&read.sessions)
-                .into_iter()
-                .find(|found| found.id == target);
-            let expired = described.is_some_and(|found| found.is_expired(self.process.now));
+            let described = read.sessions.iter().find(|found| found.id == target);
+            let expired = described.is_none_or(|found| found.is_expired(self.process.now));
             (read.account, expired)
         };
         let ended = self.change_account(wire, read, |account| {
@@ -515,7 +634,7 @@ impl Runner<'_> {
         })
     }
 
-    /// `revoke_all` of the revoke-all function.
+    /// `Service::revoke_all`.
     fn revoke_all(
         &self,
         wire: &mut Wire<'_>,
@@ -528,10 +647,10 @@ impl Runner<'_> {
                 .ok_or(CallerNotLive)?
                 .revoke_all(caller, keep_current)
         })?;
-        Ok(ended.map_or(Answer::Refused(CALLER_NOT_LIVE), |_| Answer::Done))
+        Ok(ended.map_or(Answer::Refused(CALLER_NOT_LIVE), |()| Answer::Done))
     }
 
-    /// `logout` of the revoke function.
+    /// `Service::sign_out`.
     fn logout(&self, wire: &mut Wire<'_>, session: SessionId) -> Step<Answer> {
         let read = wire.account()?;
         let _ = self.change_account(wire, read, |account| {
@@ -544,124 +663,104 @@ impl Runner<'_> {
         Ok(Answer::Done)
     }
 
-    /// Disabling, as administration does it: `Store::change_account` with the domain's `disable`.
+    /// Disabling, as administration does it: `Service::change_account` with the domain's `disable`.
     fn disable(&self, wire: &mut Wire<'_>) -> Step<Answer> {
         let read = wire.account()?;
         let ended = self.change_account(wire, read, |account| {
             account.map(Account::disable).ok_or("not found")
         })?;
-        Ok(ended.map_or_else(Answer::Refused, |_| Answer::Done))
+        Ok(ended.map_or_else(Answer::Refused, |()| Answer::Done))
     }
 
-    /// `login` of the login function, with `Store::sign_in`.
+    /// `Service::sign_in`.
     fn sign_in(&self, wire: &mut Wire<'_>, new: SessionId, password: u8) -> Step<Answer> {
-        for read in 1..=SIGN_IN_READS {
-            let credential = wire.credential()?;
-            let Some(credential) = credential else {
+        let now = self.process.now;
+        for attempt in 1..=SIGN_IN_ATTEMPTS {
+            let Some(credential) = wire.credential()? else {
                 return refuse("invalid credentials");
             };
             let partition = wire.query(None)?;
             if credential.password != password {
                 return refuse("invalid credentials");
             }
-            if let Some(disabled) = self.admit(wire, new, &credential, partition)? {
-                if disabled && read > 1 {
-                    return refuse("disabled");
+            let reading = self.with_unseen_sessions(wire, partition)?;
+            let intent = Intent {
+                decide: &|reading: &Reading| self.admit(reading, new, &credential),
+                parts: &|_: &Reading, _: &Change| {
+                    let mut parts = vec![Write::NewSession(SessionItem::begin(new, now))];
+                    if credential.outdated {
+                        parts.push(Write::Credential {
+                            verified: credential.clone(),
+                            after: CredentialItem {
+                                outdated: false,
+                                ..credential.clone()
+                            },
+                        });
+                    }
+                    parts
+                },
+                new_session: Some(new),
+                is_fulfilled: &|_: &Change, _: Option<&AccountItem>| false,
+                read_again: &|wire: &mut Wire<'_>| {
+                    let partition = wire.query(None)?;
+                    self.with_unseen_sessions(wire, partition)
+                },
+            };
+            match self.change(wire, reading, &intent)? {
+                Ok(written) => {
+                    if let Some((change, reading)) = written {
+                        self.trim(wire, &change, &reading.sessions)?;
+                    }
+                    return Ok(Answer::SignedIn(new));
                 }
-            } else {
-                return Ok(Answer::SignedIn(new));
+                Err(AdmitError::Disabled) if attempt > 1 => return refuse("disabled"),
+                Err(_) => {}
             }
         }
         Err(Stop::Answered(Answer::Unavailable))
     }
 
-    /// `Store::sign_in`: nothing when signed in, else `Stale`, with whether the account is disabled.
+    /// The decision of a sign-in.
     fn admit(
         &self,
-        wire: &mut Wire<'_>,
+        reading: &Reading,
         new: SessionId,
         credential: &CredentialItem,
-        mut read: Partition,
-    ) -> Step<Option<bool>> {
-        loop {
-            let Some(before) = read.account.take() else {
-                return Ok(Some(false));
-            };
-            if before.sessions.contains(&new) {
-                return Ok(None);
-            }
-            if before.password_version != credential.password_version
-                && self.with.password_version_tie
-            {
-                return Ok(Some(false));
-            }
-            let now = self.process.now;
-            let known = self.with_unseen_sessions(wire, &before, &read.sessions)?;
-            let Ok(change) = before.to_domain().admit(new, &known, now, self.limit) else {
-                return Ok(Some(before.status == Status::Disabled));
-            };
-            let mut writes = vec![
-                Write::Account {
-                    before: before.clone(),
-                    after: before.followed_by(&change.account, self.stamp),
-                },
-                Write::NewSession(SessionItem::begin(new, now)),
-            ];
-            if credential.outdated {
-                writes.push(Write::Credential {
-                    verified: credential.clone(),
-                    after: CredentialItem {
-                        outdated: false,
-                        ..credential.clone()
-                    },
-                });
-            }
-            match self.transact(wire, &writes)? {
-                Reply::Written(_) => {
-                    let ended = ended_sessions_beyond(
-                        Some(&change.account),
-                        &known,
-                        now,
-                        ENDED_SESSIONS_KEPT,
-                    );
-                    self.delete_sessions(wire, ended)?;
-                    return Ok(None);
-                }
-                Reply::ConditionFailed(failed) => {
-                    if failed.contains_key(&1) {
-                        return match wire.account()? {
-                            Some(account) if account.sessions.contains(&new) => Ok(None),
-                            Some(_) | None => Err(Stop::Answered(Answer::Unavailable)),
-                        };
-                    }
-                    if let Some(Some(_)) = failed.get(&2) {
-                        return Ok(Some(false));
-                    }
-                }
-                Reply::Conflict => {}
-                other => unreachable!("{other:?}"),
-            }
-            read = wire.query(None)?;
-        }
+    ) -> Result<Change, AdmitError> {
+        let now = self.process.now;
+        let account = reading.account.as_ref().ok_or(AdmitError::Deleted)?;
+        let version = if self.with.password_version_tie {
+            credential.password_version
+        } else {
+            account.password_version
+        };
+        let policy = SessionPolicy {
+            max_sessions: self.limit,
+            ..SessionPolicy::default()
+        };
+        let session = SessionItem::begin(new, now).to_domain();
+        let account = account.to_domain();
+        account.admit(&session, version, &reading.sessions, now, &policy)
     }
 
-    fn with_unseen_sessions(
-        &self,
-        wire: &mut Wire<'_>,
-        account: &AccountItem,
-        shown: &[SessionItem],
-    ) -> Step<Vec<Session>> {
-        let mut known = to_domain(shown);
-        if self.with.lookups_of_unseen {
-            let seen: BTreeSet<SessionId> = shown.iter().map(|item| item.id).collect();
+    /// `Store::trim_ended_sessions`.
+    fn trim(&self, wire: &mut Wire<'_>, change: &Change, known: &[Session]) -> Step<()> {
+        let account = Some(&change.account);
+        let ended = ended_sessions_beyond(account, known, self.process.now, ENDED_SESSIONS_KEPT);
+        self.delete_sessions(wire, ended)
+    }
+
+    fn with_unseen_sessions(&self, wire: &mut Wire<'_>, mut read: Reading) -> Step<Reading> {
+        if let (Some(account), true) = (&read.account, self.with.lookups_of_unseen) {
+            let seen: BTreeSet<SessionId> = read.sessions.iter().map(|found| found.id).collect();
             let unseen = account.sessions.difference(&seen);
             for reply in wire.join(unseen.map(|id| Call::GetSession(*id)).collect())? {
                 if let Reply::Session(Some(item)) = reply {
-                    known.push(item.to_domain());
+                    read.sessions.push(item.to_domain());
                 }
             }
         }
-        Ok(known)
+        Ok(read)
     }
 
     /// `Store::transact`. Without [`Mechanisms::same_token_after_conflict`] a conflict is handed to the caller.
@@ -684,52 +783,41 @@ impl Runner<'_> {
             .map(|_| ())
     }
 
-    /// `Store::transact_once_decided`.
-    fn transact_once_decided(
-        &self,
-        wire: &mut Wire<'_>,
-        writes: &[Write],
-        account_position: usize,
-        before: &AccountItem,
-    ) -> Step<bool> {
-        loop {
-            match self.transact(wire, writes)? {
-                Reply::Written(_) => return Ok(true),
-                Reply::ConditionFailed(failed) => {
-                    let met = failed.get(&account_position).and_then(Option::as_ref);
-                    return Ok(is_own_write(met, before, self.stamp, self.with));
-                }
-                Reply::Conflict => {}
-                other => unreachable!("{other:?}"),
-            }
+    /// `Service::read_own_account`.
+    fn read_own_account(&self, wire: &mut Wire<'_>) -> Step<Reading> {
+        let mut reading = wire.query(None)?;
+        let has_credential = |account: &AccountItem| account.status != Status::Deleted;
+        if reading.account.as_ref().is_some_and(has_credential) {
+            reading.credential = wire.credential()?;
         }
+        Ok(reading)
     }
 
-    /// `read_caller` of the account function.
-    fn read_caller(
+    /// `Reading::find_own` and `Reading::own_as_verified` of the account's use cases.
+    fn own(
         &self,
-        wire: &mut Wire<'_>,
+        reading: &Reading,
         caller: SessionId,
-    ) -> Step<(AccountItem, CredentialItem)> {
-        let read = wire.query(Some(caller))?;
-        let session = to_domain(&read.sessions)
-            .into_iter()
-            .find(|found| found.id == caller);
-        let Some((account, session)) = read.account.zip(session) else {
-            return refuse(CALLER_NOT_LIVE);
+        verified: Option<u64>,
+    ) -> Result<(Account, CredentialItem), CallerNotLive> {
+        let session = reading.sessions.iter().find(|found| found.id == caller);
+        let (Some(account), Some(session), Some(credential)) =
+            (&reading.account, session, &reading.credential)
+        else {
+            return Err(CallerNotLive);
         };
-        if !account.to_domain().is_live(&session, self.process.now) {
-            return refuse(CALLER_NOT_LIVE);
-        }
-        match wire.credential()? {
-            Some(found) if found.password_version == account.password_version => {
-                Ok((account, found))
-            }
-            Some(_) | None => refuse(CALLER_NOT_LIVE),
+        let account = account.to_domain();
+        let belongs = account.is_live(session, self.process.now)
+            && credential.password_version == account.password_version
+            && verified.is_none_or(|verified| verified == credential.password_version);
+        if belongs {
+            Ok((account, credential.clone()))
+        } else {
+            Err(CallerNotLive)
         }
     }
 
-    /// `change_password` of the account function, with `Store::replace_password`.
+    /// `Service::change_password`, without the count of attempts.
     fn change_password(
         &self,
         wire: &mut Wire<'_>,
@@ -738,71 +826,83 @@ impl Runner<'_> {
         current: u8,
         new: u8,
     ) -> Step<Answer> {
-        let (mut account, mut credential) = self.read_caller(wire, caller)?;
+        let reading = self.read_own_account(wire)?;
+        let Ok((_, credential)) = self.own(&reading, caller, None) else {
+            return refuse(CALLER_NOT_LIVE);
+        };
         if credential.password != current {
             return refuse("wrong password");
         }
-        for _ in 0..ATTEMPTS {
-            let Ok(change) = account.to_domain().change_password(caller, successor) else {
-                return refuse(CALLER_NOT_LIVE);
-            };
-            let writes = [
-                Write::Credential {
-                    verified: credential.clone(),
+        let verified = Some(credential.password_version);
+        let intent = Intent {
+            decide: &|reading: &Reading| {
+                let (account, _) = self.own(reading, caller, verified)?;
+                account.change_password(caller, successor)
+            },
+            parts: &|reading: &Reading, change: &Change| {
+                let mut parts = vec![
+                    Write::NewSession(SessionItem::begin(successor, self.process.now)),
+                    Write::NoSession(caller),
+                ];
+                parts.extend(reading.credential.clone().map(|verified| Write::Credential {
+                    verified,
                     after: CredentialItem {
                         password: new,
                         outdated: false,
                         password_version: change.account.password_version,
                     },
-                },
-                Write::Account {
-                    before: account.clone(),
-                    after: account.followed_by(&change.account, self.stamp),
-                },
-                Write::NewSession(SessionItem::begin(successor, self.process.now)),
-            ];
-            if self.transact_once_decided(wire, &writes, 1, &account)? {
-                return Ok(Answer::SignedIn(successor));
+                }));
+                parts
+            },
+            new_session: Some(successor),
+            is_fulfilled: &|_: &Change, _: Option<&AccountItem>| false,
+            read_again: &|wire: &mut Wire<'_>| self.read_own_account(wire),
+        };
+        match self.change(wire, reading, &intent)? {
+            Ok(written) => {
+                if let Some((change, mut reading)) = written {
+                    reading.sessions.retain(|found| found.id != caller);
+                    self.trim(wire, &change, &reading.sessions)?;
+                }
+                Ok(Answer::SignedIn(successor))
             }
-            let verified = credential.password_version;
-            (account, credential) = self.read_caller(wire, caller)?;
-            if credential.password_version != verified {
-                return refuse(CALLER_NOT_LIVE);
-            }
+            Err(CallerNotLive) => refuse(CALLER_NOT_LIVE),
         }
-        Err(Stop::Answered(Answer::Unavailable))
     }
 
-    /// `delete` of the account function, with `Store::delete_account` and `Store::finish_deletion`.
+    /// `Service::delete_account`, with `Store::finish_deletion`.
     fn delete(&self, wire: &mut Wire<'_>, caller: SessionId, password: u8) -> Step<Answer> {
-        let (mut account, mut credential) = self.read_caller(wire, caller)?;
+        let reading = self.read_own_account(wire)?;
+        let Ok((_, credential)) = self.own(&reading, caller, None) else {
+            return refuse(CALLER_NOT_LIVE);
+        };
         if credential.password != password {
             return refuse("wrong password");
         }
-        for _ in 0..ATTEMPTS {
-            let Ok(change) = account.to_domain().delete(caller, self.process.now) else {
-                return refuse(CALLER_NOT_LIVE);
-            };
-            let writes = [
-                Write::NoCredential {
-                    verified: credential.clone(),
-                },
-                Write::Account {
-                    before: account.clone(),
-                    after: account.followed_by(&change.account, self.stamp),
-                },
-            ];
-            if self.transact_once_decided(wire, &writes, 1, &account)? {
+        let verified = Some(credential.password_version);
+        let intent = Intent {
+            decide: &|reading: &Reading| {
+                let (account, _) = self.own(reading, caller, verified)?;
+                account.delete(caller, self.process.now)
+            },
+            parts: &|reading: &Reading, _: &Change| {
+                let verified = reading.credential.clone();
+                let part = verified.map(|verified| Write::NoCredential { verified });
+                part.into_iter().collect()
+            },
+            new_session: None,
+            is_fulfilled: &|_: &Change, account: Option<&AccountItem>| {
+                account.is_none_or(|account| account.status == Status::Deleted)
+            },
+            read_again: &|wire: &mut Wire<'_>| self.read_own_account(wire),
+        };
+        match self.change(wire, reading, &intent)? {
+            Ok(_) => {
                 self.finish_deletion(wire)?;
-                return Ok(Answer::Done);
+                Ok(Answer::Done)
             }
-            let verified = credential.password_version;
-            (account, credential) = self.read_caller(wire, caller)?;
-            if credential.password_version != verified {
-                return refuse(CALLER_NOT_LIVE);
-            }
+            Err(CallerNotLive) => refuse(CALLER_NOT_LIVE),
         }
-        Err(Stop::Answered(Answer::Unavailable))
     }
 
     fn finish_deletion(&self, wire: &mut Wire<'_>) -> Step<()> {
@@ -818,10 +918,10 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// `purge` of the revoke-all function, with `Store::purge_ended_sessions`.
+    /// `Service::remove_ended_sessions`, with `Store::purge_ended_sessions`.
     fn purge(&self, wire: &mut Wire<'_>, caller: SessionId) -> Step<Answer> {
         let read = wire.query(None)?;
-        let known = to_domain(&read.sessions);
+        let known = read.sessions;
         let authorized = read
             .account
             .as_ref()

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use latchkey_domain::id::SessionId;
+use latchkey_domain::policy::SessionPolicy;
 
 use super::requests::{Answer, Process, Request};
 use super::table::{AccountItem, Call, SessionItem, Status, Table, name, noon};
@@ -184,13 +185,24 @@ impl Rules<'_> {
         })
     }
 
+    /// Whether a token had been replaced more than the grace before, so that whoever presents it ends its session.
+    fn was_replaced_long_before(
+        &self,
+        session: SessionId,
+        presented: u64,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let grace = SessionPolicy::default().refresh_grace;
+        let begun_with = self.initial.sessions.get(&session);
+        begun_with.is_some_and(|item| item.rotation > presented && now - item.rotated_at > grace)
+    }
+
     /// Whether a request may take this id out of the set: each ends what it was asked to, and nothing else.
     fn may_end(&self, request: usize, id: SessionId, was: &AccountItem, table: &Table) -> bool {
         let process = &self.processes[request];
         match process.request {
             Request::Refresh { session, presented } => {
-                let begun_with = self.initial.sessions.get(&session);
-                id == session && begun_with.is_some_and(|item| item.rotation > presented)
+                id == session && self.was_replaced_long_before(session, presented, process.now)
             }
             Request::Revoke { target, .. } => id == target,
             Request::RevokeAll {
@@ -302,23 +314,44 @@ impl Rules<'_> {
         let seen = &history.seen[request];
         let at_start = seen.started.clone().unwrap_or_default();
         let ended = |id: SessionId| !live_set(table).contains(&id);
+        let process = &self.processes[request];
+        if let Request::Refresh { session, presented } = process.request
+            && self.was_replaced_long_before(session, presented, process.now)
+            && *answer != Answer::Unavailable
+        {
+            check(ended(session), || {
+                format!(
+                    "guarantee 2: {} lives, though a token came back that was replaced long before",
+                    name(session)
+                )
+            })?;
+        }
         match (answer, &self.processes[request].request) {
-            (Answer::Refreshed(session, rotation, ..), Request::Refresh { presented, .. }) => {
-                check(at_start.contains(session), || {
+            (
+                Answer::Refreshed(given) | Answer::NotDue(given),
+                Request::Refresh { presented, .. },
+            ) => {
+                check(at_start.contains(&given.session), || {
                     format!(
                         "guarantee 3: {} had ended before this refresh began",
-                        name(*session)
+                        name(given.session)
                     )
                 })?;
-                check(*rotation == presented + 1, || {
+                let rotation = given.rotation;
+                let expected = match answer {
+                    Answer::NotDue(_) => *presented,
+                    _ => presented + 1,
+                };
+                check(rotation == expected, || {
                     format!("guarantee 1: the successor of {presented} is {rotation}")
                 })?;
-                for other in &history.seen {
-                    if let Some(found @ Answer::Refreshed(its, to, ..)) = &other.answer {
-                        check((its, to) != (session, rotation) || found == answer, || {
-                            "guarantee 1: two different successors of one token".to_owned()
-                        })?;
-                    }
+                let others = history.seen.iter().filter_map(|seen| seen.answer.as_ref());
+                for other in others.filter_map(Answer::refresh_token) {
+                    let is_same_token =
+                        (other.session, other.rotation) == (given.session, rotation);
+                    check(!is_same_token || other == given, || {
+                        "guarantee 1: two different successors of one token".to_owned()
+                    })?;
                 }
             }
             (Answer::SignedIn(new), asked) => {
@@ -370,8 +403,8 @@ impl Rules<'_> {
                 })?;
             }
             (
-                Answer::Refreshed(..)
-                | Answer::Superseded
+                Answer::Refreshed(_)
+                | Answer::NotDue(_)
                 | Answer::Reused
                 | Answer::Done
                 | Answer::Unavailable,

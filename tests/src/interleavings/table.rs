@@ -274,7 +274,7 @@ impl Table {
 /// One part of a transaction.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Write {
-    /// `update_account_in_transaction`: on the condition that the account is as it was read.
+    /// The account of `write_change`: on the condition that the account is as it was read.
     Account {
         /// As it was read.
         before: AccountItem,
@@ -283,14 +283,16 @@ pub enum Write {
     },
     /// `put_new`: on the condition that there is no such item.
     NewSession(SessionItem),
-    /// `update_credential`: on the condition that it is the version that was verified.
+    /// The end of a session's item, without a condition.
+    NoSession(SessionId),
+    /// `Part::Hash`: on the condition that it is the version that was verified.
     Credential {
         /// The credential whose password was verified.
         verified: CredentialItem,
         /// As it is to be.
         after: CredentialItem,
     },
-    /// `delete_credential`: on the same condition.
+    /// `Part::NoCredential`: on the same condition.
     NoCredential {
         /// The credential whose password was verified.
         verified: CredentialItem,
@@ -320,7 +322,8 @@ pub enum Call {
         /// As it is to be.
         after: AccountItem,
     },
-    /// `UpdateItem` of a session, on the condition that the rotation is the token's and it has not expired.
+    /// `UpdateItem` of a session, on the condition that the rotation is the token's and may be replaced, and that it has
+    /// not expired.
     Rotate {
         /// The session.
         session: SessionId,
@@ -328,6 +331,8 @@ pub enum Call {
         presented: u64,
         /// The time of the request.
         now: DateTime<Utc>,
+        /// A rotation that is not the first must be as old as this.
+        due: DateTime<Utc>,
         /// The new idle expiry.
         idle_expires_at: DateTime<Utc>,
     },
@@ -432,6 +437,7 @@ impl fmt::Debug for Write {
         match self {
             Self::Account { before, after } => write!(f, "{after:?} if v{}", before.version),
             Self::NewSession(item) => write!(f, "put {} if new", name(item.id)),
+            Self::NoSession(id) => write!(f, "delete {}", name(*id)),
             Self::Credential { verified, after } => {
                 write!(f, "{after:?} if version {}", verified.password_version)
             }
@@ -528,13 +534,18 @@ impl Table {
                 session,
                 presented,
                 now,
+                due,
                 idle_expires_at,
             } => {
                 let Some(item) = self.sessions.get_mut(session) else {
                     return Reply::RotationRefused(None);
                 };
                 let expected = item.rotation == *presented || !mechanisms.rotation_condition;
-                if !expected || item.idle_expires_at <= *now || item.absolute_expires_at <= *now {
+                let is_due = item.rotation == 0 || item.rotated_at <= *due || !mechanisms.interval;
+                if !(expected && is_due)
+                    || item.idle_expires_at <= *now
+                    || item.absolute_expires_at <= *now
+                {
                     return Reply::RotationRefused(Some(item.clone()));
                 }
                 item.rotation = presented + 1;
@@ -609,6 +620,7 @@ impl Table {
                 .sessions
                 .contains_key(&item.id)
                 .then_some(Some(Met::Another)),
+            Write::NoSession(_) => None,
             Write::Credential { verified, .. } | Write::NoCredential { verified } => {
                 match &self.credential {
                     None => Some(None),
@@ -623,7 +635,7 @@ impl Table {
 
     fn apply(&mut self, write: &Write) {
         match write {
-            // As `AccountUpdate::between`: it names only what differs.
+            // As `account_update`: it names only what differs.
             Write::Account { before, after } => {
                 if let Some(account) = &mut self.account {
                     account.version = after.version;
@@ -641,6 +653,9 @@ impl Table {
             }
             Write::NewSession(item) => {
                 self.sessions.insert(item.id, item.clone());
+            }
+            Write::NoSession(id) => {
+                self.sessions.remove(id);
             }
             Write::Credential { after, .. } => self.credential = Some(after.clone()),
             Write::NoCredential { .. } => self.credential = None,

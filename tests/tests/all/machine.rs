@@ -78,6 +78,8 @@ struct Held {
 #[derive(Clone, Copy, Debug)]
 enum Moment {
     GraceOver,
+    /// The newest refresh token is old enough to be replaced.
+    Due,
     Idle,
     Absolute,
     AccessToken,
@@ -96,6 +98,8 @@ enum Step {
     Register(usize, usize),
     SignIn(usize, Guess),
     Refresh(Held),
+    /// The newest token of a live session, so many milliseconds after (before, if negative) it may be replaced.
+    RefreshDue(Pick, i64),
     /// A replaced token of a live session that has one, so many milliseconds after (before, if negative) its grace is
     /// over.
     RefreshLate(Held, i64),
@@ -183,6 +187,7 @@ fn step() -> impl Strategy<Value = Step> {
     let moment = select(vec![
         Moment::GraceOver,
         Moment::GraceOver,
+        Moment::Due,
         Moment::Idle,
         Moment::Absolute,
         Moment::AccessToken,
@@ -197,7 +202,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (who(), password()).prop_map(|(who, password)| Register(who, password)),
         14 => (who(), guess()).prop_map(|(who, guess)| SignIn(who, guess)),
-        30 => held(true).prop_map(Refresh),
+        22 => held(true).prop_map(Refresh),
+        12 => (pick(), prop_oneof![1 => Just(-1_i64), 3 => 0..=1_i64])
+            .prop_map(|(of, off)| RefreshDue(of, off)),
         9 => (pick(), 1..3_usize, -1..=1_i64).prop_map(|(of, before_newest, off)| {
             RefreshLate(Held { of, before_newest }, off)
         }),
@@ -445,6 +452,7 @@ impl Machine {
                 self.judge(expected, &reply)
             }
             Step::Refresh(held) => self.refresh(held).await,
+            Step::RefreshDue(of, off) => self.refresh_due(of, off).await,
             Step::RefreshLate(held, off) => self.refresh_late(held, off).await,
             Step::Outlive(of, off) => self.outlive(of, off).await,
             Step::LogOut(held) => match self.held_refresh(held) {
@@ -553,6 +561,16 @@ impl Machine {
         let reply = self.send(call).await;
         let expected = self.model.refresh(&claims, &self.address());
         self.judge(expected, &reply)
+    }
+
+    async fn refresh_due(&mut self, of: Pick, off: i64) -> Verdict {
+        let chosen = self.pick(of);
+        self.wait_until(Moment::Due, of, off);
+        let before_newest = 0;
+        match chosen == self.pick(of) {
+            true => self.refresh(Held { of, before_newest }).await,
+            false => Ok(()), // It has ended by then, so the place means another.
+        }
     }
 
     /// The session is one that can be too late, if there is one: live, rotated, and not over before the grace is.
@@ -683,6 +701,7 @@ impl Machine {
         let newest = newest.map(|(_, claims)| claims);
         let moment = match moment {
             Moment::GraceOver => session.rotated_at + self.model.rules.grace,
+            Moment::Due => session.rotated_at + self.model.rules.interval(),
             Moment::Idle => session.idle_end,
             Moment::Absolute => session.absolute_end,
             Moment::AccessToken => {

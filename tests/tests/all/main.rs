@@ -34,5 +34,6 @@ mod secrecy;
 mod secret_rotation;
 mod sessions;
 mod sign_in;
+mod theft;
 mod token_attacks;
 mod watching;

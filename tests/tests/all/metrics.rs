@@ -135,16 +135,9 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .await;
     let newest = async |stack: &Stack| stack.refresh(&next.refresh_token).await;
     let reply = metered
-        .row("refresh, once more", &[("Refreshes", 1.0)], newest)
+        .row("refresh, not due", &[("RefreshNotDue", 1.0)], newest)
         .await;
     let current = SignedIn::from(reply.body);
-    metered
-        .row(
-            "refresh, superseded",
-            &[("RefreshSuperseded", 1.0)],
-            refresh,
-        )
-        .await;
     let refused = [("RefreshRefused", 1.0)];
     let forged = async |stack: &Stack| stack.refresh("nonsense").await;
     metered.row("refresh, not genuine", &refused, forged).await;

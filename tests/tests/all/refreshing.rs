@@ -135,20 +135,32 @@ async fn a_reused_refresh_token_ends_its_session_and_no_other() {
 }
 
 #[tokio::test]
-async fn an_older_token_is_superseded_within_the_grace_and_nothing_ends() {
+async fn a_young_token_comes_back_as_it_is_and_nothing_is_written() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let first = refreshed(&stack, &ada.refresh_token).await;
-    stack.advance(seconds(20));
+    assert_eq!(rotation_of(&first.refresh_token), 1, "the first may be new");
+    let before = stack.items().await;
+    for wait in [TimeDelta::zero(), seconds(34), TimeDelta::milliseconds(999)] {
+        stack.advance(wait);
+        let again = refreshed(&stack, &first.refresh_token).await;
+        assert_eq!(again.refresh_token, first.refresh_token);
+        assert_ne!(again.access_token, first.access_token);
+        assert!(is_live(&stack, &again).await);
+        assert_eq!(stack.items().await, before, "nothing is written");
+    }
+    stack.advance(TimeDelta::milliseconds(1));
     let second = refreshed(&stack, &first.refresh_token).await;
-    stack.advance(seconds(20));
-    // 40 s after it was replaced itself, but only 20 s after the latest rotation.
-    stack
-        .refresh(&ada.refresh_token)
-        .await
-        .expect_problem(401, "refresh_token_superseded");
-    assert!(is_live(&stack, &second).await);
-    stack.advance(seconds(11));
+    assert_eq!(rotation_of(&second.refresh_token), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_was_replaced_twice_is_reuse_however_young_the_newest_is() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let first = refreshed(&stack, &ada.refresh_token).await;
+    stack.pass_interval();
+    let second = refreshed(&stack, &first.refresh_token).await;
     stack
         .refresh(&ada.refresh_token)
         .await
@@ -174,13 +186,29 @@ async fn a_grace_of_zero_forgives_only_the_same_moment() {
 }
 
 #[tokio::test]
+async fn with_a_grace_of_zero_every_refresh_rotates() {
+    let policy = latchkey_domain::policy::SessionPolicy {
+        refresh_grace: seconds(0),
+        ..Default::default()
+    };
+    let stack = Stack::with_policy(policy).await;
+    let mut newest = stack.register("ada@example.com").await;
+    for rotation in 1..=3 {
+        newest = refreshed(&stack, &newest.refresh_token).await;
+        assert_eq!(rotation_of(&newest.refresh_token), rotation);
+    }
+}
+
+#[tokio::test]
 async fn a_token_ahead_of_its_session_ends_nothing() {
     use aws_sdk_dynamodb::types::AttributeValue;
 
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let first = refreshed(&stack, &ada.refresh_token).await;
+    stack.pass_interval();
     let second = refreshed(&stack, &first.refresh_token).await;
+    assert_eq!(rotation_of(&second.refresh_token), 2);
     // As a restored backup would.
     let user = ada.user_id.unwrap();
     stack

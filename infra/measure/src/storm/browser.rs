@@ -73,7 +73,9 @@ impl Jar {
 
     fn keep(&self, tokens: Box<Tokens>) {
         let mut newest = lock(&self.newest);
-        if tokens.rotation > newest.rotation {
+        if tokens.rotation == newest.rotation && tokens.access_expires > newest.access_expires {
+            *newest = tokens; // Not due: the same refresh token, and a new access token.
+        } else if tokens.rotation > newest.rotation {
             let replaced = std::mem::replace(&mut *newest, tokens);
             lock(&self.replaced).push(*replaced);
         }
@@ -305,10 +307,6 @@ impl Browser {
             match self.send(&jar.user, op, secrets).await {
                 Answer::Tokens(newer) => return jar.keep(newer),
                 Answer::Unavailable => self.wait().await,
-                Answer::Refused(_, code) if code == "refresh_token_superseded" => {
-                    // Another tab has the newest one, or is about to be told it.
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
                 _ => return jar.sign_out(),
             }
             if jar.is_signed_out() || jar.tokens().rotation > tokens.rotation {

@@ -30,6 +30,7 @@ pub(crate) struct Rules {
     idle: Moment,
     absolute: Moment,
     grace: Moment,
+    interval: Moment,
     limit: usize,
 }
 
@@ -39,6 +40,7 @@ impl From<&SessionPolicy> for Rules {
             idle: policy.idle_lifetime.num_milliseconds() * 1000,
             absolute: policy.absolute_lifetime.num_milliseconds() * 1000,
             grace: policy.refresh_grace.num_milliseconds() * 1000,
+            interval: policy.rotation_interval().num_milliseconds() * 1000,
             limit: policy.max_sessions,
         }
     }
@@ -48,6 +50,18 @@ impl From<&SessionPolicy> for Rules {
 fn cut(moment: Moment) -> Moment {
     DateTime::<Utc>::from_timestamp_micros(moment)
         .map_or(moment, |time| whole_seconds(time).timestamp_micros())
+}
+
+/// The rotation that a session may have had after a refresh.
+fn may_have_reached(event: &Event, presented: u64) -> Option<u64> {
+    match &event.answer {
+        Answer::Tokens(tokens) => Some(tokens.rotation),
+        // The write does not know of the account: it rotates an ended session too.
+        answer if answer.may_be_done() || answer.is_code("invalid_refresh_token") => {
+            Some(presented + 1)
+        }
+        _ => None,
+    }
 }
 
 /// What is known of one session in one round.
@@ -428,9 +442,8 @@ impl Judge<'_> {
             life.rotation_before >= wanted
                 || self.refreshes(id).any(|(other, rotation)| {
                     other.start <= event.end
-                        && rotation + 1 >= wanted
-                        && (other.answer.may_be_done()
-                            || other.answer.is_code("invalid_refresh_token"))
+                        && may_have_reached(other, rotation)
+                            .is_some_and(|reached| reached >= wanted)
                         && !std::ptr::eq(other, event)
                 })
         };
@@ -452,21 +465,36 @@ impl Judge<'_> {
         match &event.answer {
             Answer::Tokens(tokens) => {
                 let mut wrong = Vec::new();
-                if tokens.rotation != presented + 1 || tokens.session.id != id {
+                let is_same = tokens.rotation == presented;
+                if !(is_same || tokens.rotation == presented + 1) || tokens.session.id != id {
                     wrong.push(format!(
                         "the successor of rotation {presented} is {}",
                         tokens.rotation
                     ));
                 }
-                if known.0 > presented + 1 {
+                if known.0 > tokens.rotation {
                     wrong.push(format!(
-                        "rotation {presented} got a successor after rotation {} had come",
-                        known.0
+                        "rotation {presented} got rotation {} after rotation {} had come",
+                        tokens.rotation, known.0
                     ));
                 }
                 let rotated = tokens.session.last_used_at;
-                if rotated > event.end || event.start - rotated > grace + SLACK {
+                let age = event.start - rotated;
+                if rotated > event.end || (!is_same && age > grace + SLACK) {
                     wrong.push("a refresh token got its successor after the grace".to_owned());
+                }
+                if is_same && (presented == 0 || age > self.round.rules.interval + SLACK) {
+                    wrong.push("a refresh token was old enough and was not replaced".to_owned());
+                }
+                let before = answered
+                    .iter()
+                    .map(|(_, other)| (other.rotation, other.session.last_used_at))
+                    .chain([(life.rotation_before, life.rotated_before)])
+                    .find(|(rotation, _)| rotation + 1 == tokens.rotation);
+                if let Some((1.., at)) = before
+                    && rotated - at < self.round.rules.interval
+                {
+                    wrong.push("two rotations are closer than the interval".to_owned());
                 }
                 let other = answered.iter().find(|(_, other)| {
                     other.rotation == tokens.rotation
@@ -497,24 +525,6 @@ impl Judge<'_> {
                     self.miss(id, event, "401 invalid_refresh_token");
                 }
             }
-            Answer::Refused(401, code) if code == "refresh_token_superseded" => {
-                let latest = self
-                    .refreshes(id)
-                    .filter(|(other, _)| other.start <= event.end && other.answer.may_be_done())
-                    .map(|(other, _)| match &other.answer {
-                        Answer::Tokens(tokens) => tokens.session.last_used_at,
-                        _ => other.end,
-                    })
-                    .chain([life.rotated_before])
-                    .max()
-                    .unwrap_or_default();
-                if !may_have_come(presented + 2) {
-                    let what = format!("rotation {presented} superseded, but by nothing");
-                    self.violation(Some(id), what);
-                } else if event.start - latest > grace + SLACK {
-                    self.violation(Some(id), "superseded, but long ago: it is a reuse");
-                }
-            }
             Answer::Refused(401, code) if code == "refresh_token_reused" => {
                 let first_attempt = self
                     .refreshes(id)
@@ -528,8 +538,10 @@ impl Judge<'_> {
                 } else {
                     first_attempt
                 };
+                // Two rotations ahead, it was replaced long ago however young the latest rotation is.
                 let wrong = !may_have_come(presented + 1)
-                    || latest.is_none_or(|latest| event.end - latest <= grace);
+                    || (!may_have_come(presented + 2)
+                        && latest.is_none_or(|latest| event.end - latest <= grace));
                 if wrong {
                     let what = format!(
                         "rotation {presented} was taken for stolen within the grace, or for nothing"
@@ -684,8 +696,8 @@ impl Judge<'_> {
                 if let Answer::Tokens(tokens) = &event.answer {
                     least = least.max(tokens.rotation);
                 }
-                if event.answer.may_be_done() || event.answer.is_code("invalid_refresh_token") {
-                    most = most.max(presented + 1);
+                if let Some(reached) = may_have_reached(event, presented) {
+                    most = most.max(reached);
                 }
             }
             if !(least..=most.max(least)).contains(&stored.rotation) {
@@ -786,8 +798,9 @@ impl Judge<'_> {
                     // An unanswered replay may have been noticed.
                     matches!(event.answer, Answer::Unavailable)
                         && *session == id
-                        && *rotation < life.rotation_before
-                        && event.end - life.rotated_before > self.round.rules.grace
+                        && (rotation + 1 < life.rotation_before
+                            || *rotation < life.rotation_before
+                                && event.end - life.rotated_before > self.round.rules.grace)
                 }
                 Op::SignIn { .. } => self.may_have_evicted(id, life, event),
                 Op::Register { .. }
@@ -1115,6 +1128,26 @@ mod tests {
         let rotated_now = event(0, 2, refresh(1, 0), successor(1, 1, 1, "a"));
         let after = without(rotated(user(), 1, 1, NOON + 61 * SECOND), 1);
         only(&[rotated_now, replayed], &after, "stolen within the grace");
+    }
+
+    #[test]
+    fn a_young_token_comes_back_and_an_old_one_does_not() {
+        let first = event(0, 2, refresh(1, 0), successor(1, 1, 1, "a"));
+        let again = |start, rotation, at| {
+            event(
+                start,
+                start + 1,
+                refresh(1, 1),
+                successor(1, rotation, at, "a"),
+            )
+        };
+        let after = |rotation, at: Moment| rotated(user(), 1, rotation, NOON + (60 + at) * SECOND);
+        let young = [first.clone(), again(3, 1, 1)];
+        assert_eq!(found(&young, &after(1, 1)), Vec::<String>::new());
+        let old = [first.clone(), again(37, 1, 1)];
+        only(&old, &after(1, 1), "was not replaced");
+        let early = [first, again(3, 2, 3)];
+        only(&early, &after(2, 3), "closer than the interval");
     }
 
     #[test]
