@@ -18,10 +18,10 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
-use latchkey_service::passwords::Passwords;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::{RandomSource as _, SeededRandom};
+use latchkey_service::passwords::Passwords;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

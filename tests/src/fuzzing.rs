@@ -12,12 +12,12 @@ use std::sync::Once;
 
 use http::{HeaderName, HeaderValue, Method};
 use lambda_http::{Context, LambdaEvent};
-use latchkey_runtime::gateway::{self, Event};
 use latchkey_domain::device::{self, ClientHints, Device};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::password::{Password, PasswordHash, WorkingMemory, needs_upgrade, verify};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::text;
+use latchkey_runtime::gateway::{self, Event};
 use serde_json::{Value, json};
 
 use crate::conformity;

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use axum::body::{Body, Bytes};
-use axum::response::{IntoResponse, Response};
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use latchkey_api::http::entity_tag;
 
 /// A document in JSON.

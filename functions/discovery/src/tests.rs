@@ -3,20 +3,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use http_body_util::BodyExt;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Method, Request, Response, StatusCode};
-use latchkey_api::http::{BasePath, service};
-use latchkey_service::passwords::Passwords;
-use latchkey_api::problem::PROBLEM_JSON;
+use http_body_util::BodyExt;
 use latchkey_api::cors::AllowedOrigins;
+use latchkey_api::http::{BasePath, service};
+use latchkey_api::problem::PROBLEM_JSON;
 use latchkey_domain::clock::SystemClock;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use latchkey_service::passwords::Passwords;
 use serde_json::Value;
 use tower::ServiceExt;
 

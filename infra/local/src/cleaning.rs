@@ -99,9 +99,7 @@ async fn clean_up_now(State(cleaner): State<Cleaner>) -> Result<Response, Proble
             Ok((StatusCode::INTERNAL_SERVER_ERROR, Json(report)).into_response())
         }
         Ok(Err(CleanupError::AlreadyRunning)) => Err(Code::TemporarilyUnavailable.into()),
-        Ok(Err(CleanupError::Store(error))) => {
-            Err(Failure::<CallerNotLive>::from(error).into())
-        }
+        Ok(Err(CleanupError::Store(error))) => Err(Failure::<CallerNotLive>::from(error).into()),
         Err(_) => Err(Problem::internal()),
     }
 }

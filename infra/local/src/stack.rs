@@ -16,7 +16,9 @@ use latchkey_api::location::PeerAddress;
 use latchkey_domain::clock::SystemClock;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
-use latchkey_runtime::settings::{Settings, StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt};
+use latchkey_runtime::settings::{
+    Settings, StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt,
+};
 use latchkey_runtime::telemetry::{self, Format, LogSettings};
 use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;

@@ -124,8 +124,6 @@ pub fn filter(level: Level) -> Targets {
         .with_targets(ours.map(|target| (target, LevelFilter::from_level(level))))
 }
 
-}
-
 /// A panic is logged by where it happened. Its message is not: it may hold what a client sent.
 fn log_panics() {
     panic::set_hook(Box::new(|info| {

@@ -56,7 +56,7 @@ impl Service {
             check_policy(request.new, email)
                 .map_err(|weakness| Failure::Refused(ConfirmError::Weak(weakness)))?;
         }
-        if request.new == request.current {
+        if request.new.equals(request.current) {
             return Err(Failure::Refused(ConfirmError::Unchanged));
         }
 

@@ -11,8 +11,7 @@ use latchkey_domain::token::{RefreshClaims, Token};
 use latchkey_store::Rotation;
 
 use crate::metric::{
-    Metric, REFRESH_NOT_DUE, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESHES, TOKEN_AHEAD,
-    TOKEN_REUSE,
+    Metric, REFRESH_NOT_DUE, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESHES, TOKEN_AHEAD, TOKEN_REUSE,
 };
 use crate::{Failure, Issued, Service};
 

@@ -844,14 +844,19 @@ impl Runner<'_> {
                     Write::NewSession(SessionItem::begin(successor, self.process.now)),
                     Write::NoSession(caller),
                 ];
-                parts.extend(reading.credential.clone().map(|verified| Write::Credential {
-                    verified,
-                    after: CredentialItem {
-                        password: new,
-                        outdated: false,
-                        password_version: change.account.password_version,
-                    },
-                }));
+                parts.extend(
+                    reading
+                        .credential
+                        .clone()
+                        .map(|verified| Write::Credential {
+                            verified,
+                            after: CredentialItem {
+                                password: new,
+                                outdated: false,
+                                password_version: change.account.password_version,
+                            },
+                        }),
+                );
                 parts
             },
             new_session: Some(successor),

@@ -22,8 +22,6 @@ use cleanup::{Budget, CleanupError};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use latchkey_service::Core;
-use latchkey_service::passwords::Passwords;
 use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::StoreError;
@@ -33,6 +31,8 @@ use latchkey_domain::random::{RandomSource as _, SystemRandom};
 use latchkey_domain::token::{
     KeyDerivationFailed, SecretTooShort, TokenError, TokenIdentity, TokenSecret, Tokens,
 };
+use latchkey_service::Core;
+use latchkey_service::passwords::Passwords;
 use latchkey_store::Store;
 use latchkey_store::table::{TableError, create_if_missing};
 use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};

@@ -27,10 +27,8 @@ use chrono::TimeDelta;
 use clap::Args;
 use cleanup::{Budget, CleanupError, Report};
 use futures::future::join_all;
-use latchkey_service::Core;
-use latchkey_api::http::service;
-use latchkey_service::passwords::Passwords;
 use latchkey_api::cors::AllowedOrigins;
+use latchkey_api::http::service;
 use latchkey_domain::clock::Clock as _;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::policy::SessionPolicy;
@@ -38,6 +36,8 @@ use latchkey_domain::random::{RandomSource as _, SystemRandom};
 use latchkey_domain::token::{
     KeyDerivationFailed, SecretTooShort, TokenIdentity, TokenSecret, Tokens,
 };
+use latchkey_service::Core;
+use latchkey_service::passwords::Passwords;
 use latchkey_store::table::{TableError, create_if_missing};
 use latchkey_store::{ScannedItem, Store};
 use latchkey_tests::faults::{self, Faults};

@@ -68,6 +68,15 @@ impl Password {
     }
 }
 
+impl Password {
+    /// Whether both are the same password, in a time that depends on their lengths alone.
+    #[must_use]
+    pub fn equals(&self, other: &Self) -> bool {
+        let (one, other) = (self.normalized.as_bytes(), other.normalized.as_bytes());
+        aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+    }
+}
+
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password([redacted])")

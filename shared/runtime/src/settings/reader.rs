@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use http::HeaderValue;
 use chrono::TimeDelta;
+use http::HeaderValue;
 use latchkey_domain::token::{MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
 
 use super::address::{origin, path_of_issuer};
