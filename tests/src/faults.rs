@@ -27,6 +27,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::dynamodb::EmbeddedDynamoDb;
+use crate::held::{self, Held, Hold};
 use crate::stack::{Stack, TABLE};
 
 /// What can go wrong with one request to DynamoDB.
@@ -146,6 +147,15 @@ struct State {
     sequence: Option<(String, Vec<Fault>)>,
     draw: Option<Draw>,
     calls: Vec<(String, Value)>,
+    holds: Vec<Holding>,
+}
+
+/// A request that will be held: so many of its operation pass before it.
+#[derive(Debug)]
+struct Holding {
+    operation: String,
+    before: usize,
+    hold: Hold,
 }
 
 /// Faults by chance.
@@ -214,6 +224,19 @@ impl Faults {
         };
     }
 
+    /// Holds the `nth` request of an operation from now on, counted from 0, the SDK's retries included. A fault that
+    /// strikes it strikes when it is carried out. Whatever is armed or disarmed later ends the hold.
+    #[must_use]
+    pub fn hold(&self, operation: &str, nth: usize) -> Held {
+        let (held, hold) = held::hold();
+        self.lock().holds.push(Holding {
+            operation: operation.to_owned(),
+            before: nth,
+            hold,
+        });
+        held
+    }
+
     /// How often each fault has struck by chance.
     #[must_use]
     pub fn struck(&self) -> BTreeMap<Fault, u64> {
@@ -231,6 +254,23 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The hold of a request, if it is one that a test holds.
+    fn take_hold(&self, operation: &str) -> Option<Hold> {
+        let holds = &mut self.lock().holds;
+        let mut taken = None;
+        for (position, holding) in holds.iter_mut().enumerate() {
+            if holding.operation != operation {
+                continue;
+            }
+            if holding.before == 0 {
+                taken = taken.or(Some(position));
+            } else {
+                holding.before -= 1;
+            }
+        }
+        taken.map(|position| holds.remove(position).hold)
+    }
+
     /// Notes a request, and says what happens to it.
     fn next(&self, operation: &str, body: &Value) -> Option<Fault> {
         let mut state = self.lock();
@@ -240,6 +280,7 @@ impl Faults {
             sequence,
             draw,
             calls,
+            holds: _,
         } = &mut *state;
         if let Some(draw) = draw {
             return draw.next(operation);
@@ -374,8 +415,10 @@ impl HttpConnector for FaultyConnector {
         let body = String::from_utf8_lossy(body).into_owned();
         let sent = serde_json::from_str(&body).unwrap_or_default();
         let fault = self.faults.next(&operation, &sent);
+        let hold = self.faults.take_hold(&operation);
         let database = self.database.clone();
-        HttpConnectorFuture::new(async move {
+        let request = sent.clone();
+        let carrying_out = async move {
             let commit = || answer(&database, &operation, &body);
             match fault {
                 None => reply(commit()),
@@ -419,11 +462,16 @@ impl HttpConnector for FaultyConnector {
                 Some(Fault::InProgress) => refusal(400, "TransactionInProgressException"),
                 Some(Fault::Unprocessed) => reply(all_but_the_first(&database, &sent)),
             }
-        })
+        };
+        match hold {
+            None => HttpConnectorFuture::new(carrying_out),
+            Some(hold) => HttpConnectorFuture::new(hold.keep(request, carrying_out)),
+        }
     }
 }
 
-type Answered = Result<HttpResponse, ConnectorError>;
+/// What the SDK receives for a request.
+pub(crate) type Answered = Result<HttpResponse, ConnectorError>;
 
 fn reset() -> ConnectorError {
     ConnectorError::io("connection reset by peer".into())
@@ -470,7 +518,7 @@ fn all_but_the_first(database: &dynoxide::Database, sent: &Value) -> (u16, Strin
     (200, body.to_string())
 }
 
-fn reply((status, body): (u16, String)) -> Answered {
+pub(crate) fn reply((status, body): (u16, String)) -> Answered {
     let status = status
         .try_into()
         .map_err(|_| ConnectorError::user("no status".into()))?;

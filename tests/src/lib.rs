@@ -12,6 +12,7 @@ pub mod dynamodb;
 pub mod faults;
 pub mod forgery;
 pub mod fuzzing;
+pub mod held;
 pub mod interleavings;
 pub mod lambda;
 pub mod log;
