@@ -687,7 +687,7 @@ async fn read_all(world: &World) {
     drop(store.read_partition(user, now).await);
     drop(store.read_credential(&email).await);
     let budget = cleanup::Budget::until(now + chrono::TimeDelta::minutes(10));
-    let clock = stack.service.clock.as_ref();
+    let clock = stack.core.clock.as_ref();
     drop(cleanup::run(store, clock, budget).await);
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jsonschema::Validator;
-use latchkey_api::metrics::{Emf, METRICS, NAMESPACE};
+use latchkey_runtime::emf::{Emf, NAMESPACE, dimensions};
 use latchkey_runtime::settings::MetricsSettings;
+use latchkey_service::metric::METRICS;
 use serde_json::{Value, json};
 use tracing::Level;
 
@@ -78,8 +79,8 @@ pub fn extract(line: &str) -> BTreeMap<&'static str, f64> {
             let name = definition["Name"].as_str().expect("valid");
             let metric = METRICS.iter().find(|metric| metric.name == name);
             let metric = metric.unwrap_or_else(|| panic!("{name} is not in the list"));
-            assert_eq!(definition["Unit"], metric.unit, "{name}");
-            assert_eq!(dimensions, &json!([metric.scope.dimensions()]), "{name}");
+            assert_eq!(definition["Unit"], "Count", "{name}");
+            assert_eq!(dimensions, &json!([dimensions(metric.scope)]), "{name}");
             let value = root[name].as_f64().expect("the root node has the value");
             assert_eq!(extracted.insert(metric.name, value), None, "{name} twice");
         }

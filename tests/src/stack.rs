@@ -13,12 +13,12 @@ use http_body_util::BodyExt;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::location::PeerAddress;
-use latchkey_api::metrics::{Emf, one_line_each};
 use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use latchkey_runtime::emf::{Emf, one_line_each};
 use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
@@ -56,7 +56,7 @@ pub struct Stack {
     /// The table, with the role of the scheduled cleanup.
     pub cleanup_store: Store,
     /// What belongs to the service as a whole.
-    pub service: Service,
+    pub core: Core,
     /// Stands still until a test moves it.
     pub clock: Arc<ManualClock>,
     service_client: Client,
@@ -141,7 +141,7 @@ impl Stack {
         let clock = Arc::new(ManualClock::starting_at(noon()));
         let store = Store::new(client.clone(), TABLE, random.clone());
         let secret = TokenSecret::new(SECRET).expect("long enough");
-        let service = Service {
+        let core = Core {
             tokens: Tokens::new(identity(), &secret, None).expect("keys").into(),
             clock: clock.clone(),
             random: random.clone(),
@@ -154,7 +154,7 @@ impl Stack {
             recorder: Recorder::default(),
             cleanup_store: store.clone(),
             store,
-            service,
+            core,
             clock,
             service_client: client,
             router: Router::new(),
@@ -162,16 +162,16 @@ impl Stack {
         .served(origins, None)
     }
 
-    /// The same, behind a front.
+    /// The same, behind the edge.
     #[must_use]
-    pub fn behind(self, front: &EdgeSecret) -> Self {
-        self.served(&AllowedOrigins::None, Some(front))
+    pub fn behind(self, edge: &EdgeSecret) -> Self {
+        self.served(&AllowedOrigins::None, Some(edge))
     }
 
     /// The same, with other keys: another instance, or a later start of this one.
     #[must_use]
     pub fn with_tokens(mut self, tokens: TokenKeys) -> Self {
-        self.service.tokens = tokens;
+        self.core.tokens = tokens;
         self.served(&AllowedOrigins::None, None)
     }
 
@@ -179,23 +179,22 @@ impl Stack {
     #[must_use]
     pub fn store_of(&self, function: &'static str) -> Store {
         let client = permissions::with_role_of(function, &self.service_client);
-        Store::new(client, TABLE, self.service.random.clone())
+        Store::new(client, TABLE, self.core.random.clone())
     }
 
-    fn served(mut self, origins: &AllowedOrigins, front: Option<&EdgeSecret>) -> Self {
-        let (clock, random) = (self.service.clock.clone(), self.service.random.clone());
-        let routes =
-            latchkey::routes_by_function(&self.service, |function| self.store_of(function));
+    fn served(mut self, origins: &AllowedOrigins, edge: Option<&EdgeSecret>) -> Self {
+        let (clock, random) = (self.core.clock.clone(), self.core.random.clone());
+        let routes = latchkey::routes_by_function(&self.core, |function| self.store_of(function));
         let (routes, _) = routes.split_for_parts();
         self.cleanup_store = self.store_of("cleanup");
-        self.router = latchkey_api::http::service(routes, origins, front, clock, random);
+        self.router = latchkey_api::http::service(routes, origins, edge, clock, random);
         self
     }
 
     /// The same service with what is around a function on Lambda: each request's line of metrics goes to `write`.
     #[must_use]
     pub fn with_metrics(mut self, emf: Emf, write: Arc<dyn Fn(String) + Send + Sync>) -> Self {
-        let clock = self.service.clock.clone();
+        let clock = self.core.clock.clone();
         self.router = one_line_each(self.router, emf, clock, write);
         self
     }
@@ -212,14 +211,14 @@ impl Stack {
 
     /// Lets as much time pass as makes every refresh token old enough to be replaced.
     pub fn pass_interval(&self) {
-        self.advance(self.service.policy.rotation_interval());
+        self.advance(self.core.policy.rotation_interval());
     }
 
     /// Another instance on the same table. Its clock is ahead by this much, and moves only when it is told to.
     #[must_use]
     pub fn with_clock_ahead(mut self, by: TimeDelta) -> Self {
         let clock = Arc::new(ManualClock::starting_at(self.now() + by));
-        self.service.clock = clock.clone();
+        self.core.clock = clock.clone();
         self.clock = clock;
         self.served(&AllowedOrigins::None, None)
     }

@@ -419,7 +419,7 @@ async fn a_token_of_somebody_else_is_refused_without_a_request_to_the_database()
         .unwrap()
         .unwrap();
     let issue = |tokens: &Tokens| {
-        let (policy, random) = (&stack.service.policy, stack.service.random.as_ref());
+        let (policy, random) = (&stack.core.policy, stack.core.random.as_ref());
         tokens.issue(&session, stack.now(), policy, random).unwrap()
     };
     let others = [

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 pub(crate) async fn clean_up(stack: &Stack) -> Report {
     let budget = Budget::until(stack.now() + TimeDelta::minutes(10));
-    cleanup::run(&stack.cleanup_store, stack.service.clock.as_ref(), budget)
+    cleanup::run(&stack.cleanup_store, stack.core.clock.as_ref(), budget)
         .await
         .unwrap()
 }
@@ -211,7 +211,7 @@ async fn a_run_whose_budget_is_used_up_goes_on_where_it_stopped() {
     let (mut removed, mut runs) = (0, 0);
     loop {
         let budget = one_page_each(stack.now());
-        let report = cleanup::run(&stack.cleanup_store, stack.service.clock.as_ref(), budget)
+        let report = cleanup::run(&stack.cleanup_store, stack.core.clock.as_ref(), budget)
             .await
             .unwrap();
         removed += report.removed_expired;
@@ -241,7 +241,7 @@ async fn it_reads_no_faster_than_its_pace_so_that_requests_get_theirs() {
         ..Budget::until(stack.now() + TimeDelta::minutes(10))
     };
     let began = tokio::time::Instant::now();
-    let clock = stack.service.clock.as_ref();
+    let clock = stack.core.clock.as_ref();
     let report = cleanup::run(&stack.store, clock, budget).await.unwrap();
     assert!(report.complete && report.read_units >= 9.0, "{report:?}");
     // The last page of each of the four segments is not waited for, half a unit each.
@@ -255,7 +255,7 @@ async fn a_run_without_time_does_nothing_and_loses_nothing() {
     let stack = Stack::start().await;
     stack.register("ada@example.com").await;
     stack.advance(TimeDelta::days(61));
-    let clock = stack.service.clock.as_ref();
+    let clock = stack.core.clock.as_ref();
     let report = cleanup::run(&stack.cleanup_store, clock, Budget::until(stack.now()))
         .await
         .unwrap();
@@ -278,7 +278,7 @@ async fn one_run_at_a_time_and_a_dead_one_blocks_only_for_a_while() {
         .unwrap()
         .unwrap();
     let budget = Budget::until(stack.now() + TimeDelta::hours(1));
-    let clock = stack.service.clock.as_ref();
+    let clock = stack.core.clock.as_ref();
     let refused = cleanup::run(&stack.cleanup_store, clock, budget).await;
     assert_eq!(refused, Err(CleanupError::AlreadyRunning));
     stack.advance(TimeDelta::minutes(15) + TimeDelta::milliseconds(1));

@@ -152,7 +152,7 @@ async fn clean_up(stack: &Stack) -> Answer {
     stack.advance(TimeDelta::minutes(21));
     let budget = Budget::until(stack.now() + TimeDelta::minutes(10));
     let (status, code) =
-        match cleanup::run(&stack.cleanup_store, stack.service.clock.as_ref(), budget).await {
+        match cleanup::run(&stack.cleanup_store, stack.core.clock.as_ref(), budget).await {
             Ok(report) => {
                 assert!(report.complete && report.broken == 0, "{report:?}");
                 (200, "")

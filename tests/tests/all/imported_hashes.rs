@@ -133,10 +133,10 @@ async fn a_hash_that_cannot_be_used_is_met_by_no_password_after_the_same_work_an
         store_hash(&stack, hash).await;
         let before = stack.items().await;
         let log = Log::capture();
-        let worked = stack.service.passwords.jobs_done();
+        let worked = stack.core.passwords.jobs_done();
         let reply = stack.try_login(EMAIL, PASSWORD).await;
         reply.expect_problem(401, "invalid_credentials");
-        assert_eq!(stack.service.passwords.jobs_done(), worked + 1);
+        assert_eq!(stack.core.passwords.jobs_done(), worked + 1);
         let body = json!({"password": PASSWORD});
         let delete = stack.post("/v1/me/delete").bearer(&ada.access_token);
         let reply = delete.json(&body).send().await;

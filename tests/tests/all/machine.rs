@@ -674,7 +674,7 @@ impl Machine {
 
     async fn clean_up(&mut self) -> Verdict {
         let budget = Budget::until(self.stack.now() + TimeDelta::minutes(10));
-        let clock = self.stack.service.clock.as_ref();
+        let clock = self.stack.core.clock.as_ref();
         let report = cleanup::run(&self.stack.cleanup_store, clock, budget).await;
         let report = report.map_err(|error| TestCaseError::fail(error.to_string()))?;
         let seen = Cleaned {
@@ -751,10 +751,10 @@ impl Machine {
         let mut observers = Vec::new();
         for session in &partition.sessions {
             let modelled = &self.model.sessions[&session.id];
-            let random = self.stack.service.random.as_ref();
-            let policy = &self.stack.service.policy;
+            let random = self.stack.core.random.as_ref();
+            let policy = &self.stack.core.policy;
             let issue = || {
-                let tokens = &self.stack.service.tokens;
+                let tokens = &self.stack.core.tokens;
                 tokens.issue(session, self.stack.now(), policy, random)
             };
             if self.model.now >= modelled.end() {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use http::Method;
-use latchkey_api::metrics::{DYNAMODB_THROTTLES, Emf, METRICS, Scope};
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_runtime::emf::Emf;
+use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::metering::{Lines, extract, recorder};
 use latchkey_tests::stack::{PASSWORD, Reply, SECRET, SignedIn, Stack, TABLE};
@@ -278,7 +279,7 @@ async fn clean_up(metered: &mut Metered, emf: &Emf, deadline: TimeDelta, expecte
     let stack = &metered.stack;
     drop(stack.recorder.take());
     let deadline = u64::try_from((stack.now() + deadline).timestamp_millis()).unwrap();
-    drop(cleanup::on_schedule(&stack.store, stack.service.clock.as_ref(), deadline).await);
+    drop(cleanup::on_schedule(&stack.store, stack.core.clock.as_ref(), deadline).await);
     let line = emf.line(stack.now(), "a run", None);
     let counted = line.map(|line| extract(&line)).unwrap_or_default();
     metered.check("cleanup", expected, counted);
@@ -366,7 +367,7 @@ async fn a_cleanup_that_goes_on_from_another_has_not_seen_all_that_live() {
         read_units_per_second: 1_000.0,
         page_items: 1,
     };
-    let clock = metered.stack.service.clock.clone();
+    let clock = metered.stack.core.clock.clone();
     let first = cleanup::run(&metered.stack.cleanup_store, clock.as_ref(), budget).await;
     assert!(!first.unwrap().complete);
     drop(emf.line(metered.stack.now(), "the first", None));
@@ -438,7 +439,7 @@ fn the_store_and_the_list_name_the_same_metrics() {
         .filter(|name| name.starts_with("DynamoDb"))
         .collect();
     assert_eq!(of_dynamodb, [CALLS, READ_UNITS, WRITE_UNITS]);
-    assert_eq!(THROTTLES, DYNAMODB_THROTTLES);
+    assert_eq!(THROTTLES, latchkey_store::metering::THROTTLES);
 }
 
 #[test]

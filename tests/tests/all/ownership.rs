@@ -10,7 +10,7 @@ async fn somebody_elses_session_is_answered_as_one_that_does_not_exist() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let bob = stack.register("bob@example.com").await;
-    let nobodys = SessionId::random(stack.service.random.as_ref());
+    let nobodys = SessionId::random(stack.core.random.as_ref());
     let before = stack.items().await;
     let same = |one: Reply, other: Reply| {
         let shown = |reply: Reply| {

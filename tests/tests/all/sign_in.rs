@@ -40,10 +40,10 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_sa
     stack.register("ada@example.com").await;
     let before = stack.items().await;
     drop(stack.recorder.take());
-    let hashed = stack.service.passwords.jobs_done();
+    let hashed = stack.core.passwords.jobs_done();
     let wrong = stack.try_login("ada@example.com", "another password").await;
     assert_eq!(
-        stack.service.passwords.jobs_done(),
+        stack.core.passwords.jobs_done(),
         hashed + 1,
         "argon2 has run"
     );
@@ -56,11 +56,11 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_sa
             .collect()
     };
     let work = calls(&stack);
-    let hashed = stack.service.passwords.jobs_done();
+    let hashed = stack.core.passwords.jobs_done();
     let unknown = stack.try_login("bob@example.com", PASSWORD).await;
     assert_eq!(calls(&stack), work);
     assert_eq!(
-        stack.service.passwords.jobs_done(),
+        stack.core.passwords.jobs_done(),
         hashed + 1,
         "argon2 has run"
     );
@@ -179,7 +179,7 @@ impl UnderWay {
         let credential = stack.store.read_credential(&email).await.unwrap().unwrap();
         let partition = stack.store.read_partition(user, stack.now()).await.unwrap();
         let session = Session {
-            id: SessionId::random(stack.service.random.as_ref()),
+            id: SessionId::random(stack.core.random.as_ref()),
             ..partition.sessions[0].clone()
         };
         Self {
@@ -197,7 +197,7 @@ impl UnderWay {
             upgraded_hash: None,
             session: &self.session,
         };
-        let (clock, policy) = (stack.service.clock.as_ref(), &stack.service.policy);
+        let (clock, policy) = (stack.core.clock.as_ref(), &stack.core.policy);
         stack
             .store
             .sign_in(&request, self.partition, clock, policy)
@@ -331,7 +331,7 @@ async fn a_session_refreshed_while_a_purge_was_under_way_is_not_removed() {
 async fn a_sign_in_that_finds_no_place_is_told_to_come_back_before_anything_is_read() {
     let stack = Stack::start().await;
     stack.register("ada@example.com").await;
-    let passwords = &stack.service.passwords;
+    let passwords = &stack.core.passwords;
     let taken: Vec<_> = std::iter::from_fn(|| passwords.reserve().ok()).collect();
     assert!(!taken.is_empty());
     let worked = passwords.jobs_done();

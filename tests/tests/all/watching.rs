@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use latchkey_api::metrics::{METRICS, Scope};
+use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::log::Log;
 use latchkey_tests::stack::Stack;
 use latchkey_tests::template::{WATCH, read, template};
