@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jsonschema::Validator;
-use latchkey_runtime::emf::{Emf, NAMESPACE, dimensions};
+use latchkey_runtime::emf::{self, Emf, NAMESPACE};
 use latchkey_runtime::settings::MetricsSettings;
 use latchkey_service::metric::METRICS;
 use serde_json::{Value, json};
@@ -80,7 +80,11 @@ pub fn extract(line: &str) -> BTreeMap<&'static str, f64> {
             let metric = METRICS.iter().find(|metric| metric.name == name);
             let metric = metric.unwrap_or_else(|| panic!("{name} is not in the list"));
             assert_eq!(definition["Unit"], "Count", "{name}");
-            assert_eq!(dimensions, &json!([dimensions(metric.scope)]), "{name}");
+            assert_eq!(
+                dimensions,
+                &json!([emf::dimensions(metric.scope)]),
+                "{name}"
+            );
             let value = root[name].as_f64().expect("the root node has the value");
             assert_eq!(extracted.insert(metric.name, value), None, "{name} twice");
         }

@@ -13,6 +13,8 @@ use http_body_util::BodyExt;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::location::PeerAddress;
+use latchkey_domain::account::{Account, Change};
+use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
@@ -22,7 +24,7 @@ use latchkey_runtime::emf::{Emf, one_line_each};
 use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
-use latchkey_store::Store;
+use latchkey_store::{Part, Store, WriteOutcome};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -293,6 +295,46 @@ impl Stack {
             .json(&json!({"refresh_token": refresh_token}))
             .send()
             .await
+    }
+
+    /// Changes an account as administration will, by the way that every change of who is signed in takes.
+    ///
+    /// # Panics
+    /// When there is no such account, or it is changed by somebody else at the same moment.
+    pub async fn change_account(
+        &self,
+        user: UserId,
+        action: Action,
+        decide: impl FnOnce(Account) -> Change,
+    ) {
+        let before = self.store.read_account(user).await;
+        let before = before.expect("the table can be read").expect("an account");
+        let change = decide(before.clone());
+        self.write_change(&before, &change, action, &[]).await;
+    }
+
+    /// Writes a change that was decided on `before`.
+    ///
+    /// # Panics
+    /// When it is not written.
+    pub async fn write_change(
+        &self,
+        before: &Account,
+        change: &Change,
+        action: Action,
+        parts: &[Part<'_>],
+    ) {
+        let cause = Cause {
+            action,
+            actor: Actor::System,
+            at: self.now(),
+        };
+        let (stamp, mut retries) = (self.store.new_stamp(), self.store.retries());
+        let written = self
+            .store
+            .write_change(before, change, &cause, parts, stamp, &mut retries)
+            .await;
+        assert_eq!(written, Ok(WriteOutcome::Written));
     }
 
     /// The ids of the live sessions of a user, the most recently used first.

@@ -2,8 +2,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use cleanup::{Budget, CleanupError, Report, StoppedBy};
 use http::StatusCode;
+use latchkey_domain::cause::Action;
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::id::UserId;
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_store::Part;
 use latchkey_tests::stack::{PASSWORD, SignedIn, Stack, TABLE};
 use serde_json::{Value, json};
 
@@ -15,15 +17,18 @@ pub(crate) async fn clean_up(stack: &Stack) -> Report {
 }
 
 /// The first of a deletion's two steps: the account is empty, its sessions are still in the table.
-pub(crate) async fn begin_deletion(stack: &Stack, email: &str, who: &SignedIn) {
-    let (store, user) = (&stack.store, who.user_id.unwrap());
+pub(crate) async fn begin_deletion(stack: &Stack, email: &str, user: UserId, caller: SessionId) {
+    let store = &stack.store;
     let account = store.read_account(user).await.unwrap().unwrap();
     let email = EmailAddress::parse(email).unwrap();
     let credential = store.read_credential(&email).await.unwrap().unwrap();
-    let change = account.clone().delete(who.session_id, stack.now()).unwrap();
-    let stamp = store.new_stamp();
-    let deleted = store.delete_account(&account, &change, &credential, stamp);
-    assert!(deleted.await.unwrap());
+    let change = account.clone().delete(caller, stack.now()).unwrap();
+    let parts = [Part::NoCredential {
+        verified: &credential,
+    }];
+    stack
+        .write_change(&account, &change, Action::Delete, &parts)
+        .await;
 }
 
 async fn sessions_of(stack: &Stack, user: UserId) -> Vec<Value> {
@@ -139,7 +144,13 @@ async fn it_finishes_an_interrupted_deletion() {
     let other = stack.login("ada@example.com").await;
     let user = ada.user_id.unwrap();
     // The transaction of the deletion, and then nothing: as if the function had been stopped.
-    begin_deletion(&stack, "ada@example.com", &ada).await;
+    begin_deletion(
+        &stack,
+        "ada@example.com",
+        ada.user_id.unwrap(),
+        ada.session_id,
+    )
+    .await;
 
     for ended in [&ada, &other] {
         stack
@@ -284,7 +295,7 @@ async fn one_run_at_a_time_and_a_dead_one_blocks_only_for_a_while() {
     stack.advance(TimeDelta::minutes(15) + TimeDelta::milliseconds(1));
     assert!(clean_up(&stack).await.complete);
     // The dead one comes back and is told that it was taken over.
-    assert!(!stack.store.note_cleanup(lease, &checkpoint).await.unwrap());
+    assert!(!stack.store.save_cleanup(lease, &checkpoint).await.unwrap());
     assert!(!stack.store.end_cleanup(lease, &checkpoint).await.unwrap());
 }
 

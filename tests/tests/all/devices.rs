@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
-use latchkey_api::front::FrontSecret;
+use latchkey_api::edge::EdgeSecret;
 use latchkey_tests::stack::{CHROME, Call, PASSWORD, SignedIn, Stack, TABLE};
 use serde_json::json;
 
@@ -168,7 +168,7 @@ fn size(item: &HashMap<String, AttributeValue>) -> usize {
 #[tokio::test]
 async fn a_session_item_stays_below_1_kb_whatever_a_client_sends() {
     const KEPT_FREE: usize = 120;
-    let front = FrontSecret::parse(FRONT_SECRET).unwrap();
+    let front = EdgeSecret::parse(FRONT_SECRET).unwrap();
     let stack = Stack::start().await.behind(&front);
     let mut largest = 0;
     // A character of 1, 2, 3 and 4 bytes, and the longest name of it that is accepted.

@@ -132,7 +132,13 @@ async fn do_everything(stack: &Stack) {
     let eve = stack.register("eve@example.com").await.user_id.unwrap();
     forget(stack, eve, "ACCOUNT".to_owned()).await;
     let mallory = stack.register("mallory@example.com").await;
-    begin_deletion(stack, "mallory@example.com", &mallory).await;
+    begin_deletion(
+        stack,
+        "mallory@example.com",
+        mallory.user_id.unwrap(),
+        mallory.session_id,
+    )
+    .await;
     let report = clean_up(stack).await;
     assert_eq!((report.removed_expired, report.removed_orphaned), (1, 1));
     assert_eq!((report.removed_of_deleted_users, report.broken), (2, 0));

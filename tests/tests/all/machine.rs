@@ -23,7 +23,7 @@ use dynoxide::storage_backend::ManualClock as EngineClock;
 use http::Method;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_domain::account::{AccountStatus, Change};
-use latchkey_domain::email::EmailAddress;
+use latchkey_domain::cause::Action;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::token::Token;
@@ -37,6 +37,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Value, json};
+
+use crate::cleanup::begin_deletion;
 
 /// How many sequences a normal run tries.
 const CASES: u32 = 24;
@@ -631,18 +633,11 @@ impl Machine {
     }
 
     async fn delete_half(&mut self, by: &AccessToken) -> Verdict {
-        let store = &self.stack.store;
         let Some(account) = self.model.accounts.get(&by.sub) else {
             return Ok(());
         };
-        let email = EmailAddress::parse(&account.email);
-        if let (Ok(_), Ok(email)) = (self.model.me(by), email) {
-            let account = store.read_account(by.sub).await.unwrap().unwrap();
-            let credential = store.read_credential(&email).await.unwrap().unwrap();
-            let change = account.clone().delete(by.sid, self.stack.now()).unwrap();
-            let stamp = store.new_stamp();
-            let deleted = store.delete_account(&account, &change, &credential, stamp);
-            prop_assert!(deleted.await.unwrap());
+        if self.model.me(by).is_ok() {
+            begin_deletion(&self.stack, &account.email, by.sub, by.sid).await;
             self.model.empty(by.sub);
         }
         Ok(())
@@ -653,21 +648,21 @@ impl Machine {
         let Some((user, _)) = self.model.account_of(EMAILS[who]) else {
             return Ok(());
         };
-        let change = |account: Option<latchkey_domain::account::Account>| {
-            let mut account = account.ok_or(())?;
+        let change = |mut account: latchkey_domain::account::Account| {
             if disabled {
-                return Ok::<_, ()>(account.disable());
+                return account.disable();
             }
             if let AccountStatus::Disabled { email } = account.status {
                 account.status = AccountStatus::Active { email };
             }
-            Ok(Change {
+            Change {
                 account,
                 ended: Vec::new(),
                 always_write: true,
-            })
+            }
         };
-        self.stack.store.change_account(user, change).await.unwrap();
+        let changed = self.stack.change_account(user, Action::Disable, change);
+        changed.await;
         self.model.set_disabled(user, disabled);
         Ok(())
     }

@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use latchkey_api::settings::{MetricsSettings, Settings, StorageSettings};
 use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
 };
+use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
 use latchkey_store::table;
 use latchkey_tests::openapi;
 use latchkey_tests::stack::{Stack, TABLE};

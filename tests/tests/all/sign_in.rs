@@ -1,10 +1,12 @@
 use chrono::TimeDelta;
+use futures::join;
 use http::StatusCode;
+use latchkey_domain::account::Account;
+use latchkey_domain::cause::Action;
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::error::CallerNotLive;
-use latchkey_domain::id::{SessionId, UserId};
-use latchkey_domain::session::Session;
-use latchkey_store::{SignInOutcome, SignInRequest};
+use latchkey_domain::id::UserId;
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_tests::faults::{Faults, stack_with};
 use latchkey_tests::stack::{PASSWORD, Reply, SignedIn, Stack, TABLE};
 use serde_json::json;
 
@@ -83,10 +85,8 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_sa
 }
 
 async fn disable(stack: &Stack, user: UserId) {
-    let ended = stack.store.change_account(user, |account| {
-        Ok::<_, CallerNotLive>(account.unwrap().disable())
-    });
-    ended.await.unwrap();
+    let disabled = stack.change_account(user, Action::Disable, Account::disable);
+    disabled.await;
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn a_hash_with_older_parameters_is_upgraded_at_sign_in() {
         (before.user_id, before.password_version)
     );
     stack.login("ada@example.com").await;
-    // The first session goes on: nothing about who is signed in has changed.
+    // The first session stays: nothing about who is signed in has changed.
     stack
         .get("/v1/me")
         .bearer(&ada.access_token)
@@ -165,145 +165,97 @@ async fn a_hash_with_older_parameters_is_upgraded_at_sign_in() {
         .expect(StatusCode::OK);
 }
 
-/// A sign-in that has read credential and account, and is about to write.
-struct UnderWay {
-    email: EmailAddress,
-    credential: latchkey_store::Credential,
-    partition: latchkey_store::Partition,
-    session: Session,
+/// A sign-in that has read credential and partition, and is about to write when `meanwhile` happens.
+async fn sign_in_around<T>(
+    (stack, faults): (&Stack, &Faults),
+    meanwhile: impl Future<Output = T>,
+) -> (Reply, T) {
+    let mut write = faults.hold("TransactWriteItems", 0);
+    let meanwhile = async {
+        write.arrive().await;
+        let happened = meanwhile.await;
+        write.release();
+        happened
+    };
+    join!(stack.try_login("ada@example.com", PASSWORD), meanwhile)
 }
 
-impl UnderWay {
-    async fn begin(stack: &Stack, user: UserId) -> Self {
-        let email = EmailAddress::parse("ada@example.com").unwrap();
-        let credential = stack.store.read_credential(&email).await.unwrap().unwrap();
-        let partition = stack.store.read_partition(user, stack.now()).await.unwrap();
-        let session = Session {
-            id: SessionId::random(stack.core.random.as_ref()),
-            ..partition.sessions[0].clone()
-        };
-        Self {
-            email,
-            credential,
-            partition,
-            session,
-        }
-    }
-
-    async fn finish(self, stack: &Stack) -> SignInOutcome {
-        let request = SignInRequest {
-            email: &self.email,
-            credential: &self.credential,
-            upgraded_hash: None,
-            session: &self.session,
-        };
-        let (clock, policy) = (stack.core.clock.as_ref(), &stack.core.policy);
-        stack
-            .store
-            .sign_in(&request, self.partition, clock, policy)
-            .await
-            .unwrap()
-    }
+async fn start_with_faults() -> (Stack, Faults) {
+    stack_with(SessionPolicy::default(), 1, Vec::new()).await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_sign_in_judged_by_what_it_read_before_a_password_change_does_not_come_out_live() {
-    let stack = Stack::start().await;
+    let (stack, faults) = start_with_faults().await;
     let ada = stack.register("ada@example.com").await;
-    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
     let body =
         json!({"current_password": PASSWORD, "new_password": "wrong donkey charger paperclip"});
-    let reply = stack
+    let change = stack
         .request(http::Method::PUT, "/v1/me/password")
         .bearer(&ada.access_token)
         .json(&body);
-    let changed = SignedIn::from(reply.send().await.expect(StatusCode::OK));
-    assert_eq!(
-        under_way.finish(&stack).await,
-        SignInOutcome::Stale { disabled: false }
-    );
+    let (refused, changed) = sign_in_around((&stack, &faults), change.send()).await;
+    let changed = SignedIn::from(changed.expect(StatusCode::OK));
+    refused.expect_problem(401, "invalid_credentials");
     assert_eq!(stack.session_ids(&changed).await, [changed.session_id]);
-    stack
-        .try_login("ada@example.com", PASSWORD)
-        .await
-        .expect_problem(401, "invalid_credentials");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_sign_in_judged_by_what_it_read_before_a_disabling_or_a_deletion_does_not_come_out_live()
 {
-    let stack = Stack::start().await;
+    let (stack, faults) = start_with_faults().await;
     let ada = stack.register("ada@example.com").await;
-    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
-    disable(&stack, ada.user_id.unwrap()).await;
-    assert_eq!(
-        under_way.finish(&stack).await,
-        SignInOutcome::Stale { disabled: true }
-    );
+    let disabling = disable(&stack, ada.user_id.unwrap());
+    let (refused, ()) = sign_in_around((&stack, &faults), disabling).await;
+    refused.expect_problem(403, "account_disabled");
 
-    let stack = Stack::start().await;
+    let (stack, faults) = start_with_faults().await;
     let ada = stack.register("ada@example.com").await;
-    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
     let delete = stack
         .post("/v1/me/delete")
         .bearer(&ada.access_token)
         .json(&json!({"password": PASSWORD}));
-    assert_eq!(delete.send().await.status, StatusCode::NO_CONTENT);
-    assert_eq!(
-        under_way.finish(&stack).await,
-        SignInOutcome::Stale { disabled: false }
-    );
+    let (refused, deleted) = sign_in_around((&stack, &faults), delete.send()).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+    refused.expect_problem(401, "invalid_credentials");
     assert_eq!(stack.items().await, Vec::<serde_json::Value>::new());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_sign_in_under_way_looks_again_after_all_were_revoked_even_if_there_was_nothing_to_revoke()
  {
-    let stack = Stack::start().await;
+    let (stack, faults) = start_with_faults().await;
     let ada = stack.register("ada@example.com").await;
-    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
     let revoke_all = stack
         .post("/v1/sessions/revoke-all")
         .bearer(&ada.access_token);
-    assert_eq!(
-        revoke_all.send().await.expect(StatusCode::OK),
-        json!({"revoked": 0})
-    );
-    drop(stack.recorder.take());
-    assert!(matches!(
-        under_way.finish(&stack).await,
-        SignInOutcome::SignedIn(_)
-    ));
-    let calls: Vec<String> = stack
-        .recorder
-        .take()
-        .into_iter()
-        .map(|call| call.operation)
-        .collect();
-    assert_eq!(calls, ["TransactWriteItems", "Query", "TransactWriteItems"]);
+    drop(faults.disarm());
+    let (signed_in, revoked) = sign_in_around((&stack, &faults), revoke_all.send()).await;
+    assert_eq!(revoked.expect(StatusCode::OK), json!({"revoked": 0}));
+    signed_in.expect(StatusCode::OK);
+    let calls = faults.disarm();
+    let calls: Vec<&str> = calls.iter().map(|call| call.0.as_str()).collect();
+    let of_the_sign_in = ["GetItem", "Query", "TransactWriteItems"];
+    let of_the_revoke_all = ["Query", "UpdateItem"];
+    let again = ["Query", "TransactWriteItems"];
+    let expected = [&of_the_sign_in[..], &of_the_revoke_all, &again].concat();
+    assert_eq!(calls, expected);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_session_refreshed_while_another_sign_in_was_under_way_is_not_taken_for_expired() {
-    let stack = Stack::start().await;
+    let (stack, faults) = start_with_faults().await;
     let ada = stack.register("ada@example.com").await;
     stack.advance(TimeDelta::days(7) - TimeDelta::milliseconds(1));
-    let under_way = UnderWay::begin(&stack, ada.user_id.unwrap()).await;
-    let kept = SignedIn::from(
-        stack
-            .refresh(&ada.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
-    stack.advance(TimeDelta::milliseconds(2));
-    assert!(matches!(
-        under_way.finish(&stack).await,
-        SignInOutcome::SignedIn(_)
-    ));
-    stack
-        .refresh(&kept.refresh_token)
-        .await
-        .expect(StatusCode::OK);
+    let meanwhile = async {
+        let kept = stack.refresh(&ada.refresh_token).await;
+        stack.advance(TimeDelta::milliseconds(2));
+        SignedIn::from(kept.expect(StatusCode::OK))
+    };
+    let (signed_in, kept) = sign_in_around((&stack, &faults), meanwhile).await;
+    signed_in.expect(StatusCode::OK);
+    let refreshed = stack.refresh(&kept.refresh_token).await;
+    refreshed.expect(StatusCode::OK);
 }
 
 #[tokio::test]

@@ -622,7 +622,7 @@ async fn attacks(stack: &Stack, kind: Kind, who: &SignedIn) -> Vec<Attack> {
     match kind {
         Kind::Access => drop(
             stack
-                .service
+                .core
                 .tokens
                 .verify_access(&again, stack.now())
                 .await
@@ -630,7 +630,7 @@ async fn attacks(stack: &Stack, kind: Kind, who: &SignedIn) -> Vec<Attack> {
         ),
         Kind::Refresh => drop(
             stack
-                .service
+                .core
                 .tokens
                 .verify_refresh(&again, stack.now())
                 .await
