@@ -71,7 +71,8 @@ const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 /// Rust for an array of pairs: a path of the document, and its methods as `Allow` names them.
 fn routes(document: &[u8]) -> Result<String, Box<dyn Error>> {
     let document: Value = serde_json::from_slice(document)?;
-    let paths = document["paths"].as_object().ok_or("no paths")?;
+    let paths = document.get("paths").and_then(Value::as_object);
+    let paths = paths.ok_or("no paths")?;
     let mut rows = String::new();
     for (path, item) in paths {
         let methods: Vec<String> = METHODS

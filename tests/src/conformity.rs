@@ -66,7 +66,8 @@ pub fn check_form(method: &Method, path: &str, reply: &Reply) {
     let media = content
         .get(essence)
         .unwrap_or_else(|| panic!("{essence} is not documented: {}", context()));
-    if essence.ends_with("json") {
+    // What comes in a content coding is looked at by its own test.
+    if essence.ends_with("json") && reply.header("content-encoding").is_none() {
         let pointer = format!("{pointer}/content/{}/schema", essence.replace('/', "~1"));
         assert_valid(&pointer, &reply.body, &context);
     }

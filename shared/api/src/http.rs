@@ -360,7 +360,6 @@ impl BasePath {
     }
 
     /// The same routes under this path. To be called before [`service`], for which all else is then not found.
-    #[must_use]
     pub fn hold(&self, router: Router) -> Router {
         if self.0.is_empty() {
             return router;

@@ -199,6 +199,9 @@ pub async fn run(router: Router) -> Result<(), lambda_http::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::{Json, RefreshTokenRequest};
+    use crate::problem::Problem;
+    use axum::extract::FromRequest;
     use serde_json::json;
 
     fn event(path: &str, query: &str, headers: &Value) -> String {
@@ -326,6 +329,20 @@ mod tests {
             let (status, _) = echo(wrong, true).await;
             assert_eq!(status, 400, "{wrong:?}");
         }
+    }
+
+    /// As the routes read it: neither an empty body nor one that is too large.
+    #[tokio::test]
+    async fn a_route_is_told_that_a_body_is_not_base64() {
+        let request = http::Request::post("/")
+            .header("content-type", "application/json")
+            .body(readable(Err(NotBase64)))
+            .unwrap();
+        let refused = Json::<RefreshTokenRequest>::from_request(request, &())
+            .await
+            .unwrap_err();
+        let expected = "The body is not the base64 that it is said to be.";
+        assert_eq!(refused, Problem::invalid_request(expected));
     }
 
     #[tokio::test]
