@@ -15,7 +15,7 @@ use latchkey_api::resource::TokenResponse;
 use latchkey_api::routes::Routes;
 use latchkey_domain::account::{Account, EndReason};
 use latchkey_domain::error::RefreshError;
-use latchkey_domain::refresh::{RefreshVerdict, judge};
+use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
 use latchkey_domain::session::Session;
 use latchkey_domain::token::RefreshClaims;
 use latchkey_store::Store;
@@ -47,7 +47,7 @@ async fn refresh(
     let now = service.now();
     let claims = service
         .tokens
-        .verify_refresh(&body.refresh_token, now)
+        .verify_refresh_of_any_age(&body.refresh_token, now)
         .await
         .map_err(|reason| {
             tracing::info!(%reason, "refresh token refused");
@@ -55,17 +55,20 @@ async fn refresh(
             Problem::from(RefreshError::Invalid)
         })?;
     let presented = claims.jti.rotation;
-    let (account, attempt) = app
-        .store
-        .rotate(
-            claims.sub,
-            claims.sid,
-            presented,
-            &whereabouts,
-            now,
-            &service.policy,
-        )
-        .await?;
+    let (user, session, policy) = (claims.sub, claims.sid, &service.policy);
+    let (account, attempt) = if claims.has_expired(now) {
+        // It opens nothing. But if it was replaced and its session lives on, somebody else may hold the session.
+        let (account, found) = tokio::try_join!(
+            app.store.read_account(user),
+            app.store.read_session(user, session)
+        )?;
+        (account, RotationAttempt::Refused(found))
+    } else {
+        let rotate = app
+            .store
+            .rotate(user, session, presented, &whereabouts, now, policy);
+        rotate.await?
+    };
     let verdict = judge(
         account.as_ref(),
         attempt,
@@ -74,22 +77,6 @@ async fn refresh(
         service.policy.refresh_grace,
     );
     match verdict {
-        RefreshVerdict::Rotated(session) => {
-            note_answer(&session, "refreshed", REFRESHES);
-            service.token_response(&session, None, now).await
-        }
-        RefreshVerdict::NotDue(session) => {
-            note_answer(&session, "refresh answered, not due", REFRESH_NOT_DUE);
-            service.token_response(&session, None, now).await
-        }
-        RefreshVerdict::SameSuccessor(session) => {
-            note_answer(
-                &session,
-                "refresh answered again within the grace",
-                REFRESH_REPLAYS,
-            );
-            service.token_response(&session, None, now).await
-        }
         RefreshVerdict::Reused(session) => end_reused(&app, account, &session, presented).await,
         RefreshVerdict::NotLive(found) => {
             let reason = found.map_or("no_session", |(_, liveness)| liveness.as_str());
@@ -106,6 +93,26 @@ async fn refresh(
             );
             REFRESH_REFUSED.count(1);
             Err(RefreshError::Invalid.into())
+        }
+        _ if claims.has_expired(now) => {
+            refused(&claims, "expired");
+            Err(RefreshError::Invalid.into())
+        }
+        RefreshVerdict::Rotated(session) => {
+            note_answer(&session, "refreshed", REFRESHES);
+            service.token_response(&session, None, now).await
+        }
+        RefreshVerdict::NotDue(session) => {
+            note_answer(&session, "refresh answered, not due", REFRESH_NOT_DUE);
+            service.token_response(&session, None, now).await
+        }
+        RefreshVerdict::SameSuccessor(session) => {
+            note_answer(
+                &session,
+                "refresh answered again within the grace",
+                REFRESH_REPLAYS,
+            );
+            service.token_response(&session, None, now).await
         }
     }
 }

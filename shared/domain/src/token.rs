@@ -153,6 +153,14 @@ pub struct RefreshClaims {
     pub exp: i64,
 }
 
+impl RefreshClaims {
+    /// Whether it is worthless now (RFC 7519 section 4.1.4).
+    #[must_use]
+    pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
+        now.timestamp() >= self.exp
+    }
+}
+
 /// The `jti` of a refresh token: `<session id>.<rotation>`.
 ///
 /// Unique for each token as RFC 7519 section 4.1.7 asks, and any one ever issued, or found in a log, still leads to
@@ -540,13 +548,14 @@ impl Tokens {
         now: DateTime<Utc>,
     ) -> Result<RefreshClaims, TokenError> {
         let claims = self.verify_refresh_of_any_age(token)?;
-        if now.timestamp() >= claims.exp {
+        if claims.has_expired(now) {
             return Err(TokenError::Expired);
         }
         Ok(claims)
     }
 
-    /// Checks everything about a refresh token but its expiry: enough to end its session (RFC 7009).
+    /// Checks everything about a refresh token but its expiry: enough to end its session (RFC 7009), and to notice
+    /// that a replaced one has come back.
     ///
     /// # Errors
     /// The first thing about it that is not right.
