@@ -370,11 +370,10 @@ impl Model {
     }
 
     pub fn refresh(&mut self, token: &RefreshToken, ip_address: &str) -> Outcome {
-        let found = self.sessions.get(&token.sid);
-        let good = found.filter(|_| seconds(self.now) < token.exp).cloned();
-        let Some(mut session) = good else {
+        let Some(mut session) = self.sessions.get(&token.sid).cloned() else {
             return refused(401, "invalid_refresh_token");
         };
+        let is_expired = seconds(self.now) >= token.exp;
         let (live, since) = (self.is_live(&session), self.now - session.rotated_at);
         let behind = session.rotation.checked_sub(token.rotation);
         let due = session.rotation == 0 || since >= self.rules.interval();
@@ -392,6 +391,9 @@ impl Model {
             None => refused(401, "invalid_refresh_token"),
             // The successor, or the same token if it is young: what the session holds now.
             Some(0) => self.tokens(200, token.sid, false),
+            Some(1) if since <= self.rules.grace && is_expired => {
+                refused(401, "invalid_refresh_token")
+            }
             Some(1) if since <= self.rules.grace => self.tokens(200, token.sid, false),
             Some(_) => {
                 self.log_out(token);

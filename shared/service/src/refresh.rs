@@ -5,7 +5,7 @@
 use latchkey_domain::account::Account;
 use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::error::RefreshError;
-use latchkey_domain::refresh::{RefreshVerdict, judge};
+use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
 use latchkey_domain::session::{Session, Whereabouts};
 use latchkey_domain::token::{RefreshClaims, Token};
 use latchkey_store::Rotation;
@@ -16,7 +16,8 @@ use crate::metric::{
 use crate::{Failure, Issued, Service};
 
 impl Service {
-    /// Exchanges a refresh token. 1 trip, 1 write unit, 1 read unit; 2 trips when a replaced token ends its session.
+    /// Exchanges a refresh token. 1 trip, 1 write unit, 1 read unit; 2 trips when a replaced token ends its session; only
+    /// 2 read units for a genuine token that has expired.
     ///
     /// # Errors
     /// [`RefreshError`]
@@ -26,40 +27,29 @@ impl Service {
         location: &Whereabouts,
     ) -> Result<Issued, Failure<RefreshError>> {
         let now = self.core.now();
-        let claims = self.core.tokens.verify_refresh(token, now).await;
+        let tokens = &self.core.tokens;
+        let claims = tokens.verify_refresh_of_any_age(token, now).await;
         let claims = claims.map_err(|reason| {
             tracing::info!(%reason, "refresh token refused");
             REFRESH_REFUSED.count(1);
             Failure::Refused(RefreshError::Invalid)
         })?;
         let presented = claims.jti.rotation;
-        let rotation = Rotation {
-            user: claims.sub,
-            session: claims.sid,
-            presented,
-            location,
-            now,
-            policy: &self.core.policy,
+        let (account, attempt) = if claims.has_expired(now) {
+            self.read_for_expired(&claims).await?
+        } else {
+            let rotation = Rotation {
+                user: claims.sub,
+                session: claims.sid,
+                presented,
+                location,
+                now,
+                policy: &self.core.policy,
+            };
+            self.store.rotate(&rotation).await?
         };
-        let (account, attempt) = self.store.rotate(&rotation).await?;
         let grace = self.core.policy.refresh_grace;
         match judge(account.as_ref(), attempt, presented, now, grace) {
-            RefreshVerdict::Rotated(session) => {
-                log_and_count(&session, "refreshed", REFRESHES);
-                self.core.issue(session, now).await
-            }
-            RefreshVerdict::NotDue(session) => {
-                log_and_count(&session, "refresh answered, not due", REFRESH_NOT_DUE);
-                self.core.issue(session, now).await
-            }
-            RefreshVerdict::SameSuccessor(session) => {
-                log_and_count(
-                    &session,
-                    "refresh answered again within the grace",
-                    REFRESH_REPLAYS,
-                );
-                self.core.issue(session, now).await
-            }
             RefreshVerdict::Reused(session) => {
                 self.end_reused(account, &session, presented).await?;
                 Err(Failure::Refused(RefreshError::Reused))
@@ -81,7 +71,40 @@ impl Service {
                 REFRESH_REFUSED.count(1);
                 Err(Failure::Refused(RefreshError::Invalid))
             }
+            _ if claims.has_expired(now) => {
+                log_refusal(&claims, "expired");
+                Err(Failure::Refused(RefreshError::Invalid))
+            }
+            RefreshVerdict::Rotated(session) => {
+                log_and_count(&session, "refreshed", REFRESHES);
+                self.core.issue(session, now).await
+            }
+            RefreshVerdict::NotDue(session) => {
+                log_and_count(&session, "refresh answered, not due", REFRESH_NOT_DUE);
+                self.core.issue(session, now).await
+            }
+            RefreshVerdict::SameSuccessor(session) => {
+                log_and_count(
+                    &session,
+                    "refresh answered again within the grace",
+                    REFRESH_REPLAYS,
+                );
+                self.core.issue(session, now).await
+            }
         }
+    }
+
+    /// A token that has expired opens nothing and writes nothing. But if it was replaced and its session lives on, then
+    /// somebody else holds the session.
+    async fn read_for_expired(
+        &self,
+        claims: &RefreshClaims,
+    ) -> Result<(Option<Account>, RotationAttempt), Failure<RefreshError>> {
+        let (account, found) = tokio::try_join!(
+            self.store.read_account(claims.sub),
+            self.store.read_session(claims.sub, claims.sid)
+        )?;
+        Ok((account, RotationAttempt::Refused(found)))
     }
 
     /// Ends the session of a replaced token, in its own task: whoever replays a token must not save the session by

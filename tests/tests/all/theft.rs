@@ -55,19 +55,21 @@ async fn is_admitted(stack: &Stack, user: UserId, session: SessionId) -> bool {
     account.sessions.contains(&session)
 }
 
-/// When somebody refreshes who does so every so often: in the first and the last two minutes each time, between them
+/// More than two intervals.
+const EDGE: TimeDelta = TimeDelta::seconds(80);
+
+/// When somebody refreshes who does so every so often: in the first and the last 80 seconds each time, between them
 /// every 12 hours. An answer depends on the item as it is, so the refreshes that are left out would change nothing.
 fn moments(every: TimeDelta, until: TimeDelta) -> Vec<TimeDelta> {
-    let edge = TimeDelta::minutes(2);
     let mut moments = Vec::new();
     let mut moment = every;
     while moment < until {
         moments.push(moment);
         let next = moment + every;
-        moment = if next > edge && next + TimeDelta::hours(12) < until - edge {
+        moment = if next > EDGE && next + TimeDelta::hours(12) < until - EDGE {
             next + TimeDelta::hours(12)
-        } else if next > edge && next < until - edge {
-            until - edge
+        } else if next > EDGE && next < until - EDGE {
+            until - EDGE
         } else {
             next
         };
@@ -98,7 +100,7 @@ async fn is_noticed(rotations_before: u64, every: TimeDelta, away: TimeDelta) {
     for moment in moments(every, away) {
         wait_until(stolen_at + moment);
         busy.refresh(&stack).await.expect(StatusCode::OK);
-        if moment > TimeDelta::minutes(2) {
+        if moment > EDGE {
             phone_holder.refresh(&stack).await.expect(StatusCode::OK);
         }
     }
@@ -147,6 +149,7 @@ async fn a_thief_who_keeps_refreshing_is_noticed_when_the_owner_returns() {
             TimeDelta::minutes(1),
             TimeDelta::hours(1),
             TimeDelta::weeks(1) - seconds(1),
+            TimeDelta::weeks(3), // Its own token has expired, but the session lives.
         ] {
             is_noticed(0, seconds(every), away).await;
         }
@@ -160,6 +163,7 @@ async fn a_thief_who_returns_later_is_noticed_while_the_owner_keeps_refreshing()
             TimeDelta::minutes(20),
             TimeDelta::hours(1),
             TimeDelta::weeks(1) - seconds(1),
+            TimeDelta::weeks(3),
         ] {
             is_noticed(3, seconds(every), away).await;
         }
@@ -290,4 +294,20 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(reuse_ends_it_and_nothing_else(seconds(grace), turns));
     }
+}
+
+#[tokio::test]
+async fn an_expired_token_that_was_replaced_a_moment_ago_opens_nothing_and_ends_nothing() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    stack.advance(TimeDelta::weeks(1) - seconds(1));
+    let mut newest = Holder::of(&ada);
+    newest.refresh(&stack).await.expect(StatusCode::OK);
+    stack.advance(seconds(1));
+    drop(stack.recorder.take());
+    let reply = stack.refresh(&ada.refresh_token).await;
+    reply.expect_problem(401, "invalid_refresh_token");
+    let cost = stack.recorder.take_cost();
+    assert_eq!((cost.trips, cost.write_units), (1, 0.0));
+    assert!(is_admitted(&stack, ada.user_id.unwrap(), ada.session_id).await);
 }

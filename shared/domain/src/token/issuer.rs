@@ -170,13 +170,14 @@ impl Tokens {
         now: DateTime<Utc>,
     ) -> Result<RefreshClaims, TokenError> {
         let claims = self.verify_refresh_of_any_age(token)?;
-        if now.timestamp() >= claims.exp {
+        if claims.has_expired(now) {
             return Err(TokenError::Expired);
         }
         Ok(claims)
     }
 
-    /// Checks everything about a refresh token but its expiry: enough to end its session (RFC 7009).
+    /// Checks everything about a refresh token but its expiry: enough to end its session (RFC 7009), and to notice that a
+    /// replaced one has come back.
     ///
     /// # Errors
     /// [`TokenError`], the first thing about it that is wrong.

@@ -14,7 +14,7 @@ mod keys;
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +135,14 @@ pub struct RefreshClaims {
     pub iat: i64,
     /// The moment from which it is invalid, epoch seconds.
     pub exp: i64,
+}
+
+impl RefreshClaims {
+    /// Whether its time is over (RFC 7519 section 4.1.4).
+    #[must_use]
+    pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
+        now.timestamp() >= self.exp
+    }
 }
 
 /// The `jti` of a refresh token: `<session id>.<rotation>`.
