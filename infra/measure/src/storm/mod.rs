@@ -229,14 +229,14 @@ async fn start() -> Result<Stack, StormError> {
         client_id: "latchkey-app".to_owned(),
     };
     let secret = TokenSecret::new(secret)?;
-    let app = Service {
+    let core = Core {
         tokens: Tokens::new(identity, &secret, None)?.into(),
         clock: clock.clone(),
         random: random.clone(),
         policy: Arc::new(SessionPolicy::default()),
         passwords: Passwords::for_this_machine(),
     };
-    let (routes, _) = latchkey::routes(&app, &store).split_for_parts();
+    let (routes, _) = latchkey::routes(&core, &store).split_for_parts();
     let router = service(
         routes,
         &AllowedOrigins::None,
