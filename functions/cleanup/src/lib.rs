@@ -1,28 +1,25 @@
 //! The scheduled cleanup: removes what has ended and DynamoDB has not yet deleted, and finishes interrupted deletions.
 //!
-//! DynamoDB's own TTL does nearly all of the work, for nothing; this makes sure of the rest. One run at a time, in
-//! parallel segments, within a budget of time and capacity. A run that does not get to the end notes where it stopped,
-//! and the next one goes on there. Every delete is conditional or of something that cannot come back, so nothing here
-//! can end a session that lives.
+//! DynamoDB's own TTL does nearly all of the work, at no cost; this makes sure of the rest. One run at a time, in
+//! parallel segments, within a budget of time and capacity. A run that does not reach the end saves where it stopped, and
+//! the next one continues there. Every delete is conditional or of something that cannot come back, so nothing here can
+//! end a session that lives.
 
 mod budget;
 mod report;
 mod sweep;
 
-use std::sync::Mutex;
-
 use chrono::{DateTime, TimeDelta};
-use futures::future::join_all;
+use futures::FutureExt as _;
 use latchkey_domain::clock::Clock;
 use latchkey_service::metric::CLEANUP_REMOVED;
 use latchkey_store::{Checkpoint, Store};
-use tokio::time::Instant;
 
 pub use crate::budget::Budget;
 pub use crate::report::{CleanupError, Report, StoppedBy};
-use crate::sweep::{Run, SEGMENTS, lock};
+use crate::sweep::{Run, SEGMENTS};
 
-/// How long after its budget of time a run keeps the right to be the only one: for the requests that are under way.
+/// How long a run keeps its lease after its time is over: for the requests that are under way.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(20);
 
 /// Cleans up, from where the last run stopped.
@@ -38,20 +35,8 @@ pub async fn run(store: &Store, clock: &dyn Clock, budget: Budget) -> Result<Rep
         return Err(CleanupError::AlreadyRunning);
     };
     let from_the_beginning = checkpoint == Checkpoint::beginning(SEGMENTS.into());
-    let run = Run {
-        store,
-        clock,
-        budget,
-        began: Instant::now(),
-        lease,
-        checkpoint: Mutex::new(checkpoint),
-        report: Mutex::default(),
-        pages: Mutex::new(0),
-    };
-    join_all((0..SEGMENTS).map(|segment| run.sweep(segment))).await;
-
-    let checkpoint = lock(&run.checkpoint).clone();
-    let mut report = lock(&run.report).clone();
+    let run = Run::new(store, clock, budget, (lease, checkpoint));
+    let (checkpoint, mut report) = run.sweep().await;
     report.from_the_beginning = from_the_beginning;
     report.complete = checkpoint.is_complete();
     let kept = report.stopped_by != Some(StoppedBy::LostLease)
@@ -83,7 +68,8 @@ pub async fn on_schedule(
         .ok()
         .and_then(DateTime::from_timestamp_millis);
     let until = deadline.unwrap_or_else(|| clock.now()) - MARGIN;
-    let result = run(store, clock, Budget::until(until)).await;
+    // Boxed, because the futures of all segments in one are nested too deeply for the compiler.
+    let result = run(store, clock, Budget::until(until)).boxed().await;
     match &result {
         Ok(report) => {
             report.log();

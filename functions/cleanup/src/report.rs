@@ -1,4 +1,4 @@
-//! What a run saw and did, or why it is to be looked at.
+//! What a run saw and did, or why somebody has to look at it.
 
 use std::fmt;
 
@@ -32,9 +32,9 @@ pub struct Report {
     pub failed_pages: u64,
     /// What reading cost, in read units.
     pub read_units: f64,
-    /// Whether this run began at the beginning of the table, so that what it has counted, if it is complete, is all.
+    /// Whether this run began at the start of the table, so a complete run has counted everything.
     pub from_the_beginning: bool,
-    /// Whether the whole table was read, by this run and those that it went on from.
+    /// Whether the whole table was read, by this run and those that it continues.
     pub complete: bool,
     /// Why the run stopped before the end of the table.
     pub stopped_by: Option<StoppedBy>,
@@ -48,7 +48,7 @@ pub enum StoppedBy {
     Time,
     /// Its capacity was used up.
     Capacity,
-    /// Another run has taken over, because this one had not been heard of for too long.
+    /// Another run has taken over, because this one's lease had run out.
     LostLease,
 }
 
@@ -57,6 +57,20 @@ impl Report {
     #[must_use]
     pub fn removed(&self) -> u64 {
         self.removed_expired + self.removed_orphaned + self.removed_of_deleted_users
+    }
+
+    /// Adds what one segment counted. What belongs to the whole run stays as it is.
+    pub(crate) fn add_counts(&mut self, segment: &Self) {
+        self.accounts += segment.accounts;
+        self.sessions_live += segment.sessions_live;
+        self.sessions_not_live += segment.sessions_not_live;
+        self.removed_expired += segment.removed_expired;
+        self.not_due += segment.not_due;
+        self.removed_orphaned += segment.removed_orphaned;
+        self.removed_of_deleted_users += segment.removed_of_deleted_users;
+        self.broken += segment.broken;
+        self.failed_removals += segment.failed_removals;
+        self.failed_pages += segment.failed_pages;
     }
 
     /// Each number is a field of the line.
@@ -124,13 +138,13 @@ impl fmt::Display for Report {
     }
 }
 
-/// Why a run is to be looked at. Lambda counts it as an error, so alarms see it.
+/// Why somebody has to look at a run. Lambda counts it as an error, so alarms see it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CleanupError {
     /// Another run is under way.
     #[error("another cleanup is running")]
     AlreadyRunning,
-    /// It could not begin, or not note where it stopped.
+    /// It could not begin, or not save where it stopped.
     #[error("the cleanup could not run: {0}")]
     Store(#[from] StoreError),
     /// Some pages or removals failed; all others were done.
