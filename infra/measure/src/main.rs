@@ -1,15 +1,14 @@
-//! Measures Latchkey, and tries to break it at scale: `cargo run --release -p latchkey-measure -- --help`.
+//! Measures Latchkey: `cargo run --release -p latchkey-measure -- --help`.
 
 mod growth;
 mod load;
 mod start;
-mod storm;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Measures Latchkey, and tries to break it at scale.
+/// Measures Latchkey.
 #[derive(Debug, Parser)]
 struct Options {
     #[command(subcommand)]
@@ -26,8 +25,6 @@ enum Command {
     /// What requests and the cleanup cost as a user's sessions and the table grow.
     Growth(growth::Options),
     Start(start::Options),
-    /// Many clients against the running stack while DynamoDB fails; exit code 1 if anything is wrong.
-    Storm(storm::Options),
 }
 
 #[tokio::main]
@@ -39,7 +36,6 @@ async fn main() -> ExitCode {
             said(latchkey::run(options).await.map(|()| ExitCode::SUCCESS))
         }
         Command::Start(options) => said(start::run(options).await.map(|()| ExitCode::SUCCESS)),
-        Command::Storm(options) => said(storm::run(options).await),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use clap::Args;
+use clap::Parser;
 use cleanup::{Budget, CleanupError, Report};
 use futures::future::join_all;
 use latchkey_api::cors::AllowedOrigins;
@@ -71,9 +71,9 @@ const DAY: i64 = 24 * 3600;
 /// How many violations are shown with their history.
 const SHOWN: usize = 10;
 
-/// What to do.
-#[derive(Debug, Args)]
-pub(crate) struct Options {
+/// Many clients against the running stack while DynamoDB fails; exit code 1 if anything is wrong.
+#[derive(Debug, Parser)]
+struct Options {
     /// How many clients there are.
     #[arg(long, default_value_t = 1000)]
     clients: usize,
@@ -93,7 +93,7 @@ pub(crate) struct Options {
 
 /// Why there was no storm.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StormError {
+enum StormError {
     #[error("the embedded DynamoDB cannot be opened: {0}")]
     Database(#[from] dynoxide::DynoxideError),
     #[error(transparent)]
@@ -129,7 +129,15 @@ struct Evidence {
 }
 
 /// Runs a storm. The exit code is 1 when anything was wrong.
-pub(crate) async fn run(options: Options) -> Result<ExitCode, StormError> {
+#[tokio::main]
+async fn main() -> ExitCode {
+    run(Options::parse()).await.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(options: Options) -> Result<ExitCode, StormError> {
     let stack = start().await?;
     let tally = Arc::new(Tally::default());
     let (people, mut browsers) = clients(&options, &stack, &tally);

@@ -922,7 +922,7 @@ mod tests {
     use latchkey_domain::random::SeededRandom;
 
     use super::*;
-    use crate::storm::history::StoredSession;
+    use crate::history::StoredSession;
 
     const SECOND: Moment = 1_000_000;
     const NOON: Moment = 1_772_366_400 * SECOND;
