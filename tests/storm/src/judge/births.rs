@@ -1,0 +1,116 @@
+//! Which sessions there are: from before the round, and what sign-ins made.
+
+use std::collections::BTreeMap;
+
+use latchkey_domain::id::SessionId;
+
+use super::{Judge, Life, SLACK, cut};
+use crate::history::{Answer, Moment, Op};
+
+impl Judge<'_> {
+    pub(super) fn birth(&self, created_at: Moment, used: Moment, born: (Moment, Moment)) -> Life {
+        Life {
+            born,
+            password: None,
+            created_at,
+            dead_before: false,
+            rotation_before: 0,
+            rotated_before: created_at,
+            idle_before: cut(created_at + self.round.rules.idle),
+            used_before: used,
+            absolute_end: cut(created_at + self.round.rules.absolute),
+            seen: Vec::new(),
+            missed: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// What was there before, and what sign-ins were told.
+    pub(super) fn births(&mut self) {
+        if let Some(before) = self.round.before {
+            for (id, stored) in &before.sessions {
+                let mut life = self.birth(
+                    stored.created_at,
+                    stored.last_used_at,
+                    (Moment::MIN, Moment::MIN),
+                );
+                life.dead_before = !before.admitted.contains(id);
+                life.rotation_before = stored.rotation;
+                life.rotated_before = stored.rotated_at;
+                life.idle_before = stored.idle_end;
+                life.absolute_end = stored.absolute_end;
+                self.lives.insert(*id, life);
+            }
+        }
+        for event in self.round.events {
+            let Answer::Tokens(tokens) = &event.answer else {
+                continue;
+            };
+            if matches!(event.op, Op::Refresh { .. }) {
+                continue;
+            }
+            let shown = &tokens.session;
+            let born = (event.start, event.end);
+            let mut life = self.birth(shown.created_at, shown.last_used_at, born);
+            if let Op::SignIn { password } = &event.op {
+                life.password = Some(password.clone());
+            }
+            if self.lives.insert(shown.id, life).is_some() {
+                self.violation(Some(shown.id), "a new session has the id of an old one");
+            }
+            if !(event.start - SLACK..=event.end).contains(&shown.created_at) {
+                self.violation(Some(shown.id), "a new session was not made just now");
+            }
+        }
+    }
+
+    /// Sessions that nobody was told of: of sign-ins that were answered 503.
+    pub(super) fn ghosts(&mut self) {
+        let mut unanswered: Vec<(Moment, Moment)> = self
+            .round
+            .events
+            .iter()
+            .filter(|event| {
+                matches!(
+                    event.op,
+                    Op::Register { .. } | Op::SignIn { .. } | Op::ChangePassword { .. }
+                ) && matches!(event.answer, Answer::Unavailable)
+            })
+            .map(|event| (event.start, event.end))
+            .collect();
+        let listed = self
+            .round
+            .events
+            .iter()
+            .filter_map(|event| match &event.answer {
+                Answer::Sessions(sessions) => Some(sessions.as_slice()),
+                _ => None,
+            });
+        let mut unknown: BTreeMap<SessionId, Moment> = BTreeMap::new();
+        unknown.extend(listed.flatten().map(|shown| (shown.id, shown.created_at)));
+        if let Some(after) = self.round.after {
+            let stored = after.sessions.iter();
+            unknown.extend(stored.map(|(id, stored)| (*id, stored.created_at)));
+        }
+        unknown.retain(|id, _| !self.lives.contains_key(id));
+        let mut unknown: Vec<_> = unknown.into_iter().collect();
+        unknown.sort_by_key(|(_, created_at)| *created_at);
+        // The one that ends first fits the fewest others.
+        unanswered.sort_by_key(|(_, end)| *end);
+        let all = unanswered.clone();
+        for (id, created_at) in unknown {
+            let fits =
+                |(start, end): &(Moment, Moment)| (start - SLACK..=*end).contains(&created_at);
+            // Which of those that fit has made it is not known, so it may have been admitted until the last one's end.
+            let last = all.iter().rfind(|one| fits(one));
+            let born = (created_at, last.map_or(created_at, |(_, end)| *end));
+            match unanswered.iter().position(fits) {
+                Some(place) => drop(unanswered.remove(place)),
+                None => self.violation(Some(id), "a session that nobody can have made"),
+            }
+            let life = self.birth(created_at, born.1, born);
+            self.lives.insert(id, life);
+        }
+        self.ghosts = unanswered.len();
+    }
+}

@@ -1,0 +1,171 @@
+//! What a refresh may have answered.
+
+use latchkey_domain::id::SessionId;
+
+use super::{Judge, SLACK, cut};
+use crate::history::{Answer, Event, Op, Tokens};
+
+/// The rotation that a session may have had after a refresh.
+pub(super) fn may_have_reached(event: &Event, presented: u64) -> Option<u64> {
+    match &event.answer {
+        Answer::Tokens(tokens) => Some(tokens.rotation),
+        // The write does not know of the account: it rotates an ended session too.
+        answer if answer.may_be_done() || answer.is_code("invalid_refresh_token") => {
+            Some(presented + 1)
+        }
+        _ => None,
+    }
+}
+
+impl Judge<'_> {
+    pub(super) fn refreshes(&self, id: SessionId) -> impl Iterator<Item = (&Event, u64)> {
+        self.round
+            .events
+            .iter()
+            .filter_map(move |event| match event.op {
+                Op::Refresh {
+                    session, rotation, ..
+                } if session == id => Some((event, rotation)),
+                _ => None,
+            })
+    }
+
+    pub(super) fn refresh(&mut self, event: &Event) {
+        let Op::Refresh {
+            session: id,
+            rotation: presented,
+            expires,
+        } = event.op
+        else {
+            return;
+        };
+        let Some(life) = self.lives.get(&id) else {
+            if matches!(event.answer, Answer::Tokens(_)) {
+                self.violation(
+                    Some(id),
+                    "a refresh works for a session that was gone".to_owned(),
+                );
+            }
+            return;
+        };
+        let grace = self.round.rules.grace;
+        // May there have been this rotation at the end of the request?
+        let may_have_come = |wanted: u64| {
+            life.rotation_before >= wanted
+                || self.refreshes(id).any(|(other, rotation)| {
+                    other.start <= event.end
+                        && may_have_reached(other, rotation)
+                            .is_some_and(|reached| reached >= wanted)
+                        && !std::ptr::eq(other, event)
+                })
+        };
+        let answered: Vec<(&Event, &Tokens)> = self
+            .refreshes(id)
+            .filter_map(|(other, _)| match &other.answer {
+                Answer::Tokens(tokens) => Some((other, &**tokens)),
+                _ => None,
+            })
+            .collect();
+        // The latest rotation that is known to have come before the request.
+        let known = answered
+            .iter()
+            .filter(|(other, _)| other.end < event.start)
+            .map(|(_, tokens)| (tokens.rotation, tokens.session.last_used_at))
+            .chain([(life.rotation_before, life.rotated_before)])
+            .max()
+            .unwrap_or_default();
+        match &event.answer {
+            Answer::Tokens(tokens) => {
+                let mut wrong = Vec::new();
+                let is_same = tokens.rotation == presented;
+                if !(is_same || tokens.rotation == presented + 1) || tokens.session.id != id {
+                    wrong.push(format!(
+                        "the successor of rotation {presented} is {}",
+                        tokens.rotation
+                    ));
+                }
+                if known.0 > tokens.rotation {
+                    wrong.push(format!(
+                        "rotation {presented} got rotation {} after rotation {} had come",
+                        tokens.rotation, known.0
+                    ));
+                }
+                let rotated = tokens.session.last_used_at;
+                let age = event.start - rotated;
+                if rotated > event.end || (!is_same && age > grace + SLACK) {
+                    wrong.push("a refresh token got its successor after the grace".to_owned());
+                }
+                if is_same && (presented == 0 || age > self.round.rules.interval + SLACK) {
+                    wrong.push("a refresh token was old enough and was not replaced".to_owned());
+                }
+                let before = answered
+                    .iter()
+                    .map(|(_, other)| (other.rotation, other.session.last_used_at))
+                    .chain([(life.rotation_before, life.rotated_before)])
+                    .find(|(rotation, _)| rotation + 1 == tokens.rotation);
+                if let Some((1.., at)) = before
+                    && rotated - at < self.round.rules.interval
+                {
+                    wrong.push("two rotations are closer than the interval".to_owned());
+                }
+                let other = answered.iter().find(|(_, other)| {
+                    other.rotation == tokens.rotation
+                        && (other.refresh_token != tokens.refresh_token
+                            || other.session.last_used_at != rotated)
+                });
+                if other.is_some() {
+                    wrong.push(format!("two successors of rotation {presented}"));
+                }
+                let idle_end = cut(rotated + self.round.rules.idle);
+                let end = idle_end.min(life.absolute_end);
+                if tokens.session.expires_at != end || tokens.refresh_expires != end {
+                    wrong.push("tokens with a wrong expiry".to_owned());
+                }
+                if tokens.access_expires > end {
+                    wrong.push("an access token that outlives its session".to_owned());
+                }
+                if event.start >= expires + SLACK {
+                    wrong.push("a refresh token that has expired works".to_owned());
+                }
+                for what in wrong {
+                    self.violation(Some(id), what);
+                }
+                self.see(id, event, "refresh");
+            }
+            Answer::Refused(401, code) if code == "invalid_refresh_token" => {
+                if event.end < expires {
+                    self.miss(id, event, "401 invalid_refresh_token");
+                }
+            }
+            Answer::Refused(401, code) if code == "refresh_token_reused" => {
+                let first_attempt = self
+                    .refreshes(id)
+                    .filter(|(other, rotation)| {
+                        *rotation >= presented && !std::ptr::eq(*other, event)
+                    })
+                    .map(|(other, _)| other.start)
+                    .min();
+                let latest = if known.0 > presented {
+                    Some(known.1)
+                } else {
+                    first_attempt
+                };
+                // Two rotations ahead, it was replaced long ago however young the latest rotation is.
+                let wrong = !may_have_come(presented + 1)
+                    || (!may_have_come(presented + 2)
+                        && latest.is_none_or(|latest| event.end - latest <= grace));
+                if wrong {
+                    let what = format!(
+                        "rotation {presented} was taken for stolen within the grace, or for nothing"
+                    );
+                    self.violation(Some(id), what);
+                }
+                self.end(id, event);
+            }
+            other => {
+                let what = format!("refresh answered {}", other.in_short());
+                self.violation(Some(id), what);
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+use latchkey_domain::id::UserId;
+use latchkey_domain::random::SeededRandom;
+
+use super::*;
+use crate::history::{StoredSession, Tokens};
+
+const SECOND: Moment = 1_000_000;
+const NOON: Moment = 1_772_366_400 * SECOND;
+const DAY: Moment = 24 * 3600 * SECOND;
+
+fn session(seed: u64) -> SessionId {
+    SessionId::random(&SeededRandom::new(seed))
+}
+
+fn stored(rotation: u64, rotated_at: Moment) -> StoredSession {
+    StoredSession {
+        rotation,
+        rotated_at,
+        created_at: NOON,
+        last_used_at: rotated_at,
+        idle_end: rotated_at + 7 * DAY,
+        absolute_end: NOON + 30 * DAY,
+        name: None,
+    }
+}
+
+/// A user with sessions 1 and 2, a minute before the round.
+fn user() -> StoredUser {
+    StoredUser {
+        user: UserId::random(&SeededRandom::new(9)),
+        version: 2,
+        password: Some("old".to_owned()),
+        admitted: vec![session(1), session(2)],
+        sessions: [1, 2].map(|seed| (session(seed), stored(0, NOON))).into(),
+    }
+}
+
+fn without(mut user: StoredUser, seed: u64) -> StoredUser {
+    user.admitted.retain(|id| *id != session(seed));
+    user.version += 1;
+    user
+}
+
+fn rotated(mut user: StoredUser, seed: u64, rotation: u64, at: Moment) -> StoredUser {
+    user.sessions.insert(session(seed), stored(rotation, at));
+    user
+}
+
+/// A request from one second of the round to another.
+fn event(start: Moment, end: Moment, op: Op, answer: Answer) -> Event {
+    let round = NOON + 60 * SECOND;
+    Event {
+        client: 0,
+        start: round + start * SECOND,
+        end: round + end * SECOND,
+        op,
+        answer,
+    }
+}
+
+fn by(seed: u64) -> Access {
+    Access {
+        session: session(seed),
+        expires: NOON + 900 * SECOND,
+    }
+}
+
+fn refresh(seed: u64, rotation: u64) -> Op {
+    Op::Refresh {
+        session: session(seed),
+        rotation,
+        expires: NOON + 7 * DAY,
+    }
+}
+
+fn successor(seed: u64, rotation: u64, at: Moment, token: &str) -> Answer {
+    let used = NOON + (60 + at) * SECOND;
+    Answer::Tokens(Box::new(Tokens {
+        user: user().user,
+        session: Shown {
+            id: session(seed),
+            name: None,
+            created_at: NOON,
+            last_used_at: used,
+            expires_at: used + 7 * DAY,
+        },
+        refresh_token: token.to_owned(),
+        rotation,
+        refresh_expires: used + 7 * DAY,
+        access_token: String::new(),
+        access_expires: used + 900 * SECOND,
+    }))
+}
+
+fn refused(code: &str) -> Answer {
+    Answer::Refused(401, code.to_owned())
+}
+
+fn found(events: &[Event], after: &StoredUser) -> Vec<String> {
+    let round = Round {
+        rules: Rules::from(&SessionPolicy::default()),
+        before: Some(&user()),
+        after: Some(after),
+        events,
+        ended: NOON + 120 * SECOND,
+    };
+    judge(&round).into_iter().map(|one| one.what).collect()
+}
+
+fn only(events: &[Event], after: &StoredUser, part: &str) {
+    let found = found(events, after);
+    assert!(!found.is_empty(), "nothing was found");
+    for what in &found {
+        assert!(what.contains(part), "{found:?}");
+    }
+}
+
+fn revoke(start: Moment, end: Moment, answer: Answer) -> Event {
+    let (by, target) = (by(2), session(1));
+    event(start, end, Op::Revoke { by, target }, answer)
+}
+
+#[test]
+fn a_quiet_round_and_a_refresh_in_two_tabs_are_right() {
+    assert_eq!(found(&[], &user()), Vec::<String>::new());
+    let tabs = [
+        event(0, 2, refresh(1, 0), successor(1, 1, 1, "a")),
+        event(0, 3, refresh(1, 0), successor(1, 1, 1, "a")),
+    ];
+    let after = rotated(user(), 1, 1, NOON + 61 * SECOND);
+    assert_eq!(found(&tabs, &after), Vec::<String>::new());
+}
+
+#[test]
+fn a_forked_lineage_is_found() {
+    let tabs = [
+        event(0, 2, refresh(1, 0), successor(1, 1, 1, "a")),
+        event(0, 3, refresh(1, 0), successor(1, 1, 2, "b")),
+    ];
+    only(
+        &tabs,
+        &rotated(user(), 1, 1, NOON + 62 * SECOND),
+        "two successors",
+    );
+    only(
+        &tabs[..1],
+        &rotated(user(), 1, 2, NOON + 62 * SECOND),
+        "rotation 2 in the table",
+    );
+}
+
+#[test]
+fn nobody_gets_in_after_an_answered_end_but_may_while_it_is_under_way() {
+    let revoke = || revoke(0, 2, Answer::Nothing);
+    let refreshed = |start| event(start, 4, refresh(1, 0), successor(1, 1, 3, "a"));
+    let after = without(rotated(user(), 1, 1, NOON + 63 * SECOND), 1);
+    assert_eq!(
+        found(&[revoke(), refreshed(1)], &after),
+        Vec::<String>::new()
+    );
+    only(
+        &[revoke(), refreshed(3)],
+        &after,
+        "works, but it had been ended: revoke",
+    );
+    let me = event(3, 4, Op::Me(by(1)), Answer::User(user().user));
+    only(
+        &[revoke(), me],
+        &without(user(), 1),
+        "works, but it had been ended: revoke",
+    );
+    let kept = StoredUser {
+        version: 3,
+        ..user()
+    };
+    only(&[revoke()], &kept, "in the account's set, but ended");
+}
+
+#[test]
+fn nobody_is_signed_out_whom_nobody_has_signed_out() {
+    let out = |start, end| event(start, end, refresh(1, 0), refused("invalid_refresh_token"));
+    let after = without(user(), 1);
+    only(
+        &[out(3, 4)],
+        &StoredUser {
+            version: 2,
+            ..after.clone()
+        },
+        "nobody has ended it",
+    );
+    // A revocation that was answered 503 may have been made, if it had begun.
+    let unanswered = revoke(2, 5, Answer::Unavailable);
+    assert_eq!(
+        found(&[unanswered.clone(), out(3, 4)], &after),
+        Vec::<String>::new()
+    );
+    only(&[unanswered, out(0, 1)], &after, "nobody has ended it");
+}
+
+#[test]
+fn a_reuse_needs_a_replacement_long_ago() {
+    let replayed = event(3, 4, refresh(1, 0), refused("refresh_token_reused"));
+    only(
+        std::slice::from_ref(&replayed),
+        &without(user(), 1),
+        "stolen within the grace, or for nothing",
+    );
+    let rotated_now = event(0, 2, refresh(1, 0), successor(1, 1, 1, "a"));
+    let after = without(rotated(user(), 1, 1, NOON + 61 * SECOND), 1);
+    only(&[rotated_now, replayed], &after, "stolen within the grace");
+}
+
+#[test]
+fn a_young_token_comes_back_and_an_old_one_does_not() {
+    let first = event(0, 2, refresh(1, 0), successor(1, 1, 1, "a"));
+    let again = |start, rotation, at| {
+        event(
+            start,
+            start + 1,
+            refresh(1, 1),
+            successor(1, rotation, at, "a"),
+        )
+    };
+    let after = |rotation, at: Moment| rotated(user(), 1, rotation, NOON + (60 + at) * SECOND);
+    let young = [first.clone(), again(3, 1, 1)];
+    assert_eq!(found(&young, &after(1, 1)), Vec::<String>::new());
+    let old = [first.clone(), again(37, 1, 1)];
+    only(&old, &after(1, 1), "was not replaced");
+    let early = [first, again(3, 2, 3)];
+    only(&early, &after(2, 3), "closer than the interval");
+}
+
+#[test]
+fn a_session_comes_from_a_sign_in() {
+    let mut after = user();
+    after.version += 1;
+    after.admitted.push(session(3));
+    let mut item = stored(0, NOON + 61 * SECOND);
+    item.created_at = NOON + 61 * SECOND;
+    item.absolute_end = item.created_at + 30 * DAY;
+    after.sessions.insert(session(3), item);
+    let sign_in = |password: &str, answer| {
+        let password = password.to_owned();
+        event(0, 2, Op::SignIn { password }, answer)
+    };
+    let unanswered = sign_in("old", Answer::Unavailable);
+    assert_eq!(found(&[unanswered], &after), Vec::<String>::new());
+    assert!(found(&[], &after).contains(&"a session that nobody can have made".to_owned()));
+    only(
+        &[sign_in("old", refused("invalid_credentials"))],
+        &user(),
+        "refuses the right password",
+    );
+}
+
+#[test]
+fn a_sign_in_beside_a_password_change_came_before_it_and_ended_with_it() {
+    let (old, new) = ("old".to_owned(), "new".to_owned());
+    let born = |seed: u64, at: Moment| match successor(seed, 0, at, "x") {
+        Answer::Tokens(mut tokens) => {
+            tokens.session.created_at = tokens.session.last_used_at;
+            Answer::Tokens(tokens)
+        }
+        other => other,
+    };
+    let change = Op::ChangePassword {
+        by: by(1),
+        old: old.clone(),
+        new: new.clone(),
+    };
+    let password = old;
+    let events = [
+        event(0, 3, change, born(4, 1)),
+        event(1, 5, Op::SignIn { password }, born(3, 2)),
+    ];
+    let item = |at: Moment| StoredSession {
+        created_at: NOON + (60 + at) * SECOND,
+        absolute_end: NOON + (60 + at) * SECOND + 30 * DAY,
+        ..stored(0, NOON + (60 + at) * SECOND)
+    };
+    let mut after = user();
+    after.version = 4;
+    after.password = Some(new);
+    after
+        .sessions
+        .extend([(session(4), item(1)), (session(3), item(2))]);
+    after.admitted = vec![session(4)];
+    assert_eq!(found(&events, &after), Vec::<String>::new());
+    after.admitted.push(session(3));
+    only(
+        &events,
+        &after,
+        "in the account's set, but ended: password change",
+    );
+}
+
+#[test]
+fn an_account_is_written_once_for_each_change() {
+    let after = StoredUser {
+        version: 4,
+        ..without(user(), 1)
+    };
+    only(&[revoke(0, 2, Answer::Nothing)], &after, "too often");
+}
