@@ -4,7 +4,7 @@ use latchkey_domain::id::SessionId;
 
 use super::refresh::may_have_reached;
 use super::{Judge, Life};
-use crate::history::{Answer, Moment, Op};
+use crate::history::{Answer, Moment, Op, StoredUser};
 
 impl Judge<'_> {
     /// What the table held after the round.
@@ -32,8 +32,17 @@ impl Judge<'_> {
             let what = format!("{} sessions in the account's set", after.admitted.len());
             self.violation(None, what);
         }
-        let (mut least, mut most) = (round.before.map_or(1, |before| before.version), 0);
-        for event in events {
+        self.version(after);
+        self.password(after);
+        self.admitted_sessions(after);
+        self.stored_sessions(after);
+    }
+
+    /// The account is written once for each change.
+    fn version(&mut self, after: &StoredUser) {
+        let before = self.round.before;
+        let (mut least, mut most) = (before.map_or(1, |before| before.version), 0);
+        for event in self.round.events {
             let always = matches!(event.op, Op::SignIn { .. } | Op::ChangePassword { .. });
             let at_times = matches!(
                 event.op,
@@ -62,6 +71,9 @@ impl Judge<'_> {
             );
             self.violation(None, what);
         }
+    }
+
+    fn password(&mut self, after: &StoredUser) {
         match &after.password {
             None => self.violation(None, "none of the passwords that were set is the account's"),
             Some(password) => {
@@ -75,6 +87,10 @@ impl Judge<'_> {
                 }
             }
         }
+    }
+
+    fn admitted_sessions(&mut self, after: &StoredUser) {
+        let round = self.round;
         for id in &after.admitted {
             let life = self.lives.get(id);
             let expired =
@@ -87,6 +103,9 @@ impl Judge<'_> {
                 self.violation(Some(*id), "a session is admitted that has no item");
             }
         }
+    }
+
+    fn stored_sessions(&mut self, after: &StoredUser) {
         for (id, stored) in &after.sessions {
             let Some(life) = self.lives.get(id) else {
                 continue;
@@ -119,7 +138,7 @@ impl Judge<'_> {
         }
     }
 
-    pub(super) fn name_may_be(&self, id: SessionId, name: Option<&str>) -> bool {
+    fn name_may_be(&self, id: SessionId, name: Option<&str>) -> bool {
         let renames = || {
             self.round
                 .events
