@@ -55,9 +55,7 @@ impl Judge<'_> {
                     // An unanswered replay may have been noticed.
                     matches!(event.answer, Answer::Unavailable)
                         && *session == id
-                        && (rotation + 1 < life.rotation_before
-                            || *rotation < life.rotation_before
-                                && event.end - life.rotated_before > self.round.rules.grace)
+                        && self.may_be_reuse(id, life, event, *rotation)
                 }
                 Op::SignIn { .. } => self.may_have_evicted(id, life, event),
                 Op::Register { .. }

@@ -157,7 +157,13 @@ impl Judge<'_> {
     }
 
     /// Whether a token may have been replaced, and longer ago than the grace.
-    fn may_be_reuse(&self, id: SessionId, life: &Life, event: &Event, presented: u64) -> bool {
+    pub(super) fn may_be_reuse(
+        &self,
+        id: SessionId,
+        life: &Life,
+        event: &Event,
+        presented: u64,
+    ) -> bool {
         // Whether there may have been this rotation at the end of the request.
         let may_have_come = |wanted: u64| {
             life.rotation_before >= wanted

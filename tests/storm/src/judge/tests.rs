@@ -211,6 +211,21 @@ fn a_reuse_needs_a_replacement_long_ago() {
 }
 
 #[test]
+fn an_unanswered_replay_may_have_ended_its_session_also_of_rotations_of_this_round() {
+    let rotations = [
+        event(0, 2, refresh(1, 0), successor(1, 1, 1, "a")),
+        event(37, 39, refresh(1, 1), successor(1, 2, 38, "b")),
+    ];
+    let after = without(rotated(user(), 1, 2, NOON + 98 * SECOND), 1);
+    let replayed = |start, rotation| {
+        let unanswered = event(start, start + 1, refresh(1, rotation), Answer::Unavailable);
+        found(&[&rotations[..], &[unanswered]].concat(), &after)
+    };
+    assert_eq!(replayed(40, 0), Vec::<String>::new());
+    assert!(!replayed(40, 1).is_empty());
+}
+
+#[test]
 fn a_young_token_comes_back_and_an_old_one_does_not() {
     let first = event(0, 2, refresh(1, 0), successor(1, 1, 1, "a"));
     let again = |start, rotation, at| {
