@@ -370,6 +370,21 @@ mod tests {
     }
 
     #[test]
+    fn a_token_with_a_critical_extension_is_refused() {
+        let tokens = tokens(1, None);
+        let mut header = Header::new(Algorithm::HS256);
+        header.typ = Some(REFRESH_TOKEN_TYPE.to_owned());
+        header.kid = Some(tokens.0.signing.key(Kind::Refresh).kid.clone());
+        header.crit = Some(vec!["unknown".to_owned()]);
+        let claims = tokens.refresh_claims(&session(1, noon()));
+        let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
+        let key = EncodingKey::from_secret(secret_key.as_ref());
+        let token = Token(jsonwebtoken::encode(&header, &claims, &key).unwrap());
+        let refused = tokens.verify_refresh(&token, noon());
+        assert_eq!(refused, Err(TokenError::Malformed));
+    }
+
+    #[test]
     fn a_token_says_what_its_session_is() {
         let tokens = tokens(1, None);
         let mut session = session(1, noon());
