@@ -450,6 +450,7 @@ fn service() -> Result<Service, GrowthError> {
         random: Arc::new(SystemRandom),
         policy: Arc::new(SessionPolicy {
             max_sessions: OF_A_USER.into_iter().max().unwrap_or(1),
+            refresh_grace: TimeDelta::zero(), // Every refresh rotates.
             ..SessionPolicy::default()
         }),
         passwords: Passwords::for_this_machine(),

@@ -45,6 +45,7 @@ impl Server {
         let mut process = Command::new(std::env::current_exe()?)
             .args(["local-stack", "--port", "0", "--data-dir"])
             .arg(folder.path())
+            .env("REFRESH_GRACE_SECONDS", "0") // Every refresh rotates.
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // Its log lines are made, as always, and not kept.
