@@ -100,7 +100,8 @@ async fn change_password(
     );
     let mut read = read?;
     if let Some(email) = read.account.email() {
-        check_policy(&body.new_password, email).map_err(ConfirmError::Weak)?;
+        check_policy(&body.new_password, email, &service.password_policy)
+            .map_err(ConfirmError::Weak)?;
     }
     let new_hash = new_hash?;
     confirm(&mut place, &read.credential, &body.current_password).await?;

@@ -38,6 +38,7 @@ fn function() -> Router {
         random: Arc::new(SeededRandom::new(1)),
         policy: Arc::new(SessionPolicy::default()),
         passwords: Passwords::for_this_machine(),
+        password_policy: Arc::default(),
     };
     let routes: Router<_> = routes();
     let router = routes

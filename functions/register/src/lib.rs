@@ -45,7 +45,7 @@ async fn register(
     let service = &app.service;
     let device = body.device(&client)?;
     let email = EmailAddress::parse(&body.email)?;
-    check_policy(&body.password, &email)
+    check_policy(&body.password, &email, &service.password_policy)
         .map_err(|weakness| Problem::weak_password("#/password", weakness))?;
     let mut place = service.passwords.reserve()?;
     let password_hash = place.hash(&body.password, service.random.as_ref()).await?;

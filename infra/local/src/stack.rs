@@ -19,6 +19,7 @@ use latchkey_api::settings::{
 };
 use latchkey_api::telemetry::{self, Format};
 use latchkey_domain::clock::SystemClock;
+use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
 use latchkey_store::Store;
@@ -105,12 +106,14 @@ fn service(settings: Settings, random: Arc<SystemRandom>) -> Result<Service, Loc
     let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
         return Err(LocalError::SecretsManager);
     };
+    let password_policy = PasswordPolicy::new(&settings.identity.issuer, []);
     Ok(Service {
         tokens: Tokens::new(settings.identity, &current, previous.as_ref())?.into(),
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),
         passwords: Passwords::for_this_machine(),
+        password_policy: Arc::new(password_policy),
     })
 }
 

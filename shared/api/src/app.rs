@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use chrono::{DateTime, Utc};
 use latchkey_domain::clock::Clock;
+use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
@@ -27,6 +28,8 @@ pub struct Service {
     pub policy: Arc<SessionPolicy>,
     /// Hashes and verifies passwords.
     pub passwords: Passwords,
+    /// What a new password must not be made from.
+    pub password_policy: Arc<PasswordPolicy>,
 }
 
 impl Service {

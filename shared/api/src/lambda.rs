@@ -12,6 +12,7 @@ use axum::Router;
 use chrono::{DateTime, Utc};
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
+use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::{RandomSource, SystemRandom};
 use latchkey_domain::token::{TokenIdentity, Tokens};
 
@@ -125,6 +126,7 @@ fn started(settings: Settings, sdk: SdkConfig, tokens: TokenKeys, metrics: Emf) 
         random: Arc::new(SystemRandom),
         policy: Arc::new(settings.policy),
         passwords: Passwords::for_this_machine(),
+        password_policy: Arc::new(PasswordPolicy::new(&settings.identity.issuer, [])),
     };
     Started {
         sdk,
