@@ -21,6 +21,7 @@ mod interleavings;
 mod least_privilege;
 mod limit;
 mod machine;
+mod mailboxes;
 mod metrics;
 mod on_lambda;
 mod one_truth;
