@@ -149,6 +149,7 @@ impl Stack {
             random: random.clone(),
             policy: Arc::new(policy),
             passwords,
+            password_policy: Arc::default(),
         };
         Self {
             client: behind,

@@ -14,6 +14,7 @@ use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http;
 use latchkey_api::location::PeerAddress;
 use latchkey_domain::clock::SystemClock;
+use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
 use latchkey_runtime::settings::{
@@ -107,12 +108,15 @@ fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalErro
     let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
         return Err(LocalError::SecretsManager);
     };
+    let words = settings.password_context_words.iter().map(String::as_str);
+    let password_policy = PasswordPolicy::new(&settings.identity.issuer, words);
     Ok(Core {
         tokens: Tokens::new(settings.identity, &current, previous.as_ref())?.into(),
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),
         passwords: Passwords::for_this_machine(),
+        password_policy: Arc::new(password_policy),
     })
 }
 

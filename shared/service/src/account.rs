@@ -53,7 +53,7 @@ impl Service {
         self.confirm(&mut place, &confirmation, request.current)
             .await?;
         if let Some(email) = own.account.email() {
-            check_policy(request.new, email)
+            check_policy(request.new, email, &self.core.password_policy)
                 .map_err(|weakness| Failure::Refused(ConfirmError::Weak(weakness)))?;
         }
         if request.new.equals(request.current) {

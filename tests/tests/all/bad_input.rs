@@ -191,7 +191,7 @@ async fn a_value_that_is_not_allowed_is_refused_before_anything_is_written() {
         "@example.com",
         "ada@example",
         "a da@example.com",
-        "ada@example.com ",
+        "ada@exam ple.com",
         "ada@exa\u{0}mple.com",
         "ada\n@example.com",
         "ada@example.com\u{202e}",

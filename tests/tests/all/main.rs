@@ -22,6 +22,7 @@ mod interleavings;
 mod least_privilege;
 mod limit;
 mod machine;
+mod mailboxes;
 mod mechanisms;
 mod metrics;
 mod on_lambda;

@@ -173,6 +173,7 @@ impl User {
             policy: policy.clone(),
             // On the thread that is measured.
             passwords: Passwords::new(0, 0),
+            password_policy: Arc::default(),
         };
         let store = Store::new(client.clone(), TABLE, random);
         let (router, _) = latchkey::routes(&service, &store).split_for_parts();

@@ -454,6 +454,7 @@ fn service() -> Result<Service, GrowthError> {
             ..SessionPolicy::default()
         }),
         passwords: Passwords::for_this_machine(),
+        password_policy: Arc::default(),
     })
 }
 

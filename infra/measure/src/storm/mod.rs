@@ -235,6 +235,7 @@ async fn start() -> Result<Stack, StormError> {
         random: random.clone(),
         policy: Arc::new(SessionPolicy::default()),
         passwords: Passwords::for_this_machine(),
+        password_policy: Arc::default(),
     };
     let (routes, _) = latchkey::routes(&app, &store).split_for_parts();
     let router = service(
