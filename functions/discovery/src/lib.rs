@@ -39,6 +39,8 @@ pub fn routes<R: Routes<App<()>>>() -> R {
         .with(handler!(document), &[])
         .with(handler!(page), &[])
         .with_undocumented(docs::ASSET_ROUTE, get(docs::asset))
+        .with_undocumented("/", get(docs::from_root))
+        .with_undocumented("/docs/", get(docs::from_slash))
 }
 
 /// The public keys (RFC 7517).

@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use http_body_util::BodyExt;
 use lambda_http::http::header::{
-    ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use lambda_http::http::{Method, Request, Response, StatusCode};
 use latchkey_api::http::service;
@@ -81,6 +81,15 @@ fn references(page: &str) -> Vec<String> {
         .flat_map(|attribute| page.split(attribute).skip(1))
         .map(|rest| rest.split('"').next().unwrap().to_owned())
         .collect()
+}
+
+#[tokio::test]
+async fn the_bare_address_and_a_slash_lead_to_the_page() {
+    for (path, location) in [("/", "docs"), ("/docs/", "../docs")] {
+        let response = send(Method::GET, path).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{path}");
+        assert_eq!(response.headers()[LOCATION], location, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -225,11 +234,10 @@ async fn a_wrong_method_on_a_route_of_this_function_is_told_the_right_ones() {
 #[tokio::test]
 async fn what_is_no_route_is_not_found() {
     for path in [
-        "/",
         "/v1",
         "/v1/auth/login/",
         "/v1/sessions/a/b",
-        "/docs/",
+        "/docs/x/",
         "/favicon.ico",
     ] {
         let response = send(Method::GET, path).await;
