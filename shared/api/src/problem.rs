@@ -58,6 +58,14 @@ pub enum Code {
     PayloadTooLarge,
     /// The body is not `application/json`.
     UnsupportedMediaType,
+    /// The body did not come within a few seconds. Only the local stack says so.
+    RequestTimeout,
+    /// `Host` is not a name of this machine. Only the local stack says so.
+    HostNotAllowed,
+    /// The path and the query are longer than 10,240 bytes. Only the local stack says so.
+    UriTooLong,
+    /// The path and the headers are larger than 10,240 bytes. Only the local stack says so.
+    HeadersTooLarge,
     /// Something is broken on our side.
     InternalError,
     /// Busy or out of reach for a moment: try again after `Retry-After` seconds.
@@ -66,7 +74,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order in which they are documented.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidRequest,
         Self::ValidationFailed,
         Self::WeakPassword,
@@ -84,6 +92,10 @@ impl Code {
         Self::EmailTaken,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
+        Self::RequestTimeout,
+        Self::HostNotAllowed,
+        Self::UriTooLong,
+        Self::HeadersTooLarge,
         Self::InternalError,
         Self::TemporarilyUnavailable,
     ];
@@ -109,6 +121,10 @@ impl Code {
             Self::EmailTaken => "email_taken",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RequestTimeout => "request_timeout",
+            Self::HostNotAllowed => "host_not_allowed",
+            Self::UriTooLong => "uri_too_long",
+            Self::HeadersTooLarge => "headers_too_large",
             Self::InternalError => "internal_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -133,6 +149,10 @@ impl Code {
             Self::EmailTaken => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::HostNotAllowed => StatusCode::MISDIRECTED_REQUEST,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -159,6 +179,10 @@ impl Code {
             Self::EmailTaken => "The e-mail address is taken",
             Self::PayloadTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is not JSON",
+            Self::RequestTimeout => "The body did not come in time",
+            Self::HostNotAllowed => "Not a name of this server",
+            Self::UriTooLong => "The path is too long",
+            Self::HeadersTooLarge => "The headers are too large",
             Self::InternalError => "Internal error",
             Self::TemporarilyUnavailable => "Temporarily unavailable",
         }
@@ -189,6 +213,12 @@ impl Code {
             Self::EmailTaken => "An account with this e-mail address exists; sign in instead.",
             Self::PayloadTooLarge => "A body has at most 16 KiB.",
             Self::UnsupportedMediaType => "Send the body as application/json.",
+            Self::RequestTimeout => "Send the body together with the headers.",
+            Self::HostNotAllowed => {
+                "The local stack answers to 127.0.0.1, localhost and [::1], and to the host of ISSUER."
+            }
+            Self::UriTooLong => "The path and the query have at most 10,240 bytes.",
+            Self::HeadersTooLarge => "The path and the headers have at most 10,240 bytes together.",
             Self::InternalError => "Something is broken on our side; tell us the request_id.",
             Self::TemporarilyUnavailable => "Try again in a moment.",
         }
@@ -216,6 +246,10 @@ impl Code {
             | Self::EmailTaken
             | Self::PayloadTooLarge
             | Self::UnsupportedMediaType
+            | Self::RequestTimeout
+            | Self::HostNotAllowed
+            | Self::UriTooLong
+            | Self::HeadersTooLarge
             | Self::InternalError
             | Self::TemporarilyUnavailable => None,
         }
@@ -307,6 +341,14 @@ impl From<Code> for Problem {
 }
 
 impl Problem {
+    /// A problem with more to say than its code has.
+    pub fn with_detail(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            detail: detail.into(),
+            ..code.into()
+        }
+    }
+
     /// A request that cannot be read, and why.
     pub fn invalid_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
