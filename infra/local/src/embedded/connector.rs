@@ -15,7 +15,7 @@ use super::engine::{Answer, answer};
 
 /// Answers each request at once, on the thread that sends it.
 ///
-/// That takes some 50 microseconds and waits for no disk, so handing it to another thread would cost more than it saves.
+/// It waits for no disk. Handing it to a blocking thread costs 0.1 ms of CPU more for a refresh, which takes 0.43 ms.
 #[derive(Clone)]
 pub struct EngineConnector(Database);
 
