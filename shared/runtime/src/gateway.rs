@@ -199,9 +199,9 @@ pub async fn run(router: Router) -> Result<(), lambda_http::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body::{Json, RefreshTokenRequest};
-    use crate::problem::Problem;
     use axum::extract::FromRequest;
+    use latchkey_api::body::RefreshTokenRequest;
+    use latchkey_api::problem::Problem;
     use serde_json::json;
 
     fn event(path: &str, query: &str, headers: &Value) -> String {

@@ -200,6 +200,8 @@ impl MetricsSettings {
 mod tests {
     use std::collections::HashMap;
 
+    use http::HeaderValue;
+
     use super::*;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
