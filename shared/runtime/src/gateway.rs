@@ -338,7 +338,7 @@ mod tests {
             .header("content-type", "application/json")
             .body(readable(Err(NotBase64)))
             .unwrap();
-        let refused = Json::<RefreshTokenRequest>::from_request(request, &())
+        let refused = latchkey_api::body::Body::<RefreshTokenRequest>::from_request(request, &())
             .await
             .unwrap_err();
         let expected = "The body is not the base64 that it is said to be.";

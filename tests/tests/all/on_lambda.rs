@@ -1,4 +1,4 @@
-//! The real binaries, run as Lambda runs them, with the sample events of `infra/events`.
+//! The real binaries, run as Lambda runs them, with the sample events of `infra/samples`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -142,7 +142,7 @@ async fn every_function_answers_its_sample_events() {
     used.insert("cleanup".to_owned());
 
     let samples: BTreeSet<String> =
-        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/events"))
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/samples"))
             .unwrap()
             .filter_map(|entry| {
                 entry
