@@ -447,7 +447,7 @@ fn the_store_and_the_list_name_the_same_metrics() {
 
 #[test]
 fn the_guide_has_the_list() {
-    let guide = include_str!("../../../infra/guides/operations.md");
+    let guide = include_str!("../../../infra/guides/operate/watch.md");
     let rows: Vec<String> = METRICS
         .iter()
         .map(|metric| {

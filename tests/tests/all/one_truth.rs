@@ -36,17 +36,11 @@ fn routes_of(document: &Value) -> BTreeSet<(String, String)> {
 
 #[test]
 fn the_template_routes_to_each_function_what_its_router_answers() {
-    let routers: BTreeMap<&str, Value> = BTreeMap::from([
-        ("register", json!(openapi::of(register::routes()))),
-        ("login", json!(openapi::of(login::routes()))),
-        ("refresh", json!(openapi::of(refresh::routes()))),
-        ("list-sessions", json!(openapi::of(list_sessions::routes()))),
-        ("rename", json!(openapi::of(rename::routes()))),
-        ("revoke", json!(openapi::of(revoke::routes()))),
-        ("revoke-all", json!(openapi::of(revoke_all::routes()))),
-        ("account", json!(openapi::of(::account::routes()))),
-        ("discovery", json!(openapi::of(discovery::routes()))),
-    ]);
+    let on_table =
+        latchkey::functions_on_table().map(|(name, routes)| (name, json!(openapi::of(routes))));
+    let others = latchkey::functions_without_table()
+        .map(|(name, routes)| (name, json!(openapi::of(routes))));
+    let routers: BTreeMap<&str, Value> = on_table.into_iter().chain(others).collect();
     let mut all = BTreeSet::new();
     for (binary, function) in functions(&template()) {
         if binary == "cleanup" {
