@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -92,6 +92,15 @@ fn references(page: &str) -> Vec<String> {
         .flat_map(|attribute| page.split(attribute).skip(1))
         .map(|rest| rest.split('"').next().unwrap().to_owned())
         .collect()
+}
+
+#[tokio::test]
+async fn the_bare_address_and_a_slash_lead_to_the_page() {
+    for (path, location) in [("/", "docs"), ("/docs/", "../docs")] {
+        let response = send(Method::GET, path).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{path}");
+        assert_eq!(response.headers()[LOCATION], location, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -305,11 +314,10 @@ async fn a_wrong_method_on_a_route_of_this_function_is_told_the_right_ones() {
 #[tokio::test]
 async fn what_is_no_route_is_not_found() {
     for path in [
-        "/",
         "/v1",
         "/v1/auth/login/",
         "/v1/sessions/a/b",
-        "/docs/",
+        "/docs/x/",
         "/favicon.ico",
     ] {
         let response = send(Method::GET, path).await;

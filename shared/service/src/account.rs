@@ -44,6 +44,7 @@ impl Service {
     ) -> Result<SignedIn, Failure<ConfirmError>> {
         let mut place = self.core.passwords.reserve()?;
         let random = self.core.random.as_ref();
+        let session_id = SessionId::random(random);
         let (confirmation, new_hash) = tokio::join!(
             self.begin_confirmation(caller),
             place.hash(request.new, random)
@@ -61,7 +62,6 @@ impl Service {
         }
 
         let now = self.core.now();
-        let session_id = SessionId::random(random);
         let replacement = PasswordReplacement {
             service: self,
             caller,

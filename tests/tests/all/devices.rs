@@ -140,13 +140,13 @@ async fn names_that_show_nothing_or_turn_the_text_around_them_are_refused() {
     }
 }
 
-const FRONT_SECRET: &str = "the-front-shows-this-value-0123456789";
+const EDGE_SECRET: &str = "the-edge-shows-this-value-0123456789";
 
 /// A request that came through the edge from the longest address and the longest city.
 fn seen(call: Call<'_>) -> Call<'_> {
     let address = b"2001:db8:1111:2222:3333:4444:5555:6666:46532";
     let city = "%F0%9F%98%80".repeat(64);
-    call.header("x-latchkey-front", FRONT_SECRET.as_bytes())
+    call.header("x-latchkey-edge", EDGE_SECRET.as_bytes())
         .header("cloudfront-viewer-address", address)
         .header("cloudfront-viewer-city", city.as_bytes())
         .header("cloudfront-viewer-country", b"CA")
@@ -168,8 +168,8 @@ fn size(item: &HashMap<String, AttributeValue>) -> usize {
 #[tokio::test]
 async fn a_session_item_stays_below_1_kb_whatever_a_client_sends() {
     const KEPT_FREE: usize = 120;
-    let front = EdgeSecret::parse(FRONT_SECRET).unwrap();
-    let stack = Stack::start().await.behind(&front);
+    let edge = EdgeSecret::parse(EDGE_SECRET).unwrap();
+    let stack = Stack::start().await.behind(&edge);
     let mut largest = 0;
     // A character of 1, 2, 3 and 4 bytes, and the longest name of it that is accepted.
     for (number, (c, longest)) in [("x", 100), ("é", 100), ("日", 66), ("😀", 50)]

@@ -233,7 +233,11 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         }
     };
     metered
-        .row("delete, wrong password", &[], delete("a wrong password"))
+        .row(
+            "delete, wrong password",
+            &failed,
+            delete("a wrong password"),
+        )
         .await;
     metered
         .row("delete", &ended(1.0), delete(NEW_PASSWORD))

@@ -9,10 +9,10 @@ use latchkey_tests::log::Log;
 use latchkey_tests::stack::{Call, PASSWORD, SignedIn, Stack};
 use serde_json::{Value, json};
 
-const SECRET: &str = "the-front-shows-this-value-0123456789";
+const SECRET: &str = "the-edge-shows-this-value-0123456789";
 const NEXT: &str = "and-this-one-while-it-is-replaced-0123";
 
-const HEADER: &str = "x-latchkey-front";
+const HEADER: &str = "x-latchkey-edge";
 
 async fn behind(secret: &str) -> Stack {
     Stack::start()
@@ -36,7 +36,7 @@ fn place(session: &Value) -> [&Value; 3] {
 }
 
 #[tokio::test]
-async fn what_comes_past_the_front_is_refused_on_every_route() {
+async fn what_comes_past_the_edge_is_refused_on_every_route() {
     let stack = behind(SECRET).await;
     let log = Log::capture();
     let wrong = SECRET.replace('9', "8");
@@ -81,7 +81,7 @@ async fn what_comes_past_the_front_is_refused_on_every_route() {
 }
 
 #[tokio::test]
-async fn the_secret_of_the_front_can_be_replaced() {
+async fn the_secret_of_the_edge_can_be_replaced() {
     let stack = behind(&format!("{SECRET},{NEXT}")).await;
     for value in [SECRET, NEXT] {
         let call = stack.get("/v1/me").header(HEADER, value.as_bytes());
@@ -200,7 +200,7 @@ async fn a_place_keeps_a_usual_session_under_one_kilobyte() {
 }
 
 #[tokio::test]
-async fn without_a_front_its_headers_are_worth_nothing() {
+async fn without_a_edge_its_headers_are_worth_nothing() {
     let stack = Stack::start().await;
     let body = json!({"email": "ada@example.com", "password": PASSWORD});
     let address: IpAddr = "2001:db8::7".parse().unwrap();
