@@ -17,7 +17,7 @@ export class Client {
   }
 
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
-    const url = new URL(path, this.api)
+    const url = new URL(path.startsWith('/') ? this.api + path : path)
     if (!this.origins.includes(url.origin)) throw new Error(`no token for ${url.origin}`)
     const held = this.storage.read()
     if (!held) throw new SignedOut()
@@ -42,7 +42,7 @@ export class Client {
       if (held.access_token !== old.access_token) return held // another tab was faster
       const request = { method: 'POST', headers: { 'content-type': 'application/json' } }
       const body = JSON.stringify({ refresh_token: held.refresh_token })
-      const reply = await fetch(new URL('/v1/auth/refresh', this.api), { ...request, body }).catch(() => null)
+      const reply = await fetch(`${this.api}/v1/auth/refresh`, { ...request, body }).catch(() => null)
       const tokens = reply?.ok ? await reply.json().catch(() => null) : null
       if (this.storage.read()?.access_token !== held.access_token) continue // changed while we waited
       if (tokens) return this.keep(tokens)
