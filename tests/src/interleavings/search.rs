@@ -244,7 +244,7 @@ impl Search<'_> {
         let mut origins: Vec<Option<(usize, Event)>> = vec![None];
         let mut visited: HashMap<State, usize> = HashMap::from([(initial.clone(), 0)]);
         let mut queue = VecDeque::from([(0, initial)]);
-        while let Some((number, state)) = queue.pop_edge() {
+        while let Some((number, state)) = queue.pop_front() {
             let events = self.events(&state);
             if events.is_empty() {
                 outcomes.insert(self.outcome(&state));
