@@ -11,7 +11,8 @@ export class Client {
   /** Stores the tokens in a reply to a sign-in, a registration, a password change or a refresh. */
   keep(reply: { access_token: string; refresh_token: string; expires_in: number }): Tokens {
     const { access_token, refresh_token, expires_in } = reply
-    const tokens = { access_token, refresh_token, fresh_until: Date.now() + (expires_in - 30) * 1000 }
+    const seconds = Math.max(expires_in - 30, expires_in / 2)
+    const tokens = { access_token, refresh_token, fresh_until: Date.now() + seconds * 1000 }
     this.storage.write(tokens)
     return tokens
   }
