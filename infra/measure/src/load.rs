@@ -36,7 +36,8 @@ const SIGN_INS_OF_A_USER: usize = 4;
 /// What is measured, and against what.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// A running stack to measure, such as http://127.0.0.1:3000; without it one is started, in a temporary folder.
+    /// A running stack to measure, such as http://127.0.0.1:3000; without it one is started, in a temporary folder. Start it
+    /// with `REFRESH_GRACE_SECONDS=0`, or most refreshes give the same token again.
     #[arg(long, value_name = "URL", value_parser = local_url)]
     url: Option<http::Uri>,
     /// How many users register at each concurrency; each signs in four times, and ends what it began.
@@ -45,7 +46,7 @@ pub(crate) struct Options {
     /// How many refreshes, lists and empty requests there are at each concurrency.
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..))]
     requests: u32,
-    /// How long refreshes are measured beside a flood of sign-ins; 0 leaves the flood out.
+    /// How long refreshes are measured during a flood of sign-ins; 0 leaves the flood out.
     #[arg(long, value_name = "SECONDS", default_value_t = 8)]
     flood_seconds: u64,
 }
@@ -213,7 +214,7 @@ fn one_of(users: &mut [User], turn: usize) -> Option<&mut User> {
     users.get_mut(index)
 }
 
-/// Refreshes alone, then the same beside more sign-ins than the service takes at once.
+/// Refreshes alone, then the same during more sign-ins than the service takes at once.
 async fn flood_of_sign_ins(api: &Api, lasting: Duration) -> Vec<Measured> {
     let register = async |users: &mut Vec<User>, turn| {
         users.extend(User::register(api, &turn).await);
@@ -244,13 +245,13 @@ async fn flood_of_sign_ins(api: &Api, lasting: Duration) -> Vec<Measured> {
             tokio::time::sleep(COME_BACK).await;
         }
     };
-    let beside = Phase::new("refresh, beside the flood", MANY);
+    let during = Phase::new("refresh, beside the flood", MANY);
     let flood = Phase::new("the flood: sign-ins, wrong password", FLOOD);
-    let ((beside, _), (flood, _)) = tokio::join!(
-        beside.run(users, Lasting::For(lasting), refresh),
+    let ((during, _), (flood, _)) = tokio::join!(
+        during.run(users, Lasting::For(lasting), refresh),
         flood.run(guessers, Lasting::For(lasting), guess)
     );
-    vec![alone, beside, flood]
+    vec![alone, during, flood]
 }
 
 /// How much of a refresh is DynamoDB's.

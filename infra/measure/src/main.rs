@@ -20,7 +20,7 @@ struct Options {
 enum Command {
     /// How fast the whole service is, from a client's request to its reply.
     Load(load::Options),
-    /// The local stack, in a process of its own: what `load` starts.
+    /// The local stack in its own process: what `load` starts.
     #[command(hide = true)]
     LocalStack(latchkey::Options),
     /// What requests and the cleanup cost as a user's sessions and the table grow.

@@ -1,5 +1,5 @@
 //! `start`: how long each function takes from its start to its first poll of Lambda's runtime API, and to the end of
-//! its first invocation, and what memory it then has, beside a bare function that only says hello.
+//! its first invocation, and what memory it then has, in comparison with a bare function that only says hello.
 //!
 //! The functions take turns, so that a busy moment of the machine falls on all of them.
 
@@ -45,13 +45,13 @@ const VISIT: [(&str, &str); 11] = [
 const START_BUDGET: f64 = 1.5;
 /// At most this much memory after the first request, in MB.
 const MEMORY_BUDGET: f64 = 25.0;
-/// What argon2 may take besides, in MB.
+/// What argon2 may take in addition, in MB.
 const ARGON2_MEMORY: f64 = 19.0 * 1.048_576;
 
 /// What was seen of one function.
 #[derive(Debug, Default)]
 struct Seen {
-    /// To the first poll, with nothing to talk to: the time that the function takes by itself.
+    /// To the first poll, with nothing to talk to: the time that the function itself takes.
     alone: Vec<Duration>,
     /// To the first poll, with the secret loaded and the connection to DynamoDB opened.
     ready: Vec<Duration>,
@@ -105,7 +105,7 @@ pub(crate) async fn run(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Each function once, on a database of its own.
+/// Each function once, with its own database.
 async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
     let dynamodb = ListeningDynamoDb::start().await;
     let client = dynamodb.client();

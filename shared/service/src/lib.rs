@@ -51,6 +51,7 @@ pub use error::Failure;
 pub use register::Registration;
 pub use sessions::SessionList;
 pub use sign_in::SignIn;
+pub use sign_out::SignOutToken;
 
 /// What every function works with, also one that stores nothing. Cheap to clone.
 #[derive(Clone, Debug)]

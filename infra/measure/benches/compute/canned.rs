@@ -163,7 +163,7 @@ impl User {
             audience: "latchkey".to_owned(),
             client_id: "latchkey-app".to_owned(),
         };
-        let service = Service {
+        let core = Core {
             tokens: Tokens::new(identity, &secret.expect("long enough"), None)
                 .expect("keys")
                 .into(),
@@ -175,13 +175,13 @@ impl User {
             password_policy: Arc::default(),
         };
         let store = Store::new(client.clone(), TABLE, random);
-        let (router, _) = latchkey::routes(&service, &store).split_for_parts();
+        let (router, _) = latchkey::routes(&core, &store).split_for_parts();
         let router = latchkey_api::http::service(
             router,
             &AllowedOrigins::None,
             None,
-            service.clock.clone(),
-            service.random.clone(),
+            core.clock.clone(),
+            core.random.clone(),
         );
         let mut user = Self {
             router,

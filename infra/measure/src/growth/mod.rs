@@ -8,6 +8,7 @@ mod plot;
 mod seed;
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use latchkey_store::table::{TableError, create_if_missing};
 use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
 use latchkey_tests::stack::CHROME;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
 use seed::{Measured, PASSWORD, Seeder};
@@ -214,7 +216,7 @@ struct Table {
     measured: Vec<Measured>,
     /// Users with 1, 2, 3, ... sessions.
     ladder: Vec<Measured>,
-    service: Service,
+    core: Core,
     store: Store,
     router: Router,
     recorder: Recorder,
@@ -224,22 +226,25 @@ impl Table {
     async fn fill(folder: &TemporaryFolder, size: usize) -> Result<Self, GrowthError> {
         let path = folder.0.join("dynamodb.sqlite");
         let database = dynoxide::Database::new(path.to_str().ok_or(GrowthError::Path)?)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let dynamodb = EmbeddedDynamoDb {
+            endpoint: format!("http://{}", listener.local_addr()?),
             database: database.clone(),
         };
+        tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
         let recorder = Recorder::default();
         let client = dynamodb.client(&recorder);
         create_if_missing(&client, TABLE).await?;
-        let service = service()?;
+        let core = core()?;
         let began = Instant::now();
-        let mut seeder = Seeder::new(database, &service)?;
+        let mut seeder = Seeder::new(database, &core)?;
         seeder.fill(size)?;
         let mut measured = Vec::new();
         for sessions in OF_A_USER {
             measured.push(seeder.user(sessions)?);
         }
         let mut ladder = Vec::new();
-        for sessions in 1..=service.policy.max_sessions {
+        for sessions in 1..=core.policy.max_sessions {
             ladder.push(seeder.user(sessions)?);
         }
         let (items, due) = seeder.finish()?;
@@ -249,7 +254,7 @@ impl Table {
             began.elapsed().as_secs_f64()
         );
         let store = Store::new(client, TABLE, Arc::new(SystemRandom));
-        let (router, _) = latchkey::routes(&service, &store).split_for_parts();
+        let (router, _) = latchkey::routes(&core, &store).split_for_parts();
         drop(recorder.take());
         Ok(Self {
             size,
@@ -258,7 +263,7 @@ impl Table {
             megabytes: bytes as f64 / 1e6,
             measured,
             ladder,
-            service,
+            core,
             store,
             router,
             recorder,
@@ -304,10 +309,10 @@ impl Table {
 
     async fn tokens(&self, user: &Measured, which: usize) -> Result<(String, String), GrowthError> {
         let session = user.sessions.get(which).ok_or(GrowthError::Kind)?;
-        let now = self.service.now();
-        let policy = &self.service.policy;
+        let now = self.core.now();
+        let policy = &self.core.policy;
         let issued = self
-            .service
+            .core
             .tokens
             .issue(session, now, policy, &SystemRandom)
             .await?;
@@ -340,7 +345,7 @@ impl Table {
             let request = self.send(Method::POST, "/v1/auth/login", None, body.clone());
             let reply = sign_ins.take(&self.recorder, request).await?;
             // As many sessions as before, live and ended.
-            if user.sessions.len() < self.service.policy.max_sessions {
+            if user.sessions.len() < self.core.policy.max_sessions {
                 let body = json!({"refresh_token": text(&reply, "refresh_token")});
                 self.send(Method::POST, "/v1/auth/logout", None, body)
                     .await?;
@@ -396,7 +401,7 @@ impl Table {
             ..Budget::until(SystemClock.now() + TimeDelta::hours(1))
         };
         let (mut removed, mut read_units) = (0, 0.0);
-        // On a busy machine a page may take longer than the service waits: the next run goes on with it.
+        // On a busy machine a page may take longer than the service waits: the next run continues with it.
         for run in 1.. {
             let report = match cleanup::run(&self.store, &SystemClock, budget).await {
                 Ok(report) => report,
@@ -430,7 +435,7 @@ fn text(body: &Value, name: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-fn service() -> Result<Service, GrowthError> {
+fn core() -> Result<Core, GrowthError> {
     let mut secret = [0; 32];
     SystemRandom.fill(&mut secret);
     let identity = TokenIdentity {
@@ -439,17 +444,17 @@ fn service() -> Result<Service, GrowthError> {
         client_id: "latchkey-app".to_owned(),
     };
     let secret = TokenSecret::new(secret)?;
-    Ok(Service {
+    Ok(Core {
         tokens: Tokens::new(identity, &secret, None)?.into(),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         policy: Arc::new(SessionPolicy {
             max_sessions: OF_A_USER.into_iter().max().unwrap_or(1),
-            refresh_grace: TimeDelta::zero(), // Every refresh rotates.
+            // Without a grace there is no interval either, so every refresh rotates.
+            refresh_grace: TimeDelta::zero(),
             ..SessionPolicy::default()
         }),
         passwords: Passwords::for_this_machine(),
-        password_policy: Arc::default(),
     })
 }
 

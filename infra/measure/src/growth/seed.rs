@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use dynoxide::{Database, ImportOptions};
 use latchkey_domain::account::Account;
+use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::credential::Credential;
 use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::email::EmailAddress;
@@ -52,12 +53,12 @@ pub(crate) struct Seeder {
 }
 
 impl Seeder {
-    pub(crate) fn new(database: Database, service: &Service) -> Result<Self, GrowthError> {
+    pub(crate) fn new(database: Database, core: &Core) -> Result<Self, GrowthError> {
         database.enable_bulk_loading()?;
         Ok(Self {
             database,
-            policy: Arc::clone(&service.policy),
-            now: service.now(),
+            policy: Arc::clone(&core.policy),
+            now: core.now(),
             random: SeededRandom::new(1),
             hash: hash(
                 &Password::new(PASSWORD.to_owned()),
@@ -131,7 +132,12 @@ impl Seeder {
             password_version: account.password_version,
         };
         let change = ChangeId::random(&self.random);
-        for item in items_of_user(&email, &credential, &account, change, &sessions)? {
+        let cause = Cause {
+            action: Action::Register,
+            actor: Actor::Owner(first.id),
+            at: first.created_at,
+        };
+        for item in items_of_user(&email, &credential, &account, (change, &cause), &sessions)? {
             self.pending.push(for_the_engine(item)?);
         }
         if self.pending.len() >= ITEMS_OF_AN_IMPORT {
@@ -178,6 +184,13 @@ fn in_json(value: AttributeValue) -> Result<Value, GrowthError> {
         AttributeValue::L(list) => {
             let list: Result<Vec<Value>, GrowthError> = list.into_iter().map(in_json).collect();
             json!({"L": list?})
+        }
+        AttributeValue::M(map) => {
+            let map: Result<serde_json::Map<String, Value>, GrowthError> = map
+                .into_iter()
+                .map(|(name, value)| Ok((name, in_json(value)?)))
+                .collect();
+            json!({"M": map?})
         }
         _ => return Err(GrowthError::Kind),
     })

@@ -1,4 +1,4 @@
-//! A local stack in a process of its own, in a temporary folder, on a free port.
+//! A local stack in its own process, in a temporary folder, on a free port.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -45,7 +45,8 @@ impl Server {
         let mut process = Command::new(std::env::current_exe()?)
             .args(["local-stack", "--port", "0", "--data-dir"])
             .arg(folder.path())
-            .env("REFRESH_GRACE_SECONDS", "0") // Every refresh rotates.
+            // Without a grace there is no interval either, so every refresh rotates.
+            .env("REFRESH_GRACE_SECONDS", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // Its log lines are made, as always, and not kept.

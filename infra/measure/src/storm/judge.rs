@@ -1218,7 +1218,7 @@ mod tests {
     fn an_account_is_written_once_for_each_change() {
         let after = StoredUser {
             version: 4,
-            ..end_one(user(), 1)
+            ..without(user(), 1)
         };
         only(&[revoke(0, 2, Answer::Nothing)], &after, "too often");
     }

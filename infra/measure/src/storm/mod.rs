@@ -229,7 +229,7 @@ async fn start() -> Result<Stack, StormError> {
         client_id: "latchkey-app".to_owned(),
     };
     let secret = TokenSecret::new(secret)?;
-    let app = Service {
+    let core = Core {
         tokens: Tokens::new(identity, &secret, None)?.into(),
         clock: clock.clone(),
         random: random.clone(),
@@ -237,7 +237,7 @@ async fn start() -> Result<Stack, StormError> {
         passwords: Passwords::for_this_machine(),
         password_policy: Arc::default(),
     };
-    let (routes, _) = latchkey::routes(&app, &store).split_for_parts();
+    let (routes, _) = latchkey::routes(&core, &store).split_for_parts();
     let router = service(
         routes,
         &AllowedOrigins::None,
