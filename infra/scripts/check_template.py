@@ -19,9 +19,9 @@ from samtranslator.yaml_helper import yaml_parse
 SCHEDULE = "cron(0 2 * * ? *)"  # daily at 02:00 UTC
 API_GATEWAY_TIMEOUT = 30  # seconds, not to be changed
 ALIAS = "live"
-FRONT = "infra/front/template.yaml"
+EDGE = "infra/edge/template.yaml"
 WATCH = "infra/watch/template.yaml"
-WEB_ACL = "infra/front/web-acl.yaml"
+WEB_ACL = "infra/edge/web-acl.yaml"
 METRICS_OF_AN_ALARM = 10  # that an expression may add up
 LONGEST_LOOK_BACK = 604_800  # seconds, for periods of an hour and more; a day for shorter ones
 # The metrics of AWS that alarms and dashboard may name, with their dimensions.
@@ -40,7 +40,7 @@ LOGGED = {
 }  # fmt: skip
 # Alarms for which once is too often. The thresholds of all others are parameters.
 AT_ONCE = {"CleanupFailedAlarm", "CleanupMissedAlarm", "TokenAheadAlarm", "ErrorLinesAlarm"}
-# Paths that the front may cache, if their replies say so.
+# Paths that the edge may cache, if their replies say so.
 CACHED = {"/.well-known/jwks.json", "/openapi.json", "/docs*"}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"}
 
@@ -415,39 +415,39 @@ def check_order(result, report):
         report(f"these wait for each other: {sorted(waits)}")
 
 
-def check_front(report):
-    front = yaml_parse(Path(FRONT).read_text())
-    (distribution,) = (item["Properties"] for item in of_type(front, "AWS::CloudFront::Distribution").values())
+def check_edge(report):
+    edge = yaml_parse(Path(EDGE).read_text())
+    (distribution,) = (item["Properties"] for item in of_type(edge, "AWS::CloudFront::Distribution").values())
     config = distribution["DistributionConfig"]
     policies = {
         name: item["Properties"]["CachePolicyConfig"]
-        for name, item in of_type(front, "AWS::CloudFront::CachePolicy").items()
+        for name, item in of_type(edge, "AWS::CloudFront::CachePolicy").items()
     }
     paths = {"default": config["DefaultCacheBehavior"]}
     paths.update({behavior["PathPattern"]: behavior for behavior in config["CacheBehaviors"]})
     if paths.keys() - {"default"} != CACHED:
-        report(f"{FRONT}: caches other paths than {sorted(CACHED)}")
+        report(f"{EDGE}: caches other paths than {sorted(CACHED)}")
     for path, behavior in paths.items():
         policy = policies[behavior["CachePolicyId"]["Ref"]]
         key = policy["ParametersInCacheKeyAndForwardedToOrigin"]["HeadersConfig"]["Headers"]
         if policy["MinTTL"] != 0 or policy["DefaultTTL"] != 0:
-            report(f"{FRONT}: {path} is cached without being asked to")
+            report(f"{EDGE}: {path} is cached without being asked to")
         if path == "default" and (policy["MaxTTL"] > 1 or "Authorization" not in key):
-            report(f"{FRONT}: what needs a token is cached, or gets none")
+            report(f"{EDGE}: what needs a token is cached, or gets none")
         if behavior["ViewerProtocolPolicy"] != "https-only":
-            report(f"{FRONT}: {path} is answered without TLS")
-    (passed,) = (item["Properties"] for item in of_type(front, "AWS::CloudFront::OriginRequestPolicy").values())
+            report(f"{EDGE}: {path} is answered without TLS")
+    (passed,) = (item["Properties"] for item in of_type(edge, "AWS::CloudFront::OriginRequestPolicy").values())
     headers = set(passed["OriginRequestPolicyConfig"]["HeadersConfig"]["Headers"])
     if "Host" in headers or len(headers) > 10:
-        report(f"{FRONT}: passes Host on, at which API Gateway answers 403, or more than 10 headers")
+        report(f"{EDGE}: passes Host on, at which API Gateway answers 403, or more than 10 headers")
     (origin,) = config["Origins"]
     proof = [as_text(header["HeaderValue"]) for header in origin["OriginCustomHeaders"]]
     if proof != ["{{resolve:secretsmanager:${SecretArn}:SecretString}}"]:
-        report(f"{FRONT}: does not prove itself to the functions")
+        report(f"{EDGE}: does not prove itself to the functions")
     if origin["CustomOriginConfig"]["OriginProtocolPolicy"] != "https-only":
-        report(f"{FRONT}: calls the API without TLS")
-    if config.get("WebACLId") != {"Ref": "WebAclArn"} or "Default" in front["Parameters"]["WebAclArn"]:
-        report(f"{FRONT}: can be made without a web ACL")
+        report(f"{EDGE}: calls the API without TLS")
+    if config.get("WebACLId") != {"Ref": "WebAclArn"} or "Default" in edge["Parameters"]["WebAclArn"]:
+        report(f"{EDGE}: can be made without a web ACL")
 
     firewall = yaml_parse(Path(WEB_ACL).read_text())
     (acl,) = (item["Properties"] for item in of_type(firewall, "AWS::WAFv2::WebACL").values())
@@ -487,7 +487,7 @@ def main(template, output):
     check_logs(template, result, problems.append)
     alarms = check_alarms(source, result, problems.append)
     check_order(result, problems.append)
-    check_front(problems.append)
+    check_edge(problems.append)
     for problem in problems:
         print(f"{template}: {problem}", file=sys.stderr)
     if not problems:

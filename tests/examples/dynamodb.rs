@@ -2,13 +2,13 @@
 //! make a function use it, and runs until it is stopped.
 #![expect(clippy::expect_used, reason = "what cannot start ends with the reason")]
 
-use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
+use latchkey_tests::dynamodb::ListeningDynamoDb;
 use latchkey_tests::stack::{SECRET, TABLE, identity};
 
 #[tokio::main]
 async fn main() {
-    let dynamodb = EmbeddedDynamoDb::start().await;
-    let client = dynamodb.client(&Recorder::default());
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .expect("the table");

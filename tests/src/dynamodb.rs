@@ -1,17 +1,14 @@
-//! The real DynamoDB API on the embedded engine, and a connector that notes every request to it.
+//! The real DynamoDB API on the embedded engine, in the process of the test, and a connector that notes every request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_smithy_runtime_api::client::http::HttpClient as _;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_types::body::SdkBody;
-use http_body_util::BodyExt;
+use latchkey::embedded::{self, Embedded, EngineConnector, operation_of};
 use serde_json::Value;
 
 /// One request to DynamoDB, as it was answered.
@@ -70,17 +67,14 @@ impl Recorder {
         self.moment.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// An HTTP client that notes what it sends.
+    /// An HTTP client that notes what it sends to an engine.
     #[must_use]
-    pub fn http_client(&self) -> SharedHttpClient {
-        let recorder = self.clone();
-        let inner = aws_smithy_http_client::Builder::new().build_http();
-        http_client_fn(move |settings, components| {
-            SharedHttpConnector::new(RecordingConnector {
-                inner: inner.http_connector(settings, components),
-                recorder: recorder.clone(),
-            })
-        })
+    pub fn http_client(&self, engine: EngineConnector) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(RecordingConnector {
+            inner: engine,
+            recorder: self.clone(),
+        });
+        http_client_fn(move |_, _| connector.clone())
     }
 }
 
@@ -100,33 +94,25 @@ fn longest_series(calls: &[Call]) -> usize {
 
 #[derive(Debug)]
 struct RecordingConnector {
-    inner: SharedHttpConnector,
+    inner: EngineConnector,
     recorder: Recorder,
 }
 
 impl HttpConnector for RecordingConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let recorder = self.recorder.clone();
-        let operation = request
-            .headers()
-            .get("x-amz-target")
-            .and_then(|target| target.split('.').next_back())
-            .unwrap_or_default()
-            .to_owned();
-        let sent: Value = request
-            .body()
-            .bytes()
-            .and_then(|bytes| serde_json::from_slice(bytes).ok())
-            .unwrap_or_default();
+        let operation = operation_of(&request).to_owned();
+        let body = request.body().bytes().unwrap_or_default();
+        let sent: Value = serde_json::from_slice(body).unwrap_or_default();
         let inner = self.inner.clone();
         HttpConnectorFuture::new(async move {
             let began = recorder.tick();
-            let mut response = inner.call(request).await?;
-            let body = response.take_body().collect().await;
-            let body = body
-                .map(http_body_util::Collected::to_bytes)
-                .unwrap_or_default();
-            let (read_units, write_units) = units(&operation, &response, &body);
+            // The engine answers at once. On its way to DynamoDB and back, a request lets others overtake it.
+            tokio::task::yield_now().await;
+            let response = inner.call(request).await?;
+            tokio::task::yield_now().await;
+            let body = response.body().bytes().unwrap_or_default();
+            let (read_units, write_units) = units(&operation, &response, body);
             let ended = recorder.tick();
             recorder
                 .calls
@@ -140,7 +126,7 @@ impl HttpConnector for RecordingConnector {
                     began,
                     ended,
                 });
-            Ok(response.map(|_| SdkBody::from(body.clone())))
+            Ok(response)
         })
     }
 }
@@ -169,45 +155,62 @@ fn units(operation: &str, response: &HttpResponse, body: &[u8]) -> (f64, f64) {
 pub struct EmbeddedDynamoDb {
     /// The engine: `sweep_ttl` deletes what is due.
     pub database: dynoxide::Database,
-    /// Where it answers.
-    pub endpoint: String,
 }
 
 impl EmbeddedDynamoDb {
-    /// Starts it on a free port of this machine. It ends with the test's runtime.
+    /// An empty one.
     ///
     /// # Panics
-    /// When it cannot.
-    pub async fn start() -> Self {
-        Self::serve(dynoxide::Database::memory().expect("memory")).await
+    /// When it cannot start.
+    #[must_use]
+    pub fn start() -> Self {
+        let database = dynoxide::Database::memory().expect("memory");
+        Self { database }
     }
 
     /// The same with a clock of the test's own, by which `sweep_ttl` knows what is due.
     ///
     /// # Panics
     /// When it cannot start.
-    pub async fn start_at(clock: &dynoxide::storage_backend::ManualClock) -> Self {
-        Self::serve(dynoxide::Database::memory_with_clock(clock.arc()).expect("memory")).await
-    }
-
-    async fn serve(database: dynoxide::Database) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
-        tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-        Self { database, endpoint }
+    #[must_use]
+    pub fn start_at(clock: &dynoxide::storage_backend::ManualClock) -> Self {
+        let database = dynoxide::Database::memory_with_clock(clock.arc()).expect("memory");
+        Self { database }
     }
 
     /// A client of it, with the limits that the service has, whose requests are noted.
     #[must_use]
     pub fn client(&self, recorder: &Recorder) -> Client {
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url(&self.endpoint)
-            .http_client(recorder.http_client());
-        Client::from_conf(latchkey_store::with_limits(config).build())
+        let engine = EngineConnector::new(self.database.clone());
+        Client::from_conf(embedded::config(recorder.http_client(engine)).build())
+    }
+}
+
+/// The same, listening on a port, for functions in processes of their own.
+#[derive(Debug)]
+pub struct ListeningDynamoDb {
+    /// Where it answers.
+    pub endpoint: String,
+    embedded: Embedded,
+}
+
+impl ListeningDynamoDb {
+    /// Starts it on a free port of this machine. It ends with the test's runtime.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub async fn start() -> Self {
+        let mut embedded = Embedded::in_memory().expect("memory");
+        let address = embedded.listen(0).await.expect("a free port");
+        Self {
+            endpoint: format!("http://{address}"),
+            embedded,
+        }
+    }
+
+    /// A client of it, in this process.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.embedded.client()
     }
 }

@@ -11,19 +11,16 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryPartition;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_types::body::SdkBody;
+use latchkey::embedded;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::{RandomSource as _, SeededRandom};
 use latchkey_service::passwords::Passwords;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::dynamodb::EmbeddedDynamoDb;
@@ -327,10 +324,7 @@ pub async fn stack_with(policy: SessionPolicy, seed: u64, items: Vec<Value>) -> 
         assert_eq!(status, 200, "{reply}");
     }
     let service = client(&database, &faults);
-    let dynamodb = EmbeddedDynamoDb {
-        database,
-        endpoint: String::new(),
-    };
+    let dynamodb = EmbeddedDynamoDb { database };
     let here = Passwords::new(0, 0);
     let origins = AllowedOrigins::None;
     let stack = Stack::over(dynamodb, service, behind, here, policy, &origins, seed);
@@ -381,15 +375,10 @@ pub fn client(database: &dynoxide::Database, faults: &Faults) -> Client {
         database: database.clone(),
         faults: faults.clone(),
     });
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .endpoint_url("http://dynamodb.test")
+    let config = embedded::config(http_client_fn(move |_, _| connector.clone()))
         // Else all tests of a process share one allowance of retries, and use it up.
-        .retry_partition(RetryPartition::new(format!("{:p}", Arc::as_ptr(&faults.0))))
-        .http_client(http_client_fn(move |_, _| connector.clone()));
-    Client::from_conf(latchkey_store::with_limits(config).build())
+        .retry_partition(RetryPartition::new(format!("{:p}", Arc::as_ptr(&faults.0))));
+    Client::from_conf(config.build())
 }
 
 struct FaultyConnector {
@@ -405,12 +394,7 @@ impl fmt::Debug for FaultyConnector {
 
 impl HttpConnector for FaultyConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let operation = request
-            .headers()
-            .get("x-amz-target")
-            .and_then(|target| target.split('.').next_back())
-            .unwrap_or_default()
-            .to_owned();
+        let operation = embedded::operation_of(&request).to_owned();
         let body = request.body().bytes().unwrap_or_default();
         let body = String::from_utf8_lossy(body).into_owned();
         let sent = serde_json::from_str(&body).unwrap_or_default();
@@ -519,42 +503,11 @@ fn all_but_the_first(database: &dynoxide::Database, sent: &Value) -> (u16, Strin
 }
 
 pub(crate) fn reply((status, body): (u16, String)) -> Answered {
-    let status = status
-        .try_into()
-        .map_err(|_| ConnectorError::user("no status".into()))?;
-    let mut response = HttpResponse::new(status, SdkBody::from(body));
-    response
-        .headers_mut()
-        .insert("content-type", "application/x-amz-json-1.0");
-    Ok(response)
+    embedded::response(embedded::Answer { status, body })
 }
 
-/// What the engine answers, as its server would.
+/// What the engine answers.
 fn answer(database: &dynoxide::Database, operation: &str, body: &str) -> (u16, String) {
-    fn run<Request: DeserializeOwned, Response: Serialize>(
-        body: &str,
-        call: impl FnOnce(Request) -> dynoxide::Result<Response>,
-    ) -> Result<String, (u16, String)> {
-        let request = serde_json::from_str(body).map_err(|error| (400, error.to_string()))?;
-        let response = call(request).map_err(|error| (error.status_code(), error.to_json()))?;
-        Ok(serde_json::to_string(&response).expect("the engine's replies are JSON"))
-    }
-    let answered = match operation {
-        "GetItem" => run(body, |request| database.get_item(request)),
-        "PutItem" => run(body, |request| database.put_item(request)),
-        "UpdateItem" => run(body, |request| database.update_item(request)),
-        "DeleteItem" => run(body, |request| database.delete_item(request)),
-        "Query" => run(body, |request| database.query(request)),
-        "Scan" => run(body, |request| database.scan(request)),
-        "BatchWriteItem" => run(body, |request| database.batch_write_item(request)),
-        "TransactWriteItems" => run(body, |request| database.transact_write_items(request)),
-        "CreateTable" => run(body, |request| database.create_table(request)),
-        "DescribeTable" => run(body, |request| database.describe_table(request)),
-        "UpdateTimeToLive" => run(body, |request| database.update_time_to_live(request)),
-        unknown => panic!("{unknown} is not among the operations of the service"),
-    };
-    match answered {
-        Ok(text) => (200, text),
-        Err(refusal) => refusal,
-    }
+    let answer = embedded::answer(database, operation, body.as_bytes());
+    (answer.status, answer.body)
 }

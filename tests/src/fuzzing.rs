@@ -469,7 +469,7 @@ fn devices(data: &[u8]) {
         let found = Device::describe(given, Some(agent), Some(id), hints);
         let mut all = 0;
         for (value, limit) in [
-            (&found.device_name, text::MAX_NAME_BYTES),
+            (&found.device_name, device::MAX_DEVICE_NAME_BYTES),
             (&found.device_id, device::MAX_DEVICE_ID_BYTES),
             (&found.user_agent, device::MAX_DEVICE_BYTES),
         ] {

@@ -78,14 +78,14 @@ struct RuntimeApi {
     first_poll: watch::Sender<Option<Instant>>,
 }
 
-/// A sample event of `infra/events`, with its placeholders filled in from a reply that holds tokens.
+/// A sample event of `infra/samples`, with its placeholders filled in from a reply that holds tokens.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn sample_event(name: &str, tokens: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../infra/events")
+        .join("../infra/samples")
         .join(format!("{name}.json"));
     let mut text = std::fs::read_to_string(&path).expect("an event");
     for (placeholder, pointer) in [

@@ -112,6 +112,7 @@ pub struct Session {
     pub last_used_at: i64,
     pub idle_end: i64,
     pub absolute_end: i64,
+    pub password_attempts: u32,
 }
 
 /// What an account may do.
@@ -180,6 +181,9 @@ fn whole(millis: i64) -> i64 {
 fn refused<T>(status: u16, code: &str) -> Result<T, (u16, String)> {
     Err((status, code.to_owned()))
 }
+
+/// How many wrong passwords end a session.
+const MAX_WRONG_PASSWORDS: u32 = 5;
 
 impl Session {
     /// When it ends by itself.
@@ -285,6 +289,7 @@ impl Model {
             last_used_at: self.now,
             idle_end: whole(self.now + self.rules.idle),
             absolute_end: whole(self.now + self.rules.absolute),
+            password_attempts: 0,
         };
         self.sessions.insert(session.id, session);
         if let Some(account) = self.accounts.get_mut(&sign_in.user) {
@@ -315,12 +320,27 @@ impl Model {
         }
     }
 
-    fn confirmed(&self, token: &AccessToken, password: &str) -> Result<UserId, (u16, String)> {
+    /// Counts a password on the caller's session and checks it: the fifth wrong one ends the session.
+    fn confirmed(&mut self, token: &AccessToken, password: &str) -> Result<UserId, (u16, String)> {
         let user = self.caller(token)?.user;
-        match self.accounts[&user].password == password {
-            true => Ok(user),
-            false => refused(403, "wrong_password"),
+        let is_right = self.accounts[&user].password == password;
+        let Some(session) = self.sessions.get_mut(&token.sid) else {
+            return refused(401, "invalid_token");
+        };
+        session.password_attempts += 1;
+        let attempts = session.password_attempts;
+        if is_right {
+            if attempts > 1 {
+                session.password_attempts = 0;
+            }
+            return Ok(user);
         }
+        if attempts >= MAX_WRONG_PASSWORDS
+            && let Some(account) = self.accounts.get_mut(&user)
+        {
+            account.admitted.remove(&token.sid);
+        }
+        refused(403, "wrong_password")
     }
 
     fn end_all_but(&mut self, user: UserId, keep: Option<SessionId>) -> usize {
@@ -460,7 +480,13 @@ impl Model {
         sign_in: &SignIn,
     ) -> Outcome {
         let user = self.confirmed(token, old)?;
-        let replaced = self.sessions[&token.sid].clone();
+        if new == old {
+            return refused(422, "password_unchanged");
+        }
+        // Its item goes in the same transaction.
+        let Some(replaced) = self.sessions.remove(&token.sid) else {
+            return refused(401, "invalid_token");
+        };
         self.end_all_but(user, None);
         if let Some(account) = self.accounts.get_mut(&user) {
             new.clone_into(&mut account.password);

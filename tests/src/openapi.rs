@@ -41,18 +41,11 @@ pub fn of<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> OpenApi
 #[must_use]
 pub fn generated() -> OpenApi {
     let mut document = document_without_routes();
-    for routes in [
-        of(register::routes()),
-        of(login::routes()),
-        of(refresh::routes()),
-        of(list_sessions::routes()),
-        of(rename::routes()),
-        of(revoke::routes()),
-        of(revoke_all::routes()),
-        of(account::routes()),
-        of(discovery::routes()),
-    ] {
-        document.merge(routes);
+    for (_, routes) in latchkey::functions_on_table() {
+        document.merge(of(routes));
+    }
+    for (_, routes) in latchkey::functions_without_table() {
+        document.merge(of(routes));
     }
     add_examples(&mut document);
     add_links(&mut document);

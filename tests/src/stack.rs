@@ -100,7 +100,7 @@ impl Stack {
     /// # Panics
     /// When it cannot start.
     pub async fn with(policy: SessionPolicy, origins: &AllowedOrigins) -> Self {
-        Self::on(EmbeddedDynamoDb::start().await, policy, origins).await
+        Self::on(EmbeddedDynamoDb::start(), policy, origins).await
     }
 
     /// The service on a database that is running.
@@ -149,6 +149,7 @@ impl Stack {
             random: random.clone(),
             policy: Arc::new(policy),
             passwords,
+            password_policy: Arc::default(),
         };
         Self {
             client: behind,

@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 /// The CloudFront distribution.
-pub const FRONT: &str = "infra/front/template.yaml";
+pub const EDGE: &str = "infra/edge/template.yaml";
 /// The firewall of the distribution.
-pub const WEB_ACL: &str = "infra/front/web-acl.yaml";
+pub const WEB_ACL: &str = "infra/edge/web-acl.yaml";
 /// The dashboard, and the alarms that roll no upgrade back.
 pub const WATCH: &str = "infra/watch/template.yaml";
 

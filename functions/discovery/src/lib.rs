@@ -50,6 +50,8 @@ pub fn routes<R: Routes<Core>>() -> R {
         .route(handler!(document).ignoring_query(), &[])
         .route(handler!(page).ignoring_query(), &[])
         .route_undocumented(docs::ASSET_ROUTE, get(docs::asset))
+        .route_undocumented("/", get(docs::from_root))
+        .route_undocumented("/docs/", get(docs::from_slash))
 }
 
 /// The public keys (RFC 7517).

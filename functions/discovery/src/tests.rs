@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -16,6 +16,7 @@ use latchkey_domain::clock::SystemClock;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -35,7 +36,7 @@ fn function_under(base_path: &BasePath) -> Router {
     };
     let current = TokenSecret::new("the secret that signs from now on").unwrap();
     let previous = TokenSecret::new("the secret that has signed before").unwrap();
-    let app = Service {
+    let core = Core {
         tokens: Tokens::new(identity, &current, Some(&previous))
             .unwrap()
             .into(),
@@ -43,11 +44,10 @@ fn function_under(base_path: &BasePath) -> Router {
         random: Arc::new(SeededRandom::new(1)),
         policy: Arc::new(SessionPolicy::default()),
         passwords: Passwords::for_this_machine(),
+        password_policy: Arc::default(),
     };
     let routes: Router<_> = routes();
-    let router = routes
-        .with_state(app.with_store(()))
-        .merge(default_routes());
+    let router = routes.with_state(core).merge(default_routes());
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(2)));
     let router = base_path.hold(router);
     service(router, &AllowedOrigins::None, None, clock, random)
@@ -91,6 +91,15 @@ fn references(page: &str) -> Vec<String> {
         .flat_map(|attribute| page.split(attribute).skip(1))
         .map(|rest| rest.split('"').next().unwrap().to_owned())
         .collect()
+}
+
+#[tokio::test]
+async fn the_bare_address_and_a_slash_lead_to_the_page() {
+    for (path, location) in [("/", "/docs"), ("/docs/", "../docs")] {
+        let response = send(Method::GET, path).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{path}");
+        assert_eq!(response.headers()[LOCATION], location, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -172,7 +181,6 @@ async fn under_a_base_path_everything_is_there_and_nowhere_else() {
         "/openapi.json",
         "/.well-known/jwks.json",
         "/v1/auth/login",
-        "/auth/v2",
         "/auth/v2/",
         "/auth/openapi.json",
         "/auth/v22/openapi.json",
@@ -183,6 +191,8 @@ async fn under_a_base_path_everything_is_there_and_nowhere_else() {
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         assert_eq!(json(response).await["code"], "not_found", "{path}");
     }
+    let bare = send(Method::GET, "/auth/v2").await;
+    assert_eq!(bare.headers()[LOCATION], "/auth/v2/docs");
     let preflight = send(Method::OPTIONS, "/auth/v2/openapi.json").await;
     assert_eq!(preflight.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
 }
@@ -304,11 +314,10 @@ async fn a_wrong_method_on_a_route_of_this_function_is_told_the_right_ones() {
 #[tokio::test]
 async fn what_is_no_route_is_not_found() {
     for path in [
-        "/",
         "/v1",
         "/v1/auth/login/",
         "/v1/sessions/a/b",
-        "/docs/",
+        "/docs/x/",
         "/favicon.ico",
     ] {
         let response = send(Method::GET, path).await;

@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use latchkey_api::authenticate::Bearer;
-use latchkey_api::body::{Body, RefreshTokenRequest};
+use latchkey_api::authenticate::{Bearer, SignOut};
+use latchkey_api::body::RefreshTokenRequest;
 use latchkey_api::handler;
 use latchkey_api::parameter::SessionPath;
 use latchkey_api::problem::{Code, Problem};
@@ -41,18 +41,19 @@ async fn revoke(
 
 /// Sign out
 ///
-/// Ends the session of a refresh token, however old the token is. The reply is the same for any token (RFC 7009).
+/// Ends the session of the refresh token in the body, or, when there is no body, that of the access token in the
+/// `Authorization` header, however old the token is. The reply is the same for any token (RFC 7009).
 #[utoipa::path(
     post,
     path = "/v1/auth/logout",
     tag = "Authentication",
-    request_body = RefreshTokenRequest,
+    request_body = Option<RefreshTokenRequest>,
     responses((status = NO_CONTENT, description = "If the token was genuine, its session has ended"))
 )]
 async fn logout(
     State(service): State<Service>,
-    Body(body): Body<RefreshTokenRequest>,
+    SignOut(token): SignOut,
 ) -> Result<StatusCode, Problem> {
-    service.sign_out(&body.refresh_token).await?;
+    service.sign_out(&token).await?;
     Ok(StatusCode::NO_CONTENT)
 }

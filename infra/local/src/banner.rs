@@ -1,14 +1,34 @@
 //! What is printed when everything is ready: what is served, and where to go next.
 
+use std::net::SocketAddr;
+
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, PathItem};
 
 use crate::cleaning::CLEANUP_PATH;
 
+/// What is told of a start.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    /// Where the API is.
+    pub(crate) base_url: &'a str,
+    /// Whom the tokens name.
+    pub(crate) issuer: &'a str,
+    /// Where the data is, for people.
+    pub(crate) place: &'a str,
+    /// Where the embedded DynamoDB listens, if it was asked to.
+    pub(crate) dynamodb: Option<SocketAddr>,
+}
+
 /// The text that says that everything is ready.
-pub(crate) fn banner(base_url: &str, place: &str, document: &OpenApi) -> String {
+pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let routes = routes(document);
+    let Facts {
+        base_url, place, ..
+    } = facts;
+    let issuer = issuer(facts);
+    let dynamodb = facts.dynamodb.map(dynamodb).unwrap_or_default();
     format!(
         "\
 Latchkey {version} is ready on this machine.
@@ -16,7 +36,7 @@ Latchkey {version} is ready on this machine.
   API      {base_url}
   Docs     {base_url}/docs
   Data     {place}
-  Cleanup  daily at 02:00 UTC, or now: curl -X POST {base_url}{CLEANUP_PATH} (only here, not on AWS)
+{issuer}{dynamodb}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {base_url}{CLEANUP_PATH} (only here, not on AWS)
 
 {routes}
 Try it:
@@ -30,6 +50,24 @@ Try it:
 
 Ctrl-C stops it.
 "
+    )
+}
+
+/// The issuer, when it is not the address.
+fn issuer(facts: &Facts<'_>) -> String {
+    if facts.issuer == facts.base_url {
+        return String::new();
+    }
+    format!(
+        "  Issuer   {}, in the tokens: ISSUER, or else the address of the data folder's first start\n",
+        facts.issuer
+    )
+}
+
+fn dynamodb(address: SocketAddr) -> String {
+    format!(
+        "  DynamoDB http://{address}, open to every program on this machine: aws dynamodb scan --endpoint-url \
+         http://{address} ...\n"
     )
 }
 

@@ -1,29 +1,43 @@
-//! The embedded DynamoDB: a real server on a port of its own, which the AWS SDK talks to as it does on AWS.
+//! The embedded DynamoDB: an engine in this process, which the AWS SDK reaches through an HTTP connector of ours.
 //!
-//! It takes any credentials, on 127.0.0.1 only.
+//! Requests and replies are those of DynamoDB, but no socket is opened for them. On request it also listens on a port
+//! of 127.0.0.1 ([`Embedded::listen`]), for tools such as the AWS CLI; there it takes any credentials.
+
+mod connector;
+mod engine;
+mod port;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Builder, Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Builder, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
+};
+use aws_smithy_runtime_api::client::auth::AuthSchemeId;
 use dynoxide::DynoxideError;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 
-/// How long a stop waits for requests that are being answered.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+pub use connector::{EngineConnector, operation_of, response};
+pub use engine::{Answer, answer};
+
+use port::Port;
 
 /// Why the embedded DynamoDB cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// No port is free.
-    #[error("the embedded DynamoDB cannot listen: {0}")]
-    Listen(#[from] io::Error),
+    /// The port is taken or may not be used.
+    #[error(
+        "the embedded DynamoDB cannot listen on port {port}: {source}; choose another with --dynamodb-port (0 takes any \
+         free one)"
+    )]
+    Listen {
+        /// Which port was asked for.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The file cannot be opened, or is no database.
     #[error("the database {} cannot be opened: {source}", .path.display())]
     File {
@@ -43,67 +57,74 @@ pub enum EmbeddedError {
     Interrupted(#[from] JoinError),
 }
 
-/// A running embedded DynamoDB. It stops when this is dropped; [`Embedded::stop`] also waits for it.
+/// An embedded DynamoDB. Its data is safe when a request has been answered, whether or not [`Embedded::stop`] is called.
 #[derive(Debug)]
 pub struct Embedded {
     sweeper: Sweeper,
-    endpoint: String,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<Result<(), String>>,
+    port: Option<Port>,
 }
 
-/// Does what DynamoDB does by itself and the embedded one does not: deletes the items whose TTL has passed.
+/// Does what DynamoDB does and the engine leaves to its user: deletes the items whose TTL has passed.
 #[derive(Clone)]
 pub struct Sweeper(dynoxide::Database);
 
 impl Embedded {
-    /// Serves a database that ends with the process.
+    /// A database that ends with the process.
     ///
     /// # Errors
-    /// [`EmbeddedError`] if no port is free.
-    pub async fn in_memory() -> Result<Self, EmbeddedError> {
-        Self::serve(dynoxide::Database::memory()?).await
+    /// [`EmbeddedError::Database`] if the engine cannot start.
+    pub fn in_memory() -> Result<Self, EmbeddedError> {
+        Ok(Self::over(dynoxide::Database::memory()?))
     }
 
-    /// Serves the database in a file, which is made if need be.
+    /// The database in a file, which is made if need be.
+    ///
+    /// An answered write survives the end of the process, a `kill -9` too. When the machine loses power, the writes of
+    /// the last moments may be lost, but the database stays whole (SQLite's `synchronous = NORMAL` with a write-ahead log).
     ///
     /// # Errors
-    /// [`EmbeddedError`] if the file is no database or no port is free.
-    pub async fn in_file(path: &Path) -> Result<Self, EmbeddedError> {
+    /// [`EmbeddedError`] if the file is no database, or its path is not UTF-8.
+    pub fn in_file(path: &Path) -> Result<Self, EmbeddedError> {
         let text = path
             .to_str()
             .ok_or_else(|| EmbeddedError::PathNotText(path.to_owned()))?;
-        let database = dynoxide::Database::new(text).map_err(|source| EmbeddedError::File {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::serve(database).await
+        let open = || {
+            let database = dynoxide::Database::new(text)?;
+            // The engine's "normal" settings are those of SQLite, except that a commit does not wait for the disk.
+            database.disable_bulk_loading()?;
+            Ok(database)
+        };
+        open()
+            .map(Self::over)
+            .map_err(|source| EmbeddedError::File {
+                path: path.to_owned(),
+                source,
+            })
     }
 
-    /// Serves a database on a free port.
+    /// A database that is open.
+    #[must_use]
+    pub fn over(database: dynoxide::Database) -> Self {
+        Self {
+            sweeper: Sweeper(database),
+            port: None,
+        }
+    }
+
+    /// Also listens on a port of 127.0.0.1, until [`Embedded::stop`]; 0 takes any free one. Returns the address.
+    ///
+    /// Every program on this machine can then read and write the table. Web pages cannot: they send another Host, or a
+    /// request that needs CORS.
     ///
     /// # Errors
-    /// [`EmbeddedError`] if no port is free.
-    pub async fn serve(database: dynoxide::Database) -> Result<Self, EmbeddedError> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel();
-        let serving = dynoxide::server::serve_with_shutdown(listener, database.clone(), async {
-            // An error is a stop too: the sender was dropped.
-            let _ = stopped.await;
-        });
-        Ok(Self {
-            sweeper: Sweeper(database),
-            endpoint: format!("http://{address}"),
-            stop,
-            served: tokio::spawn(serving),
-        })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
+    /// [`EmbeddedError::Listen`] if the port cannot be used.
+    pub async fn listen(&mut self, port: u16) -> Result<SocketAddr, EmbeddedError> {
+        let failed = |source| EmbeddedError::Listen { port, source };
+        let listening = Port::open(port, self.sweeper.0.clone()).await;
+        let listening = listening.map_err(failed)?;
+        let address = listening.address();
+        self.port = Some(listening);
+        Ok(address)
     }
 
     /// What deletes expired items.
@@ -112,11 +133,16 @@ impl Embedded {
         &self.sweeper
     }
 
+    /// What brings requests of the SDK to this database.
+    #[must_use]
+    pub fn connector(&self) -> EngineConnector {
+        EngineConnector::new(self.sweeper.0.clone())
+    }
+
     /// The configuration of a client of this database, with the timeouts and retries of the service.
     #[must_use]
     pub fn config(&self) -> Builder {
-        let config = aws_sdk_dynamodb::config::Builder::from(&sdk()).endpoint_url(&self.endpoint);
-        latchkey_store::with_limits(config)
+        config(self.connector().into_client())
     }
 
     /// A client of this database.
@@ -125,16 +151,29 @@ impl Embedded {
         Client::from_conf(self.config().build())
     }
 
-    /// Lets the requests that are being answered finish, then closes the database.
+    /// Closes the port, if there is one, when the requests there have been answered.
     pub async fn stop(self) {
-        let _ = self.stop.send(());
-        match tokio::time::timeout(STOP_WITHIN, self.served).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(reason))) => tracing::error!(reason, "the embedded DynamoDB failed"),
-            Ok(Err(error)) => tracing::error!(%error, "the embedded DynamoDB failed"),
-            Err(_) => tracing::warn!("the embedded DynamoDB did not stop in time"),
+        if let Some(port) = self.port {
+            port.close().await;
         }
     }
+}
+
+/// The configuration of a client whose requests `http_client` brings to an engine, with the timeouts and retries of the
+/// service.
+#[must_use]
+pub fn config(http_client: SharedHttpClient) -> Builder {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        // Never looked up: the connector does not open a connection.
+        .endpoint_url("http://embedded.invalid")
+        // Nobody would check a signature, and signing takes a tenth of a call.
+        .allow_no_auth()
+        .auth_scheme_preference([AuthSchemeId::from("noAuth")])
+        .credentials_provider(any_credentials())
+        .http_client(http_client);
+    latchkey_store::with_limits(config)
 }
 
 impl Sweeper {
@@ -155,7 +194,7 @@ impl std::fmt::Debug for Sweeper {
     }
 }
 
-/// The embedded DynamoDB asks for credentials, as AWS does, but takes any.
+/// Emulators of DynamoDB ask for credentials, as AWS does, but take any.
 pub(crate) fn any_credentials() -> SharedCredentialsProvider {
     SharedCredentialsProvider::new(Credentials::new(
         "local",
@@ -164,15 +203,6 @@ pub(crate) fn any_credentials() -> SharedCredentialsProvider {
         None,
         "local stack",
     ))
-}
-
-fn sdk() -> SdkConfig {
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(any_credentials())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build()
 }
 
 #[cfg(test)]
@@ -215,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sweep_deletes_what_has_passed_its_ttl_and_nothing_else() {
-        let embedded = Embedded::in_memory().await.unwrap();
+        let embedded = Embedded::in_memory().unwrap();
         let client = embedded.client();
         assert!(create_if_missing(&client, TABLE).await.unwrap());
         assert!(!create_if_missing(&client, TABLE).await.unwrap());
@@ -228,12 +258,12 @@ mod tests {
         embedded.stop().await;
     }
 
-    #[tokio::test]
-    async fn a_file_that_is_no_database_is_refused() {
+    #[test]
+    fn a_file_that_is_no_database_is_refused() {
         let path =
             std::env::temp_dir().join(format!("latchkey-test-{}-no-database", std::process::id()));
         std::fs::write(&path, "this is text, and long enough to be looked at").unwrap();
-        let outcome = Embedded::in_file(&path).await;
+        let outcome = Embedded::in_file(&path);
         std::fs::remove_file(&path).unwrap();
         assert!(
             matches!(outcome, Err(EmbeddedError::File { .. })),

@@ -10,6 +10,7 @@ use latchkey_domain::token::MIN_SECRET_BYTES;
 const LOCK: &str = "lock";
 const DATABASE: &str = "latchkey.db";
 const SECRET: &str = "token-secret";
+const ISSUER: &str = "issuer";
 
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +114,23 @@ impl Folder {
         }
     }
 
+    /// The issuer that the folder's tokens name, if it was kept.
+    pub(crate) fn issuer(&self) -> Result<Option<String>, FolderError> {
+        let path = self.path.join(ISSUER);
+        match fs::read_to_string(&path) {
+            Ok(issuer) => Ok(Some(issuer.trim().to_owned()).filter(|issuer| !issuer.is_empty())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unusable(&path)(error)),
+        }
+    }
+
+    /// Keeps the issuer of the folder's tokens for later starts, which may be on another port: a token is valid only for
+    /// the issuer that it names.
+    pub(crate) fn keep_issuer(&self, issuer: &str) -> Result<(), FolderError> {
+        let path = self.path.join(ISSUER);
+        self.write_whole(&path, issuer).map_err(unusable(&path))
+    }
+
     /// Writes a file so that it is there in full or not at all, whatever happens meanwhile.
     fn write_whole(&self, path: &Path, text: &str) -> io::Result<()> {
         let unfinished = self.path.join("unfinished");
@@ -208,6 +226,18 @@ mod tests {
         assert_eq!(first, second);
         assert_eq!(first.len(), 64);
         assert_ne!(first, new_secret(&random));
+    }
+
+    #[test]
+    fn the_issuer_is_kept() {
+        let scratch = Scratch::new();
+        let folder = Folder::open(&scratch.0).unwrap();
+        assert_eq!(folder.issuer().unwrap(), None);
+        folder.keep_issuer("http://127.0.0.1:3000").unwrap();
+        let kept = folder.issuer().unwrap();
+        assert_eq!(kept.as_deref(), Some("http://127.0.0.1:3000"));
+        fs::write(folder.path().join(ISSUER), "\n").unwrap();
+        assert_eq!(folder.issuer().unwrap(), None);
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub struct Options {
     /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
     #[arg(long, value_name = "URL", value_parser = DynamoDbUrl::parse)]
     pub(crate) dynamodb_url: Option<DynamoDbUrl>,
+
+    /// Also open the embedded DynamoDB on this port of 127.0.0.1, for the AWS CLI or NoSQL Workbench; 0 takes any free one.
+    ///
+    /// Every program on this machine can then read and write the table, with any credentials.
+    #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url")]
+    pub(crate) dynamodb_port: Option<u16>,
 }
 
 const MORE: &str = "\
@@ -40,17 +46,18 @@ Examples (after `cargo run --`, or of the binary target/debug/latchkey):
   latchkey --port 0 --memory                       any free port, a fresh service each time
   latchkey --data-dir demo-data                    another data folder
   latchkey --dynamodb-url http://127.0.0.1:8000    over DynamoDB Local
+  latchkey --dynamodb-port 8000                    the table can be read with the AWS CLI
 
 Settings (environment variables, the same as on Lambda; an empty one counts as not set):
   ISSUER                    iss of the tokens, an https URL, http on this machine; the API answers under its path
-                            [default: the address that is served]
+                            [default: the address of the data folder's first start]
   AUDIENCE                  aud of the tokens [default: latchkey]
   CLIENT_ID                 client_id of the access tokens [default: latchkey-app]
   TABLE_NAME                [default: latchkey]
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
                             [default: made once, kept in the data folder]
   TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still accepted
-  FRONT_SECRET              what CloudFront proves itself with; at least 32 characters, or two such values divided by
+  EDGE_SECRET              what CloudFront proves itself with; at least 32 characters, or two such values divided by
                             a comma [default: none]
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
@@ -68,8 +75,6 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
 
-With --port 0 set ISSUER if tokens are to outlive a restart: a token is only valid for the issuer that it names.
-
 POST /local/cleanup runs the daily cleanup at once. Only the local stack has this route.";
 
 #[cfg(test)]
@@ -78,7 +83,7 @@ mod tests {
 
     use clap::CommandFactory;
     use clap::error::ErrorKind;
-    use latchkey_api::settings;
+    use latchkey_runtime::settings;
 
     use super::*;
 
@@ -130,6 +135,25 @@ mod tests {
             let error = parse(&[&["--memory"], other.as_slice()].concat()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
         }
+    }
+
+    #[test]
+    fn a_port_is_for_the_embedded_database() {
+        assert_eq!(
+            parse(&["--dynamodb-port", "0"]).unwrap().dynamodb_port,
+            Some(0)
+        );
+        assert!(parse(&["--memory", "--dynamodb-port", "8000"]).is_ok());
+        let both = [
+            "--dynamodb-port",
+            "8000",
+            "--dynamodb-url",
+            "http://127.0.0.1:8000",
+        ];
+        assert_eq!(
+            parse(&both).unwrap_err().kind(),
+            ErrorKind::ArgumentConflict
+        );
     }
 
     #[test]

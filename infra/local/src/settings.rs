@@ -7,8 +7,8 @@ const CLIENT_ID: &str = "latchkey-app";
 /// The table unless told otherwise.
 const TABLE_NAME: &str = "latchkey";
 
-/// Gives the value of a variable: that of the environment, else the local default. `issuer` is the address that is
-/// served, so it stays the same between runs on the same port; `secret` is the one that was generated.
+/// Gives the value of a variable: that of the environment, else the local default. `issuer` is the address of the data
+/// folder's first start, so that tokens outlive a start on another port; `secret` is the one that was generated.
 pub(crate) fn lookup(
     environment: impl Fn(&str) -> Option<String>,
     issuer: &str,

@@ -1,19 +1,16 @@
 //! The whole: settings, storage, routes, one server, and an orderly end.
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::middleware::from_fn_with_state;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http;
-use latchkey_api::location::PeerAddress;
 use latchkey_domain::clock::SystemClock;
+use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
 use latchkey_runtime::settings::{
@@ -24,20 +21,19 @@ use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
-use crate::banner::banner;
+use crate::banner::{Facts, banner};
 use crate::cleaning::Cleaner;
 use crate::error::LocalError;
 use crate::folder::new_secret;
+use crate::gate;
+use crate::hosts::Hosts;
 use crate::options::Options;
 use crate::routes;
+use crate::server::serve;
 use crate::settings::lookup;
 use crate::signals::StopSignals;
 use crate::storage::{Choice, Storage};
-
-/// How long a stop waits for requests that are being answered.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the local stack until Ctrl-C or SIGTERM.
 ///
@@ -69,9 +65,26 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
         Some(&new_secret(random.as_ref())),
     ))?;
     let wants_secret = environment("TOKEN_SECRET").is_none();
-    let storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
-    let settings = Settings::read(lookup(environment, &base_url, storage.secret.as_deref()))?;
+    let mut storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
+    let kept = storage.issuer()?;
+    let default_issuer = kept.as_deref().unwrap_or(&base_url);
+    let settings = Settings::read(lookup(
+        environment,
+        default_issuer,
+        storage.secret.as_deref(),
+    ))?;
+    let issuer = settings.identity.issuer.clone();
+    match &kept {
+        Some(kept) if *kept != issuer => warn_of_another_issuer(&issuer, kept),
+        None if issuer == base_url => storage.keep_issuer(&issuer)?,
+        Some(_) | None => {}
+    }
+    let dynamodb = match options.dynamodb_port {
+        Some(port) => storage.listen(port).await?,
+        None => None,
+    };
     let (allowed_origins, edge) = (settings.allowed_origins.clone(), settings.edge.clone());
+    let base_path = settings.base_path.clone();
     let core = core(settings, random.clone())?;
     let store = Store::new(storage.client.clone(), &table_name, random);
     let cleaner = Cleaner {
@@ -81,11 +94,18 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     };
 
     let (router, document) = routes(&core, &store).split_for_parts();
-    let router = router.merge(cleaner.clone().routes());
-    let application = application(router, &allowed_origins, edge.as_ref(), &core);
+    let router = base_path.hold(router).merge(cleaner.clone().routes());
+    let hosts = Hosts::loopback_and_host_of(&issuer);
+    let application = application(router, &allowed_origins, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
+    let facts = Facts {
+        base_url: &base_url,
+        issuer: &issuer,
+        place: &storage.place,
+        dynamodb,
+    };
     // Nobody may be reading; the service runs all the same.
-    let _ = io::stdout().write_all(banner(&base_url, &storage.place, &document).as_bytes());
+    let _ = io::stdout().write_all(banner(&facts, &document).as_bytes());
     let cleaning = tokio::spawn(cleaner.keep_schedule());
     serve(listener, application, signals).await;
     cleaning.abort();
@@ -107,11 +127,14 @@ fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalErro
     let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
         return Err(LocalError::SecretsManager);
     };
+    let words = settings.password_context_words.iter().map(String::as_str);
+    let password_policy = PasswordPolicy::new(&settings.identity.issuer, words);
     Ok(Core {
         tokens: Tokens::new(settings.identity, &current, previous.as_ref())?.into(),
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),
+        password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
     })
 }
@@ -121,47 +144,24 @@ fn application(
     allowed_origins: &AllowedOrigins,
     edge: Option<&EdgeSecret>,
     core: &Core,
+    hosts: Hosts,
 ) -> Router {
-    http::service(
+    let gate = from_fn_with_state(hosts, gate::pass);
+    http::service_behind(
         router,
         allowed_origins,
         edge,
         core.clock.clone(),
         core.random.clone(),
+        |router| router.layer(gate),
     )
-    .layer(from_fn(tag_peer))
 }
 
-/// The client's address is that of its connection.
-async fn tag_peer(
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    request.extensions_mut().insert(PeerAddress(peer.ip()));
-    next.run(request).await
-}
-
-/// Serves until a signal comes, then lets the requests that are being answered finish, until a second one comes.
-async fn serve(listener: TcpListener, application: Router, mut signals: StopSignals) {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let application = application.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, application).with_graceful_shutdown(async {
-        // An error is a stop too: the sender was dropped.
-        let _ = stopped.await;
-    });
-    let server = tokio::spawn(server.into_future());
-    signals.received().await;
-    tracing::info!("stopping");
-    let _ = stop.send(());
-    let finished = tokio::select! {
-        finished = tokio::time::timeout(STOP_WITHIN, server) => finished.ok(),
-        () = signals.received() => None,
-    };
-    match finished {
-        Some(Ok(Ok(()))) => {}
-        Some(Ok(Err(error))) => tracing::error!(%error, "the server failed"),
-        Some(Err(error)) => tracing::error!(%error, "the server failed"),
-        None => tracing::warn!("some requests were not finished in time"),
-    }
+/// A folder's tokens name the issuer under which they were made, and are refused under any other.
+fn warn_of_another_issuer(issuer: &str, of_the_folder: &str) {
+    tracing::warn!(
+        issuer,
+        of_the_folder,
+        "ISSUER is not the issuer of the data folder: tokens that name the folder's are refused"
+    );
 }

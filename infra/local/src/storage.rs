@@ -1,5 +1,6 @@
 //! Which storage the options and the environment ask for, and opening it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use aws_sdk_dynamodb::Client;
@@ -54,7 +55,7 @@ pub(crate) struct Storage {
     /// Where the data is, for people.
     pub(crate) place: String,
     embedded: Option<Embedded>,
-    _folder: Option<Folder>,
+    folder: Option<Folder>,
 }
 
 impl Storage {
@@ -66,8 +67,8 @@ impl Storage {
         random: &dyn RandomSource,
     ) -> Result<Self, LocalError> {
         let storage = match choice {
-            Choice::Memory => Self::in_memory(random).await?,
-            Choice::Folder(path) => Self::in_folder(path, wants_secret, random).await?,
+            Choice::Memory => Self::in_memory(random)?,
+            Choice::Folder(path) => Self::in_folder(path, wants_secret, random)?,
             Choice::Outside { url, folder } => {
                 let folder = wants_secret.then_some(folder.as_path());
                 Self::outside(url, table, folder, random).await?
@@ -79,18 +80,18 @@ impl Storage {
         Ok(storage)
     }
 
-    async fn in_memory(random: &dyn RandomSource) -> Result<Self, LocalError> {
-        let embedded = Embedded::in_memory().await?;
+    fn in_memory(random: &dyn RandomSource) -> Result<Self, LocalError> {
+        let embedded = Embedded::in_memory()?;
         Ok(Self {
             client: embedded.client(),
             secret: Some(new_secret(random)),
             place: "in memory, gone at the end".to_owned(),
             embedded: Some(embedded),
-            _folder: None,
+            folder: None,
         })
     }
 
-    async fn in_folder(
+    fn in_folder(
         path: &Path,
         wants_secret: bool,
         random: &dyn RandomSource,
@@ -101,13 +102,13 @@ impl Storage {
         } else {
             None
         };
-        let embedded = Embedded::in_file(&folder.database()?).await?;
+        let embedded = Embedded::in_file(&folder.database()?)?;
         Ok(Self {
             client: embedded.client(),
             secret,
             place: format!("{}, kept between runs", folder.path().display()),
             embedded: Some(embedded),
-            _folder: Some(folder),
+            folder: Some(folder),
         })
     }
 
@@ -129,8 +130,29 @@ impl Storage {
             secret,
             place: format!("table {table} of the DynamoDB at {}", url.as_str()),
             embedded: None,
-            _folder: folder,
+            folder,
         })
+    }
+
+    /// The issuer that the tokens of this data name, if the data folder has kept one.
+    pub(crate) fn issuer(&self) -> Result<Option<String>, LocalError> {
+        let folder = self.folder.as_ref();
+        Ok(folder.map(Folder::issuer).transpose()?.flatten())
+    }
+
+    /// Keeps the issuer with the data, if there is a data folder.
+    pub(crate) fn keep_issuer(&self, issuer: &str) -> Result<(), LocalError> {
+        let folder = self.folder.as_ref();
+        folder.map_or(Ok(()), |folder| Ok(folder.keep_issuer(issuer)?))
+    }
+
+    /// Opens a port for other tools, and returns its address. An outside DynamoDB has its own.
+    pub(crate) async fn listen(&mut self, port: u16) -> Result<Option<SocketAddr>, LocalError> {
+        let Some(embedded) = &mut self.embedded else {
+            tracing::warn!("--dynamodb-port has no effect: the DynamoDB is not the embedded one");
+            return Ok(None);
+        };
+        Ok(Some(embedded.listen(port).await?))
     }
 
     /// What deletes expired items, unless the DynamoDB does it by itself.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
+use latchkey_tests::dynamodb::ListeningDynamoDb;
 use latchkey_tests::lambda::{Answer, Function, sample_event};
 use latchkey_tests::secrets_manager::FakeSecretsManager;
 use latchkey_tests::stack::TABLE;
@@ -107,8 +107,8 @@ pub(crate) async fn run(options: Options) -> Result<(), StartError> {
 
 /// Each function once, with its own database.
 async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
-    let dynamodb = EmbeddedDynamoDb::start().await;
-    let client = dynamodb.client(&Recorder::default());
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE).await?;
     let secrets = FakeSecretsManager::of_tests().await;
     let on_aws = secrets.settings();

@@ -1,11 +1,13 @@
 //! Who is calling: the bearer of an access token (RFC 6750 section 2.1).
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use latchkey_domain::token::Token;
-use latchkey_service::{Caller, Core};
+use latchkey_service::{Caller, Core, SignOutToken};
 
+use crate::body::{Body, RefreshTokenRequest};
 use crate::headers;
 use crate::problem::{Code, Problem};
 
@@ -18,7 +20,7 @@ impl<S: AsRef<Core> + Send + Sync> FromRequestParts<S> for Bearer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let token = bearer_token(parts)?;
+        let token = bearer_token(&parts.headers)?;
         match state.as_ref().authenticate(&token).await {
             Ok(caller) => Ok(Self(caller)),
             Err(reason) => {
@@ -29,8 +31,33 @@ impl<S: AsRef<Core> + Send + Sync> FromRequestParts<S> for Bearer {
     }
 }
 
-fn bearer_token(parts: &Parts) -> Result<Token, Problem> {
-    let mut values = headers::values(&parts.headers, AUTHORIZATION.as_str()).iter();
+/// What a client signs out with: a refresh token in the body, or without a body the bearer's access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignOut(pub SignOutToken);
+
+impl<S: Send + Sync> FromRequest<S> for SignOut {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_empty(request.body())
+            || headers::value(request.headers(), AUTHORIZATION.as_str()).is_none()
+        {
+            let Body(body) = Body::<RefreshTokenRequest>::from_request(request, state).await?;
+            return Ok(Self(SignOutToken::Refresh(body.refresh_token)));
+        }
+        let token = bearer_token(request.headers()).map_err(|_| {
+            Problem::invalid_request("The Authorization header has no bearer token.")
+        })?;
+        Ok(Self(SignOutToken::Access(token)))
+    }
+}
+
+fn is_empty(body: &axum::body::Body) -> bool {
+    axum::body::HttpBody::is_end_stream(body)
+}
+
+fn bearer_token(headers: &HeaderMap) -> Result<Token, Problem> {
+    let mut values = headers::values(headers, AUTHORIZATION.as_str()).iter();
     let value = values.next().ok_or_else(Problem::missing_token)?;
     if values.next().is_some() {
         return Err(Code::InvalidToken.into());

@@ -2,8 +2,8 @@
 //! line of defence.
 
 use std::any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,10 +13,11 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
-    RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, ORIGIN, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use latchkey_domain::clock::Clock;
 use latchkey_domain::id::ChangeId;
 use latchkey_domain::random::RandomSource;
@@ -27,6 +28,7 @@ use tracing::{Instrument, Span};
 
 use crate::cors::AllowedOrigins;
 use crate::edge::{self, EdgeSecret};
+use crate::headers;
 use crate::location::DEVICE_ID_HEADER;
 use crate::problem::{Code, Problem};
 
@@ -100,6 +102,19 @@ pub fn service(
     clock: Arc<dyn Clock>,
     random: Arc<dyn RandomSource>,
 ) -> Router {
+    service_behind(router, origins, edge, clock, random, |router| router)
+}
+
+/// The same with a gate: a layer that judges a request before anything of the service sees it. What the gate refuses is
+/// named, answered as a problem and logged like any other request.
+pub fn service_behind(
+    router: Router,
+    origins: &AllowedOrigins,
+    edge: Option<&EdgeSecret>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn RandomSource>,
+    gate: impl FnOnce(Router) -> Router,
+) -> Router {
     let mut router = router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
@@ -119,7 +134,7 @@ pub fn service(
         random,
         answered_before: Arc::default(),
     };
-    router.layer(from_fn_with_state(surroundings, identify))
+    gate(router).layer(from_fn_with_state(surroundings, identify))
 }
 
 /// What a request is named and timed by.
@@ -130,11 +145,28 @@ struct Surroundings {
     answered_before: Arc<AtomicBool>,
 }
 
-async fn not_found() -> Problem {
+async fn not_found(uri: Uri) -> Problem {
+    // The path alone: a query may hold what is nobody's business.
+    tracing::debug!(path = uri.path(), "there is no such route");
     Code::NotFound.into()
 }
 
-async fn method_not_allowed() -> Problem {
+async fn method_not_allowed(method: Method, headers: HeaderMap) -> Problem {
+    // With allowed origins, preflights are answered before they come here.
+    if method == Method::OPTIONS
+        && headers::value(&headers, ACCESS_CONTROL_REQUEST_METHOD.as_str()).is_some()
+    {
+        static WARNING: Once = Once::new();
+        WARNING.call_once(|| {
+            tracing::warn!(
+                origin = headers::value(&headers, ORIGIN.as_str()).and_then(|origin| origin.to_str().ok()),
+                "a web page of another origin has asked to call the API and is refused: ALLOWED_ORIGINS is empty"
+            );
+        });
+        return Problem::from(Code::MethodNotAllowed).with_detail(
+            "No web page of another origin may call this API; the setting ALLOWED_ORIGINS names those that may.",
+        );
+    }
     Code::MethodNotAllowed.into()
 }
 

@@ -212,6 +212,34 @@ codes! {
         "The body is not JSON",
         "Send the body as application/json.",
     ),
+    /// The body did not come within a few seconds. Only the local stack answers so.
+    RequestTimeout => Row::new(
+        "request_timeout",
+        StatusCode::REQUEST_TIMEOUT,
+        "The body did not come in time",
+        "Send the body together with the headers.",
+    ),
+    /// `Host` is not a name of this machine. Only the local stack answers so.
+    HostNotAllowed => Row::new(
+        "host_not_allowed",
+        StatusCode::MISDIRECTED_REQUEST,
+        "Not a name of this server",
+        "The local stack answers to 127.0.0.1, localhost and [::1], and to the host of ISSUER.",
+    ),
+    /// The path and the query are longer than 10,240 bytes. Only the local stack answers so.
+    UriTooLong => Row::new(
+        "uri_too_long",
+        StatusCode::URI_TOO_LONG,
+        "The path is too long",
+        "The path and the query have at most 10,240 bytes.",
+    ),
+    /// The path and the headers are larger than 10,240 bytes. Only the local stack answers so.
+    HeadersTooLarge => Row::new(
+        "headers_too_large",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The headers are too large",
+        "The path and the headers have at most 10,240 bytes together.",
+    ),
     /// Something is broken on our side.
     InternalError => Row::new(
         "internal_error",

@@ -38,7 +38,7 @@ pub struct SessionResource {
     /// The client's address when it last signed in or refreshed.
     #[schema(required = true, value_type = Option<String>, example = "203.0.113.7")]
     ip_address: Option<IpAddr>,
-    /// The client's User-Agent at sign-in, cut to about 250 bytes.
+    /// The client's User-Agent at sign-in, cut after at most 228 bytes.
     #[schema(
         required = true,
         example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

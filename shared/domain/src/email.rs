@@ -5,8 +5,13 @@
 //! (the domain) and RFC 6531 (letters beyond ASCII): what real mailboxes use, without quoted strings,
 //! comments and address literals.
 
+use icu_casemap::CaseMapper;
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::CodePointMapData;
+use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
 use thiserror::Error;
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 /// The fewest octets of an address: `a@b` (its domain will not pass, but its length does).
 pub const MIN_OCTETS: usize = 3;
@@ -28,15 +33,17 @@ pub struct EmailAddress {
 }
 
 impl EmailAddress {
-    /// Reads an address, exactly as it was typed: white space around it is refused, not removed.
+    /// Reads an address as it was typed. White space around it is dropped: keyboards and the clipboard add it.
     ///
     /// # Errors
     ///
     /// [`InvalidEmail`] names the first rule that the address, or its normalized form, breaks.
     pub fn parse(typed: &str) -> Result<Self, InvalidEmail> {
+        let typed = typed.trim();
         check(typed)?;
-        let normalized = normalize(typed);
-        // Lower-casing may lengthen an address or change its letters, and this form is the key.
+        let (local_part, domain) = typed.split_once('@').ok_or(InvalidEmail::AtSign)?;
+        let normalized = format!("{}@{}", fold(local_part), a_labels(domain)?);
+        // Folding may lengthen an address or change its letters, and this form is the key.
         check(&normalized)?;
         Ok(Self {
             as_typed: typed.to_owned(),
@@ -50,11 +57,14 @@ impl EmailAddress {
         &self.as_typed
     }
 
-    /// The address in NFC and Unicode lower case: the key under which the account is found.
+    /// The canonical form of the address: the key under which the account is found.
     ///
-    /// RFC 5321 lets a host tell `Ann@` from `ann@`; none does, and people do not either. Nothing
-    /// else is folded: dots and `+tags` are the mailbox owner's own, and a domain in Unicode and the
-    /// same domain in Punycode are two addresses.
+    /// The domain stands as its A-labels (UTS 46, non-transitional), so `bücher.example`, `xn--bcher-kva.example`
+    /// and full-width letters are one. The local part stands in NFC after simple case folding (Unicode's
+    /// CaseFolding.txt, C and S). In both, `ς` and `σ` are one, `ß` and `ss` are two.
+    ///
+    /// RFC 5321 lets a host tell `Ann@` from `ann@`; none does, and people do not either. Dots and `+tags`
+    /// belong to the mailbox owner and stay.
     #[must_use]
     pub fn normalized(&self) -> &str {
         &self.normalized
@@ -102,10 +112,55 @@ fn check(address: &str) -> Result<(), InvalidEmail> {
     Ok(())
 }
 
-fn normalize(typed: &str) -> String {
-    let lower = typed.nfc().collect::<String>().to_lowercase();
-    // Lower-casing can leave a sequence that NFC would compose; a key must be stable.
-    lower.nfc().collect()
+/// NFC and simple case folding, so that the case in which a mailbox is typed does not matter.
+///
+/// Full folding would join two mailboxes (`ß` and `ss`). It is used for one letter alone, the Turkish `İ`, because what
+/// lower-cases it makes two code points of it, which NFC does not join again.
+fn fold(local_part: &str) -> String {
+    const NFC: ComposingNormalizerBorrowed<'_> = ComposingNormalizerBorrowed::new_nfc();
+    let case_mapper = CaseMapper::new();
+    let composed = NFC.normalize(local_part).replace('\u{130}', "i\u{307}");
+    let folded: String = composed
+        .chars()
+        .map(|c| case_mapper.simple_fold(c))
+        .collect();
+    // Folding can leave a sequence that NFC would compose; a key must be stable.
+    NFC.normalize(&folded).into_owned()
+}
+
+/// The domain as DNS has it (RFC 5890, UTS 46), in lower case, with `σ` for a final `ς`.
+///
+/// UTS 46 keeps `ς`, but its capital is that of `σ`, so `ΒΌΛΟΣ.EXAMPLE` would be another domain than `βόλος.example`.
+fn a_labels(domain: &str) -> Result<String, InvalidEmail> {
+    let ascii = to_ascii(domain)?;
+    if !ascii.contains("xn--") {
+        return Ok(ascii);
+    }
+    let hyphens = Hyphens::CheckFirstLast;
+    let (unicode, _) = Uts46::new().to_unicode(ascii.as_bytes(), AsciiDenyList::STD3, hyphens);
+    if unicode.contains('ς') {
+        return to_ascii(&unicode.replace('ς', "σ"));
+    }
+    Ok(ascii)
+}
+
+/// Hyphens in the third and fourth place are allowed, because domains that are in use have them.
+fn to_ascii(domain: &str) -> Result<String, InvalidEmail> {
+    let hyphens = Hyphens::CheckFirstLast;
+    Uts46::new()
+        .to_ascii(
+            domain.as_bytes(),
+            AsciiDenyList::STD3,
+            hyphens,
+            DnsLength::Verify,
+        )
+        .map(|ascii| ascii.into_owned())
+        .map_err(|_| InvalidEmail::Domain)
+}
+
+fn is_combining_mark(c: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    GeneralCategoryGroup::Mark.contains(category)
 }
 
 /// RFC 5322 `dot-atom`, with the letters of RFC 6531.
@@ -134,7 +189,7 @@ fn is_domain(text: &str) -> bool {
     top_is_a_name && others.peek().is_some() && others.all(is_label)
 }
 
-/// RFC 1035 with the digits of RFC 1123 and letters of RFC 5890, not yet in Punycode.
+/// RFC 1035 with the digits of RFC 1123 and letters of RFC 5890, before or after Punycode.
 fn is_label(label: &str) -> bool {
     (1..=MAX_LABEL_CHARS).contains(&label.chars().count())
         && starts_with_a_base_character(label)
@@ -201,10 +256,99 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_kept_as_typed_and_found_by_its_lower_case() {
+    fn an_address_is_kept_as_typed_and_found_in_any_case() {
         let email = EmailAddress::parse("Ann.LEE@Example.COM").unwrap();
         assert_eq!(email.as_typed(), "Ann.LEE@Example.COM");
         assert_eq!(email.normalized(), "ann.lee@example.com");
+    }
+
+    #[test]
+    fn white_space_around_an_address_is_dropped() {
+        for typed in [
+            " ann@example.com",
+            "ann@example.com\n",
+            "\u{3000}\tann@example.com \u{A0}",
+        ] {
+            let email = EmailAddress::parse(typed).unwrap();
+            assert_eq!(email.as_typed(), "ann@example.com");
+            assert_eq!(email.normalized(), "ann@example.com");
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_mailbox_have_one_canonical_form() {
+        for (canonical, spellings) in [
+            (
+                "ada@xn--bcher-kva.example",
+                &[
+                    "ada@bücher.example",
+                    "ADA@BÜCHER.EXAMPLE",
+                    "ada@bu\u{308}cher.example",
+                    "ada@xn--bcher-kva.example",
+                    "ada@XN--BCHER-KVA.example",
+                ][..],
+            ),
+            (
+                "ada@xn--nxasmq6b.example",
+                &[
+                    "ada@βόλος.example",
+                    "ADA@ΒΌΛΟΣ.EXAMPLE",
+                    "ada@βόλοσ.example",
+                    "ada@xn--nxasmm1c.example",
+                ],
+            ),
+            (
+                "ada@example.com",
+                &[
+                    "ada@ｅｘａｍｐｌｅ.com",
+                    "Ada@ＥＸＡＭＰＬＥ.ＣＯＭ",
+                    "ada@exampl\u{212F}.com",
+                ],
+            ),
+            (
+                "οδυσσεύσ@example.com",
+                &["οδυσσεύς@example.com", "ΟΔΥΣΣΕΎΣ@example.com"],
+            ),
+            (
+                "straße@example.com",
+                &["STRAẞE@example.com", "Straße@example.com"],
+            ),
+            (
+                "i\u{307}z@example.com",
+                &["İZ@example.com", "I\u{307}z@example.com"],
+            ),
+            ("ada@strasse.example", &["ada@STRASSE.example"]),
+            (
+                "ada@xn--strae-oqa.example",
+                &["ada@straße.example", "ada@STRAẞE.example"],
+            ),
+            ("ada@r3---x.example", &["ada@R3---x.example"]),
+        ] {
+            for typed in spellings {
+                assert_eq!(
+                    EmailAddress::parse(typed).unwrap().normalized(),
+                    canonical,
+                    "{typed}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn two_mailboxes_never_become_one() {
+        for (one, other) in [
+            ("straße@example.com", "strasse@example.com"),
+            ("ada@straße.example", "ada@strasse.example"),
+            ("ı@example.com", "i@example.com"),
+            ("ﬁn@example.com", "fin@example.com"),
+            ("ᾳ@example.com", "αι@example.com"),
+            ("é@example.com", "e@example.com"),
+            ("a.da@example.com", "ada@example.com"),
+            ("ada+x@example.com", "ada@example.com"),
+        ] {
+            let canonical = |typed| EmailAddress::parse(typed).unwrap().normalized;
+            assert_ne!(canonical(one), canonical(other), "{one}");
+        }
     }
 
     #[test]
@@ -279,12 +423,16 @@ mod tests {
             '\u{FEFF}',
             '\u{E0041}',
         ] {
-            for typed in [
+            let around = [
                 format!("{hidden}ann@example.com"),
+                format!("ann@example.com{hidden}"),
+            ];
+            let within = [
                 format!("an{hidden}n@example.com"),
                 format!("ann@exam{hidden}ple.com"),
-                format!("ann@example.com{hidden}"),
-            ] {
+            ];
+            let around = around.into_iter().filter(|_| !hidden.is_whitespace());
+            for typed in around.chain(within) {
                 assert_eq!(
                     refusal(&typed),
                     InvalidEmail::ForbiddenCharacter,
@@ -335,6 +483,8 @@ mod tests {
             "[127.0.0.1]",
             "example.com/path",
             "example。com",
+            "xn--a.com",
+            "xn--.com",
             "\u{301}x.com",
         ] {
             assert_eq!(
@@ -349,6 +499,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn case_never_makes_a_second_mailbox(
+            typed in "[a-zà-žά-ώа-яა-ჺḀ-ỿǆςſ]{1,9}@[a-zà-žά-ώа-яς]{1,9}[.][a-zà-öа-яς]{2,6}",
+        ) {
+            // Letters without a capital of their own stay: `ß` becomes two, `ı` that of `i`.
+            let capital = |c: char| {
+                let mut upper = c.to_uppercase();
+                upper.next().filter(|_| upper.next().is_none() && c != 'ı').unwrap_or(c)
+            };
+            let upper: String = typed.chars().map(capital).collect();
+            if let Ok(email) = EmailAddress::parse(&typed) {
+                for typed in [upper.to_lowercase(), upper] {
+                    let other = EmailAddress::parse(&typed).unwrap();
+                    prop_assert_eq!(other.normalized(), email.normalized());
+                }
+            }
+        }
+
         #[test]
         fn any_text_is_read_without_panic_and_normalizing_twice_changes_nothing(typed in "\\PC{0,6}[a-zA-Zİẞσςé.]{0,6}@?[a-zA-ZÀ-ȳ]{1,8}[.]?\\PC{0,6}") {
             if let Ok(email) = EmailAddress::parse(&typed) {

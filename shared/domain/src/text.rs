@@ -9,7 +9,7 @@
 //! | text | bytes | what is longer |
 //! |---|---|---|
 //! | name of a session | [`MAX_NAME_BYTES`] | is refused: a person sees why |
-//! | device name | [`MAX_NAME_BYTES`] | is cut, because a sign-in must not fail for it |
+//! | device name | [`device::MAX_DEVICE_NAME_BYTES`](crate::device::MAX_DEVICE_NAME_BYTES) | is cut, because a sign-in must not fail for it |
 //! | device id | [`device::MAX_DEVICE_ID_BYTES`](crate::device::MAX_DEVICE_ID_BYTES) | is cut and ends in a digest, so two ids stay two |
 //! | device name, id and User-Agent together | [`device::MAX_DEVICE_BYTES`](crate::device::MAX_DEVICE_BYTES) | the User-Agent is cut |
 //! | city | [`MAX_CITY_BYTES`] | is cut |
@@ -21,8 +21,8 @@ use thiserror::Error;
 
 /// The most characters of a name that a person or a client gives.
 pub const MAX_NAME_CHARS: usize = 100;
-/// The most bytes of a name in UTF-8: 100 Latin, 64 Cyrillic or Arabic, 42 Chinese characters.
-pub const MAX_NAME_BYTES: usize = 128;
+/// The most bytes of a name in UTF-8: 100 Latin, Greek, Cyrillic, Hebrew or Arabic characters, 66 Chinese ones.
+pub const MAX_NAME_BYTES: usize = 200;
 /// The most bytes of a city's name.
 pub const MAX_CITY_BYTES: usize = 48;
 
@@ -36,7 +36,7 @@ pub enum InvalidName {
     #[error("A name has at most 100 characters.")]
     TooManyCharacters,
     /// More than [`MAX_NAME_BYTES`].
-    #[error("A name has at most 128 bytes in UTF-8.")]
+    #[error("A name has at most 200 bytes in UTF-8.")]
     TooManyBytes,
     /// A control character or one that breaks a line.
     #[error("A name has no control characters.")]
@@ -204,11 +204,11 @@ mod tests {
     fn a_name_is_measured_in_characters_and_in_bytes() {
         let name = |c: &str, times: usize| check_name(&c.repeat(times));
         assert_eq!(name("a", 101), Err(InvalidName::TooManyCharacters));
-        assert_eq!(name("é", 64), Ok(()));
-        assert_eq!(name("é", 65), Err(InvalidName::TooManyBytes));
-        assert_eq!(name("日", 42), Ok(()));
-        assert_eq!(name("日", 43), Err(InvalidName::TooManyBytes));
-        assert_eq!(name("😀", 33), Err(InvalidName::TooManyBytes));
+        assert_eq!(name("é", 100), Ok(()));
+        assert_eq!(name("é", 101), Err(InvalidName::TooManyCharacters));
+        assert_eq!(name("日", 66), Ok(()));
+        assert_eq!(name("日", 67), Err(InvalidName::TooManyBytes));
+        assert_eq!(name("😀", 51), Err(InvalidName::TooManyBytes));
     }
 
     #[test]

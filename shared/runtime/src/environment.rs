@@ -14,6 +14,7 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use latchkey_api::http::Invocation;
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
+use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{TokenIdentity, Tokens};
 use latchkey_service::passwords::Passwords;
@@ -154,11 +155,14 @@ fn start_telemetry() -> Result<Emf, StartError> {
 }
 
 fn core(settings: &Settings, tokens: TokenKeys) -> Core {
+    let words = settings.password_context_words.iter().map(String::as_str);
+    let password_policy = PasswordPolicy::new(&settings.identity.issuer, words);
     Core {
         tokens,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         policy: Arc::new(settings.policy.clone()),
+        password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
     }
 }

@@ -199,9 +199,9 @@ pub async fn run(router: Router) -> Result<(), lambda_http::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body::{Json, RefreshTokenRequest};
-    use crate::problem::Problem;
     use axum::extract::FromRequest;
+    use latchkey_api::body::RefreshTokenRequest;
+    use latchkey_api::problem::Problem;
     use serde_json::json;
 
     fn event(path: &str, query: &str, headers: &Value) -> String {
@@ -338,7 +338,7 @@ mod tests {
             .header("content-type", "application/json")
             .body(readable(Err(NotBase64)))
             .unwrap();
-        let refused = Json::<RefreshTokenRequest>::from_request(request, &())
+        let refused = latchkey_api::body::Body::<RefreshTokenRequest>::from_request(request, &())
             .await
             .unwrap_err();
         let expected = "The body is not the base64 that it is said to be.";

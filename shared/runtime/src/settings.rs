@@ -160,6 +160,13 @@ impl Settings {
                 "is longer than SESSION_ABSOLUTE_SECONDS",
             );
         }
+        // A younger refresh token is not rotated, and only a rotation extends the idle expiry.
+        if settings.policy.idle_lifetime <= settings.policy.rotation_interval() {
+            reader.wrong(
+                "SESSION_IDLE_SECONDS",
+                "is not longer than REFRESH_GRACE_SECONDS and 5 seconds",
+            );
+        }
         reader.finish(settings)
     }
 }
@@ -199,6 +206,8 @@ impl MetricsSettings {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+
+    use http::HeaderValue;
 
     use super::*;
 

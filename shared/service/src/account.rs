@@ -44,6 +44,7 @@ impl Service {
     ) -> Result<SignedIn, Failure<ConfirmError>> {
         let mut place = self.core.passwords.reserve()?;
         let random = self.core.random.as_ref();
+        let session_id = SessionId::random(random);
         let (confirmation, new_hash) = tokio::join!(
             self.begin_confirmation(caller),
             place.hash(request.new, random)
@@ -53,7 +54,7 @@ impl Service {
         self.confirm(&mut place, &confirmation, request.current)
             .await?;
         if let Some(email) = own.account.email() {
-            check_policy(request.new, email)
+            check_policy(request.new, email, &self.core.password_policy)
                 .map_err(|weakness| Failure::Refused(ConfirmError::Weak(weakness)))?;
         }
         if request.new.equals(request.current) {
@@ -61,7 +62,6 @@ impl Service {
         }
 
         let now = self.core.now();
-        let session_id = SessionId::random(random);
         let replacement = PasswordReplacement {
             service: self,
             caller,

@@ -35,6 +35,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::clock::Clock;
+use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
@@ -50,6 +51,7 @@ pub use error::Failure;
 pub use register::Registration;
 pub use sessions::SessionList;
 pub use sign_in::SignIn;
+pub use sign_out::SignOutToken;
 
 /// What every function works with, also one that stores nothing. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ pub struct Core {
     pub random: Arc<dyn RandomSource>,
     /// How long things last.
     pub policy: Arc<SessionPolicy>,
+    /// What a new password may not be made of.
+    pub password_policy: Arc<PasswordPolicy>,
     /// Hashes and verifies passwords.
     pub passwords: Passwords,
 }

@@ -39,7 +39,8 @@ impl Service {
     ) -> Result<SignedIn, Failure<RegisterError>> {
         let refuse = |refusal: RegisterError| Failure::Refused(refusal);
         let email = EmailAddress::parse(request.email).map_err(|error| refuse(error.into()))?;
-        check_policy(request.password, &email).map_err(|error| refuse(error.into()))?;
+        check_policy(request.password, &email, &self.core.password_policy)
+            .map_err(|error| refuse(error.into()))?;
         let random = self.core.random.as_ref();
         let mut place = self.core.passwords.reserve()?;
         let password_hash = place.hash(request.password, random).await?;

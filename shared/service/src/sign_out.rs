@@ -7,34 +7,42 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::token::Token;
 
 use crate::metric::REVOCATIONS;
-use crate::{Caller, Failure, Service};
+use crate::{Failure, Service};
+
+/// What a client signs out with: a token of the session that is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignOutToken {
+    /// A refresh token.
+    Refresh(Token),
+    /// An access token.
+    Access(Token),
+}
 
 impl Service {
-    /// Ends the session of a refresh token, however old the token is. For a token that is not genuine there is nothing to
-    /// end, which is no failure (RFC 7009 section 2.2). 2 trips, 1 write unit.
+    /// Ends the session of a token, however old the token is. For a token that is not genuine there is nothing to end,
+    /// which is no failure (RFC 7009 section 2.2). 2 trips, 1 write unit.
     ///
     /// # Errors
     /// [`Failure::Unavailable`] and [`Failure::Internal`] only.
-    pub async fn sign_out(&self, token: &Token) -> Result<(), Failure<CallerNotLive>> {
-        let tokens = &self.core.tokens;
-        match tokens
-            .verify_refresh_of_any_age(token, self.core.now())
-            .await
-        {
-            Ok(claims) => self.end_own(claims.sub, claims.sid).await,
+    pub async fn sign_out(&self, token: &SignOutToken) -> Result<(), Failure<CallerNotLive>> {
+        let (tokens, now) = (&self.core.tokens, self.core.now());
+        let owner = match token {
+            SignOutToken::Refresh(token) => {
+                let claims = tokens.verify_refresh_of_any_age(token, now).await;
+                claims.map(|claims| (claims.sub, claims.sid))
+            }
+            SignOutToken::Access(token) => {
+                let claims = tokens.verify_access_of_any_age(token, now).await;
+                claims.map(|claims| (claims.sub, claims.sid))
+            }
+        };
+        match owner {
+            Ok((user, session)) => self.end_own(user, session).await,
             Err(reason) => {
                 tracing::info!(%reason, "sign-out with a token that is not genuine");
                 Ok(())
             }
         }
-    }
-
-    /// Ends the caller's own session. 2 trips, 1 write unit.
-    ///
-    /// # Errors
-    /// [`Failure::Unavailable`] and [`Failure::Internal`] only: a session that has ended already is signed out.
-    pub async fn sign_out_caller(&self, caller: Caller) -> Result<(), Failure<CallerNotLive>> {
-        self.end_own(caller.user_id, caller.session_id).await
     }
 
     async fn end_own(

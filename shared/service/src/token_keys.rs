@@ -264,6 +264,19 @@ impl TokenKeys {
             .await
     }
 
+    /// Checks everything about an access token but its expiry, as [`Tokens::verify_access_of_any_age`] does.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub async fn verify_access_of_any_age(
+        &self,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        self.verify(now, |tokens| tokens.verify_access_of_any_age(token))
+            .await
+    }
+
     /// Checks a refresh token, as [`Tokens::verify_refresh`] does.
     ///
     /// # Errors

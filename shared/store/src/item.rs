@@ -356,6 +356,7 @@ fn corrupt(item: &str, what: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use latchkey_domain::device::ClientHints;
     use latchkey_domain::policy::SessionPolicy;
     use latchkey_domain::random::SeededRandom;
 
@@ -366,7 +367,7 @@ mod tests {
         Session::begin(
             SessionId::random(&random),
             UserId::random(&random),
-            Device::describe(None, None, None),
+            Device::describe(None, None, None, ClientHints::default()),
             Whereabouts::default(),
             DateTime::from_timestamp_millis(1_772_366_400_123).unwrap(),
             &SessionPolicy::default(),

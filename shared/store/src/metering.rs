@@ -1,6 +1,8 @@
-//! What is asked of DynamoDB and what it costs, counted where every attempt of the SDK comes by.
+//! What is asked of DynamoDB and what it costs, counted where every attempt of the SDK comes by, and logged at `DEBUG`.
 //!
 //! Through the `metrics` facade: who listens is not the store's matter.
+
+use std::time::Instant;
 
 use aws_sdk_dynamodb::config::interceptors::{
     BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
@@ -18,6 +20,8 @@ use aws_sdk_dynamodb::operation::transact_write_items::{
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 use aws_smithy_runtime_api::client::interceptors::context::{Error, Output};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
 /// Counts requests that were sent; each attempt is one.
 pub const CALLS: &str = "DynamoDbCalls";
@@ -84,9 +88,12 @@ impl Intercept for Meter {
         &self,
         _: &BeforeTransmitInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         metrics::counter!(CALLS).increment(1);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            config.interceptor_state().store_put(Sent(Instant::now()));
+        }
         Ok(())
     }
 
@@ -94,8 +101,9 @@ impl Intercept for Meter {
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        log(context, config);
         match context.output_or_error() {
             Some(Ok(output)) => of_output(output).count(),
             Some(Err(error)) => {
@@ -107,6 +115,27 @@ impl Intercept for Meter {
         }
         Ok(())
     }
+}
+
+/// When an attempt was sent.
+#[derive(Clone, Copy, Debug)]
+struct Sent(Instant);
+
+impl Storable for Sent {
+    type Storer = StoreReplace<Self>;
+}
+
+/// One line for an attempt. No line names a key or a value: they hold e-mail addresses.
+fn log(context: &FinalizerInterceptorContextRef<'_>, config: &ConfigBag) {
+    let Some(Sent(sent)) = config.load::<Sent>() else {
+        return;
+    };
+    tracing::debug!(
+        operation = config.load::<Metadata>().map(Metadata::name),
+        status = context.response().map(|reply| reply.status().as_u16()),
+        milliseconds = sent.elapsed().as_secs_f64() * 1e3,
+        "DynamoDB"
+    );
 }
 
 /// The outputs that the store asks for; administration of the table costs no capacity.

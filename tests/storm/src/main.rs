@@ -243,6 +243,7 @@ async fn start() -> Result<Stack, StormError> {
         random: random.clone(),
         policy: Arc::new(SessionPolicy::default()),
         passwords: Passwords::for_this_machine(),
+        password_policy: Arc::default(),
     };
     let (routes, _) = latchkey::routes(&core, &store).split_for_parts();
     let router = service(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use latchkey_api::headers::READ;
 use latchkey_tests::openapi;
-use latchkey_tests::template::{FRONT, WEB_ACL, read, root, template};
+use latchkey_tests::template::{EDGE, WEB_ACL, read, root, template};
 use serde_json::{Value, json};
 
 /// What CloudFront passes on or sets, whatever the policies say: what describes a body, and what belongs to its cache.
@@ -24,8 +24,8 @@ fn listed(headers: &Value) -> BTreeSet<String> {
 
 #[test]
 fn every_header_that_a_function_reads_passes_the_edge() {
-    let front = read(FRONT);
-    let resources = &front["Resources"];
+    let edge = read(EDGE);
+    let resources = &edge["Resources"];
     let config = &resources["Distribution"]["Properties"]["DistributionConfig"];
     let behaviour = &config["DefaultCacheBehavior"];
     let policy = |kind: &str| {

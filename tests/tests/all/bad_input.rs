@@ -191,7 +191,7 @@ async fn a_value_that_is_not_allowed_is_refused_before_anything_is_written() {
         "@example.com",
         "ada@example",
         "a da@example.com",
-        "ada@example.com ",
+        "ada@exam ple.com",
         "ada@exa\u{0}mple.com",
         "ada\n@example.com",
         "ada@example.com\u{202e}",
@@ -470,10 +470,12 @@ async fn a_token_of_somebody_else_is_refused_without_a_request_to_the_database()
             "{token}"
         );
     }
+    assert_eq!(stack.recorder.take(), [], "no request to DynamoDB");
+    // A genuine token that has expired is looked up, because it may have been replaced; nothing is written for it.
     stack.advance(TimeDelta::days(7));
     stack
         .refresh(&ada.refresh_token)
         .await
         .expect_problem(401, "invalid_refresh_token");
-    assert_eq!(stack.recorder.take(), [], "no request to DynamoDB");
+    assert_eq!(stack.recorder.take_cost().write_units, 0.0);
 }

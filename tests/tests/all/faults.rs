@@ -337,6 +337,8 @@ fn table(stack: &Stack) -> Table {
             return None;
         }
         item.as_object_mut()?.remove("change");
+        // A password that is given is counted whatever becomes of its request.
+        item.as_object_mut()?.remove("password_attempts");
         let set = item.pointer_mut("/sessions/SS");
         if let Some(set) = set.and_then(Value::as_array_mut) {
             set.sort_by_key(ToString::to_string);

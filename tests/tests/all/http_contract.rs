@@ -10,7 +10,6 @@ use latchkey_tests::stack::{Reply, Stack};
 async fn an_unknown_route_is_a_problem_too() {
     let stack = Stack::start().await;
     for path in [
-        "/",
         "/v1",
         "/v1/session",
         "/v2/me",

@@ -270,7 +270,7 @@ impl Machine {
             ..SessionPolicy::default()
         };
         let engine_clock = EngineClock::new(0);
-        let dynamodb = EmbeddedDynamoDb::start_at(&engine_clock).await;
+        let dynamodb = EmbeddedDynamoDb::start_at(&engine_clock);
         let stack = Stack::on(dynamodb, policy, &AllowedOrigins::None).await;
         let model = Model {
             rules,

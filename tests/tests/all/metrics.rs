@@ -233,7 +233,11 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         }
     };
     metered
-        .row("delete, wrong password", &[], delete("a wrong password"))
+        .row(
+            "delete, wrong password",
+            &failed,
+            delete("a wrong password"),
+        )
         .await;
     metered
         .row("delete", &ended(1.0), delete(NEW_PASSWORD))
@@ -443,7 +447,7 @@ fn the_store_and_the_list_name_the_same_metrics() {
 
 #[test]
 fn the_guide_has_the_list() {
-    let guide = include_str!("../../../infra/guides/operations.md");
+    let guide = include_str!("../../../infra/guides/operate/watch.md");
     let rows: Vec<String> = METRICS
         .iter()
         .map(|metric| {

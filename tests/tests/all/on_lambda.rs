@@ -1,11 +1,11 @@
-//! The real binaries, run as Lambda runs them, with the sample events of `infra/events`.
+//! The real binaries, run as Lambda runs them, with the sample events of `infra/samples`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use http::Method;
 use latchkey_tests::conformity;
-use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
+use latchkey_tests::dynamodb::ListeningDynamoDb;
 use latchkey_tests::lambda::{Answer, Function, TRACE_ID, sample_event as event};
 use latchkey_tests::metering::extract;
 use latchkey_tests::secrets_manager::FakeSecretsManager;
@@ -64,8 +64,8 @@ const VISIT: [(&str, &str, u16); 18] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_function_answers_its_sample_events() {
-    let dynamodb = EmbeddedDynamoDb::start().await;
-    let client = dynamodb.client(&Recorder::default());
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .unwrap();
@@ -142,7 +142,7 @@ async fn every_function_answers_its_sample_events() {
     used.insert("cleanup".to_owned());
 
     let samples: BTreeSet<String> =
-        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/events"))
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/samples"))
             .unwrap()
             .filter_map(|entry| {
                 entry
@@ -253,8 +253,8 @@ async fn the_secret_comes_from_secrets_manager() {
 async fn a_running_function_learns_of_a_new_secret() {
     let old = json!({"current": "the secret before this one, also long"});
     let secrets = FakeSecretsManager::start(&old, None).await;
-    let dynamodb = EmbeddedDynamoDb::start().await;
-    let client = dynamodb.client(&Recorder::default());
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .unwrap();
@@ -284,8 +284,8 @@ fn log_and_metrics(function: Function) -> (Vec<Value>, Vec<String>) {
 /// The line is there when the reply is: Lambda freezes the environment after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_invocation_writes_one_line_of_metrics_before_its_reply() {
-    let dynamodb = EmbeddedDynamoDb::start().await;
-    let client = dynamodb.client(&Recorder::default());
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .unwrap();
@@ -344,8 +344,8 @@ async fn each_invocation_writes_one_line_of_metrics_before_its_reply() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_report_of_the_cleanup_is_fields_of_its_log_line_and_metrics() {
-    let dynamodb = EmbeddedDynamoDb::start().await;
-    let client = dynamodb.client(&Recorder::default());
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .unwrap();

@@ -87,6 +87,7 @@ async fn a_weak_password_is_refused_with_what_is_wrong_with_it() {
         (long.as_str(), "too_long"),
         ("password1", "common"),
         ("ada@example.com", "contains_email"),
+        ("Latchkey-2026", "context_word"),
     ] {
         let body = json!({"email": "ada@example.com", "password": password});
         let reply = stack.post("/v1/auth/register").json(&body).send().await;

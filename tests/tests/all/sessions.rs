@@ -324,6 +324,58 @@ async fn an_expired_token_of_a_session_that_goes_on_can_still_sign_out() {
         .expect_problem(401, "invalid_refresh_token");
 }
 
+#[tokio::test]
+async fn an_access_token_without_a_body_signs_out_however_old_it_is() {
+    let stack = Stack::start().await;
+    let [one, two, three] = three_devices(&stack).await;
+    let logout = |token: &str| stack.post("/v1/auth/logout").bearer(token).send();
+    let reply = logout(&one.access_token).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_ended(&stack, &one).await;
+    let newest = stack.refresh(&two.refresh_token).await;
+    let newest = SignedIn::from(newest.expect(StatusCode::OK));
+    stack.advance(TimeDelta::days(1));
+    let reply = logout(&two.access_token).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    let reply = stack.refresh(&newest.refresh_token).await;
+    reply.expect_problem(401, "invalid_refresh_token");
+    // Any token gets the same reply, and a refresh token is none for this header.
+    for token in [&*one.access_token, "not-a-token", &*three.refresh_token] {
+        assert_eq!(logout(token).await.status, StatusCode::NO_CONTENT);
+    }
+    let reply = stack.refresh(&three.refresh_token).await;
+    reply.expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_body_says_who_signs_out_before_the_header_does() {
+    let stack = Stack::start().await;
+    let [one, two, _] = three_devices(&stack).await;
+    let body = json!({"refresh_token": one.refresh_token});
+    let call = stack.post("/v1/auth/logout").bearer(&two.access_token);
+    let reply = call.json(&body).send().await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_ended(&stack, &one).await;
+    let reply = stack.refresh(&two.refresh_token).await;
+    reply.expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn signing_out_with_nothing_is_a_bad_request() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let call = || stack.post("/v1/auth/logout");
+    let reply = call().send().await;
+    assert!(
+        reply.status == StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "{reply:?}"
+    );
+    let reply = call().header("authorization", b"Basic YTpi").send().await;
+    reply.expect_problem(400, "invalid_request");
+    let reply = stack.refresh(&ada.refresh_token).await;
+    reply.expect(StatusCode::OK);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_refresh_that_starts_after_a_revocation_was_answered_succeeds() {
     let stack = Stack::start().await;

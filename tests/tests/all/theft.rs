@@ -13,6 +13,7 @@ use latchkey_tests::metering::{Lines, extract, recorder};
 use latchkey_tests::stack::{Reply, SignedIn, Stack};
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::FileFailurePersistence;
 
 fn seconds(seconds: i64) -> TimeDelta {
     TimeDelta::seconds(seconds)
@@ -283,7 +284,14 @@ async fn reuse_ends_it_and_nothing_else(grace: TimeDelta, turns: Vec<(usize, Tim
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 32,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/proptest-regressions/theft.txt"
+        )))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_token_that_was_replaced_more_than_the_grace_ago_ends_its_session_and_no_other_does(

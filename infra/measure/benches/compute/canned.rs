@@ -11,8 +11,7 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem,
 };
 use aws_smithy_runtime_api::client::http::{
-    HttpClient as _, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
-    http_client_fn,
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
@@ -21,7 +20,7 @@ use axum::body::Body;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use latchkey::embedded::Embedded;
+use latchkey::embedded::{Embedded, EngineConnector};
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::location::PeerAddress;
 use latchkey_domain::clock::{Clock, SystemClock};
@@ -109,7 +108,7 @@ impl Canned {
             .with_filter(latchkey_runtime::telemetry::filter(Level::INFO));
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
             .expect("the first");
-        let embedded = Embedded::in_memory().await.expect("a database");
+        let embedded = Embedded::in_memory().expect("a database");
         latchkey_store::table::create_if_missing(&embedded.client(), TABLE)
             .await
             .expect("a table");
@@ -155,8 +154,8 @@ impl Canned {
 impl User {
     async fn record(embedded: &Embedded, policy: &Arc<SessionPolicy>, sessions: usize) -> Self {
         let replies = Replies::default();
-        let client =
-            Client::from_conf(embedded.config().http_client(replies.http_client()).build());
+        let http_client = replies.http_client(embedded.connector());
+        let client = Client::from_conf(embedded.config().http_client(http_client).build());
         let random = Arc::new(SystemRandom);
         let secret = TokenSecret::new(b"a secret of benchmarks, 32 bytes".to_vec());
         let identity = TokenIdentity {
@@ -173,6 +172,7 @@ impl User {
             policy: policy.clone(),
             // On the thread that is measured.
             passwords: Passwords::new(0, 0),
+            password_policy: Arc::default(),
         };
         let store = Store::new(client.clone(), TABLE, random);
         let (router, _) = latchkey::routes(&core, &store).split_for_parts();
@@ -430,15 +430,12 @@ struct Book {
 }
 
 impl Replies {
-    fn http_client(&self) -> SharedHttpClient {
-        let replies = self.clone();
-        let network = aws_smithy_http_client::Builder::new().build_http();
-        http_client_fn(move |settings, components| {
-            SharedHttpConnector::new(Connector {
-                network: network.http_connector(settings, components),
-                replies: replies.clone(),
-            })
-        })
+    fn http_client(&self, engine: EngineConnector) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Connector {
+            engine,
+            replies: self.clone(),
+        });
+        http_client_fn(move |_, _| connector.clone())
     }
 
     fn replay(&self) {
@@ -446,9 +443,9 @@ impl Replies {
     }
 }
 
-/// Answers what was answered before, once it replays; until then it asks the network and notes the replies.
+/// Answers what was answered before, once it replays; until then it asks the engine and notes the replies.
 struct Connector {
-    network: SharedHttpConnector,
+    engine: EngineConnector,
     replies: Replies,
 }
 
@@ -467,7 +464,7 @@ impl HttpConnector for Connector {
             return HttpConnectorFuture::ready(Ok(reply(body.expect("a known request"))));
         }
         drop(book);
-        let sent = self.network.call(request);
+        let sent = self.engine.call(request);
         let replies = self.replies.clone();
         HttpConnectorFuture::new(async move {
             let response = sent.await?;

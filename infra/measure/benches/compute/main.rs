@@ -6,7 +6,7 @@
 //! of the SDK off each handler, measured by turns in the same run: what is left is ours.
 //!
 //! `count <handler> <times>`, and `count <handler> <times> sdk` for the SDK's calls alone, run nothing else inside of
-//! `compute::counted`: for a profiler that counts instructions (infra/guides/speed.md).
+//! `compute::counted`: for a profiler that counts instructions (infra/guides/evidence/speed.md).
 
 #![expect(
     clippy::expect_used,

@@ -8,7 +8,6 @@ mod plot;
 mod seed;
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -38,7 +37,6 @@ use latchkey_store::table::{TableError, create_if_missing};
 use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
 use latchkey_tests::stack::CHROME;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
 use seed::{Measured, PASSWORD, Seeder};
@@ -226,12 +224,9 @@ impl Table {
     async fn fill(folder: &TemporaryFolder, size: usize) -> Result<Self, GrowthError> {
         let path = folder.0.join("dynamodb.sqlite");
         let database = dynoxide::Database::new(path.to_str().ok_or(GrowthError::Path)?)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let dynamodb = EmbeddedDynamoDb {
-            endpoint: format!("http://{}", listener.local_addr()?),
             database: database.clone(),
         };
-        tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
         let recorder = Recorder::default();
         let client = dynamodb.client(&recorder);
         create_if_missing(&client, TABLE).await?;
@@ -455,6 +450,7 @@ fn core() -> Result<Core, GrowthError> {
             ..SessionPolicy::default()
         }),
         passwords: Passwords::for_this_machine(),
+        password_policy: Arc::default(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What DynamoDB alone takes: the two calls of a refresh, by the SDK, on an embedded engine of this process's own.
 //!
-//! The local stack, too, has engine and SDK in one process, with the network of this machine between them.
+//! The local stack, too, has engine and SDK in one process, with no network between them.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
@@ -34,7 +34,7 @@ pub(crate) struct Item {
 impl Floor {
     pub(crate) async fn open() -> Result<Self, LoadError> {
         let folder = TemporaryFolder::new("floor")?;
-        let embedded = Embedded::in_file(&folder.path().join("floor.db")).await;
+        let embedded = Embedded::in_file(&folder.path().join("floor.db"));
         let embedded = embedded.map_err(|error| LoadError::Floor(error.to_string()))?;
         let client = embedded.client();
         create_if_missing(&client, TABLE)

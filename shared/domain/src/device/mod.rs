@@ -24,14 +24,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 pub use self::hints::ClientHints;
-use crate::text::{MAX_NAME_BYTES, clean, clean_and_cut, cut};
+use crate::text::{clean, clean_and_cut, cut};
 
 /// What a session without any hint of its device is called.
 pub const UNKNOWN_DEVICE: &str = "Unknown device";
+/// The most bytes that are kept of a device's name.
+pub const MAX_DEVICE_NAME_BYTES: usize = 100;
 /// The most bytes that are kept of a device id.
 pub const MAX_DEVICE_ID_BYTES: usize = 64;
 /// The most bytes of a device's name, id and `User-Agent` together.
-pub const MAX_DEVICE_BYTES: usize = 300;
+pub const MAX_DEVICE_BYTES: usize = 228;
 /// The most bytes that are read of a `User-Agent`. What is kept of it is shorter.
 const MAX_READ_BYTES: usize = 1_024;
 /// How many digits tell two long device ids with the same beginning apart.
@@ -76,7 +78,7 @@ impl DeviceType {
 /// What is known of the device behind a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// What the client calls it, else what its agent tells: "Safari on iPhone". At most [`MAX_NAME_BYTES`]. `None` is
+    /// What the client calls it, else what its agent tells: "Safari on iPhone". At most [`MAX_DEVICE_NAME_BYTES`]. `None` is
     /// shown as [`UNKNOWN_DEVICE`].
     pub device_name: Option<String>,
     /// What kind of device its agent tells of.
@@ -104,8 +106,8 @@ impl Device {
         let (told_name, device_type) =
             agent::read(user_agent.as_deref().unwrap_or_default(), hints);
         let device_name = given_name
-            .and_then(|name| clean_and_cut(name, MAX_NAME_BYTES))
-            .or_else(|| clean_and_cut(&told_name?, MAX_NAME_BYTES));
+            .and_then(|name| clean_and_cut(name, MAX_DEVICE_NAME_BYTES))
+            .or_else(|| clean_and_cut(&told_name?, MAX_DEVICE_NAME_BYTES));
         let device_id = device_id.and_then(clean).map(short_id);
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let left = MAX_DEVICE_BYTES.saturating_sub(length(&device_name) + length(&device_id));
@@ -235,11 +237,11 @@ mod tests {
     fn what_is_too_long_is_cut_between_characters() {
         let long = "é".repeat(600);
         let device = describe(&long, Some(&long), "d-1");
-        assert_eq!(device.device_name, Some("é".repeat(64)));
+        assert_eq!(device.device_name, Some("é".repeat(50)));
         assert_eq!(
             device.user_agent,
-            Some("é".repeat(84)),
-            "300 - 128 - 3 bytes"
+            Some("é".repeat(62)),
+            "228 - 100 - 3 bytes"
         );
         let device = Device::describe(None, Some(CHROME_ON_WINDOWS), None, ClientHints::default());
         assert_eq!(device.user_agent.as_deref(), Some(CHROME_ON_WINDOWS));
@@ -460,7 +462,7 @@ mod tests {
             let device = Device::describe(name.as_deref(), Some(&agent), Some(&id), hints);
             let mut all = 0;
             for (text, limit) in [
-                (&device.device_name, MAX_NAME_BYTES),
+                (&device.device_name, MAX_DEVICE_NAME_BYTES),
                 (&device.user_agent, MAX_DEVICE_BYTES),
                 (&device.device_id, MAX_DEVICE_ID_BYTES),
             ] {

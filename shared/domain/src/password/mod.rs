@@ -17,18 +17,24 @@ mod policy;
 
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
-use unicode_normalization::{UnicodeNormalization, is_nfc};
 use zeroize::Zeroizing;
 
 pub use self::argon2::{
     ITERATIONS, MEMORY_KIB, PARALLELISM, WorkingMemory, decoy, hash, needs_upgrade,
 };
-pub use self::policy::{MAX_CODE_POINTS, MIN_CODE_POINTS, WeakPassword, check_policy};
+pub use self::policy::{
+    MAX_CODE_POINTS, MIN_CODE_POINTS, PasswordPolicy, WeakPassword, check_policy,
+};
 
 use self::argon2::StoredHash;
 use self::imported::ImportedHash;
+
+/// Composes what a keyboard may send as letter and mark (RFC 8265, `OpaqueString`).
+const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizerBorrowed::new_nfc();
 
 /// A password in plain text, as short-lived as possible.
 ///
@@ -47,15 +53,15 @@ impl Password {
     #[must_use]
     pub fn new(typed: String) -> Self {
         let typed = Zeroizing::new(typed);
-        if is_nfc(&typed) {
+        if NFC.is_normalized(&typed) {
             return Self {
                 normalized: typed,
                 typed: None,
             };
         }
-        // Room for the worst growth of NFC (threefold), so that no copy is left behind by a move.
         let mut normalized = Zeroizing::new(String::with_capacity(typed.len().saturating_mul(3)));
-        normalized.extend(typed.nfc());
+        // Room for the worst growth of NFC (threefold), so that no copy is left behind by a move. A String refuses nothing.
+        let _ = NFC.normalize_to(&typed, &mut *normalized);
         let differs = *normalized != *typed;
         Self {
             normalized,
@@ -63,17 +69,16 @@ impl Password {
         }
     }
 
-    fn code_points(&self) -> usize {
-        self.normalized.chars().count()
-    }
-}
-
-impl Password {
-    /// Whether both are the same password, in a time that depends on their lengths alone.
+    /// Says whether two passwords are the same, in a time that depends on their lengths alone.
+    ///
+    /// A new password that equals the one it replaces changes nothing (`password_unchanged`).
     #[must_use]
     pub fn equals(&self, other: &Self) -> bool {
-        let (one, other) = (self.normalized.as_bytes(), other.normalized.as_bytes());
-        aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+        verify_slices_are_equal(self.normalized.as_bytes(), other.normalized.as_bytes()).is_ok()
+    }
+
+    fn code_points(&self) -> usize {
+        self.normalized.chars().count()
     }
 }
 
@@ -190,6 +195,14 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "Password([redacted])");
         let hash = PasswordHash::from_phc("$argon2id$secret".to_owned());
         assert_eq!(format!("{hash:?}"), "PasswordHash([redacted])");
+    }
+
+    #[test]
+    fn a_password_equals_itself_in_either_form_and_no_other() {
+        let composed = password("cr\u{E8}me-br\u{FB}l\u{E9}e");
+        assert!(composed.equals(&password("cre\u{300}me-bru\u{302}le\u{301}e")));
+        assert!(!composed.equals(&password("creme-brulee")));
+        assert!(!composed.equals(&password("")));
     }
 
     #[test]

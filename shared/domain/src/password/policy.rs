@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::Password;
+use super::{NFC, Password};
 use crate::email::EmailAddress;
 
 /// The fewest code points of a new password (OWASP ASVS 5.0, 6.2.1).
@@ -16,6 +16,10 @@ pub const MAX_CODE_POINTS: usize = 128;
 /// The shortest local part of an e-mail address that a password must not contain, in code points.
 /// Shorter ones ("al", "bob") turn up inside good passwords by chance.
 const MIN_LOCAL_PART_CODE_POINTS: usize = 4;
+/// The name that people know this service by.
+const PRODUCT: &str = "latchkey";
+/// The shortest label of the issuer's host that counts as a word, in code points: "id" is in too many others.
+const MIN_LABEL_CODE_POINTS: usize = 4;
 /// The longest unit, in code points, whose mere repetition is refused: `aaaaaaaa`, `abcdabcd`.
 const MAX_REPEATED_CODE_POINTS: usize = 4;
 
@@ -34,6 +38,9 @@ pub enum WeakPassword {
     /// Made from the account's e-mail address.
     #[error("The password must not be made from the e-mail address.")]
     ContainsEmail,
+    /// Made from one of the [context words](PasswordPolicy::new).
+    #[error("The password must not be made from the name of this service.")]
+    ContextWord,
 }
 
 impl WeakPassword {
@@ -45,7 +52,62 @@ impl WeakPassword {
             Self::TooLong => "too_long",
             Self::Common => "common",
             Self::ContainsEmail => "contains_email",
+            Self::ContextWord => "context_word",
         }
+    }
+}
+
+/// The words of the context in which a password is used, which must not make up a new one.
+///
+/// OWASP ASVS 5.0 (6.1.2, 6.2.11) and NIST SP 800-63B-4 (3.1.1.2) ask for such a list. The default holds the product's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordPolicy {
+    context_words: Vec<String>,
+}
+
+impl Default for PasswordPolicy {
+    fn default() -> Self {
+        Self::new("", [])
+    }
+}
+
+impl PasswordPolicy {
+    /// The words are the product's name, the issuer's host and its labels of four characters or more except the last,
+    /// and `words`, such as the name of a company. Case does not matter; a word without a letter is left out.
+    pub fn new<'a>(issuer: &'a str, words: impl IntoIterator<Item = &'a str>) -> Self {
+        let address = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+        let host = address.split(['/', ':']).next().unwrap_or_default();
+        let labels = host.rsplit('.').skip(1);
+        let telling = labels.filter(|label| label.chars().count() >= MIN_LABEL_CODE_POINTS);
+        let mut context_words: Vec<String> = [PRODUCT, host]
+            .into_iter()
+            .chain(telling)
+            .chain(words)
+            .map(|word| NFC.normalize(word.trim()).to_lowercase())
+            .filter(|word| word.chars().any(char::is_alphabetic))
+            .collect();
+        context_words.sort_unstable();
+        context_words.dedup();
+        Self { context_words }
+    }
+
+    /// Whether context words make up a text in lower case: at least half of its letters belong to them.
+    ///
+    /// Digits and signs count for nothing, so `latchkey-2026!` is made up of a word and `my latchkey opens doors` is not.
+    fn makes_up(&self, lower: &str) -> bool {
+        let mut covered = vec![false; lower.len()];
+        for word in &self.context_words {
+            for (start, found) in lower.match_indices(word.as_str()) {
+                if let Some(bytes) = covered.get_mut(start..start + found.len()) {
+                    bytes.fill(true);
+                }
+            }
+        }
+        let letters = lower.char_indices().filter(|(_, c)| c.is_alphabetic());
+        let (words, others): (Vec<usize>, Vec<usize>) = letters
+            .map(|(at, _)| at)
+            .partition(|at| covered.get(*at) == Some(&true));
+        !words.is_empty() && words.len() >= others.len()
     }
 }
 
@@ -55,14 +117,19 @@ impl WeakPassword {
 /// Common means: in the list of 19,640 (`data/common-passwords.txt`), or nothing but a piece of at
 /// most four code points over and over. Made from the e-mail address means: it contains the whole
 /// address, or its local part when that has four code points or more; or it is itself a piece of the
-/// address (`example.com`).
+/// address (`example.com`). Made from a context word means: see [`PasswordPolicy`]; at least half of its
+/// letters belong to such words.
 ///
 /// It is for new passwords only: a sign-in must accept what an earlier policy allowed.
 ///
 /// # Errors
 ///
 /// [`WeakPassword`] names the first rule that is broken, in the order of its variants.
-pub fn check_policy(password: &Password, email: &EmailAddress) -> Result<(), WeakPassword> {
+pub fn check_policy(
+    password: &Password,
+    email: &EmailAddress,
+    policy: &PasswordPolicy,
+) -> Result<(), WeakPassword> {
     let length = password.code_points();
     if length < MIN_CODE_POINTS {
         return Err(WeakPassword::TooShort);
@@ -74,8 +141,12 @@ pub fn check_policy(password: &Password, email: &EmailAddress) -> Result<(), Wea
     if is_listed(&lower) || is_repetition(&lower) {
         return Err(WeakPassword::Common);
     }
-    if is_made_from(&lower, email.normalized()) {
+    let typed = email.as_typed().to_lowercase();
+    if is_made_from(&lower, email.normalized()) || is_made_from(&lower, &typed) {
         return Err(WeakPassword::ContainsEmail);
+    }
+    if policy.makes_up(&lower) {
+        return Err(WeakPassword::ContextWord);
     }
     Ok(())
 }
@@ -113,7 +184,6 @@ fn is_made_from(lower: &str, email: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use unicode_normalization::is_nfc;
 
     fn password(text: &str) -> Password {
         Password::new(text.to_owned())
@@ -124,7 +194,11 @@ mod tests {
     }
 
     fn judged_for(text: &str, email: &str) -> Result<(), WeakPassword> {
-        check_policy(&password(text), &EmailAddress::parse(email).unwrap())
+        check_policy(
+            &password(text),
+            &EmailAddress::parse(email).unwrap(),
+            &PasswordPolicy::default(),
+        )
     }
 
     #[test]
@@ -215,6 +289,48 @@ mod tests {
     }
 
     #[test]
+    fn passwords_that_context_words_make_up_are_refused_and_passphrases_with_one_are_not() {
+        let policy = PasswordPolicy::new(
+            "https://login.tulip-bank.example:8443/v1",
+            ["Ibérica", "2026", " "],
+        );
+        let email = EmailAddress::parse("ann@example.com").unwrap();
+        let judge = |text: &str| check_policy(&password(text), &email, &policy);
+        for text in [
+            "latchkey",
+            "LatchKey-2026!",
+            "2026latchkey2026latchkey",
+            "mylatchkeypw",
+            "latchkeysecret",
+            "login.tulip-bank.example",
+            "tulip-bank1",
+            "IBE\u{301}RICA2026",
+            "login1234567",
+        ] {
+            assert_eq!(judge(text), Err(WeakPassword::ContextWord), "{text}");
+        }
+        for text in [
+            "my latchkey opens doors",
+            "the tulip-bank of amsterdam",
+            "example horse staple",
+            "2026-8391-5520",
+            "plumbago-teapot",
+        ] {
+            assert_eq!(judge(text), Ok(()), "{text}");
+        }
+        assert_eq!(judged("latchkey 1"), Err(WeakPassword::ContextWord));
+        assert_eq!(judged("tulip-bank1"), Ok(()));
+    }
+
+    #[test]
+    fn the_domain_of_an_address_is_no_password_in_unicode_either() {
+        let address = "ada@bücher.example";
+        for text in ["Bücher.Example", "xn--bcher-kva.example"] {
+            assert_eq!(judged_for(text, address), Err(WeakPassword::ContainsEmail));
+        }
+    }
+
+    #[test]
     fn a_very_short_local_part_may_turn_up_in_a_password() {
         assert_eq!(judged_for("bobsleigh-in-june", "bob@example.com"), Ok(()));
         assert_eq!(
@@ -229,6 +345,7 @@ mod tests {
         assert_eq!(WeakPassword::TooLong.code(), "too_long");
         assert_eq!(WeakPassword::Common.code(), "common");
         assert_eq!(WeakPassword::ContainsEmail.code(), "contains_email");
+        assert_eq!(WeakPassword::ContextWord.code(), "context_word");
         assert_eq!(
             WeakPassword::TooShort.to_string(),
             "The password must have at least 8 characters."
@@ -242,7 +359,7 @@ mod tests {
         assert!(
             COMMON
                 .iter()
-                .all(|entry| !entry.is_empty() && is_nfc(entry))
+                .all(|entry| !entry.is_empty() && NFC.is_normalized(entry))
         );
         assert!(COMMON.iter().all(|entry| entry.to_lowercase() == *entry));
         // OWASP ASVS 5.0, 6.2.4: at least the 3,000 most common ones that the policy would let pass.
@@ -262,7 +379,7 @@ mod tests {
             match judged(&text) {
                 Err(WeakPassword::TooShort) => prop_assert!(length < MIN_CODE_POINTS),
                 Err(WeakPassword::TooLong) => prop_assert!(length > MAX_CODE_POINTS),
-                Ok(()) | Err(WeakPassword::Common | WeakPassword::ContainsEmail) => {
+                Ok(()) | Err(WeakPassword::Common | WeakPassword::ContainsEmail | WeakPassword::ContextWord) => {
                     prop_assert!((MIN_CODE_POINTS..=MAX_CODE_POINTS).contains(&length));
                 }
             }

@@ -153,11 +153,19 @@ impl Tokens {
         token: &Token,
         now: DateTime<Utc>,
     ) -> Result<AccessClaims, TokenError> {
-        let claims: AccessClaims = self.verify(Kind::Access, token)?;
+        let claims = self.verify_access_of_any_age(token)?;
         if now.timestamp() >= claims.exp {
             return Err(TokenError::Expired);
         }
         Ok(claims)
+    }
+
+    /// Checks everything about an access token but its expiry: enough to end its session.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub fn verify_access_of_any_age(&self, token: &Token) -> Result<AccessClaims, TokenError> {
+        self.verify(Kind::Access, token)
     }
 
     /// Checks a refresh token as [`Tokens::verify_access`] does.
@@ -367,6 +375,21 @@ mod tests {
         text.push('.');
         text.push_str(&signature);
         assert!(tokens.verify_refresh(&Token(text), noon()).is_ok());
+    }
+
+    #[test]
+    fn a_token_with_a_critical_extension_is_refused() {
+        let tokens = tokens(1, None);
+        let mut header = Header::new(Algorithm::HS256);
+        header.typ = Some(REFRESH_TOKEN_TYPE.to_owned());
+        header.kid = Some(tokens.0.signing.key(Kind::Refresh).kid.clone());
+        header.crit = Some(vec!["unknown".to_owned()]);
+        let claims = tokens.refresh_claims(&session(1, noon()));
+        let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
+        let key = EncodingKey::from_secret(secret_key.as_ref());
+        let token = Token(jsonwebtoken::encode(&header, &claims, &key).unwrap());
+        let refused = tokens.verify_refresh(&token, noon());
+        assert_eq!(refused, Err(TokenError::Malformed));
     }
 
     #[test]

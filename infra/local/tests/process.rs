@@ -1,0 +1,379 @@
+//! The real program: its listener, its data folder, its end.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on fails by panicking"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// No reply takes longer, not even of a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PASSWORD: &str = "correct horse battery staple";
+
+/// A folder of a test's own, gone at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("latchkey-process-{}-{count}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running local stack, killed when this is dropped.
+struct Stack {
+    process: Child,
+    banner: String,
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The program, with no settings of the person who runs the tests.
+fn program(arguments: &[&str]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+    program
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    program
+}
+
+impl Stack {
+    fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let arguments = [&["--port", "0"], arguments].concat();
+        let mut program = program(&arguments);
+        let mut process = program.envs(settings.iter().copied()).spawn().unwrap();
+        let mut banner = String::new();
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        while !banner.contains("Ctrl-C") {
+            let read = lines.read_line(&mut banner).unwrap();
+            assert_ne!(read, 0, "it has ended: {banner}");
+        }
+        Self { process, banner }
+    }
+
+    fn in_folder(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start(&["--data-dir", folder.to_str().unwrap()], settings)
+    }
+
+    /// What the banner says in a line.
+    fn says(&self, name: &str) -> Option<&str> {
+        let lines = self.banner.lines();
+        let mut lines = lines.filter_map(|line| line.trim().strip_prefix(name));
+        lines
+            .next()?
+            .split([' ', ','])
+            .find(|word| !word.is_empty())
+    }
+
+    fn address(&self) -> &str {
+        self.says("API").unwrap().strip_prefix("http://").unwrap()
+    }
+
+    /// What it answers to these bytes.
+    fn send(&self, bytes: &str) -> Reply {
+        send(self.address(), bytes)
+    }
+
+    fn call(&self, method: &str, path: &str, bearer: &str, body: &Value) -> Reply {
+        let body = body.to_string();
+        let length = body.len();
+        self.send(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {bearer}\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ))
+    }
+
+    fn register(&self, email: &str) -> Value {
+        let body = json!({"email": email, "password": PASSWORD});
+        let reply = self.call("POST", "/v1/auth/register", "", &body);
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        reply.json()
+    }
+
+    /// Ends it, and returns what it has logged.
+    fn kill(mut self) -> String {
+        self.process.kill().unwrap();
+        self.log()
+    }
+
+    fn log(&mut self) -> String {
+        let mut log = String::new();
+        let mut stderr = self.process.stderr.take().unwrap();
+        stderr.read_to_string(&mut log).unwrap();
+        log
+    }
+}
+
+struct Reply {
+    status: u16,
+    text: String,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        let (_, body) = self.text.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap()
+    }
+
+    fn has_header(&self, line: &str) -> bool {
+        self.text
+            .lines()
+            .any(|found| found.eq_ignore_ascii_case(line))
+    }
+
+    /// A problem that closes the connection.
+    fn assert_is_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert!(self.has_header("content-type: application/problem+json"));
+        assert!(self.has_header("connection: close"), "{}", self.text);
+        let body = self.json();
+        assert_eq!(body["code"], code);
+        assert!(body["request_id"].is_string());
+    }
+}
+
+fn send(address: &str, bytes: &str) -> Reply {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes.as_bytes()).unwrap();
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    Reply {
+        status: status.unwrap_or_else(|| panic!("a reply, not {text:?}")),
+        text,
+    }
+}
+
+#[test]
+fn what_was_answered_survives_a_kill_and_a_start_on_another_port() {
+    let folder = Scratch::new();
+    let first = Stack::in_folder(&folder.0, &[]);
+    let (address, issuer) = (
+        first.address().to_owned(),
+        first.says("API").unwrap().to_owned(),
+    );
+    assert_eq!(first.says("Issuer"), None);
+    let tokens = first.register("ada@example.com");
+    first.kill();
+
+    let second = Stack::in_folder(&folder.0, &[]);
+    assert_ne!(second.address(), address);
+    assert_eq!(second.says("Issuer"), Some(issuer.as_str()));
+    let access = tokens["access_token"].as_str().unwrap();
+    let list = second.call("GET", "/v1/sessions", access, &json!({}));
+    assert_eq!(list.status, 200, "{}", list.text);
+    assert_eq!(list.json()["sessions"][0]["id"], tokens["session"]["id"]);
+    let refresh = json!({"refresh_token": tokens["refresh_token"]});
+    let refreshed = second.call("POST", "/v1/auth/refresh", "", &refresh);
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text);
+}
+
+#[test]
+fn another_issuer_than_the_folders_is_told() {
+    let folder = Scratch::new();
+    let first = Stack::in_folder(&folder.0, &[]);
+    assert!(!first.kill().contains("WARN"));
+    let issuer = ("ISSUER", "https://id.example.com");
+    let second = Stack::in_folder(&folder.0, &[issuer]);
+    assert_eq!(second.says("Issuer"), Some("https://id.example.com"));
+    let log = second.kill();
+    assert!(log.contains("WARN") && log.contains("tokens"), "{log}");
+
+    let fresh = Scratch::new();
+    let third = Stack::in_folder(&fresh.0, &[issuer]);
+    assert!(!third.kill().contains("WARN"));
+}
+
+#[test]
+fn only_the_names_of_this_machine_are_answered() {
+    let stack = Stack::start(&["--memory"], &[]);
+    let get = |hosts: &str| {
+        stack.send(&format!(
+            "GET /.well-known/jwks.json HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n"
+        ))
+    };
+    assert_eq!(get("Host: 127.0.0.1:3000\r\n").status, 200);
+    assert_eq!(get("Host: localhost\r\n").status, 200);
+    assert_eq!(get("Host: [::1]:3000\r\n").status, 200);
+    get("Host: evil.example\r\n").assert_is_problem(421, "host_not_allowed");
+    get("").assert_is_problem(400, "invalid_request");
+    get("Host: localhost\r\nHost: localhost\r\n").assert_is_problem(400, "invalid_request");
+    let cleanup =
+        "POST /local/cleanup HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n\r\n";
+    stack
+        .send(cleanup)
+        .assert_is_problem(421, "host_not_allowed");
+}
+
+#[test]
+fn what_is_too_large_is_refused_unread() {
+    let stack = Stack::start(&["--memory"], &[]);
+    let began = Instant::now();
+    let head =
+        "POST /v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    let announced = stack.send(&format!("{head}Content-Length: 64000000\r\n\r\n"));
+    announced.assert_is_problem(413, "payload_too_large");
+    let chunk = "a".repeat(17 * 1024);
+    let chunked = format!(
+        "{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n",
+        chunk.len()
+    );
+    stack
+        .send(&chunked)
+        .assert_is_problem(413, "payload_too_large");
+    let long = "a".repeat(11_000);
+    let target = format!("GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stack.send(&target).assert_is_problem(414, "uri_too_long");
+    let headers = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {long}\r\n\r\n");
+    stack
+        .send(&headers)
+        .assert_is_problem(431, "headers_too_large");
+    let many = "X-Long: aaaaaaaaaaaaaaaaaaaaa\r\n".repeat(400);
+    let headers = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n");
+    stack
+        .send(&headers)
+        .assert_is_problem(431, "headers_too_large");
+    assert!(began.elapsed() < PATIENCE);
+    let log = stack.kill();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn the_bare_address_leads_to_the_documentation() {
+    let stack = Stack::start(&["--memory"], &[]);
+    for (path, location) in [("/", "location: docs"), ("/docs/", "location: ../docs")] {
+        let reply = stack.get(path);
+        assert_eq!(reply.status, 303, "{}", reply.text);
+        assert!(reply.has_header(location), "{}", reply.text);
+    }
+    assert_eq!(stack.get("/docs").status, 200);
+}
+
+#[test]
+fn the_table_can_be_read_by_other_tools_only_on_request() {
+    let closed = Stack::start(&["--memory"], &[]);
+    assert_eq!(closed.says("DynamoDB"), None);
+
+    let open = Stack::start(&["--memory", "--dynamodb-port", "0"], &[]);
+    let address = open.says("DynamoDB").unwrap();
+    let address = address.strip_prefix("http://").unwrap();
+    let call = |host: &str, operation: &str| {
+        let head = format!("POST / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        let target =
+            format!("X-Amz-Target: DynamoDB_20120810.{operation}\r\nContent-Length: 2\r\n");
+        send(address, &format!("{head}{target}\r\n{{}}"))
+    };
+    let tables = call(address, "ListTables");
+    assert_eq!(tables.status, 200);
+    assert_eq!(tables.json(), json!({"TableNames": ["latchkey"]}));
+    assert_eq!(call("evil.example", "ListTables").status, 421);
+    let unknown = call(address, "Nonsense");
+    assert_eq!(unknown.status, 400);
+    assert!(unknown.text.contains("UnknownOperationException"));
+}
+
+#[test]
+fn debug_tells_of_missing_routes_and_of_dynamodb_and_of_nothing_secret() {
+    let stack = Stack::start(&["--memory"], &[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]);
+    let tokens = stack.register("ada@example.com");
+    assert_eq!(stack.get("/v1/nothing?token=hidden").status, 404);
+    let preflight = "OPTIONS /v1/me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                     Origin: http://localhost:5173\r\nAccess-Control-Request-Method: GET\r\n\r\n";
+    for _ in 0..2 {
+        let refused = stack.send(preflight);
+        assert_eq!(refused.status, 405);
+        assert!(
+            refused.json()["detail"]
+                .as_str()
+                .unwrap()
+                .contains("ALLOWED_ORIGINS")
+        );
+    }
+    let log = stack.kill();
+    assert!(log.contains("path=\"/v1/nothing\""), "{log}");
+    assert!(
+        log.contains("operation=\"TransactWriteItems\" status=200"),
+        "{log}"
+    );
+    assert_eq!(log.matches("ALLOWED_ORIGINS").count(), 1, "{log}");
+    for secret in [
+        "hidden",
+        "ada@example.com",
+        PASSWORD,
+        tokens["access_token"].as_str().unwrap(),
+        tokens["refresh_token"].as_str().unwrap(),
+    ] {
+        assert!(!log.contains(secret), "{secret} is in {log}");
+    }
+}
+
+#[test]
+fn a_folder_has_one_process_at_a_time() {
+    let folder = Scratch::new();
+    let _first = Stack::in_folder(&folder.0, &[]);
+    let arguments = ["--port", "0", "--data-dir", folder.0.to_str().unwrap()];
+    let second = program(&arguments).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains("in use by another"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_it_in_order() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let folder = Scratch::new();
+    for signal in ["-TERM", "-INT"] {
+        let mut stack = Stack::in_folder(&folder.0, &[]);
+        // A connection that is kept open does not hold it up.
+        let mut idle = TcpStream::connect(stack.address()).unwrap();
+        let head = "GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        idle.write_all(head.as_bytes()).unwrap();
+        assert_ne!(idle.read(&mut [0; 100]).unwrap(), 0);
+        let process = stack.process.id().to_string();
+        let sent = Command::new("kill").args([signal, &process]).status();
+        assert!(sent.unwrap().success());
+        let status = stack.process.wait().unwrap();
+        assert_eq!((status.code(), status.signal()), (Some(0), None));
+        let log = stack.log();
+        assert!(log.contains("stopping") && !log.contains("WARN"), "{log}");
+    }
+}
