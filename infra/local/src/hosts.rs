@@ -31,7 +31,7 @@ impl Hosts {
         Self { besides: None }
     }
 
-    /// The same, and the host of a URL: that of `ISSUER`, for a tunnel or a proxy in edge of the local stack.
+    /// The same, and the host of a URL: that of `ISSUER`, for a tunnel or a proxy in front of the local stack.
     pub(crate) fn loopback_and_host_of(url: &str) -> Self {
         let uri: Option<Uri> = url.parse().ok();
         Self {

@@ -57,7 +57,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
                             [default: made once, kept in the data folder]
   TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still accepted
-  EDGE_SECRET              what CloudFront proves itself with; at least 32 characters, or two such values divided by
+  EDGE_SECRET               what CloudFront proves itself with; at least 32 characters, or two such values divided by
                             a comma [default: none]
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]

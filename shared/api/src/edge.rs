@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use latchkey_domain::session::Whereabouts;
+use latchkey_domain::session::ClientLocation;
 use latchkey_domain::text::{MAX_CITY_BYTES, clean_and_cut};
 use percent_encoding::percent_decode_str;
 
@@ -79,7 +79,7 @@ impl fmt::Debug for EdgeSecret {
 
 /// What the edge says of the client; among the extensions of a request that has come through it.
 #[derive(Clone, Debug)]
-pub(crate) struct SeenByEdge(pub(crate) Whereabouts);
+pub(crate) struct SeenByEdge(pub(crate) ClientLocation);
 
 /// Refuses what has not come through the edge, and notes what the edge says of the client.
 pub(crate) async fn require(
@@ -97,13 +97,13 @@ pub(crate) async fn require(
         return Problem::from(Code::EdgeRequired).into_response();
     }
     request.headers_mut().remove(EDGE_HEADER);
-    let seen = SeenByEdge(whereabouts(request.headers()));
+    let seen = SeenByEdge(location(request.headers()));
     request.extensions_mut().insert(seen);
     next.run(request).await
 }
 
-fn whereabouts(headers: &HeaderMap) -> Whereabouts {
-    Whereabouts {
+fn location(headers: &HeaderMap) -> ClientLocation {
+    ClientLocation {
         ip_address: text(headers, VIEWER_ADDRESS_HEADER).and_then(address),
         city: text(headers, VIEWER_CITY_HEADER).and_then(city),
         country: text(headers, VIEWER_COUNTRY_HEADER).and_then(country),

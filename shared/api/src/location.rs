@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use latchkey_domain::device::{ClientHints, Device};
-use latchkey_domain::session::Whereabouts;
+use latchkey_domain::session::ClientLocation;
 
 use crate::edge::SeenByEdge;
 use crate::headers;
@@ -30,17 +30,17 @@ pub struct PeerAddress(pub IpAddr);
 /// Where a request comes from. Never taken from a header, which a client can set as it likes, unless the request has come
 /// through the edge, which sets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Location(pub Whereabouts);
+pub struct Location(pub ClientLocation);
 
 impl<S: Sync> FromRequestParts<S> for Location {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        if let Some(SeenByEdge(whereabouts)) = parts.extensions.get() {
-            return Ok(Self(whereabouts.clone()));
+        if let Some(SeenByEdge(location)) = parts.extensions.get() {
+            return Ok(Self(location.clone()));
         }
         let address = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
-        Ok(Self(address.map(Whereabouts::from).unwrap_or_default()))
+        Ok(Self(address.map(ClientLocation::from).unwrap_or_default()))
     }
 }
 

@@ -43,8 +43,8 @@ const WITH_BODY: [Code; 3] = [
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct DeviceHeaders {
-    /// An id of the device that the client has chosen, shown again as the session's `device_id`. Kept up to 255
-    /// characters.
+    /// An id that the client has chosen for this installation, the same at every request, and shown again as the
+    /// session's `device_id`. A longer one than 64 bytes is cut and ends in a digest.
     #[param(
         rename = "X-Device-Id",
         required = false,
@@ -287,7 +287,7 @@ const DESCRIPTION: &str = "\
 Sessions for people: register, sign in, see every device on which you are signed in, sign out one or all of them.
 
 **Tokens.** Send the access token as `Authorization: Bearer <access_token>`. Before it expires, exchange the refresh \
-token for a new pair. Each refresh token is good for one exchange; its predecessor gets the same successor again for 30 \
+token for a new pair. Each refresh token can be exchanged once; its predecessor gets the same successor again for 30 \
 seconds, so a lost reply or a second tab does no harm. A replaced token used later than that ends the session, because \
 somebody else may have it.
 

@@ -352,7 +352,7 @@ pub struct Problem {
     errors: Vec<InvalidValue>,
     challenge: Option<&'static str>,
     retry_after: Option<Duration>,
-    more_headers: Vec<(HeaderName, HeaderValue)>,
+    additional: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The body of an error.
@@ -396,7 +396,7 @@ impl From<Code> for Problem {
                 }
                 _ => None,
             },
-            more_headers: Vec::new(),
+            additional: Vec::new(),
         }
     }
 }
@@ -446,7 +446,7 @@ impl Problem {
     /// The same, with one more header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.more_headers.push((name, value));
+        self.additional.push((name, value));
         self
     }
 
@@ -505,7 +505,7 @@ impl Problem {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.push((header::RETRY_AFTER, seconds.into()));
         }
-        headers.extend(self.more_headers.iter().cloned());
+        headers.extend(self.additional.iter().cloned());
         headers
     }
 }

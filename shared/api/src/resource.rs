@@ -80,10 +80,10 @@ impl SessionResource {
             device_name: session.device.shown_name().to_owned(),
             device_type: session.device.device_type,
             device_id: session.device.device_id.clone(),
-            ip_address: session.whereabouts.ip_address,
+            ip_address: session.location.ip_address,
             user_agent: session.device.user_agent.clone(),
-            location_city: session.whereabouts.city.clone(),
-            location_country: session.whereabouts.country.clone(),
+            location_city: session.location.city.clone(),
+            location_country: session.location.country.clone(),
             created_at: session.created_at,
             authenticated_at: session.authenticated_at,
             last_used_at: session.last_used_at,
@@ -160,13 +160,13 @@ pub struct TokenResponse {
     /// Always `Bearer`.
     #[schema(example = "Bearer")]
     token_type: &'static str,
-    /// How long the access token is good for, in seconds.
+    /// How long the access token is valid, in seconds.
     #[schema(example = 900)]
     expires_in: i64,
-    /// For the next refresh; each is good for one.
+    /// For the next refresh; each can be exchanged once.
     #[schema(value_type = String, example = "eyJ0eXAiOiJydCtqd3Qi...")]
     refresh_token: Token,
-    /// How long the refresh token is good for, in seconds.
+    /// How long the refresh token is valid, in seconds.
     #[schema(example = 604_800)]
     refresh_expires_in: i64,
     /// The session.

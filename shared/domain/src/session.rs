@@ -12,7 +12,7 @@ use crate::policy::SessionPolicy;
 
 /// Where a client calls from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Whereabouts {
+pub struct ClientLocation {
     /// Its address.
     pub ip_address: Option<IpAddr>,
     /// The city that the address is in.
@@ -21,7 +21,7 @@ pub struct Whereabouts {
     pub country: Option<String>,
 }
 
-impl From<IpAddr> for Whereabouts {
+impl From<IpAddr> for ClientLocation {
     fn from(address: IpAddr) -> Self {
         Self {
             ip_address: Some(address),
@@ -46,7 +46,7 @@ pub struct Session {
     /// What it runs on, as told at sign-in.
     pub device: Device,
     /// Where the client was at the latest refresh or at sign-in.
-    pub whereabouts: Whereabouts,
+    pub location: ClientLocation,
     /// The client's address at sign-in.
     pub created_ip_address: Option<IpAddr>,
     /// When the user signed in.
@@ -70,7 +70,7 @@ impl Session {
         id: SessionId,
         user_id: UserId,
         device: Device,
-        whereabouts: Whereabouts,
+        location: ClientLocation,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
     ) -> Self {
@@ -82,8 +82,8 @@ impl Session {
             rotated_at: now,
             name: None,
             device,
-            created_ip_address: whereabouts.ip_address,
-            whereabouts,
+            created_ip_address: location.ip_address,
+            location,
             created_at: now,
             authenticated_at: now,
             last_used_at: now,
@@ -98,7 +98,7 @@ impl Session {
     pub fn succeed(
         &self,
         id: SessionId,
-        location: Whereabouts,
+        location: ClientLocation,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
     ) -> Self {
@@ -187,7 +187,7 @@ pub(crate) mod tests {
             SessionId::random(&random),
             user,
             device,
-            Whereabouts::default(),
+            ClientLocation::default(),
             now,
             &SessionPolicy::default(),
         )

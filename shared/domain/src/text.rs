@@ -14,7 +14,7 @@
 //! | device name, id and User-Agent together | [`device::MAX_DEVICE_BYTES`](crate::device::MAX_DEVICE_BYTES) | the User-Agent is cut |
 //! | city | [`MAX_CITY_BYTES`] | is cut |
 //!
-//! The rest of an item is keys, times, addresses and their attributes' names, at most 430 bytes, and 120 bytes that
+//! The rest of an item is keys, times, addresses and their attributes' names, at most 454 bytes, and 96 bytes that
 //! are kept free for what comes later.
 
 use thiserror::Error;

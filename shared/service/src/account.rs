@@ -8,7 +8,7 @@ use latchkey_domain::credential::Credential;
 use latchkey_domain::error::{CallerNotLive, ConfirmError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
-use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_store::{Part, Partition};
 
 use crate::change::{Changed, Intent};
@@ -28,12 +28,12 @@ pub struct PasswordChange<'a> {
     /// The password as it is to be.
     pub new: &'a Arc<Password>,
     /// Where the caller is.
-    pub location: Whereabouts,
+    pub location: ClientLocation,
 }
 
 impl Service {
     /// Replaces the caller's password: all sessions end, and a new one takes the place of the caller's. 3 trips, two of
-    /// them in parallel with the hash of the new password; 10 write units.
+    /// them in parallel with the hash of the new password; 11 write units.
     ///
     /// # Errors
     /// [`ConfirmError`]; the fifth wrong password on a session ends it.
@@ -45,9 +45,9 @@ impl Service {
         let mut place = self.core.passwords.reserve()?;
         let random = self.core.random.as_ref();
         let session_id = SessionId::random(random);
-        let (confirmation, new_hash) = tokio::join!(
-            self.begin_confirmation(caller),
-            place.hash(request.new, random)
+        let (new_hash, confirmation) = tokio::join!(
+            place.hash(request.new, random),
+            self.begin_confirmation(caller)
         );
         let (confirmation, new_hash) = (confirmation?, new_hash?);
         let own = confirmation.own()?;

@@ -6,7 +6,7 @@ use latchkey_domain::account::Account;
 use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::error::RefreshError;
 use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
-use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{RefreshClaims, Token};
 use latchkey_store::Rotation;
 
@@ -24,7 +24,7 @@ impl Service {
     pub async fn refresh(
         &self,
         token: &Token,
-        location: &Whereabouts,
+        location: &ClientLocation,
     ) -> Result<Issued, Failure<RefreshError>> {
         let now = self.core.now();
         let tokens = &self.core.tokens;

@@ -9,7 +9,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::RegisterError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, check_policy};
-use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_store::RegisterOutcome;
 
 use crate::metric::REGISTRATIONS;
@@ -25,7 +25,7 @@ pub struct Registration<'a> {
     /// What it happens on.
     pub device: Device,
     /// Where that is.
-    pub location: Whereabouts,
+    pub location: ClientLocation,
 }
 
 impl Service {

@@ -13,7 +13,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{AdmitError, LoginError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
-use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_store::{Part, Partition};
 
 use crate::change::{Changed, Intent};
@@ -34,7 +34,7 @@ pub struct SignIn<'a> {
     /// What it is to happen on.
     pub device: Device,
     /// Where that is.
-    pub location: Whereabouts,
+    pub location: ClientLocation,
 }
 
 impl Service {

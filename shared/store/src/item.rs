@@ -18,7 +18,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
 use latchkey_domain::password::PasswordHash;
-use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_domain::session::{ClientLocation, Session};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -240,9 +240,9 @@ pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
         device_type: session.device.device_type,
         device_id: session.device.device_id.clone(),
         user_agent: session.device.user_agent.clone(),
-        ip_address: session.whereabouts.ip_address,
-        city: session.whereabouts.city.clone(),
-        country: session.whereabouts.country.clone(),
+        ip_address: session.location.ip_address,
+        city: session.location.city.clone(),
+        country: session.location.country.clone(),
         created_ip_address: session.created_ip_address,
         created_at: session.created_at,
         authenticated_at: Some(session.authenticated_at),
@@ -271,7 +271,7 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
             device_id: item.device_id,
             user_agent: item.user_agent,
         },
-        whereabouts: Whereabouts {
+        location: ClientLocation {
             ip_address: item.ip_address,
             city: item.city,
             country: item.country,
@@ -368,7 +368,7 @@ mod tests {
             SessionId::random(&random),
             UserId::random(&random),
             Device::describe(None, None, None, ClientHints::default()),
-            Whereabouts::default(),
+            ClientLocation::default(),
             DateTime::from_timestamp_millis(1_772_366_400_123).unwrap(),
             &SessionPolicy::default(),
         )

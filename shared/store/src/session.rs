@@ -9,7 +9,7 @@ use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::refresh::RotationAttempt;
-use latchkey_domain::session::{Session, Whereabouts, ended_sessions_beyond, idle_expiry};
+use latchkey_domain::session::{ClientLocation, Session, ended_sessions_beyond, idle_expiry};
 use std::collections::HashMap;
 
 use crate::Store;
@@ -33,7 +33,7 @@ pub struct Rotation<'a> {
     /// The token's rotation.
     pub presented: u64,
     /// Where the client is now.
-    pub location: &'a Whereabouts,
+    pub location: &'a ClientLocation,
     /// Now.
     pub now: DateTime<Utc>,
     /// How long things last.

@@ -10,7 +10,7 @@ use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_domain::session::{ClientLocation, Session};
 
 use super::Mechanisms;
 
@@ -164,7 +164,7 @@ impl SessionItem {
             id,
             *USER,
             device,
-            Whereabouts::default(),
+            ClientLocation::default(),
             now,
             &SessionPolicy::default(),
         );
@@ -199,7 +199,7 @@ impl SessionItem {
                 self.id,
                 *USER,
                 device,
-                Whereabouts::default(),
+                ClientLocation::default(),
                 self.last_used_at,
                 &policy,
             )

@@ -85,6 +85,9 @@ async fn a_body_that_cannot_be_read_is_refused_on_every_route() {
             nested.as_bytes(),
             nested_field.as_bytes(),
         ] {
+            if path.ends_with("/logout") && malformed.is_empty() {
+                continue; // Without a body, the header says who signs out.
+            }
             let shown = String::from_utf8_lossy(&malformed[..malformed.len().min(40)]).into_owned();
             let reply = json_call(malformed).await;
             assert_eq!(

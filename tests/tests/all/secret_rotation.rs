@@ -9,7 +9,7 @@ use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
-use latchkey_domain::session::{Session, Whereabouts};
+use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{Token, TokenError};
 use latchkey_service::token_keys::{ANNOUNCED, KEPT, TokenKeys};
 use latchkey_tests::log::Log;
@@ -56,7 +56,7 @@ async fn access_token(keys: &TokenKeys, now: DateTime<Utc>) -> Token {
         Device::describe(None, None, None, ClientHints::default()),
         SessionPolicy::default(),
     );
-    let session = Session::begin(id, user, device, Whereabouts::default(), now, &policy);
+    let session = Session::begin(id, user, device, ClientLocation::default(), now, &policy);
     let issued = keys.issue(&session, now, &policy, &random).await;
     issued.unwrap().access_token
 }
