@@ -125,10 +125,10 @@ async fn a_body_that_cannot_be_read_is_refused_on_every_route() {
             let reply = call().bytes(kind, body.as_bytes()).send().await;
             reply.expect_problem(415, "unsupported_media_type");
         }
-        call()
-            .send()
-            .await
-            .expect_problem(415, "unsupported_media_type");
+        if !path.ends_with("/logout") {
+            let reply = call().send().await;
+            reply.expect_problem(415, "unsupported_media_type");
+        }
         for coding in [&b"gzip"[..], b"x-foo", b"identity, br", b"\xff"] {
             let body = good_body(fields, &ada).to_string();
             let reply = call()
