@@ -2,8 +2,8 @@
 //! make a function use it, and runs until it is stopped.
 #![expect(clippy::expect_used, reason = "what cannot start ends with the reason")]
 
-use latchkey_tests::dynamodb::ListeningDynamoDb;
-use latchkey_tests::stack::{SECRET, TABLE, identity};
+use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
+use latchkey_tests::harness::stack::{SECRET, TABLE, identity};
 
 #[tokio::main]
 async fn main() {

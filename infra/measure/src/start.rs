@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use latchkey_tests::dynamodb::ListeningDynamoDb;
-use latchkey_tests::lambda::{Answer, Function, sample_event};
-use latchkey_tests::secrets_manager::FakeSecretsManager;
-use latchkey_tests::stack::TABLE;
+use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
+use latchkey_tests::harness::lambda::{Answer, Function, sample_event};
+use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
+use latchkey_tests::harness::stack::TABLE;
 use serde_json::{Value, json};
 
 /// Measures the start of every function.

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use latchkey_tests::fuzzing::{TARGETS, Target};
+use latchkey_tests::attack::fuzzing::{TARGETS, Target};
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
     let name = std::env::var("LATCHKEY_FUZZ_TARGET").expect("LATCHKEY_FUZZ_TARGET names a target");

@@ -13,8 +13,8 @@ use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use latchkey_tests::conformity;
-use latchkey_tests::stack::{CHROME, Reply};
+use latchkey_tests::harness::conformity;
+use latchkey_tests::harness::stack::{CHROME, Reply};
 use serde_json::{Value, json};
 
 use super::clock::LeapingClock;

@@ -40,7 +40,7 @@ use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_store::table::{TableError, create_if_missing};
 use latchkey_store::{ScannedItem, Store};
-use latchkey_tests::faults::{self, Faults};
+use latchkey_tests::attack::faults::{self, Faults};
 use tokio::net::TcpListener;
 
 use api::Api;

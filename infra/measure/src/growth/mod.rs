@@ -34,8 +34,8 @@ use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_store::Store;
 use latchkey_store::table::{TableError, create_if_missing};
-use latchkey_tests::dynamodb::{EmbeddedDynamoDb, Recorder};
-use latchkey_tests::stack::CHROME;
+use latchkey_tests::harness::dynamodb::{EmbeddedDynamoDb, Recorder};
+use latchkey_tests::harness::stack::CHROME;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 

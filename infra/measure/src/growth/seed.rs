@@ -19,7 +19,7 @@ use latchkey_domain::random::SeededRandom;
 use latchkey_domain::session::Session;
 use latchkey_service::Core;
 use latchkey_store::items_of_user;
-use latchkey_tests::stack::CHROME;
+use latchkey_tests::harness::stack::CHROME;
 use serde_json::{Value, json};
 
 use super::{GrowthError, TABLE};

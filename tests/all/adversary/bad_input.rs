@@ -1,0 +1,484 @@
+//! Guarantee 8: bad input gets a 4xx with a code, nothing makes a 5xx, nothing is written on a refused request.
+
+use chrono::TimeDelta;
+use http::{Method, StatusCode};
+use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use latchkey_tests::harness::conformity;
+use latchkey_tests::attack::forgery::{part, read_part};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, SignedIn, Stack, identity};
+use serde_json::{Value, json};
+
+/// Every route that takes a body, with the fields that it needs.
+const WITH_BODY: [(Method, &str, &[&str]); 7] = [
+    (Method::POST, "/v1/auth/register", &["email", "password"]),
+    (Method::POST, "/v1/auth/login", &["email", "password"]),
+    (Method::POST, "/v1/auth/refresh", &["refresh_token"]),
+    (Method::POST, "/v1/auth/logout", &["refresh_token"]),
+    (Method::PATCH, "/v1/sessions/{id}", &["name"]),
+    (
+        Method::PUT,
+        "/v1/me/password",
+        &["current_password", "new_password"],
+    ),
+    (Method::POST, "/v1/me/delete", &["password"]),
+];
+
+fn path_for(path: &str, ada: &SignedIn) -> String {
+    path.replace("{id}", &ada.session_id.to_string())
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_refused_on_every_route() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let before = stack.items().await;
+    let nested = format!("{}{}", "[".repeat(8_000), "]".repeat(8_000));
+    let nested_field = format!(r#"{{"x": {nested}}}"#);
+    let large = format!(r#"{{"x": "{}"}}"#, "y".repeat(16 * 1024));
+    for (method, path, fields) in WITH_BODY {
+        let path = path_for(path, &ada);
+        let call = || {
+            stack
+                .request(method.clone(), &path)
+                .bearer(&ada.access_token)
+        };
+        let json_call = |body: &[u8]| call().bytes("application/json", body).send();
+        let good = good_body(fields, &ada);
+        let in_order: Vec<&Value> = fields.iter().map(|field| &good[field]).collect();
+        let array = json!(in_order).to_string();
+        let array_with_all = format!("{},null]", array.trim_end_matches(']'));
+        let deep = "[".repeat(15_000);
+        for other in [
+            array.as_bytes(),
+            array_with_all.as_bytes(),
+            deep.as_bytes(),
+            b" \t\r\n[]",
+            b"null",
+            b"true",
+            b"7",
+            b"\"x\"",
+        ] {
+            let reply = json_call(other).await;
+            let reply = reply.expect_problem(400, "invalid_request");
+            assert_eq!(reply.body["detail"], "The body is not a JSON object.");
+        }
+        for number in ["1e999", "-1e999"] {
+            let body = format!(r#"{{"{}": {number}}}"#, fields[0]);
+            let reply = json_call(body.as_bytes()).await;
+            let reply = reply.expect_problem(400, "invalid_request");
+            let detail = format!("The field {} has a number that is out of range.", fields[0]);
+            assert_eq!(reply.body["detail"], detail);
+        }
+        for malformed in [
+            &b""[..],
+            b"{",
+            b"null",
+            b"[]",
+            b"\"x\"",
+            b"7",
+            b"{}x",
+            b"{\"email\": \"a\", \"email\": \"b\"}",
+            b"\xff\xfe",
+            b"{\"email\": \"\xff\"}",
+            b"{\"email\": \"\\ud800\"}",
+            b"\0",
+            nested.as_bytes(),
+            nested_field.as_bytes(),
+        ] {
+            if path.ends_with("/logout") && malformed.is_empty() {
+                continue; // Without a body, the header says who signs out.
+            }
+            let shown = String::from_utf8_lossy(&malformed[..malformed.len().min(40)]).into_owned();
+            let reply = json_call(malformed).await;
+            assert_eq!(
+                (reply.status.as_u16(), reply.code()),
+                (400, "invalid_request"),
+                "{path} {shown}"
+            );
+        }
+        for field in fields {
+            for wrong in [json!(7), json!(true), json!([]), json!({}), json!(["x"])] {
+                let mut body = good_body(fields, &ada);
+                body[field] = wrong;
+                json_call(body.to_string().as_bytes())
+                    .await
+                    .expect_problem(400, "invalid_request");
+            }
+            let mut body = good_body(fields, &ada);
+            body.as_object_mut().unwrap().remove(*field);
+            json_call(body.to_string().as_bytes())
+                .await
+                .expect_problem(400, "invalid_request");
+        }
+        json_call(large.as_bytes())
+            .await
+            .expect_problem(413, "payload_too_large");
+        for kind in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/xml",
+            "",
+            "nonsense",
+            "application/foo/bar+json",
+        ] {
+            let body = good_body(fields, &ada).to_string();
+            let reply = call().bytes(kind, body.as_bytes()).send().await;
+            reply.expect_problem(415, "unsupported_media_type");
+        }
+        if !path.ends_with("/logout") {
+            let reply = call().send().await;
+            reply.expect_problem(415, "unsupported_media_type");
+        }
+        for coding in [&b"gzip"[..], b"x-foo", b"identity, br", b"\xff"] {
+            let body = good_body(fields, &ada).to_string();
+            let reply = call()
+                .bytes("application/json", body.as_bytes())
+                .header("content-encoding", coding)
+                .send()
+                .await
+                .expect_problem(415, "unsupported_media_type");
+            // RFC 9110 section 15.5.16: it was not the media type.
+            assert_eq!(reply.header("accept-encoding"), Some("identity"));
+        }
+    }
+    assert_eq!(
+        stack.items().await,
+        before,
+        "nothing is written on a refused request"
+    );
+}
+
+fn good_body(fields: &[&str], ada: &SignedIn) -> Value {
+    let value = |field: &str| match field {
+        "email" => json!("bob@example.com"),
+        "refresh_token" => json!(ada.refresh_token),
+        "name" => json!("Kitchen"),
+        _ => json!(PASSWORD),
+    };
+    fields
+        .iter()
+        .map(|field| ((*field).to_owned(), value(field)))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_charset_and_unknown_fields_do_no_harm() {
+    let stack = Stack::start().await;
+    stack.register("ada@example.com").await;
+    let body =
+        json!({"email": "ada@example.com", "password": PASSWORD, "x": {"y": [1]}, "role": "admin"});
+    for kind in [
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON",
+        "application/vnd.api+json",
+    ] {
+        let reply = stack
+            .post("/v1/auth/login")
+            .bytes(kind, body.to_string().as_bytes())
+            .header("content-encoding", b"identity")
+            .send()
+            .await;
+        assert_eq!(reply.status, StatusCode::OK, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_is_not_allowed_is_refused_before_anything_is_written() {
+    let stack = Stack::start().await;
+    let long = "x".repeat(5_000);
+    for email in [
+        "",
+        " ",
+        "ada",
+        "ada@",
+        "@example.com",
+        "ada@example",
+        "a da@example.com",
+        "ada@exam ple.com",
+        "ada@exa\u{0}mple.com",
+        "ada\n@example.com",
+        "ada@example.com\u{202e}",
+        "ada@@example.com",
+        "ada..lovelace@example.com",
+        long.as_str(),
+    ] {
+        let body = json!({"email": email, "password": PASSWORD});
+        let reply = stack.post("/v1/auth/register").json(&body).send().await;
+        let reply = reply.expect_problem(422, "validation_failed");
+        assert_eq!(reply.body["errors"][0]["pointer"], "#/email");
+        stack
+            .try_login(email, PASSWORD)
+            .await
+            .expect_problem(401, "invalid_credentials");
+    }
+    for name in ["", "  ", "a\u{0}b", "a\tb", long.as_str()] {
+        let body = json!({"email": "ada@example.com", "password": PASSWORD, "device_name": name});
+        for path in ["/v1/auth/register", "/v1/auth/login"] {
+            let reply = stack
+                .post(path)
+                .json(&body)
+                .send()
+                .await
+                .expect_problem(422, "validation_failed");
+            assert_eq!(reply.body["errors"][0]["pointer"], "#/device_name");
+        }
+    }
+    for password in [long.as_str(), "\u{0}", "", "🔑"] {
+        stack
+            .try_login("ada@example.com", password)
+            .await
+            .expect_problem(401, "invalid_credentials");
+    }
+    assert_eq!(stack.items().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_malformed_id_or_query_is_refused() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let before = stack.items().await;
+    for id in [
+        "x",
+        "0",
+        "%00",
+        "%ff",
+        "00000000000000000000000000000000",
+        "{0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11}",
+        "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c1g",
+        "..%2f..%2fme",
+        &"9".repeat(5_000),
+    ] {
+        let path = format!("/v1/sessions/{}", id.replace(['{', '}'], "%7b"));
+        let reply = stack.delete(&path).bearer(&ada.access_token).send().await;
+        reply.expect_problem(400, "invalid_request");
+        let reply = stack
+            .request(Method::PATCH, &path)
+            .bearer(&ada.access_token)
+            .json(&json!({"name": "x"}));
+        reply.send().await.expect_problem(400, "invalid_request");
+    }
+    for query in [
+        "keep_current=",
+        "keep_current=1",
+        "keep_current=TRUE",
+        "keep_current=no",
+        "keep_current=true&keep_current=false",
+        "keep_current=%ff",
+    ] {
+        let path = format!("/v1/sessions/revoke-all?{query}");
+        let reply = stack.post(&path).bearer(&ada.access_token).send().await;
+        reply.expect_problem(400, "invalid_request");
+    }
+    assert_eq!(stack.items().await, before);
+}
+
+/// RFC 9562 section 4: hexadecimal letters are read in either case. Swift writes capitals.
+#[tokio::test]
+async fn an_id_in_a_path_is_read_in_any_letter_case() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let other = stack.login("ada@example.com").await;
+    let capitals = other.session_id.to_string().to_uppercase();
+    let path = format!("/v1/sessions/{capitals}");
+    let rename = stack
+        .request(Method::PATCH, &path)
+        .bearer(&ada.access_token)
+        .json(&json!({"name": "Kitchen"}));
+    let renamed = rename.send().await.expect(StatusCode::OK);
+    assert_eq!(renamed["id"], json!(other.session_id), "one spelling out");
+    let mixed = format!(
+        "/v1/sessions/{}{}",
+        &capitals[..10],
+        &capitals[10..].to_lowercase()
+    );
+    let revoke = stack.delete(&mixed).bearer(&ada.access_token).send().await;
+    assert_eq!(revoke.status, StatusCode::NO_CONTENT);
+    assert_eq!(stack.session_ids(&ada).await, [ada.session_id]);
+}
+
+/// "Sign out everywhere" with a misspelt parameter must not leave one signed in and say that all went well.
+#[tokio::test]
+async fn an_unknown_query_parameter_is_refused_on_every_route() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    stack.login("ada@example.com").await;
+    let before = stack.items().await;
+    for query in [
+        "keepCurrent=false",
+        "keep_current=false&other",
+        "unknown=%ff",
+        "=",
+        "keep_current=true&Keep_Current=false",
+    ] {
+        let path = format!("/v1/sessions/revoke-all?{query}");
+        let reply = stack.post(&path).bearer(&ada.access_token).send().await;
+        reply.expect_problem(400, "invalid_request");
+    }
+    let public = ["/.well-known/jwks.json", "/docs", "/openapi.json"];
+    let mut refused = 0;
+    let paths = conformity::document()["paths"].as_object().unwrap();
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            let method: Method = method.to_ascii_uppercase().parse().unwrap();
+            let path = format!("{}?v=1", path_for(path, &ada));
+            let mut call = stack.request(method, &path).bearer(&ada.access_token);
+            let body = &operation["requestBody"]["content"]["application/json"]["example"];
+            if !body.is_null() {
+                call = call.json(body);
+            }
+            let reply = call.send().await;
+            if public.iter().any(|one| path.starts_with(one)) {
+                assert_eq!(reply.status, StatusCode::OK, "{path}");
+            } else {
+                reply.expect_problem(400, "invalid_request");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused >= 13, "{refused}");
+    assert_eq!(stack.items().await, before);
+    // A question mark alone asks nothing.
+    let reply = stack.get("/v1/me?").bearer(&ada.access_token).send().await;
+    assert_eq!(reply.status, StatusCode::OK);
+    let sent = "/v1/sessions/revoke-all?keep_current=true&";
+    let reply = stack.post(sent).bearer(&ada.access_token).send().await;
+    assert_eq!(reply.expect(StatusCode::OK), json!({"revoked": 1}));
+}
+
+#[tokio::test]
+async fn credentials_that_are_missing_or_malformed_are_told_apart_in_the_challenge_only() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let reply = stack
+        .get("/v1/sessions")
+        .send()
+        .await
+        .expect_problem(401, "invalid_token");
+    assert_eq!(
+        reply.header("www-authenticate"),
+        Some(r#"Bearer realm="latchkey""#)
+    );
+    for value in [
+        &b"Bearer"[..],
+        b"Bearer ",
+        b"Bearer x",
+        b"Bearer a.b.c",
+        b"Bearer \xff",
+        b"Basic YWRhOnB3",
+        b"",
+        b"Bearer ..",
+        b"bearer null",
+    ] {
+        let reply = stack
+            .get("/v1/sessions")
+            .header("authorization", value)
+            .send()
+            .await;
+        reply.expect_problem(401, "invalid_token");
+    }
+    let twice = stack
+        .get("/v1/sessions")
+        .bearer(&ada.access_token)
+        .bearer(&ada.access_token);
+    let reply = twice.send().await.expect_problem(401, "invalid_token");
+    assert!(
+        reply
+            .header("www-authenticate")
+            .unwrap()
+            .contains(r#"error="invalid_token""#)
+    );
+    let scheme = format!("bEARER {}", ada.access_token);
+    let reply = stack
+        .get("/v1/sessions")
+        .header("authorization", scheme.as_bytes())
+        .send()
+        .await;
+    assert_eq!(reply.status, StatusCode::OK, "a scheme has no case");
+    let long = "x".repeat(5_000);
+    stack
+        .get("/v1/me")
+        .bearer(&long)
+        .send()
+        .await
+        .expect_problem(401, "invalid_token");
+}
+
+fn somebody_else(change: impl FnOnce(&mut TokenIdentity), secret: &[u8]) -> Tokens {
+    let mut identity = identity();
+    change(&mut identity);
+    Tokens::new(identity, &TokenSecret::new(secret).unwrap(), None).unwrap()
+}
+
+/// Good signatures of another secret, issuer or audience, and changed claims under the old signature. What else is known
+/// of attacks on tokens is in `token_attacks`.
+#[tokio::test]
+async fn a_token_of_somebody_else_is_refused_without_a_request_to_the_database() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let session = stack
+        .store
+        .read_session(ada.user_id.unwrap(), ada.session_id)
+        .await
+        .unwrap()
+        .unwrap();
+    let issue = |tokens: &Tokens| {
+        let (policy, random) = (&stack.core.policy, stack.core.random.as_ref());
+        tokens.issue(&session, stack.now(), policy, random).unwrap()
+    };
+    let others = [
+        issue(&somebody_else(|_| (), b"another secret with enough bytes")),
+        issue(&somebody_else(
+            |identity| identity.issuer = "https://evil.example.com".to_owned(),
+            SECRET,
+        )),
+    ];
+    let other_audience = issue(&somebody_else(
+        |identity| identity.audience = "other".to_owned(),
+        SECRET,
+    ));
+    let elevated = |genuine: &str| {
+        let mut claims = read_part(genuine, 1);
+        claims["scope"] = json!("admin");
+        claims["exp"] = json!(9_999_999_999_i64);
+        let parts: Vec<&str> = genuine.split('.').collect();
+        format!("{}.{}.{}", parts[0], part(claims.to_string()), parts[2])
+    };
+    let mut access = vec![elevated(&ada.access_token)];
+    access.push(other_audience.access_token.expose().to_owned());
+    access.extend(
+        others
+            .iter()
+            .map(|tokens| tokens.access_token.expose().to_owned()),
+    );
+    let mut refresh = vec![elevated(&ada.refresh_token)];
+    refresh.extend(
+        others
+            .iter()
+            .map(|tokens| tokens.refresh_token.expose().to_owned()),
+    );
+    drop(stack.recorder.take());
+    for token in access {
+        let reply = stack.get("/v1/me").bearer(&token).send().await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.code()),
+            (401, "invalid_token"),
+            "{token}"
+        );
+    }
+    for token in refresh {
+        let reply = stack.refresh(&token).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.code()),
+            (401, "invalid_refresh_token"),
+            "{token}"
+        );
+    }
+    assert_eq!(stack.recorder.take(), [], "no request to DynamoDB");
+    // A genuine token that has expired is looked up, because it may have been replaced; nothing is written for it.
+    stack.advance(TimeDelta::days(7));
+    stack
+        .refresh(&ada.refresh_token)
+        .await
+        .expect_problem(401, "invalid_refresh_token");
+    assert_eq!(stack.recorder.take_cost().write_units, 0.0);
+}

@@ -1,0 +1,5 @@
+//! What somebody sends who means harm.
+
+mod bad_input;
+mod fuzzing;
+mod token_attacks;

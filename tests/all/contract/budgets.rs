@@ -1,0 +1,335 @@
+//! What each operation costs in DynamoDB: requests in series and capacity, against the budget of the design.
+//!
+//! `cargo test -p latchkey-tests budgets -- --nocapture` prints the table.
+
+use chrono::TimeDelta;
+use http::{Method, StatusCode};
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_tests::harness::dynamodb::Cost;
+use latchkey_tests::harness::stack::{PASSWORD, Reply, SignedIn, Stack};
+use serde_json::json;
+
+struct Row {
+    operation: &'static str,
+    cost: Cost,
+    budget: Cost,
+}
+
+fn cost(trips: usize, write_units: f64, read_units: f64) -> Cost {
+    Cost {
+        trips,
+        write_units,
+        read_units,
+    }
+}
+
+struct Table {
+    stack: Stack,
+    rows: Vec<Row>,
+}
+
+impl Table {
+    async fn row(
+        &mut self,
+        operation: &'static str,
+        budget: Cost,
+        request: impl AsyncFnOnce(&Stack) -> Reply,
+        status: u16,
+    ) -> Reply {
+        drop(self.stack.recorder.take());
+        let reply = request(&self.stack).await;
+        assert_eq!(reply.status.as_u16(), status, "{operation}: {}", reply.body);
+        let cost = self.stack.recorder.take_cost();
+        self.rows.push(Row {
+            operation,
+            cost,
+            budget,
+        });
+        reply
+    }
+}
+
+#[tokio::test]
+async fn no_operation_exceeds_its_budget() {
+    let mut table = Table {
+        stack: Stack::start().await,
+        rows: Vec::new(),
+    };
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let register = async |stack: &Stack| stack.post("/v1/auth/register").json(&body).send().await;
+    let reply = table
+        .row("register", cost(1, 7.0, 0.0), register, 201)
+        .await;
+    let one = SignedIn::from(reply.body);
+    let login = async |stack: &Stack| stack.post("/v1/auth/login").json(&body).send().await;
+    let reply = table.row("sign-in", cost(3, 5.0, 2.0), login, 200).await;
+    let two = SignedIn::from(reply.body);
+    let three = SignedIn::from(login(&table.stack).await.body);
+    let refresh = async |stack: &Stack| stack.refresh(&one.refresh_token).await;
+    let reply = table.row("refresh", cost(1, 1.0, 1.0), refresh, 200).await;
+    let next = SignedIn::from(reply.body);
+    let again = async |stack: &Stack| stack.refresh(&one.refresh_token).await;
+    table
+        .row(
+            "refresh, answered within the grace",
+            cost(1, 1.0, 1.0),
+            again,
+            200,
+        )
+        .await;
+    let young = async |stack: &Stack| stack.refresh(&next.refresh_token).await;
+    let reply = table
+        .row(
+            "refresh, younger than the interval",
+            cost(1, 1.0, 1.0),
+            young,
+            200,
+        )
+        .await;
+    let newest = SignedIn::from(reply.body);
+    let forged = async |stack: &Stack| stack.refresh(&format!("{}x", one.refresh_token)).await;
+    table
+        .row(
+            "refresh, refused by signature",
+            cost(0, 0.0, 0.0),
+            forged,
+            401,
+        )
+        .await;
+    let wrong_kind = async |stack: &Stack| stack.refresh(&one.access_token).await;
+    table
+        .row(
+            "refresh, refused by kind",
+            cost(0, 0.0, 0.0),
+            wrong_kind,
+            401,
+        )
+        .await;
+
+    let get = |path: &'static str| {
+        let token = newest.access_token.clone();
+        async move |stack: &Stack| stack.get(path).bearer(&token).send().await
+    };
+    table
+        .row("list", cost(1, 0.0, 1.0), get("/v1/sessions"), 200)
+        .await;
+    table
+        .row(
+            "current session",
+            cost(1, 0.0, 2.0),
+            get("/v1/sessions/current"),
+            200,
+        )
+        .await;
+    table.row("me", cost(1, 0.0, 1.0), get("/v1/me"), 200).await;
+    let rename = async |stack: &Stack| {
+        let path = format!("/v1/sessions/{}", two.session_id);
+        stack
+            .request(Method::PATCH, &path)
+            .bearer(&newest.access_token)
+            .json(&json!({"name": "x"}))
+            .send()
+            .await
+    };
+    table.row("rename", cost(2, 1.0, 1.0), rename, 200).await;
+    let revoke = async |stack: &Stack| {
+        let path = format!("/v1/sessions/{}", two.session_id);
+        stack
+            .delete(&path)
+            .bearer(&newest.access_token)
+            .send()
+            .await
+    };
+    table.row("revoke", cost(2, 1.0, 1.0), revoke, 204).await;
+    let logout = async |stack: &Stack| {
+        stack
+            .post("/v1/auth/logout")
+            .json(&json!({"refresh_token": three.refresh_token}))
+            .send()
+            .await
+    };
+    table.row("logout", cost(2, 1.0, 1.0), logout, 204).await;
+    let four = SignedIn::from(login(&table.stack).await.body);
+    let revoke_all = async |stack: &Stack| {
+        stack
+            .post("/v1/sessions/revoke-all")
+            .bearer(&newest.access_token)
+            .send()
+            .await
+    };
+    table
+        .row("revoke-all", cost(2, 1.0, 1.0), revoke_all, 200)
+        .await;
+    drop(four);
+
+    let victim = SignedIn::from(login(&table.stack).await.body);
+    table
+        .stack
+        .refresh(&victim.refresh_token)
+        .await
+        .expect(StatusCode::OK);
+    table.stack.advance(TimeDelta::seconds(31));
+    let reuse = async |stack: &Stack| stack.refresh(&victim.refresh_token).await;
+    table
+        .row("reuse detected", cost(2, 2.0, 1.0), reuse, 401)
+        .await;
+
+    // The account and then the credential are read while the new password is hashed, so of three requests in series
+    // the caller waits for one beside argon2's two hashes: two are impossible without the e-mail address in the token
+    // (infra/guides/understand/decisions.md).
+    let change = async |stack: &Stack| {
+        let body =
+            json!({"current_password": PASSWORD, "new_password": "wrong donkey charger paperclip"});
+        stack
+            .request(Method::PUT, "/v1/me/password")
+            .bearer(&newest.access_token)
+            .json(&body)
+            .send()
+            .await
+    };
+    table
+        .row(
+            // The index has an entry of the session that is made and one of the session that goes.
+            "password change, two trips in parallel with argon2",
+            cost(3, 11.0, 2.0),
+            change,
+            200,
+        )
+        .await;
+
+    print_and_check(&table.rows);
+}
+
+/// With as many sessions as are allowed and as many ended ones as are kept, the account is still one write unit; what
+/// reads the partition, or a part of it, reads more than 4 KB.
+#[tokio::test]
+async fn a_user_with_twenty_live_and_twenty_ended_sessions_costs_no_more_writes() {
+    let mut table = Table {
+        stack: Stack::start().await,
+        rows: Vec::new(),
+    };
+    table.stack.register("ada.lovelace@example.com").await;
+    let mut newest = None;
+    for _ in 0..40 {
+        table.stack.advance(TimeDelta::seconds(1));
+        newest = Some(table.stack.login("ada.lovelace@example.com").await);
+    }
+    let newest = newest.unwrap();
+    let items = table.stack.items().await;
+    let partition: usize = items.iter().map(|item| item.to_string().len()).sum();
+    assert!(partition > 16 * 1024, "{partition}");
+    let login = async |stack: &Stack| stack.try_login("ada.lovelace@example.com", PASSWORD).await;
+    table
+        .row(
+            "full: sign-in that trims one",
+            cost(4, 7.0, 1.0 + 6.0),
+            login,
+            200,
+        )
+        .await;
+    let refresh = async |stack: &Stack| stack.refresh(&newest.refresh_token).await;
+    table
+        .row("full: refresh", cost(1, 1.0, 1.0), refresh, 200)
+        .await;
+    let list = async |stack: &Stack| {
+        stack
+            .get("/v1/sessions")
+            .bearer(&newest.access_token)
+            .send()
+            .await
+    };
+    table.row("full: list", cost(1, 0.0, 6.0), list, 200).await;
+    let others = table.stack.session_ids(&newest).await;
+    let other = others
+        .iter()
+        .filter(|id| **id != newest.session_id)
+        .max()
+        .unwrap();
+    let path = format!("/v1/sessions/{other}");
+    let revoke = async |stack: &Stack| {
+        stack
+            .delete(&path)
+            .bearer(&newest.access_token)
+            .send()
+            .await
+    };
+    table
+        .row(
+            "full: revoke of the last by its key",
+            cost(2, 1.0, 6.0),
+            revoke,
+            204,
+        )
+        .await;
+    let path = format!("/v1/sessions/{}", newest.session_id);
+    let revoke = async |stack: &Stack| {
+        stack
+            .delete(&path)
+            .bearer(&newest.access_token)
+            .send()
+            .await
+    };
+    table
+        .row("full: revoke of one's own", cost(2, 1.0, 1.0), revoke, 204)
+        .await;
+    print_and_check(&table.rows);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_trims_costs_one_trip_and_two_write_units_for_each_old_item() {
+    let policy = SessionPolicy {
+        max_sessions: 1,
+        ..Default::default()
+    };
+    let mut table = Table {
+        stack: Stack::with_policy(policy).await,
+        rows: Vec::new(),
+    };
+    table.stack.register("ada@example.com").await;
+    for _ in 0..20 {
+        table.stack.advance(TimeDelta::seconds(1));
+        table.stack.login("ada@example.com").await;
+    }
+    let login = async |stack: &Stack| stack.try_login("ada@example.com", PASSWORD).await;
+    table
+        .row(
+            "sign-in that trims one",
+            cost(4, 7.0, 1.0 + 4.0),
+            login,
+            200,
+        )
+        .await;
+    print_and_check(&table.rows);
+}
+
+fn print_and_check(rows: &[Row]) {
+    println!("| operation | trips | write units | read units |");
+    println!("|---|---|---|---|");
+    for Row {
+        operation,
+        cost,
+        budget,
+    } in rows
+    {
+        println!(
+            "| {operation} | {} of {} | {} of {} | {} of {} |",
+            cost.trips,
+            budget.trips,
+            cost.write_units,
+            budget.write_units,
+            cost.read_units,
+            budget.read_units
+        );
+    }
+    for Row {
+        operation,
+        cost,
+        budget,
+    } in rows
+    {
+        let within = cost.trips <= budget.trips
+            && cost.write_units <= budget.write_units
+            && cost.read_units <= budget.read_units;
+        assert!(within, "{operation}: {cost:?} exceeds {budget:?}");
+    }
+}

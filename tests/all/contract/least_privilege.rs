@@ -1,0 +1,204 @@
+//! Each function's role allows what the function does, and nothing else. What it does not allow is refused in every test
+//! of the service here, as IAM would refuse it; what it allows without need is found by doing all that can be done.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::TimeDelta;
+use http::{Method, StatusCode};
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_tests::harness::permissions::{self, ALLOWED, Permission};
+use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
+use latchkey_tests::harness::template::{ON_TABLE, functions, template};
+use serde_json::json;
+
+use crate::cleanup::{begin_deletion, clean_up};
+
+fn text(value: String) -> AttributeValue {
+    AttributeValue::S(value)
+}
+
+async fn forget(stack: &Stack, user: UserId, sort_key: String) {
+    let delete = stack.client.delete_item().table_name(TABLE);
+    let deleted = delete
+        .key("pk", text(format!("USER#{user}")))
+        .key("sk", text(sort_key))
+        .send()
+        .await;
+    deleted.unwrap();
+}
+
+async fn weaken_hash(stack: &Stack, email: &str) {
+    let update = stack.client.update_item().table_name(TABLE);
+    let updated = update
+        .key("pk", text(format!("EMAIL#{email}")))
+        .key("sk", text("CREDENTIAL".to_owned()))
+        .update_expression("SET password_hash = :hash")
+        .expression_attribute_values(":hash", text(OLD_PARAMETERS_HASH.to_owned()))
+        .send()
+        .await;
+    updated.unwrap();
+}
+
+/// Every route, with all that can happen to it: what must be looked up, upgraded, trimmed, purged, finished.
+async fn do_everything(stack: &Stack) {
+    for function in ON_TABLE.iter() {
+        stack.store_of(function).open_connection().await;
+    }
+
+    let email = "ada@example.com";
+    let ada = stack.register(email).await;
+    let user = ada.user_id.unwrap();
+    let session = |id: SessionId| format!("/v1/sessions/{id}");
+
+    // A sign-in that upgrades the hash, looks up a session of the set that the query did not show, and trims.
+    weaken_hash(stack, email).await;
+    let lost = stack.login(email).await;
+    forget(stack, user, format!("SESSION#{}", lost.session_id)).await;
+    for _ in 0..22 {
+        let short = stack.login(email).await;
+        let logout = json!({"refresh_token": short.refresh_token});
+        let reply = stack.post("/v1/auth/logout").json(&logout).send().await;
+        reply.expect(StatusCode::NO_CONTENT);
+    }
+    let other = stack.login(email).await;
+    stack
+        .refresh(&other.refresh_token)
+        .await
+        .expect(StatusCode::OK);
+    for path in ["/v1/sessions", "/v1/sessions/current", "/v1/me"] {
+        let reply = stack.get(path).bearer(&ada.access_token).send().await;
+        reply.expect(StatusCode::OK);
+    }
+    let rename = stack.request(Method::PATCH, &session(other.session_id));
+    let reply = rename
+        .bearer(&ada.access_token)
+        .json(&json!({"name": "desk"}))
+        .send()
+        .await;
+    reply.expect(StatusCode::OK);
+    let revoke = stack.delete(&session(other.session_id));
+    let reply = revoke.bearer(&ada.access_token).send().await;
+    reply.expect(StatusCode::NO_CONTENT);
+    stack.login(email).await;
+    let revoke_all = stack.post("/v1/sessions/revoke-all");
+    let reply = revoke_all.bearer(&ada.access_token).send().await;
+    reply.expect(StatusCode::OK);
+
+    // A purge of sessions that were ended and of one that has run out.
+    stack.advance(TimeDelta::days(8));
+    let ada = stack.login(email).await;
+    let reply = stack
+        .delete("/v1/sessions/expired")
+        .bearer(&ada.access_token)
+        .send()
+        .await;
+    reply.expect(StatusCode::OK);
+    let expiring = stack.login(email).await;
+    stack.advance(TimeDelta::days(6));
+    let ada = stack.refresh(&ada.refresh_token).await;
+    let ada = ada.expect(StatusCode::OK);
+    stack.advance(TimeDelta::days(2));
+    let ada = stack.refresh(ada["refresh_token"].as_str().unwrap()).await;
+    let ada = ada.expect(StatusCode::OK);
+    let access_token = ada["access_token"].as_str().unwrap();
+    let reply = stack
+        .delete("/v1/sessions/expired")
+        .bearer(access_token)
+        .send()
+        .await;
+    assert!(reply.expect(StatusCode::OK)["removed"].as_u64() >= Some(1));
+    drop(expiring);
+
+    let change = json!({"current_password": PASSWORD, "new_password": "a longer battery staple"});
+    let reply = stack
+        .request(Method::PUT, "/v1/me/password")
+        .bearer(access_token)
+        .json(&change)
+        .send()
+        .await;
+    let ada = reply.expect(StatusCode::OK);
+    let reply = stack
+        .post("/v1/me/delete")
+        .bearer(ada["access_token"].as_str().unwrap())
+        .json(&json!({"password": "a longer battery staple"}))
+        .send()
+        .await;
+    reply.expect(StatusCode::NO_CONTENT);
+
+    // A cleanup with expired sessions, a session whose account is gone, and the rest of a deleted user.
+    stack.register("bob@example.com").await;
+    stack.advance(TimeDelta::days(61));
+    let eve = stack.register("eve@example.com").await.user_id.unwrap();
+    forget(stack, eve, "ACCOUNT".to_owned()).await;
+    let mallory = stack.register("mallory@example.com").await;
+    begin_deletion(
+        stack,
+        "mallory@example.com",
+        mallory.user_id.unwrap(),
+        mallory.session_id,
+    )
+    .await;
+    let report = clean_up(stack).await;
+    assert_eq!((report.removed_expired, report.removed_orphaned), (1, 1));
+    assert_eq!((report.removed_of_deleted_users, report.broken), (2, 0));
+}
+
+#[tokio::test]
+async fn a_role_allows_what_its_function_does_and_nothing_else() {
+    let stack = Stack::start().await;
+    do_everything(&stack).await;
+    // Whatever became of the reply: some refusals are only logged.
+    assert_eq!(permissions::denied(), BTreeSet::new());
+    let used = permissions::used();
+    let unused: BTreeSet<&Permission> = ALLOWED.difference(&used).collect();
+    assert!(
+        unused.is_empty(),
+        "allowed without need, or do_everything does not do everything: {unused:#?}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_role_does_not_allow_is_refused() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let client = permissions::with_role_of("refresh", &stack.client);
+    let get = |pk: String, sk: &str| {
+        client
+            .get_item()
+            .table_name(TABLE)
+            .key("pk", text(pk))
+            .key("sk", text(sk.to_owned()))
+            .send()
+    };
+    let user = format!("USER#{}", ada.user_id.unwrap());
+    assert!(get(user, "ACCOUNT").await.is_ok());
+    // A role that rotates refresh tokens cannot read a password's hash.
+    let refused = get("EMAIL#ada@example.com".to_owned(), "CREDENTIAL").await;
+    let refused = refused.unwrap_err().into_service_error();
+    assert_eq!(refused.meta().code(), Some("AccessDeniedException"));
+    let refused = client.scan().table_name(TABLE).send().await.unwrap_err();
+    let refused = refused.into_service_error();
+    assert_eq!(refused.meta().code(), Some("AccessDeniedException"));
+}
+
+#[test]
+fn the_secret_is_read_by_those_who_sign_or_verify() {
+    for (binary, function) in functions(&template()) {
+        let statements = function["Properties"]["Policies"][0]["Statement"].clone();
+        let statements = statements.as_array().unwrap();
+        let of_the_secret: Vec<_> = statements
+            .iter()
+            .filter(|statement| statement["Action"] == "secretsmanager:GetSecretValue")
+            .collect();
+        let variables = &function["Properties"]["Environment"]["Variables"];
+        assert_eq!(
+            variables["TOKEN_SECRET_ARN"] == "TokenSecret",
+            of_the_secret.len() == 1,
+            "{binary}"
+        );
+        for statement in of_the_secret {
+            assert_eq!(statement["Resource"], "TokenSecret", "{binary}");
+        }
+    }
+}

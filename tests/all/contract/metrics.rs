@@ -1,0 +1,461 @@
+//! What is counted: each operation, what it asks of DynamoDB, and that nothing else is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+use http::Method;
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_runtime::emf::{self, Emf};
+use latchkey_service::metric::{METRICS, Scope};
+use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
+use latchkey_tests::harness::metering::{Lines, extract, recorder};
+use latchkey_tests::harness::stack::{PASSWORD, Reply, SECRET, SignedIn, Stack, TABLE};
+use serde_json::{Value, json};
+
+const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
+
+/// A service whose metrics are read after each request.
+struct Metered {
+    stack: Stack,
+    lines: Lines,
+    /// The metrics of the stack that were seen so far.
+    seen: BTreeSet<&'static str>,
+    written: String,
+}
+
+impl Metered {
+    async fn start(emf: &Emf) -> Self {
+        let lines = Lines::default();
+        let stack = lines.of(Stack::start().await, emf);
+        drop(stack.recorder.take());
+        Self {
+            stack,
+            lines,
+            seen: BTreeSet::new(),
+            written: String::new(),
+        }
+    }
+
+    /// Sends a request and compares what it counts: of the stack with `expected`, of DynamoDB with what was sent.
+    async fn row(
+        &mut self,
+        operation: &str,
+        expected: &[(&str, f64)],
+        request: impl AsyncFnOnce(&Stack) -> Reply,
+    ) -> Reply {
+        let reply = request(&self.stack).await;
+        let lines = self.lines.take();
+        let mut counted = BTreeMap::new();
+        if let Some(line) = lines.first() {
+            counted = extract(line);
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["request_id"].as_str(), reply.header("x-request-id"));
+        }
+        assert!(lines.len() <= 1, "{operation}: {lines:?}");
+        assert_eq!(lines.is_empty(), counted.is_empty(), "{operation}");
+        self.written.extend(lines);
+        self.check(operation, expected, counted);
+        reply
+    }
+
+    fn check(
+        &mut self,
+        operation: &str,
+        expected: &[(&str, f64)],
+        mut counted: BTreeMap<&'static str, f64>,
+    ) {
+        let mut take = |name: &str| counted.remove(name).unwrap_or_default();
+        let of_dynamodb = (
+            take("DynamoDbCalls"),
+            take("DynamoDbReadUnits"),
+            take("DynamoDbWriteUnits"),
+        );
+        let calls = self.stack.recorder.take();
+        let noted = (
+            f64::from(u32::try_from(calls.len()).unwrap()),
+            calls.iter().map(|call| call.read_units).sum::<f64>(),
+            calls.iter().map(|call| call.write_units).sum::<f64>(),
+        );
+        assert_eq!(
+            of_dynamodb, noted,
+            "{operation}: calls, read units, write units"
+        );
+        self.seen.extend(counted.keys());
+        let counted: Vec<(&str, f64)> = counted.into_iter().collect();
+        assert_eq!(counted, expected, "{operation}");
+    }
+}
+
+async fn send(stack: &Stack, method: Method, path: &str, who: &SignedIn, body: Value) -> Reply {
+    let call = stack.request(method, path).bearer(&who.access_token);
+    match body {
+        Value::Null => call.send().await,
+        body => call.json(&body).send().await,
+    }
+}
+
+/// Every route, and every row of the refresh; then that each metric of the stack came by that a request can make, and
+/// that no line holds anything but names and numbers.
+#[tokio::test]
+async fn every_operation_counts_what_it_is_and_what_it_costs() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let mut metered = Metered::start(&emf).await;
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let register = async |stack: &Stack| stack.post("/v1/auth/register").json(&body).send().await;
+    let login = async |stack: &Stack| stack.try_login("ada@example.com", PASSWORD).await;
+
+    let reply = metered
+        .row("register", &[("Registrations", 1.0)], register)
+        .await;
+    let one = SignedIn::from(reply.body);
+    metered.row("register, taken", &[], register).await;
+    let reply = metered.row("sign-in", &[("SignIns", 1.0)], login).await;
+    let two = SignedIn::from(reply.body);
+    let wrong = async |stack: &Stack| stack.try_login("ada@example.com", "a wrong password").await;
+    let failed = [("SignInFailures", 1.0)];
+    metered.row("wrong password", &failed, wrong).await;
+    let unknown = async |stack: &Stack| stack.try_login("eve@example.com", PASSWORD).await;
+    metered.row("unknown address", &failed, unknown).await;
+    let malformed = async |stack: &Stack| {
+        let call = stack.post("/v1/auth/login");
+        call.bytes("application/json", b"{").send().await
+    };
+    metered.row("malformed sign-in", &[], malformed).await;
+
+    // The refresh, row by row.
+    let refresh = async |stack: &Stack| stack.refresh(&one.refresh_token).await;
+    let reply = metered.row("refresh", &[("Refreshes", 1.0)], refresh).await;
+    let next = SignedIn::from(reply.body);
+    metered
+        .row(
+            "refresh, within the grace",
+            &[("RefreshReplays", 1.0)],
+            refresh,
+        )
+        .await;
+    let newest = async |stack: &Stack| stack.refresh(&next.refresh_token).await;
+    let reply = metered
+        .row("refresh, not due", &[("RefreshNotDue", 1.0)], newest)
+        .await;
+    let current = SignedIn::from(reply.body);
+    let refused = [("RefreshRefused", 1.0)];
+    let forged = async |stack: &Stack| stack.refresh("nonsense").await;
+    metered.row("refresh, not genuine", &refused, forged).await;
+    let victim = SignedIn::from(metered.row("", &[("SignIns", 1.0)], login).await.body);
+    let reused = async |stack: &Stack| stack.refresh(&victim.refresh_token).await;
+    metered.row("", &[("Refreshes", 1.0)], reused).await;
+    metered.stack.advance(TimeDelta::seconds(31));
+    metered
+        .row("refresh, reused", &[("TokenReuse", 1.0)], reused)
+        .await;
+    metered.row("refresh, ended", &refused, reused).await;
+
+    // Reading counts nothing but DynamoDB's part, and what does not read counts nothing at all.
+    for path in ["/v1/sessions", "/v1/sessions/current", "/v1/me"] {
+        let get = async |stack: &Stack| send(stack, Method::GET, path, &current, Value::Null).await;
+        metered.row(path, &[], get).await;
+    }
+    for path in [
+        "/.well-known/jwks.json",
+        "/openapi.json",
+        "/docs",
+        "/nowhere",
+        "/v1/me",
+    ] {
+        let get = async |stack: &Stack| stack.get(path).send().await;
+        metered.row(path, &[], get).await;
+    }
+    let path = format!("/v1/sessions/{}", two.session_id);
+    let rename = async |stack: &Stack| {
+        send(
+            stack,
+            Method::PATCH,
+            &path,
+            &current,
+            json!({"name": "a secret name"}),
+        )
+        .await
+    };
+    metered.row("rename", &[], rename).await;
+
+    // The ends of sessions: as many as a person has ended.
+    let ended = |sessions: f64| [("Revocations", sessions)];
+    let revoke =
+        async |stack: &Stack| send(stack, Method::DELETE, &path, &current, Value::Null).await;
+    metered.row("revoke", &ended(1.0), revoke).await;
+    metered.row("revoke, again", &[], revoke).await;
+    let three = SignedIn::from(metered.row("", &[("SignIns", 1.0)], login).await.body);
+    let logout = async |stack: &Stack| {
+        let body = json!({"refresh_token": three.refresh_token});
+        stack.post("/v1/auth/logout").json(&body).send().await
+    };
+    metered.row("logout", &ended(1.0), logout).await;
+    metered.row("logout, again", &[], logout).await;
+    for _ in 0..3 {
+        metered.row("", &[("SignIns", 1.0)], login).await;
+    }
+    let all = async |stack: &Stack| {
+        send(
+            stack,
+            Method::POST,
+            "/v1/sessions/revoke-all",
+            &current,
+            Value::Null,
+        )
+        .await
+    };
+    metered.row("revoke-all", &ended(3.0), all).await;
+    metered.row("revoke-all, again", &[], all).await;
+    let purge = async |stack: &Stack| {
+        send(
+            stack,
+            Method::DELETE,
+            "/v1/sessions/expired",
+            &current,
+            Value::Null,
+        )
+        .await
+    };
+    metered.row("purge", &[], purge).await;
+    metered.row("", &[("SignIns", 1.0)], login).await;
+    let change = async |stack: &Stack| {
+        let body = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
+        send(stack, Method::PUT, "/v1/me/password", &current, body).await
+    };
+    let reply = metered.row("password change", &ended(2.0), change).await;
+    let changed = SignedIn::from(reply.body);
+    let delete = |password: &'static str| {
+        let changed = &changed;
+        async move |stack: &Stack| {
+            let body = json!({"password": password});
+            send(stack, Method::POST, "/v1/me/delete", changed, body).await
+        }
+    };
+    metered
+        .row(
+            "delete, wrong password",
+            &failed,
+            delete("a wrong password"),
+        )
+        .await;
+    metered
+        .row("delete", &ended(1.0), delete(NEW_PASSWORD))
+        .await;
+
+    // Those that are left are the cleanup's, the 503s' and that of the next test.
+    let of_the_stack = METRICS.iter().filter(|metric| metric.scope == Scope::Stack);
+    let left: Vec<&str> = of_the_stack
+        .map(|metric| metric.name)
+        .filter(|name| !metered.seen.contains(name))
+        .collect();
+    assert_eq!(
+        left,
+        [
+            "TokenAhead",
+            "Throttled",
+            "LiveSessions",
+            "CleanupRuns",
+            "CleanupRemoved"
+        ]
+    );
+    let mut secrets = vec![
+        PASSWORD.to_owned(),
+        NEW_PASSWORD.to_owned(),
+        "ada@example.com".to_owned(),
+        "a secret name".to_owned(),
+        String::from_utf8_lossy(SECRET).into_owned(),
+        one.user_id.unwrap().to_string(),
+    ];
+    for who in [&one, &two, &three, &next, &current, &victim, &changed] {
+        secrets.push(who.session_id.to_string());
+        for token in [&who.access_token, &who.refresh_token] {
+            secrets.extend(token.split('.').map(str::to_owned));
+        }
+    }
+    for secret in secrets {
+        assert!(!metered.written.contains(&secret), "{secret}");
+    }
+}
+
+/// What a scheduled run counts.
+async fn clean_up(metered: &mut Metered, emf: &Emf, deadline: TimeDelta, expected: &[(&str, f64)]) {
+    let stack = &metered.stack;
+    drop(stack.recorder.take());
+    let deadline = u64::try_from((stack.now() + deadline).timestamp_millis()).unwrap();
+    drop(cleanup::on_schedule(&stack.store, stack.core.clock.as_ref(), deadline).await);
+    let line = emf.line(stack.now(), "a run", None);
+    let counted = line.map(|line| extract(&line)).unwrap_or_default();
+    metered.check("cleanup", expected, counted);
+}
+
+#[tokio::test]
+async fn a_token_ahead_of_its_session_is_counted() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let mut metered = Metered::start(&emf).await;
+    let ada = metered.stack.register("ada@example.com").await;
+    let reply = metered.stack.refresh(&ada.refresh_token).await;
+    let newest = SignedIn::from(reply.body);
+    // As a restored backup would.
+    let update = metered.stack.client.update_item().table_name(TABLE);
+    let text = |value: String| AttributeValue::S(value);
+    let updated = update
+        .key("pk", text(format!("USER#{}", ada.user_id.unwrap())))
+        .key("sk", text(format!("SESSION#{}", ada.session_id)))
+        .update_expression("SET #rotation = :zero")
+        .expression_attribute_names("#rotation", "rotation")
+        .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
+        .send()
+        .await;
+    updated.unwrap();
+    drop(emf.line(metered.stack.now(), "the backup", None));
+    drop((metered.lines.take(), metered.stack.recorder.take()));
+    let ahead = async |stack: &Stack| stack.refresh(&newest.refresh_token).await;
+    let counted = [("RefreshRefused", 1.0), ("TokenAhead", 1.0)];
+    metered.row("refresh, ahead", &counted, ahead).await;
+}
+
+#[tokio::test]
+async fn a_cleanup_counts_itself_what_it_removed_and_who_is_live() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let mut metered = Metered::start(&emf).await;
+    metered.stack.register("ada@example.com").await;
+    metered.stack.register("bob@example.com").await;
+    metered.stack.advance(TimeDelta::days(61));
+    metered.stack.login("ada@example.com").await;
+    let long = TimeDelta::minutes(15);
+    let counts = |removed, live| {
+        [
+            ("CleanupRemoved", removed),
+            ("CleanupRuns", 1.0),
+            ("LiveSessions", live),
+        ]
+    };
+    clean_up(&mut metered, &emf, long, &counts(2.0, 1.0)).await;
+    // Nothing to remove is a number too, and so is nobody.
+    clean_up(&mut metered, &emf, long, &counts(0.0, 1.0)).await;
+    metered.stack.advance(TimeDelta::days(8));
+    clean_up(&mut metered, &emf, long, &counts(0.0, 0.0)).await;
+    // Without time: a run, but it has not seen who is live.
+    let stopped = [("CleanupRemoved", 0.0), ("CleanupRuns", 1.0)];
+    clean_up(&mut metered, &emf, TimeDelta::zero(), &stopped).await;
+    // Another one is running: none.
+    let held = metered.stack.now() + TimeDelta::hours(1);
+    let begun = metered
+        .stack
+        .store
+        .begin_cleanup(4, metered.stack.now(), held);
+    assert!(begun.await.unwrap().is_some());
+    drop(emf.line(metered.stack.now(), "the other", None));
+    clean_up(&mut metered, &emf, long, &[]).await;
+}
+
+#[tokio::test]
+async fn a_cleanup_that_goes_on_from_another_has_not_seen_all_that_live() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let mut metered = Metered::start(&emf).await;
+    for n in 0..8 {
+        metered
+            .stack
+            .register(&format!("user{n}@example.com"))
+            .await;
+    }
+    let budget = cleanup::Budget {
+        until: metered.stack.now() + TimeDelta::minutes(10),
+        read_units: 0.5,
+        read_units_per_second: 1_000.0,
+        page_items: 1,
+    };
+    let clock = metered.stack.core.clock.clone();
+    let first = cleanup::run(&metered.stack.cleanup_store, clock.as_ref(), budget).await;
+    assert!(!first.unwrap().complete);
+    drop(emf.line(metered.stack.now(), "the first", None));
+    let rest = [("CleanupRemoved", 0.0), ("CleanupRuns", 1.0)];
+    clean_up(&mut metered, &emf, TimeDelta::minutes(15), &rest).await;
+}
+
+/// Tokio's clock stands still but for the waits of the SDK and of the store.
+#[tokio::test(start_paused = true)]
+async fn each_attempt_is_a_call_and_a_503_is_throttled_only_if_dynamodb_did_it() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let lines = Lines::default();
+    let stack = lines.of(stack, &emf);
+    let ada = stack.register("ada@example.com").await;
+    drop(lines.take());
+    let me = async |fault, operation: &str, strikes| {
+        faults.arm(Plan {
+            fault,
+            operation: operation.to_owned(),
+            nth: 0,
+            strikes,
+        });
+        let reply = if operation == "GetItem" {
+            send(&stack, Method::GET, "/v1/me", &ada, Value::Null).await
+        } else {
+            stack.try_login("ada@example.com", PASSWORD).await
+        };
+        let sent = faults.disarm().len();
+        let [line] = lines.take().try_into().unwrap();
+        let counted = extract(&line);
+        assert_eq!(
+            counted.get("DynamoDbCalls").copied(),
+            Some(f64::from(u32::try_from(sent).unwrap())),
+            "each attempt is a call"
+        );
+        (
+            reply.status.as_u16(),
+            sent,
+            counted.get("Throttled").copied(),
+        )
+    };
+    let (once, always) = (Strikes::Times(1), Strikes::Always);
+    for fault in [Fault::Throttled, Fault::ThroughputExceeded] {
+        assert_eq!(me(fault, "GetItem", once).await, (200, 2, None));
+        assert_eq!(me(fault, "GetItem", always).await, (503, 3, Some(1.0)));
+    }
+    assert_eq!(
+        me(Fault::ServiceUnavailable, "GetItem", always).await,
+        (503, 3, None),
+        "broken, not busy"
+    );
+    assert_eq!(me(Fault::Silence, "GetItem", once).await, (200, 2, None));
+    let (status, _, throttled) =
+        me(Fault::CanceledByThrottling, "TransactWriteItems", always).await;
+    assert_eq!((status, throttled), (503, Some(1.0)));
+    let (status, _, throttled) = me(Fault::CanceledByConflict, "TransactWriteItems", always).await;
+    assert_eq!((status, throttled), (503, None));
+}
+
+/// The store names its metrics itself, because the HTTP side knows no DynamoDB.
+#[test]
+fn the_store_and_the_list_name_the_same_metrics() {
+    use latchkey_store::metering::{CALLS, READ_UNITS, WRITE_UNITS};
+    let of_dynamodb: Vec<&str> = METRICS
+        .iter()
+        .map(|metric| metric.name)
+        .filter(|name| name.starts_with("DynamoDb"))
+        .collect();
+    assert_eq!(of_dynamodb, [CALLS, READ_UNITS, WRITE_UNITS]);
+}
+
+#[test]
+fn the_guide_has_the_list() {
+    let guide = include_str!("../../../infra/guides/operate/watch.md");
+    let rows: Vec<String> = METRICS
+        .iter()
+        .map(|metric| {
+            let dimensions = emf::dimensions(metric.scope).join("`, `");
+            let (name, meaning) = (metric.name, metric.meaning);
+            format!("| `{name}` | `{dimensions}` | {meaning} |")
+        })
+        .collect();
+    let rows = rows.join("\n");
+    assert!(guide.contains(&rows), "{rows}");
+}

@@ -1,0 +1,10 @@
+//! What is promised in writing, held against the code: OpenAPI, budgets, permissions, metrics, the templates.
+
+mod at_the_edge;
+mod budgets;
+mod http_contract;
+mod least_privilege;
+mod metrics;
+mod one_truth;
+mod openapi;
+mod watching;

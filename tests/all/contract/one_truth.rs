@@ -1,0 +1,402 @@
+//! What stands in more than one place agrees: routers, template and OpenAPI document; settings and parameters; the
+//! table of the template and the one that is made here. And dependencies point one way.
+//!
+//! Each fact of the template is compared with the code once: metrics and log lines in `watching`, headers and paths of
+//! the firewall in `at_the_edge`, roles in `least_privilege`. What needs no code is in `infra/scripts/check_template.py`.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use latchkey_domain::policy::{
+    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
+};
+use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
+use latchkey_store::table;
+use latchkey_tests::harness::openapi;
+use latchkey_tests::harness::stack::{Stack, TABLE};
+use latchkey_tests::harness::template::{functions, root, template};
+use serde_json::{Value, json};
+
+/// Method and path of every route of a document.
+fn routes_of(document: &Value) -> BTreeSet<(String, String)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item
+                .as_object()
+                .unwrap()
+                .keys()
+                .filter(|key| *key != "parameters");
+            methods.map(|method| (method.to_uppercase(), path.clone()))
+        })
+        .collect()
+}
+
+#[test]
+fn the_template_routes_to_each_function_what_its_router_answers() {
+    let on_table =
+        latchkey::functions_on_table().map(|(name, routes)| (name, json!(openapi::of(routes))));
+    let others = latchkey::functions_without_table()
+        .map(|(name, routes)| (name, json!(openapi::of(routes))));
+    let routers: BTreeMap<&str, Value> = on_table.into_iter().chain(others).collect();
+    let mut all = BTreeSet::new();
+    for (binary, function) in functions(&template()) {
+        if binary == "cleanup" {
+            continue;
+        }
+        let mut in_template = BTreeSet::new();
+        for event in function["Events"]
+            .as_object()
+            .or(function["Properties"]["Events"].as_object())
+            .unwrap()
+            .values()
+        {
+            let (method, path) = (&event["Properties"]["Method"], &event["Properties"]["Path"]);
+            match (method.as_str(), path.as_str()) {
+                (Some(method), Some(path)) => {
+                    in_template.insert((method.to_owned(), path.to_owned()))
+                }
+                // Unknown routes, and the files that the page of the documentation is made of.
+                _ => {
+                    assert_eq!(binary, "discovery");
+                    continue;
+                }
+            };
+        }
+        in_template.retain(|(_, path)| !path.starts_with("/docs/"));
+        let in_router = routes_of(&routers[binary.as_str()]);
+        assert_eq!(in_template, in_router, "{binary}");
+        all.extend(in_template);
+    }
+    assert_eq!(all, routes_of(&json!(openapi::generated())));
+}
+
+#[test]
+fn the_committed_openapi_document_is_the_one_that_the_code_makes() {
+    let generated = openapi::as_file(&openapi::generated());
+    if update_wanted() {
+        std::fs::write(openapi::committed_path(), &generated).unwrap();
+    }
+    let committed = std::fs::read_to_string(openapi::committed_path()).unwrap();
+    assert!(
+        committed == generated,
+        "run UPDATE_OPENAPI=1 cargo test -p latchkey-tests openapi, and look at the diff"
+    );
+}
+
+#[expect(clippy::disallowed_methods, reason = "no setting of the service")]
+fn update_wanted() -> bool {
+    std::env::var("UPDATE_OPENAPI").is_ok()
+}
+
+#[test]
+fn every_function_of_the_template_is_a_crate_and_the_other_way_round() {
+    let crates: BTreeSet<String> = std::fs::read_dir(root().join("functions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let in_template: BTreeSet<String> = functions(&template()).into_keys().collect();
+    assert_eq!(in_template, crates);
+    for (binary, function) in functions(&template()) {
+        assert_eq!(
+            function["Properties"]["CodeUri"],
+            format!("functions/{binary}")
+        );
+        assert_eq!(function["Metadata"]["BuildMethod"], "rust-cargolambda");
+    }
+}
+
+#[test]
+fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code() {
+    let template = template();
+    let read: RefCell<BTreeSet<String>> = RefCell::default();
+    let lookup = |name: &str| {
+        read.borrow_mut().insert(name.to_owned());
+        None
+    };
+    drop(Settings::read(lookup));
+    drop(StorageSettings::read(lookup));
+    drop(MetricsSettings::read(lookup));
+    let mut read = read.into_inner();
+    // Only outside of AWS.
+    for local in [
+        "TOKEN_SECRET",
+        "TOKEN_SECRET_PREVIOUS",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_DYNAMODB",
+    ] {
+        assert!(read.remove(local), "{local}");
+    }
+    // Lambda sets it.
+    assert!(read.remove("AWS_LAMBDA_FUNCTION_NAME"));
+    // What makes a function's configuration another one when a parameter changes, and is read by nobody.
+    read.insert("SETTINGS_VERSION".to_owned());
+    let names = |variables: &Value| -> BTreeSet<String> {
+        variables
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    let global = &template["Globals"]["Function"]["Environment"]["Variables"];
+    for (binary, function) in functions(&template) {
+        let mut set = names(global);
+        set.extend(names(&function["Properties"]["Environment"]["Variables"]));
+        let mut wanted = read.clone();
+        match binary.as_str() {
+            "cleanup" => wanted.remove("TOKEN_SECRET_ARN"),
+            "discovery" => wanted.remove("TABLE_NAME"),
+            _ => true,
+        };
+        assert_eq!(set, wanted, "{binary}");
+    }
+    let policy = SessionPolicy::default();
+    for (parameter, default) in [
+        (
+            "AccessTokenSeconds",
+            policy.access_token_lifetime.num_seconds(),
+        ),
+        ("SessionIdleSeconds", policy.idle_lifetime.num_seconds()),
+        (
+            "SessionAbsoluteSeconds",
+            policy.absolute_lifetime.num_seconds(),
+        ),
+        ("RefreshGraceSeconds", policy.refresh_grace.num_seconds()),
+        ("MaxSessions", i64::try_from(policy.max_sessions).unwrap()),
+        ("RetentionSeconds", policy.retention.num_seconds()),
+    ] {
+        assert_eq!(
+            template["Parameters"][parameter]["Default"],
+            json!(default),
+            "{parameter}"
+        );
+        let variable = global
+            .as_object()
+            .unwrap()
+            .iter()
+            .find(|(_, value)| *value == parameter);
+        let (variable, _) = variable.unwrap_or_else(|| panic!("{parameter} sets no variable"));
+        assert_eq!(variable.replace('_', ""), parameter.to_uppercase());
+    }
+    let parameters = &template["Parameters"];
+    for (parameter, most) in [
+        (
+            "AccessTokenSeconds",
+            LONGEST_ACCESS_TOKEN_LIFETIME.num_seconds(),
+        ),
+        ("RefreshGraceSeconds", LONGEST_REFRESH_GRACE.num_seconds()),
+        ("MaxSessions", i64::try_from(LARGEST_SESSION_LIMIT).unwrap()),
+    ] {
+        assert_eq!(
+            parameters[parameter]["MaxValue"],
+            json!(most),
+            "{parameter}"
+        );
+    }
+    let one_per_device = policy.one_session_per_device.to_string();
+    assert_eq!(
+        parameters["OneSessionPerDevice"]["Default"],
+        json!(one_per_device)
+    );
+    for (variable, parameter) in [
+        ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
+        ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),
+    ] {
+        assert_eq!(global[variable], json!(parameter));
+    }
+}
+
+#[tokio::test]
+async fn the_table_that_is_made_here_is_the_one_of_the_template() {
+    let template = template();
+    let wanted = &template["Resources"]["Table"]["Properties"];
+    let stack = Stack::start().await;
+    let described = stack
+        .client
+        .describe_table()
+        .table_name(TABLE)
+        .send()
+        .await
+        .unwrap()
+        .table
+        .unwrap();
+    let keys = |schema: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
+        schema
+            .iter()
+            .map(|key| json!({"AttributeName": key.attribute_name(), "KeyType": key.key_type().as_str()}))
+            .collect()
+    };
+    assert_eq!(keys(described.key_schema()), wanted["KeySchema"]);
+    let attributes: BTreeSet<(String, String)> = described
+        .attribute_definitions()
+        .iter()
+        .map(|one| {
+            (
+                one.attribute_name().to_owned(),
+                one.attribute_type().as_str().to_owned(),
+            )
+        })
+        .collect();
+    let wanted_attributes: BTreeSet<(String, String)> = wanted["AttributeDefinitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            (
+                one["AttributeName"].as_str().unwrap().to_owned(),
+                one["AttributeType"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(attributes, wanted_attributes);
+    let [index] = described.global_secondary_indexes() else {
+        panic!("one index");
+    };
+    let wanted_index = &wanted["GlobalSecondaryIndexes"][0];
+    assert_eq!(
+        index.index_name().unwrap(),
+        wanted_index["IndexName"].as_str().unwrap()
+    );
+    assert_eq!(index.index_name().unwrap(), table::INDEX_NAME);
+    assert_eq!(keys(index.key_schema()), wanted_index["KeySchema"]);
+    let projection = index
+        .projection()
+        .unwrap()
+        .projection_type()
+        .unwrap()
+        .as_str();
+    assert_eq!(
+        projection,
+        wanted_index["Projection"]["ProjectionType"]
+            .as_str()
+            .unwrap()
+    );
+    assert_eq!(
+        wanted["TimeToLiveSpecification"],
+        json!({"AttributeName": table::TTL_ATTRIBUTE, "Enabled": true})
+    );
+    let ttl = stack
+        .client
+        .describe_time_to_live()
+        .table_name(TABLE)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        ttl.time_to_live_description.unwrap().attribute_name(),
+        Some(table::TTL_ATTRIBUTE)
+    );
+}
+
+/// A line for each crate, with its version, that a choice of packages is built with.
+fn cargo_tree(of: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked"])
+        .args(of)
+        .args([
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The crates that a crate is built with, by name.
+fn built_with(package: &str) -> BTreeSet<String> {
+    cargo_tree(&["--package", package])
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The crates that a crate depends on itself, by name: the only ones that its code can name.
+fn named_by(package: &str) -> BTreeSet<String> {
+    cargo_tree(&["--package", package, "--depth", "1"])
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let domain = built_with("latchkey-domain");
+    for unknown in [
+        "tokio",
+        "http",
+        "hyper",
+        "axum",
+        "aws-sdk-dynamodb",
+        "aws-types",
+        "lambda_runtime",
+        "serde_dynamo",
+    ] {
+        assert!(!domain.contains(unknown), "the domain knows {unknown}");
+    }
+    let store = built_with("latchkey-store");
+    for unknown in [
+        "axum",
+        "lambda_http",
+        "lambda_runtime",
+        "utoipa",
+        "latchkey-api",
+    ] {
+        assert!(!store.contains(unknown), "the store knows {unknown}");
+    }
+    // The use cases stand above the store, so what counts here is what a crate can name.
+    let service = named_by("latchkey-service");
+    for unknown in ["axum", "http", "lambda_http", "lambda_runtime", "utoipa"] {
+        assert!(!service.contains(unknown), "the use cases know {unknown}");
+    }
+    let api = named_by("latchkey-api");
+    for unknown in [
+        "aws-sdk-dynamodb",
+        "serde_dynamo",
+        "latchkey-store",
+        "latchkey-runtime",
+        "lambda_http",
+        "lambda_runtime",
+    ] {
+        assert!(!api.contains(unknown), "the HTTP side knows {unknown}");
+    }
+    let functions: BTreeSet<String> = functions(&template()).into_keys().collect();
+    for function in &functions {
+        let others: Vec<String> = built_with(function)
+            .into_iter()
+            .filter(|one| functions.contains(one) && one != function)
+            .collect();
+        assert!(others.is_empty(), "{function} depends on {others:?}");
+    }
+}
+
+#[test]
+fn there_is_one_tls_stack() {
+    let text = cargo_tree(&["--workspace"]);
+    let versions_of = |name: &str| -> BTreeSet<&str> {
+        text.lines()
+            .filter(|line| line.split(' ').next() == Some(name))
+            .map(|line| line.trim_end_matches(" (*)"))
+            .collect()
+    };
+    assert_eq!(versions_of("rustls").len(), 1);
+    assert_eq!(versions_of("hyper").len(), 1);
+    for unwanted in ["ring", "openssl", "native-tls", "rsa"] {
+        assert!(versions_of(unwanted).is_empty(), "{unwanted}");
+    }
+}

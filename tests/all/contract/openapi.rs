@@ -1,0 +1,267 @@
+//! The OpenAPI document is sound: everything in it is named, described, exemplified, and leads somewhere.
+
+use std::collections::BTreeSet;
+
+use latchkey_api::openapi::{document_without_routes, operations};
+use latchkey_api::problem::Code;
+use latchkey_tests::harness::openapi::generated;
+use serde_json::{Value, json};
+use utoipa::openapi::path::Operation;
+
+fn each_operation(mut check: impl FnMut(&Operation)) {
+    let mut document = generated();
+    for item in document.paths.paths.values_mut() {
+        operations(item).for_each(|operation| check(operation));
+    }
+}
+
+/// All values under a key, wherever they stand.
+fn all_under<'a>(key: &str, value: &'a Value, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get(key));
+            members
+                .values()
+                .for_each(|member| all_under(key, member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| all_under(key, item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_operation_has_a_name_of_its_own_and_a_description() {
+    let tags: Vec<String> = document_without_routes()
+        .tags
+        .unwrap()
+        .into_iter()
+        .map(|tag| tag.name)
+        .collect();
+    let mut names = BTreeSet::new();
+    each_operation(|operation| {
+        let name = operation.operation_id.clone().unwrap();
+        assert!(
+            operation
+                .summary
+                .as_ref()
+                .is_some_and(|text| !text.is_empty()),
+            "{name}"
+        );
+        assert!(
+            operation
+                .description
+                .as_ref()
+                .is_some_and(|text| !text.is_empty()),
+            "{name}"
+        );
+        assert!(
+            operation
+                .tags
+                .iter()
+                .flatten()
+                .all(|tag| tags.contains(tag)),
+            "{name}"
+        );
+        assert_eq!(operation.tags.iter().flatten().count(), 1, "{name}");
+        assert!(
+            names.insert(name.clone()),
+            "two operations are called {name}"
+        );
+    });
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = json!(generated());
+    let mut references = Vec::new();
+    all_under("$ref", &document, &mut references);
+    assert!(references.len() > 50);
+    for reference in references {
+        let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    let mut requirements = Vec::new();
+    all_under("security", &document, &mut requirements);
+    assert!(!requirements.is_empty());
+    for scheme in requirements
+        .iter()
+        .flat_map(|all| all.as_array().unwrap())
+        .flat_map(|one| one.as_object().unwrap().keys())
+    {
+        assert!(
+            document["components"]["securitySchemes"]
+                .get(scheme)
+                .is_some(),
+            "{scheme}"
+        );
+    }
+}
+
+#[test]
+fn every_body_has_an_example_that_fits_its_schema() {
+    let document = json!(generated());
+    let mut contents = Vec::new();
+    all_under("content", &document["paths"], &mut contents);
+    let media = contents
+        .iter()
+        .flat_map(|content| content.as_object().unwrap().values());
+    let mut checked = 0;
+    for medium in media {
+        let named = medium["examples"]
+            .as_object()
+            .into_iter()
+            .flat_map(|all| all.values().map(|one| &one["value"]));
+        let examples: Vec<&Value> = named.chain(medium.get("example")).collect();
+        assert!(!examples.is_empty(), "a body without an example: {medium}");
+        let schema = json!({"allOf": [medium["schema"]], "components": document["components"]});
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        for example in examples {
+            let errors: Vec<String> = validator
+                .iter_errors(example)
+                .map(|error| error.to_string())
+                .collect();
+            assert!(errors.is_empty(), "{example}: {errors:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "only {checked} examples");
+}
+
+#[test]
+fn every_operation_that_reads_a_body_says_so() {
+    let document = json!(generated());
+    let mut without = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let reads = operation.get("requestBody").is_some();
+            if reads {
+                for refusal in ["400", "413", "415"] {
+                    assert!(
+                        operation["responses"].get(refusal).is_some(),
+                        "{method} {path}: {refusal}"
+                    );
+                }
+            }
+            if !reads && method != "get" && method != "delete" {
+                without.insert(path.as_str());
+            }
+        }
+    }
+    assert_eq!(without, BTreeSet::from(["/v1/sessions/revoke-all"]));
+}
+
+#[test]
+fn every_link_leads_to_an_operation_and_takes_what_the_reply_holds() {
+    let document = json!(generated());
+    let mut names = BTreeSet::new();
+    each_operation(|operation| names.extend(operation.operation_id.clone()));
+    let mut links = Vec::new();
+    all_under("links", &document, &mut links);
+    let links = links
+        .iter()
+        .flat_map(|links| links.as_object().unwrap().values());
+    let links: Vec<&Value> = links.collect();
+    assert!(links.len() > 20, "{}", links.len());
+    for link in links {
+        let name = link["operationId"].as_str().unwrap();
+        assert!(names.contains(name), "{name}");
+    }
+    // What a link takes from a reply is in the reply's example.
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            for reply in operation["responses"].as_object().unwrap().values() {
+                let example = &reply["content"]["application/json"]["example"];
+                let taken = reply["links"].to_string();
+                for pointer in taken.split("$response.body#").skip(1) {
+                    let pointer = pointer.split('"').next().unwrap();
+                    assert!(example.pointer(pointer).is_some(), "{pointer}: {reply}");
+                }
+            }
+        }
+    }
+}
+
+/// openapi-generator demands text there, and a runtime expression must be the whole of it (OpenAPI 3.1, section 4.8.20).
+#[test]
+fn no_link_has_an_object_for_a_body() {
+    for document in [json!(generated()), served()] {
+        let mut bodies = Vec::new();
+        let mut links = Vec::new();
+        all_under("links", &document, &mut links);
+        assert!(links.len() >= 5, "{}", links.len());
+        links
+            .iter()
+            .for_each(|links| all_under("requestBody", links, &mut bodies));
+        assert!(bodies.iter().all(|body| body.is_string()), "{bodies:?}");
+    }
+}
+
+fn served() -> Value {
+    serde_json::from_str(discovery::OPENAPI_DOCUMENT).unwrap()
+}
+
+/// A client that is generated from today's document must take the codes that are still to come, and what the gateway and
+/// the firewall answer.
+#[test]
+fn replies_have_no_closed_list_of_codes() {
+    let document = json!(generated());
+    let code = &document["components"]["schemas"]["Code"];
+    assert_eq!(code["type"], "string");
+    assert_eq!(code.get("enum"), None);
+    for known in Code::ALL {
+        let known = known.as_str();
+        let examples = code["examples"].as_array().unwrap();
+        assert!(examples.contains(&json!(known)), "{known}");
+        assert!(code["description"].as_str().unwrap().contains(known));
+    }
+    let required = document["components"]["schemas"]["Problem"]["required"].as_array();
+    assert!(required.unwrap().contains(&json!("request_id")));
+}
+
+#[test]
+fn every_operation_may_be_throttled_by_what_stands_before_it() {
+    let document = json!(generated());
+    let mut checked = 0;
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            let reply = &operation["responses"]["429"];
+            for kind in ["application/json", "application/problem+json"] {
+                let schema = &reply["content"][kind]["schema"];
+                let schema = json!({"allOf": [schema], "components": document["components"]});
+                let validator = jsonschema::validator_for(&schema).unwrap();
+                for body in [
+                    json!({"message": "Too Many Requests"}),
+                    json!({"code": "too_many_requests", "status": 429}),
+                    json!({"code": "another", "request_id": "x", "violated-policies": []}),
+                    json!({}),
+                ] {
+                    assert!(validator.is_valid(&body), "{kind} {body}");
+                }
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 30, "{checked}");
+}
+
+/// A query is read by whom the document says, and refused by all others but the public documents.
+#[test]
+fn every_operation_refuses_a_query_or_says_which_parameters_it_has() {
+    let document = json!(generated());
+    let mut reading = BTreeSet::new();
+    let mut ignoring = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            if parameters.clone().any(|one| one["in"] == "query") {
+                reading.insert(path.as_str());
+            }
+            if operation["responses"].get("400").is_none() {
+                ignoring.insert(path.as_str());
+            }
+        }
+    }
+    assert_eq!(reading, BTreeSet::from(["/v1/sessions/revoke-all"]));
+    let public = ["/.well-known/jwks.json", "/docs", "/openapi.json"];
+    assert_eq!(ignoring, BTreeSet::from(public));
+}

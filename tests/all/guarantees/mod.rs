@@ -1,0 +1,14 @@
+//! The README's guarantees: each on the real code, and with its mechanism taken out.
+
+mod causes;
+mod expiry;
+mod faults;
+mod interleavings;
+mod limit;
+mod machine;
+mod mechanisms;
+mod ownership;
+mod second_decisions;
+mod secrecy;
+mod secret_rotation;
+mod theft;

@@ -1,0 +1,441 @@
+//! The real binaries, run as Lambda runs them, with the sample events of `infra/samples`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use http::Method;
+use latchkey_tests::harness::conformity;
+use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
+use latchkey_tests::harness::lambda::{Answer, Function, TRACE_ID, sample_event as event};
+use latchkey_tests::harness::metering::extract;
+use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
+use latchkey_tests::harness::stack::{Reply, SECRET, TABLE};
+use latchkey_tests::harness::template::ON_TABLE;
+use serde_json::{Value, json};
+
+async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
+    let event = event(name, tokens);
+    let Answer::Response(response) = function.invoke(&event).await else {
+        panic!("{name} is answered");
+    };
+    let mut headers = http::HeaderMap::new();
+    for (header, value) in response["headers"].as_object().unwrap() {
+        let header: http::HeaderName = header.parse().unwrap();
+        headers.insert(header, value.as_str().unwrap().parse().unwrap());
+    }
+    let body = response["body"].as_str().unwrap_or_default();
+    let status = u16::try_from(response["statusCode"].as_u64().unwrap()).unwrap();
+    let reply = Reply {
+        status: status.try_into().unwrap(),
+        headers,
+        body: serde_json::from_str(body).unwrap_or_default(),
+        bytes: body.as_bytes().to_vec(),
+    };
+    let method: Method = event["requestContext"]["http"]["method"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    conformity::check(&method, event["rawPath"].as_str().unwrap(), &reply);
+    reply
+}
+
+/// What each event is answered with, in the order of a visit.
+const VISIT: [(&str, &str, u16); 18] = [
+    ("register", "register", 201),
+    ("login", "login", 200),
+    ("list-sessions", "list-sessions", 200),
+    ("list-sessions", "list-sessions-current", 200),
+    ("rename", "rename", 200),
+    ("account", "account-me", 200),
+    ("refresh", "refresh", 200),
+    ("revoke-all", "revoke-all", 200),
+    ("revoke-all", "revoke-all-expired", 200),
+    ("account", "account-password", 200),
+    ("revoke", "revoke", 204),
+    ("login", "login-again", 200),
+    ("revoke", "revoke-logout", 204),
+    ("login", "login-again", 200),
+    ("account", "account-delete", 204),
+    ("discovery", "discovery-jwks", 200),
+    ("discovery", "discovery-openapi", 200),
+    ("discovery", "discovery-not-found", 404),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_function_answers_its_sample_events() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let mut used = BTreeSet::new();
+    let mut functions = std::collections::BTreeMap::new();
+    let mut tokens = json!({});
+    let mut password = Value::Null;
+    for (function, sample, status) in VISIT {
+        if !functions.contains_key(function) {
+            functions.insert(
+                function,
+                Function::start(function, &dynamodb.endpoint, &[]).await,
+            );
+        }
+        let function = functions.get_mut(function).unwrap();
+        let reply = match sample {
+            // With the password as `account-password` left it.
+            "login-again" => {
+                let mut again = event("login", &tokens);
+                again["body"] =
+                    json!(json!({"email": "ada@example.com", "password": password}).to_string());
+                let Answer::Response(response) = function.invoke(&again).await else {
+                    panic!("{sample} is answered");
+                };
+                assert_eq!(response["statusCode"], 200, "{response}");
+                tokens = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+                continue;
+            }
+            "account-delete" => {
+                let mut delete = event(sample, &tokens);
+                delete["body"] = json!(json!({"password": password}).to_string());
+                let answer = function.invoke(&delete).await;
+                assert!(
+                    matches!(answer, Answer::Response(response) if response["statusCode"] == 204)
+                );
+                used.insert(sample.to_owned());
+                continue;
+            }
+            sample => invoke(function, sample, &tokens).await,
+        };
+        assert_eq!(reply.status.as_u16(), status, "{sample}: {}", reply.body);
+        used.insert(sample.to_owned());
+        if sample == "account-password" {
+            let body: Value =
+                serde_json::from_str(event(sample, &tokens)["body"].as_str().unwrap()).unwrap();
+            password = body["new_password"].clone();
+        }
+        if reply.body["access_token"].is_string() {
+            tokens = reply.body.clone();
+            assert_eq!(
+                tokens["session"]["ip_address"], "203.0.113.7",
+                "API Gateway's word for it"
+            );
+        }
+    }
+    let docs = invoke(
+        functions.get_mut("discovery").unwrap(),
+        "discovery-docs",
+        &tokens,
+    )
+    .await;
+    assert_eq!(docs.status.as_u16(), 200);
+    used.insert("discovery-docs".to_owned());
+
+    let mut cleanup = Function::start("cleanup", &dynamodb.endpoint, &[("TOKEN_SECRET", "")]).await;
+    let Answer::Response(report) = cleanup.invoke(&event("cleanup", &tokens)).await else {
+        panic!("the cleanup is answered");
+    };
+    assert_eq!(
+        (&report["complete"], &report["accounts"]),
+        (&json!(true), &json!(0)),
+        "{report}"
+    );
+    used.insert("cleanup".to_owned());
+
+    let samples: BTreeSet<String> =
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/samples"))
+            .unwrap()
+            .filter_map(|entry| {
+                entry
+                    .unwrap()
+                    .file_name()
+                    .into_string()
+                    .unwrap()
+                    .strip_suffix(".json")
+                    .map(str::to_owned)
+            })
+            .collect();
+    assert_eq!(used, samples, "every sample event is used");
+}
+
+#[tokio::test]
+async fn the_default_route_answers_on_lambda_as_the_whole_service_does_on_a_laptop() {
+    let mut discovery =
+        Function::start("discovery", "http://127.0.0.1:1", &[("TABLE_NAME", "")]).await;
+    let mut event = event("discovery-not-found", &json!({}));
+    let mut ask = async |method: &str, path: &str| {
+        event["rawPath"] = json!(path);
+        event["requestContext"]["http"]["method"] = json!(method);
+        event["requestContext"]["http"]["path"] = json!(path);
+        let Answer::Response(response) = discovery.invoke(&event).await else {
+            panic!("{path} is answered");
+        };
+        response
+    };
+    let response = ask("GET", "/v1/auth/login").await;
+    assert_eq!(response["statusCode"], 405);
+    assert_eq!(response["headers"]["allow"], "POST");
+    let response = ask("POST", "/v1/sessions/0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11").await;
+    assert_eq!(response["statusCode"], 405);
+    let response = ask("GET", "/nowhere").await;
+    assert_eq!(response["statusCode"], 404);
+    let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["code"], "not_found");
+    assert_eq!(
+        body["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+        "the invocation's"
+    );
+}
+
+#[tokio::test]
+async fn a_function_with_wrong_settings_does_not_start() {
+    let settings = [("ISSUER", "http://example.com"), ("AUDIENCE", "")];
+    let function = Function::start_alone("refresh", "http://127.0.0.1:1", &settings).await;
+    let (code, message) = function.end();
+    assert_eq!(code, Some(1));
+    assert!(
+        message.contains("the settings cannot be used:\n  ISSUER is not an https URL"),
+        "{message}"
+    );
+    assert!(message.contains("AUDIENCE is not set"), "{message}");
+}
+
+#[tokio::test]
+async fn a_function_with_an_unknown_log_level_or_format_does_not_start() {
+    let settings = [
+        ("AWS_LAMBDA_LOG_LEVEL", "verbose"),
+        ("AWS_LAMBDA_LOG_FORMAT", "xml"),
+    ];
+    for name in ["refresh", "cleanup"] {
+        let function = Function::start_alone(name, "http://127.0.0.1:1", &settings).await;
+        let (code, message) = function.end();
+        assert_eq!(code, Some(1), "{name}");
+        for expected in [
+            "AWS_LAMBDA_LOG_LEVEL is not TRACE,",
+            "AWS_LAMBDA_LOG_FORMAT is not JSON or Text",
+        ] {
+            assert!(message.contains(expected), "{name}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_misspelt_setting_is_warned_of_by_the_name_that_is_meant() {
+    let settings = [("MAX_SESSION", "5")];
+    let mut function = Function::start_alone("discovery", "http://127.0.0.1:1", &settings).await;
+    function.first_poll().await;
+    let warnings: Vec<Value> = function
+        .log()
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["level"] == "WARN")
+        .collect();
+    let [warning] = warnings.as_slice() else {
+        panic!("one warning: {warnings:?}");
+    };
+    assert_eq!(warning["variable"], "MAX_SESSION");
+    assert_eq!(warning["setting"], "MAX_SESSIONS");
+}
+
+#[tokio::test]
+async fn the_secret_comes_from_secrets_manager() {
+    let secrets = FakeSecretsManager::of_tests().await;
+    let settings = secrets.settings();
+    let mut discovery = Function::start("discovery", "http://127.0.0.1:1", &settings).await;
+    let jwks = invoke(&mut discovery, "discovery-jwks", &json!({})).await;
+    assert_eq!(
+        jwks.body["keys"].as_array().unwrap().len(),
+        2,
+        "the current key and the previous one"
+    );
+}
+
+#[tokio::test]
+async fn a_running_function_learns_of_a_new_secret() {
+    let old = json!({"current": "the secret before this one, also long"});
+    let secrets = FakeSecretsManager::start(&old, None).await;
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let settings = secrets.settings();
+    let mut account = Function::start("account", &dynamodb.endpoint, &settings).await;
+    let before = invoke(&mut account, "account-me", &json!({})).await;
+    assert_eq!(before.status.as_u16(), 401, "it has started");
+    secrets.write(&json!({"current": String::from_utf8_lossy(SECRET)}), None);
+    let mut register = Function::start("register", &dynamodb.endpoint, &settings).await;
+    let tokens = invoke(&mut register, "register", &json!({})).await.body;
+    assert!(secrets.take_reads() > 0);
+    let me = invoke(&mut account, "account-me", &tokens).await;
+    assert_eq!(me.status.as_u16(), 200, "{}", me.body);
+    assert_eq!(secrets.take_reads(), 1);
+}
+
+/// The lines of a log, each of which is a JSON object, and those that are metrics.
+fn log_and_metrics(function: Function) -> (Vec<Value>, Vec<String>) {
+    let (metrics, log): (Vec<String>, Vec<String>) = function
+        .log()
+        .into_iter()
+        .partition(|line| line.contains("\"_aws\""));
+    let log = log.iter().map(|line| serde_json::from_str(line).unwrap());
+    (log.collect(), metrics)
+}
+
+/// The line is there when the reply is: Lambda freezes the environment after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_invocation_writes_one_line_of_metrics_before_its_reply() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let settings = [
+        ("STACK_NAME", "auth-prod"),
+        ("AWS_LAMBDA_LOG_LEVEL", "WARN"),
+    ];
+    let mut register = Function::start_alone("register", &dynamodb.endpoint, &settings).await;
+    let nothing = json!({});
+    invoke(&mut register, "register", &nothing).await;
+    let taken = invoke(&mut register, "register", &nothing).await;
+    taken.expect_problem(409, "email_taken");
+    let (log, metrics) = log_and_metrics(register);
+    assert_eq!(log, Vec::<Value>::new(), "nothing to warn of");
+    let [first, second] = metrics.try_into().unwrap();
+    let counted: Vec<(&str, f64)> = extract(&first).into_iter().collect();
+    assert_eq!(
+        counted,
+        [
+            ("ColdStarts", 1.0),
+            // The first is the one that opens the connection.
+            ("DynamoDbCalls", 2.0),
+            ("DynamoDbWriteUnits", 7.0),
+            ("Registrations", 1.0),
+        ]
+    );
+    let counted: Vec<(&str, f64)> = extract(&second).into_iter().collect();
+    assert_eq!(counted, [("DynamoDbCalls", 1.0)]);
+    let line: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(
+        [&line["Stack"], &line["Function"], &line["level"]],
+        ["auth-prod", "register", "WARN"]
+    );
+    assert_eq!(line["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+
+    // What counts nothing writes nothing.
+    let mut discovery = Function::start_alone("discovery", &dynamodb.endpoint, &[]).await;
+    for _ in 0..3 {
+        invoke(&mut discovery, "discovery-jwks", &nothing).await;
+    }
+    let (log, metrics) = log_and_metrics(discovery);
+    let [only] = metrics.try_into().unwrap();
+    let counted: Vec<(&str, f64)> = extract(&only).into_iter().collect();
+    assert_eq!(counted, [("ColdStarts", 1.0)]);
+    let cold: Vec<&Value> = log.iter().map(|line| &line["cold_start"]).collect();
+    assert_eq!(cold, [&json!(true), &Value::Null, &Value::Null]);
+    for line in &log {
+        assert_eq!(line["message"], "answered");
+        assert_eq!(line["route"], "/.well-known/jwks.json");
+        assert_eq!(line["status"], 200);
+        let span = &line["span"];
+        assert_eq!(span["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+        assert_eq!(span["xray_trace_id"], TRACE_ID);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_report_of_the_cleanup_is_fields_of_its_log_line_and_metrics() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let mut cleanup = Function::start_alone("cleanup", &dynamodb.endpoint, &[]).await;
+    for _ in 0..2 {
+        let answer = cleanup.invoke(&event("cleanup", &json!({}))).await;
+        assert!(matches!(answer, Answer::Response(_)), "{answer:?}");
+    }
+    let (log, metrics) = log_and_metrics(cleanup);
+    let [line, _] = log.try_into().unwrap();
+    assert_eq!(
+        [
+            &line["accounts"],
+            &line["sessions_live"],
+            &line["removed_expired"]
+        ],
+        [0, 0, 0]
+    );
+    assert_eq!(line["complete"], true);
+    assert!(line["read_units"].is_number());
+    assert!(
+        line["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("cleaned up: ")
+    );
+    assert_eq!(line["span"]["xray_trace_id"], TRACE_ID);
+    let [first, second] = metrics.try_into().unwrap();
+    let mut first = extract(&first);
+    assert_eq!(first.remove("ColdStarts"), Some(1.0));
+    let second = extract(&second);
+    assert_eq!(second["CleanupRuns"], 1.0);
+    assert_eq!(second["LiveSessions"], 0.0);
+    assert!(second["DynamoDbCalls"] >= 7.0, "{second:?}");
+    assert!(first.keys().eq(second.keys()), "{first:?} {second:?}");
+}
+
+/// A DynamoDB that answers every request with nothing found, and tells what it was asked.
+async fn empty_dynamodb() -> (
+    String,
+    tokio::sync::mpsc::UnboundedReceiver<(String, Value)>,
+) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, questions) = tokio::sync::mpsc::unbounded_channel();
+    let router =
+        axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
+            let target = headers["x-amz-target"].to_str().unwrap().to_owned();
+            asked
+                .send((target, serde_json::from_str(&body).unwrap()))
+                .unwrap();
+            axum::Json(json!({}))
+        });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (endpoint, questions)
+}
+
+#[tokio::test]
+async fn the_connection_to_dynamodb_is_opened_before_the_first_request_is_asked_for() {
+    for name in ON_TABLE.iter() {
+        let (endpoint, mut questions) = empty_dynamodb().await;
+        let mut function = Function::start_alone(name, &endpoint, &[]).await;
+        function.first_poll().await;
+        let key = json!({"pk": {"S": "CONNECT"}, "sk": {"S": "CONNECT"}});
+        assert_eq!(
+            questions.try_recv().unwrap(),
+            (
+                "DynamoDB_20120810.GetItem".to_owned(),
+                json!({"TableName": TABLE, "Key": key})
+            ),
+            "{name}"
+        );
+        assert!(questions.try_recv().is_err(), "{name} asks once");
+    }
+}
+
+#[tokio::test]
+async fn a_function_starts_without_dynamodb() {
+    // One that refuses, and one that takes the connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    for endpoint in ["http://127.0.0.1:1", &silent] {
+        let mut function = Function::start_alone("refresh", endpoint, &[]).await;
+        function.first_poll().await;
+        let Answer::Response(response) = function
+            .invoke(&event("discovery-not-found", &json!({})))
+            .await
+        else {
+            panic!("it is answered");
+        };
+        assert_eq!(response["statusCode"], 404);
+    }
+}

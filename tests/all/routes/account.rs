@@ -1,0 +1,158 @@
+use http::{Method, StatusCode};
+use latchkey_tests::harness::stack::{PASSWORD, SignedIn, Stack};
+use serde_json::json;
+
+const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
+
+async fn change(
+    stack: &Stack,
+    who: &SignedIn,
+    current: &str,
+    new: &str,
+) -> latchkey_tests::harness::stack::Reply {
+    let body = json!({"current_password": current, "new_password": new});
+    stack
+        .request(Method::PUT, "/v1/me/password")
+        .bearer(&who.access_token)
+        .json(&body)
+        .send()
+        .await
+}
+
+#[tokio::test]
+async fn a_password_change_ends_every_session_and_goes_on_with_a_new_one() {
+    let stack = Stack::start().await;
+    let one = stack.register("ada@example.com").await;
+    let two = stack.login("ada@example.com").await;
+    let path = format!("/v1/sessions/{}", one.session_id);
+    let body = json!({"name": "Kitchen"});
+    stack
+        .request(Method::PATCH, &path)
+        .bearer(&one.access_token)
+        .json(&body)
+        .send()
+        .await
+        .expect(StatusCode::OK);
+
+    let reply = change(&stack, &one, PASSWORD, NEW_PASSWORD).await;
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    let new = SignedIn::from(reply.expect(StatusCode::OK));
+    assert_ne!(new.session_id, one.session_id);
+    assert_eq!(
+        new.body["session"]["device_name"],
+        one.body["session"]["device_name"]
+    );
+    assert_eq!(new.body["session"]["name"], "Kitchen");
+    for ended in [&one, &two] {
+        stack
+            .refresh(&ended.refresh_token)
+            .await
+            .expect_problem(401, "invalid_refresh_token");
+        stack
+            .get("/v1/me")
+            .bearer(&ended.access_token)
+            .send()
+            .await
+            .expect_problem(401, "invalid_token");
+    }
+    assert_eq!(stack.session_ids(&new).await, [new.session_id]);
+    stack
+        .try_login("ada@example.com", PASSWORD)
+        .await
+        .expect_problem(401, "invalid_credentials");
+    assert_eq!(
+        stack
+            .try_login("ada@example.com", NEW_PASSWORD)
+            .await
+            .status,
+        StatusCode::OK
+    );
+    stack
+        .refresh(&new.refresh_token)
+        .await
+        .expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_password_is_not_changed_without_the_current_one_or_to_a_weak_one() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let before = stack.items().await;
+    change(&stack, &ada, "another password", NEW_PASSWORD)
+        .await
+        .expect_problem(403, "wrong_password");
+    let reply = change(&stack, &ada, PASSWORD, "password1")
+        .await
+        .expect_problem(422, "weak_password");
+    assert_eq!(reply.body["errors"][0]["pointer"], "#/new_password");
+    assert_eq!(
+        stack.items().await,
+        before,
+        "nothing is written on a refused request"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_simultaneous_password_changes_one_succeeds() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let replies = futures::future::join_all((0..4).map(|n| {
+        let new = format!("{NEW_PASSWORD} {n}");
+        let (stack, ada) = (&stack, &ada);
+        async move { change(stack, ada, PASSWORD, &new).await }
+    }))
+    .await;
+    assert_eq!(
+        replies
+            .iter()
+            .filter(|reply| reply.status == StatusCode::OK)
+            .count(),
+        1
+    );
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply.status == StatusCode::OK || reply.code() == "invalid_token")
+    );
+}
+
+async fn delete(stack: &Stack, who: &SignedIn, password: &str) -> latchkey_tests::harness::stack::Reply {
+    let body = json!({"password": password});
+    stack
+        .post("/v1/me/delete")
+        .bearer(&who.access_token)
+        .json(&body)
+        .send()
+        .await
+}
+
+#[tokio::test]
+async fn a_deleted_account_leaves_nothing_and_frees_its_address() {
+    let stack = Stack::start().await;
+    let one = stack.register("ada@example.com").await;
+    let two = stack.login("ada@example.com").await;
+    delete(&stack, &one, "another password")
+        .await
+        .expect_problem(403, "wrong_password");
+    let reply = delete(&stack, &one, PASSWORD).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_eq!(stack.items().await, Vec::<serde_json::Value>::new());
+    for ended in [&one, &two] {
+        stack
+            .refresh(&ended.refresh_token)
+            .await
+            .expect_problem(401, "invalid_refresh_token");
+        stack
+            .get("/v1/sessions")
+            .bearer(&ended.access_token)
+            .send()
+            .await
+            .expect_problem(401, "invalid_token");
+    }
+    stack
+        .try_login("ada@example.com", PASSWORD)
+        .await
+        .expect_problem(401, "invalid_credentials");
+    let again = stack.register("ada@example.com").await;
+    assert_ne!(again.user_id, one.user_id);
+}

@@ -1,0 +1,119 @@
+//! Passwords that are given on a session: counted before they are checked, and the fifth wrong one ends the session.
+
+use futures::future::join_all;
+use http::{Method, StatusCode};
+use latchkey_tests::harness::log::Log;
+use latchkey_tests::harness::stack::{PASSWORD, Reply, SignedIn, Stack};
+use serde_json::json;
+
+const ADA: &str = "ada@example.com";
+const WRONG: &str = "not the password at all";
+const NEW: &str = "wrong donkey charger paperclip";
+
+async fn change(stack: &Stack, who: &SignedIn, current: &str, new: &str) -> Reply {
+    let body = json!({"current_password": current, "new_password": new});
+    stack
+        .request(Method::PUT, "/v1/me/password")
+        .bearer(&who.access_token)
+        .json(&body)
+        .send()
+        .await
+}
+
+async fn delete(stack: &Stack, who: &SignedIn, password: &str) -> Reply {
+    let call = stack.post("/v1/me/delete").bearer(&who.access_token);
+    call.json(&json!({"password": password})).send().await
+}
+
+async fn me(stack: &Stack, who: &SignedIn) -> Reply {
+    stack.get("/v1/me").bearer(&who.access_token).send().await
+}
+
+#[tokio::test]
+async fn the_fifth_wrong_password_ends_that_session_and_no_other() {
+    let stack = Stack::start().await;
+    let laptop = stack.register(ADA).await;
+    let phone = stack.login(ADA).await;
+    for attempt in 1..=5 {
+        me(&stack, &laptop).await.expect(StatusCode::OK);
+        // Both routes count together.
+        let reply = if attempt % 2 == 0 {
+            delete(&stack, &laptop, WRONG).await
+        } else {
+            change(&stack, &laptop, WRONG, NEW).await
+        };
+        reply.expect_problem(403, "wrong_password");
+    }
+    let gone = me(&stack, &laptop).await;
+    gone.expect_problem(401, "invalid_token");
+    let gone = stack.refresh(&laptop.refresh_token).await;
+    gone.expect_problem(401, "invalid_refresh_token");
+    me(&stack, &phone).await.expect(StatusCode::OK);
+    assert_eq!(stack.session_ids(&phone).await, [phone.session_id]);
+}
+
+#[tokio::test]
+async fn of_many_guesses_at_once_five_are_checked() {
+    let stack = Stack::start().await;
+    let ada = stack.register(ADA).await;
+    let log = Log::capture();
+    let worked = stack.core.passwords.jobs_done();
+    let guesses = (0..20).map(|_| delete(&stack, &ada, WRONG));
+    let replies = join_all(guesses).await;
+    let checked = replies.iter().filter(|reply| reply.status == 403).count();
+    assert_eq!(checked, 5);
+    assert_eq!(stack.core.passwords.jobs_done() - worked, 5);
+    let refused = replies.iter().filter(|reply| reply.status == 401).count();
+    assert_eq!(checked + refused, 20);
+    let log = log.end();
+    assert_eq!(log.matches("session ended").count(), 1, "{log}");
+    assert!(log.contains("wrong_password"), "{log}");
+}
+
+#[tokio::test]
+async fn the_right_password_forgives_what_came_before_it() {
+    let stack = Stack::start().await;
+    let ada = stack.register(ADA).await;
+    for _ in 0..3 {
+        for _ in 0..4 {
+            let wrong = change(&stack, &ada, WRONG, NEW).await;
+            wrong.expect_problem(403, "wrong_password");
+        }
+        // Right, but of no use: nothing ends.
+        let unchanged = change(&stack, &ada, PASSWORD, PASSWORD).await;
+        unchanged.expect_problem(422, "password_unchanged");
+    }
+    delete(&stack, &ada, PASSWORD)
+        .await
+        .expect(StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn two_hundred_password_changes_leave_a_partition_small() {
+    let stack = Stack::start().await;
+    let mut ada = stack.register(ADA).await;
+    let passwords = [PASSWORD, NEW];
+    for n in 0..200 {
+        // Now and then another device, whose session ends by the next change.
+        if n % 5 == 0 {
+            stack
+                .try_login(ADA, passwords[n % 2])
+                .await
+                .expect(StatusCode::OK);
+        }
+        let reply = change(&stack, &ada, passwords[n % 2], passwords[(n + 1) % 2]).await;
+        ada = SignedIn::from(reply.expect(StatusCode::OK));
+    }
+    let items = stack.items().await;
+    let sessions = items
+        .iter()
+        .filter(|item| {
+            item["sk"]
+                .as_str()
+                .is_some_and(|sk| sk.starts_with("SESSION#"))
+        })
+        .count();
+    // The live one, and as many ended ones as are kept.
+    assert_eq!(sessions, 21);
+    assert_eq!(stack.session_ids(&ada).await, [ada.session_id]);
+}

@@ -1,0 +1,152 @@
+//! Every reply that a test gets must be one that the OpenAPI document knows: its status, its code, its form.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock};
+
+use http::Method;
+use jsonschema::Validator;
+use latchkey_api::http::SECURITY_HEADERS;
+use serde_json::{Value, json};
+
+use crate::harness::stack::Reply;
+
+/// The document, as the service serves it.
+#[must_use]
+pub fn document() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(|| json!(crate::harness::openapi::generated()))
+}
+
+/// Checks a reply.
+///
+/// # Panics
+/// When the document does not know it.
+pub fn check(method: &Method, path: &str, reply: &Reply) {
+    assert_ne!(
+        reply.status.as_u16(),
+        500,
+        "{method} {path}: {}",
+        reply.body
+    );
+    check_form(method, path, reply);
+}
+
+/// Checks a reply that may be a 500, because something is broken on purpose.
+///
+/// # Panics
+/// When the document does not know it.
+pub fn check_form(method: &Method, path: &str, reply: &Reply) {
+    let context = || format!("{method} {path}: {} {}", reply.status, reply.body);
+    assert!(reply.headers.contains_key("x-request-id"), "{}", context());
+    check_headers(reply, &context);
+    let Some(operation) = operation(method, path) else {
+        let known =
+            // 303: the root of the service leads to its documentation page.
+            matches!(reply.status.as_u16(), 404 | 405 | 200 | 303) || reply.code() == "edge_required";
+        assert!(known, "not documented: {}", context());
+        return;
+    };
+    if reply.status.is_success() && method == Method::OPTIONS {
+        return;
+    }
+    let status = reply.status.as_str();
+    let pointer = format!("{operation}/responses/{status}");
+    let response = document()
+        .pointer(&pointer)
+        .unwrap_or_else(|| panic!("not documented: {}", context()));
+    let Some(content) = response["content"].as_object() else {
+        assert!(
+            reply.bytes.is_empty(),
+            "a body where none is documented: {}",
+            context()
+        );
+        return;
+    };
+    let sent = reply.header("content-type").unwrap_or_default();
+    let essence = sent.split(';').next().unwrap_or_default();
+    let media = content
+        .get(essence)
+        .unwrap_or_else(|| panic!("{essence} is not documented: {}", context()));
+    // What comes in a content coding is looked at by its own test.
+    if essence.ends_with("json") && reply.header("content-encoding").is_none() {
+        let pointer = format!("{pointer}/content/{}/schema", essence.replace('/', "~1"));
+        assert_valid(&pointer, &reply.body, &context);
+    }
+    if essence == "application/problem+json" {
+        let documented = media["examples"].get(reply.code()).is_some();
+        assert!(documented, "the code is not documented: {}", context());
+    }
+}
+
+/// What DESIGN says of headers, whatever the route.
+fn check_headers(reply: &Reply, context: &dyn Fn() -> String) {
+    for (name, _) in SECURITY_HEADERS {
+        let times = reply.headers.get_all(&name).iter().count();
+        assert_eq!(times, 1, "{name}: {}", context());
+    }
+    let required = match reply.status.as_u16() {
+        401 => "www-authenticate",
+        405 => "allow",
+        429 | 503 => "retry-after",
+        _ => return,
+    };
+    assert!(
+        reply.headers.contains_key(required),
+        "without {required}: {}",
+        context()
+    );
+}
+
+/// The pointer to the operation of a request.
+fn operation(method: &Method, path: &str) -> Option<String> {
+    // Methods are case-sensitive (RFC 9110 section 9.1), and the document's names of them are not: `PATcH` is another.
+    if method.as_str().contains(|c: char| c.is_ascii_lowercase()) {
+        return None;
+    }
+    let path = path.split('?').next().unwrap_or_default();
+    let paths = document()["paths"].as_object()?;
+    let template = paths
+        .keys()
+        .find(|template| *template == path)
+        .or_else(|| {
+            paths.keys().find(|template| {
+                let (one, other): (Vec<&str>, Vec<&str>) =
+                    (template.split('/').collect(), path.split('/').collect());
+                one.len() == other.len()
+                    && one.iter().zip(&other).all(|(one, other)| {
+                        one == other || (one.starts_with('{') && !other.is_empty())
+                    })
+            })
+        })?;
+    let method = method.as_str().to_ascii_lowercase();
+    paths.get(template)?.get(&method)?;
+    Some(format!(
+        "/paths/{}/{method}",
+        template.replace('~', "~0").replace('/', "~1")
+    ))
+}
+
+fn assert_valid(pointer: &str, body: &Value, context: &dyn Fn() -> String) {
+    static VALIDATORS: OnceLock<Mutex<HashMap<String, Validator>>> = OnceLock::new();
+    let validators = VALIDATORS.get_or_init(Mutex::default);
+    let mut validators = validators
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let validator = validators.entry(pointer.to_owned()).or_insert_with(|| {
+        let schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "allOf": [document().pointer(pointer)],
+            "components": document()["components"],
+        });
+        jsonschema::validator_for(&schema).expect("the document's schemas are schemas")
+    });
+    let errors: Vec<String> = validator
+        .iter_errors(body)
+        .map(|error| error.to_string())
+        .collect();
+    assert!(
+        errors.is_empty(),
+        "not as documented: {errors:?} {}",
+        context()
+    );
+}

@@ -1,0 +1,583 @@
+//! The whole service as one router, on a database, a clock and a randomness of its own, and a client to call it with.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use axum::Router;
+use axum::body::Body;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use latchkey_api::cors::AllowedOrigins;
+use latchkey_api::edge::EdgeSecret;
+use latchkey_api::location::PeerAddress;
+use latchkey_domain::account::{Account, Change};
+use latchkey_domain::cause::{Action, Actor, Cause};
+use latchkey_domain::clock::{Clock, ManualClock};
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::SeededRandom;
+use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use latchkey_runtime::emf::{Emf, one_line_each};
+use latchkey_service::Core;
+use latchkey_service::passwords::Passwords;
+use latchkey_service::token_keys::TokenKeys;
+use latchkey_store::{Part, Store, WriteOutcome};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::harness::conformity;
+use crate::harness::dynamodb::{EmbeddedDynamoDb, Recorder};
+use crate::harness::permissions;
+
+/// A password that the policy takes.
+pub const PASSWORD: &str = "correct horse battery staple";
+/// The hash of [`PASSWORD`] with weaker parameters than today's, made by the reference implementation in C.
+pub const OLD_PARAMETERS_HASH: &str = "$argon2id$v=19$m=8192,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$xwP/sUpncRUpT63+0aadhrYrW8PTzYL8TrQp/6Tj9lA";
+/// A browser's User-Agent.
+pub const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                          Chrome/141.0.0.0 Safari/537.36";
+/// The table of every test.
+pub const TABLE: &str = "latchkey";
+/// The secret of every test.
+pub const SECRET: &[u8] = b"a secret of tests, 32 bytes long";
+
+/// The whole service.
+#[derive(Clone)]
+pub struct Stack {
+    /// The database.
+    pub dynamodb: EmbeddedDynamoDb,
+    /// A client of the database, for looking behind the service.
+    pub client: Client,
+    /// Notes the requests of the service to the database.
+    pub recorder: Recorder,
+    /// The table, with all permissions. The functions have those of their roles.
+    pub store: Store,
+    /// The table, with the role of the scheduled cleanup.
+    pub cleanup_store: Store,
+    /// What belongs to the service as a whole.
+    pub core: Core,
+    /// Stands still until a test moves it.
+    pub clock: Arc<ManualClock>,
+    service_client: Client,
+    router: Router,
+}
+
+/// Noon of a day in March.
+#[must_use]
+pub fn noon() -> DateTime<Utc> {
+    "2026-03-01T12:00:00Z".parse().expect("a time")
+}
+
+/// Who issues the tokens of tests.
+#[must_use]
+pub fn identity() -> TokenIdentity {
+    TokenIdentity {
+        issuer: "https://id.example.com".to_owned(),
+        audience: "latchkey".to_owned(),
+        client_id: "latchkey-app".to_owned(),
+    }
+}
+
+impl Stack {
+    /// The service with its default policy.
+    pub async fn start() -> Self {
+        Self::with_policy(SessionPolicy::default()).await
+    }
+
+    /// The service with another policy.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub async fn with_policy(policy: SessionPolicy) -> Self {
+        Self::with(policy, &AllowedOrigins::None).await
+    }
+
+    /// The service with another policy and CORS.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub async fn with(policy: SessionPolicy, origins: &AllowedOrigins) -> Self {
+        Self::on(EmbeddedDynamoDb::start(), policy, origins).await
+    }
+
+    /// The service on a database that is running.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub async fn on(
+        dynamodb: EmbeddedDynamoDb,
+        policy: SessionPolicy,
+        origins: &AllowedOrigins,
+    ) -> Self {
+        let recorder = Recorder::default();
+        let client = dynamodb.client(&recorder);
+        latchkey_store::table::create_if_missing(&client, TABLE)
+            .await
+            .expect("a table");
+        let behind = dynamodb.client(&Recorder::default());
+        let passwords = Passwords::for_this_machine();
+        let mut stack = Self::over(dynamodb, client, behind, passwords, policy, origins, 1);
+        stack.recorder = recorder;
+        drop(stack.recorder.take());
+        stack
+    }
+
+    /// The service on a database that has the table, by `client`; `behind` is for looking behind it.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    #[must_use]
+    pub fn over(
+        dynamodb: EmbeddedDynamoDb,
+        client: Client,
+        behind: Client,
+        passwords: Passwords,
+        policy: SessionPolicy,
+        origins: &AllowedOrigins,
+        seed: u64,
+    ) -> Self {
+        let random = Arc::new(SeededRandom::new(seed));
+        let clock = Arc::new(ManualClock::starting_at(noon()));
+        let store = Store::new(client.clone(), TABLE, random.clone());
+        let secret = TokenSecret::new(SECRET).expect("long enough");
+        let core = Core {
+            tokens: Tokens::new(identity(), &secret, None).expect("keys").into(),
+            clock: clock.clone(),
+            random: random.clone(),
+            policy: Arc::new(policy),
+            passwords,
+            password_policy: Arc::default(),
+        };
+        Self {
+            client: behind,
+            dynamodb,
+            recorder: Recorder::default(),
+            cleanup_store: store.clone(),
+            store,
+            core,
+            clock,
+            service_client: client,
+            router: Router::new(),
+        }
+        .served(origins, None)
+    }
+
+    /// The same, behind the edge.
+    #[must_use]
+    pub fn behind(self, edge: &EdgeSecret) -> Self {
+        self.served(&AllowedOrigins::None, Some(edge))
+    }
+
+    /// The same, with other keys: another instance, or a later start of this one.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: TokenKeys) -> Self {
+        self.core.tokens = tokens;
+        self.served(&AllowedOrigins::None, None)
+    }
+
+    /// The table as a function reaches it, with the role that the template gives it.
+    #[must_use]
+    pub fn store_of(&self, function: &'static str) -> Store {
+        let client = permissions::with_role_of(function, &self.service_client);
+        Store::new(client, TABLE, self.core.random.clone())
+    }
+
+    fn served(mut self, origins: &AllowedOrigins, edge: Option<&EdgeSecret>) -> Self {
+        let (clock, random) = (self.core.clock.clone(), self.core.random.clone());
+        let routes = latchkey::routes_by_function(&self.core, |function| self.store_of(function));
+        let (routes, _) = routes.split_for_parts();
+        self.cleanup_store = self.store_of("cleanup");
+        self.router = latchkey_api::http::service(routes, origins, edge, clock, random);
+        self
+    }
+
+    /// The same service with what is around a function on Lambda: each request's line of metrics goes to `write`.
+    #[must_use]
+    pub fn with_metrics(mut self, emf: Emf, write: Arc<dyn Fn(String) + Send + Sync>) -> Self {
+        let clock = self.core.clock.clone();
+        self.router = one_line_each(self.router, emf, clock, write);
+        self
+    }
+
+    /// The service's routes, with all that is around them.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, by: TimeDelta) {
+        self.clock.advance(by);
+    }
+
+    /// Lets as much time pass as makes every refresh token old enough to be replaced.
+    pub fn pass_interval(&self) {
+        self.advance(self.core.policy.rotation_interval());
+    }
+
+    /// Another instance on the same table. Its clock is ahead by this much, and moves only when it is told to.
+    #[must_use]
+    pub fn with_clock_ahead(mut self, by: TimeDelta) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(self.now() + by));
+        self.core.clock = clock.clone();
+        self.clock = clock;
+        self.served(&AllowedOrigins::None, None)
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// A request that is not yet sent.
+    #[must_use]
+    pub fn request(&self, method: Method, path: &str) -> Call<'_> {
+        Call {
+            stack: self,
+            method,
+            path: path.to_owned(),
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
+        }
+    }
+
+    /// A GET that is not yet sent.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Call<'_> {
+        self.request(Method::GET, path)
+    }
+
+    /// A DELETE that is not yet sent.
+    #[must_use]
+    pub fn delete(&self, path: &str) -> Call<'_> {
+        self.request(Method::DELETE, path)
+    }
+
+    /// A POST that is not yet sent.
+    #[must_use]
+    pub fn post(&self, path: &str) -> Call<'_> {
+        self.request(Method::POST, path)
+    }
+
+    /// Registers a user, who is then signed in.
+    pub async fn register(&self, email: &str) -> SignedIn {
+        let body = json!({"email": email, "password": PASSWORD});
+        let reply = self
+            .post("/v1/auth/register")
+            .user_agent(CHROME)
+            .json(&body)
+            .send()
+            .await;
+        SignedIn::from(reply.expect(StatusCode::CREATED))
+    }
+
+    /// Signs a user in once more.
+    pub async fn login(&self, email: &str) -> SignedIn {
+        SignedIn::from(self.try_login(email, PASSWORD).await.expect(StatusCode::OK))
+    }
+
+    /// Tries to sign in.
+    pub async fn try_login(&self, email: &str, password: &str) -> Reply {
+        let body = json!({"email": email, "password": password});
+        self.post("/v1/auth/login")
+            .user_agent(CHROME)
+            .json(&body)
+            .send()
+            .await
+    }
+
+    /// Tries to refresh.
+    pub async fn refresh(&self, refresh_token: &str) -> Reply {
+        self.post("/v1/auth/refresh")
+            .json(&json!({"refresh_token": refresh_token}))
+            .send()
+            .await
+    }
+
+    /// Changes an account as administration will, by the way that every change of who is signed in takes.
+    ///
+    /// # Panics
+    /// When there is no such account, or it is changed by somebody else at the same moment.
+    pub async fn change_account(
+        &self,
+        user: UserId,
+        action: Action,
+        decide: impl FnOnce(Account) -> Change,
+    ) {
+        let before = self.store.read_account(user).await;
+        let before = before.expect("the table can be read").expect("an account");
+        let change = decide(before.clone());
+        self.write_change(&before, &change, action, &[]).await;
+    }
+
+    /// Writes a change that was decided on `before`.
+    ///
+    /// # Panics
+    /// When it is not written.
+    pub async fn write_change(
+        &self,
+        before: &Account,
+        change: &Change,
+        action: Action,
+        parts: &[Part<'_>],
+    ) {
+        let cause = Cause {
+            action,
+            actor: Actor::System,
+            at: self.now(),
+        };
+        let (stamp, mut retries) = (self.store.new_stamp(), self.store.retries());
+        let written = self
+            .store
+            .write_change(before, change, &cause, parts, stamp, &mut retries)
+            .await;
+        assert_eq!(written, Ok(WriteOutcome::Written));
+    }
+
+    /// The ids of the live sessions of a user, the most recently used first.
+    pub async fn session_ids(&self, who: &SignedIn) -> Vec<SessionId> {
+        let reply = self
+            .get("/v1/sessions")
+            .bearer(&who.access_token)
+            .send()
+            .await;
+        let list = reply.expect(StatusCode::OK);
+        let sessions = list["sessions"].as_array().cloned().unwrap_or_default();
+        sessions
+            .iter()
+            .filter_map(|session| session["id"].as_str()?.parse().ok())
+            .collect()
+    }
+
+    /// Every item of the table.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    pub async fn items(&self) -> Vec<Value> {
+        let mut pages = self
+            .client
+            .scan()
+            .table_name(TABLE)
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item: Value = item
+                .map(|item| serde_dynamo_value(&item))
+                .expect("the table can be read");
+            items.push(item);
+        }
+        items.sort_by_key(ToString::to_string);
+        items
+    }
+}
+
+fn serde_dynamo_value(
+    item: &std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>,
+) -> Value {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    fn plain(value: &AttributeValue) -> Value {
+        match value {
+            AttributeValue::S(text) => json!(text),
+            AttributeValue::N(number) => serde_json::from_str(number).unwrap_or_default(),
+            AttributeValue::Ss(set) => {
+                let mut set = set.clone();
+                set.sort();
+                json!(set)
+            }
+            AttributeValue::L(list) => list.iter().map(plain).collect(),
+            AttributeValue::M(map) => serde_dynamo_value(map),
+            other => json!(format!("{other:?}")),
+        }
+    }
+    item.iter()
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect()
+}
+
+/// A request that is not yet sent.
+#[derive(Clone)]
+pub struct Call<'a> {
+    stack: &'a Stack,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    address: IpAddr,
+}
+
+impl Call<'_> {
+    /// With an access token.
+    #[must_use]
+    pub fn bearer(self, access_token: &str) -> Self {
+        self.header(
+            AUTHORIZATION.as_str(),
+            format!("Bearer {access_token}").as_bytes(),
+        )
+    }
+
+    /// From another address.
+    #[must_use]
+    pub fn from_address(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// With a User-Agent.
+    #[must_use]
+    pub fn user_agent(self, agent: &str) -> Self {
+        self.header(USER_AGENT.as_str(), agent.as_bytes())
+    }
+
+    /// With one more header.
+    ///
+    /// # Panics
+    /// When HTTP has no such header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &[u8]) -> Self {
+        let name: http::HeaderName = name.parse().expect("a header's name");
+        let value = http::HeaderValue::from_bytes(value).expect("a header's value");
+        self.headers.append(name, value);
+        self
+    }
+
+    /// With a body in JSON.
+    #[must_use]
+    pub fn json(self, body: &Value) -> Self {
+        self.bytes("application/json", body.to_string().as_bytes())
+    }
+
+    /// With a body of any kind.
+    #[must_use]
+    pub fn bytes(mut self, content_type: &str, body: &[u8]) -> Self {
+        self.body = body.to_vec();
+        self.header(CONTENT_TYPE.as_str(), content_type.as_bytes())
+    }
+
+    /// Sends it, and checks that the reply is one that the OpenAPI document knows.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn send(self) -> Reply {
+        let (method, path) = (self.method.clone(), self.path.clone());
+        let reply = self.send_unchecked().await;
+        conformity::check(&method, &path, &reply);
+        reply
+    }
+
+    /// Sends it.
+    ///
+    /// # Panics
+    /// When it is no request.
+    pub async fn send_unchecked(self) -> Reply {
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(&self.path);
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(self.headers);
+        }
+        let mut request = request.body(Body::from(self.body)).expect("a request");
+        request.extensions_mut().insert(PeerAddress(self.address));
+        let response = self
+            .stack
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("infallible");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+            bytes: bytes.to_vec(),
+        }
+    }
+}
+
+/// A reply.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, if it is JSON, else null.
+    pub body: Value,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
+}
+
+impl Reply {
+    /// The body of a reply that must have this status.
+    ///
+    /// # Panics
+    /// When it has another.
+    #[track_caller]
+    pub fn expect(self, status: StatusCode) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+
+    /// That the reply is this error.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn expect_problem(self, status: u16, code: &str) -> Self {
+        assert_eq!(
+            (self.status.as_u16(), self.code()),
+            (status, code),
+            "{}",
+            self.body
+        );
+        self
+    }
+
+    /// The code of an error.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or("none")
+    }
+
+    /// A header, as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SignedIn {
+    /// For the API.
+    pub access_token: String,
+    /// For the next refresh.
+    pub refresh_token: String,
+    /// The session.
+    pub session_id: SessionId,
+    /// The user, if the reply had one.
+    pub user_id: Option<UserId>,
+    /// The whole reply.
+    pub body: Value,
+}
+
+impl From<Value> for SignedIn {
+    fn from(body: Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self {
+            access_token: text(&body["access_token"]),
+            refresh_token: text(&body["refresh_token"]),
+            session_id: text(&body["session"]["id"]).parse().expect("a session id"),
+            user_id: body["user"]["id"].as_str().and_then(|id| id.parse().ok()),
+            body,
+        }
+    }
+}

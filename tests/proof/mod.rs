@@ -1,0 +1,4 @@
+//! What is held against the service: a model of its rules, and a search through the orders of its requests.
+
+pub mod interleavings;
+pub mod model;
