@@ -4,7 +4,7 @@ Usage: check_template.py TEMPLATE OUTPUT: writes the transformed template to OUT
 with 1 when a check fails. Linters know what is valid; the checks here know what is meant. Offline.
 
 They know nothing of the code: whether template and code agree is tested in Rust, each fact once (routes, settings,
-table, metrics, headers in tests/tests/all/one_truth.rs; what a function may do in least_privilege.rs).
+table, metrics, headers in tests/all/contract/one_truth.rs; what a function may do in least_privilege.rs).
 """
 
 import json

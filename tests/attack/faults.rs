@@ -23,8 +23,8 @@ use latchkey_domain::random::{RandomSource as _, SeededRandom};
 use latchkey_service::passwords::Passwords;
 use serde_json::{Value, json};
 
-use crate::harness::dynamodb::EmbeddedDynamoDb;
 use crate::attack::held::{self, Held, Hold};
+use crate::harness::dynamodb::EmbeddedDynamoDb;
 use crate::harness::stack::{Stack, TABLE};
 
 /// What can go wrong with one request to DynamoDB.

@@ -8,7 +8,7 @@ use jsonschema::Validator;
 use latchkey_api::http::SECURITY_HEADERS;
 use serde_json::{Value, json};
 
-use crate::harness::stack::Reply;
+use crate::harness::reply::Reply;
 
 /// The document, as the service serves it.
 #[must_use]

@@ -1,7 +1,30 @@
-//! The service on a database of its own, a client, and the OpenAPI document that every reply is held against.
+//! The service on an empty database, a client, and the OpenAPI document that every reply is held against.
 //!
-//! TODO
+//! A test starts a [`Stack`](stack::Stack): the routers of all functions as one, the embedded DynamoDB with the table of
+//! the template, a clock that stands still until the test moves it, and a randomness with a seed. Each function has the
+//! permissions of its role in the template and no more. The test then sends a [`Call`](call::Call), whose
+//! [`Reply`](reply::Reply) is held against the OpenAPI document, and looks at status, code and body, or at the table:
+//!
+//! ```no_run
+//! # use http::StatusCode;
+//! # use latchkey_tests::harness::stack::Stack;
+//! # async fn example() {
+//! let stack = Stack::start().await;
+//! let ada = stack.register("ada@example.com").await;
+//! let phone = stack.login("ada@example.com").await;
+//! stack.advance(chrono::TimeDelta::hours(1));
+//! let reply = stack.refresh(&phone.refresh_token).await;
+//! let newer = reply.expect(StatusCode::OK);
+//! let replaced = stack.refresh("not a token").await;
+//! replaced.expect_problem(401, "invalid_refresh_token");
+//! assert_eq!(stack.session_ids(&ada).await.len(), 2);
+//! # }
+//! ```
+//!
+//! [`dynamodb`] counts the trips and units of a call, [`log`] holds what was logged, [`lambda`] runs a function's program
+//! as Lambda does. DynamoDB fails on demand in [`crate::attack::faults`].
 
+pub mod call;
 pub mod conformity;
 pub mod dynamodb;
 pub mod lambda;
@@ -9,6 +32,7 @@ pub mod log;
 pub mod metering;
 pub mod openapi;
 pub mod permissions;
+pub mod reply;
 pub mod secrets_manager;
 pub mod stack;
 pub mod template;

@@ -1,18 +1,14 @@
-//! The whole service as one router, on a database, a clock and a randomness of its own, and a client to call it with.
+//! The whole service as one router, on an empty database, with a clock and a randomness that the test holds.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
-use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::BodyExt;
+use http::{HeaderMap, Method, StatusCode};
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
-use latchkey_api::location::PeerAddress;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::clock::{Clock, ManualClock};
@@ -26,11 +22,11 @@ use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
 use latchkey_store::{Part, Store, WriteOutcome};
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
-use crate::harness::conformity;
+use crate::harness::call::Call;
 use crate::harness::dynamodb::{EmbeddedDynamoDb, Recorder};
 use crate::harness::permissions;
+use crate::harness::reply::{Reply, SignedIn};
 
 /// A password that the policy takes.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -236,7 +232,7 @@ impl Stack {
     #[must_use]
     pub fn request(&self, method: Method, path: &str) -> Call<'_> {
         Call {
-            stack: self,
+            router: &self.router,
             method,
             path: path.to_owned(),
             headers: HeaderMap::new(),
@@ -399,185 +395,4 @@ fn serde_dynamo_value(
     item.iter()
         .map(|(name, value)| (name.clone(), plain(value)))
         .collect()
-}
-
-/// A request that is not yet sent.
-#[derive(Clone)]
-pub struct Call<'a> {
-    stack: &'a Stack,
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    address: IpAddr,
-}
-
-impl Call<'_> {
-    /// With an access token.
-    #[must_use]
-    pub fn bearer(self, access_token: &str) -> Self {
-        self.header(
-            AUTHORIZATION.as_str(),
-            format!("Bearer {access_token}").as_bytes(),
-        )
-    }
-
-    /// From another address.
-    #[must_use]
-    pub fn from_address(mut self, address: IpAddr) -> Self {
-        self.address = address;
-        self
-    }
-
-    /// With a User-Agent.
-    #[must_use]
-    pub fn user_agent(self, agent: &str) -> Self {
-        self.header(USER_AGENT.as_str(), agent.as_bytes())
-    }
-
-    /// With one more header.
-    ///
-    /// # Panics
-    /// When HTTP has no such header.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: &[u8]) -> Self {
-        let name: http::HeaderName = name.parse().expect("a header's name");
-        let value = http::HeaderValue::from_bytes(value).expect("a header's value");
-        self.headers.append(name, value);
-        self
-    }
-
-    /// With a body in JSON.
-    #[must_use]
-    pub fn json(self, body: &Value) -> Self {
-        self.bytes("application/json", body.to_string().as_bytes())
-    }
-
-    /// With a body of any kind.
-    #[must_use]
-    pub fn bytes(mut self, content_type: &str, body: &[u8]) -> Self {
-        self.body = body.to_vec();
-        self.header(CONTENT_TYPE.as_str(), content_type.as_bytes())
-    }
-
-    /// Sends it, and checks that the reply is one that the OpenAPI document knows.
-    ///
-    /// # Panics
-    /// When it is not.
-    pub async fn send(self) -> Reply {
-        let (method, path) = (self.method.clone(), self.path.clone());
-        let reply = self.send_unchecked().await;
-        conformity::check(&method, &path, &reply);
-        reply
-    }
-
-    /// Sends it.
-    ///
-    /// # Panics
-    /// When it is no request.
-    pub async fn send_unchecked(self) -> Reply {
-        let mut request = Request::builder()
-            .method(self.method.clone())
-            .uri(&self.path);
-        if let Some(headers) = request.headers_mut() {
-            headers.extend(self.headers);
-        }
-        let mut request = request.body(Body::from(self.body)).expect("a request");
-        request.extensions_mut().insert(PeerAddress(self.address));
-        let response = self
-            .stack
-            .router
-            .clone()
-            .oneshot(request)
-            .await
-            .expect("infallible");
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.expect("a body").to_bytes();
-        Reply {
-            status: parts.status,
-            headers: parts.headers,
-            body: serde_json::from_slice(&bytes).unwrap_or_default(),
-            bytes: bytes.to_vec(),
-        }
-    }
-}
-
-/// A reply.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body, if it is JSON, else null.
-    pub body: Value,
-    /// The body as it came.
-    pub bytes: Vec<u8>,
-}
-
-impl Reply {
-    /// The body of a reply that must have this status.
-    ///
-    /// # Panics
-    /// When it has another.
-    #[track_caller]
-    pub fn expect(self, status: StatusCode) -> Value {
-        assert_eq!(self.status, status, "{}", self.body);
-        self.body
-    }
-
-    /// That the reply is this error.
-    ///
-    /// # Panics
-    /// When it is not.
-    #[track_caller]
-    pub fn expect_problem(self, status: u16, code: &str) -> Self {
-        assert_eq!(
-            (self.status.as_u16(), self.code()),
-            (status, code),
-            "{}",
-            self.body
-        );
-        self
-    }
-
-    /// The code of an error.
-    #[must_use]
-    pub fn code(&self) -> &str {
-        self.body["code"].as_str().unwrap_or("none")
-    }
-
-    /// A header, as text.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
-/// Somebody who is signed in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SignedIn {
-    /// For the API.
-    pub access_token: String,
-    /// For the next refresh.
-    pub refresh_token: String,
-    /// The session.
-    pub session_id: SessionId,
-    /// The user, if the reply had one.
-    pub user_id: Option<UserId>,
-    /// The whole reply.
-    pub body: Value,
-}
-
-impl From<Value> for SignedIn {
-    fn from(body: Value) -> Self {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Self {
-            access_token: text(&body["access_token"]),
-            refresh_token: text(&body["refresh_token"]),
-            session_id: text(&body["session"]["id"]).parse().expect("a session id"),
-            user_id: body["user"]["id"].as_str().and_then(|id| id.parse().ok()),
-            body,
-        }
-    }
 }

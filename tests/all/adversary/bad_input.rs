@@ -3,9 +3,10 @@
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
-use latchkey_tests::harness::conformity;
 use latchkey_tests::attack::forgery::{part, read_part};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, SignedIn, Stack, identity};
+use latchkey_tests::harness::conformity;
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity};
 use serde_json::{Value, json};
 
 /// Every route that takes a body, with the fields that it needs.

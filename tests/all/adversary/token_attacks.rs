@@ -10,9 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use http::Method;
 use latchkey_domain::token::Token;
-use latchkey_tests::harness::conformity;
 use latchkey_tests::attack::forgery::{Forger, Kind, part, read_part, sign_with_hmac};
-use latchkey_tests::harness::stack::{PASSWORD, SignedIn, Stack, identity, noon};
+use latchkey_tests::harness::conformity;
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{PASSWORD, Stack, identity, noon};
 use serde_json::{Value, json};
 
 /// A genuine token in its parts, and who forges.

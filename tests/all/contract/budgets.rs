@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::harness::dynamodb::Cost;
-use latchkey_tests::harness::stack::{PASSWORD, Reply, SignedIn, Stack};
+use latchkey_tests::harness::reply::{Reply, SignedIn};
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::json;
 
 struct Row {

@@ -4,7 +4,8 @@ use axum::http::HeaderValue;
 use http::{Method, StatusCode};
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_tests::harness::conformity;
-use latchkey_tests::harness::stack::{Reply, Stack};
+use latchkey_tests::harness::reply::Reply;
+use latchkey_tests::harness::stack::Stack;
 
 #[tokio::test]
 async fn an_unknown_route_is_a_problem_too() {
@@ -162,7 +163,7 @@ async fn the_documentation_may_do_what_it_needs_and_no_more() {
     assert_eq!(others[1..3], ["nosniff", "no-referrer"]);
 }
 
-fn preflight<'a>(stack: &'a Stack, origin: &str) -> latchkey_tests::harness::stack::Call<'a> {
+fn preflight<'a>(stack: &'a Stack, origin: &str) -> latchkey_tests::harness::call::Call<'a> {
     stack
         .request(Method::OPTIONS, "/v1/sessions")
         .header("origin", origin.as_bytes())

@@ -12,7 +12,7 @@ use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE
 use latchkey_tests::harness::template::{ON_TABLE, functions, template};
 use serde_json::json;
 
-use crate::cleanup::{begin_deletion, clean_up};
+use crate::routes::cleanup::{begin_deletion, clean_up};
 
 fn text(value: String) -> AttributeValue {
     AttributeValue::S(value)

@@ -9,7 +9,8 @@ use latchkey_runtime::emf::{self, Emf};
 use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::metering::{Lines, extract, recorder};
-use latchkey_tests::harness::stack::{PASSWORD, Reply, SECRET, SignedIn, Stack, TABLE};
+use latchkey_tests::harness::reply::{Reply, SignedIn};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, TABLE};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";

@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 use latchkey_tests::harness::log::Log;
-use latchkey_tests::harness::stack::{CHROME, PASSWORD, SignedIn, Stack};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{CHROME, PASSWORD, Stack};
 use serde_json::{Value, json};
 
 const ADA: &str = "ada@example.com";

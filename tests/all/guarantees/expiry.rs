@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_tests::harness::stack::{SignedIn, Stack};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::Stack;
 
 const MILLISECOND: TimeDelta = TimeDelta::milliseconds(1);
 

@@ -16,7 +16,8 @@ use futures::future::LocalBoxFuture;
 use http::{Method, StatusCode};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, raw_items, stack_with};
-use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Reply, SignedIn, Stack, TABLE};
+use latchkey_tests::harness::reply::{Reply, SignedIn};
+use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";

@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_tests::harness::stack::{SignedIn, Stack};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::Stack;
 
 fn at_most(max_sessions: usize) -> SessionPolicy {
     SessionPolicy {
@@ -68,10 +69,11 @@ async fn simultaneous_sign_ins_never_exceed_the_limit_and_none_is_dead_already()
     stack.register("ada@example.com").await;
     for _ in 0..3 {
         stack.advance(TimeDelta::seconds(1));
-        let replies = join_all(
-            (0..4).map(|_| stack.try_login("ada@example.com", latchkey_tests::harness::stack::PASSWORD)),
-        )
-        .await;
+        let replies =
+            join_all((0..4).map(|_| {
+                stack.try_login("ada@example.com", latchkey_tests::harness::stack::PASSWORD)
+            }))
+            .await;
         let signed_in: Vec<SignedIn> = replies
             .into_iter()
             .map(|reply| SignedIn::from(reply.expect(StatusCode::OK)))
@@ -92,7 +94,8 @@ async fn thirty_simultaneous_sign_ins_end_at_exactly_the_limit() {
     let stack = Stack::start().await;
     stack.register("ada@example.com").await;
     let replies = join_all(
-        (0..30).map(|_| stack.try_login("ada@example.com", latchkey_tests::harness::stack::PASSWORD)),
+        (0..30)
+            .map(|_| stack.try_login("ada@example.com", latchkey_tests::harness::stack::PASSWORD)),
     )
     .await;
     let mut last = None;

@@ -27,18 +27,20 @@ use latchkey_domain::cause::Action;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::token::Token;
+use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::dynamodb::EmbeddedDynamoDb;
+use latchkey_tests::harness::reply::Reply;
+use latchkey_tests::harness::stack::Stack;
 use latchkey_tests::proof::model::{
     AccessToken, Answer, Cleaned, Model, Outcome, RefreshToken, Rules, Session, Shown, SignIn,
     Status, seconds,
 };
-use latchkey_tests::harness::stack::{Call, Reply, Stack};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Value, json};
 
-use crate::cleanup::begin_deletion;
+use crate::routes::cleanup::begin_deletion;
 
 /// How many sequences a normal run tries.
 const CASES: u32 = 24;

@@ -10,7 +10,8 @@ use futures::join;
 use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Fault, Faults, raw_items, stack_with};
-use latchkey_tests::harness::stack::{PASSWORD, Reply, SignedIn, Stack};
+use latchkey_tests::harness::reply::{Reply, SignedIn};
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::{Value, json};
 
 const MILLISECOND: TimeDelta = TimeDelta::milliseconds(1);

@@ -2,7 +2,8 @@
 
 use http::{Method, StatusCode};
 use latchkey_domain::id::SessionId;
-use latchkey_tests::harness::stack::{Reply, Stack};
+use latchkey_tests::harness::reply::Reply;
+use latchkey_tests::harness::stack::Stack;
 use serde_json::json;
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Faults, stack_with};
 use latchkey_tests::harness::log::Log;
-use latchkey_tests::harness::stack::{Reply, SignedIn, Stack};
+use latchkey_tests::harness::reply::{Reply, SignedIn};
+use latchkey_tests::harness::stack::Stack;
 use serde_json::json;
 
 const ADA: &str = "ada@example.com";

@@ -2,7 +2,8 @@
 
 use http::{Method, StatusCode};
 use latchkey_tests::harness::log::Log;
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, SignedIn, Stack};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack};
 use serde_json::json;
 
 #[tokio::test]

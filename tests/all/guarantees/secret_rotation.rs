@@ -13,8 +13,9 @@ use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{Token, TokenError};
 use latchkey_service::token_keys::{ANNOUNCED, KEPT, TokenKeys};
 use latchkey_tests::harness::log::Log;
+use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
-use latchkey_tests::harness::stack::{SignedIn, Stack, noon};
+use latchkey_tests::harness::stack::{Stack, noon};
 use serde_json::{Value, json};
 
 const ONE: &str = "the first secret, which is long enough";

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_api::edge::EdgeSecret;
+use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::log::Log;
-use latchkey_tests::harness::stack::{Call, PASSWORD, SignedIn, Stack};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::{Value, json};
 
 const SECRET: &str = "the-edge-shows-this-value-0123456789";

@@ -8,8 +8,9 @@ use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
 use latchkey_tests::harness::lambda::{Answer, Function, TRACE_ID, sample_event as event};
 use latchkey_tests::harness::metering::extract;
+use latchkey_tests::harness::reply::Reply;
 use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
-use latchkey_tests::harness::stack::{Reply, SECRET, TABLE};
+use latchkey_tests::harness::stack::{SECRET, TABLE};
 use latchkey_tests::harness::template::ON_TABLE;
 use serde_json::{Value, json};
 

@@ -1,5 +1,6 @@
 use http::{Method, StatusCode};
-use latchkey_tests::harness::stack::{PASSWORD, SignedIn, Stack};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::json;
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
@@ -9,7 +10,7 @@ async fn change(
     who: &SignedIn,
     current: &str,
     new: &str,
-) -> latchkey_tests::harness::stack::Reply {
+) -> latchkey_tests::harness::reply::Reply {
     let body = json!({"current_password": current, "new_password": new});
     stack
         .request(Method::PUT, "/v1/me/password")
@@ -116,7 +117,11 @@ async fn of_simultaneous_password_changes_one_succeeds() {
     );
 }
 
-async fn delete(stack: &Stack, who: &SignedIn, password: &str) -> latchkey_tests::harness::stack::Reply {
+async fn delete(
+    stack: &Stack,
+    who: &SignedIn,
+    password: &str,
+) -> latchkey_tests::harness::reply::Reply {
     let body = json!({"password": password});
     stack
         .post("/v1/me/delete")

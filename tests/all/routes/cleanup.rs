@@ -6,7 +6,8 @@ use latchkey_domain::cause::Action;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_store::Part;
-use latchkey_tests::harness::stack::{PASSWORD, SignedIn, Stack, TABLE};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{PASSWORD, Stack, TABLE};
 use serde_json::{Value, json};
 
 pub(crate) async fn clean_up(stack: &Stack) -> Report {

@@ -5,7 +5,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_api::edge::EdgeSecret;
-use latchkey_tests::harness::stack::{CHROME, Call, PASSWORD, SignedIn, Stack, TABLE};
+use latchkey_tests::harness::call::Call;
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{CHROME, PASSWORD, Stack, TABLE};
 use serde_json::json;
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use http::{Method, StatusCode};
 use latchkey_domain::email::EmailAddress;
 use latchkey_tests::harness::log::Log;
-use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, SignedIn, Stack, TABLE};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
 use serde_json::json;
 
 /// Hashes of [`PASSWORD`], by Python's bcrypt, passlib and Django, converted as the operations guide says.

@@ -3,7 +3,8 @@
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use latchkey_tests::harness::log::Log;
-use latchkey_tests::harness::stack::{PASSWORD, Reply, SignedIn, Stack};
+use latchkey_tests::harness::reply::{Reply, SignedIn};
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::json;
 
 const ADA: &str = "ada@example.com";

@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 use futures::future::join_all;
 use http::StatusCode;
-use latchkey_tests::harness::stack::{SignedIn, Stack};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::Stack;
 
 fn seconds(seconds: i64) -> TimeDelta {
     TimeDelta::seconds(seconds)

@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 use futures::future::join_all;
 use http::{Method, StatusCode};
-use latchkey_tests::harness::stack::{PASSWORD, SignedIn, Stack};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::json;
 
 async fn three_devices(stack: &Stack) -> [SignedIn; 3] {

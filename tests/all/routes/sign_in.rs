@@ -7,7 +7,8 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::UserId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Faults, stack_with};
-use latchkey_tests::harness::stack::{PASSWORD, Reply, SignedIn, Stack, TABLE};
+use latchkey_tests::harness::reply::{Reply, SignedIn};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, TABLE};
 use serde_json::json;
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use latchkey_tests::harness::conformity;
-use latchkey_tests::harness::stack::{CHROME, Reply};
+use latchkey_tests::harness::reply::Reply;
+use latchkey_tests::harness::stack::CHROME;
 use serde_json::{Value, json};
 
 use super::clock::LeapingClock;

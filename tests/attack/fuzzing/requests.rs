@@ -1,0 +1,228 @@
+//! Bytes as bodies, URLs, headers and devices.
+
+use crate::harness::conformity;
+use crate::harness::stack::{CHROME, PASSWORD};
+use http::{HeaderName, Method};
+use latchkey_domain::device::{self, ClientHints, Device};
+use latchkey_domain::text;
+use serde_json::json;
+
+use super::with_world;
+
+/// The routes that take a body.
+const WITH_BODY: [(Method, &str, &str); 7] = [
+    (
+        Method::POST,
+        "/v1/auth/register",
+        r#"{"email": "bob@example.com", "password": "correct horse battery staple", "device_name": "x"}"#,
+    ),
+    (
+        Method::POST,
+        "/v1/auth/login",
+        r#"{"email": "ada@example.com", "password": "correct horse battery staple", "device_name": null}"#,
+    ),
+    (
+        Method::POST,
+        "/v1/auth/refresh",
+        r#"{"refresh_token": "a.b.c"}"#,
+    ),
+    (
+        Method::POST,
+        "/v1/auth/logout",
+        r#"{"refresh_token": "a.b.c"}"#,
+    ),
+    (Method::PATCH, "/v1/sessions/{id}", r#"{"name": "Kitchen"}"#),
+    (
+        Method::PUT,
+        "/v1/me/password",
+        r#"{"current_password": "x", "new_password": "correct horse battery staples"}"#,
+    ),
+    (Method::POST, "/v1/me/delete", r#"{"password": "x"}"#),
+];
+
+const CONTENT_TYPES: [&str; 4] = [
+    "application/json",
+    "application/json; charset=utf-8",
+    "application/x+json",
+    "text/plain",
+];
+
+/// The first byte says which route and which content type.
+pub(super) fn bodies(data: &[u8]) {
+    let Some((choice, body)) = data.split_first() else {
+        return;
+    };
+    let choice = usize::from(*choice);
+    let (method, path, _) = &WITH_BODY[choice % WITH_BODY.len()];
+    let kind = CONTENT_TYPES[choice / WITH_BODY.len() % CONTENT_TYPES.len()];
+    with_world(async |world| {
+        let path = path.replace("{id}", &world.phone.session_id.to_string());
+        let bearer = format!("Bearer {}", world.ada.access_token).into_bytes();
+        let headers = [("authorization", &bearer[..])];
+        let body = Some((kind, body));
+        world.send(method, &path, &headers, body).await;
+    });
+}
+
+pub(super) fn body_seeds() -> Vec<Vec<u8>> {
+    let seed =
+        |(place, (_, _, body)): (u8, &(Method, &str, &str))| [&[place], body.as_bytes()].concat();
+    (0..).zip(&WITH_BODY).map(seed).collect()
+}
+
+const METHODS: [Method; 8] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::TRACE,
+];
+
+/// The first byte says which method; the rest is path and query. The caller is signed in.
+pub(super) fn urls(data: &[u8]) {
+    let Some((choice, path)) = data.split_first() else {
+        return;
+    };
+    let method = &METHODS[usize::from(*choice) % METHODS.len()];
+    let Ok(path) = std::str::from_utf8(path) else {
+        return;
+    };
+    let path = format!("/{path}");
+    with_world(async |world| {
+        let bearer = format!("Bearer {}", world.ada.access_token).into_bytes();
+        let body = Some(("application/json", &br#"{"name": "Kitchen"}"#[..]));
+        let headers = [("authorization", &bearer[..])];
+        world.send(method, &path, &headers, body).await;
+    });
+}
+
+pub(super) fn url_seeds() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = Vec::new();
+    with_world(async |world| {
+        let paths = conformity::document()["paths"].as_object();
+        for (path, item) in paths.into_iter().flatten() {
+            let path = path.replace("{id}", &world.phone.session_id.to_string());
+            for (choice, method) in (0_u8..).zip(&METHODS) {
+                let name = method.as_str().to_lowercase();
+                if item.get(&name).is_some() {
+                    seeds.push([&[choice], &path.as_bytes()[1..]].concat());
+                }
+            }
+        }
+    });
+    for query in ["keep_current=false", "keep_current=%ff&x=1", "a=b&&=c+d"] {
+        seeds.push(format!("\u{1}v1/sessions/revoke-all?{query}").into_bytes());
+    }
+    seeds
+}
+
+/// Headers as lines, `name: value`: the first byte says whether to the list of sessions or to a registration, which
+/// hashes a password and takes its time.
+pub(super) fn headers(data: &[u8]) {
+    let Some((choice, rest)) = data.split_first() else {
+        return;
+    };
+    let lines = rest.split(|byte| *byte == b'\n').filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = std::str::from_utf8(&line[..colon]).ok()?.trim();
+        HeaderName::from_bytes(name.as_bytes()).ok()?;
+        Some((name, line[colon + 1..].trim_ascii()))
+    });
+    let lines: Vec<_> = lines.collect();
+    with_world(async |world| {
+        let mut lines = lines.clone();
+        let bearer = format!("Bearer {}", world.ada.access_token).into_bytes();
+        if choice % 2 == 0 {
+            lines.push(("authorization", &bearer));
+            world.send(&Method::GET, "/v1/sessions", &lines, None).await;
+        } else {
+            let body = json!({"email": "bob@example.com", "password": PASSWORD}).to_string();
+            let body = Some(("application/json", body.as_bytes()));
+            lines.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+            let path = "/v1/auth/register";
+            let reply = world.send(&Method::POST, path, &lines, body).await;
+            if let Some(reply) = reply.filter(|reply| reply.status.is_success()) {
+                let token = reply.body["access_token"].as_str().unwrap_or_default();
+                let bearer = format!("Bearer {token}").into_bytes();
+                let headers = [("authorization", &bearer[..])];
+                let path = "/v1/sessions/current";
+                let shown = world.send(&Method::GET, path, &headers, None).await;
+                let shown = shown.map(|reply| reply.body);
+                assert_eq!(
+                    shown,
+                    Some(reply.body["session"].clone()),
+                    "as it is stored"
+                );
+            }
+        }
+    });
+}
+
+/// A User-Agent and a device's id, divided by a line's end. The id is the device's name and the client hints, too.
+pub(super) fn devices(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (agent, id) = text.split_once('\n').unwrap_or((&text, &text));
+    let hints = ClientHints {
+        brands: Some(id),
+        mobile: Some(id),
+        platform: Some(id),
+    };
+    for (given, hints) in [
+        (None, hints),
+        (None, ClientHints::default()),
+        (Some(id), hints),
+    ] {
+        let found = Device::describe(given, Some(agent), Some(id), hints);
+        let mut all = 0;
+        for (value, limit) in [
+            (&found.device_name, device::MAX_DEVICE_NAME_BYTES),
+            (&found.device_id, device::MAX_DEVICE_ID_BYTES),
+            (&found.user_agent, device::MAX_DEVICE_BYTES),
+        ] {
+            let Some(value) = value else { continue };
+            all += value.len();
+            assert!((1..=limit).contains(&value.len()), "{value:?}");
+            assert!(!value.chars().any(text::is_control), "{value:?}");
+            assert!(text::shows_something(value), "{value:?}");
+        }
+        assert!(all <= device::MAX_DEVICE_BYTES);
+        // What was cleaned and cut once stays as it is. A name that is read may not: the agent was longer.
+        if given.is_some() {
+            let again = Device::describe(
+                found.device_name.as_deref(),
+                found.user_agent.as_deref(),
+                found.device_id.as_deref(),
+                ClientHints::default(),
+            );
+            assert_eq!(found.device_id, again.device_id);
+            if found.device_name.is_some() {
+                assert_eq!(found.device_name, again.device_name);
+                assert_eq!(found.user_agent, again.user_agent);
+            }
+        }
+    }
+}
+
+const AGENTS: [&str; 5] = [
+    CHROME,
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "curl/8.5.0",
+    "Latchkey/1.2 (Linux; Android 15; SM-X710)",
+];
+
+pub(super) fn device_seeds() -> Vec<Vec<u8>> {
+    AGENTS
+        .map(|agent| format!("{agent}\nc0ffee").into_bytes())
+        .to_vec()
+}
+
+pub(super) fn header_seeds() -> Vec<Vec<u8>> {
+    let lines = |agent| format!("\0User-Agent: {agent}\nX-Device-Id: c0ffee\nAccept: */*");
+    let mut seeds = AGENTS.map(|agent| lines(agent).into_bytes()).to_vec();
+    seeds.extend(AGENTS.map(|agent| lines(agent).replacen('\0', "\u{1}", 1).into_bytes()));
+    seeds
+}
