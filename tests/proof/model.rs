@@ -330,9 +330,7 @@ impl Model {
         session.password_attempts += 1;
         let attempts = session.password_attempts;
         if is_right {
-            if attempts > 1 {
-                session.password_attempts = 0;
-            }
+            session.password_attempts = 0;
             return Ok(user);
         }
         if attempts >= MAX_WRONG_PASSWORDS

@@ -9,7 +9,7 @@ use latchkey_domain::error::{CallerNotLive, ConfirmError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_store::{Part, Partition};
+use latchkey_store::{Part, Partition, PasswordAttempt};
 
 use crate::change::{Changed, Intent};
 use crate::metric::{REVOCATIONS, SIGN_IN_FAILURES};
@@ -18,7 +18,7 @@ use crate::{Caller, Failure, Service, SignedIn};
 
 /// How many wrong passwords a session survives: the fifth ends it. Without a bound, whoever has an access token for a
 /// moment could guess the password for as long as it is valid.
-const MAX_WRONG_PASSWORDS: u32 = 5;
+const MAX_WRONG_PASSWORDS: usize = 5;
 
 /// A password that is to be replaced.
 #[derive(Clone, Debug)]
@@ -49,10 +49,30 @@ impl Service {
             place.hash(request.new, random),
             self.begin_confirmation(caller)
         );
-        let (confirmation, new_hash) = (confirmation?, new_hash?);
+        let (attempt, confirmation) = confirmation?;
+        let changed = async {
+            let confirmed = self
+                .confirm(&mut place, &confirmation, request.current)
+                .await?;
+            self.replace_password(confirmation, confirmed, request, session_id, new_hash?)
+                .await
+        };
+        let changed = changed.await;
+        self.settle_attempt(caller, &attempt, &changed).await;
+        changed
+    }
+
+    /// Replaces a password that was confirmed.
+    async fn replace_password(
+        &self,
+        confirmation: Confirmation,
+        Confirmed { verified }: Confirmed,
+        request: PasswordChange<'_>,
+        session_id: SessionId,
+        new_hash: PasswordHash,
+    ) -> Result<SignedIn, Failure<ConfirmError>> {
+        let caller = confirmation.caller;
         let own = confirmation.own()?;
-        self.confirm(&mut place, &confirmation, request.current)
-            .await?;
         if let Some(email) = own.account.email() {
             check_policy(request.new, email, &self.core.password_policy)
                 .map_err(|weakness| Failure::Refused(ConfirmError::Weak(weakness)))?;
@@ -65,7 +85,7 @@ impl Service {
         let replacement = PasswordReplacement {
             service: self,
             caller,
-            verified: own.credential.password_version,
+            verified,
             new_hash,
             session: own
                 .session
@@ -96,17 +116,24 @@ impl Service {
         password: &Arc<Password>,
     ) -> Result<(), Failure<ConfirmError>> {
         let mut place = self.core.passwords.reserve()?;
-        let confirmation = self.begin_confirmation(caller).await?;
-        self.confirm(&mut place, &confirmation, password).await?;
-        let deletion = Deletion {
-            service: self,
-            caller,
-            verified: confirmation.own()?.credential.password_version,
+        let (attempt, confirmation) = self.begin_confirmation(caller).await?;
+        let deleted = async {
+            let Confirmed { verified } = self.confirm(&mut place, &confirmation, password).await?;
+            let deletion = Deletion {
+                service: self,
+                caller,
+                verified,
+            };
+            self.change(&deletion, confirmation.reading).await
         };
-        let changed = self.change(&deletion, confirmation.reading).await?;
+        let deleted = deleted.await;
+        self.settle_attempt(caller, &attempt, &deleted).await;
+        let deleted = deleted?;
         let (user_id, session_id) = (caller.user_id, caller.session_id);
-        tracing::info!(%user_id, %session_id, "account deleted");
-        REVOCATIONS.count(changed.ended().count());
+        if matches!(deleted, Changed::Written { .. }) {
+            tracing::info!(%user_id, %session_id, "account deleted");
+        }
+        REVOCATIONS.count(deleted.ended().count());
         // The account is empty; what is left of it the cleanup would remove as well.
         if let Err(error) = self.store.finish_deletion(user_id, self.core.now()).await {
             tracing::warn!(%user_id, %error, "the cleanup has to finish a deletion");
@@ -119,24 +146,29 @@ impl Service {
     async fn begin_confirmation(
         &self,
         caller: Caller,
-    ) -> Result<Confirmation, Failure<ConfirmError>> {
+    ) -> Result<(PasswordAttempt, Confirmation), Failure<ConfirmError>> {
         let (user, session) = (caller.user_id, caller.session_id);
-        let counted = self
-            .store
-            .count_password_attempt(user, session, MAX_WRONG_PASSWORDS);
-        let (reading, attempt) = tokio::join!(self.read_own_account(caller), counted);
-        let (reading, attempt) = (reading?, attempt?);
-        reading.own(caller)?;
-        let Some(attempt) = attempt else {
-            // The fifth wrong password has not yet ended the session, or could not.
-            self.end_guessed(caller, reading.partition.account).await?;
-            return Err(NOT_LIVE);
+        let attempt = PasswordAttempt::random(self.core.random.as_ref());
+        let store = &self.store;
+        let counted = store.count_password_attempt(user, session, &attempt, MAX_WRONG_PASSWORDS);
+        let (reading, counted) = tokio::join!(self.read_own_account(caller), counted);
+        let confirmation = async {
+            let reading = reading?;
+            reading.own(caller)?;
+            let Some(number) = counted? else {
+                // The fifth wrong password has not yet ended the session, or could not.
+                self.end_guessed(caller, reading.partition.account).await?;
+                return Err(NOT_LIVE);
+            };
+            Ok(Confirmation {
+                caller,
+                reading,
+                number,
+            })
         };
-        Ok(Confirmation {
-            caller,
-            reading,
-            attempt,
-        })
+        let confirmation = confirmation.await;
+        self.settle_attempt(caller, &attempt, &confirmation).await;
+        confirmation.map(|confirmation| (attempt, confirmation))
     }
 
     /// Checks the password that was counted.
@@ -145,28 +177,52 @@ impl Service {
         place: &mut Place,
         confirmation: &Confirmation,
         password: &Arc<Password>,
-    ) -> Result<(), Failure<ConfirmError>> {
+    ) -> Result<Confirmed, Failure<ConfirmError>> {
         let Caller {
             user_id,
             session_id,
         } = confirmation.caller;
-        let own = confirmation.own()?;
-        let hash = &own.credential.password_hash;
+        let credential = confirmation.own()?.credential;
+        let hash = &credential.password_hash;
         if place.verify(password, hash, user_id).await? {
-            if confirmation.attempt > 1 {
-                let store = &self.store;
-                store.clear_password_attempts(user_id, session_id).await?;
-            }
-            return Ok(());
+            let verified = credential.password_version;
+            return Ok(Confirmed { verified });
         }
         tracing::info!(%user_id, %session_id, reason = "wrong_password", "confirmation refused");
         SIGN_IN_FAILURES.count(1);
-        if confirmation.attempt >= MAX_WRONG_PASSWORDS {
+        if confirmation.number >= MAX_WRONG_PASSWORDS {
             // The caller still hears what was wrong; the next request meets an ended session.
             let account = confirmation.reading.partition.account.clone();
             self.end_guessed(confirmation.caller, account).await?;
         }
         Err(Failure::Refused(ConfirmError::WrongPassword))
+    }
+
+    /// Leaves the count of a password as it was found to be: a wrong one stays counted, a right one forgives those before
+    /// it, and one that nobody knows of, because something failed, does not count. Where this fails, the password stays
+    /// counted, which errs on the safe side.
+    async fn settle_attempt<T>(
+        &self,
+        caller: Caller,
+        attempt: &PasswordAttempt,
+        outcome: &Result<T, Failure<ConfirmError>>,
+    ) {
+        use ConfirmError::{CallerNotLive, Unchanged, Weak, WrongPassword};
+        let (user, session) = (caller.user_id, caller.session_id);
+        let settled = match outcome {
+            // What is done has ended the session, or is not yet done.
+            Ok(_) | Err(Failure::Refused(WrongPassword | CallerNotLive)) => return,
+            Err(Failure::Refused(Weak(_) | Unchanged)) => {
+                self.store.clear_password_attempts(user, session).await
+            }
+            Err(Failure::Unavailable | Failure::Internal) => {
+                let store = &self.store;
+                store.uncount_password_attempt(user, session, attempt).await
+            }
+        };
+        if let Err(error) = settled {
+            tracing::warn!(user_id = %user, session_id = %session, %error, "a password stays counted");
+        }
     }
 
     /// Ends the caller's session after too many wrong passwords.
@@ -225,8 +281,14 @@ struct Own<'r> {
 struct Confirmation {
     caller: Caller,
     reading: Reading,
-    /// Which password on this session it is.
-    attempt: u32,
+    /// How many passwords were given on this session, with this one.
+    number: usize,
+}
+
+/// A password was the right one.
+struct Confirmed {
+    /// The version of the password that was checked.
+    verified: u64,
 }
 
 impl Reading {

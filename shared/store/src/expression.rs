@@ -1,4 +1,4 @@
-//! Update expressions: what is set, what is removed, and on which condition. DynamoDB wants every name and value of an
+//! Update expressions: what is set, removed, added to a set and taken from one, and on which condition. DynamoDB wants every name and value of an
 //! expression as a placeholder; here an attribute `rotation` is `#rotation`, and the value it is set to `:rotation`.
 
 use std::collections::HashMap;
@@ -12,6 +12,8 @@ use crate::keys::Item;
 pub(crate) struct Expression {
     set: Vec<String>,
     remove: Vec<String>,
+    add: Vec<String>,
+    delete: Vec<String>,
     conditions: Vec<String>,
     names: HashMap<String, String>,
     values: Item,
@@ -40,15 +42,18 @@ impl Expression {
         update
     }
 
-    /// Adds 1 to a counter; one that is not there counts as 0.
-    pub(crate) fn count(self, attribute: &str) -> Self {
-        let mut update = self
-            .name(attribute)
-            .value("zero", AttributeValue::N("0".to_owned()))
-            .value("one", AttributeValue::N("1".to_owned()));
-        update.set.push(format!(
-            "#{attribute} = if_not_exists(#{attribute}, :zero) + :one"
-        ));
+    /// Adds the elements of a set to an attribute, which is made if it is not there. What is in it already changes
+    /// nothing, so this may be sent again.
+    pub(crate) fn add_to_set(self, attribute: &str, elements: AttributeValue) -> Self {
+        let mut update = self.name(attribute).value(attribute, elements);
+        update.add.push(format!("#{attribute} :{attribute}"));
+        update
+    }
+
+    /// Takes the elements of a set out of an attribute, which is removed if it is empty then.
+    pub(crate) fn delete_from_set(self, attribute: &str, elements: AttributeValue) -> Self {
+        let mut update = self.name(attribute).value(attribute, elements);
+        update.delete.push(format!("#{attribute} :{attribute}"));
         update
     }
 
@@ -77,7 +82,10 @@ impl Expression {
             [] => String::new(),
             actions => format!("{word} {} ", actions.join(", ")),
         };
-        let update = part("SET", &self.set) + &part("REMOVE", &self.remove);
+        let update = part("SET", &self.set)
+            + &part("REMOVE", &self.remove)
+            + &part("ADD", &self.add)
+            + &part("DELETE", &self.delete);
         update.trim_end().to_owned()
     }
 
@@ -108,20 +116,21 @@ mod tests {
             .set("name", text("Kitchen"))
             .set_or_remove("city", None)
             .set_or_remove("country", Some(text("CA")))
-            .count("rotation")
+            .add_to_set("tags", AttributeValue::Ss(vec!["new".to_owned()]))
+            .delete_from_set("roles", AttributeValue::Ss(vec!["old".to_owned()]))
             .only_if("#version = :read")
             .name("version")
             .value("read", text("7"))
             .only_if("attribute_exists(#name)");
         assert_eq!(
             update.update(),
-            "SET #name = :name, #country = :country, #rotation = if_not_exists(#rotation, :zero) + :one REMOVE #city"
+            "SET #name = :name, #country = :country REMOVE #city ADD #tags :tags DELETE #roles :roles"
         );
         assert_eq!(
             update.condition().as_deref(),
             Some("#version = :read AND attribute_exists(#name)")
         );
-        assert_eq!(update.names().map(|names| names.len()), Some(5));
+        assert_eq!(update.names().map(|names| names.len()), Some(6));
         assert_eq!(update.values().map(|values| values.len()), Some(5));
         let bare = Expression::default().remove("name");
         assert_eq!(bare.update(), "REMOVE #name");

@@ -1,13 +1,14 @@
 //! Session items: rotation, naming, reading one, removing what has ended.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{DeleteRequest, ReturnValue, WriteRequest};
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, ReturnValue, WriteRequest};
 use chrono::{DateTime, Utc};
 use futures::future::{join, try_join_all};
 use latchkey_domain::account::Account;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::RandomSource;
 use latchkey_domain::refresh::RotationAttempt;
 use latchkey_domain::session::{ClientLocation, Session, ended_sessions_beyond, idle_expiry};
 use std::collections::HashMap;
@@ -70,6 +71,24 @@ impl Expression {
             .name(attribute::IDLE_EXPIRES_AT)
             .name(attribute::ABSOLUTE_EXPIRES_AT)
             .value("now", millis(now))
+    }
+}
+
+/// One password that is given on a session: told from the others by chance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordAttempt(String);
+
+impl PasswordAttempt {
+    /// A new one.
+    #[must_use]
+    pub fn random(random: &dyn RandomSource) -> Self {
+        let mut bytes = [0; 4];
+        random.fill(&mut bytes);
+        Self(format!("{:08x}", u32::from_be_bytes(bytes)))
+    }
+
+    fn as_set(&self) -> AttributeValue {
+        AttributeValue::Ss(vec![self.0.clone()])
     }
 }
 
@@ -170,20 +189,28 @@ impl Store {
     /// are. 1 write unit. Returns how many there were with this one, or nothing when there were `limit` before, or when
     /// there is no such session.
     ///
+    /// An attempt is an element of a set, and not one more of a number: when a reply is lost and the update is sent
+    /// again, it is still one attempt.
+    ///
     /// # Errors
     /// [`StoreError`]
     pub async fn count_password_attempt(
         &self,
         user: UserId,
         session: SessionId,
-        limit: u32,
-    ) -> Result<Option<u32>, StoreError> {
+        attempt: &PasswordAttempt,
+        limit: usize,
+    ) -> Result<Option<usize>, StoreError> {
         let expression = Expression::default()
             .only_if("attribute_exists(#pk)")
             .name(PK)
-            .only_if("(attribute_not_exists(#password_attempts) OR #password_attempts < :limit)")
+            .only_if(
+                "(attribute_not_exists(#password_attempts) OR size(#password_attempts) < :limit \
+                 OR contains(#password_attempts, :attempt))",
+            )
             .value("limit", number(limit))
-            .count(attribute::PASSWORD_ATTEMPTS);
+            .value("attempt", string(&attempt.0))
+            .add_to_set(attribute::PASSWORD_ATTEMPTS, attempt.as_set());
         let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::UpdatedNew);
         let key = Key::session(user, session);
         let sent = self
@@ -193,12 +220,30 @@ impl Store {
             return Ok(None);
         };
         let attributes = output.attributes.unwrap_or_default();
-        let count = attributes.get(attribute::PASSWORD_ATTEMPTS);
-        let count = count.and_then(|count| count.as_n().ok()?.parse().ok());
-        count.map(Some).ok_or(StoreError::Corrupt)
+        let attempts = attributes.get(attribute::PASSWORD_ATTEMPTS);
+        let attempts = attempts.and_then(|attempts| attempts.as_ss().ok());
+        attempts
+            .map(|attempts| Some(attempts.len()))
+            .ok_or(StoreError::Corrupt)
     }
 
-    /// Forgets the passwords that were given on a session, because the right one was; 1 write unit.
+    /// Takes back the count of a password that was not checked. 1 write unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn uncount_password_attempt(
+        &self,
+        user: UserId,
+        session: SessionId,
+        attempt: &PasswordAttempt,
+    ) -> Result<(), StoreError> {
+        let expression =
+            Expression::default().delete_from_set(attribute::PASSWORD_ATTEMPTS, attempt.as_set());
+        self.update_if_there(Key::session(user, session), expression)
+            .await
+    }
+
+    /// Forgets the passwords that were given on a session, because the right one was. 1 write unit.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -207,12 +252,14 @@ impl Store {
         user: UserId,
         session: SessionId,
     ) -> Result<(), StoreError> {
-        let expression = Expression::default()
-            .only_if("attribute_exists(#pk)")
-            .name(PK)
-            .remove(attribute::PASSWORD_ATTEMPTS);
-        let key = Key::session(user, session);
-        // A session that is gone has nothing to forget.
+        let expression = Expression::default().remove(attribute::PASSWORD_ATTEMPTS);
+        self.update_if_there(Key::session(user, session), expression)
+            .await
+    }
+
+    /// Updates an item; one that is gone stays gone.
+    async fn update_if_there(&self, key: Key, expression: Expression) -> Result<(), StoreError> {
+        let expression = expression.only_if("attribute_exists(#pk)").name(PK);
         self.update(key, &expression, |update| update, &mut self.retries())
             .await
             .map(drop)

@@ -338,8 +338,11 @@ fn table(stack: &Stack) -> Table {
             return None;
         }
         item.as_object_mut()?.remove("change");
-        // A password that is given is counted whatever becomes of its request.
-        item.as_object_mut()?.remove("password_attempts");
+        // A password that is given is counted once, and stays counted when nobody could say that it was right.
+        let attempts = item.as_object_mut()?.remove("password_attempts");
+        if let Some(attempts) = attempts {
+            assert_eq!(attempts["SS"].as_array()?.len(), 1, "counted twice");
+        }
         let set = item.pointer_mut("/sessions/SS");
         if let Some(set) = set.and_then(Value::as_array_mut) {
             set.sort_by_key(ToString::to_string);

@@ -2,6 +2,8 @@
 
 use futures::future::join_all;
 use http::{Method, StatusCode};
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
@@ -87,6 +89,56 @@ async fn the_right_password_forgives_what_came_before_it() {
     delete(&stack, &ada, PASSWORD)
         .await
         .expect(StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_right_password_is_none_of_the_five_wrong_ones() {
+    let stack = Stack::start().await;
+    let ada = stack.register(ADA).await;
+    // The first password on this session is the right one.
+    let unchanged = change(&stack, &ada, PASSWORD, PASSWORD).await;
+    unchanged.expect_problem(422, "password_unchanged");
+    for _ in 0..4 {
+        let wrong = delete(&stack, &ada, WRONG).await;
+        wrong.expect_problem(403, "wrong_password");
+    }
+    me(&stack, &ada).await.expect(StatusCode::OK);
+    let changed = change(&stack, &ada, PASSWORD, NEW).await;
+    changed.expect(StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_could_not_be_checked_is_not_counted() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let ada = stack.register(ADA).await;
+    for _ in 0..8 {
+        // The account cannot be read, while the password is counted.
+        faults.arm(Plan {
+            fault: Fault::InternalServerError,
+            operation: "Query".to_owned(),
+            nth: 0,
+            strikes: Strikes::Always,
+        });
+        let failed = delete(&stack, &ada, PASSWORD).await;
+        failed.expect_problem(503, "temporarily_unavailable");
+        faults.disarm();
+    }
+    let deleted = delete(&stack, &ada, PASSWORD).await;
+    deleted.expect(StatusCode::NO_CONTENT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fifth_password_is_checked_though_the_reply_of_its_count_is_lost() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let ada = stack.register(ADA).await;
+    for _ in 0..4 {
+        let wrong = delete(&stack, &ada, WRONG).await;
+        wrong.expect_problem(403, "wrong_password");
+    }
+    faults.disarm();
+    faults.arm_sequence("UpdateItem", &[Fault::ReplyLost]);
+    let deleted = delete(&stack, &ada, PASSWORD).await;
+    deleted.expect(StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
