@@ -7,4 +7,5 @@ mod least_privilege;
 mod metrics;
 mod one_truth;
 mod openapi;
+mod operator_pages;
 mod watching;
