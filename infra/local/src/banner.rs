@@ -10,7 +10,9 @@ use crate::cleaning::CLEANUP_PATH;
 /// What the banner says of a start.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
-    /// Where the API is.
+    /// Where the process listens.
+    pub(crate) address: &'a str,
+    /// Where the API is: the address and the path of the issuer, if it has one.
     pub(crate) base_url: &'a str,
     /// Whom the tokens name.
     pub(crate) issuer: &'a str,
@@ -25,7 +27,10 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let routes = routes(document);
     let Facts {
-        base_url, place, ..
+        address,
+        base_url,
+        place,
+        ..
     } = facts;
     let issuer = issuer(facts);
     let dynamodb = facts.dynamodb.map(dynamodb).unwrap_or_default();
@@ -36,7 +41,7 @@ Latchkey {version} is ready on this machine.
   API      {base_url}
   Docs     {base_url}/docs
   Data     {place}
-{issuer}{dynamodb}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {base_url}{CLEANUP_PATH} (only here, not on AWS)
+{issuer}{dynamodb}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
 
 {routes}
 Try it:
@@ -55,7 +60,7 @@ Ctrl-C stops it.
 
 /// The issuer, when it is not the address.
 fn issuer(facts: &Facts<'_>) -> String {
-    if facts.issuer == facts.base_url {
+    if facts.issuer == facts.address {
         return String::new();
     }
     format!(

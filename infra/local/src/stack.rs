@@ -99,7 +99,8 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     let application = application(router, &allowed_origins, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
     let facts = Facts {
-        base_url: &base_url,
+        address: &base_url,
+        base_url: &format!("{base_url}{}", base_path.as_str()),
         issuer: &issuer,
         place: &storage.place,
         dynamodb,

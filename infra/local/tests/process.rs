@@ -92,7 +92,8 @@ impl Stack {
     }
 
     fn address(&self) -> &str {
-        self.says("API").unwrap().strip_prefix("http://").unwrap()
+        let api = self.says("API").unwrap().strip_prefix("http://").unwrap();
+        api.split('/').next().unwrap()
     }
 
     /// What it answers to these bytes.
@@ -278,12 +279,29 @@ fn what_is_too_large_is_refused_unread() {
 #[test]
 fn the_bare_address_leads_to_the_documentation() {
     let stack = Stack::start(&["--memory"], &[]);
-    for (path, location) in [("/", "location: docs"), ("/docs/", "location: ../docs")] {
+    for (path, location) in [("/", "location: /docs"), ("/docs/", "location: ../docs")] {
         let reply = stack.get(path);
         assert_eq!(reply.status, 303, "{}", reply.text);
         assert!(reply.has_header(location), "{}", reply.text);
     }
     assert_eq!(stack.get("/docs").status, 200);
+}
+
+#[test]
+fn under_the_path_of_the_issuer_the_start_names_addresses_that_answer() {
+    let issuer = ("ISSUER", "https://id.example.com/auth");
+    let stack = Stack::start(&["--memory"], &[issuer]);
+    let api = stack.says("API").unwrap();
+    assert!(api.ends_with("/auth"), "{api}");
+    let docs = stack.says("Docs").unwrap();
+    assert_eq!(docs, format!("{api}/docs"));
+    assert_eq!(stack.get("/auth/docs").status, 200);
+    for path in ["/auth", "/auth/"] {
+        let reply = stack.get(path);
+        assert_eq!(reply.status, 303, "{}", reply.text);
+        assert!(reply.has_header("location: /auth/docs"), "{}", reply.text);
+    }
+    assert_eq!(stack.get("/docs").status, 404);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::{
@@ -180,7 +181,7 @@ async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            tracing::error!("a request took too long and was given up");
+            tracing::warn!("a request took too long and was given up");
             Problem::from(Code::TemporarilyUnavailable).into_response()
         }
     }
@@ -396,7 +397,10 @@ impl BasePath {
         if self.0.is_empty() {
             return router;
         }
-        Router::new().nest(&self.0, router)
+        let to_page = Redirect::to(&format!("{}/docs", self.0));
+        Router::new()
+            .nest(&self.0, router)
+            .route(&format!("{}/", self.0), get(async || to_page))
     }
 }
 

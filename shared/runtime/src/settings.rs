@@ -313,8 +313,8 @@ mod tests {
             ("SESSION_ABSOLUTE_SECONDS", 316_224_000),
             ("RETENTION_SECONDS", 316_224_000),
         ] {
-            // A short idle lifetime, so that it is not longer than the absolute one.
-            let idle = ("SESSION_IDLE_SECONDS", "1");
+            // A short idle lifetime, so that it is not longer than the absolute one, and longer than the longest grace.
+            let idle = ("SESSION_IDLE_SECONDS", "306");
             let absolute = ("SESSION_ABSOLUTE_SECONDS", "316224000");
             let with = |value: i64| read(&[idle, absolute, (name, &value.to_string())]);
             assert!(with(most).is_ok(), "{name}");

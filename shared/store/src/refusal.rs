@@ -37,18 +37,36 @@ impl FailedConditions {
     }
 }
 
-/// Logs a failure of DynamoDB, with the SDK's own words.
+/// Logs a failure of DynamoDB, with the SDK's own words: as a warning if it passes, because the caller then tries again,
+/// and as an error if a person has to look.
 fn log_failure<E, R>(operation: &str, error: &SdkError<E, R>)
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    tracing::error!(
-        operation,
-        code = error.code().unwrap_or("no reply"),
-        error = with_causes(error),
-        "DynamoDB failed"
-    );
+    let code = error.code().unwrap_or("no reply");
+    let error = with_causes(error);
+    if needs_a_person(code) {
+        tracing::error!(operation, code, error, "DynamoDB failed");
+    } else {
+        tracing::warn!(operation, code, error, "DynamoDB failed");
+    }
+}
+
+/// Whether a failure stays until somebody changes the code, a role, the table or a key.
+fn needs_a_person(code: &str) -> bool {
+    matches!(
+        code,
+        "ValidationException"
+            | "AccessDeniedException"
+            | "ResourceNotFoundException"
+            | "UnrecognizedClientException"
+            | "MissingAuthenticationTokenException"
+            | "InvalidSignatureException"
+            | "ItemCollectionSizeLimitExceededException"
+            | "KMSAccessDeniedException"
+            | "TransactionCanceledException"
+    )
 }
 
 /// Logs a failure and says what the rest of the service can know of it.

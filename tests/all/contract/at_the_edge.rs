@@ -8,13 +8,10 @@ use latchkey_tests::harness::openapi;
 use latchkey_tests::harness::template::{EDGE, WEB_ACL, read, root, template};
 use serde_json::{Value, json};
 
-/// What CloudFront passes on or sets, whatever the policies say: what describes a body, and what belongs to its cache.
-const PASSED_ALWAYS: [&str; 4] = [
-    "content-type",
-    "content-encoding",
-    "accept-encoding",
-    "if-none-match",
-];
+/// What CloudFront passes on whatever the policies say: what a body is, and what asks whether a copy is still good.
+const PASSED_ALWAYS: [&str; 2] = ["content-type", "if-none-match"];
+/// What a request for a document may have and no other, so that the other cache behaviours need not pass it on.
+const OF_DOCUMENTS: [&str; 1] = ["accept-encoding"];
 
 fn listed(headers: &Value) -> BTreeSet<String> {
     let headers = headers.as_array().unwrap();
@@ -27,28 +24,43 @@ fn every_header_that_a_function_reads_passes_the_edge() {
     let edge = read(EDGE);
     let resources = &edge["Resources"];
     let config = &resources["Distribution"]["Properties"]["DistributionConfig"];
-    let behaviour = &config["DefaultCacheBehavior"];
-    let policy = |kind: &str| {
-        let name = behaviour[kind].as_str().unwrap();
-        &resources[name]["Properties"]
-    };
-    let mut passed = listed(
-        &policy("OriginRequestPolicyId")["OriginRequestPolicyConfig"]["HeadersConfig"]["Headers"],
-    );
-    let key = &policy("CachePolicyId")["CachePolicyConfig"];
-    let key = &key["ParametersInCacheKeyAndForwardedToOrigin"]["HeadersConfig"]["Headers"];
-    passed.extend(listed(key));
     let added = config["Origins"][0]["OriginCustomHeaders"].as_array();
     let added = added.unwrap().iter().map(|header| &header["HeaderName"]);
-    passed.extend(added.map(|name| name.as_str().unwrap().to_ascii_lowercase()));
-
+    let added = added.map(|name| name.as_str().unwrap().to_ascii_lowercase());
+    let added: BTreeSet<String> = added.collect();
+    let passed = |behaviour: &Value| {
+        let policy = |kind: &str| {
+            let name = behaviour[kind].as_str().unwrap();
+            &resources[name]["Properties"]
+        };
+        let origin = &policy("OriginRequestPolicyId")["OriginRequestPolicyConfig"];
+        let mut passed = listed(&origin["HeadersConfig"]["Headers"]);
+        let key = &policy("CachePolicyId")["CachePolicyConfig"];
+        let key = &key["ParametersInCacheKeyAndForwardedToOrigin"];
+        passed.extend(listed(&key["HeadersConfig"]["Headers"]));
+        if key["EnableAcceptEncodingGzip"] == true {
+            passed.insert("accept-encoding".to_owned());
+        }
+        passed.extend(added.clone());
+        passed
+    };
     let read: BTreeSet<String> = READ.map(str::to_owned).into();
-    let always = PASSED_ALWAYS.map(str::to_owned).into();
-    let unread: BTreeSet<&String> = passed.difference(&read).collect();
+
+    let mut of_requests = passed(&config["DefaultCacheBehavior"]);
+    let unread: BTreeSet<&String> = of_requests.difference(&read).collect();
     assert!(unread.is_empty(), "passed on and not read: {unread:?}");
-    passed.extend::<BTreeSet<String>>(always);
-    let lost: BTreeSet<&String> = read.difference(&passed).collect();
+    of_requests.extend(PASSED_ALWAYS.map(str::to_owned));
+    of_requests.extend(OF_DOCUMENTS.map(str::to_owned));
+    let lost: BTreeSet<&String> = read.difference(&of_requests).collect();
     assert!(lost.is_empty(), "read and not passed on: {lost:?}");
+
+    // A document depends on these alone.
+    for behaviour in config["CacheBehaviors"].as_array().unwrap() {
+        let of_a_document = passed(behaviour);
+        for name in ["accept-encoding", "origin", "x-latchkey-edge"] {
+            assert!(of_a_document.contains(name), "{name}: {behaviour}");
+        }
+    }
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
