@@ -17,7 +17,7 @@ numbers = itertools.count()
 
 
 def register():
-    """A user of their own, and their tokens."""
+    """A new user, and their tokens."""
     reply = requests.post(f"{API}/v1/auth/register", json=new_credentials(), timeout=30)
     reply.raise_for_status()
     return reply.json()
@@ -105,6 +105,6 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    """A walk goes on as whoever signed in last: what it asks of a session is asked by its user."""
+    """A walk continues as whoever signed in last: what it asks of a session is asked by its user."""
     if response.status_code in (200, 201) and b'"access_token"' in response.content[:20]:
         account.tokens = response.json()

@@ -1,4 +1,4 @@
-//! A DynamoDB that fails as it is told to: throttles, breaks connections, keeps silent, loses replies after the commit.
+//! A DynamoDB that fails as planned: throttles, breaks connections, keeps silent, loses replies after the commit.
 //!
 //! The faults are made where the SDK hands a request to the network, so that the SDK's own timeouts and retries work on
 //! them. Behind them the embedded engine is called directly, without a socket: a test can stop tokio's clock, and all
@@ -184,7 +184,7 @@ impl Draw {
 pub struct Faults(Arc<Mutex<State>>);
 
 impl Faults {
-    /// From now on requests fail as planned, and are counted anew.
+    /// From now on requests fail as planned, and are counted from zero.
     pub fn arm(&self, plan: Plan) {
         *self.lock() = State {
             plan: Some(plan),
@@ -306,8 +306,8 @@ impl Faults {
     }
 }
 
-/// The service on a database of its own that holds `items`, with the faults that can be switched on. It has the limits
-/// of the service, and an allowance of retries of its own.
+/// The service on a new database that holds `items`, with the faults that can be switched on. It has the limits of the
+/// service, and its own allowance of retries.
 ///
 /// # Panics
 /// When it cannot start.
@@ -367,8 +367,8 @@ pub fn restore(stack: &Stack, items: &[Value]) {
     }
 }
 
-/// A client of a database, with the limits of the service and an allowance of retries of its own, whose requests fail as
-/// told.
+/// A client of a database, with the limits of the service and its own allowance of retries, whose requests fail as
+/// `faults` plans.
 #[must_use]
 pub fn client(database: &dynoxide::Database, faults: &Faults) -> Client {
     let connector = SharedHttpConnector::new(FaultyConnector {

@@ -150,7 +150,7 @@ fn units(operation: &str, response: &HttpResponse, body: &[u8]) -> (f64, f64) {
     }
 }
 
-/// A database of its own, in memory.
+/// A separate database, in memory.
 #[derive(Clone)]
 pub struct EmbeddedDynamoDb {
     /// The engine: `sweep_ttl` deletes what is due.
@@ -186,7 +186,7 @@ impl EmbeddedDynamoDb {
     }
 }
 
-/// The same, listening on a port, for functions in processes of their own.
+/// The same, listening on a port, for functions in separate processes.
 #[derive(Debug)]
 pub struct ListeningDynamoDb {
     /// Where it answers.

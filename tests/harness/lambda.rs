@@ -131,7 +131,7 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 impl Function {
-    /// Starts a function with the settings of tests, and `settings` instead of or beside them; an empty one is not set.
+    /// Starts a function with the settings of tests, and `settings`, which take precedence; an empty one is not set.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -309,7 +309,7 @@ impl Function {
         self.process.id()
     }
 
-    /// Waits for the process to end by itself: its exit code, and what it printed as its error.
+    /// Waits until the process has ended: its exit code, and what it printed as its error.
     ///
     /// # Panics
     /// When it does not.

@@ -88,7 +88,7 @@ fn permissions(function: &str, statement: &Value) -> Vec<Permission> {
     if actions.is_empty() {
         return Vec::new();
     }
-    // The stack's table or the one that it is given. The index has a name of its own, and no function reads it.
+    // The stack's table or the one that it is given. The index has another name, and no function reads it.
     let table = json!([
         "MakesTable",
         "Table.Arn",
@@ -190,7 +190,7 @@ fn covering(function: &str, action: &str, key: Option<&str>) -> Option<Permissio
 /// The same client with the role of a function: what the template does not allow it is refused.
 ///
 /// # Panics
-/// When the client has no HTTP client of its own.
+/// When the client has no HTTP client.
 #[must_use]
 pub fn with_role_of(function: &'static str, client: &Client) -> Client {
     let inner = client.config().http_client().expect("an HTTP client");

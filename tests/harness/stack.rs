@@ -213,7 +213,7 @@ impl Stack {
         self.advance(self.core.policy.rotation_interval());
     }
 
-    /// Another instance on the same table. Its clock is ahead by this much, and moves only when it is told to.
+    /// Another instance on the same table. Its clock is ahead by this much, and moves only when the test moves it.
     #[must_use]
     pub fn with_clock_ahead(mut self, by: TimeDelta) -> Self {
         let clock = Arc::new(ManualClock::starting_at(self.now() + by));

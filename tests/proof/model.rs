@@ -186,7 +186,7 @@ fn refused<T>(status: u16, code: &str) -> Result<T, (u16, String)> {
 const MAX_WRONG_PASSWORDS: u32 = 5;
 
 impl Session {
-    /// When it ends by itself.
+    /// When it expires.
     #[must_use]
     pub fn end(&self) -> i64 {
         self.idle_end.min(self.absolute_end)
@@ -507,7 +507,7 @@ impl Model {
     }
 }
 
-/// What happens beside requests.
+/// What happens without a request.
 impl Model {
     /// An administrator closes or opens an account. A deleted one stays deleted.
     pub fn set_disabled(&mut self, user: UserId, disabled: bool) {

@@ -7,7 +7,7 @@ use utoipa::openapi::{OpenApi, PathItem};
 
 use crate::cleaning::CLEANUP_PATH;
 
-/// What is told of a start.
+/// What the banner says of a start.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     /// Where the process listens.

@@ -37,7 +37,7 @@ pub(crate) struct Cleaner {
 }
 
 impl Cleaner {
-    /// Cleans up when it is time to, for ever.
+    /// Cleans up whenever it is time to, and never returns.
     pub(crate) async fn keep_schedule(self) {
         let mut due = next_cleanup(self.clock.now());
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -90,7 +90,7 @@ impl Cleaner {
 }
 
 async fn clean_up_now(State(cleaner): State<Cleaner>) -> Result<Response, Problem> {
-    // In a task of its own, so that it goes on when the client goes away: a run that is cut off keeps the others out
+    // In a separate task, so that it continues when the client goes away: a run that is cut off keeps the others out
     // until its lease has passed.
     let run = tokio::spawn(async move { cleaner.clean_up().await }).await;
     match run {

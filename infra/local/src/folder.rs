@@ -83,8 +83,8 @@ impl Folder {
         &self.path
     }
 
-    /// The database's file. It is made here, so that only this user may read it; SQLite gives the files beside it the
-    /// same permissions.
+    /// The database's file. It is made here, so that only this user may read it; SQLite gives the files that
+    /// it adds the same permissions.
     pub(crate) fn database(&self) -> Result<PathBuf, FolderError> {
         let path = self.path.join(DATABASE);
         let file = for_this_user_alone::file()

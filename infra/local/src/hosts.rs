@@ -44,7 +44,7 @@ impl Hosts {
     /// # Errors
     /// [`WrongHost`], which says why.
     pub(crate) fn check(&self, request: &Request) -> Result<(), WrongHost> {
-        // A target with a host of its own counts as well (RFC 9112 section 3.2.2).
+        // The host that a target names counts as well (RFC 9112 section 3.2.2).
         if let Some(host) = request.uri().host() {
             self.check_name(host)?;
         }

@@ -155,7 +155,7 @@ impl Storage {
         Ok(Some(embedded.listen(port).await?))
     }
 
-    /// What deletes expired items, unless the DynamoDB does it by itself.
+    /// What deletes expired items, unless the DynamoDB itself does it.
     pub(crate) fn sweeper(&self) -> Option<Sweeper> {
         self.embedded
             .as_ref()

@@ -26,7 +26,7 @@ const MANY: usize = 16;
 const EMPTY: &str = "no such route (HTTP alone)";
 const REFRESH: &str = "refresh";
 const DYNAMODB: &str = "a refresh's two DynamoDB calls alone";
-/// How long somebody waits who was told to come back.
+/// How long a client waits after a 503.
 const COME_BACK: Duration = Duration::from_millis(100);
 /// How many sign-ins wait at once in the flood: more than the threads and the queue of passwords take.
 const FLOOD: usize = 192;

@@ -1,8 +1,8 @@
 //! The edge: CloudFront, when the service stands behind it.
 //!
 //! CloudFront has the firewall and knows where a client is, and API Gateway can be called past it. So CloudFront adds a
-//! header with a secret to each request that it passes on, and a request without it is refused. Only then are the other
-//! headers that CloudFront sets believed: it overwrites those that a client has made up.
+//! header with a secret to each request that it passes on, and a request without it is refused. Only then does the
+//! service accept the other headers that CloudFront sets: it overwrites those that a client has made up.
 //!
 //! The forms of the headers are those of CloudFront's developer guide, "Add CloudFront request headers".
 

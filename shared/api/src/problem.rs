@@ -343,7 +343,7 @@ impl InvalidValue {
     }
 }
 
-/// An error as a client sees it. Becomes a reply by itself; [`crate::http::service`] adds the `request_id`.
+/// An error as a client sees it. It turns into a reply; [`crate::http::service`] adds the `request_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// What went wrong.

@@ -43,7 +43,7 @@ pub struct Account {
     pub id: UserId,
     /// What the account is allowed.
     pub status: AccountStatus,
-    /// What its user may do beside using their own account.
+    /// What its user may do in addition to using their own account.
     pub roles: BTreeSet<String>,
     /// The admitted sessions. Only these can be live.
     pub sessions: BTreeSet<SessionId>,
@@ -395,7 +395,7 @@ pub(crate) mod tests {
         session(seed, noon()).id
     }
 
-    /// Admits a session of its own id, with the account's own password.
+    /// Admits a session with this id, with the account's own password.
     fn admit(
         account: Account,
         new: SessionId,

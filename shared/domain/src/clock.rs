@@ -25,7 +25,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move, for tests, models and benchmarks.
+/// A clock that stands still until its owner moves it, for tests, models and benchmarks.
 #[derive(Debug)]
 pub struct ManualClock {
     epoch_millis: AtomicI64,

@@ -503,7 +503,7 @@ mod tests {
         fn case_never_makes_a_second_mailbox(
             typed in "[a-zà-žά-ώа-яა-ჺḀ-ỿǆςſ]{1,9}@[a-zà-žά-ώа-яς]{1,9}[.][a-zà-öа-яς]{2,6}",
         ) {
-            // Letters without a capital of their own stay: `ß` becomes two, `ı` that of `i`.
+            // Letters without a single capital stay: `ß` becomes two, `ı` that of `i`.
             let capital = |c: char| {
                 let mut upper = c.to_uppercase();
                 upper.next().filter(|_| upper.next().is_none() && c != 'ı').unwrap_or(c)

@@ -1,4 +1,4 @@
-//! What can go wrong, one type for each use case. How it is told to a client is the HTTP side's matter.
+//! What can go wrong, one type for each use case. How a client learns of it is the HTTP side's matter.
 
 use std::error::Error;
 
@@ -67,7 +67,7 @@ pub enum RegisterError {
 /// Why a sign-in was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
-    /// No such e-mail address, or another password. Which of them, nobody is told.
+    /// No such e-mail address, or another password. Nobody learns which of them.
     #[error("wrong e-mail address or password")]
     InvalidCredentials,
     /// The password was right, but the account is disabled.

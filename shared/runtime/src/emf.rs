@@ -49,7 +49,7 @@ pub fn dimensions(scope: Scope) -> &'static [&'static str] {
 
 /// The recorder of a function: adds up what is counted during an invocation. Cheap to clone.
 ///
-/// An environment of Lambda has one invocation at a time, so what is counted belongs to it. A task that goes on after
+/// An environment of Lambda has one invocation at a time, so what is counted belongs to it. A task that continues after
 /// its reply, because the client has hung up, counts for the next one: nothing is lost.
 #[derive(Clone, Debug)]
 pub struct Emf {
@@ -108,7 +108,7 @@ impl GaugeFn for Tally {
     }
 }
 
-/// The sum of the values is what CloudWatch is told.
+/// CloudWatch receives the sum of the values.
 impl HistogramFn for Tally {
     fn record(&self, value: f64) {
         self.add(value);

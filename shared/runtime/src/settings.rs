@@ -68,7 +68,7 @@ pub struct StorageSettings {
     pub endpoint: Option<String>,
 }
 
-/// What a function's metrics are told apart by.
+/// What distinguishes a function's metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsSettings {
     /// `STACK_NAME`; `local` unless set.

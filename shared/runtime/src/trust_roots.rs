@@ -1,4 +1,4 @@
-//! Which certificate authorities a function believes, when it talks to AWS.
+//! Which certificate authorities a function trusts when it talks to AWS.
 //!
 //! To read and parse the system's some 140 roots is the largest part of a function's start that can be saved: see
 //! the measurements in `infra/guides`. AWS's endpoints chain to the five of Amazon Trust Services, which are built in, from
@@ -10,7 +10,7 @@ use aws_smithy_http_client::tls::TrustStore;
 /// `webpki-root-certs`, so an update of that crate updates them.
 const AMAZON_ROOTS: &str = include_str!(concat!(env!("OUT_DIR"), "/amazon-roots.pem"));
 
-/// Whose roots are believed.
+/// Whose roots are trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Roots {
     /// Those of Amazon Trust Services.
@@ -40,7 +40,7 @@ fn roots<'a>(
     let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
         .iter()
         .any(|name| lookup(name).is_some());
-    // Over plain http, as in tests and on a laptop, nobody is believed anyway.
+    // Over plain http, as in tests and on a laptop, no certificate is checked anyway.
     let elsewhere = endpoints
         .into_iter()
         .any(|endpoint| !endpoint.starts_with("http://"));

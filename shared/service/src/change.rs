@@ -110,7 +110,7 @@ impl Service {
     /// Changes an account as an intent wants it. `reading` is what was read last, strongly consistent.
     ///
     /// # Errors
-    /// What the intent refuses; [`Failure::Unavailable`] after a bounded number of decisions, or if it cannot be told
+    /// What the intent refuses; [`Failure::Unavailable`] after a bounded number of decisions, or if it is not known
     /// whether an attempt that was overtaken has had its effect.
     pub(crate) async fn change<I: Intent>(
         &self,

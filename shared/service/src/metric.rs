@@ -2,7 +2,7 @@
 //!
 //! Code counts through the [`metrics`] facade. Without a recorder, as in the local stack, that costs next to nothing.
 
-/// By which dimensions a metric is told apart. Each combination of values is a metric that is paid for, so a user or a
+/// The dimensions of a metric. Each combination of values is a metric that is paid for, so a user or a
 /// session is never one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {

@@ -32,7 +32,7 @@ pub enum Part<'a> {
     Hash {
         /// The credential as it was verified.
         verified: &'a Credential,
-        /// The hash that takes the place of its own.
+        /// The hash that replaces it.
         hash: &'a PasswordHash,
         /// The number that the account has after the change.
         password_version: u64,

@@ -19,7 +19,7 @@ use crate::keys::{ACCOUNT, Item, Key, PK, SESSION_PREFIX, SK, USER_PREFIX};
 use crate::refusal::store_error;
 use crate::retry::COUNT_CAPACITY;
 
-/// Where a scan goes on: behind this key.
+/// Where a scan continues: behind this key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanPosition(Key);
 
@@ -28,7 +28,7 @@ pub struct ScanPosition(Key);
 pub struct Page {
     /// The items, in the order of the table: a user's account comes before the user's sessions.
     pub items: Vec<Scanned>,
-    /// Where the segment goes on; nothing at its end.
+    /// Where the segment continues; nothing at its end.
     pub next: Option<ScanPosition>,
     /// What the page cost, in read units.
     pub read_units: f64,
@@ -72,7 +72,7 @@ pub enum PurgeOutcome {
 pub enum SegmentProgress {
     /// Nothing of it was read.
     NotStarted,
-    /// It goes on behind this key.
+    /// It continues behind this key.
     At {
         /// The last key that was read.
         position: ScanPosition,
@@ -125,7 +125,7 @@ struct CheckpointItem {
 }
 
 impl Scanned {
-    /// Where a scan goes on behind this item.
+    /// Where a scan continues behind this item.
     #[must_use]
     pub fn position(&self) -> ScanPosition {
         ScanPosition(self.key.clone())

@@ -1,4 +1,4 @@
-//! Transactions of named parts: all are written or none, and a failed condition is told by the part that it stands in.
+//! Transactions of named parts: all are written or none, and a failed condition names the part that it stands in.
 
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use latchkey_domain::error::StoreError;

@@ -1,5 +1,5 @@
 //! What `latchkey_tests::attack::fuzzing` has targets for, without a fuzzer: the seeds, the inputs of `tests/fuzz/regressions`,
-//! and random changes of both. `infra/scripts/fuzz` goes on from there, guided by coverage.
+//! and random changes of both. `infra/scripts/fuzz` continues from there, guided by coverage.
 
 use std::path::Path;
 

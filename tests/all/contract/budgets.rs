@@ -176,8 +176,8 @@ async fn no_operation_exceeds_its_budget() {
         .await;
 
     // The account and then the credential are read while the new password is hashed, so of three requests in series
-    // the caller waits for one beside argon2's two hashes: two are impossible without the e-mail address in the token
-    // (infra/guides/understand/decisions.md).
+    // the caller waits for one in addition to argon2's two hashes: two are impossible without the e-mail address in the
+    // token (infra/guides/understand/decisions.md).
     let change = async |stack: &Stack| {
         let body =
             json!({"current_password": PASSWORD, "new_password": "wrong donkey charger paperclip"});

@@ -1,4 +1,4 @@
-//! What is counted: each operation, what it asks of DynamoDB, and that nothing else is told.
+//! What is counted: each operation, what it asks of DynamoDB, and that nothing else is published.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -51,7 +51,7 @@ fn with_ended(mut table: Table, number: u8) -> Table {
     table
 }
 
-/// A session that was rotated ten minutes ago, and expires when it is told to.
+/// A session that was rotated ten minutes ago, and expires when the scenario says so.
 fn with_rotated(mut table: Table, number: u8, rotation: u64) -> Table {
     let item = table.sessions.get_mut(&session_id(number)).unwrap();
     item.rotation = rotation;

@@ -5,9 +5,9 @@
 //!
 //! A [`Step`] names what it acts on by its place ("the newest live session's direct predecessor token"), not by an id,
 //! so every sequence means something and a failing one shrinks by leaving steps out. The service draws its ids itself;
-//! the model is told them, and nothing else.
+//! the model receives them, and nothing else.
 //!
-//! A normal run tries [`CASES`] sequences. For more, or to go on with a seed of one's own:
+//! A normal run tries [`CASES`] sequences. For more, or to continue with a seed that you choose:
 //!
 //! ```text
 //! PROPTEST_CASES=2000 cargo test -p latchkey-tests machine
@@ -887,7 +887,7 @@ async fn tried(rules: Rules, start: i64, steps: Vec<Step>) -> Verdict {
     Ok(())
 }
 
-/// A case on a runtime of its own, which takes the database with it when it ends.
+/// A case on a separate runtime, which takes the database with it when it ends.
 fn try_one(rules: Rules, start: i64, steps: Vec<Step>) -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! A new token secret reaches running instances: nobody is signed out by a rotation, a secret that is gone is believed
+//! A new token secret reaches running instances: nobody is signed out by a rotation, a secret that is gone is accepted
 //! for 5 minutes at most, and strangers cannot make an instance read it again and again.
 
 use base64::Engine;

@@ -1,4 +1,4 @@
-//! The service behind CloudFront: nobody comes past it, and what it says of a client is believed, from nobody else.
+//! The service behind CloudFront: nobody comes past it, and what it says of a client is accepted, from nobody else.
 
 use std::net::IpAddr;
 

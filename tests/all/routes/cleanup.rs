@@ -295,7 +295,7 @@ async fn one_run_at_a_time_and_a_dead_one_blocks_only_for_a_while() {
     assert_eq!(refused, Err(CleanupError::AlreadyRunning));
     stack.advance(TimeDelta::minutes(15) + TimeDelta::milliseconds(1));
     assert!(clean_up(&stack).await.complete);
-    // The dead one comes back and is told that it was taken over.
+    // The dead one comes back and learns that it was taken over.
     assert!(!stack.store.save_cleanup(lease, &checkpoint).await.unwrap());
     assert!(!stack.store.end_cleanup(lease, &checkpoint).await.unwrap());
 }

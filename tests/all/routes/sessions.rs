@@ -390,7 +390,7 @@ async fn no_refresh_that_starts_after_a_revocation_was_answered_succeeds() {
             refreshes
         );
         assert_eq!(revoked.status, StatusCode::NO_CONTENT);
-        // Whatever token the racers got is worth nothing now.
+        // Whatever token the racers got is invalid now.
         for reply in racing {
             if reply.status == StatusCode::OK {
                 let won = SignedIn::from(reply.body);

@@ -54,7 +54,7 @@ pub enum Request {
     RevokeAll {
         /// Whose access token it is.
         caller: SessionId,
-        /// Whether the caller's session goes on.
+        /// Whether the caller's session continues.
         keep_current: bool,
     },
     /// `POST /v1/auth/logout`.
@@ -204,7 +204,7 @@ impl Answer {
 /// Why a request's function has stopped.
 #[derive(Clone, Debug)]
 pub enum Stop {
-    /// It waits for the replies to these calls, which run side by side.
+    /// It waits for the replies to these calls, which run in parallel.
     Waiting(Vec<(u8, Call)>),
     /// It is done.
     Answered(Answer),
@@ -212,7 +212,7 @@ pub enum Stop {
 
 type Step<T> = Result<T, Stop>;
 
-/// In which order a query reads. It is no snapshot: each item is read at a moment of its own.
+/// In which order a query reads. It is no snapshot: each item is read at another moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queries {
     /// The account may be read before, between or after the sessions: less than what DynamoDB promises.
@@ -221,8 +221,8 @@ pub enum Queries {
     AccountFirst,
 }
 
-/// A request's connection to DynamoDB: the replies so far, in the order in which they came. Calls that run side by side
-/// are told apart by their slot.
+/// A request's connection to DynamoDB: the replies so far, in the order in which they came. Calls that run in
+/// parallel have different slots.
 #[derive(Debug)]
 pub struct Wire<'a> {
     replies: &'a [(u8, Reply)],
@@ -245,7 +245,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Calls side by side: `join!`. The replies are in the order of the calls.
+    /// Calls in parallel: `join!`. The replies are in the order of the calls.
     fn join(&mut self, calls: Vec<Call>) -> Step<Vec<Reply>> {
         let mut waiting: Vec<(u8, Call)> = (0..).zip(calls).collect();
         let mut replies: Vec<(u8, Reply)> = Vec::new();

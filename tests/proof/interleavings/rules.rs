@@ -22,7 +22,7 @@ pub struct Seen {
     started: Option<BTreeSet<SessionId>>,
     /// The requests that had not begun when it last read the account.
     unbegun_at_read: BTreeSet<usize>,
-    /// Whether a write of its own has changed the account.
+    /// Whether its own write has changed the account.
     committed: bool,
     /// What it was answered.
     answer: Option<Answer>,
@@ -66,7 +66,7 @@ impl Rules<'_> {
         }
     }
 
-    /// Notes that a request has made a call of its own.
+    /// Notes that a request has made a call.
     pub fn note_call(&self, history: &mut History, table: &Table, request: usize, call: &Call) {
         if history.seen[request].started.is_none() {
             history.seen[request].started = Some(live_set(table));

@@ -3,7 +3,7 @@
 //! A state is the table, the replies that each request has had, the writes still under way, and the rules' history. From
 //! each state every call that waits may be the next to reach DynamoDB. While the scenario allows for it, a write may
 //! also go astray: it stays in the network and may arrive at any later moment (at once: then only its reply was lost),
-//! while its sender sees a time-out and the SDK sends it again; or is told that it conflicts, with its own first attempt
+//! while its sender sees a time-out and the SDK sends it again; or hears that it conflicts, with its own first attempt
 //! or with another write; or gives up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -423,7 +423,7 @@ impl Search<'_> {
         Ok((reply, table))
     }
 
-    /// Hands a reply to a request, which goes on to its next call or its answer.
+    /// Hands a reply to a request, which continues to its next call or its answer.
     fn hand_over(
         &mut self,
         history: &mut History,

@@ -376,7 +376,7 @@ impl Call {
 }
 
 impl Call {
-    /// Whether its sender can be told of a conflict with another write. A batch's deletes are asked for again.
+    /// Whether its sender can hear of a conflict with another write. A batch's deletes are asked for again.
     #[must_use]
     pub fn may_conflict(&self) -> bool {
         match self {

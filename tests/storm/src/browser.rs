@@ -14,7 +14,7 @@ use super::clock::LeapingClock;
 use super::history::{Access, Answer, Event, Moment, Op, Tokens};
 use super::user::{People, User, lock};
 
-/// How often a client asks before it is told a definite answer.
+/// How often a client asks before it gets a definite answer.
 const ATTEMPTS: usize = 300;
 /// From how many clients on a user takes so many more devices now and then, so that the limit of sessions is met.
 const MANY_CLIENTS: usize = 8;

@@ -1,4 +1,4 @@
-//! A clock that runs as the machine's does, and leaps ahead when it is told to.
+//! A clock that runs as the machine's does, and leaps ahead between two rounds.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};

@@ -293,7 +293,7 @@ fn clients(
     (people, browsers)
 }
 
-/// All clients at once, each in a task of its own.
+/// All clients at once, each in a separate task.
 async fn each<F: Future<Output = Browser> + Send + 'static>(
     browsers: Vec<Browser>,
     act: impl Fn(Browser) -> F,
@@ -302,7 +302,7 @@ async fn each<F: Future<Output = Browser> + Send + 'static>(
         .into_iter()
         .map(|browser| tokio::spawn(act(browser)));
     let ended = join_all(tasks).await;
-    // A client that panics is a fault of this program: it must not go on with fewer, and call that a success.
+    // A client that panics is a fault of this program: it must not continue with fewer, and call that a success.
     ended
         .into_iter()
         .map(|browser| browser.unwrap_or_else(|error| resume_unwind(error.into_panic())))

@@ -17,7 +17,7 @@ const COLORS: [RGBColor; 3] = [
 /// A line: what it is, and its points.
 type Line = (String, Vec<(f64, f64)>);
 
-/// Writes three charts side by side: the median of refresh, of list, and the cleanup.
+/// Writes three charts in a row: the median of refresh, of list, and the cleanup.
 pub(crate) fn draw(path: &Path, rows: &[Row], cleanups: &[CleanupRow]) -> Result<(), GrowthError> {
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE).map_err(failed)?;

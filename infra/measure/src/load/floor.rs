@@ -109,7 +109,7 @@ impl Floor {
             .item("sk", text(sort_key))
     }
 
-    /// The update and the read of a refresh, side by side.
+    /// The update and the read of a refresh, in parallel.
     ///
     /// # Errors
     /// What DynamoDB said.

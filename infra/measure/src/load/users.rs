@@ -93,8 +93,8 @@ impl User {
         self.others.clear();
     }
 
-    /// Tries to sign in with a wrong password: all of a sign-in's work but the last write. Says whether it was told to
-    /// come back.
+    /// Tries to sign in with a wrong password: all of a sign-in's work but the last write. Says whether the reply was
+    /// a 503.
     pub(crate) async fn guess(&self, api: &Api, turn: &Turn) -> bool {
         let body = json!({"email": self.email, "password": "incorrect horse battery staple"});
         let call = Call::post("/v1/auth/login", body);

@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn length_is_counted_after_composition() {
-        // Seven letters, each with an accent of its own: fourteen code points typed, seven counted.
+        // Seven letters, each with an accent: fourteen code points typed, seven counted.
         assert_eq!(
             judged("a\u{301}e\u{301}i\u{301}o\u{301}u\u{301}n\u{303}c\u{327}"),
             Err(WeakPassword::TooShort)

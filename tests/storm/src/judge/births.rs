@@ -25,7 +25,7 @@ impl Judge<'_> {
         }
     }
 
-    /// What was there before, and what sign-ins were told.
+    /// What was there before, and what sign-ins were answered.
     pub(super) fn births(&mut self) {
         if let Some(before) = self.round.before {
             for (id, stored) in &before.sessions {
@@ -64,7 +64,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Sessions that nobody was told of: of sign-ins that were answered 503.
+    /// Sessions that nobody heard of: of sign-ins that were answered 503.
     pub(super) fn ghosts(&mut self) {
         let mut unanswered: Vec<(Moment, Moment)> = self
             .round

@@ -262,7 +262,7 @@ impl Judge<'_> {
     fn let_in(&mut self, event: &Event, by: Access) -> bool {
         let what = event.op.name();
         if event.answer.is_code("invalid_token") {
-            // At the moment of its expiry it is worthless already.
+            // At the moment of its expiry it is invalid already.
             if event.end < by.expires {
                 self.miss(by.session, event, "401 invalid_token");
             }
