@@ -48,6 +48,7 @@ async fn revoke(
     path = "/v1/auth/logout",
     tag = "Authentication",
     request_body = Option<RefreshTokenRequest>,
+    security((), ("access_token" = [])),
     responses((status = NO_CONTENT, description = "If the token was genuine, its session has ended"))
 )]
 async fn logout(

@@ -39,14 +39,14 @@ impl<S: Send + Sync> FromRequest<S> for SignOut {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_empty(request.body())
-            || headers::value(request.headers(), AUTHORIZATION.as_str()).is_none()
-        {
+        if !is_empty(request.body()) {
             let Body(body) = Body::<RefreshTokenRequest>::from_request(request, state).await?;
             return Ok(Self(SignOutToken::Refresh(body.refresh_token)));
         }
         let token = bearer_token(request.headers()).map_err(|_| {
-            Problem::invalid_request("The Authorization header has no bearer token.")
+            Problem::invalid_request(
+                "Send a refresh_token in the body, or an access token in the Authorization header.",
+            )
         })?;
         Ok(Self(SignOutToken::Access(token)))
     }

@@ -11,11 +11,12 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::server::ServerBuilder;
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths, Ref, RefOr,
+    Schema,
 };
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
@@ -72,9 +73,10 @@ pub(crate) fn with_problems<S>(
             if query != Query::Ignored {
                 all.push(Code::InvalidRequest);
             }
-            if operation.security.is_some() {
+            if wants_access_token(operation) {
                 all.push(Code::InvalidToken);
             }
+            leave_out_or_send(operation);
             all.sort_unstable();
             all.dedup();
             document(operation, &all);
@@ -82,6 +84,30 @@ pub(crate) fn with_problems<S>(
         }
     }
     (schemas, paths, router)
+}
+
+/// Whether an operation is refused without an access token.
+fn wants_access_token(operation: &Operation) -> bool {
+    let without = SecurityRequirement::default();
+    let ways = operation.security.as_ref();
+    ways.is_some_and(|ways| !ways.contains(&without))
+}
+
+/// A body that need not be sent is the object or nothing. utoipa documents an `Option` as the object or JSON's `null`,
+/// which is refused.
+fn leave_out_or_send(operation: &mut Operation) {
+    let Some(RefOr::T(body)) = &mut operation.request_body else {
+        return;
+    };
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else {
+            continue;
+        };
+        if let Some(RefOr::T(Schema::OneOf(one_of))) = &content.schema {
+            let mut items = one_of.items.iter();
+            content.schema = items.find(|item| matches!(item, RefOr::Ref(_))).cloned();
+        }
+    }
 }
 
 /// The operations of a path.
