@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use latchkey_api::authenticate::Bearer;
+use latchkey_api::body::NoBody;
 use latchkey_api::handler;
 use latchkey_api::parameter::QueryParameters;
 use latchkey_api::problem::Problem;
@@ -63,6 +64,7 @@ async fn revoke_all(
     State(service): State<Service>,
     Bearer(caller): Bearer,
     QueryParameters(parameters): QueryParameters<RevokeAllParameters>,
+    _: NoBody,
 ) -> Result<Json<Revoked>, Problem> {
     let revoked = service.revoke_all(caller, parameters.keep_current).await?;
     Ok(Json(Revoked { revoked }))

@@ -48,6 +48,28 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// No body, or an object without fields, which some clients send with every POST: for a route on which a field would be
+/// taken for a wish, and do nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await;
+        let text: Vec<u8> = bytes
+            .map_err(|_| Problem::invalid_request("This route takes no body."))?
+            .into_iter()
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .collect();
+        match text.as_slice() {
+            b"" | b"{}" => Ok(Self),
+            _ => Err(Problem::invalid_request("This route takes no body.")),
+        }
+    }
+}
+
 /// Whether a body begins as an object does, after white space (RFC 8259 section 2). Serde would read a struct from an
 /// array too, field by field in their order in the code.
 fn is_object(body: &[u8]) -> bool {

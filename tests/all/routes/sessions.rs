@@ -362,6 +362,22 @@ async fn a_body_says_who_signs_out_before_the_header_does() {
 }
 
 #[tokio::test]
+async fn a_wish_in_the_body_of_revoke_all_is_refused_and_nothing_ends() {
+    let stack = Stack::start().await;
+    let [one, two, _] = three_devices(&stack).await;
+    let call = || {
+        stack
+            .post("/v1/sessions/revoke-all")
+            .bearer(&one.access_token)
+    };
+    let reply = call().json(&json!({"keep_current": false})).send().await;
+    reply.expect_problem(400, "invalid_request");
+    assert_eq!(stack.session_ids(&two).await.len(), 3);
+    let reply = call().json(&json!({})).send().await;
+    assert_eq!(reply.expect(StatusCode::OK)["revoked"], 2);
+}
+
+#[tokio::test]
 async fn signing_out_with_nothing_is_a_bad_request() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
