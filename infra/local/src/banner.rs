@@ -49,7 +49,7 @@ Try it:
   curl {base_url}/v1/auth/register -H 'Content-Type: application/json' \\
     -d '{{\"email\": \"grace@example.com\", \"password\": \"correct horse battery staple\"}}'
 
-  /v1/auth/login takes the same from the second time on. Then, with the access_token of the reply:
+  From the second time on, send the same to /v1/auth/login. Then, with the access_token of the reply:
 
   curl {base_url}/v1/sessions -H 'Authorization: Bearer <access_token>'
 
@@ -71,8 +71,8 @@ fn issuer(facts: &Facts<'_>) -> String {
 
 fn dynamodb(address: SocketAddr) -> String {
     format!(
-        "  DynamoDB http://{address}, open to every program on this machine: aws dynamodb scan --endpoint-url \
-         http://{address} ...\n"
+        "  DynamoDB http://{address}, open to every program on this machine: AWS_ACCESS_KEY_ID=x \
+         AWS_SECRET_ACCESS_KEY=x aws dynamodb list-tables --region us-east-1 --endpoint-url http://{address}\n"
     )
 }
 

@@ -9,6 +9,7 @@ use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
 use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{RefreshClaims, Token};
 use latchkey_store::Rotation;
+use tracing::Instrument as _;
 
 use crate::metric::{
     Metric, REFRESH_NOT_DUE, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESHES, TOKEN_AHEAD, TOKEN_REUSE,
@@ -125,15 +126,18 @@ impl Service {
         // Before its session is ended: an alarm must not wait for DynamoDB.
         TOKEN_REUSE.count(1);
         let (service, user, session) = (self.clone(), session.user_id, session.id);
-        let ending = tokio::spawn(async move {
+        let ending = async move {
             let cause = (Action::ReuseToken, Actor::System);
             let end = |account: Account| Ok(account.end_one(session, EndReason::TokenReuse));
             service
                 .change_account(user, account, cause, end)
                 .await
                 .map(drop)
-        });
-        ending.await.map_err(|_| Failure::Internal)?
+        };
+        // In the request's span, so that the line of the end has the id of the request.
+        tokio::spawn(ending.in_current_span())
+            .await
+            .map_err(|_| Failure::Internal)?
     }
 }
 

@@ -129,6 +129,8 @@ async fn is_noticed(rotations_before: u64, every: TimeDelta, away: TimeDelta) {
         .collect();
     assert_eq!(ends.len(), 1, "{ends:?}");
     assert!(ends[0].contains(r#"reason="token_reuse""#), "{ends:?}");
+    // Though the end is a separate task, its line is found by the request.
+    assert!(ends[0].contains("request_id="), "{ends:?}");
     assert!(ends[0].contains(&laptop.session_id.to_string()), "{ends:?}");
     let counted = lines.take();
     let alarms = counted
