@@ -13,6 +13,8 @@ use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use thiserror::Error;
 
+use crate::text::is_invisible;
+
 /// The fewest octets of an address: `a@b` (its domain will not pass, but its length does).
 pub const MIN_OCTETS: usize = 3;
 /// The most octets of an address (RFC 5321, 4.5.3.1.3, without the angle brackets of a path).
@@ -212,20 +214,9 @@ fn starts_with_a_base_character(text: &str) -> bool {
         .is_some_and(|first| !is_combining_mark(first))
 }
 
+/// Two addresses that look alike must not be two accounts.
 fn is_forbidden(c: char) -> bool {
     c.is_whitespace() || c.is_control() || is_invisible(c)
-}
-
-/// What leaves no mark on a screen (`Default_Ignorable_Code_Point` of Unicode, which holds the
-/// direction controls too): two addresses that look alike must not be two accounts.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{00AD}' | '\u{034F}' | '\u{061C}'
-        | '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' // the Hangul fillers, which count as letters
-        | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
-        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFF0}'..='\u{FFFB}'
-        | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The environment of a function on Lambda: what is loaded before the first request, and the loop that answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_smithy_http_client::HttpClientError;
 use aws_smithy_http_client::tls::{self, TlsContext};
 use aws_types::SdkConfig;
@@ -223,6 +225,10 @@ fn sdk_config(storage: Option<&str>) -> Result<SdkConfig, StartError> {
 /// Another Secrets Manager than that of the region.
 const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 
+/// How long one request for the secret may take, and all of them together.
+const SECRET_ATTEMPT: Duration = Duration::from_secs(2);
+const SECRET_READ: Duration = Duration::from_secs(8);
+
 /// The secret is read here for the first time.
 async fn read_token_keys(
     sdk: &SdkConfig,
@@ -238,6 +244,13 @@ async fn read_token_keys(
     };
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
     config.set_endpoint_url(environment(SECRETS_ENDPOINT));
+    // Lambda gives a function 10 seconds to start, and ends one that waits longer without a word.
+    config.set_timeout_config(Some(
+        TimeoutConfig::builder()
+            .operation_attempt_timeout(SECRET_ATTEMPT)
+            .operation_timeout(SECRET_READ)
+            .build(),
+    ));
     let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
     TokenKeys::read(identity, SecretsManager::new(client, arn), now).await
 }

@@ -60,7 +60,7 @@ pub enum WriteOutcome {
 impl Store {
     /// Writes a change. `stamp` is one for all attempts of a request: it tells this request's write from all others.
     ///
-    /// Costs 1 write unit; with parts 2 for each item of the transaction, and 2 more for each item of a session that is
+    /// Costs 1 write unit; with parts 2 for each item of the transaction, and 1 more for each item of a session that is
     /// made or deleted, for the index.
     ///
     /// # Errors
