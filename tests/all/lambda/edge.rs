@@ -202,7 +202,7 @@ async fn a_place_keeps_a_usual_session_under_one_kilobyte() {
 }
 
 #[tokio::test]
-async fn without_a_edge_its_headers_are_worth_nothing() {
+async fn without_an_edge_its_headers_are_worth_nothing() {
     let stack = Stack::start().await;
     let body = json!({"email": "ada@example.com", "password": PASSWORD});
     let address: IpAddr = "2001:db8::7".parse().unwrap();
