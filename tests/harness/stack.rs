@@ -294,6 +294,24 @@ impl Stack {
             .await
     }
 
+    /// Tries to change the password of somebody who is signed in.
+    pub async fn change_password(&self, who: &SignedIn, current: &str, new: &str) -> Reply {
+        self.request(Method::PUT, "/v1/me/password")
+            .bearer(&who.access_token)
+            .json(&json!({"current_password": current, "new_password": new}))
+            .send()
+            .await
+    }
+
+    /// Tries to delete the account of somebody who is signed in.
+    pub async fn delete_account(&self, who: &SignedIn, password: &str) -> Reply {
+        self.post("/v1/me/delete")
+            .bearer(&who.access_token)
+            .json(&json!({"password": password}))
+            .send()
+            .await
+    }
+
     /// Changes an account as administration will, by the way that every change of who is signed in takes.
     ///
     /// # Panics

@@ -5,21 +5,6 @@ use serde_json::json;
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
 
-async fn change(
-    stack: &Stack,
-    who: &SignedIn,
-    current: &str,
-    new: &str,
-) -> latchkey_tests::harness::reply::Reply {
-    let body = json!({"current_password": current, "new_password": new});
-    stack
-        .request(Method::PUT, "/v1/me/password")
-        .bearer(&who.access_token)
-        .json(&body)
-        .send()
-        .await
-}
-
 #[tokio::test]
 async fn a_password_change_ends_every_session_and_goes_on_with_a_new_one() {
     let stack = Stack::start().await;
@@ -35,7 +20,7 @@ async fn a_password_change_ends_every_session_and_goes_on_with_a_new_one() {
         .await
         .expect(StatusCode::OK);
 
-    let reply = change(&stack, &one, PASSWORD, NEW_PASSWORD).await;
+    let reply = stack.change_password(&one, PASSWORD, NEW_PASSWORD).await;
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     let new = SignedIn::from(reply.expect(StatusCode::OK));
     assert_ne!(new.session_id, one.session_id);
@@ -79,10 +64,12 @@ async fn a_password_is_not_changed_without_the_current_one_or_to_a_weak_one() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let before = stack.items().await;
-    change(&stack, &ada, "another password", NEW_PASSWORD)
+    stack
+        .change_password(&ada, "another password", NEW_PASSWORD)
         .await
         .expect_problem(403, "wrong_password");
-    let reply = change(&stack, &ada, PASSWORD, "password1")
+    let reply = stack
+        .change_password(&ada, PASSWORD, "password1")
         .await
         .expect_problem(422, "weak_password");
     assert_eq!(reply.body["errors"][0]["pointer"], "#/new_password");
@@ -100,7 +87,7 @@ async fn of_simultaneous_password_changes_one_succeeds() {
     let replies = futures::future::join_all((0..4).map(|n| {
         let new = format!("{NEW_PASSWORD} {n}");
         let (stack, ada) = (&stack, &ada);
-        async move { change(stack, ada, PASSWORD, &new).await }
+        async move { stack.change_password(ada, PASSWORD, &new).await }
     }))
     .await;
     assert_eq!(
@@ -117,29 +104,16 @@ async fn of_simultaneous_password_changes_one_succeeds() {
     );
 }
 
-async fn delete(
-    stack: &Stack,
-    who: &SignedIn,
-    password: &str,
-) -> latchkey_tests::harness::reply::Reply {
-    let body = json!({"password": password});
-    stack
-        .post("/v1/me/delete")
-        .bearer(&who.access_token)
-        .json(&body)
-        .send()
-        .await
-}
-
 #[tokio::test]
 async fn a_deleted_account_leaves_nothing_and_frees_its_address() {
     let stack = Stack::start().await;
     let one = stack.register("ada@example.com").await;
     let two = stack.login("ada@example.com").await;
-    delete(&stack, &one, "another password")
+    stack
+        .delete_account(&one, "another password")
         .await
         .expect_problem(403, "wrong_password");
-    let reply = delete(&stack, &one, PASSWORD).await;
+    let reply = stack.delete_account(&one, PASSWORD).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
     assert_eq!(stack.items().await, Vec::<serde_json::Value>::new());
     for ended in [&one, &two] {

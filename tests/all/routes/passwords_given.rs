@@ -1,32 +1,16 @@
 //! Passwords that are given on a session: counted before they are checked, and the fifth wrong one ends the session.
 
 use futures::future::join_all;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
-use serde_json::json;
 
 const ADA: &str = "ada@example.com";
 const WRONG: &str = "not the password at all";
 const NEW: &str = "wrong donkey charger paperclip";
-
-async fn change(stack: &Stack, who: &SignedIn, current: &str, new: &str) -> Reply {
-    let body = json!({"current_password": current, "new_password": new});
-    stack
-        .request(Method::PUT, "/v1/me/password")
-        .bearer(&who.access_token)
-        .json(&body)
-        .send()
-        .await
-}
-
-async fn delete(stack: &Stack, who: &SignedIn, password: &str) -> Reply {
-    let call = stack.post("/v1/me/delete").bearer(&who.access_token);
-    call.json(&json!({"password": password})).send().await
-}
 
 async fn me(stack: &Stack, who: &SignedIn) -> Reply {
     stack.get("/v1/me").bearer(&who.access_token).send().await
@@ -41,9 +25,9 @@ async fn the_fifth_wrong_password_ends_that_session_and_no_other() {
         me(&stack, &laptop).await.expect(StatusCode::OK);
         // Both routes count together.
         let reply = if attempt % 2 == 0 {
-            delete(&stack, &laptop, WRONG).await
+            stack.delete_account(&laptop, WRONG).await
         } else {
-            change(&stack, &laptop, WRONG, NEW).await
+            stack.change_password(&laptop, WRONG, NEW).await
         };
         reply.expect_problem(403, "wrong_password");
     }
@@ -61,7 +45,7 @@ async fn of_many_guesses_at_once_five_are_checked() {
     let ada = stack.register(ADA).await;
     let log = Log::capture();
     let worked = stack.core.passwords.jobs_done();
-    let guesses = (0..20).map(|_| delete(&stack, &ada, WRONG));
+    let guesses = (0..20).map(|_| stack.delete_account(&ada, WRONG));
     let replies = join_all(guesses).await;
     let checked = replies.iter().filter(|reply| reply.status == 403).count();
     assert_eq!(checked, 5);
@@ -79,14 +63,15 @@ async fn the_right_password_forgives_what_came_before_it() {
     let ada = stack.register(ADA).await;
     for _ in 0..3 {
         for _ in 0..4 {
-            let wrong = change(&stack, &ada, WRONG, NEW).await;
+            let wrong = stack.change_password(&ada, WRONG, NEW).await;
             wrong.expect_problem(403, "wrong_password");
         }
         // Right, but of no use: nothing ends.
-        let unchanged = change(&stack, &ada, PASSWORD, PASSWORD).await;
+        let unchanged = stack.change_password(&ada, PASSWORD, PASSWORD).await;
         unchanged.expect_problem(422, "password_unchanged");
     }
-    delete(&stack, &ada, PASSWORD)
+    stack
+        .delete_account(&ada, PASSWORD)
         .await
         .expect(StatusCode::NO_CONTENT);
 }
@@ -96,14 +81,14 @@ async fn a_right_password_is_none_of_the_five_wrong_ones() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;
     // The first password on this session is the right one.
-    let unchanged = change(&stack, &ada, PASSWORD, PASSWORD).await;
+    let unchanged = stack.change_password(&ada, PASSWORD, PASSWORD).await;
     unchanged.expect_problem(422, "password_unchanged");
     for _ in 0..4 {
-        let wrong = delete(&stack, &ada, WRONG).await;
+        let wrong = stack.delete_account(&ada, WRONG).await;
         wrong.expect_problem(403, "wrong_password");
     }
     me(&stack, &ada).await.expect(StatusCode::OK);
-    let changed = change(&stack, &ada, PASSWORD, NEW).await;
+    let changed = stack.change_password(&ada, PASSWORD, NEW).await;
     changed.expect(StatusCode::OK);
 }
 
@@ -119,11 +104,11 @@ async fn a_password_that_could_not_be_checked_is_not_counted() {
             nth: 0,
             strikes: Strikes::Always,
         });
-        let failed = delete(&stack, &ada, PASSWORD).await;
+        let failed = stack.delete_account(&ada, PASSWORD).await;
         failed.expect_problem(503, "temporarily_unavailable");
         faults.disarm();
     }
-    let deleted = delete(&stack, &ada, PASSWORD).await;
+    let deleted = stack.delete_account(&ada, PASSWORD).await;
     deleted.expect(StatusCode::NO_CONTENT);
 }
 
@@ -132,12 +117,12 @@ async fn the_fifth_password_is_checked_though_the_reply_of_its_count_is_lost() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     let ada = stack.register(ADA).await;
     for _ in 0..4 {
-        let wrong = delete(&stack, &ada, WRONG).await;
+        let wrong = stack.delete_account(&ada, WRONG).await;
         wrong.expect_problem(403, "wrong_password");
     }
     faults.disarm();
     faults.arm_sequence("UpdateItem", &[Fault::ReplyLost]);
-    let deleted = delete(&stack, &ada, PASSWORD).await;
+    let deleted = stack.delete_account(&ada, PASSWORD).await;
     deleted.expect(StatusCode::NO_CONTENT);
 }
 
@@ -154,7 +139,9 @@ async fn two_hundred_password_changes_leave_a_partition_small() {
                 .await
                 .expect(StatusCode::OK);
         }
-        let reply = change(&stack, &ada, passwords[n % 2], passwords[(n + 1) % 2]).await;
+        let reply = stack
+            .change_password(&ada, passwords[n % 2], passwords[(n + 1) % 2])
+            .await;
         ada = SignedIn::from(reply.expect(StatusCode::OK));
     }
     let items = stack.items().await;
