@@ -11,7 +11,7 @@ use crate::body::{Body, RefreshTokenRequest};
 use crate::headers;
 use crate::problem::{Code, Problem};
 
-/// The bearer of a genuine access token that has not expired. Whether the session is still live is for the use case to
+/// The bearer of a genuine access token that has not expired and whose scope holds `account`. Whether the session is still live is for the use case to
 /// ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bearer(pub Caller);
@@ -22,7 +22,8 @@ impl<S: AsRef<Core> + Send + Sync> FromRequestParts<S> for Bearer {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let token = bearer_token(&parts.headers)?;
         match state.as_ref().authenticate(&token).await {
-            Ok(caller) => Ok(Self(caller)),
+            Ok(caller) if caller.scope.account => Ok(Self(caller)),
+            Ok(_) => Err(Code::InsufficientScope.into()),
             Err(reason) => {
                 tracing::info!(%reason, "access token refused");
                 Err(Code::InvalidToken.into())

@@ -74,7 +74,7 @@ pub(crate) fn with_problems<S>(
                 all.push(Code::InvalidRequest);
             }
             if wants_access_token(operation) {
-                all.push(Code::InvalidToken);
+                all.extend([Code::InvalidToken, Code::InsufficientScope]);
             }
             leave_out_or_send(operation);
             all.sort_unstable();

@@ -67,6 +67,9 @@ const CHALLENGE_WITHOUT_ERROR: &str = r#"Bearer realm="latchkey""#;
 /// For an access token that was sent and is not accepted (RFC 6750 section 3).
 const CHALLENGE_INVALID_TOKEN: &str = r#"Bearer realm="latchkey", error="invalid_token", error_description="The access token is not valid""#;
 
+/// For a genuine access token that does not allow what was asked for (RFC 6750 section 3.1).
+const CHALLENGE_INSUFFICIENT_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_scope", error_description="The access token does not allow this""#;
+
 /// Makes the enum of codes, the list of all and the table of their rows.
 macro_rules! codes {
     ($($(#[$meaning:meta])* $code:ident => $row:expr,)*) => {
@@ -163,6 +166,14 @@ codes! {
         "Wrong password",
         "The current password is wrong.",
     ),
+    /// The access token does not allow this: another scope is needed, or a role that the user does not have.
+    InsufficientScope => Row::new(
+        "insufficient_scope",
+        StatusCode::FORBIDDEN,
+        "The access token does not allow this",
+        "Send an access token whose scope allows this.",
+    )
+    .challenging(CHALLENGE_INSUFFICIENT_SCOPE),
     /// The service stands behind CloudFront, and the request has come past it.
     EdgeRequired => Row::new(
         "edge_required",
@@ -615,7 +626,7 @@ mod tests {
             let is = |status: StatusCode| code.status() == status;
             assert_eq!(
                 headers.contains_key(WWW_AUTHENTICATE),
-                is(StatusCode::UNAUTHORIZED),
+                is(StatusCode::UNAUTHORIZED) || *code == Code::InsufficientScope,
                 "{code:?}"
             );
             assert_eq!(

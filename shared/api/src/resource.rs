@@ -138,7 +138,7 @@ impl AccountResource {
     pub fn new(account: &Account) -> Self {
         Self {
             user: UserResource::new(account),
-            roles: account.roles.iter().cloned().collect(),
+            roles: account.roles.iter().cloned().map(String::from).collect(),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::email::EmailAddress;
 use crate::error::{AdmitError, CallerNotLive, SessionError};
 use crate::id::{SessionId, UserId};
 use crate::policy::{DELETED_ACCOUNT_RETENTION, SessionPolicy};
+use crate::role::Role;
 use crate::session::Session;
 
 /// What an account is allowed.
@@ -44,7 +45,7 @@ pub struct Account {
     /// What the account is allowed.
     pub status: AccountStatus,
     /// What its user may do in addition to using their own account.
-    pub roles: BTreeSet<String>,
+    pub roles: BTreeSet<Role>,
     /// The admitted sessions. Only these can be live.
     pub sessions: BTreeSet<SessionId>,
     /// How often the account has been written; the condition of the next write.

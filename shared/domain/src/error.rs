@@ -50,6 +50,11 @@ pub enum AdmitError {
 #[error("the session of the caller has ended")]
 pub struct CallerNotLive;
 
+/// The caller has not proved who they are recently enough for what was asked (RFC 9470 section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the caller must authenticate again")]
+pub struct ReauthenticationRequired;
+
 /// Why a registration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {

@@ -17,6 +17,7 @@ pub mod password;
 pub mod policy;
 pub mod random;
 pub mod refresh;
+pub mod role;
 pub mod session;
 pub mod text;
 pub mod token;

@@ -18,6 +18,8 @@ pub struct SessionPolicy {
     pub max_sessions: usize,
     /// Whether a sign-in ends the live session that has the same device id.
     pub one_session_per_device: bool,
+    /// How long ago a user may have proved who they are, for what asks for a recent proof (OWASP ASVS 5.0, 7.5.1).
+    pub reauthenticate_within: TimeDelta,
     /// How long the description of an ended session is kept after its absolute expiry.
     pub retention: TimeDelta,
 }
@@ -31,6 +33,7 @@ impl Default for SessionPolicy {
             refresh_grace: TimeDelta::seconds(30),
             max_sessions: 20,
             one_session_per_device: true,
+            reauthenticate_within: TimeDelta::minutes(10),
             retention: TimeDelta::days(30),
         }
     }

@@ -147,6 +147,7 @@ impl Settings {
                 ),
                 one_session_per_device: reader
                     .boolean("ONE_SESSION_PER_DEVICE", default.one_session_per_device),
+                reauthenticate_within: default.reauthenticate_within,
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
             },
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),

@@ -9,6 +9,7 @@ use latchkey_domain::error::{CallerNotLive, ConfirmError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
+use latchkey_domain::token::Scope;
 use latchkey_store::{Part, Partition, PasswordAttempt};
 
 use crate::change::{Changed, Intent};
@@ -102,7 +103,10 @@ impl Service {
             }
             Changed::Fulfilled { account } => account.ok_or(NOT_LIVE)?,
         };
-        let issued = self.core.issue(replacement.session, now).await?;
+        let issued = self
+            .core
+            .issue(replacement.session, Scope::of(&account), now)
+            .await?;
         Ok(SignedIn { account, issued })
     }
 
@@ -181,6 +185,7 @@ impl Service {
         let Caller {
             user_id,
             session_id,
+            ..
         } = confirmation.caller;
         let credential = confirmation.own()?.credential;
         let hash = &credential.password_hash;

@@ -1,9 +1,10 @@
 //! Who is calling: the bearer of an access token.
 
+use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::error::CallerNotLive;
 use latchkey_domain::id::{SessionId, UserId};
-use latchkey_domain::token::{Token, TokenError};
+use latchkey_domain::token::{Scope, Token, TokenError};
 
 use crate::{Core, Failure, Service};
 
@@ -17,6 +18,10 @@ pub struct Caller {
     pub user_id: UserId,
     /// The session that the token belongs to.
     pub session_id: SessionId,
+    /// What the token allows.
+    pub scope: Scope,
+    /// When the user last proved who they are (`auth_time`, RFC 9068 section 2.2.1).
+    pub authenticated_at: DateTime<Utc>,
 }
 
 impl Core {
@@ -29,6 +34,10 @@ impl Core {
         Ok(Caller {
             user_id: claims.sub,
             session_id: claims.sid,
+            scope: claims.scope,
+            // One that no clock can show is as old as can be.
+            authenticated_at: DateTime::from_timestamp(claims.auth_time, 0)
+                .unwrap_or(DateTime::UNIX_EPOCH),
         })
     }
 }

@@ -28,6 +28,7 @@ mod revoke;
 mod sessions;
 mod sign_in;
 mod sign_out;
+mod step_up;
 pub mod token_keys;
 
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
-use latchkey_domain::token::IssuedTokens;
+use latchkey_domain::token::{IssuedTokens, Scope};
 use latchkey_store::Store;
 
 use crate::passwords::Passwords;
@@ -104,18 +105,19 @@ impl Core {
         self.clock.now()
     }
 
-    /// The tokens of a session.
+    /// The tokens of a session, whose access token allows what `scope` says.
     ///
     /// # Errors
     /// [`Failure::Internal`] if signing fails.
     pub(crate) async fn issue<E>(
         &self,
         session: Session,
+        scope: Scope,
         now: DateTime<Utc>,
     ) -> Result<Issued, Failure<E>> {
         let issued = self
             .tokens
-            .issue(&session, now, &self.policy, self.random.as_ref())
+            .issue(&session, scope, now, &self.policy, self.random.as_ref())
             .await;
         match issued {
             Ok(tokens) => Ok(Issued { session, tokens }),

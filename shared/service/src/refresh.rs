@@ -7,7 +7,7 @@ use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::error::RefreshError;
 use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::{RefreshClaims, Token};
+use latchkey_domain::token::{RefreshClaims, Scope, Token};
 use latchkey_store::Rotation;
 use tracing::Instrument as _;
 
@@ -50,6 +50,8 @@ impl Service {
             self.store.rotate(&rotation).await?
         };
         let grace = self.core.policy.refresh_grace;
+        // What is live has an account; without one nothing is issued.
+        let scope = account.as_ref().map(Scope::of).unwrap_or_default();
         match judge(account.as_ref(), attempt, presented, now, grace) {
             RefreshVerdict::Reused(session) => {
                 self.end_reused(account, &session, presented).await?;
@@ -78,11 +80,11 @@ impl Service {
             }
             RefreshVerdict::Rotated(session) => {
                 log_and_count(&session, "refreshed", REFRESHES);
-                self.core.issue(session, now).await
+                self.core.issue(session, scope, now).await
             }
             RefreshVerdict::NotDue(session) => {
                 log_and_count(&session, "refresh answered, not due", REFRESH_NOT_DUE);
-                self.core.issue(session, now).await
+                self.core.issue(session, scope, now).await
             }
             RefreshVerdict::SameSuccessor(session) => {
                 log_and_count(
@@ -90,7 +92,7 @@ impl Service {
                     "refresh answered again within the grace",
                     REFRESH_REPLAYS,
                 );
-                self.core.issue(session, now).await
+                self.core.issue(session, scope, now).await
             }
         }
     }

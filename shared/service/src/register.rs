@@ -10,6 +10,7 @@ use latchkey_domain::error::RegisterError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
+use latchkey_domain::token::Scope;
 use latchkey_store::RegisterOutcome;
 
 use crate::metric::REGISTRATIONS;
@@ -71,7 +72,7 @@ impl Service {
         }
         tracing::info!(%user_id, %session_id, "registered");
         REGISTRATIONS.count(1);
-        let issued = self.core.issue(session, now).await?;
+        let issued = self.core.issue(session, Scope::of(&account), now).await?;
         Ok(SignedIn { account, issued })
     }
 }

@@ -14,6 +14,7 @@ use latchkey_domain::error::{AdmitError, LoginError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
+use latchkey_domain::token::Scope;
 use latchkey_store::{Part, Partition};
 
 use crate::change::{Changed, Intent};
@@ -111,7 +112,10 @@ impl Service {
             if let Some(account) = admitted {
                 tracing::info!(%user_id, %session_id, "signed in");
                 SIGN_INS.count(1);
-                let issued = self.core.issue(admission.session.clone(), now).await?;
+                let issued = self
+                    .core
+                    .issue(admission.session.clone(), Scope::of(&account), now)
+                    .await?;
                 return Ok(SignedIn { account, issued });
             }
             verified = Some(credential);

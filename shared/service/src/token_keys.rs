@@ -25,7 +25,7 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
 use latchkey_domain::token::{
-    AccessClaims, IssuedTokens, KeyDerivationFailed, RefreshClaims, SecretTooShort, Token,
+    AccessClaims, IssuedTokens, KeyDerivationFailed, RefreshClaims, Scope, SecretTooShort, Token,
     TokenError, TokenIdentity, TokenSecret, Tokens,
 };
 use serde::Deserialize;
@@ -244,11 +244,14 @@ impl TokenKeys {
     pub async fn issue(
         &self,
         session: &Session,
+        scope: Scope,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
         random: &dyn RandomSource,
     ) -> Result<IssuedTokens, TokenError> {
-        self.newest(now).await.issue(session, now, policy, random)
+        self.newest(now)
+            .await
+            .issue(session, scope, now, policy, random)
     }
 
     /// Checks an access token, as [`Tokens::verify_access`] does.

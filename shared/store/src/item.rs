@@ -18,6 +18,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
 use latchkey_domain::password::PasswordHash;
+use latchkey_domain::role::Role;
 use latchkey_domain::session::{ClientLocation, Session};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,7 @@ struct AccountItem {
         with = "serde_dynamo::string_set",
         skip_serializing_if = "BTreeSet::is_empty"
     )]
-    roles: BTreeSet<String>,
+    roles: BTreeSet<Role>,
     #[serde(
         default,
         with = "serde_dynamo::string_set",

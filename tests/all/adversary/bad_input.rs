@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
-use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
+use latchkey_domain::token::{Scope, TokenIdentity, TokenSecret, Tokens};
 use latchkey_tests::attack::forgery::{part, read_part};
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::reply::SignedIn;
@@ -424,7 +424,9 @@ async fn a_token_of_somebody_else_is_refused_without_a_request_to_the_database()
         .unwrap();
     let issue = |tokens: &Tokens| {
         let (policy, random) = (&stack.core.policy, stack.core.random.as_ref());
-        tokens.issue(&session, stack.now(), policy, random).unwrap()
+        tokens
+            .issue(&session, Scope::own_account(), stack.now(), policy, random)
+            .unwrap()
     };
     let others = [
         issue(&somebody_else(|_| (), b"another secret with enough bytes")),

@@ -26,7 +26,7 @@ use latchkey_domain::account::{AccountStatus, Change};
 use latchkey_domain::cause::Action;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_domain::token::Token;
+use latchkey_domain::token::{Scope, Token};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::dynamodb::EmbeddedDynamoDb;
 use latchkey_tests::harness::reply::Reply;
@@ -752,7 +752,13 @@ impl Machine {
             let policy = &self.stack.core.policy;
             let issue = || {
                 let tokens = &self.stack.core.tokens;
-                tokens.issue(session, self.stack.now(), policy, random)
+                tokens.issue(
+                    session,
+                    Scope::own_account(),
+                    self.stack.now(),
+                    policy,
+                    random,
+                )
             };
             if self.model.now >= modelled.end() {
                 continue; // No access token outlives its session.

@@ -10,7 +10,7 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::{Token, TokenError};
+use latchkey_domain::token::{Scope, Token, TokenError};
 use latchkey_service::token_keys::{ANNOUNCED, KEPT, TokenKeys};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::SignedIn;
@@ -58,7 +58,9 @@ async fn access_token(keys: &TokenKeys, now: DateTime<Utc>) -> Token {
         SessionPolicy::default(),
     );
     let session = Session::begin(id, user, device, ClientLocation::default(), now, &policy);
-    let issued = keys.issue(&session, now, &policy, &random).await;
+    let issued = keys
+        .issue(&session, Scope::own_account(), now, &policy, &random)
+        .await;
     issued.unwrap().access_token
 }
 

@@ -25,7 +25,7 @@ use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::password::{self, Password, WorkingMemory};
 use latchkey_domain::random::{SystemRandom, sixteen_bytes};
-use latchkey_domain::token::{Token, TokenIdentity, TokenSecret, Tokens};
+use latchkey_domain::token::{Scope, Token, TokenIdentity, TokenSecret, Tokens};
 use tokio::runtime::Runtime;
 
 use crate::canned::{Canned, Request};
@@ -120,7 +120,13 @@ fn tokens<M: Measurement>(group: &mut BenchmarkGroup<'_, M>, canned: &Canned) {
     let tokens = Tokens::new(identity, &secret, None).expect("keys");
     let now = SystemClock.now();
     let issue = || {
-        let issued = tokens.issue(&canned.session, now, &canned.policy, &SystemRandom);
+        let issued = tokens.issue(
+            &canned.session,
+            Scope::own_account(),
+            now,
+            &canned.policy,
+            &SystemRandom,
+        );
         issued.expect("signed")
     };
     let issued = issue();

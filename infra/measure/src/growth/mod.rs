@@ -309,7 +309,13 @@ impl Table {
         let issued = self
             .core
             .tokens
-            .issue(session, now, policy, &SystemRandom)
+            .issue(
+                session,
+                latchkey_domain::token::Scope::own_account(),
+                now,
+                policy,
+                &SystemRandom,
+            )
             .await?;
         let text = |token: &latchkey_domain::token::Token| token.expose().to_owned();
         Ok((text(&issued.access_token), text(&issued.refresh_token)))

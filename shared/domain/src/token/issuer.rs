@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    AccessClaims, IssuedTokens, Kind, OWN_ACCOUNT_SCOPE, PASSWORD_METHOD, RefreshClaims,
-    RefreshTokenId, Token, TokenError, TokenIdentity,
+    AccessClaims, IssuedTokens, Kind, PASSWORD_METHOD, RefreshClaims, RefreshTokenId, Scope, Token,
+    TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -98,6 +98,7 @@ impl Tokens {
     pub fn issue(
         &self,
         session: &Session,
+        scope: Scope,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
         random: &dyn RandomSource,
@@ -117,7 +118,7 @@ impl Tokens {
             exp: access_expiry.timestamp(),
             auth_time: session.authenticated_at.timestamp(),
             amr: vec![PASSWORD_METHOD.to_owned()],
-            scope: OWN_ACCOUNT_SCOPE.to_owned(),
+            scope,
         };
         let refresh = self.refresh_claims(session);
         Ok(IssuedTokens {
@@ -300,6 +301,7 @@ mod tests {
         tokens
             .issue(
                 session,
+                Scope::own_account(),
                 now,
                 &SessionPolicy::default(),
                 &SeededRandom::new(7),

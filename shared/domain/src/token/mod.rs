@@ -10,6 +10,7 @@
 
 mod issuer;
 mod keys;
+mod scope;
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,13 +23,12 @@ use crate::id::{MalformedId, SessionId, UserId};
 
 pub use issuer::Tokens;
 pub use keys::{KeyDerivationFailed, MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
+pub use scope::Scope;
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 /// The `typ` of a refresh token.
 pub const REFRESH_TOKEN_TYPE: &str = "rt+jwt";
-/// What every access token allows: the use of one's own account and sessions.
-pub const OWN_ACCOUNT_SCOPE: &str = "account";
 /// The authentication method of a sign-in by password (RFC 8176 section 2). All sessions have this one for now.
 pub const PASSWORD_METHOD: &str = "pwd";
 
@@ -114,8 +114,9 @@ pub struct AccessClaims {
     pub auth_time: i64,
     /// How they proved it (RFC 9068 section 2.2.1): values of RFC 8176, such as [`PASSWORD_METHOD`].
     pub amr: Vec<String>,
-    /// What it allows, words divided by spaces.
-    pub scope: String,
+    /// What it allows at this API. A token for another audience allows nothing here, and has no such claim.
+    #[serde(skip_serializing_if = "Scope::is_empty")]
+    pub scope: Scope,
 }
 
 /// What a refresh token says.
