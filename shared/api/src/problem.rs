@@ -11,7 +11,8 @@ use http::header::{self, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
-    CallerNotLive, ConfirmError, LoginError, RefreshError, RegisterError, SessionError,
+    CallerNotLive, ConfirmError, LoginError, ReauthenticationRequired, RefreshError, RegisterError,
+    SessionError,
 };
 use latchkey_domain::password::WeakPassword;
 use latchkey_service::Failure;
@@ -174,6 +175,13 @@ codes! {
         "Send an access token whose scope allows this.",
     )
     .challenging(CHALLENGE_INSUFFICIENT_SCOPE),
+    /// The user has not proved who they are recently enough for this: authenticate again, then repeat the request.
+    ReauthenticationRequired => Row::new(
+        "reauthentication_required",
+        StatusCode::FORBIDDEN,
+        "Authenticate again",
+        "Prove who you are again, then repeat the request with the new access token.",
+    ),
     /// The service stands behind CloudFront, and the request has come past it.
     EdgeRequired => Row::new(
         "edge_required",
@@ -549,6 +557,12 @@ impl<E: Into<Self>> From<Failure<E>> for Problem {
 impl From<CallerNotLive> for Problem {
     fn from(_: CallerNotLive) -> Self {
         Code::InvalidToken.into()
+    }
+}
+
+impl From<ReauthenticationRequired> for Problem {
+    fn from(_: ReauthenticationRequired) -> Self {
+        Code::ReauthenticationRequired.into()
     }
 }
 
