@@ -8,6 +8,7 @@ use axum::Json;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::token_keys::{SecretsManager, TokenKeys};
 use serde_json::{Value, json};
 
@@ -120,7 +121,7 @@ impl FakeSecretsManager {
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build();
         let secret = SecretsManager::new(Client::from_conf(config), ARN.to_owned());
-        TokenKeys::read(identity(), secret, now)
+        TokenKeys::read(identity(), SessionPolicy::default(), secret, now)
             .await
             .expect("the secret can be read")
     }

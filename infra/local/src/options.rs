@@ -56,6 +56,9 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   TABLE_NAME                [default: latchkey]
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
                             [default: made once, kept in the data folder]
+  TOKEN_ALGORITHM           what access tokens are signed with: EdDSA or RS256 [default: EdDSA]
+  TOKEN_RSA_KEY             the RSA key of RS256, PKCS#8 in PEM or base64
+                            [default: made once, kept in the data folder]
   TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still accepted
   EDGE_SECRET               what CloudFront proves itself with; at least 32 characters, or two such values divided by
                             a comma [default: none]

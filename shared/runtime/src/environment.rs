@@ -238,7 +238,8 @@ async fn read_token_keys(
     let identity: TokenIdentity = settings.identity.clone();
     let arn = match &settings.token_secret {
         TokenSecretSource::Literal { current, previous } => {
-            return Ok(Tokens::new(identity, current, previous.as_ref())?.into());
+            let tokens = Tokens::of_secret(identity, current.clone(), previous.clone(), now)?;
+            return Ok(tokens.into());
         }
         TokenSecretSource::SecretsManager(arn) => arn.clone(),
     };
@@ -252,5 +253,15 @@ async fn read_token_keys(
             .build(),
     ));
     let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
-    TokenKeys::read(identity, SecretsManager::new(client, arn), now).await
+    let secret = SecretsManager::new(client, arn);
+    let keys = TokenKeys::read(identity, settings.policy.clone(), secret, now).await?;
+    let (newest, wanted) = (keys.newest_algorithm(), settings.token_algorithm);
+    if newest.is_some_and(|newest| newest != wanted) {
+        tracing::warn!(
+            setting = wanted.as_str(),
+            newest = newest.map(|newest| newest.as_str()),
+            "TOKEN_ALGORITHM takes effect with the next rotation of the secret"
+        );
+    }
+    Ok(keys)
 }

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
 };
-use latchkey_domain::token::{TokenIdentity, TokenSecret};
+use latchkey_domain::token::{KeyMaterial, TokenAlgorithm, TokenIdentity, TokenSecret};
 
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 pub(crate) use reader::Reader;
@@ -30,10 +30,11 @@ pub struct SettingsError(Vec<String>);
 pub enum TokenSecretSource {
     /// A secret in Secrets Manager, by its ARN: `TOKEN_SECRET_ARN`.
     SecretsManager(String),
-    /// The secret itself: `TOKEN_SECRET`, and `TOKEN_SECRET_PREVIOUS` for one that was replaced.
+    /// The secret itself: `TOKEN_SECRET`, with `TOKEN_RSA_KEY` if access tokens are signed with RSA, and
+    /// `TOKEN_SECRET_PREVIOUS` for one that was replaced.
     Literal {
         /// Signs.
-        current: TokenSecret,
+        current: KeyMaterial,
         /// Signs nothing; its tokens are still accepted.
         previous: Option<TokenSecret>,
     },
@@ -55,6 +56,8 @@ pub struct Settings {
     pub allowed_origins: AllowedOrigins,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
     pub edge: Option<EdgeSecret>,
+    /// `TOKEN_ALGORITHM`: what new keys sign access tokens with.
+    pub token_algorithm: TokenAlgorithm,
     /// `TOKEN_SECRET_ARN` or `TOKEN_SECRET`.
     pub token_secret: TokenSecretSource,
 }
@@ -107,6 +110,7 @@ impl Settings {
         let mut reader = Reader::new(&lookup);
         let default = SessionPolicy::default();
         let (issuer, base_path) = reader.issuer();
+        let token_algorithm = reader.token_algorithm();
         let settings = Self {
             identity: TokenIdentity {
                 issuer,
@@ -153,7 +157,8 @@ impl Settings {
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
             allowed_origins: reader.origins(),
             edge: reader.edge(),
-            token_secret: reader.token_secret(),
+            token_algorithm,
+            token_secret: reader.token_secret(token_algorithm),
         };
         if settings.policy.idle_lifetime > settings.policy.absolute_lifetime {
             reader.wrong(
@@ -209,6 +214,7 @@ mod tests {
     use std::collections::HashMap;
 
     use http::HeaderValue;
+    use latchkey_domain::token::RsaPrivateKey;
 
     use super::*;
 
@@ -276,6 +282,37 @@ mod tests {
         assert!(
             matches!(settings.token_secret, TokenSecretSource::SecretsManager(arn) if arn == "arn:x")
         );
+    }
+
+    #[test]
+    fn an_rsa_key_goes_with_its_algorithm() {
+        assert_eq!(read(&[]).unwrap().token_algorithm, TokenAlgorithm::EdDsa);
+        for wrong in ["RS384", "rs256", "HS256", "none"] {
+            let message = complaint(&[("TOKEN_ALGORITHM", wrong)]);
+            assert!(
+                message.contains("TOKEN_ALGORITHM is not EdDSA or RS256"),
+                "{message}"
+            );
+        }
+        let rs256 = ("TOKEN_ALGORITHM", "RS256");
+        assert!(complaint(&[rs256]).contains("TOKEN_RSA_KEY is not set"));
+        for wrong in ["AAAA", "a secret!"] {
+            let message = complaint(&[rs256, ("TOKEN_RSA_KEY", wrong)]);
+            assert!(
+                message.contains("TOKEN_RSA_KEY: an RSA key is"),
+                "{message}"
+            );
+            assert!(!message.contains(wrong), "{message}");
+        }
+        let key = RsaPrivateKey::generate().unwrap().to_base64();
+        let settings = read(&[rs256, ("TOKEN_RSA_KEY", &key)]).unwrap();
+        let TokenSecretSource::Literal { current, .. } = settings.token_secret else {
+            panic!("a literal secret");
+        };
+        assert_eq!(current.algorithm(), TokenAlgorithm::Rs256);
+        // In Secrets Manager the key is with the secret.
+        let on_aws = read(&[rs256, ("TOKEN_SECRET", ""), ("TOKEN_SECRET_ARN", "arn:x")]);
+        assert_eq!(on_aws.unwrap().token_algorithm, TokenAlgorithm::Rs256);
     }
 
     #[test]

@@ -315,7 +315,13 @@ async fn an_unknown_query_parameter_is_refused_on_every_route() {
         let reply = stack.post(&path).bearer(&ada.access_token).send().await;
         reply.expect_problem(400, "invalid_request");
     }
-    let public = ["/.well-known/jwks.json", "/docs", "/openapi.json"];
+    let public = [
+        "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+        "/docs",
+        "/openapi.json",
+    ];
     let mut refused = 0;
     let paths = conformity::document()["paths"].as_object().unwrap();
     for (path, item) in paths {

@@ -159,6 +159,8 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     }
     for path in [
         "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
         "/openapi.json",
         "/docs",
         "/nowhere",

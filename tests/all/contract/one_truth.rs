@@ -11,6 +11,7 @@ use std::process::Command;
 use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
 };
+use latchkey_domain::token::TokenAlgorithm;
 use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
 use latchkey_store::table;
 use latchkey_tests::harness::openapi;
@@ -124,6 +125,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     for local in [
         "TOKEN_SECRET",
         "TOKEN_SECRET_PREVIOUS",
+        "TOKEN_RSA_KEY",
         "AWS_ENDPOINT_URL",
         "AWS_ENDPOINT_URL_DYNAMODB",
     ] {
@@ -201,7 +203,15 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         parameters["OneSessionPerDevice"]["Default"],
         json!(one_per_device)
     );
+    let algorithms = [TokenAlgorithm::EdDsa, TokenAlgorithm::Rs256].map(TokenAlgorithm::as_str);
+    let parameter = &parameters["TokenAlgorithm"];
+    assert_eq!(parameter["AllowedValues"], json!(algorithms));
+    assert_eq!(
+        parameter["Default"],
+        json!(TokenAlgorithm::default().as_str())
+    );
     for (variable, parameter) in [
+        ("TOKEN_ALGORITHM", "TokenAlgorithm"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
         ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),
     ] {

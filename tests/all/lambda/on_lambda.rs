@@ -42,7 +42,7 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 18] = [
+const VISIT: [(&str, &str, u16); 20] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("list-sessions", "list-sessions", 200),
@@ -59,6 +59,8 @@ const VISIT: [(&str, &str, u16); 18] = [
     ("login", "login-again", 200),
     ("account", "account-delete", 204),
     ("discovery", "discovery-jwks", 200),
+    ("discovery", "discovery-openid", 200),
+    ("discovery", "discovery-oauth", 200),
     ("discovery", "discovery-openapi", 200),
     ("discovery", "discovery-not-found", 404),
 ];

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{AccessTokens, KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    AccessClaims, IssuedTokens, KeyRing, Kind, PASSWORD_METHOD, RefreshClaims, RefreshTokenId,
-    RingKey, Scope, Term, Token, TokenError, TokenIdentity,
+    AccessClaims, IssuedTokens, KeyMaterial, KeyRing, Kind, PASSWORD_METHOD, RefreshClaims,
+    RefreshTokenId, RingKey, Scope, Term, Token, TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -72,11 +72,29 @@ impl Tokens {
         current: &TokenSecret,
         previous: Option<&TokenSecret>,
     ) -> Result<Self, KeyDerivationFailed> {
-        let previous = previous.cloned().map(RingKey::accepted);
-        let keys = std::iter::once(RingKey::signing(current.clone())).chain(previous);
+        let current = current.clone().into();
+        Self::of_secret(
+            identity,
+            current,
+            previous.cloned(),
+            DateTime::<Utc>::MIN_UTC,
+        )
+    }
+
+    /// The same, with an RSA key perhaps, for use from `now` on.
+    ///
+    /// # Errors
+    /// [`KeyDerivationFailed`], also if the RSA key is none.
+    pub fn of_secret(
+        identity: TokenIdentity,
+        current: KeyMaterial,
+        previous: Option<TokenSecret>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, KeyDerivationFailed> {
+        let previous = previous.map(RingKey::accepted);
+        let keys = std::iter::once(RingKey::signing(current)).chain(previous);
         let ring = KeyRing::new(keys.collect()).map_err(|_| KeyDerivationFailed)?;
-        let policy = SessionPolicy::default();
-        Self::of_ring(identity, &ring, &policy, DateTime::<Utc>::MIN_UTC)
+        Self::of_ring(identity, &ring, &SessionPolicy::default(), now)
     }
 
     /// Derives the keys of a ring, for use from `now` on. `policy` says how long the tokens of a replaced key are accepted.

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
-use latchkey_domain::token::{MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
+use latchkey_domain::token::{
+    KeyMaterial, MIN_SECRET_BYTES, RsaPrivateKey, SecretTooShort, TokenAlgorithm, TokenSecret,
+};
 
 use super::address::{origin, path_of_issuer};
 use super::{AllowedOrigins, SettingsError, TokenSecretSource};
@@ -202,7 +204,17 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
-    pub(crate) fn token_secret(&mut self) -> TokenSecretSource {
+    pub(crate) fn token_algorithm(&mut self) -> TokenAlgorithm {
+        let Some(text) = (self.lookup)("TOKEN_ALGORITHM") else {
+            return TokenAlgorithm::default();
+        };
+        text.parse().unwrap_or_else(|error| {
+            self.wrong("TOKEN_ALGORITHM", error);
+            TokenAlgorithm::default()
+        })
+    }
+
+    pub(crate) fn token_secret(&mut self, algorithm: TokenAlgorithm) -> TokenSecretSource {
         // After a complaint the value is not used.
         let unusable = TokenSecretSource::SecretsManager(String::new());
         if let Some(arn) = (self.lookup)("TOKEN_SECRET_ARN") {
@@ -216,8 +228,12 @@ impl<'a> Reader<'a> {
         }
         let current = self.secret("TOKEN_SECRET");
         let previous = self.secret("TOKEN_SECRET_PREVIOUS").and_then(Result::ok);
+        let rsa = self.rsa_key(algorithm);
         match current {
-            Some(Ok(current)) => TokenSecretSource::Literal { current, previous },
+            Some(Ok(secret)) => TokenSecretSource::Literal {
+                current: KeyMaterial { secret, rsa },
+                previous,
+            },
             Some(Err(SecretTooShort)) => unusable,
             None => {
                 self.wrong(
@@ -225,6 +241,24 @@ impl<'a> Reader<'a> {
                     "is not set (nor TOKEN_SECRET, for use without AWS)",
                 );
                 unusable
+            }
+        }
+    }
+
+    /// The RSA key, if the algorithm needs one.
+    fn rsa_key(&mut self, algorithm: TokenAlgorithm) -> Option<RsaPrivateKey> {
+        let text = (self.lookup)("TOKEN_RSA_KEY");
+        match (algorithm, text) {
+            (TokenAlgorithm::EdDsa, _) => None,
+            (TokenAlgorithm::Rs256, None) => {
+                self.wrong("TOKEN_RSA_KEY", "is not set, and TOKEN_ALGORITHM is RS256");
+                None
+            }
+            (TokenAlgorithm::Rs256, Some(text)) => {
+                let key = RsaPrivateKey::from_base64(&text);
+                let key = key.and_then(|key| key.check().map(|()| key));
+                key.map_err(|error| self.wrong("TOKEN_RSA_KEY:", error))
+                    .ok()
             }
         }
     }
