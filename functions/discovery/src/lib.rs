@@ -80,7 +80,6 @@ enum PublicKey {
 
 /// An Ed25519 public key (RFC 8037).
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes what jsonwebtoken writes")]
 struct Ed25519Key {
     /// Names the key; its RFC 7638 thumbprint.
     #[schema(example = "hlLUWXSleyYsA967l4hJ9UxvS5xaoLUD6zt3VG6eKyE")]
@@ -104,7 +103,6 @@ struct Ed25519Key {
 
 /// An RSA public key (RFC 7518 section 6.3.1).
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes what jsonwebtoken writes")]
 struct RsaKey {
     /// Names the key; its RFC 7638 thumbprint.
     #[schema(example = "hlLUWXSleyYsA967l4hJ9UxvS5xaoLUD6zt3VG6eKyE")]

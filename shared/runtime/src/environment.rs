@@ -19,6 +19,7 @@ use latchkey_domain::error::with_causes;
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{TokenIdentity, Tokens};
+use latchkey_service::key_rotation::KeyRotation;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::{SecretError, SecretsManager, TokenKeys};
 use latchkey_service::{Core, Service};
@@ -28,6 +29,9 @@ use tracing::Instrument;
 
 /// What EventBridge's schedule sends.
 pub use aws_lambda_events::event::eventbridge::EventBridgeEvent as ScheduledEvent;
+
+/// What Secrets Manager sends to have its secret rotated.
+pub use aws_lambda_events::event::secretsmanager::SecretsManagerSecretRotationEvent as SecretRotationEvent;
 
 use crate::emf::{self, Emf};
 use crate::gateway;
@@ -137,6 +141,40 @@ where
     end(lambda_runtime::run(service_fn(handler)).await)
 }
 
+/// Runs the function that rotates the secret. It reads and writes no table.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn run_rotation<E>(
+    rotate: impl AsyncFn(&KeyRotation, SecretRotationEvent) -> Result<(), E>,
+) -> Result<(), Fatal>
+where
+    E: Into<Diagnostic> + std::fmt::Debug,
+{
+    let emf = start_telemetry()?;
+    let settings = Settings::read(environment)?;
+    let TokenSecretSource::SecretsManager(arn) = settings.token_secret else {
+        return Err(StartError::MissingVariable("TOKEN_SECRET_ARN").into());
+    };
+    let rotation = KeyRotation {
+        secret: secrets_manager(&sdk_config(None)?, arn),
+        identity: settings.identity,
+        policy: settings.policy,
+        algorithm: settings.token_algorithm,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    };
+    let handler = async |event: LambdaEvent<SecretRotationEvent>| {
+        let context = event.context;
+        let span = invocation(&context).span();
+        let rotated = rotate(&rotation, event.payload).instrument(span).await;
+        // Before the reply: Lambda freezes the environment after it.
+        emf.write_line(SystemClock.now(), &context.request_id, None);
+        rotated
+    };
+    end(lambda_runtime::run(service_fn(handler)).await)
+}
+
 /// An invocation, as its log lines and its reply name it.
 pub(crate) fn invocation(context: &Context) -> Invocation {
     Invocation {
@@ -229,6 +267,22 @@ const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 const SECRET_ATTEMPT: Duration = Duration::from_secs(2);
 const SECRET_READ: Duration = Duration::from_secs(8);
 
+fn secrets_manager(sdk: &SdkConfig, arn: String) -> SecretsManager {
+    let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
+    config.set_endpoint_url(environment(SECRETS_ENDPOINT));
+    // Lambda gives a function 10 seconds to start, and ends one that waits longer without a word.
+    config.set_timeout_config(Some(
+        TimeoutConfig::builder()
+            .operation_attempt_timeout(SECRET_ATTEMPT)
+            .operation_timeout(SECRET_READ)
+            .build(),
+    ));
+    SecretsManager::new(
+        aws_sdk_secretsmanager::Client::from_conf(config.build()),
+        arn,
+    )
+}
+
 /// The secret is read here for the first time.
 async fn read_token_keys(
     sdk: &SdkConfig,
@@ -243,17 +297,7 @@ async fn read_token_keys(
         }
         TokenSecretSource::SecretsManager(arn) => arn.clone(),
     };
-    let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
-    config.set_endpoint_url(environment(SECRETS_ENDPOINT));
-    // Lambda gives a function 10 seconds to start, and ends one that waits longer without a word.
-    config.set_timeout_config(Some(
-        TimeoutConfig::builder()
-            .operation_attempt_timeout(SECRET_ATTEMPT)
-            .operation_timeout(SECRET_READ)
-            .build(),
-    ));
-    let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
-    let secret = SecretsManager::new(client, arn);
+    let secret = secrets_manager(sdk, arn);
     let keys = TokenKeys::read(identity, settings.policy.clone(), secret, now).await?;
     let (newest, wanted) = (keys.newest_algorithm(), settings.token_algorithm);
     if newest.is_some_and(|newest| newest != wanted) {

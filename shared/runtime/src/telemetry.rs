@@ -108,6 +108,7 @@ pub fn filter(level: Level) -> Targets {
         "latchkey_store",
         "account",
         "cleanup",
+        "rotate_keys",
         "discovery",
         "list_sessions",
         "login",

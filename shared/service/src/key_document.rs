@@ -115,7 +115,6 @@ fn without_times(
 }
 
 /// Writes a document at a time.
-#[expect(dead_code, reason = "TEMP")]
 pub(crate) fn write(ring: &KeyRing, now: DateTime<Utc>) -> Result<String, DocumentError> {
     let text = |key: &RingKey| {
         String::from_utf8(key.material.secret.expose().to_vec())

@@ -21,6 +21,7 @@ mod caller;
 mod change;
 mod error;
 mod key_document;
+pub mod key_rotation;
 pub mod metric;
 pub mod passwords;
 mod refresh;

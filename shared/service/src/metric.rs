@@ -64,6 +64,7 @@ metrics! {
     CLEANUP_RUNS, Stack, "CleanupRuns",
         "A cleanup came to the end of the table or of its budget, without failures.";
     CLEANUP_REMOVED, Stack, "CleanupRemoved", "An item that the cleanup has removed.";
+    KEY_ROTATIONS, Stack, "KeyRotations", "The signing keys were rotated.";
     COLD_STARTS, Function, "ColdStarts", "The first invocation of an environment.";
     DYNAMODB_CALLS, Function, latchkey_store::metering::CALLS,
         "A request sent to DynamoDB; each attempt is one.";

@@ -16,6 +16,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::operation::get_secret_value::{
+    GetSecretValueError, GetSecretValueOutput,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::jwk::JwkSet;
 use latchkey_domain::error::with_causes;
@@ -74,24 +77,47 @@ impl SecretsManager {
     }
 
     async fn read(&self) -> Result<SecretVersion, SecretError> {
-        let unreadable = |reason: String| SecretError::Unreadable {
+        let request = self.client.get_secret_value().secret_id(&self.arn);
+        let reply = request.send().await;
+        self.version(reply.map_err(|error| self.unreadable(with_causes(&error)))?)
+    }
+
+    /// The keys of a version, if it has a value and is at this stage.
+    pub(crate) async fn read_version(
+        &self,
+        version: &str,
+        stage: &str,
+    ) -> Result<Option<KeyRing>, SecretError> {
+        let request = self.client.get_secret_value().secret_id(&self.arn);
+        let request = request.version_id(version).version_stage(stage);
+        match request.send().await {
+            Ok(reply) => Ok(Some(self.version(reply)?.keys)),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(GetSecretValueError::is_resource_not_found_exception) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.unreadable(with_causes(&error))),
+        }
+    }
+
+    fn unreadable(&self, reason: String) -> SecretError {
+        SecretError::Unreadable {
             arn: self.arn.clone(),
             reason,
-        };
-        let reply = self
-            .client
-            .get_secret_value()
-            .secret_id(&self.arn)
-            .send()
-            .await
-            .map_err(|error| unreadable(with_causes(&error)))?;
+        }
+    }
+
+    fn version(&self, reply: GetSecretValueOutput) -> Result<SecretVersion, SecretError> {
         let written_at = reply
             .created_date()
             .and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
         let text = reply.secret_string().unwrap_or_default();
         let keys = key_document::read(text, written_at);
         Ok(SecretVersion {
-            keys: keys.map_err(|error| unreadable(error.to_string()))?,
+            keys: keys.map_err(|error| self.unreadable(error.to_string()))?,
             id: reply.version_id,
         })
     }

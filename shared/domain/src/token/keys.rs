@@ -18,6 +18,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{KeyMaterial, Kind, Token, TokenError};
+use crate::random::RandomSource;
 
 /// The shortest secret that keys are derived from, in bytes: as many as the keys have.
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -45,6 +46,15 @@ impl TokenSecret {
             return Err(SecretTooShort);
         }
         Ok(Self(bytes))
+    }
+
+    /// Makes a secret: 32 random bytes as text, in hexadecimal.
+    #[must_use]
+    pub fn generate(random: &dyn RandomSource) -> Self {
+        let mut bytes = Zeroizing::new([0; MIN_SECRET_BYTES]);
+        random.fill(bytes.as_mut());
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(Zeroizing::new(text.into_bytes()))
     }
 
     /// The bytes, to be stored as a secret, never logged.

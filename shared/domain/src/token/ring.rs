@@ -177,10 +177,9 @@ impl KeyRing {
         now: DateTime<Utc>,
         policy: &SessionPolicy,
     ) -> Result<Self, TooManyKeys> {
-        let kept = self.terms(policy).filter(|(key, term)| {
-            // One that never signs has signed no token.
-            now < term.forgotten_at && !key.never_signs()
-        });
+        let kept = self
+            .terms(policy)
+            .filter(|(key, term)| term.is_needed(key, now));
         let mut keys: Vec<RingKey> = kept
             .map(|(key, term)| {
                 let mut key = key.clone();
@@ -220,6 +219,12 @@ pub struct Term {
 }
 
 impl Term {
+    /// Whether a key may have signed tokens that still mean something. One that never signs has not.
+    #[must_use]
+    pub fn is_needed(&self, key: &RingKey, now: DateTime<Utc>) -> bool {
+        now < self.forgotten_at && !key.never_signs()
+    }
+
     /// Of a key that no longer signs from a time.
     #[must_use]
     pub fn replaced_at(at: DateTime<Utc>, policy: &SessionPolicy) -> Self {
