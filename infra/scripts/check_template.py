@@ -39,7 +39,7 @@ LOGGED = {
     "integrationErrorMessage",
 }  # fmt: skip
 # Alarms for which once is too often. The thresholds of all others are parameters.
-AT_ONCE = {"CleanupFailedAlarm", "CleanupMissedAlarm", "TokenAheadAlarm", "ErrorLinesAlarm"}
+AT_ONCE = {"CleanupFailedAlarm", "CleanupMissedAlarm", "KeyRotationFailedAlarm", "TokenAheadAlarm", "ErrorLinesAlarm"}
 # Paths that the edge may cache, if their replies say so.
 CACHED = {
     "/.well-known/jwks.json",

@@ -27,7 +27,7 @@ pub(crate) struct Options {
 }
 
 /// A function, and the sample event that it is given first, in an order in which each finds what it needs.
-const VISIT: [(&str, &str); 11] = [
+const VISIT: [(&str, &str); 12] = [
     ("hello", "discovery-not-found"),
     ("register", "register"),
     ("login", "login"),
@@ -39,6 +39,7 @@ const VISIT: [(&str, &str); 11] = [
     ("revoke", "revoke"),
     ("discovery", "discovery-jwks"),
     ("cleanup", "cleanup"),
+    ("rotate-keys", "rotate-keys"),
 ];
 
 /// At most this many times hello's time to the first poll. The aim is 1.5.
@@ -115,7 +116,10 @@ async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
     let mut tokens = json!({});
     for ((function, event), seen) in VISIT.into_iter().zip(seen) {
         let binary = folder.join(function).join("bootstrap");
-        let mut alone = Function::start_binary(&binary, function, "http://127.0.0.1:1", &[]).await;
+        // It takes its secret from Secrets Manager alone, and does not ask for it at its start.
+        let settings: &[_] = if function == "rotate-keys" { &on_aws } else { &[] };
+        let mut alone =
+            Function::start_binary(&binary, function, "http://127.0.0.1:1", settings).await;
         seen.alone.push(alone.first_poll().await);
         drop(alone);
 
@@ -123,6 +127,9 @@ async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
             Function::start_binary(&binary, function, &dynamodb.endpoint, &on_aws).await;
         let ready = process.first_poll().await;
         let event_json = sample_event(event, &tokens);
+        if let Some(token) = event_json.get("ClientRequestToken").and_then(Value::as_str) {
+            secrets.begin_rotation(token);
+        }
         let asked = Instant::now();
         let answer = process.invoke(&event_json).await;
         seen.ready.push(ready);
@@ -153,6 +160,7 @@ fn checked(function: &str, response: &Value) -> Option<Value> {
     match function {
         "hello" => Some(Value::Null),
         "cleanup" => (response.get("complete")? == true).then_some(Value::Null),
+        "rotate-keys" => response.is_null().then_some(Value::Null),
         _ => {
             let status = response.get("statusCode")?.as_u64()?;
             let body = response.get("body").and_then(Value::as_str);

@@ -207,7 +207,7 @@ impl KeyRotation {
         let tokens = Tokens::of_ring(self.identity.clone(), &pending, &self.policy, now)?;
         let session = self.session(at);
         let random = self.random.as_ref();
-        let issued = tokens.issue(&session, Scope::default(), at, &self.policy, random)?;
+        let issued = tokens.issue(&session, Scope::own_account(), at, &self.policy, random)?;
         tokens.verify_access(&issued.access_token, at)?;
         tokens.verify_refresh(&issued.refresh_token, at)?;
         Ok(pending)

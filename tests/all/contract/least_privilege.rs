@@ -10,7 +10,7 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_tests::harness::permissions::{self, ALLOWED, Permission};
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
 use latchkey_tests::harness::template::{ON_TABLE, functions, template};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::routes::cleanup::{begin_deletion, clean_up};
 
@@ -187,9 +187,13 @@ fn the_secret_is_read_by_those_who_sign_or_verify() {
     for (binary, function) in functions(&template()) {
         let statements = function["Properties"]["Policies"][0]["Statement"].clone();
         let statements = statements.as_array().unwrap();
+        let reads = |actions: &Value| match actions {
+            Value::Array(all) => all.contains(&json!("secretsmanager:GetSecretValue")),
+            one => one == "secretsmanager:GetSecretValue",
+        };
         let of_the_secret: Vec<_> = statements
             .iter()
-            .filter(|statement| statement["Action"] == "secretsmanager:GetSecretValue")
+            .filter(|statement| reads(&statement["Action"]))
             .collect();
         let variables = &function["Properties"]["Environment"]["Variables"];
         assert_eq!(

@@ -246,7 +246,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .row("delete", &ended(1.0), delete(NEW_PASSWORD))
         .await;
 
-    // Those that are left are the cleanup's, the 503s' and that of the next test.
+    // Those that are left are the cleanup's, the 503s' and those of the next tests.
     let of_the_stack = METRICS.iter().filter(|metric| metric.scope == Scope::Stack);
     let left: Vec<&str> = of_the_stack
         .map(|metric| metric.name)
@@ -259,7 +259,8 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
             "Throttled",
             "LiveSessions",
             "CleanupRuns",
-            "CleanupRemoved"
+            "CleanupRemoved",
+            "KeyRotations"
         ]
     );
     let mut secrets = vec![
@@ -319,6 +320,34 @@ async fn a_token_ahead_of_its_session_is_counted() {
     let ahead = async |stack: &Stack| stack.refresh(&newest.refresh_token).await;
     let counted = [("RefreshRefused", 1.0), ("TokenAhead", 1.0)];
     metered.row("refresh, ahead", &counted, ahead).await;
+}
+
+#[tokio::test]
+async fn a_rotation_of_the_keys_counts_itself_when_it_is_finished() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let secrets = FakeSecretsManager::start(&json!({"current": "x".repeat(32)}), None).await;
+    let rotation = KeyRotation {
+        secret: secrets.secret(),
+        identity: identity(),
+        policy: SessionPolicy::default(),
+        algorithm: TokenAlgorithm::EdDsa,
+        clock: Arc::new(ManualClock::starting_at(noon())),
+        random: Arc::new(SeededRandom::new(1)),
+    };
+    let token = "the-token-of-this-rotation-0123456789";
+    secrets.begin_rotation(token);
+    for (step, counted) in [
+        ("createSecret", None),
+        ("testSecret", None),
+        ("finishSecret", Some(1.0)),
+        ("finishSecret", None),
+    ] {
+        rotation.run(step, ARN, token).await.unwrap();
+        let line = emf.line(noon(), step, None);
+        let line = line.map(|line| extract(&line)).unwrap_or_default();
+        assert_eq!(line.get("KeyRotations").copied(), counted, "{step}");
+    }
 }
 
 #[tokio::test]

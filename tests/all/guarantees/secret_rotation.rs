@@ -94,7 +94,7 @@ async fn rotate_under_traffic(attacked: bool) {
     let rotated_at = stack.now() + TimeDelta::minutes(7);
     let mut signed_by = Vec::new();
 
-    for step in 0..40_usize {
+    for step in 0..150_usize {
         stack.advance(TimeDelta::minutes(1));
         let now = stack.now();
         if now == rotated_at {

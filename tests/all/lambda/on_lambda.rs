@@ -143,6 +143,8 @@ async fn every_function_answers_its_sample_events() {
         "{report}"
     );
     used.insert("cleanup".to_owned());
+    rotate_keys().await;
+    used.insert("rotate-keys".to_owned());
 
     let samples: BTreeSet<String> =
         std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/samples"))
@@ -158,6 +160,34 @@ async fn every_function_answers_its_sample_events() {
             })
             .collect();
     assert_eq!(used, samples, "every sample event is used");
+}
+
+/// Secrets Manager calls it once for each step.
+async fn rotate_keys() {
+    let secrets = FakeSecretsManager::of_tests().await;
+    let mut step = event("rotate-keys", &Value::Null);
+    let token = step["ClientRequestToken"].as_str().unwrap().to_owned();
+    let algorithm = ("TOKEN_ALGORITHM", "RS256");
+    let settings = [secrets.settings().as_slice(), &[algorithm]].concat();
+    let mut function = Function::start("rotate-keys", "http://127.0.0.1:1", &settings).await;
+    // Not by Secrets Manager's order.
+    let Answer::Error(refused) = function.invoke(&step).await else {
+        panic!("it is refused");
+    };
+    assert_eq!(refused["errorType"], "KeyRotationFailed");
+    secrets.begin_rotation(&token);
+    for name in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        step["Step"] = json!(name);
+        let answer = function.invoke(&step).await;
+        assert_eq!(answer, Answer::Response(Value::Null), "{name}");
+    }
+    assert_eq!(secrets.staged("AWSCURRENT"), Some(token));
+    let mut discovery =
+        Function::start("discovery", "http://127.0.0.1:1", &secrets.settings()).await;
+    let jwks = invoke(&mut discovery, "discovery-jwks", &Value::Null).await;
+    let keys = jwks.body["keys"].as_array().unwrap();
+    let names: Vec<&Value> = keys.iter().map(|key| &key["alg"]).collect();
+    assert_eq!(names, ["EdDSA", "RS256"], "the key in use and the next one");
 }
 
 #[tokio::test]
