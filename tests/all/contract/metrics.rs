@@ -1,16 +1,22 @@
 //! What is counted: each operation, what it asks of DynamoDB, and that nothing else is published.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use http::Method;
+use latchkey_domain::clock::ManualClock;
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::SeededRandom;
+use latchkey_domain::token::TokenAlgorithm;
 use latchkey_runtime::emf::{self, Emf};
+use latchkey_service::key_rotation::KeyRotation;
 use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::metering::{Lines, extract, recorder};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, TABLE};
+use latchkey_tests::harness::secrets_manager::{ARN, FakeSecretsManager};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, TABLE, identity, noon};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
