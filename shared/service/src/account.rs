@@ -12,7 +12,7 @@ use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::Scope;
 use latchkey_store::{Part, Partition, PasswordAttempt};
 
-use crate::change::{Changed, Intent};
+use crate::change::{Changed, Intent, require_admitted};
 use crate::metric::{REVOCATIONS, SIGN_IN_FAILURES};
 use crate::passwords::Place;
 use crate::{Caller, Failure, Service, SignedIn};
@@ -97,16 +97,21 @@ impl Service {
             },
         };
         let account = match self.change(&replacement, confirmation.reading).await? {
-            Changed::Written { change, reading } => {
+            Changed::Written {
+                change,
+                reading,
+                account,
+            } => {
                 let (user_id, old_session_id) = (caller.user_id, caller.session_id);
                 tracing::info!(%user_id, %session_id, %old_session_id, "password changed");
                 REVOCATIONS.count(change.ended.len());
                 self.trim_others(caller, &change.account, reading.partition)
                     .await;
-                change.account
+                account
             }
             Changed::Fulfilled { account } => account.ok_or(NOT_LIVE)?,
         };
+        let account = require_admitted(account, session_id)?;
         let issued = self.core.issue(session, Scope::of(&account), now).await?;
         Ok(SignedIn { account, issued })
     }

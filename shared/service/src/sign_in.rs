@@ -17,7 +17,7 @@ use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::Scope;
 use latchkey_store::{Part, Partition};
 
-use crate::change::{Changed, Intent};
+use crate::change::{Changed, Intent, require_admitted};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
 use crate::{Failure, Service, SignedIn};
 
@@ -94,11 +94,15 @@ impl Service {
             };
             let reading = admission.with_unseen_sessions(partition).await?;
             let admitted = match self.change(&admission, reading).await {
-                Ok(Changed::Written { change, reading }) => {
+                Ok(Changed::Written {
+                    change,
+                    reading,
+                    account,
+                }) => {
                     self.store
                         .trim_ended_sessions(&change.account, &reading.sessions, reading.read_at)
                         .await;
-                    Some(change.account)
+                    Some(account)
                 }
                 Ok(Changed::Fulfilled { account }) => account,
                 // Said only to whom a second look at the credential has shown to know today's password: on the first,
@@ -110,6 +114,7 @@ impl Service {
                 Err(other) => return Err(other.map_refusal(|_| LoginError::InvalidCredentials)),
             };
             if let Some(account) = admitted {
+                let account = require_admitted(account, session_id)?;
                 tracing::info!(%user_id, %session_id, "signed in");
                 SIGN_INS.count(1);
                 let issued = self

@@ -5,7 +5,7 @@ use chrono::serde::ts_milliseconds;
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::error::StoreError;
-use latchkey_domain::id::{ChangeId, SessionId, UserId};
+use latchkey_domain::id::{RequestId, SessionId, UserId};
 use latchkey_domain::session::Session;
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +109,7 @@ impl Checkpoint {
 /// The right to be the one cleanup that runs, until a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    owner: ChangeId,
+    owner: RequestId,
     leased_until: DateTime<Utc>,
 }
 
@@ -117,7 +117,7 @@ pub struct Lease {
 struct CheckpointItem {
     #[serde(flatten)]
     key: Key,
-    owner: ChangeId,
+    owner: RequestId,
     #[serde(with = "ts_milliseconds")]
     leased_until: DateTime<Utc>,
     #[serde(default)]
@@ -161,7 +161,7 @@ impl Store {
             checkpoint
         };
         let lease = Lease {
-            owner: self.new_stamp(),
+            owner: self.new_request_id(),
             leased_until,
         };
         let held = self

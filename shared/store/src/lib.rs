@@ -33,7 +33,7 @@ use aws_sdk_dynamodb::config::Config;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_types::SdkConfig;
 use latchkey_domain::error::{StoreError, with_causes};
-use latchkey_domain::id::ChangeId;
+use latchkey_domain::id::{ChangeId, RequestId};
 use latchkey_domain::random::RandomSource;
 
 pub use account::Partition;
@@ -118,6 +118,11 @@ impl Store {
     #[must_use]
     pub fn new_stamp(&self) -> ChangeId {
         ChangeId::random(self.random.as_ref())
+    }
+
+    /// A new id for a request of our own.
+    pub(crate) fn new_request_id(&self) -> RequestId {
+        RequestId::random(self.random.as_ref())
     }
 
     /// Reads one item, strongly consistent.

@@ -99,7 +99,7 @@ impl Store {
             .client
             .transact_write_items()
             .set_transact_items(Some(transaction.parts))
-            .client_request_token(self.new_stamp().to_string())
+            .client_request_token(self.new_request_id().to_string())
             .return_consumed_capacity(COUNT_CAPACITY);
         loop {
             match request.clone().send().await.map_err(transaction_refusal) {
