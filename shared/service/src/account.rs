@@ -13,6 +13,7 @@ use latchkey_domain::token::Scope;
 use latchkey_store::{Part, Partition, PasswordAttempt};
 
 use crate::change::{Changed, Intent, require_admitted};
+use crate::log::log_refusal;
 use crate::metric::{REVOCATIONS, SIGN_IN_FAILURES};
 use crate::passwords::Place;
 use crate::{Caller, Failure, Service, SignedIn};
@@ -206,8 +207,9 @@ impl Service {
             let verified = credential.password_version;
             return Ok(Confirmed { verified });
         }
-        tracing::info!(%user_id, %session_id, reason = "wrong_password", "confirmation refused");
-        SIGN_IN_FAILURES.count(1);
+        let (what, reason) = ("confirmation refused", "wrong_password");
+        let (user, session) = (Some(user_id), Some(session_id));
+        log_refusal(what, reason, SIGN_IN_FAILURES, user, session);
         if confirmation.number >= MAX_WRONG_PASSWORDS {
             // The caller still hears what was wrong; the next request meets an ended session.
             let account = confirmation.reading.partition.account.clone();
@@ -278,10 +280,10 @@ impl Service {
     }
 
     /// Trims old items after a password change, which has deleted the item of the caller's old session.
-    async fn trim_others(&self, caller: Caller, account: &Account, mut read: Partition) {
-        read.sessions.retain(|one| one.id != caller.session_id);
+    async fn trim_others(&self, caller: Caller, account: &Account, mut snapshot: Partition) {
+        snapshot.sessions.retain(|one| one.id != caller.session_id);
         self.store
-            .trim_ended_sessions(account, &read.sessions, read.read_at)
+            .trim_ended_sessions(account, &snapshot.sessions, snapshot.read_at)
             .await;
     }
 }

@@ -19,8 +19,8 @@ use crate::item::{
     session_to_item,
 };
 use crate::keys::Key;
+use crate::refusal::PartHandle;
 use crate::retry::{OLD_ITEM, Retries};
-use crate::transaction::PartHandle;
 
 /// What is written in one transaction with an account.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ impl Store {
     ) -> Result<WriteOutcome, StoreError> {
         let account = account_update(before, change, cause, stamp)?;
         let key = Key::account(before.id);
-        let (mut refusal, account, new_session) = if parts.is_empty() {
+        let (mut conditions, account, new_session) = if parts.is_empty() {
             let ask = |update: UpdateItemFluentBuilder| {
                 update.return_values_on_condition_check_failure(OLD_ITEM)
             };
@@ -118,21 +118,25 @@ impl Store {
             let sent = self.transact(transaction, retries).await?;
             (sent.err(), account, new_session)
         };
-        if let Some(refusal) = &mut refusal {
-            let found = refusal.take_item(account).map(account_from_item);
+        let outcome = if let Some(conditions) = &mut conditions {
+            let found = conditions.take_item(account).map(account_from_item);
             let own_write = found
                 .transpose()?
                 .and_then(|it| own_write(it, before, stamp));
-            let Some(outcome) = own_write else {
-                let was_written_before =
-                    new_session.is_some_and(|part| refusal.take_item(part).is_some());
-                return Ok(WriteOutcome::Overtaken { was_written_before });
-            };
-            log_ends(before.id, change, cause);
-            return Ok(outcome);
+            own_write.unwrap_or_else(|| WriteOutcome::Overtaken {
+                was_written_before: new_session
+                    .is_some_and(|part| conditions.take_item(part).is_some()),
+            })
+        } else {
+            WriteOutcome::Written
+        };
+        match outcome {
+            WriteOutcome::Written | WriteOutcome::Followed { .. } => {
+                log_ends(before.id, change, cause);
+            }
+            WriteOutcome::Overtaken { .. } => {}
         }
-        log_ends(before.id, change, cause);
-        Ok(WriteOutcome::Written)
+        Ok(outcome)
     }
 }
 

@@ -84,7 +84,7 @@ impl Store {
     /// key that is never written. If that fails or takes longer than a second, the first request opens the connection.
     pub async fn open_connection(&self) {
         let once = Config::builder().retry_config(RetryConfig::disabled());
-        let read = self
+        let reading = self
             .client
             .get_item()
             .table_name(self.table.as_ref())
@@ -92,7 +92,7 @@ impl Store {
             .customize()
             .config_override(once)
             .send();
-        match tokio::time::timeout(LONGEST_OPENING, read).await {
+        match tokio::time::timeout(LONGEST_OPENING, reading).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(

@@ -14,7 +14,8 @@ use latchkey_domain::error::{AdmitError, CallerNotLive, SessionError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
-use latchkey_domain::session::{Session, ended_sessions_beyond, idle_expiry};
+use latchkey_domain::selection::ended_sessions_beyond;
+use latchkey_domain::session::{Session, idle_expiry};
 
 use super::Mechanisms;
 use super::table::{
@@ -693,7 +694,7 @@ impl Runner<'_> {
     /// `Service::sign_in`.
     fn sign_in(&self, wire: &mut Wire<'_>, new: SessionId, password: u8) -> Step<Answer> {
         let now = self.process.now;
-        for attempt in 1..=SIGN_IN_ATTEMPTS {
+        for _ in 1..=SIGN_IN_ATTEMPTS {
             let Some(credential) = wire.credential()? else {
                 return refuse("invalid credentials");
             };
@@ -731,8 +732,8 @@ impl Runner<'_> {
                     }
                     return Ok(Answer::SignedIn(new));
                 }
-                Err(AdmitError::Disabled) if attempt > 1 => return refuse("disabled"),
-                Err(_) => {}
+                Err(AdmitError::Disabled) => return refuse("disabled"),
+                Err(AdmitError::OtherPassword | AdmitError::Deleted) => {}
             }
         }
         Err(Stop::Answered(Answer::Unavailable))
