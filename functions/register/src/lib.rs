@@ -39,6 +39,10 @@ async fn register(
         password: &body.password,
         device: body.device(&client)?,
         location,
+        audience: service
+            .core
+            .tokens
+            .find_audience(body.audience.as_deref())?,
     };
     let signed_in = service.register(request).await?;
     Ok((StatusCode::CREATED, signed_in.into()))

@@ -175,6 +175,24 @@ async fn no_operation_exceeds_its_budget() {
         .row("reuse detected", cost(2, 2.0, 1.0), reuse, 401)
         .await;
 
+    table.stack.pass_interval();
+    let reauthenticate = async |stack: &Stack| stack.reauthenticate(&newest, PASSWORD).await;
+    table
+        .row(
+            "reauthentication, two trips before argon2",
+            cost(3, 2.0, 3.0),
+            reauthenticate,
+            200,
+        )
+        .await;
+    table
+        .row(
+            "reauthentication, refresh token young",
+            cost(3, 2.0, 3.0),
+            reauthenticate,
+            200,
+        )
+        .await;
     // The account and then the credential are read while the new password is hashed, so of three requests in series
     // the caller waits for one in addition to argon2's two hashes: two are impossible without the e-mail address in the
     // token (infra/guides/understand/decisions.md).
