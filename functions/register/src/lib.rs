@@ -40,6 +40,10 @@ async fn register(
         password: &body.password,
         device: body.device(&client)?,
         location,
+        audience: service
+            .core
+            .tokens
+            .find_audience(body.audience.as_deref())?,
     };
     let registered = service.register(request).await;
     let signed_in = registered.map_err(|failure| {

@@ -52,6 +52,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   ISSUER                    iss of the tokens, an https URL, http on this machine; the API answers under its path
                             [default: the address of the data folder's first start]
   AUDIENCE                  aud of the tokens [default: latchkey]
+  AUDIENCES                 aud of access tokens for your own APIs, divided by commas [default: none]
   CLIENT_ID                 client_id of the access tokens [default: latchkey-app]
   TABLE_NAME                [default: latchkey]
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
@@ -68,6 +69,10 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   MAX_SESSIONS              live sessions of one user, 1 to 100 [default: 20]
   ONE_SESSION_PER_DEVICE    whether a sign-in ends the live session with the same X-Device-Id: true or false
                             [default: true]
+  REAUTHENTICATE_WITHIN_SECONDS
+                            how old a proof of the password may be for what asks for a recent one, 1 to 86400
+                            [default: 600]
+  REAUTHENTICATE_TO_REVOKE  whether ending other sessions asks for a recent one: true or false [default: false]
   PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
                             [default: none]
   RETENTION_SECONDS         how long ended sessions are kept, 0 to 316224000 [default: 2592000]

@@ -225,6 +225,10 @@ pub struct CredentialsRequest {
         example = "The laptop in the kitchen"
     )]
     pub device_name: Option<String>,
+    /// The API that the access token is to be for, one of those that the deployment names. A token for another API than
+    /// this one is accepted there alone. This API unless given.
+    #[schema(example = "latchkey")]
+    pub audience: Option<String>,
 }
 
 impl CredentialsRequest {
@@ -250,7 +254,18 @@ pub fn shared_password<'de, D: Deserializer<'de>>(
     Password::deserialize(deserializer).map(Arc::new)
 }
 
-/// The body of a refresh or a sign-out.
+/// The body of a refresh.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct RefreshRequest {
+    /// The newest refresh token that the client holds.
+    #[schema(value_type = String, example = "eyJ0eXAiOiJydCtqd3Qi...")]
+    pub refresh_token: Token,
+    /// The API that the access token is to be for, as at sign-in. It is not kept: each refresh says it again.
+    #[schema(example = "latchkey")]
+    pub audience: Option<String>,
+}
+
+/// The body of a sign-out.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RefreshTokenRequest {
     /// The newest refresh token that the client holds.

@@ -12,9 +12,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
     CallerNotLive, ConfirmError, LoginError, ReauthenticationRequired, RefreshError, RegisterError,
-    SessionError,
+    SessionError, StepUpError,
 };
 use latchkey_domain::password::WeakPassword;
+use latchkey_domain::token::UnknownAudience;
 use latchkey_service::Failure;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
@@ -566,6 +567,23 @@ impl From<ReauthenticationRequired> for Problem {
     }
 }
 
+impl From<UnknownAudience> for Problem {
+    fn from(error: UnknownAudience) -> Self {
+        // The name that RFC 8707 section 2 has for it.
+        let value = InvalidValue::new("#/audience", "invalid_target", error.to_string());
+        Self::validation_failed(vec![value])
+    }
+}
+
+impl From<StepUpError> for Problem {
+    fn from(error: StepUpError) -> Self {
+        match error {
+            StepUpError::CallerNotLive(ended) => ended.into(),
+            StepUpError::ReauthenticationRequired(required) => required.into(),
+        }
+    }
+}
+
 impl From<InvalidEmail> for Problem {
     fn from(error: InvalidEmail) -> Self {
         Self::validation_failed(vec![InvalidValue::new(
@@ -609,6 +627,7 @@ impl From<SessionError> for Problem {
         match error {
             SessionError::CallerNotLive => Code::InvalidToken.into(),
             SessionError::NotFound => Code::SessionNotFound.into(),
+            SessionError::ReauthenticationRequired(required) => required.into(),
         }
     }
 }
@@ -620,6 +639,7 @@ impl From<ConfirmError> for Problem {
             ConfirmError::WrongPassword => Code::WrongPassword.into(),
             ConfirmError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
+            ConfirmError::ReauthenticationRequired(required) => required.into(),
         }
     }
 }

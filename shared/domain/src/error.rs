@@ -55,6 +55,17 @@ pub struct CallerNotLive;
 #[error("the caller must authenticate again")]
 pub struct ReauthenticationRequired;
 
+/// Why something that may ask for a recent proof was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepUpError {
+    /// The caller's session has ended.
+    #[error(transparent)]
+    CallerNotLive(#[from] CallerNotLive),
+    /// The caller must prove who they are again.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
+}
+
 /// Why a registration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
@@ -89,6 +100,9 @@ pub enum SessionError {
     /// The caller has no such live session.
     #[error("no such session")]
     NotFound,
+    /// The caller must prove who they are again to end another session.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
 }
 
 impl From<CallerNotLive> for SessionError {
@@ -129,6 +143,9 @@ pub enum ConfirmError {
     /// The new password is the old one.
     #[error("the new password is the old one")]
     Unchanged,
+    /// The caller must prove who they are again first.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
 }
 
 impl From<CallerNotLive> for ConfirmError {

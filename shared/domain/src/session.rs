@@ -113,6 +113,12 @@ impl Session {
         self.idle_expires_at.min(self.absolute_expires_at)
     }
 
+    /// Whether its refresh token is old enough to be replaced. The first rotation is exempt from the interval.
+    #[must_use]
+    pub fn is_rotation_due(&self, now: DateTime<Utc>, policy: &SessionPolicy) -> bool {
+        self.rotation == 0 || self.rotated_at <= now - policy.rotation_interval()
+    }
+
     /// Whether time has ended it. Once true it stays true: a refresh needs a session that has not expired.
     #[must_use]
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {

@@ -112,6 +112,7 @@ fn no_published_example_is_a_token_of_ours() {
     let identity = TokenIdentity {
         issuer: "joe".to_owned(), // as in the examples
         audience: "joe".to_owned(),
+        other_audiences: Vec::new(),
         client_id: "joe".to_owned(),
     };
     let then: DateTime<Utc> = DateTime::from_timestamp(1_300_819_379, 0).unwrap();

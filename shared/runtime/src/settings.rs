@@ -10,7 +10,8 @@ mod reader;
 
 use chrono::TimeDelta;
 use latchkey_domain::policy::{
-    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
+    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
+    LONGEST_REFRESH_GRACE, SessionPolicy,
 };
 use latchkey_domain::token::{TokenIdentity, TokenSecret};
 
@@ -44,12 +45,13 @@ pub enum TokenSecretSource {
 /// The settings of a function that answers over HTTP.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `ISSUER` (an https URL; http for this machine), `AUDIENCE`, `CLIENT_ID`.
+    /// `ISSUER` (an https URL; http for this machine), `AUDIENCE`, `AUDIENCES`, `CLIENT_ID`.
     pub identity: TokenIdentity,
     /// The path of `ISSUER`: the API answers under it.
     pub base_path: BasePath,
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
-    /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `RETENTION_SECONDS`.
+    /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `REAUTHENTICATE_WITHIN_SECONDS`, `REAUTHENTICATE_TO_REVOKE`,
+    /// `RETENTION_SECONDS`.
     pub policy: SessionPolicy,
     /// `PASSWORD_CONTEXT_WORDS`: words that a password may not be made of (OWASP ASVS 5.0, 6.1.2), as they are written.
     pub password_context_words: Vec<String>,
@@ -113,6 +115,7 @@ impl Settings {
             identity: TokenIdentity {
                 issuer,
                 audience: reader.required("AUDIENCE"),
+                other_audiences: reader.audiences(),
                 client_id: reader.required("CLIENT_ID"),
             },
             base_path,
@@ -149,7 +152,14 @@ impl Settings {
                 ),
                 one_session_per_device: reader
                     .boolean("ONE_SESSION_PER_DEVICE", default.one_session_per_device),
-                reauthenticate_within: default.reauthenticate_within,
+                reauthenticate_within: reader.seconds(
+                    "REAUTHENTICATE_WITHIN_SECONDS",
+                    default.reauthenticate_within,
+                    1,
+                    LONGEST_REAUTHENTICATE_WITHIN,
+                ),
+                reauthenticate_to_revoke: reader
+                    .boolean("REAUTHENTICATE_TO_REVOKE", default.reauthenticate_to_revoke),
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
             },
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
@@ -312,6 +322,7 @@ mod tests {
             ("ACCESS_TOKEN_SECONDS", 3_600),
             ("REFRESH_GRACE_SECONDS", 300),
             ("MAX_SESSIONS", 100),
+            ("REAUTHENTICATE_WITHIN_SECONDS", 86_400),
             ("SESSION_IDLE_SECONDS", 316_224_000),
             ("SESSION_ABSOLUTE_SECONDS", 316_224_000),
             ("RETENTION_SECONDS", 316_224_000),

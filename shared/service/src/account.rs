@@ -114,7 +114,8 @@ impl Service {
         Ok(SignedIn { account, issued })
     }
 
-    /// Deletes the caller's account: all sessions end at once, then everything that is kept of the user goes.
+    /// Deletes the caller's account: all sessions end at once, then everything that is kept of the user goes. Wants a recent
+    /// proof too: for the one thing that cannot be undone, the password alone must not be enough on a stolen access token.
     ///
     /// # Errors
     /// [`ConfirmError`]; the fifth wrong password on a session ends it.
@@ -123,6 +124,7 @@ impl Service {
         caller: Caller,
         password: &Arc<Password>,
     ) -> Result<(), Failure<ConfirmError>> {
+        self.require_recent_authentication(caller).await?;
         let mut place = self.core.passwords.reserve()?;
         let nothing = std::future::ready(());
         let (attempt, confirmation, ()) = self.begin_confirmation(caller, nothing).await?;
@@ -154,7 +156,7 @@ impl Service {
     /// Reads what a confirmation is decided on, and counts the password that is about to be checked: before the check, so
     /// that many at once are no more than one after the other. `alongside` runs in parallel with the credential's read, once
     /// the caller is known to be live: an access token of an ended session costs no hash.
-    async fn begin_confirmation<T>(
+    pub(crate) async fn begin_confirmation<T>(
         &self,
         caller: Caller,
         alongside: impl Future<Output = T>,
@@ -190,7 +192,7 @@ impl Service {
     }
 
     /// Checks the password that was counted.
-    async fn confirm(
+    pub(crate) async fn confirm(
         &self,
         place: &mut Place,
         confirmation: &Confirmation,
@@ -221,21 +223,27 @@ impl Service {
     /// Leaves the count of a password as it was found to be: a wrong one stays counted, a right one forgives those before
     /// it, and one that nobody knows of, because something failed, does not count. Where this fails, the password stays
     /// counted, which errs on the safe side.
-    async fn settle_attempt<T>(
+    pub(crate) async fn settle_attempt<T>(
         &self,
         caller: Caller,
         attempt: &PasswordAttempt,
         outcome: &Result<T, Failure<ConfirmError>>,
     ) {
-        use ConfirmError::{CallerNotLive, Unchanged, Weak, WrongPassword};
+        use ConfirmError::{
+            CallerNotLive, ReauthenticationRequired, Unchanged, Weak, WrongPassword,
+        };
         let (user, session) = (caller.user_id, caller.session_id);
         let settled = match outcome {
-            // What is done has ended the session, or is not yet done.
+            // What is done has ended the session or has forgiven them, or is not yet done.
             Ok(_) | Err(Failure::Refused(WrongPassword | CallerNotLive)) => return,
             Err(Failure::Refused(Weak(_) | Unchanged)) => {
                 self.store.clear_password_attempts(user, session).await
             }
-            Err(Failure::Unavailable | Failure::Internal) => {
+            Err(
+                Failure::Refused(ReauthenticationRequired(_))
+                | Failure::Unavailable
+                | Failure::Internal,
+            ) => {
                 let store = &self.store;
                 store.uncount_password_attempt(user, session, attempt).await
             }
@@ -297,7 +305,7 @@ fn find_live(partition: &Partition, caller: Caller) -> Option<(&Account, &Sessio
     is_live.then_some((account, session))
 }
 
-const NOT_LIVE: Failure<ConfirmError> = Failure::Refused(ConfirmError::CallerNotLive);
+pub(crate) const NOT_LIVE: Failure<ConfirmError> = Failure::Refused(ConfirmError::CallerNotLive);
 
 /// What a change of the caller's own account is decided on.
 struct Reading {
@@ -307,14 +315,14 @@ struct Reading {
 
 /// The caller's own account, live.
 #[derive(Clone, Copy)]
-struct Own<'r> {
+pub(crate) struct Own<'r> {
     account: &'r Account,
-    session: &'r Session,
+    pub(crate) session: &'r Session,
     credential: &'r Credential,
 }
 
 /// A reading for a password that was counted and is about to be checked.
-struct Confirmation {
+pub(crate) struct Confirmation {
     caller: Caller,
     reading: Reading,
     /// How many passwords were given on this session, with this one.
@@ -322,7 +330,7 @@ struct Confirmation {
 }
 
 /// A password was the right one.
-struct Confirmed {
+pub(crate) struct Confirmed {
     /// The version of the password that was checked.
     verified: u64,
 }
@@ -357,7 +365,7 @@ impl Reading {
 }
 
 impl Confirmation {
-    fn own(&self) -> Result<Own<'_>, Failure<ConfirmError>> {
+    pub(crate) fn own(&self) -> Result<Own<'_>, Failure<ConfirmError>> {
         self.reading.own(self.caller)
     }
 }

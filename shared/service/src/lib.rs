@@ -41,7 +41,7 @@ use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
-use latchkey_domain::token::{IssuedTokens, Scope};
+use latchkey_domain::token::{Access, IssuedTokens};
 use latchkey_store::Store;
 
 use crate::passwords::Passwords;
@@ -106,19 +106,19 @@ impl Core {
         self.clock.now()
     }
 
-    /// The tokens of a session, whose access token allows what `scope` says.
+    /// The tokens of a session, whose access token gives what `access` says.
     ///
     /// # Errors
     /// [`Failure::Internal`] if signing fails.
-    pub(crate) async fn issue<E>(
+    pub(crate) async fn issue<'a, E>(
         &self,
         session: Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
     ) -> Result<Issued, Failure<E>> {
         let issued = self
             .tokens
-            .issue(&session, scope, now, &self.policy, self.random.as_ref())
+            .issue(&session, access, now, &self.policy, self.random.as_ref())
             .await;
         match issued {
             Ok(tokens) => Ok(Issued { session, tokens }),

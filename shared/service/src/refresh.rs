@@ -7,7 +7,7 @@ use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::error::RefreshError;
 use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::{RefreshClaims, Scope, Token};
+use latchkey_domain::token::{Access, Audience, RefreshClaims, Scope, Token};
 use latchkey_store::Rotation;
 use tracing::Instrument as _;
 
@@ -21,8 +21,9 @@ use crate::{Failure, Issued, Service};
 const REFUSED: &str = "refresh token refused";
 
 impl Service {
-    /// Exchanges a refresh token. 1 trip, 1 write unit, 1 read unit; 2 trips when a replaced token ends its session; only
-    /// 2 read units for a genuine token that has expired.
+    /// Exchanges a refresh token. The access token is for `audience`; the session is the same whichever that is. 1 trip,
+    /// 1 write unit, 1 read unit; 2 trips when a replaced token ends its session; only 2 read units for a genuine token
+    /// that has expired.
     ///
     /// # Errors
     /// [`RefreshError`]
@@ -30,6 +31,7 @@ impl Service {
         &self,
         token: &Token,
         location: &ClientLocation,
+        audience: &Audience,
     ) -> Result<Issued, Failure<RefreshError>> {
         let now = self.core.now();
         let tokens = &self.core.tokens;
@@ -59,7 +61,8 @@ impl Service {
         };
         let grace = self.core.policy.refresh_grace;
         // What is live has an account; without one nothing is issued.
-        let scope = account.as_ref().map(Scope::of).unwrap_or_default();
+        let access = account.as_ref().map(|account| audience.access(account));
+        let access = access.unwrap_or(Access::ThisApi(Scope::default()));
         match judge(account.as_ref(), attempt, presented, now, grace) {
             RefreshVerdict::Reused(session) => {
                 self.end_reused(account, &session, presented).await?;
@@ -84,16 +87,16 @@ impl Service {
             _ if claims.has_expired(now) => refuse("expired"),
             RefreshVerdict::Rotated(session) => {
                 log_refresh("refreshed", REFRESHES, &session);
-                self.core.issue(session, scope, now).await
+                self.core.issue(session, access, now).await
             }
             RefreshVerdict::NotDue(session) => {
                 log_refresh("refresh answered, not due", REFRESH_NOT_DUE, &session);
-                self.core.issue(session, scope, now).await
+                self.core.issue(session, access, now).await
             }
             RefreshVerdict::SameSuccessor(session) => {
                 let what = "refresh answered again within the grace";
                 log_refresh(what, REFRESH_REPLAYS, &session);
-                self.core.issue(session, scope, now).await
+                self.core.issue(session, access, now).await
             }
         }
     }

@@ -10,7 +10,7 @@ use latchkey_domain::error::RegisterError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::Scope;
+use latchkey_domain::token::Audience;
 use latchkey_store::RegisterOutcome;
 
 use crate::log::log_done;
@@ -28,6 +28,8 @@ pub struct Registration<'a> {
     pub device: Device,
     /// Where that is.
     pub location: ClientLocation,
+    /// The API that the access token is to be for.
+    pub audience: Audience,
 }
 
 impl Service {
@@ -72,7 +74,8 @@ impl Service {
             RegisterOutcome::EmailTaken => return Err(refuse(RegisterError::EmailTaken)),
         }
         log_done("registered", REGISTRATIONS, user_id, session_id);
-        let issued = self.core.issue(session, Scope::of(&account), now).await?;
+        let access = request.audience.access(&account);
+        let issued = self.core.issue(session, access, now).await?;
         Ok(SignedIn { account, issued })
     }
 }

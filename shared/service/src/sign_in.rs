@@ -14,7 +14,7 @@ use latchkey_domain::error::{AdmitError, LoginError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::Scope;
+use latchkey_domain::token::Audience;
 use latchkey_store::{Part, Partition};
 
 use crate::change::{Changed, Intent, require_admitted};
@@ -37,6 +37,8 @@ pub struct SignIn<'a> {
     pub device: Device,
     /// Where that is.
     pub location: ClientLocation,
+    /// The API that the access token is to be for.
+    pub audience: Audience,
 }
 
 impl Service {
@@ -118,7 +120,11 @@ impl Service {
                 log_done("signed in", SIGN_INS, user_id, session_id);
                 let issued = self
                     .core
-                    .issue(admission.session.clone(), Scope::of(&account), now)
+                    .issue(
+                        admission.session.clone(),
+                        request.audience.access(&account),
+                        now,
+                    )
                     .await?;
                 return Ok(SignedIn { account, issued });
             }

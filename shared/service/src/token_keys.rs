@@ -25,8 +25,8 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
 use latchkey_domain::token::{
-    AccessClaims, IssuedTokens, KeyDerivationFailed, RefreshClaims, Scope, SecretTooShort, Token,
-    TokenError, TokenIdentity, TokenSecret, Tokens,
+    Access, AccessClaims, Audience, IssuedTokens, KeyDerivationFailed, RefreshClaims,
+    SecretTooShort, Token, TokenError, TokenIdentity, TokenSecret, Tokens, UnknownAudience,
 };
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -232,6 +232,14 @@ impl TokenKeys {
         })))
     }
 
+    /// Finds an audience, as [`TokenIdentity::find_audience`] does.
+    ///
+    /// # Errors
+    /// [`UnknownAudience`]
+    pub fn find_audience(&self, name: Option<&str>) -> Result<Audience, UnknownAudience> {
+        self.kept().keys.tokens.identity().find_audience(name)
+    }
+
     /// The public keys, as [`Tokens::jwks`] gives them.
     pub async fn jwks(&self, now: DateTime<Utc>) -> JwkSet {
         self.newest(now).await.jwks()
@@ -241,17 +249,17 @@ impl TokenKeys {
     ///
     /// # Errors
     /// [`TokenError::SigningFailed`].
-    pub async fn issue(
+    pub async fn issue<'a>(
         &self,
         session: &Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
         random: &dyn RandomSource,
     ) -> Result<IssuedTokens, TokenError> {
         self.newest(now)
             .await
-            .issue(session, scope, now, policy, random)
+            .issue(session, access, now, policy, random)
     }
 
     /// Checks an access token, as [`Tokens::verify_access`] does.

@@ -38,6 +38,7 @@ pub(crate) mod attribute {
     pub(crate) const USER_ID: &str = "user_id";
     pub(crate) const ROTATION: &str = "rotation";
     pub(crate) const ROTATED_AT: &str = "rotated_at";
+    pub(crate) const AUTHENTICATED_AT: &str = "authenticated_at";
     pub(crate) const LAST_USED_AT: &str = "last_used_at";
     pub(crate) const IDLE_EXPIRES_AT: &str = "idle_expires_at";
     pub(crate) const ABSOLUTE_EXPIRES_AT: &str = "absolute_expires_at";

@@ -44,7 +44,7 @@ pub use cleanup::{
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use retry::Retries;
-pub use session::{PasswordAttempt, Rotation};
+pub use session::{PasswordAttempt, Reauthentication, Rotation};
 
 use crate::keys::{Item, Key};
 use crate::refusal::store_error;

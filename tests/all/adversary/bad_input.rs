@@ -10,7 +10,7 @@ use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity};
 use serde_json::{Value, json};
 
 /// Every route that takes a body, with the fields that it needs.
-const WITH_BODY: [(Method, &str, &[&str]); 7] = [
+const WITH_BODY: [(Method, &str, &[&str]); 8] = [
     (Method::POST, "/v1/auth/register", &["email", "password"]),
     (Method::POST, "/v1/auth/login", &["email", "password"]),
     (Method::POST, "/v1/auth/refresh", &["refresh_token"]),
@@ -22,6 +22,7 @@ const WITH_BODY: [(Method, &str, &[&str]); 7] = [
         &["current_password", "new_password"],
     ),
     (Method::POST, "/v1/me/delete", &["password"]),
+    (Method::POST, "/v1/auth/reauthenticate", &["password"]),
 ];
 
 fn path_for(path: &str, ada: &SignedIn) -> String {

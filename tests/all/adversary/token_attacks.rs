@@ -589,7 +589,9 @@ fn protected_routes(who: &SignedIn) -> Vec<(Method, String, Value)> {
                 ("PUT", "/v1/me/password") => {
                     json!({"current_password": PASSWORD, "new_password": "a wholly new passphrase"})
                 }
-                ("POST", "/v1/me/delete") => json!({"password": PASSWORD}),
+                ("POST", "/v1/me/delete" | "/v1/auth/reauthenticate") => {
+                    json!({"password": PASSWORD})
+                }
                 ("PATCH", _) => json!({"name": "Kitchen"}),
                 _ => Value::Null,
             };

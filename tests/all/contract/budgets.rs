@@ -175,6 +175,24 @@ async fn no_operation_exceeds_its_budget() {
         .row("reuse detected", cost(2, 2.0, 1.0), reuse, 401)
         .await;
 
+    table.stack.pass_interval();
+    let reauthenticate = async |stack: &Stack| stack.reauthenticate(&newest, PASSWORD).await;
+    table
+        .row(
+            "reauthentication, two trips before argon2",
+            cost(3, 2.0, 3.0),
+            reauthenticate,
+            200,
+        )
+        .await;
+    table
+        .row(
+            "reauthentication, refresh token young",
+            cost(3, 2.0, 3.0),
+            reauthenticate,
+            200,
+        )
+        .await;
     // The account is read before the new password is hashed, so that the token of an ended session costs no hash; the
     // credential is read meanwhile. Two requests would need the e-mail address in the token.
     let change = async |stack: &Stack| {

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_tests::harness::permissions::{self, ALLOWED, Permission};
+use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
 use latchkey_tests::harness::template::{ON_TABLE, functions, template};
 use serde_json::json;
@@ -100,8 +101,10 @@ async fn do_everything(stack: &Stack) {
     let ada = ada.expect(StatusCode::OK);
     stack.advance(TimeDelta::days(2));
     let ada = stack.refresh(ada["refresh_token"].as_str().unwrap()).await;
-    let ada = ada.expect(StatusCode::OK);
-    let access_token = ada["access_token"].as_str().unwrap();
+    let ada = SignedIn::from(ada.expect(StatusCode::OK));
+    let reply = stack.reauthenticate(&ada, PASSWORD).await;
+    reply.expect(StatusCode::OK);
+    let access_token = ada.access_token.as_str();
     let reply = stack
         .delete("/v1/sessions/expired")
         .bearer(access_token)

@@ -220,6 +220,17 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     };
     metered.row("purge", &[], purge).await;
     metered.row("", &[("SignIns", 1.0)], login).await;
+    let reauthenticate = |password: &'static str| {
+        let current = &current;
+        async move |stack: &Stack| stack.reauthenticate(current, password).await
+    };
+    let wrong = reauthenticate("a wrong password");
+    metered
+        .row("reauthentication, wrong password", &failed, wrong)
+        .await;
+    metered
+        .row("reauthentication", &[], reauthenticate(PASSWORD))
+        .await;
     let change = async |stack: &Stack| {
         let body = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
         send(stack, Method::PUT, "/v1/me/password", &current, body).await

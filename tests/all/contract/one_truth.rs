@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use latchkey_domain::policy::{
-    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
+    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
+    LONGEST_REFRESH_GRACE, SessionPolicy,
 };
 use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
 use latchkey_store::table;
@@ -166,6 +167,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         ),
         ("RefreshGraceSeconds", policy.refresh_grace.num_seconds()),
         ("MaxSessions", i64::try_from(policy.max_sessions).unwrap()),
+        (
+            "ReauthenticateWithinSeconds",
+            policy.reauthenticate_within.num_seconds(),
+        ),
         ("RetentionSeconds", policy.retention.num_seconds()),
     ] {
         assert_eq!(
@@ -188,6 +193,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
             LONGEST_ACCESS_TOKEN_LIFETIME.num_seconds(),
         ),
         ("RefreshGraceSeconds", LONGEST_REFRESH_GRACE.num_seconds()),
+        (
+            "ReauthenticateWithinSeconds",
+            LONGEST_REAUTHENTICATE_WITHIN.num_seconds(),
+        ),
         ("MaxSessions", i64::try_from(LARGEST_SESSION_LIMIT).unwrap()),
     ] {
         assert_eq!(
@@ -196,13 +205,20 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
             "{parameter}"
         );
     }
-    let one_per_device = policy.one_session_per_device.to_string();
-    assert_eq!(
-        parameters["OneSessionPerDevice"]["Default"],
-        json!(one_per_device)
-    );
+    for (parameter, default) in [
+        ("OneSessionPerDevice", policy.one_session_per_device),
+        ("ReauthenticateToRevoke", policy.reauthenticate_to_revoke),
+    ] {
+        assert_eq!(
+            parameters[parameter]["Default"],
+            json!(default.to_string()),
+            "{parameter}"
+        );
+    }
     for (variable, parameter) in [
+        ("AUDIENCES", "Audiences"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
+        ("REAUTHENTICATE_TO_REVOKE", "ReauthenticateToRevoke"),
         ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),
     ] {
         assert_eq!(global[variable], json!(parameter));

@@ -255,6 +255,15 @@ fn operations() -> Vec<Operation> {
                 send(stack, Method::DELETE, "/v1/sessions/expired", &cast.ada, Value::Null).await
             }))
         },
+        operation("reauthentication", 200, acts!(|stack, cast| {
+            stack.reauthenticate(&cast.ada, PASSWORD).await
+        })),
+        Operation {
+            setup: first!(|stack, cast| drop(stack.refresh(&cast.ada.refresh_token).await)),
+            ..operation("reauthentication, refresh token young", 200, acts!(|stack, cast| {
+                stack.reauthenticate(&cast.ada, PASSWORD).await
+            }))
+        },
         operation("logout", 204, acts!(|stack, cast| logout(stack, &cast.ada).await)),
         Operation {
             repeated: [(200, ""), (401, "invalid_token")],

@@ -125,6 +125,13 @@ fn delete(caller: u8) -> Request {
     }
 }
 
+fn reauthenticate(caller: u8) -> Request {
+    Request::Reauthenticate {
+        caller: session_id(caller),
+        password: 1,
+    }
+}
+
 fn purge(caller: u8) -> Request {
     Request::Purge {
         caller: session_id(caller),
@@ -257,6 +264,67 @@ fn refreshes_with_one_token_get_one_successor() {
     holds(
         &refreshes_and_the_next(),
         &["refreshed", "not due", "invalid"],
+    );
+}
+
+/// A reauthentication and a refresh with the newest token, which was made ten minutes ago.
+fn reauthentication_and_refresh() -> Scenario {
+    scenario(
+        "reauthentication x refresh",
+        with_rotated(user_with(&[1]), 1, 1),
+        1,
+        vec![reauthenticate(1), refresh(1, 1)],
+    )
+}
+
+#[test]
+fn a_reauthentication_forks_no_lineage_and_signs_nobody_out() {
+    let two_refreshes = account_first(scenario(
+        "reauthentication x refresh x refresh",
+        user_with(&[1]),
+        0,
+        vec![reauthenticate(1), refresh(1, 0), refresh(1, 0)],
+    ));
+    let twice = account_first(scenario(
+        "reauthentication x reauthentication",
+        user_with(&[1]),
+        1,
+        vec![reauthenticate(1); 2],
+    ));
+    for (scenario, occurring) in [
+        (&two_refreshes, &["reauthenticated", "refreshed"][..]),
+        (
+            &reauthentication_and_refresh(),
+            &["reauthenticated", "refreshed"],
+        ),
+        (&twice, &["reauthenticated"]),
+    ] {
+        let exploration = holds(scenario, occurring);
+        let signed_out = ["reused", "invalid", "caller not live"];
+        let all = exploration.outcomes.iter().flatten();
+        assert_eq!(all.filter(|answer| signed_out.contains(answer)).count(), 0);
+    }
+    for (name, end) in [
+        ("reauthentication x revoke", revoke(2, 1)),
+        ("reauthentication x password change", change_password(2, 3)),
+    ] {
+        let table = user_with(&[1, 2]);
+        let requests = vec![reauthenticate(1), end];
+        holds(
+            &account_first(scenario(name, table, 1, requests)),
+            &["reauthenticated", "caller not live"],
+        );
+    }
+    let without_condition = Mechanisms {
+        rotation_condition: false,
+        interval: false,
+        ..Mechanisms::ALL
+    };
+    breaks(
+        "the condition of the rotation",
+        without_condition,
+        &reauthentication_and_refresh(),
+        "the lineage has forked",
     );
 }
 

@@ -42,7 +42,7 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 18] = [
+const VISIT: [(&str, &str, u16); 19] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("list-sessions", "list-sessions", 200),
@@ -52,6 +52,7 @@ const VISIT: [(&str, &str, u16); 18] = [
     ("refresh", "refresh", 200),
     ("revoke-all", "revoke-all", 200),
     ("revoke-all", "revoke-all-expired", 200),
+    ("account", "account-reauthenticate", 200),
     ("account", "account-password", 200),
     ("revoke", "revoke", 204),
     ("login", "login-again", 200),

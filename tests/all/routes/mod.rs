@@ -1,6 +1,7 @@
 //! What each route does for its callers, and the scheduled cleanup.
 
 mod account;
+mod audiences;
 pub(crate) mod cleanup;
 mod devices;
 mod imported_hashes;
@@ -10,3 +11,4 @@ mod refreshing;
 mod registration;
 mod sessions;
 mod sign_in;
+mod step_up;

@@ -81,6 +81,13 @@ pub enum Request {
         /// The password as it is.
         password: u8,
     },
+    /// `POST /v1/auth/reauthenticate`.
+    Reauthenticate {
+        /// Whose access token it is.
+        caller: SessionId,
+        /// The password as it is.
+        password: u8,
+    },
     /// An administrator closes the account.
     Disable,
     /// `DELETE /v1/sessions/expired`.
@@ -128,6 +135,9 @@ impl Process {
                 format!("password change by {}", name(*caller))
             }
             Request::Delete { caller, .. } => format!("deletion by {}", name(*caller)),
+            Request::Reauthenticate { caller, .. } => {
+                format!("reauthentication by {}", name(*caller))
+            }
             Request::Disable => "disabling".to_owned(),
             Request::Purge { caller } => format!("purge by {}", name(*caller)),
         }
@@ -163,6 +173,8 @@ impl Claims {
 pub enum Answer {
     /// 200 of a refresh: the successor.
     Refreshed(Claims),
+    /// 200 of a reauthentication: the newest refresh token.
+    Reauthenticated(Claims),
     /// 200 of a refresh: the token that was presented, which is too young to be replaced.
     NotDue(Claims),
     /// 401 `refresh_token_reused`.
@@ -178,11 +190,13 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The refresh token of an answer to a refresh.
+    /// The refresh token of an answer to a refresh or a reauthentication.
     #[must_use]
     pub fn refresh_token(&self) -> Option<&Claims> {
         match self {
-            Self::Refreshed(claims) | Self::NotDue(claims) => Some(claims),
+            Self::Refreshed(claims) | Self::NotDue(claims) | Self::Reauthenticated(claims) => {
+                Some(claims)
+            }
             _ => None,
         }
     }
@@ -193,6 +207,7 @@ impl Answer {
         match self {
             Self::Refreshed(_) => "refreshed",
             Self::NotDue(_) => "not due",
+            Self::Reauthenticated(_) => "reauthenticated",
             Self::Reused => "reused",
             Self::SignedIn(_) => "signed in",
             Self::Done => "done",
@@ -427,6 +442,9 @@ impl Runner<'_> {
                 new,
             } => self.change_password(wire, caller, successor, current, new),
             Request::Delete { caller, password } => self.delete(wire, caller, password),
+            Request::Reauthenticate { caller, password } => {
+                self.reauthenticate(wire, caller, password)
+            }
             Request::Disable => self.disable(wire),
             Request::Purge { caller } => self.purge(wire, caller),
         };
@@ -650,6 +668,7 @@ impl Runner<'_> {
             Ok(_) => Answer::Done,
             Err(SessionError::CallerNotLive) => Answer::Refused(CALLER_NOT_LIVE),
             Err(SessionError::NotFound) => Answer::Refused("not found"),
+            Err(SessionError::ReauthenticationRequired(_)) => unreachable!("nothing asks for it"),
         })
     }
 
@@ -891,6 +910,62 @@ impl Runner<'_> {
                 Ok(Answer::SignedIn(successor))
             }
             Err(CallerNotLive) => refuse(CALLER_NOT_LIVE),
+        }
+    }
+
+    /// `Service::reauthenticate`, with `Store::reauthenticate`, without the count of attempts.
+    fn reauthenticate(&self, wire: &mut Wire<'_>, caller: SessionId, password: u8) -> Step<Answer> {
+        let now = self.process.now;
+        let policy = SessionPolicy::default();
+        let reading = self.read_own_account(wire)?;
+        let Ok((_, credential)) = self.own(&reading, caller, None) else {
+            return refuse(CALLER_NOT_LIVE);
+        };
+        if credential.password != password {
+            return refuse("wrong password");
+        }
+        let Some(session) = reading.sessions.iter().find(|found| found.id == caller) else {
+            return refuse(CALLER_NOT_LIVE);
+        };
+        let prove = Call::Prove {
+            session: caller,
+            now,
+        };
+        let rotate = session.is_rotation_due(now, &policy).then(|| Call::Rotate {
+            session: caller,
+            presented: session.rotation,
+            now,
+            due: now - policy.rotation_interval(),
+            idle_expires_at: idle_expiry(now, &policy),
+        });
+        let first = rotate.unwrap_or_else(|| prove.clone());
+        let (written, account) = loop {
+            let replies = wire.join(vec![first.clone(), Call::GetAccount])?;
+            let [written, Reply::Account(account)] = replies.as_slice() else {
+                unreachable!("{replies:?}")
+            };
+            if *written != Reply::Conflict {
+                break (written.clone(), account.clone());
+            }
+        };
+        let mut written = written;
+        while let (Reply::RotationRefused(_) | Reply::Conflict, Call::Rotate { .. }) =
+            (&written, &first)
+        {
+            written = wire.call(prove.clone())?;
+            if let Reply::RotationRefused(_) = written {
+                break;
+            }
+        }
+        let Reply::Written(Some(item)) = written else {
+            return refuse(CALLER_NOT_LIVE);
+        };
+        let session = item.to_domain();
+        let is_live = account.is_some_and(|account| account.to_domain().is_live(&session, now));
+        if is_live || !self.with.set_check_at_refresh {
+            Ok(Answer::Reauthenticated(Claims::of(&session)))
+        } else {
+            refuse(CALLER_NOT_LIVE)
         }
     }
 

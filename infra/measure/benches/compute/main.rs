@@ -113,6 +113,7 @@ fn tokens<M: Measurement>(group: &mut BenchmarkGroup<'_, M>, canned: &Canned) {
     let identity = TokenIdentity {
         issuer: "https://id.example.com".to_owned(),
         audience: "latchkey".to_owned(),
+        other_audiences: Vec::new(),
         client_id: "latchkey-app".to_owned(),
     };
     let secret =

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    AccessClaims, IssuedTokens, Kind, PASSWORD_METHOD, RefreshClaims, RefreshTokenId, Scope, Token,
-    TokenError, TokenIdentity,
+    Access, AccessClaims, IssuedTokens, Kind, PASSWORD_METHOD, RefreshClaims, RefreshTokenId,
+    Scope, Token, TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -84,21 +84,27 @@ impl Tokens {
         JwkSet { keys }
     }
 
+    /// Who issues the tokens, and for whom.
+    #[must_use]
+    pub fn identity(&self) -> &TokenIdentity {
+        &self.0.identity
+    }
+
     /// Names the key that signs access tokens, as the published keys do.
     #[must_use]
     pub fn signing_key_id(&self) -> &str {
         &self.0.signing.key(Kind::Access).kid
     }
 
-    /// Issues the tokens of a session as it is now: a new access token, and *the* refresh token of its rotation,
-    /// the same each time.
+    /// Issues the tokens of a session as it is now: a new access token that gives what `access` says, and *the* refresh
+    /// token of its rotation, the same each time.
     ///
     /// # Errors
     /// [`TokenError::SigningFailed`], which does not depend on the session.
-    pub fn issue(
+    pub fn issue<'a>(
         &self,
         session: &Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
         random: &dyn RandomSource,
@@ -107,9 +113,13 @@ impl Tokens {
         let now = whole_seconds(now);
         let access_expiry =
             whole_seconds(now + policy.access_token_lifetime).min(session.expires_at());
+        let (audience, scope) = match access.into() {
+            Access::ThisApi(scope) => (inner.identity.audience.as_str(), scope),
+            Access::Other(audience) => (audience, Scope::default()),
+        };
         let access = AccessClaims {
             iss: inner.identity.issuer.clone(),
-            aud: inner.identity.audience.clone(),
+            aud: audience.to_owned(),
             client_id: inner.identity.client_id.clone(),
             sub: session.user_id,
             sid: session.id,
@@ -269,6 +279,7 @@ mod tests {
         TokenIdentity {
             issuer: "https://id.example.com".to_owned(),
             audience: "latchkey".to_owned(),
+            other_audiences: vec!["https://orders.example.com".to_owned()],
             client_id: "latchkey-app".to_owned(),
         }
     }

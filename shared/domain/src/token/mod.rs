@@ -23,7 +23,7 @@ use crate::id::{MalformedId, SessionId, UserId};
 
 pub use issuer::Tokens;
 pub use keys::{KeyDerivationFailed, MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
-pub use scope::Scope;
+pub use scope::{Access, Audience, Scope, UnknownAudience};
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
@@ -85,8 +85,10 @@ impl fmt::Debug for Token {
 pub struct TokenIdentity {
     /// `iss`: an https URL of the service.
     pub issuer: String,
-    /// `aud` of access tokens: the API that they are for.
+    /// `aud` of access tokens for this API.
     pub audience: String,
+    /// Other APIs, for which access tokens may be asked for. Each such token is for one of them alone.
+    pub other_audiences: Vec<String>,
     /// `client_id` (RFC 9068 section 2.2).
     pub client_id: String,
 }

@@ -19,6 +19,9 @@ const MAX_DIMENSION_CHARACTERS: usize = 255;
 /// A shorter word would refuse too many passwords that have nothing to do with it.
 const MIN_CONTEXT_WORD_CHARACTERS: usize = 3;
 
+/// An access token holds the name, and travels in a header.
+const MAX_AUDIENCE_BYTES: usize = 255;
+
 pub(crate) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     wrong: Vec<String>,
@@ -173,6 +176,28 @@ impl<'a> Reader<'a> {
             );
         }
         words
+    }
+
+    /// Names of APIs, divided by commas. Not the issuer's: that is the audience of refresh tokens.
+    pub(crate) fn audiences(&mut self) -> Vec<String> {
+        let Some(text) = (self.lookup)("AUDIENCES") else {
+            return Vec::new();
+        };
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        let issuer = (self.lookup)("ISSUER").unwrap_or_default();
+        for name in &names {
+            let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+            if !plain || name.is_empty() || name.len() > MAX_AUDIENCE_BYTES || *name == issuer {
+                self.wrong(
+                    "AUDIENCES",
+                    format_args!(
+                        "has {name:?}, which is not a name of up to {MAX_AUDIENCE_BYTES} visible ASCII characters \
+                         other than ISSUER"
+                    ),
+                );
+            }
+        }
+        names
     }
 
     pub(crate) fn origins(&mut self) -> AllowedOrigins {
