@@ -521,10 +521,12 @@ pub(crate) mod tests {
         };
         assert_eq!(admit(account.clone(), 1), Ok(1));
         assert_eq!(admit(account.clone(), 2), Err(AdmitError::OtherPassword));
+        let disabled = account.disable().account;
+        assert_eq!(admit(disabled.clone(), 1), Err(AdmitError::Disabled));
         assert_eq!(
-            admit(account.disable().account, 2),
-            Err(AdmitError::Disabled),
-            "the status comes first"
+            admit(disabled, 2),
+            Err(AdmitError::OtherPassword),
+            "who knows another password does not hear that the account is disabled"
         );
     }
 
