@@ -4,6 +4,7 @@
 //! equal to [`SessionPolicy::default`].
 
 mod address;
+mod authorizer;
 mod misspelt;
 mod reader;
 
@@ -13,6 +14,7 @@ use latchkey_domain::policy::{
 };
 use latchkey_domain::token::{TokenIdentity, TokenSecret};
 
+pub use authorizer::AuthorizerSettings;
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 pub(crate) use reader::Reader;
 
