@@ -4,6 +4,7 @@
 //! equal to [`SessionPolicy::default`].
 
 mod address;
+mod authorizer;
 mod log;
 mod misspelt;
 mod reader;
@@ -15,6 +16,7 @@ use latchkey_domain::policy::{
 };
 use latchkey_domain::token::{TokenIdentity, TokenSecret};
 
+pub use authorizer::AuthorizerSettings;
 pub use log::{Format, LogSettings};
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 use reader::Reader;

@@ -50,6 +50,7 @@ pub fn filter(level: Level) -> Targets {
         "latchkey_service",
         "latchkey_store",
         "account",
+        "authorizer",
         "cleanup",
         "discovery",
         "list_sessions",

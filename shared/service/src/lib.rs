@@ -17,6 +17,7 @@
 //! handler that calls it; a row in the table of budgets.
 
 mod account;
+mod authorize;
 mod caller;
 mod change;
 mod error;
@@ -48,6 +49,7 @@ use crate::passwords::Passwords;
 use crate::token_keys::TokenKeys;
 
 pub use account::PasswordChange;
+pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
 pub use caller::Caller;
 pub use error::Failure;
 pub use register::Registration;

@@ -5,6 +5,8 @@
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_service::AccessRules;
+use latchkey_tests::harness::authorizer::passes;
 use latchkey_tests::harness::dynamodb::Cost;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
@@ -123,6 +125,14 @@ async fn no_operation_exceeds_its_budget() {
         )
         .await;
     table.row("me", cost(1, 0.0, 1.0), get("/v1/me"), 200).await;
+    let authorizer = table.stack.authorizer(AccessRules::default());
+    drop(table.stack.recorder.take());
+    assert!(passes(&authorizer, &newest.access_token).await);
+    table.rows.push(Row {
+        operation: "authorizer, strict",
+        cost: table.stack.recorder.take_cost(),
+        budget: cost(1, 0.0, 1.0),
+    });
     let rename = async |stack: &Stack| {
         let path = format!("/v1/sessions/{}", two.session_id);
         stack
