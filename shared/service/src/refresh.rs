@@ -31,7 +31,7 @@ impl Service {
         let tokens = &self.core.tokens;
         let claims = tokens.verify_refresh_of_any_age(token, now).await;
         let claims = claims.map_err(|reason| {
-            tracing::info!(%reason, "refresh token refused");
+            tracing::info!(reason = reason.to_string(), "refresh token refused");
             REFRESH_REFUSED.count(1);
             Failure::Refused(RefreshError::Invalid)
         })?;

@@ -351,7 +351,10 @@ impl TokenKeys {
             }
             Err(reason) => {
                 readings.failed = Some(now);
-                tracing::error!(%reason, "the token secret could not be read again; the keys in use stay");
+                tracing::error!(
+                    reason = reason.to_string(),
+                    "the token secret could not be read again; the keys in use stay"
+                );
             }
         }
     }
