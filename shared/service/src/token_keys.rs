@@ -352,7 +352,7 @@ impl TokenKeys {
             Err(reason) => {
                 readings.failed = Some(now);
                 tracing::error!(
-                    reason = reason.to_string(),
+                    reason = reason.as_str(),
                     "the token secret could not be read again; the keys in use stay"
                 );
             }
