@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use latchkey_runtime::telemetry::{self, Format};
+use latchkey_runtime::settings::Format;
+use latchkey_runtime::telemetry;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};

@@ -14,9 +14,10 @@ use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
 use latchkey_runtime::settings::{
-    Settings, StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt,
+    Format, LogSettings, Settings, StorageSettings, TokenSecretSource, environment,
+    environment_names, warn_of_misspelt,
 };
-use latchkey_runtime::telemetry::{self, Format, LogSettings};
+use latchkey_runtime::telemetry;
 use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_store::Store;

@@ -449,7 +449,8 @@ impl Problem {
     /// its body a value stood.
     #[must_use]
     pub fn at(mut self, pointer: &'static str) -> Self {
-        for error in &mut self.errors {
+        let unplaced = |error: &&mut InvalidValue| error.pointer == WHOLE_BODY;
+        for error in self.errors.iter_mut().filter(unplaced) {
             error.pointer = pointer.into();
         }
         self
@@ -588,8 +589,8 @@ impl From<InvalidEmail> for Problem {
 impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Email(error) => Self::from(error).at("#/email"),
-            RegisterError::Weak(weakness) => Self::weak_password("#/password", weakness),
+            RegisterError::Email(error) => error.into(),
+            RegisterError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
             RegisterError::EmailAndPassword(invalid, weakness) => Self::validation_failed(vec![
                 InvalidValue::new("#/email", INVALID_EMAIL, invalid.to_string()),
                 InvalidValue::new("#/password", weakness.code(), weakness.to_string()),

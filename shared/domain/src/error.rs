@@ -34,7 +34,7 @@ pub enum StoreError {
 /// Why an account admits no new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
-    /// An administrator has closed the account.
+    /// An administrator has closed the account, whose password was given.
     #[error("the account is disabled")]
     Disabled,
     /// Its owner has deleted the account.

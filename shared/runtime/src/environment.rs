@@ -12,8 +12,7 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use axum::Router;
 use chrono::{DateTime, Utc};
-use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
-use latchkey_api::http::Invocation;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
 use latchkey_domain::password::PasswordPolicy;
@@ -30,12 +29,12 @@ use tracing::Instrument;
 pub use aws_lambda_events::event::eventbridge::EventBridgeEvent as ScheduledEvent;
 
 use crate::emf::{self, Emf};
-use crate::gateway;
+use crate::gateway::{self, invocation};
 use crate::settings::{
-    MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
-    environment_names, warn_of_misspelt,
+    Format, LogSettings, MetricsSettings, Settings, SettingsError, StorageSettings,
+    TokenSecretSource, environment, environment_names, warn_of_misspelt,
 };
-use crate::telemetry::{self, Format, LogSettings};
+use crate::telemetry;
 use crate::trust_roots::trust_store;
 
 /// Why a function ends. Rust prints the error of `main` by its `Debug`; this one's is the message meant for people.
@@ -135,14 +134,6 @@ where
         report
     };
     end(lambda_runtime::run(service_fn(handler)).await)
-}
-
-/// An invocation, as its log lines and its reply name it.
-pub(crate) fn invocation(context: &Context) -> Invocation {
-    Invocation {
-        request_id: context.request_id.clone(),
-        xray_trace_id: context.xray_trace_id.clone(),
-    }
 }
 
 /// Starts what a function is seen by: its log and its metrics.

@@ -4,6 +4,7 @@
 //! equal to [`SessionPolicy::default`].
 
 mod address;
+mod log;
 mod misspelt;
 mod reader;
 
@@ -13,8 +14,9 @@ use latchkey_domain::policy::{
 };
 use latchkey_domain::token::{TokenIdentity, TokenSecret};
 
+pub use log::{Format, LogSettings};
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
-pub(crate) use reader::Reader;
+use reader::Reader;
 
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;

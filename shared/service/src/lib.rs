@@ -20,6 +20,7 @@ mod account;
 mod caller;
 mod change;
 mod error;
+mod log;
 pub mod metric;
 pub mod passwords;
 mod refresh;

@@ -13,6 +13,7 @@ use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::Scope;
 use latchkey_store::RegisterOutcome;
 
+use crate::log::log_done;
 use crate::metric::REGISTRATIONS;
 use crate::{Failure, Service, SignedIn};
 
@@ -68,8 +69,7 @@ impl Service {
             RegisterOutcome::Registered => {}
             RegisterOutcome::EmailTaken => return Err(refuse(RegisterError::EmailTaken)),
         }
-        tracing::info!(%user_id, %session_id, "registered");
-        REGISTRATIONS.count(1);
+        log_done("registered", REGISTRATIONS, user_id, session_id);
         let issued = self.core.issue(session, Scope::of(&account), now).await?;
         Ok(SignedIn { account, issued })
     }

@@ -280,19 +280,6 @@ impl TokenKeys {
             .await
     }
 
-    /// Checks a refresh token, as [`Tokens::verify_refresh`] does.
-    ///
-    /// # Errors
-    /// [`TokenError`], the first thing about it that is wrong.
-    pub async fn verify_refresh(
-        &self,
-        token: &Token,
-        now: DateTime<Utc>,
-    ) -> Result<RefreshClaims, TokenError> {
-        self.verify(now, |tokens| tokens.verify_refresh(token, now))
-            .await
-    }
-
     /// Checks everything about a refresh token but its expiry, as [`Tokens::verify_refresh_of_any_age`] does.
     ///
     /// # Errors

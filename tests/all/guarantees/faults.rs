@@ -323,7 +323,7 @@ fn counted_passwords(stack: &Stack) -> usize {
     attempts.sum()
 }
 
-/// The items by key, without the stamp of the last change, counted passwords and the cleanup's own note.
+/// The items by key, without the stamps of the last two changes, counted passwords and the cleanup's own note.
 type Table = BTreeMap<String, Value>;
 
 fn table(stack: &Stack) -> Table {
@@ -334,6 +334,7 @@ fn table(stack: &Stack) -> Table {
             return None;
         }
         item.as_object_mut()?.remove("change");
+        item.as_object_mut()?.remove("previous_change");
         item.as_object_mut()?.remove("password_attempts");
         let set = item.pointer_mut("/sessions/SS");
         if let Some(set) = set.and_then(Value::as_array_mut) {

@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use super::{MetricsSettings, Settings, StorageSettings};
-use crate::telemetry::{Format, LogSettings};
+use super::{Format, LogSettings, MetricsSettings, Settings, StorageSettings};
 
 /// A variable that is set, and the setting that was probably meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -148,7 +148,7 @@ async fn attacks(stack: &Stack, kind: Kind, who: &SignedIn) -> Vec<Attack> {
             stack
                 .core
                 .tokens
-                .verify_refresh(&again, stack.now())
+                .verify_refresh_of_any_age(&again, stack.now())
                 .await
                 .unwrap(),
         ),
