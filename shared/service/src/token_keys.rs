@@ -26,8 +26,8 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
 use latchkey_domain::token::{
-    AccessClaims, IssuedTokens, KeyDerivationFailed, KeyRing, RefreshClaims, Scope, Token,
-    TokenAlgorithm, TokenError, TokenIdentity, Tokens,
+    Access, AccessClaims, Audience, IssuedTokens, KeyDerivationFailed, KeyRing, RefreshClaims,
+    Token, TokenAlgorithm, TokenError, TokenIdentity, Tokens, UnknownAudience,
 };
 use tokio::sync::Mutex;
 
@@ -227,7 +227,15 @@ impl TokenKeys {
     /// Who issues tokens, as they name it.
     #[must_use]
     pub fn issuer(&self) -> String {
-        self.kept().tokens.issuer().to_owned()
+        self.kept().tokens.identity().issuer.clone()
+    }
+
+    /// Finds an audience, as [`TokenIdentity::find_audience`] does.
+    ///
+    /// # Errors
+    /// [`UnknownAudience`]
+    pub fn find_audience(&self, name: Option<&str>) -> Result<Audience, UnknownAudience> {
+        self.kept().tokens.identity().find_audience(name)
     }
 
     /// The public keys, as [`Tokens::jwks`] gives them.
@@ -239,17 +247,17 @@ impl TokenKeys {
     ///
     /// # Errors
     /// [`TokenError::SigningFailed`].
-    pub async fn issue(
+    pub async fn issue<'a>(
         &self,
         session: &Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
         random: &dyn RandomSource,
     ) -> Result<IssuedTokens, TokenError> {
         self.newest(now)
             .await
-            .issue(session, scope, now, policy, random)
+            .issue(session, access, now, policy, random)
     }
 
     /// Checks an access token, as [`Tokens::verify_access`] does.
@@ -265,6 +273,20 @@ impl TokenKeys {
             .await
     }
 
+    /// Checks an access token for another audience, as [`Tokens::verify_access_for`] does.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub async fn verify_access_for(
+        &self,
+        audience: &str,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        self.verify(now, |tokens| tokens.verify_access_for(audience, token, now))
+            .await
+    }
+
     /// Checks everything about an access token but its expiry, as [`Tokens::verify_access_of_any_age`] does.
     ///
     /// # Errors
@@ -275,19 +297,6 @@ impl TokenKeys {
         now: DateTime<Utc>,
     ) -> Result<AccessClaims, TokenError> {
         self.verify(now, |tokens| tokens.verify_access_of_any_age(token, now))
-            .await
-    }
-
-    /// Checks a refresh token, as [`Tokens::verify_refresh`] does.
-    ///
-    /// # Errors
-    /// [`TokenError`], the first thing about it that is wrong.
-    pub async fn verify_refresh(
-        &self,
-        token: &Token,
-        now: DateTime<Utc>,
-    ) -> Result<RefreshClaims, TokenError> {
-        self.verify(now, |tokens| tokens.verify_refresh(token, now))
             .await
     }
 
@@ -349,7 +358,10 @@ impl TokenKeys {
             }
             Err(reason) => {
                 readings.failed = Some(now);
-                tracing::error!(%reason, "the token secret could not be read again; the keys in use stay");
+                tracing::error!(
+                    reason = reason.as_str(),
+                    "the token secret could not be read again; the keys in use stay"
+                );
             }
         }
     }

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{AccessTokens, KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    AccessClaims, IssuedTokens, KeyMaterial, KeyRing, Kind, PASSWORD_METHOD, RefreshClaims,
-    RefreshTokenId, RingKey, Scope, Term, Token, TokenError, TokenIdentity,
+    Access, AccessClaims, ClaimsElsewhere, IssuedTokens, KeyMaterial, KeyRing, Kind,
+    PASSWORD_METHOD, RefreshClaims, RefreshTokenId, RingKey, Scope, Term, Token, TokenError,
+    TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -119,19 +120,14 @@ impl Tokens {
                 term,
             })
         });
+        let issuer = &identity.issuer;
         Ok(Self(Arc::new(Inner {
             keys: keys.collect::<Result<_, _>>()?,
-            ed25519_validation: Kind::Access.validation(&identity, Algorithm::EdDSA),
-            rsa_validation: Kind::Access.validation(&identity, Algorithm::RS256),
-            refresh_validation: Kind::Refresh.validation(&identity, Algorithm::HS256),
+            ed25519_validation: validation(issuer, &identity.audience, Algorithm::EdDSA),
+            rsa_validation: validation(issuer, &identity.audience, Algorithm::RS256),
+            refresh_validation: validation(issuer, issuer, Algorithm::HS256),
             identity,
         })))
-    }
-
-    /// Who issues tokens, as they name it.
-    #[must_use]
-    pub fn issuer(&self) -> &str {
-        &self.0.identity.issuer
     }
 
     /// The public keys, as `/.well-known/jwks.json` gives them (RFC 7517, RFC 8037): the one that signs, then the others
@@ -145,6 +141,12 @@ impl Tokens {
         let keys = signing.into_iter().chain(others);
         let keys = keys.filter_map(|one| one.keys.public().cloned()).collect();
         JwkSet { keys }
+    }
+
+    /// Who issues the tokens, and for whom.
+    #[must_use]
+    pub fn identity(&self) -> &TokenIdentity {
+        &self.0.identity
     }
 
     /// The name of the key that signs access tokens, as the published keys have it.
@@ -172,15 +174,15 @@ impl Tokens {
         signing.ok_or(TokenError::SigningFailed)?.sign(claims)
     }
 
-    /// Issues the tokens of a session as it is now: a new access token, and *the* refresh token of its rotation,
-    /// the same each time.
+    /// Issues the tokens of a session as it is now: a new access token that gives what `access` says, and *the* refresh
+    /// token of its rotation, the same each time.
     ///
     /// # Errors
     /// [`TokenError::SigningFailed`], which does not depend on the session.
-    pub fn issue(
+    pub fn issue<'a>(
         &self,
         session: &Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
         random: &dyn RandomSource,
@@ -189,9 +191,13 @@ impl Tokens {
         let now = whole_seconds(now);
         let access_expiry =
             whole_seconds(now + policy.access_token_lifetime).min(session.expires_at());
+        let (audience, scope) = match access.into() {
+            Access::ThisApi(scope) => (inner.identity.audience.as_str(), scope),
+            Access::Other(audience) => (audience, Scope::default()),
+        };
         let access = AccessClaims {
             iss: inner.identity.issuer.clone(),
-            aud: inner.identity.audience.clone(),
+            aud: audience.to_owned(),
             client_id: inner.identity.client_id.clone(),
             sub: session.user_id,
             sid: session.id,
@@ -243,6 +249,26 @@ impl Tokens {
         Ok(claims)
     }
 
+    /// Checks an access token that is meant for another audience, as [`Tokens::verify_access`] does. It allows nothing at
+    /// this API, so its scope is empty and need not be there.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub fn verify_access_for(
+        &self,
+        audience: &str,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        let (key, _) = self.key_for(Kind::Access, token, now)?;
+        let validation = validation(&self.0.identity.issuer, audience, key.algorithm);
+        let claims: ClaimsElsewhere = claims(token, key, &validation)?;
+        if now.timestamp() >= claims.exp {
+            return Err(TokenError::Expired);
+        }
+        Ok(claims.into())
+    }
+
     /// Checks everything about an access token but its expiry: enough to end its session.
     ///
     /// # Errors
@@ -253,22 +279,6 @@ impl Tokens {
         now: DateTime<Utc>,
     ) -> Result<AccessClaims, TokenError> {
         let (claims, _) = self.verify(Kind::Access, token, now)?;
-        Ok(claims)
-    }
-
-    /// Checks a refresh token as [`Tokens::verify_access`] does.
-    ///
-    /// # Errors
-    /// [`TokenError`], the first thing about it that is wrong.
-    pub fn verify_refresh(
-        &self,
-        token: &Token,
-        now: DateTime<Utc>,
-    ) -> Result<RefreshClaims, TokenError> {
-        let claims = self.verify_refresh_of_any_age(token, now)?;
-        if claims.has_expired(now) {
-            return Err(TokenError::Expired);
-        }
         Ok(claims)
     }
 
@@ -298,6 +308,9 @@ impl Tokens {
         token: &Token,
         now: DateTime<Utc>,
     ) -> Result<(&KeyPair, &Term), TokenError> {
+        if token.0.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Malformed);
+        }
         let header = jsonwebtoken::decode_header(&token.0).map_err(|error| refusal(&error))?;
         if header.crit.is_some() {
             return Err(TokenError::Malformed); // RFC 7515 section 4.1.11
@@ -320,38 +333,37 @@ impl Tokens {
         token: &Token,
         now: DateTime<Utc>,
     ) -> Result<(C, &Term), TokenError> {
-        if token.0.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::Malformed);
-        }
         let (key, term) = self.key_for(kind, token, now)?;
         let validation = match (kind, key.algorithm) {
             (Kind::Access, Algorithm::RS256) => &self.0.rsa_validation,
             (Kind::Access, _) => &self.0.ed25519_validation,
             (Kind::Refresh, _) => &self.0.refresh_validation,
         };
-        jsonwebtoken::decode(&token.0, &key.verify, validation)
-            .map(|data| (data.claims, term))
-            .map_err(|error| refusal(&error))
+        Ok((claims(token, key, validation)?, term))
     }
 }
 
-impl Kind {
-    /// What the library checks: the one algorithm of a key, `iss`, `aud`, and that the claims are there.
-    fn validation(self, identity: &TokenIdentity, algorithm: Algorithm) -> Validation {
-        let audience = match self {
-            Self::Access => &identity.audience,
-            Self::Refresh => &identity.issuer,
-        };
-        let mut validation = Validation::new(algorithm);
-        validation.leeway = 0;
-        // The library reads the system's clock. We compare with the clock that is passed in, and a token is over
-        // *at* `exp` (RFC 7519 section 4.1.4).
-        validation.validate_exp = false;
-        validation.set_issuer(&[&identity.issuer]);
-        validation.set_audience(&[audience]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-        validation
-    }
+/// What the library checks: the one algorithm of a key, `iss`, `aud`, and that the claims are there.
+fn validation(issuer: &str, audience: &str, algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.leeway = 0;
+    // The library reads the system's clock. We compare with the clock that is passed in, and a token is over
+    // *at* `exp` (RFC 7519 section 4.1.4).
+    validation.validate_exp = false;
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[audience]);
+    validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+    validation
+}
+
+fn claims<C: DeserializeOwned>(
+    token: &Token,
+    key: &KeyPair,
+    validation: &Validation,
+) -> Result<C, TokenError> {
+    jsonwebtoken::decode(&token.0, &key.verify, validation)
+        .map(|data| data.claims)
+        .map_err(|error| refusal(&error))
 }
 
 fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
@@ -386,6 +398,7 @@ mod tests {
         TokenIdentity {
             issuer: "https://id.example.com".to_owned(),
             audience: "latchkey".to_owned(),
+            other_audiences: vec!["https://orders.example.com".to_owned()],
             client_id: "latchkey-app".to_owned(),
         }
     }
@@ -451,7 +464,7 @@ mod tests {
         );
         assert_eq!(issued.access_token.expose(), by_library.expose());
         let refresh = tokens
-            .verify_refresh(&issued.refresh_token, noon())
+            .verify_refresh_of_any_age(&issued.refresh_token, noon())
             .unwrap();
         let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
         let by_library = forged(
@@ -481,7 +494,11 @@ mod tests {
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, text.as_bytes()));
         text.push('.');
         text.push_str(&signature);
-        assert!(tokens.verify_refresh(&Token(text), noon()).is_ok());
+        assert!(
+            tokens
+                .verify_refresh_of_any_age(&Token(text), noon())
+                .is_ok()
+        );
     }
 
     #[test]
@@ -495,7 +512,7 @@ mod tests {
         let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
         let key = EncodingKey::from_secret(secret_key.as_ref());
         let token = Token(jsonwebtoken::encode(&header, &claims, &key).unwrap());
-        let refused = tokens.verify_refresh(&token, noon());
+        let refused = tokens.verify_refresh_of_any_age(&token, noon());
         assert_eq!(refused, Err(TokenError::Malformed));
     }
 
@@ -513,7 +530,7 @@ mod tests {
         assert_eq!(access.exp - access.iat, 900);
         assert_eq!(issued.expires_in, TimeDelta::seconds(900));
         let refresh = tokens
-            .verify_refresh(&issued.refresh_token, noon())
+            .verify_refresh_of_any_age(&issued.refresh_token, noon())
             .unwrap();
         assert_eq!(refresh.jti.to_string(), format!("{}.3", session.id));
         assert_eq!(refresh.exp, session.expires_at().timestamp());
@@ -536,20 +553,10 @@ mod tests {
         let issued = issue(&tokens, &session, noon());
         let millisecond = TimeDelta::milliseconds(1);
         let end = session.expires_at();
-        assert!(
-            tokens
-                .verify_refresh(&issued.refresh_token, end - millisecond)
-                .is_ok()
-        );
-        assert_eq!(
-            tokens.verify_refresh(&issued.refresh_token, end),
-            Err(TokenError::Expired)
-        );
-        assert!(
-            tokens
-                .verify_refresh_of_any_age(&issued.refresh_token, noon())
-                .is_ok()
-        );
+        let claims = tokens.verify_refresh_of_any_age(&issued.refresh_token, noon());
+        let claims = claims.unwrap();
+        assert!(!claims.has_expired(end - millisecond));
+        assert!(claims.has_expired(end));
         let end = whole_seconds(noon()) + TimeDelta::seconds(900);
         assert!(
             tokens
@@ -585,7 +592,7 @@ mod tests {
             Err(TokenError::WrongType)
         );
         assert_eq!(
-            tokens.verify_refresh(&issued.access_token, noon()),
+            tokens.verify_refresh_of_any_age(&issued.access_token, noon()),
             Err(TokenError::WrongType)
         );
         // With the type forged, key and algorithm still differ.
@@ -596,12 +603,13 @@ mod tests {
             forged(REFRESH_TOKEN_TYPE, Algorithm::EdDSA, kid, &key, &claims)
         };
         assert_eq!(
-            tokens.verify_refresh(&forgery(&keys.key(Kind::Access).unwrap().kid), noon()),
+            tokens
+                .verify_refresh_of_any_age(&forgery(&keys.key(Kind::Access).unwrap().kid), noon()),
             Err(TokenError::UnknownKey)
         );
         let forgery = forgery(&keys.key(Kind::Refresh).unwrap().kid);
         assert_eq!(
-            tokens.verify_refresh(&forgery, noon()),
+            tokens.verify_refresh_of_any_age(&forgery, noon()),
             Err(TokenError::WrongAlgorithm)
         );
     }
@@ -641,7 +649,7 @@ mod tests {
             Err(TokenError::UnknownKey)
         );
         assert_eq!(
-            ours.verify_refresh(&theirs.refresh_token, noon()),
+            ours.verify_refresh_of_any_age(&theirs.refresh_token, noon()),
             Err(TokenError::UnknownKey)
         );
         let mut elsewhere = identity();
@@ -675,7 +683,7 @@ mod tests {
             bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
             let changed = Token::new(String::from_utf8(bytes).unwrap());
             assert!(
-                tokens.verify_refresh(&changed, noon()).is_err(),
+                tokens.verify_refresh_of_any_age(&changed, noon()).is_err(),
                 "position {position}"
             );
         }
@@ -687,7 +695,11 @@ mod tests {
         let old = issue(&tokens(1, None), &session, noon());
         let rotated = tokens(2, Some(1));
         assert!(rotated.verify_access(&old.access_token, noon()).is_ok());
-        assert!(rotated.verify_refresh(&old.refresh_token, noon()).is_ok());
+        assert!(
+            rotated
+                .verify_refresh_of_any_age(&old.refresh_token, noon())
+                .is_ok()
+        );
         assert_eq!(rotated.jwks(noon()).keys.len(), 2);
         let new = issue(&rotated, &session, noon());
         assert_eq!(
