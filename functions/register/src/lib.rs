@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_api::body::{Body, CredentialsRequest};
+use latchkey_api::credentials::Browser;
 use latchkey_api::handler;
 use latchkey_api::location::{ClientHeaders, Location};
 use latchkey_api::openapi::DeviceHeaders;
@@ -13,7 +14,12 @@ use latchkey_service::{Registration, Service};
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
-    let problems = [Code::EmailTaken, Code::ValidationFailed, Code::WeakPassword];
+    let problems = [
+        Code::EmailTaken,
+        Code::ValidationFailed,
+        Code::WeakPassword,
+        Code::CrossSiteRequest,
+    ];
     R::new().route(handler!(register), &problems)
 }
 
@@ -32,8 +38,10 @@ async fn register(
     State(service): State<Service>,
     Location(location): Location,
     client: ClientHeaders,
+    browser: Browser,
     Body(body): Body<CredentialsRequest>,
 ) -> Result<(StatusCode, TokenResponse), Problem> {
+    let transport = browser.transport(body.transport.as_deref())?;
     let request = Registration {
         email: &body.email,
         password: &body.password,
@@ -45,5 +53,6 @@ async fn register(
             .find_audience(body.audience.as_deref())?,
     };
     let signed_in = service.register(request).await?;
-    Ok((StatusCode::CREATED, signed_in.into()))
+    let tokens = TokenResponse::from(signed_in).by(transport);
+    Ok((StatusCode::CREATED, tokens))
 }

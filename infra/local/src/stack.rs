@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
-use latchkey_api::http;
+use latchkey_api::http::{self, Pages};
 use latchkey_domain::clock::SystemClock;
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
@@ -84,6 +83,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
         None => None,
     };
     let (allowed_origins, edge) = (settings.allowed_origins.clone(), settings.edge.clone());
+    let cookies = settings.cookies.clone();
     let base_path = settings.base_path.clone();
     let core = core(settings, random.clone())?;
     let store = Store::new(storage.client.clone(), &table_name, random);
@@ -96,7 +96,11 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     let (router, document) = routes(&core, &store).split_for_parts();
     let router = base_path.hold(router).merge(cleaner.clone().routes());
     let hosts = Hosts::loopback_and_host_of(&issuer);
-    let application = application(router, &allowed_origins, edge.as_ref(), &core, hosts);
+    let pages = Pages {
+        origins: &allowed_origins,
+        cookies: cookies.as_ref(),
+    };
+    let application = application(router, pages, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
     let facts = Facts {
         address: &base_url,
@@ -142,7 +146,7 @@ fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalErro
 
 fn application(
     router: Router,
-    allowed_origins: &AllowedOrigins,
+    pages: Pages<'_>,
     edge: Option<&EdgeSecret>,
     core: &Core,
     hosts: Hosts,
@@ -150,7 +154,7 @@ fn application(
     let gate = from_fn_with_state(hosts, gate::pass);
     http::service_behind(
         router,
-        allowed_origins,
+        pages,
         edge,
         core.clock.clone(),
         core.random.clone(),

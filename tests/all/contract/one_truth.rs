@@ -208,6 +208,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     for (parameter, default) in [
         ("OneSessionPerDevice", policy.one_session_per_device),
         ("ReauthenticateToRevoke", policy.reauthenticate_to_revoke),
+        ("CookieTransport", false),
     ] {
         assert_eq!(
             parameters[parameter]["Default"],
@@ -217,6 +218,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     }
     for (variable, parameter) in [
         ("AUDIENCES", "Audiences"),
+        ("COOKIE_TRANSPORT", "CookieTransport"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
         ("REAUTHENTICATE_TO_REVOKE", "ReauthenticateToRevoke"),
         ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),

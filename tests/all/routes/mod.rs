@@ -3,6 +3,7 @@
 mod account;
 mod audiences;
 pub(crate) mod cleanup;
+mod cookies;
 mod devices;
 mod imported_hashes;
 mod mailboxes;
