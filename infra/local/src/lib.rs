@@ -5,6 +5,7 @@
 
 pub mod embedded;
 
+mod authorizing;
 mod banner;
 mod cleaning;
 mod error;

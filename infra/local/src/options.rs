@@ -77,11 +77,17 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
                             [default: none]
   RETENTION_SECONDS         how long ended sessions are kept, 0 to 316224000 [default: 2592000]
+  AUTHORIZER_MODE           of the authorizer of other APIs: strict, which asks the account, or offline [default: strict]
+  AUTHORIZER_AUDIENCE       whom the tokens must be meant for that it accepts [default: AUDIENCE]
+  AUTHORIZER_SCOPE          what they must allow: account, admin, or both divided by a space [default: none]
+  AUTHORIZER_MAX_AGE_SECONDS
+                            how long ago the user may have given the password, 1 to 316224000 [default: any]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
 
-POST /local/cleanup runs the daily cleanup at once. Only the local stack has this route.";
+POST /local/cleanup runs the daily cleanup at once. POST /local/authorize takes an event of API Gateway and answers as the
+authorizer does. Only the local stack has these routes.";
 
 #[cfg(test)]
 mod tests {

@@ -13,14 +13,16 @@ use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
 use latchkey_runtime::settings::{
-    Settings, StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt,
+    AuthorizerSettings, Format, LogSettings, Settings, StorageSettings, TokenSecretSource,
+    environment, environment_names, warn_of_misspelt,
 };
-use latchkey_runtime::telemetry::{self, Format, LogSettings};
-use latchkey_service::Core;
+use latchkey_runtime::telemetry;
 use latchkey_service::passwords::Passwords;
+use latchkey_service::{Authorizer, Core, Service};
 use latchkey_store::Store;
 use tokio::net::TcpListener;
 
+use crate::authorizing;
 use crate::banner::{Facts, banner};
 use crate::cleaning::Cleaner;
 use crate::error::LocalError;
@@ -63,6 +65,8 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
         &base_url,
         Some(&new_secret(random.as_ref())),
     ))?;
+    let AuthorizerSettings { rules } =
+        AuthorizerSettings::read(lookup(environment, &base_url, None))?;
     let wants_secret = environment("TOKEN_SECRET").is_none();
     let mut storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
     let kept = storage.issuer()?;
@@ -94,7 +98,17 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     };
 
     let (router, document) = routes(&core, &store).split_for_parts();
-    let router = base_path.hold(router).merge(cleaner.clone().routes());
+    let authorizer = Authorizer::new(
+        Service {
+            core: core.clone(),
+            store,
+        },
+        rules,
+    );
+    let router = base_path
+        .hold(router)
+        .merge(cleaner.clone().routes())
+        .merge(authorizing::routes(authorizer));
     let hosts = Hosts::loopback_and_host_of(&issuer);
     let pages = Pages {
         origins: &allowed_origins,

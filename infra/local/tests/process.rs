@@ -244,6 +244,27 @@ fn only_the_names_of_this_machine_are_answered() {
 }
 
 #[test]
+fn the_authorizer_of_other_apis_answers_their_events() {
+    for mode in ["strict", "offline"] {
+        let stack = Stack::start(&["--memory"], &[("AUTHORIZER_MODE", mode)]);
+        let tokens = stack.register("ada@example.com");
+        let access = tokens["access_token"].as_str().unwrap();
+        let value = format!("Bearer {access}");
+        let event = json!({"version": "2.0", "headers": {"authorization": value}});
+        let ask = || stack.call("POST", "/local/authorize", "", &event);
+        let allowed = ask();
+        assert_eq!(allowed.status, 200, "{}", allowed.text);
+        let allowed = allowed.json();
+        assert_eq!(allowed["isAuthorized"], true);
+        assert_eq!(allowed["context"]["user_id"], tokens["user"]["id"]);
+        let body = json!({"refresh_token": tokens["refresh_token"]});
+        let logout = stack.call("POST", "/v1/auth/logout", "", &body);
+        assert_eq!(logout.status, 204, "{}", logout.text);
+        assert_eq!(ask().json()["isAuthorized"], mode == "offline");
+    }
+}
+
+#[test]
 fn what_is_too_large_is_refused_unread() {
     let stack = Stack::start(&["--memory"], &[]);
     let began = Instant::now();

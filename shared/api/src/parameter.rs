@@ -29,6 +29,17 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
     }
 }
 
+/// What becomes of the parameters of a request's query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// There are none: a request that has some is refused.
+    Refused,
+    /// The handler has a [`QueryParameters`], which refuses those it does not know.
+    Read,
+    /// They are ignored: public documents, to whose addresses people add something so that no cache answers.
+    Ignored,
+}
+
 /// The parameters of a query. One that is not known is refused: a misspelt parameter must not leave something else
 /// done than what was asked for.
 ///

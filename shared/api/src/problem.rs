@@ -604,8 +604,8 @@ impl From<InvalidEmail> for Problem {
 impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Email(error) => Self::from(error).at("#/email"),
-            RegisterError::Weak(weakness) => Self::weak_password("#/password", weakness),
+            RegisterError::Email(error) => error.into(),
+            RegisterError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
             RegisterError::EmailTaken => Code::EmailTaken.into(),
         }
     }

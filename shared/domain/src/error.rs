@@ -4,6 +4,7 @@ use std::error::Error;
 
 use crate::email::InvalidEmail;
 use crate::password::WeakPassword;
+use crate::token::TokenError;
 
 /// An error and what caused it, in one line, for logs and for people.
 ///
@@ -34,7 +35,7 @@ pub enum StoreError {
 /// Why an account admits no new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
-    /// An administrator has closed the account.
+    /// An administrator has closed the account, whose password was given.
     #[error("the account is disabled")]
     Disabled,
     /// Its owner has deleted the account.
@@ -64,6 +65,26 @@ pub enum StepUpError {
     /// The caller must prove who they are again.
     #[error(transparent)]
     ReauthenticationRequired(#[from] ReauthenticationRequired),
+}
+
+/// Why another API does not let a request through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessDenied {
+    /// It has no access token, or more than one.
+    #[error("no access token")]
+    NoToken,
+    /// Its token is not valid.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Its token, or the account by now, does not allow what is asked for.
+    #[error("insufficient scope")]
+    InsufficientScope,
+    /// Its user has not proved who they are recently enough.
+    #[error("authenticated too long ago")]
+    AuthenticatedTooLongAgo,
+    /// Its session has ended.
+    #[error(transparent)]
+    NotLive(#[from] CallerNotLive),
 }
 
 /// Why a registration was refused.

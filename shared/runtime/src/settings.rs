@@ -4,6 +4,8 @@
 //! equal to [`SessionPolicy::default`].
 
 mod address;
+mod authorizer;
+mod log;
 mod misspelt;
 mod reader;
 
@@ -14,8 +16,10 @@ use latchkey_domain::policy::{
 };
 use latchkey_domain::token::{TokenIdentity, TokenSecret};
 
+pub use authorizer::AuthorizerSettings;
+pub use log::{Format, LogSettings};
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
-pub(crate) use reader::Reader;
+use reader::Reader;
 
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::credentials::CookieTransport;

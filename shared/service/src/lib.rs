@@ -17,9 +17,11 @@
 //! handler that calls it; a row in the table of budgets.
 
 mod account;
+mod authorize;
 mod caller;
 mod change;
 mod error;
+mod log;
 pub mod metric;
 pub mod passwords;
 mod refresh;
@@ -47,6 +49,7 @@ use crate::passwords::Passwords;
 use crate::token_keys::TokenKeys;
 
 pub use account::PasswordChange;
+pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
 pub use caller::Caller;
 pub use error::Failure;
 pub use register::Registration;

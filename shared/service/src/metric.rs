@@ -60,6 +60,8 @@ metrics! {
         "A session was ended by a person: revoked, signed out, or by a password change or a deletion.";
     THROTTLED, Stack, "Throttled",
         "A request was answered 503 because DynamoDB throttled it, or because too many passwords were waiting.";
+    AUTHORIZER_DENIED, Stack, "AuthorizerDenied",
+        "A request to another API was turned away by the authorizer.";
     LIVE_SESSIONS, Stack, "LiveSessions", "A live session, as a cleanup of the whole table counted them.";
     CLEANUP_RUNS, Stack, "CleanupRuns",
         "A cleanup came to the end of the table or of its budget, without failures.";

@@ -13,6 +13,7 @@ use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::Audience;
 use latchkey_store::RegisterOutcome;
 
+use crate::log::log_done;
 use crate::metric::REGISTRATIONS;
 use crate::{Failure, Service, SignedIn};
 
@@ -72,8 +73,7 @@ impl Service {
             RegisterOutcome::Registered => {}
             RegisterOutcome::EmailTaken => return Err(refuse(RegisterError::EmailTaken)),
         }
-        tracing::info!(%user_id, %session_id, "registered");
-        REGISTRATIONS.count(1);
+        log_done("registered", REGISTRATIONS, user_id, session_id);
         let access = request.audience.access(&account);
         let issued = self.core.issue(session, access, now).await?;
         Ok(SignedIn { account, issued })

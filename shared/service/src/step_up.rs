@@ -80,7 +80,8 @@ impl Service {
         location: &ClientLocation,
     ) -> Result<Issued, Failure<ConfirmError>> {
         let mut place = self.core.passwords.reserve()?;
-        let (attempt, confirmation) = self.begin_confirmation(caller).await?;
+        let nothing = std::future::ready(());
+        let (attempt, confirmation, ()) = self.begin_confirmation(caller, nothing).await?;
         let proved = self.prove(&mut place, &confirmation, password, location);
         let proved = proved.await;
         self.settle_attempt(caller, &attempt, &proved).await;

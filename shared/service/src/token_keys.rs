@@ -275,6 +275,20 @@ impl TokenKeys {
             .await
     }
 
+    /// Checks an access token for another audience, as [`Tokens::verify_access_for`] does.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub async fn verify_access_for(
+        &self,
+        audience: &str,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        self.verify(now, |tokens| tokens.verify_access_for(audience, token, now))
+            .await
+    }
+
     /// Checks everything about an access token but its expiry, as [`Tokens::verify_access_of_any_age`] does.
     ///
     /// # Errors
@@ -285,19 +299,6 @@ impl TokenKeys {
         now: DateTime<Utc>,
     ) -> Result<AccessClaims, TokenError> {
         self.verify(now, |tokens| tokens.verify_access_of_any_age(token))
-            .await
-    }
-
-    /// Checks a refresh token, as [`Tokens::verify_refresh`] does.
-    ///
-    /// # Errors
-    /// [`TokenError`], the first thing about it that is wrong.
-    pub async fn verify_refresh(
-        &self,
-        token: &Token,
-        now: DateTime<Utc>,
-    ) -> Result<RefreshClaims, TokenError> {
-        self.verify(now, |tokens| tokens.verify_refresh(token, now))
             .await
     }
 

@@ -10,7 +10,8 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::refresh::RotationAttempt;
-use latchkey_domain::session::{ClientLocation, Session, ended_sessions_beyond, idle_expiry};
+use latchkey_domain::selection::ended_sessions_beyond;
+use latchkey_domain::session::{ClientLocation, Session, idle_expiry};
 use std::collections::HashMap;
 
 use crate::Store;
@@ -247,8 +248,8 @@ impl Store {
                 let item = output.attributes.ok_or(StoreError::Corrupt)?;
                 Ok(RotationAttempt::Rotated(session_from_item(item)?))
             }
-            Err(mut failed) => {
-                let found = failed.take_only().map(session_from_item).transpose()?;
+            Err(mut conditions) => {
+                let found = conditions.take_only().map(session_from_item).transpose()?;
                 Ok(RotationAttempt::Refused(found))
             }
         }
@@ -362,7 +363,7 @@ impl Store {
 
     /// Removes a user's sessions that are not live, for good, and says how many.
     ///
-    /// `read` was read before this is called: the account that judges its sessions is read here, so that a session which
+    /// `snapshot` was read before this is called: the account that judges its sessions is read here, so that a session which
     /// has just been admitted is never taken for an ended one. Expiry is judged as of the time of the reading, so that
     /// one which has just been refreshed is not either.
     ///
@@ -371,10 +372,11 @@ impl Store {
     pub async fn purge_ended_sessions(
         &self,
         user: UserId,
-        read: &Partition,
+        snapshot: &Partition,
     ) -> Result<usize, StoreError> {
         let account = self.read_account(user).await?;
-        let ended = ended_sessions_beyond(account.as_ref(), &read.sessions, read.read_at, 0);
+        let ended =
+            ended_sessions_beyond(account.as_ref(), &snapshot.sessions, snapshot.read_at, 0);
         // What has left the set never comes back. What is still in it has only expired by what was read, and may have
         // been refreshed in its last moment since.
         let (expired, left): (Vec<SessionId>, Vec<SessionId>) = ended.into_iter().partition(|id| {
@@ -383,7 +385,7 @@ impl Store {
                 .is_some_and(|account| account.sessions.contains(id))
         });
         self.delete_sessions(user, &left).await?;
-        let as_read = read
+        let as_read = snapshot
             .sessions
             .iter()
             .filter(|session| expired.contains(&session.id));

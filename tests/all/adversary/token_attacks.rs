@@ -10,7 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use http::Method;
 use latchkey_domain::token::Token;
+use latchkey_service::{AccessRules, AuthorizerMode};
 use latchkey_tests::attack::forgery::{Forger, Kind, part, read_part, sign_with_hmac};
+use latchkey_tests::harness::authorizer::passes;
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{PASSWORD, Stack, identity, noon};
@@ -619,6 +621,16 @@ async fn call(
     Some((reply.status.as_u16(), reply.code().to_owned()))
 }
 
+/// All attacks on a token, each once.
+fn attacks_on(genuine: &Genuine) -> Vec<Attack> {
+    let mut all = without_the_key(genuine);
+    all.extend(with_the_key(genuine));
+    let mut seen = BTreeSet::new();
+    all.retain(|(_, token)| seen.insert(token.clone()));
+    assert!(!seen.contains(&genuine.token));
+    all
+}
+
 async fn attacks(stack: &Stack, kind: Kind, who: &SignedIn) -> Vec<Attack> {
     let genuine = Genuine::new(kind, who);
     // Whoever has the keys can sign: what is refused below is not refused for its signature.
@@ -637,15 +649,12 @@ async fn attacks(stack: &Stack, kind: Kind, who: &SignedIn) -> Vec<Attack> {
             stack
                 .core
                 .tokens
-                .verify_refresh(&again, stack.now())
+                .verify_refresh_of_any_age(&again, stack.now())
                 .await
                 .unwrap(),
         ),
     }
-    let mut all = without_the_key(&genuine);
-    all.extend(with_the_key(&genuine));
-    let mut seen = BTreeSet::new();
-    all.retain(|(_, token)| seen.insert(token.clone()));
+    let all = attacks_on(&genuine);
     println!("{kind:?}: {} attacks", all.len());
     // infra/guides/evidence/bad-input.md names these numbers.
     let expected = match kind {
@@ -653,8 +662,49 @@ async fn attacks(stack: &Stack, kind: Kind, who: &SignedIn) -> Vec<Attack> {
         Kind::Refresh => 372,
     };
     assert_eq!(all.len(), expected, "{kind:?}");
-    assert!(!seen.contains(&genuine.token));
     all
+}
+
+/// Strict and offline, for this service's audience and for another one.
+#[tokio::test]
+async fn no_attack_passes_the_authorizer() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let genuine = Genuine::new(Kind::Access, &ada);
+    let audience = [("aud", json!("orders")), ("scope", MISSING)];
+    // The header as it is written, because an attack is to write the same one otherwise.
+    let header = URL_SAFE_NO_PAD.decode(genuine.parts()[0]).unwrap();
+    let header = String::from_utf8(header).unwrap();
+    let elsewhere = SignedIn {
+        access_token: genuine.signed(&header, &genuine.claims_with(&audience)),
+        ..ada.clone()
+    };
+    for (who, audience) in [(&ada, None), (&elsewhere, Some("orders"))] {
+        let mut attacks = attacks_on(&Genuine::new(Kind::Access, who));
+        assert!(attacks.len() > 380, "{}", attacks.len());
+        // White space around a header's value is no part of it (RFC 9110 section 5.5).
+        attacks.retain(|(_, token)| token.trim() != who.access_token);
+        attacks.push((
+            "the other audience's".to_owned(),
+            match audience {
+                None => elsewhere.access_token.clone(),
+                Some(_) => ada.access_token.clone(),
+            },
+        ));
+        for mode in [AuthorizerMode::Strict, AuthorizerMode::Offline] {
+            let authorizer = stack.authorizer(AccessRules {
+                mode,
+                audience: audience.map(str::to_owned),
+                ..AccessRules::default()
+            });
+            assert!(passes(&authorizer, &who.access_token).await);
+            drop(stack.recorder.take());
+            for (name, token) in &attacks {
+                assert!(!passes(&authorizer, token).await, "{name}: {mode:?}");
+            }
+            assert_eq!(stack.recorder.take(), [], "no request to DynamoDB");
+        }
+    }
 }
 
 #[tokio::test]

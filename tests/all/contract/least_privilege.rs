@@ -7,6 +7,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::id::{SessionId, UserId};
+use latchkey_service::AccessRules;
+use latchkey_tests::harness::authorizer::passes;
 use latchkey_tests::harness::permissions::{self, ALLOWED, Permission};
 use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
@@ -71,6 +73,7 @@ async fn do_everything(stack: &Stack) {
         let reply = stack.get(path).bearer(&ada.access_token).send().await;
         reply.expect(StatusCode::OK);
     }
+    assert!(passes(&stack.authorizer(AccessRules::default()), &ada.access_token).await);
     let rename = stack.request(Method::PATCH, &session(other.session_id));
     let reply = rename
         .bearer(&ada.access_token)

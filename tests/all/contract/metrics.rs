@@ -255,7 +255,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .row("delete", &ended(1.0), delete(NEW_PASSWORD))
         .await;
 
-    // Those that are left are the cleanup's, the 503s' and that of the next test.
+    // Those that are left are the cleanup's, the authorizer's, the 503s' and that of the next test.
     let of_the_stack = METRICS.iter().filter(|metric| metric.scope == Scope::Stack);
     let left: Vec<&str> = of_the_stack
         .map(|metric| metric.name)
@@ -266,6 +266,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         [
             "TokenAhead",
             "Throttled",
+            "AuthorizerDenied",
             "LiveSessions",
             "CleanupRuns",
             "CleanupRemoved"

@@ -12,7 +12,7 @@ use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
     LONGEST_REFRESH_GRACE, SessionPolicy,
 };
-use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
+use latchkey_runtime::settings::{AuthorizerSettings, MetricsSettings, Settings, StorageSettings};
 use latchkey_store::table;
 use latchkey_tests::harness::openapi;
 use latchkey_tests::harness::stack::{Stack, TABLE};
@@ -44,9 +44,12 @@ fn the_template_routes_to_each_function_what_its_router_answers() {
     let routers: BTreeMap<&str, Value> = on_table.into_iter().chain(others).collect();
     let mut all = BTreeSet::new();
     for (binary, function) in functions(&template()) {
-        if binary == "cleanup" {
+        let Some(router) = routers.get(binary.as_str()) else {
+            let events = function["Properties"]["Events"].as_object();
+            let mut events = events.into_iter().flat_map(|events| events.values());
+            assert!(events.all(|event| event["Type"] != "HttpApi"), "{binary}");
             continue;
-        }
+        };
         let mut in_template = BTreeSet::new();
         for event in function["Events"]
             .as_object()
@@ -67,7 +70,7 @@ fn the_template_routes_to_each_function_what_its_router_answers() {
             };
         }
         in_template.retain(|(_, path)| !path.starts_with("/docs/"));
-        let in_router = routes_of(&routers[binary.as_str()]);
+        let in_router = routes_of(router);
         assert_eq!(in_template, in_router, "{binary}");
         all.extend(in_template);
     }
@@ -120,7 +123,13 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     drop(Settings::read(lookup));
     drop(StorageSettings::read(lookup));
     drop(MetricsSettings::read(lookup));
-    let mut read = read.into_inner();
+    let mut read = read.take();
+    let asked: RefCell<BTreeSet<String>> = RefCell::default();
+    drop(AuthorizerSettings::read(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    }));
+    let of_the_authorizer = &asked.take() - &read;
     // Only outside of AWS.
     for local in [
         "TOKEN_SECRET",
@@ -150,6 +159,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         match binary.as_str() {
             "cleanup" => wanted.remove("TOKEN_SECRET_ARN"),
             "discovery" => wanted.remove("TABLE_NAME"),
+            "authorizer" => {
+                wanted.extend(of_the_authorizer.clone());
+                true
+            }
             _ => true,
         };
         assert_eq!(set, wanted, "{binary}");
@@ -216,6 +229,15 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
             "{parameter}"
         );
     }
+    assert_eq!(
+        AuthorizerSettings::read(|name| {
+            let variables = &functions(&template)["authorizer"]["Properties"]["Environment"];
+            let parameter = variables["Variables"][name].as_str()?;
+            let default = parameters[parameter]["Default"].as_str()?;
+            Some(default.to_owned()).filter(|default| !default.is_empty())
+        }),
+        Ok(AuthorizerSettings::default())
+    );
     for (variable, parameter) in [
         ("AUDIENCES", "Audiences"),
         ("COOKIE_TRANSPORT", "CookieTransport"),

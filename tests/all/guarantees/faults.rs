@@ -9,13 +9,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use authorizer::Undecided;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use cleanup::{Budget, CleanupError};
 use futures::future::LocalBoxFuture;
 use http::{Method, StatusCode};
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_service::AccessRules;
 use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, raw_items, stack_with};
+use latchkey_tests::harness::authorizer::{decide, event_with};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
 use serde_json::{Value, json};
@@ -147,6 +150,24 @@ async fn sign_in_and_out(stack: &Stack, times: usize) {
     }
 }
 
+/// Asks the authorizer, and tells of its answer as API Gateway does, less its 500 for what it cannot tell.
+async fn authorize(stack: &Stack, who: &SignedIn) -> Answer {
+    let event = event_with(&format!("Bearer {}", who.access_token));
+    let decision = decide(&stack.authorizer(AccessRules::default()), &event).await;
+    let (status, code) = match &decision {
+        Ok(decision) if decision.is_authorized => (200, ""),
+        Ok(_) => (403, ""),
+        Err(Undecided::Unavailable) => (503, "temporarily_unavailable"),
+        Err(Undecided::Internal) => (500, "internal_error"),
+    };
+    Answer {
+        status,
+        code: code.to_owned(),
+        body: decision.map_or(Value::Null, |decision| json!(decision)),
+        retry_after: status == 503,
+    }
+}
+
 /// Cleans up, and tells of it as HTTP would. What it saw may differ when it is done again; what it left may not.
 async fn clean_up(stack: &Stack) -> Answer {
     // A run that was cut off holds its lease for a while.
@@ -221,6 +242,7 @@ fn operations() -> Vec<Operation> {
         operation("list", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/sessions", &cast.ada, Value::Null).await)),
         operation("current", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/sessions/current", &cast.ada, Value::Null).await)),
         operation("me", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/me", &cast.ada, Value::Null).await)),
+        operation("authorizer", 200, |stack, cast| Box::pin(authorize(stack, &cast.ada))),
         operation("rename", 200, acts!(|stack, cast| {
             let path = format!("/v1/sessions/{}", cast.phone.session_id);
             send(stack, Method::PATCH, &path, &cast.ada, json!({"name": "phone"})).await
@@ -343,7 +365,7 @@ fn counted_passwords(stack: &Stack) -> usize {
     attempts.sum()
 }
 
-/// The items by key, without the stamp of the last change, counted passwords and the cleanup's own note.
+/// The items by key, without the stamps of the last two changes, counted passwords and the cleanup's own note.
 type Table = BTreeMap<String, Value>;
 
 fn table(stack: &Stack) -> Table {
@@ -354,6 +376,7 @@ fn table(stack: &Stack) -> Table {
             return None;
         }
         item.as_object_mut()?.remove("change");
+        item.as_object_mut()?.remove("previous_change");
         item.as_object_mut()?.remove("password_attempts");
         let set = item.pointer_mut("/sessions/SS");
         if let Some(set) = set.and_then(Value::as_array_mut) {

@@ -33,6 +33,7 @@ fn user_with(sessions: &[u8]) -> Table {
         account: Some(AccountItem {
             version: 1,
             change: None,
+            previous_change: None,
             sessions: items.keys().copied().collect(),
             password_version: 1,
             status: Status::Active,
@@ -682,6 +683,21 @@ fn without_the_own_stamp_a_lost_reply_makes_a_second_change() {
 }
 
 #[test]
+fn without_the_previous_stamp_a_lost_reply_and_another_change_make_a_second_one() {
+    let with = Mechanisms {
+        previous_stamp: false,
+        ..Mechanisms::ALL
+    };
+    let scenario = scenario(
+        "revoke-all, its reply lost x revoke-all",
+        user_with(&[1, 2]),
+        1,
+        vec![revoke_all(1, true), revoke_all(1, true)],
+    );
+    breaks("the previous stamp", with, &scenario, "its change twice");
+}
+
+#[test]
 fn without_the_same_token_after_a_conflict_a_change_is_made_and_denied() {
     let with = Mechanisms {
         same_token_after_conflict: false,
@@ -709,7 +725,7 @@ fn without_the_same_token_after_a_conflict_a_change_is_made_and_denied() {
         "the same token after a conflict",
         with,
         &sign_in_and_its_end_and_purge(),
-        "came back",
+        "its change twice",
     );
 }
 

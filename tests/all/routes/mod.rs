@@ -1,7 +1,8 @@
-//! What each route does for its callers, and the scheduled cleanup.
+//! What each route does for its callers, the authorizer of other APIs, and the scheduled cleanup.
 
 mod account;
 mod audiences;
+mod authorizer;
 pub(crate) mod cleanup;
 mod cookies;
 mod devices;

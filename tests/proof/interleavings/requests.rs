@@ -14,7 +14,8 @@ use latchkey_domain::error::{AdmitError, CallerNotLive, SessionError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
-use latchkey_domain::session::{Session, ended_sessions_beyond, idle_expiry};
+use latchkey_domain::selection::ended_sessions_beyond;
+use latchkey_domain::session::{Session, idle_expiry};
 
 use super::Mechanisms;
 use super::table::{
@@ -368,6 +369,7 @@ fn no_parts(_: &Reading, _: &Change) -> Vec<Write> {
 /// `WriteOutcome` of the store.
 enum Outcome {
     Written,
+    Followed(AccountItem),
     Overtaken { was_written_before: bool },
 }
 
@@ -381,13 +383,22 @@ fn refuse<T>(why: &'static str) -> Step<T> {
 
 const CALLER_NOT_LIVE: &str = "caller not live";
 
-/// Whether the account that a failed condition met is the request's own write: `is_own_write`.
-fn is_own_write(met: Option<&Met>, before: &AccountItem, stamp: Stamp, with: &Mechanisms) -> bool {
-    match met {
-        Some(Met::Account(found)) => {
-            with.own_stamp && found.change == Some(stamp) && found.version == before.version + 1
+/// What the account that a failed condition met says of the request's own write: `own_write`.
+fn own_write(
+    met: Option<&Met>,
+    before: &AccountItem,
+    stamp: Stamp,
+    with: &Mechanisms,
+) -> Option<Outcome> {
+    let Some(Met::Account(found)) = met else {
+        return None;
+    };
+    match found.version.checked_sub(before.version) {
+        Some(1) if with.own_stamp && found.change == Some(stamp) => Some(Outcome::Written),
+        Some(2) if with.previous_stamp && found.previous_change == Some(stamp) => {
+            Some(Outcome::Followed(found.clone()))
         }
-        Some(Met::Another) | None => false,
+        Some(_) | None => None,
     }
 }
 
@@ -545,6 +556,14 @@ impl Runner<'_> {
             let parts = (intent.parts)(&reading, &change);
             match self.write_change(wire, &before, &change, parts)? {
                 Outcome::Written => return Ok(Ok(Some((change, reading)))),
+                Outcome::Followed(account) => {
+                    let admitted = |id| account.sessions.contains(&id);
+                    return if intent.new_session.is_none_or(admitted) {
+                        Ok(Ok(Some((change, reading))))
+                    } else {
+                        Err(Stop::Answered(Answer::Unavailable))
+                    };
+                }
                 Outcome::Overtaken {
                     was_written_before: was,
                 } => was_written_before = was,
@@ -612,8 +631,8 @@ impl Runner<'_> {
             Reply::Written(_) => Ok(Outcome::Written),
             Reply::ConditionFailed(failed) => {
                 let met = failed.get(&0).and_then(Option::as_ref);
-                if is_own_write(met, before, self.stamp, self.with) {
-                    return Ok(Outcome::Written);
+                if let Some(outcome) = own_write(met, before, self.stamp, self.with) {
+                    return Ok(outcome);
                 }
                 let was_written_before =
                     new_session.is_some_and(|position| failed.contains_key(&(position + 1)));
@@ -694,7 +713,7 @@ impl Runner<'_> {
     /// `Service::sign_in`.
     fn sign_in(&self, wire: &mut Wire<'_>, new: SessionId, password: u8) -> Step<Answer> {
         let now = self.process.now;
-        for attempt in 1..=SIGN_IN_ATTEMPTS {
+        for _ in 1..=SIGN_IN_ATTEMPTS {
             let Some(credential) = wire.credential()? else {
                 return refuse("invalid credentials");
             };
@@ -732,8 +751,8 @@ impl Runner<'_> {
                     }
                     return Ok(Answer::SignedIn(new));
                 }
-                Err(AdmitError::Disabled) if attempt > 1 => return refuse("disabled"),
-                Err(_) => {}
+                Err(AdmitError::Disabled) => return refuse("disabled"),
+                Err(AdmitError::OtherPassword | AdmitError::Deleted) => {}
             }
         }
         Err(Stop::Answered(Answer::Unavailable))

@@ -130,7 +130,8 @@ impl Rules<'_> {
         was: &AccountItem,
         is: &AccountItem,
     ) -> Result<(), Broken> {
-        check(was.change != Some(request), || {
+        let is_known = was.change == Some(request) || was.previous_change == Some(request);
+        check(!is_known, || {
             "guarantee 7: one request has made its change twice".to_owned()
         })?;
         history.seen[request].committed = true;

@@ -74,6 +74,8 @@ pub struct AccountItem {
     pub version: u64,
     /// Who wrote it last, if any of the scenario's requests did.
     pub change: Option<Stamp>,
+    /// Who wrote it before: `previous_change`.
+    pub previous_change: Option<Stamp>,
     /// The admitted sessions.
     pub sessions: BTreeSet<SessionId>,
     /// Which password it has.
@@ -110,6 +112,7 @@ impl AccountItem {
         Self {
             version: self.version + 1,
             change: Some(stamp),
+            previous_change: self.change,
             sessions: after.sessions.clone(),
             password_version: after.password_version,
             status: match after.status {
@@ -657,6 +660,7 @@ impl Table {
             Write::Account { before, after } => {
                 if let Some(account) = &mut self.account {
                     account.version = after.version;
+                    account.previous_change = account.change;
                     account.change = after.change;
                     if before.sessions != after.sessions {
                         account.sessions.clone_from(&after.sessions);

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    Access, AccessClaims, IssuedTokens, Kind, PASSWORD_METHOD, RefreshClaims, RefreshTokenId,
-    Scope, Token, TokenError, TokenIdentity,
+    Access, AccessClaims, ClaimsElsewhere, IssuedTokens, Kind, PASSWORD_METHOD, RefreshClaims,
+    RefreshTokenId, Scope, Token, TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -66,8 +66,8 @@ impl Tokens {
         others: impl IntoIterator<Item = &'a TokenSecret>,
     ) -> Result<Self, KeyDerivationFailed> {
         Ok(Self(Arc::new(Inner {
-            access_validation: Kind::Access.validation(&identity),
-            refresh_validation: Kind::Refresh.validation(&identity),
+            access_validation: Kind::Access.validation(&identity.issuer, &identity.audience),
+            refresh_validation: Kind::Refresh.validation(&identity.issuer, &identity.issuer),
             signing: KeySet::derive(signing)?,
             others: others
                 .into_iter()
@@ -171,28 +171,31 @@ impl Tokens {
         Ok(claims)
     }
 
+    /// Checks an access token that is meant for another audience, as [`Tokens::verify_access`] does. It allows nothing at
+    /// this API, so its scope is empty and need not be there.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub fn verify_access_for(
+        &self,
+        audience: &str,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        let validation = Kind::Access.validation(&self.0.identity.issuer, audience);
+        let claims: ClaimsElsewhere = self.verify_by(Kind::Access, &validation, token)?;
+        if now.timestamp() >= claims.exp {
+            return Err(TokenError::Expired);
+        }
+        Ok(claims.into())
+    }
+
     /// Checks everything about an access token but its expiry: enough to end its session.
     ///
     /// # Errors
     /// [`TokenError`], the first thing about it that is wrong.
     pub fn verify_access_of_any_age(&self, token: &Token) -> Result<AccessClaims, TokenError> {
         self.verify(Kind::Access, token)
-    }
-
-    /// Checks a refresh token as [`Tokens::verify_access`] does.
-    ///
-    /// # Errors
-    /// [`TokenError`], the first thing about it that is wrong.
-    pub fn verify_refresh(
-        &self,
-        token: &Token,
-        now: DateTime<Utc>,
-    ) -> Result<RefreshClaims, TokenError> {
-        let claims = self.verify_refresh_of_any_age(token)?;
-        if claims.has_expired(now) {
-            return Err(TokenError::Expired);
-        }
-        Ok(claims)
     }
 
     /// Checks everything about a refresh token but its expiry: enough to end its session (RFC 7009), and to notice that a
@@ -230,14 +233,23 @@ impl Tokens {
 
     /// Checks everything about a token but its expiry.
     fn verify<C: DeserializeOwned>(&self, kind: Kind, token: &Token) -> Result<C, TokenError> {
-        if token.0.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::Malformed);
-        }
-        let key = self.key_for(kind, token)?;
         let validation = match kind {
             Kind::Access => &self.0.access_validation,
             Kind::Refresh => &self.0.refresh_validation,
         };
+        self.verify_by(kind, validation, token)
+    }
+
+    fn verify_by<C: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        validation: &Validation,
+        token: &Token,
+    ) -> Result<C, TokenError> {
+        if token.0.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Malformed);
+        }
+        let key = self.key_for(kind, token)?;
         jsonwebtoken::decode(&token.0, &key.verify, validation)
             .map(|data| data.claims)
             .map_err(|error| refusal(&error))
@@ -246,17 +258,13 @@ impl Tokens {
 
 impl Kind {
     /// What the library checks: the one algorithm of this kind, `iss`, `aud`, and that the claims are there.
-    fn validation(self, identity: &TokenIdentity) -> Validation {
-        let audience = match self {
-            Self::Access => &identity.audience,
-            Self::Refresh => &identity.issuer,
-        };
+    fn validation(self, issuer: &str, audience: &str) -> Validation {
         let mut validation = Validation::new(self.algorithm());
         validation.leeway = 0;
         // The library reads the system's clock. We compare with the clock that is passed in, and a token is over
         // *at* `exp` (RFC 7519 section 4.1.4).
         validation.validate_exp = false;
-        validation.set_issuer(&[&identity.issuer]);
+        validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
         validation
@@ -357,7 +365,7 @@ mod tests {
         );
         assert_eq!(issued.access_token.expose(), by_library.expose());
         let refresh = tokens
-            .verify_refresh(&issued.refresh_token, noon())
+            .verify_refresh_of_any_age(&issued.refresh_token)
             .unwrap();
         let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
         let by_library = forged(
@@ -387,7 +395,7 @@ mod tests {
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, text.as_bytes()));
         text.push('.');
         text.push_str(&signature);
-        assert!(tokens.verify_refresh(&Token(text), noon()).is_ok());
+        assert!(tokens.verify_refresh_of_any_age(&Token(text)).is_ok());
     }
 
     #[test]
@@ -401,7 +409,7 @@ mod tests {
         let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
         let key = EncodingKey::from_secret(secret_key.as_ref());
         let token = Token(jsonwebtoken::encode(&header, &claims, &key).unwrap());
-        let refused = tokens.verify_refresh(&token, noon());
+        let refused = tokens.verify_refresh_of_any_age(&token);
         assert_eq!(refused, Err(TokenError::Malformed));
     }
 
@@ -449,7 +457,7 @@ mod tests {
         assert_eq!(access.exp - access.iat, 900);
         assert_eq!(issued.expires_in, TimeDelta::seconds(900));
         let refresh = tokens
-            .verify_refresh(&issued.refresh_token, noon())
+            .verify_refresh_of_any_age(&issued.refresh_token)
             .unwrap();
         assert_eq!(refresh.jti.to_string(), format!("{}.3", session.id));
         assert_eq!(refresh.exp, session.expires_at().timestamp());
@@ -472,20 +480,10 @@ mod tests {
         let issued = issue(&tokens, &session, noon());
         let millisecond = TimeDelta::milliseconds(1);
         let end = session.expires_at();
-        assert!(
-            tokens
-                .verify_refresh(&issued.refresh_token, end - millisecond)
-                .is_ok()
-        );
-        assert_eq!(
-            tokens.verify_refresh(&issued.refresh_token, end),
-            Err(TokenError::Expired)
-        );
-        assert!(
-            tokens
-                .verify_refresh_of_any_age(&issued.refresh_token)
-                .is_ok()
-        );
+        let claims = tokens.verify_refresh_of_any_age(&issued.refresh_token);
+        let claims = claims.unwrap();
+        assert!(!claims.has_expired(end - millisecond));
+        assert!(claims.has_expired(end));
         let end = whole_seconds(noon()) + TimeDelta::seconds(900);
         assert!(
             tokens
@@ -521,7 +519,7 @@ mod tests {
             Err(TokenError::WrongType)
         );
         assert_eq!(
-            tokens.verify_refresh(&issued.access_token, noon()),
+            tokens.verify_refresh_of_any_age(&issued.access_token),
             Err(TokenError::WrongType)
         );
         // With the type forged, key and algorithm still differ.
@@ -532,12 +530,12 @@ mod tests {
             forged(REFRESH_TOKEN_TYPE, Algorithm::EdDSA, kid, &key, &claims)
         };
         assert_eq!(
-            tokens.verify_refresh(&forgery(&keys.key(Kind::Access).kid), noon()),
+            tokens.verify_refresh_of_any_age(&forgery(&keys.key(Kind::Access).kid)),
             Err(TokenError::UnknownKey)
         );
         let forgery = forgery(&keys.key(Kind::Refresh).kid);
         assert_eq!(
-            tokens.verify_refresh(&forgery, noon()),
+            tokens.verify_refresh_of_any_age(&forgery),
             Err(TokenError::WrongAlgorithm)
         );
     }
@@ -578,7 +576,7 @@ mod tests {
             Err(TokenError::UnknownKey)
         );
         assert_eq!(
-            ours.verify_refresh(&theirs.refresh_token, noon()),
+            ours.verify_refresh_of_any_age(&theirs.refresh_token),
             Err(TokenError::UnknownKey)
         );
         let mut elsewhere = identity();
@@ -612,7 +610,7 @@ mod tests {
             bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
             let changed = Token::new(String::from_utf8(bytes).unwrap());
             assert!(
-                tokens.verify_refresh(&changed, noon()).is_err(),
+                tokens.verify_refresh_of_any_age(&changed).is_err(),
                 "position {position}"
             );
         }
@@ -624,7 +622,11 @@ mod tests {
         let old = issue(&tokens(1, None), &session, noon());
         let rotated = tokens(2, Some(1));
         assert!(rotated.verify_access(&old.access_token, noon()).is_ok());
-        assert!(rotated.verify_refresh(&old.refresh_token, noon()).is_ok());
+        assert!(
+            rotated
+                .verify_refresh_of_any_age(&old.refresh_token)
+                .is_ok()
+        );
         assert_eq!(rotated.jwks().keys.len(), 2);
         let new = issue(&rotated, &session, noon());
         assert_eq!(

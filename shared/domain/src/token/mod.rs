@@ -121,6 +121,39 @@ pub struct AccessClaims {
     pub scope: Scope,
 }
 
+/// What an access token for another audience says, in which `scope` is not required.
+#[derive(Deserialize)]
+struct ClaimsElsewhere {
+    iss: String,
+    aud: String,
+    client_id: String,
+    sub: UserId,
+    sid: SessionId,
+    jti: String,
+    iat: i64,
+    exp: i64,
+    auth_time: i64,
+    amr: Vec<String>,
+}
+
+impl From<ClaimsElsewhere> for AccessClaims {
+    fn from(claims: ClaimsElsewhere) -> Self {
+        Self {
+            iss: claims.iss,
+            aud: claims.aud,
+            client_id: claims.client_id,
+            sub: claims.sub,
+            sid: claims.sid,
+            jti: claims.jti,
+            iat: claims.iat,
+            exp: claims.exp,
+            auth_time: claims.auth_time,
+            amr: claims.amr,
+            scope: Scope::default(),
+        }
+    }
+}
+
 /// What a refresh token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshClaims {

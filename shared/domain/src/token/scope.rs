@@ -39,6 +39,21 @@ impl Scope {
         *self == Self::default()
     }
 
+    /// Whether everything that is asked for is in it.
+    #[must_use]
+    pub fn allows(self, asked: Self) -> bool {
+        (self.account || !asked.account) && (self.admin || !asked.admin)
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn within(self, other: Self) -> Self {
+        Self {
+            account: self.account && other.account,
+            admin: self.admin && other.admin,
+        }
+    }
+
     /// `account` alone.
     #[must_use]
     pub fn own_account() -> Self {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
-use latchkey_domain::token::{MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
+use latchkey_domain::token::{MIN_SECRET_BYTES, Scope, SecretTooShort, TokenSecret};
 
 use super::address::{is_same_site, origin, origin_of, path_of_issuer};
 use super::{AllowedOrigins, SettingsError, TokenSecretSource};
@@ -199,6 +199,23 @@ impl<'a> Reader<'a> {
             }
         }
         names
+    }
+
+    /// A scope of which every word is one that this service gives.
+    pub(crate) fn scope(&mut self, name: &str) -> Scope {
+        let Some(text) = (self.lookup)(name) else {
+            return Scope::default();
+        };
+        let unknown = text
+            .split(' ')
+            .find(|word| Scope::from((*word).to_owned()).is_empty());
+        if let Some(word) = unknown {
+            self.wrong(
+                name,
+                format_args!("has {word:?}, which is not a scope of this service"),
+            );
+        }
+        Scope::from(text)
     }
 
     pub(crate) fn origins(&mut self) -> AllowedOrigins {
