@@ -51,6 +51,9 @@ pub enum LocalError {
     /// The keys could not be derived.
     #[error(transparent)]
     Keys(#[from] KeyDerivationFailed),
+    /// Standard output does not take what a command prints.
+    #[error("what was asked for cannot be printed: {0}")]
+    Output(#[source] io::Error),
     /// Ctrl-C could not be listened for.
     #[error("the signals that stop a program cannot be received: {0}")]
     Signals(#[source] io::Error),

@@ -23,7 +23,7 @@ use latchkey_store::Store;
 use tokio::net::TcpListener;
 
 use crate::authorizing;
-use crate::banner::{Facts, banner};
+use crate::banner::{Facts, IssuerSource, banner};
 use crate::cleaning::Cleaner;
 use crate::error::LocalError;
 use crate::folder::new_secret;
@@ -40,7 +40,7 @@ use crate::storage::{Choice, Storage};
 ///
 /// # Errors
 /// [`LocalError`] if it cannot start, in one line that says what to do about it.
-pub async fn run(options: Options) -> Result<(), LocalError> {
+pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalError> {
     telemetry::start(LogSettings::read(environment, Format::Text)?);
     warn_of_misspelt(environment_names());
     if environment("TOKEN_SECRET_ARN").is_some() {
@@ -120,6 +120,10 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
         address: &base_url,
         base_url: &format!("{base_url}{}", base_path.as_str()),
         issuer: &issuer,
+        issuer_source: match environment("ISSUER") {
+            Some(_) => IssuerSource::Setting,
+            None => IssuerSource::Start,
+        },
         place: &storage.place,
         dynamodb,
     };

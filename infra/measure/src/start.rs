@@ -247,3 +247,26 @@ fn print(seen: &[Seen]) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use latchkey_tests::harness::template::{functions, template};
+
+    use super::*;
+
+    /// Functions whose start is not measured, each with the reason.
+    const LEFT_OUT: [(&str, &str); 0] = [];
+
+    /// A function that is forgotten here would miss the budget of its start unseen.
+    #[test]
+    fn every_function_of_the_template_is_visited() {
+        let mut named: BTreeSet<String> = functions(&template()).into_keys().collect();
+        named.insert("hello".to_owned());
+        let visited = VISIT.map(|(function, _)| function);
+        let left_out = LEFT_OUT.map(|(function, _)| function);
+        let known = visited.into_iter().chain(left_out);
+        assert_eq!(known.map(str::to_owned).collect::<BTreeSet<_>>(), named);
+    }
+}

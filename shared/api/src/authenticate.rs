@@ -26,7 +26,7 @@ impl<S: AsRef<Core> + Send + Sync> FromRequestParts<S> for Bearer {
             Ok(caller) if caller.scope.account => Ok(Self(caller)),
             Ok(_) => Err(Code::InsufficientScope.into()),
             Err(reason) => {
-                tracing::info!(%reason, "access token refused");
+                tracing::info!(reason = reason.to_string(), "access token refused");
                 Err(Code::InvalidToken.into())
             }
         }

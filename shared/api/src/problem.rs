@@ -253,6 +253,13 @@ codes! {
         "Not a name of this server",
         "The local stack answers to 127.0.0.1, localhost and [::1], and to the host of ISSUER.",
     ),
+    /// A web page of another origin has sent this. Only the local stack answers so, and only for its own routes.
+    OriginNotAllowed => Row::new(
+        "origin_not_allowed",
+        StatusCode::FORBIDDEN,
+        "Not for pages of other origins",
+        "A web page of another origin may not call this; call it from a terminal.",
+    ),
     /// The path and the query are longer than 10,240 bytes. Only the local stack answers so.
     UriTooLong => Row::new(
         "uri_too_long",
@@ -450,7 +457,8 @@ impl Problem {
     /// its body a value stood.
     #[must_use]
     pub fn at(mut self, pointer: &'static str) -> Self {
-        for error in &mut self.errors {
+        let unplaced = |error: &&mut InvalidValue| error.pointer == WHOLE_BODY;
+        for error in self.errors.iter_mut().filter(unplaced) {
             error.pointer = pointer.into();
         }
         self
@@ -551,6 +559,8 @@ impl IntoResponse for Problem {
 
 /// The pointer to everything (RFC 6901 section 5).
 const WHOLE_BODY: &str = "#";
+/// The code of a value that is no e-mail address.
+const INVALID_EMAIL: &str = "invalid_email";
 
 impl<E: Into<Self>> From<Failure<E>> for Problem {
     fn from(failure: Failure<E>) -> Self {
@@ -595,7 +605,7 @@ impl From<InvalidEmail> for Problem {
     fn from(error: InvalidEmail) -> Self {
         Self::validation_failed(vec![InvalidValue::new(
             WHOLE_BODY,
-            "invalid_email",
+            INVALID_EMAIL,
             error.to_string(),
         )])
     }
@@ -606,6 +616,10 @@ impl From<RegisterError> for Problem {
         match error {
             RegisterError::Email(error) => error.into(),
             RegisterError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
+            RegisterError::EmailAndPassword(invalid, weakness) => Self::validation_failed(vec![
+                InvalidValue::new("#/email", INVALID_EMAIL, invalid.to_string()),
+                InvalidValue::new("#/password", weakness.code(), weakness.to_string()),
+            ]),
             RegisterError::EmailTaken => Code::EmailTaken.into(),
         }
     }

@@ -96,6 +96,9 @@ pub enum RegisterError {
     /// The password is too weak.
     #[error(transparent)]
     Weak(#[from] WeakPassword),
+    /// Both are wrong, and the person hears of both at once.
+    #[error("{0} {1}")]
+    EmailAndPassword(InvalidEmail, WeakPassword),
     /// Somebody has registered this e-mail address.
     #[error("the e-mail address is taken")]
     EmailTaken,

@@ -121,9 +121,9 @@ impl Settings {
         let settings = Self {
             identity: TokenIdentity {
                 issuer,
-                audience: reader.required("AUDIENCE"),
+                audience: reader.word("AUDIENCE"),
                 other_audiences: reader.audiences(),
-                client_id: reader.required("CLIENT_ID"),
+                client_id: reader.word("CLIENT_ID"),
             },
             base_path,
             policy: SessionPolicy {
@@ -200,7 +200,7 @@ impl StorageSettings {
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(&lookup);
         let settings = Self {
-            table_name: reader.required("TABLE_NAME"),
+            table_name: reader.table_name("TABLE_NAME"),
             endpoint: reader
                 .optional("AWS_ENDPOINT_URL_DYNAMODB")
                 .or_else(|| reader.optional("AWS_ENDPOINT_URL")),
@@ -252,6 +252,48 @@ mod tests {
 
     fn complaint(changes: &[(&str, &str)]) -> String {
         read(changes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn audience_and_client_are_one_word_as_in_the_template() {
+        for name in ["AUDIENCE", "CLIENT_ID"] {
+            for wrong in ["a b", " a", "a\n", "a\u{a0}b"] {
+                let message = complaint(&[(name, wrong)]);
+                assert!(
+                    message.contains(&format!("{name} is not one word")),
+                    "{message}"
+                );
+            }
+            assert!(read(&[(name, "https://api.example.com/v1")]).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_table_is_named_by_dynamodbs_rule() {
+        let read = |name: &str| {
+            let name = name.to_owned();
+            StorageSettings::read(|asked| (asked == "TABLE_NAME").then(|| name.clone()))
+        };
+        for right in ["abc", "Latch_key-2.sessions", &"a".repeat(255)] {
+            assert!(read(right).is_ok(), "{right}");
+        }
+        for wrong in ["ab", "a b", "a/bc", "tablé", &"a".repeat(256)] {
+            let message = read(wrong).unwrap_err().to_string();
+            assert!(
+                message.contains("TABLE_NAME is not a name of 3 to 255"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_former_name_of_a_setting_is_refused_with_the_new_one() {
+        let message = complaint(&[("FRONT_SECRET", SECRET)]);
+        assert!(
+            message.contains("FRONT_SECRET is now called EDGE_SECRET"),
+            "{message}"
+        );
+        assert!(!message.contains(SECRET));
     }
 
     #[test]

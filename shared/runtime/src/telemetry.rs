@@ -2,12 +2,18 @@
 //!
 //! What is never logged: tokens, passwords, hashes, keys, bodies, e-mail addresses.
 
+use std::fmt::Debug;
 use std::io::IsTerminal;
 use std::panic;
 
-use tracing::Level;
+use tracing::field::Field;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
@@ -16,18 +22,12 @@ use crate::settings::{Format, LogSettings};
 /// Starts logging. Does nothing if logging was started before.
 pub fn start(settings: LogSettings) {
     let lines = match settings.format {
-        Format::Json => fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .boxed(),
-        Format::Text => fmt::layer()
-            .with_target(false)
-            .compact()
-            .with_ansi(settings.color && std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            .boxed(),
+        Format::Json => lines(Format::Json, false, std::io::stdout),
+        Format::Text => lines(
+            Format::Text,
+            settings.color && std::io::stderr().is_terminal(),
+            std::io::stderr,
+        ),
     };
     let filter = filter(settings.level);
     let started = tracing_subscriber::registry()
@@ -35,6 +35,67 @@ pub fn start(settings: LogSettings) {
         .try_init();
     if started.is_ok() {
         log_panics();
+    }
+}
+
+/// What writes log lines in a format. The tests read the lines of this very layer.
+pub fn lines<S, W>(format: Format, color: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    match format {
+        Format::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .with_writer(writer)
+            .boxed(),
+        Format::Text => fmt::layer()
+            .with_target(false)
+            .compact()
+            .fmt_fields(text_fields())
+            .with_ansi(color)
+            .with_writer(writer)
+            .boxed(),
+    }
+}
+
+const ITALIC: &str = "\u{1b}[3m";
+const DIMMED: &str = "\u{1b}[2m";
+const PLAIN: &str = "\u{1b}[0m";
+
+/// Fields as `name=value`, for people. A value with white space is quoted, however it was recorded: otherwise nobody sees
+/// where it ends, and a value could pass for another field.
+fn text_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    let fields = debug_fn(
+        |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
+            let text = format!("{value:?}");
+            match field.name() {
+                "message" if !text.contains(char::is_control) => write!(writer, "{text}"),
+                "message" => write!(writer, "{}", text.escape_debug()),
+                name if writer.has_ansi_escapes() => {
+                    write!(
+                        writer,
+                        "{ITALIC}{name}{PLAIN}{DIMMED}={PLAIN}{}",
+                        quoted(text)
+                    )
+                }
+                name => write!(writer, "{name}={}", quoted(text)),
+            }
+        },
+    );
+    fields.delimited(" ")
+}
+
+/// A value as it stands, if it has neither white space nor control characters or is quoted already; else in quotes.
+fn quoted(text: String) -> String {
+    let is_quoted = text.len() > 1 && text.starts_with('"') && text.ends_with('"');
+    if is_quoted || !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        text
+    } else {
+        format!("{text:?}")
     }
 }
 
@@ -74,4 +135,63 @@ fn log_panics() {
         let location = info.location().map(ToString::to_string);
         tracing::error!(location, "panic");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn in_text_a_value_with_spaces_is_quoted_however_it_was_recorded() {
+        let line = written(|| {
+            let (reason, path) = ("it has expired", std::path::Path::new("a b"));
+            tracing::info!(%reason, reason_text = reason, ?path, path = %path.display(), n = 7, "said {reason}");
+        });
+        let fields =
+            r#"reason="it has expired" reason_text="it has expired" path="a b" path="a b" n=7"#;
+        assert!(
+            line.contains(&format!("said it has expired {fields}")),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn in_text_nothing_that_was_sent_begins_a_line_or_colours_the_terminal() {
+        let sent = "a\nERROR b\u{1b}[31m";
+        let line = written(|| tracing::info!(display = %sent, text = sent, "said {sent}"));
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+
+    /// What is written of what is logged in text.
+    fn written(log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let layer = super::lines(Format::Text, false, lines.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let written = lines.0.lock().unwrap().clone();
+        String::from_utf8(written).unwrap()
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
 }

@@ -42,9 +42,7 @@ impl Service {
         request: Registration<'_>,
     ) -> Result<SignedIn, Failure<RegisterError>> {
         let refuse = |refusal: RegisterError| Failure::Refused(refusal);
-        let email = EmailAddress::parse(request.email).map_err(|error| refuse(error.into()))?;
-        check_policy(request.password, &email, &self.core.password_policy)
-            .map_err(|error| refuse(error.into()))?;
+        let email = self.check(&request).map_err(refuse)?;
         let random = self.core.random.as_ref();
         let mut place = self.core.passwords.reserve()?;
         let password_hash = place.hash(request.password, random).await?;
@@ -77,5 +75,20 @@ impl Service {
         let access = request.audience.access(&account);
         let issued = self.core.issue(session, access, now).await?;
         Ok(SignedIn { account, issued })
+    }
+
+    /// The e-mail address, if both it and the password are allowed.
+    fn check(&self, request: &Registration<'_>) -> Result<EmailAddress, RegisterError> {
+        let email = EmailAddress::parse(request.email);
+        let policy = &self.core.password_policy;
+        let password = check_policy(request.password, email.as_ref().ok(), policy);
+        match (email, password) {
+            (Ok(email), Ok(())) => Ok(email),
+            (Ok(_), Err(weakness)) => Err(weakness.into()),
+            (Err(invalid), Ok(())) => Err(invalid.into()),
+            (Err(invalid), Err(weakness)) => {
+                Err(RegisterError::EmailAndPassword(invalid, weakness))
+            }
+        }
     }
 }

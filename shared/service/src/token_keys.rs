@@ -360,7 +360,10 @@ impl TokenKeys {
             }
             Err(reason) => {
                 readings.failed = Some(now);
-                tracing::error!(%reason, "the token secret could not be read again; the keys in use stay");
+                tracing::error!(
+                    reason = reason.as_str(),
+                    "the token secret could not be read again; the keys in use stay"
+                );
             }
         }
     }

@@ -10,7 +10,7 @@ use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::metering::{Lines, extract, recorder};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, TABLE};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
@@ -304,8 +304,6 @@ async fn clean_up(metered: &mut Metered, emf: &Emf, deadline: TimeDelta, expecte
 
 #[tokio::test]
 async fn a_token_ahead_of_its_session_is_counted() {
-    use aws_sdk_dynamodb::types::AttributeValue;
-
     let emf = recorder();
     let _recording = metrics::set_default_local_recorder(&emf);
     let mut metered = Metered::start(&emf).await;
@@ -313,17 +311,9 @@ async fn a_token_ahead_of_its_session_is_counted() {
     let reply = metered.stack.refresh(&ada.refresh_token).await;
     let newest = SignedIn::from(reply.body);
     // As a restored backup would.
-    let update = metered.stack.client.update_item().table_name(TABLE);
-    let text = |value: String| AttributeValue::S(value);
-    let updated = update
-        .key("pk", text(format!("USER#{}", ada.user_id.unwrap())))
-        .key("sk", text(format!("SESSION#{}", ada.session_id)))
-        .update_expression("SET #rotation = :zero")
-        .expression_attribute_names("#rotation", "rotation")
-        .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
-        .send()
-        .await;
-    updated.unwrap();
+    let table = metered.stack.table();
+    let session = table.session(ada.user_id.unwrap(), ada.session_id);
+    session.set("rotation", 0).await;
     drop(emf.line(metered.stack.now(), "the backup", None));
     drop((metered.lines.take(), metered.stack.recorder.take()));
     let ahead = async |stack: &Stack| stack.refresh(&newest.refresh_token).await;

@@ -139,6 +139,8 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     ] {
         assert!(read.remove(local), "{local}");
     }
+    // The former name of EDGE_SECRET: refused.
+    assert!(read.remove("FRONT_SECRET"));
     // Lambda sets it.
     assert!(read.remove("AWS_LAMBDA_FUNCTION_NAME"));
     // What makes a function's configuration another one when a parameter changes, and is read by nobody.

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use authorizer::Undecided;
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use cleanup::{Budget, CleanupError};
 use futures::future::LocalBoxFuture;
@@ -128,18 +127,8 @@ async fn logout(stack: &Stack, who: &SignedIn) -> Reply {
 
 /// Gives a user a hash with the parameters of yesterday.
 async fn age_hash(stack: &Stack) {
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    stack
-        .client
-        .update_item()
-        .table_name(TABLE)
-        .key("pk", text("EMAIL#ada@example.com"))
-        .key("sk", text("CREDENTIAL"))
-        .update_expression("SET password_hash = :old")
-        .expression_attribute_values(":old", text(OLD_PARAMETERS_HASH))
-        .send()
-        .await
-        .unwrap();
+    let credential = stack.table().credential("ada@example.com");
+    credential.set("password_hash", OLD_PARAMETERS_HASH).await;
 }
 
 async fn sign_in_and_out(stack: &Stack, times: usize) {

@@ -1,6 +1,7 @@
 //! Reads variables one by one, and collects what is wrong with them.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use chrono::TimeDelta;
@@ -15,8 +16,12 @@ use latchkey_api::http::BasePath;
 
 /// The value of a dimension where there is no stack and no function.
 const NO_STACK: &str = "local";
+/// What `EDGE_SECRET` was called. Ignored, it would leave a service open that its operator takes for closed.
+const FORMER_EDGE_SECRET: &str = "FRONT_SECRET";
 /// The longest name that a dimension's value may have.
 const MAX_DIMENSION_CHARACTERS: usize = 255;
+/// How long the name of a table may be.
+const TABLE_NAME_CHARACTERS: RangeInclusive<usize> = 3..=255;
 /// A shorter word would refuse too many passwords that have nothing to do with it.
 const MIN_CONTEXT_WORD_CHARACTERS: usize = 3;
 
@@ -59,6 +64,31 @@ impl<'a> Reader<'a> {
             self.wrong(name, "is not set");
             String::new()
         })
+    }
+
+    /// A value without white space, as the template takes it: it stands in every token and is compared as it is.
+    pub(crate) fn word(&mut self, name: &str) -> String {
+        let value = self.required(name);
+        if value.chars().any(char::is_whitespace) {
+            self.wrong(name, "is not one word: it has white space");
+        }
+        value
+    }
+
+    /// The name of a table, by DynamoDB's rule (API Reference, CreateTable, `TableName`).
+    pub(crate) fn table_name(&mut self, name: &str) -> String {
+        let value = self.required(name);
+        let right = TABLE_NAME_CHARACTERS.contains(&value.len())
+            && value
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+        if !right && !value.is_empty() {
+            self.wrong(
+                name,
+                "is not a name of 3 to 255 letters, digits, _, . and -, as DynamoDB asks",
+            );
+        }
+        value
     }
 
     /// A name that CloudWatch takes as the value of a dimension. With another it would take the line and drop the
@@ -267,6 +297,12 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn edge(&mut self) -> Option<EdgeSecret> {
+        if (self.lookup)(FORMER_EDGE_SECRET).is_some() {
+            self.wrong(
+                FORMER_EDGE_SECRET,
+                "is now called EDGE_SECRET; set that one instead",
+            );
+        }
         let secret = EdgeSecret::parse(&(self.lookup)("EDGE_SECRET")?);
         secret
             .map_err(|error| self.wrong("EDGE_SECRET", error))
