@@ -8,6 +8,7 @@
 pub mod authenticate;
 pub mod body;
 pub mod cors;
+pub mod credentials;
 pub mod edge;
 pub mod headers;
 pub mod http;

@@ -4,6 +4,7 @@ mod account;
 mod audiences;
 mod authorizer;
 pub(crate) mod cleanup;
+mod cookies;
 mod devices;
 mod imported_hashes;
 mod mailboxes;
