@@ -49,7 +49,7 @@ fn set_cookie(reply: &Reply) -> Option<(String, Vec<String>)> {
 fn cookie_of(reply: &Reply) -> String {
     assert!(reply.status.is_success(), "{}", reply.body);
     assert_eq!(reply.body.get("refresh_token"), None);
-    let (value, attributes) = set_cookie(reply).expect("a cookie");
+    let (value, attributes) = set_cookie(reply).unwrap();
     let text = String::from_utf8(reply.bytes.clone()).unwrap();
     assert!(!text.contains(&value), "HttpOnly, and in the body");
     let lifetime = reply.body["refresh_expires_in"].as_i64().unwrap();
@@ -120,7 +120,7 @@ async fn a_session_lives_in_a_cookie_from_its_sign_in_to_its_sign_out() {
     let call = with_cookie(stack.post("/v1/auth/logout"), &changed.refresh_token);
     let out = from_own_page(call).send().await;
     assert_eq!(out.status, StatusCode::NO_CONTENT);
-    let (value, attributes) = set_cookie(&out).expect("its end");
+    let (value, attributes) = set_cookie(&out).unwrap();
     assert_eq!((value.as_str(), attributes[0].as_str()), ("", "Max-Age=0"));
     let rest = ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"];
     assert_eq!(attributes[1..], rest.map(str::to_owned));
