@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod cause;
+pub mod client;
 pub mod clock;
 pub mod credential;
 pub mod device;

@@ -19,7 +19,9 @@
 mod account;
 mod caller;
 mod change;
+mod client;
 mod error;
+mod introspect;
 pub mod metric;
 pub mod passwords;
 mod refresh;
@@ -48,7 +50,9 @@ use crate::token_keys::TokenKeys;
 
 pub use account::PasswordChange;
 pub use caller::Caller;
+pub use client::{ClientCredentials, NewClient};
 pub use error::Failure;
+pub use introspect::ActiveToken;
 pub use register::Registration;
 pub use sessions::SessionList;
 pub use sign_in::SignIn;

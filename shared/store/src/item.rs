@@ -43,6 +43,7 @@ pub(crate) mod attribute {
     pub(crate) const COUNTRY: &str = "country";
     pub(crate) const NAME: &str = "name";
     pub(crate) const PASSWORD_ATTEMPTS: &str = "password_attempts";
+    pub(crate) const SECRETS: &str = "secrets";
     pub(crate) const TTL: &str = "ttl";
 }
 
@@ -349,7 +350,7 @@ pub(crate) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, StoreError
         .map_err(|_| corrupt(std::any::type_name::<T>(), "its form"))
 }
 
-fn corrupt(item: &str, what: &str) -> StoreError {
+pub(crate) fn corrupt(item: &str, what: &str) -> StoreError {
     tracing::error!(item, what, "an item in the table is broken");
     StoreError::Corrupt
 }

@@ -19,6 +19,7 @@ mod item;
 mod keys;
 pub mod metering;
 mod refusal;
+mod registered_client;
 mod retry;
 mod session;
 mod sign_in;
