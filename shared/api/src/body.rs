@@ -1,5 +1,6 @@
 //! Bodies: JSON of at most 16 KiB, read in one place.
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
@@ -32,10 +33,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        check_headers(request.headers())?;
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES)
-            .await
-            .map_err(|error| body_problem(&error))?;
+        let bytes = read(request, is_json, Code::UnsupportedMediaType.into()).await?;
         if !is_object(&bytes) {
             return Err(Problem::invalid_request("The body is not a JSON object."));
         }
@@ -131,37 +129,45 @@ fn body_problem(error: &axum::Error) -> Problem {
     Problem::invalid_request("The body could not be read.")
 }
 
-/// What the headers say of a body must be what is read here: JSON, as it is.
-fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
-    if !is_json(headers) {
-        return Err(Code::UnsupportedMediaType.into());
+/// Reads a body whose headers say that it is what is read here, as it is. `of_another_type` is the problem of any other.
+pub(crate) async fn read(
+    request: Request,
+    is_expected: fn(&HeaderMap) -> bool,
+    of_another_type: Problem,
+) -> Result<Bytes, Problem> {
+    if !is_expected(request.headers()) {
+        return Err(of_another_type);
     }
-    if !is_plain(headers) {
+    if !is_plain(request.headers()) {
         // RFC 9110 section 15.5.16: by this header a client sees that it was not the media type.
         return Err(Problem::from(Code::UnsupportedMediaType)
             .with_detail("Send the body without a content coding.")
             .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
-    Ok(())
+    axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES)
+        .await
+        .map_err(|error| body_problem(&error))
 }
 
 /// Whether one media type is given, and it is `application/json` or one that is built on it (RFC 6839 section 3.1).
 fn is_json(headers: &HeaderMap) -> bool {
-    let mut values = headers::values(headers, CONTENT_TYPE.as_str()).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return false;
-    };
-    let Ok(value) = value.to_str() else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    let Some((kind, subtype)) = essence.split_once('/') else {
+    let Some((kind, subtype)) = media_type(headers).and_then(|essence| essence.split_once('/'))
+    else {
         return false;
     };
     let subtype = subtype.to_ascii_lowercase();
     kind.eq_ignore_ascii_case("application")
         && subtype.bytes().all(is_token_byte)
         && (subtype == "json" || subtype.len() > "+json".len() && subtype.ends_with("+json"))
+}
+
+/// The one media type that is given, without its parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers::values(headers, CONTENT_TYPE.as_str()).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    value.to_str().ok()?.split(';').next().map(str::trim)
 }
 
 /// What a type may be made of (RFC 9110 sections 5.6.2 and 8.3.1).

@@ -7,11 +7,14 @@
 
 pub mod authenticate;
 pub mod body;
+pub mod client;
 pub mod cors;
 pub mod edge;
+pub mod form;
 pub mod headers;
 pub mod http;
 pub mod location;
+pub mod oauth;
 pub mod openapi;
 pub mod parameter;
 pub mod problem;

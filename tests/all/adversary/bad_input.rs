@@ -24,8 +24,34 @@ const WITH_BODY: [(Method, &str, &[&str]); 7] = [
     (Method::POST, "/v1/me/delete", &["password"]),
 ];
 
+/// The type of a form. What reads one has its own tests, in `routes::clients`.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 fn path_for(path: &str, ada: &SignedIn) -> String {
     path.replace("{id}", &ada.session_id.to_string())
+}
+
+/// The list above is whole: what the document says of bodies is what is tried here.
+#[test]
+fn every_route_that_takes_json_is_tried() {
+    let mut documented = Vec::new();
+    for (path, item) in conformity::document()["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["requestBody"]["content"]
+                .get("application/json")
+                .is_some()
+            {
+                documented.push(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+    }
+    let mut tried: Vec<String> = WITH_BODY
+        .iter()
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    documented.sort();
+    tried.sort();
+    assert_eq!(tried, documented);
 }
 
 #[tokio::test]
@@ -323,13 +349,21 @@ async fn an_unknown_query_parameter_is_refused_on_every_route() {
             let method: Method = method.to_ascii_uppercase().parse().unwrap();
             let path = format!("{}?v=1", path_for(path, &ada));
             let mut call = stack.request(method, &path).bearer(&ada.access_token);
-            let body = &operation["requestBody"]["content"]["application/json"]["example"];
+            let content = &operation["requestBody"]["content"];
+            let body = &content["application/json"]["example"];
             if !body.is_null() {
                 call = call.json(body);
+            }
+            let as_oauth = content.get(FORM).is_some();
+            if as_oauth {
+                call = call.form(&[("token", &ada.access_token)]);
             }
             let reply = call.send().await;
             if public.iter().any(|one| path.starts_with(one)) {
                 assert_eq!(reply.status, StatusCode::OK, "{path}");
+            } else if as_oauth {
+                assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{path}");
+                assert_eq!(reply.body["error"], "invalid_request", "{path}");
             } else {
                 reply.expect_problem(400, "invalid_request");
                 refused += 1;

@@ -4,6 +4,7 @@
 
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
+use latchkey_domain::client::ClientScope;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::harness::dynamodb::Cost;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
@@ -173,6 +174,48 @@ async fn no_operation_exceeds_its_budget() {
     let reuse = async |stack: &Stack| stack.refresh(&victim.refresh_token).await;
     table
         .row("reuse detected", cost(2, 2.0, 1.0), reuse, 401)
+        .await;
+
+    let secret = table
+        .stack
+        .add_client("orders-api", &ClientScope::ALL)
+        .await;
+    let ask = |path: &'static str, token: &str| {
+        let (token, secret) = (token.to_owned(), secret.clone());
+        async move |stack: &Stack| {
+            let call = stack.post(path).basic("orders-api", &secret);
+            call.form(&[("token", &token)]).send().await
+        }
+    };
+    for (operation, budget, token) in [
+        (
+            "introspect an access token",
+            cost(1, 0.0, 2.0),
+            &newest.access_token,
+        ),
+        (
+            "introspect a refresh token",
+            cost(1, 0.0, 3.0),
+            &newest.refresh_token,
+        ),
+        (
+            "introspect what is not genuine",
+            cost(1, 0.0, 1.0),
+            &"x".to_owned(),
+        ),
+    ] {
+        let asked = ask("/oauth/introspect", token);
+        table.row(operation, budget, asked, 200).await;
+    }
+    let five = SignedIn::from(login(&table.stack).await.body);
+    let revoked = ask("/oauth/revoke", &five.access_token);
+    table
+        .row(
+            "revoke a token for a client",
+            cost(3, 1.0, 2.0),
+            revoked,
+            200,
+        )
         .await;
 
     // The account and then the credential are read while the new password is hashed, so of three requests in series

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
+use latchkey_domain::client::ClientScope;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_tests::harness::permissions::{self, ALLOWED, Permission};
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
@@ -84,6 +85,18 @@ async fn do_everything(stack: &Stack) {
     let revoke_all = stack.post("/v1/sessions/revoke-all");
     let reply = revoke_all.bearer(&ada.access_token).send().await;
     reply.expect(StatusCode::OK);
+
+    let secret = stack.add_client("orders-api", &ClientScope::ALL).await;
+    let short = stack.login(email).await;
+    for (path, token) in [
+        ("/oauth/introspect", &short.access_token),
+        ("/oauth/introspect", &short.refresh_token),
+        ("/oauth/revoke", &short.refresh_token),
+    ] {
+        let call = stack.post(path).basic("orders-api", &secret);
+        let reply = call.form(&[("token", token)]).send().await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+    }
 
     // A purge of sessions that were ended and of one that has run out.
     stack.advance(TimeDelta::days(8));

@@ -6,7 +6,9 @@ use std::path::Path;
 use http::Method;
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
-use latchkey_tests::harness::lambda::{Answer, Function, TRACE_ID, sample_event as event};
+use latchkey_tests::harness::lambda::{
+    Answer, Function, TRACE_ID, add_sample_client, sample_event as event,
+};
 use latchkey_tests::harness::metering::extract;
 use latchkey_tests::harness::reply::Reply;
 use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
@@ -42,7 +44,7 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 18] = [
+const VISIT: [(&str, &str, u16); 21] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("list-sessions", "list-sessions", 200),
@@ -57,6 +59,9 @@ const VISIT: [(&str, &str, u16); 18] = [
     ("login", "login-again", 200),
     ("revoke", "revoke-logout", 204),
     ("login", "login-again", 200),
+    ("clients", "clients-introspect", 200),
+    ("clients", "clients-revoke", 200),
+    ("login", "login-again", 200),
     ("account", "account-delete", 204),
     ("discovery", "discovery-jwks", 200),
     ("discovery", "discovery-openapi", 200),
@@ -70,6 +75,7 @@ async fn every_function_answers_its_sample_events() {
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .unwrap();
+    add_sample_client(dynamodb.client()).await;
     let mut used = BTreeSet::new();
     let mut functions = std::collections::BTreeMap::new();
     let mut tokens = json!({});
@@ -109,6 +115,9 @@ async fn every_function_answers_its_sample_events() {
         };
         assert_eq!(reply.status.as_u16(), status, "{sample}: {}", reply.body);
         used.insert(sample.to_owned());
+        if sample == "clients-introspect" {
+            assert_eq!(reply.body["active"], true, "{}", reply.body);
+        }
         if sample == "account-password" {
             let body: Value =
                 serde_json::from_str(event(sample, &tokens)["body"].as_str().unwrap()).unwrap();

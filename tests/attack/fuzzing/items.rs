@@ -98,6 +98,15 @@ async fn call_all(world: &World) {
         let status = reply.status.as_u16();
         assert!(status <= 500, "{method} {path}: {status} {}", reply.body);
     }
+    for path in ["/oauth/introspect", "/oauth/revoke"] {
+        let token = [("token", world.phone.refresh_token.as_str())];
+        let call = stack.post(path).form(&token);
+        let call = call.header("authorization", world.client.as_bytes());
+        let reply = call.send_unchecked().await;
+        conformity::check_form(&Method::POST, path, &reply);
+        let status = reply.status.as_u16();
+        assert!(status <= 500, "{path}: {status} {}", reply.body);
+    }
 }
 
 pub(super) fn item_seeds() -> Vec<Vec<u8>> {

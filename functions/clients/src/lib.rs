@@ -1,0 +1,63 @@
+//! `POST /oauth/introspect` and `POST /oauth/revoke`: what other services of yours ask about tokens, and how they end
+//! one.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use latchkey_api::client::Basic;
+use latchkey_api::form::{Form, TokenRequest};
+use latchkey_api::handler;
+use latchkey_api::oauth::IntrospectionResponse;
+use latchkey_api::problem::Problem;
+use latchkey_api::routes::Routes;
+use latchkey_service::Service;
+
+/// The routes of this function.
+pub fn routes<R: Routes<Service>>() -> R {
+    R::new()
+        .route(handler!(introspect), &[])
+        .route(handler!(revoke_token), &[])
+}
+
+/// Ask whether a token is active
+///
+/// RFC 7662, for a client with the scope `introspect`. The answer is as of now: it reads the account, so a token whose
+/// session has ended is not active from the moment of the end. Why one is not active is not told.
+#[utoipa::path(
+    post,
+    path = "/oauth/introspect",
+    tag = "Clients",
+    security(("client_credentials" = [])),
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses((status = OK, description = "What the token says, if it is active", body = IntrospectionResponse))
+)]
+async fn introspect(
+    State(service): State<Service>,
+    Basic(credentials): Basic,
+    Form(request): Form<TokenRequest>,
+) -> Result<Json<IntrospectionResponse>, Problem> {
+    let active = service.introspect(credentials.as_ref(), &request.token);
+    Ok(Json(active.await?.into()))
+}
+
+/// End the session of a token
+///
+/// RFC 7009, for a client with the scope `revoke`. Ends the session of an access token or a refresh token, however old
+/// it is. The reply is the same for any token.
+#[utoipa::path(
+    post,
+    path = "/oauth/revoke",
+    tag = "Clients",
+    security(("client_credentials" = [])),
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses((status = OK, description = "If the token was genuine, its session has ended"))
+)]
+async fn revoke_token(
+    State(service): State<Service>,
+    Basic(credentials): Basic,
+    Form(request): Form<TokenRequest>,
+) -> Result<StatusCode, Problem> {
+    let revoked = service.revoke_token(credentials.as_ref(), &request.token);
+    revoked.await?;
+    Ok(StatusCode::OK)
+}
