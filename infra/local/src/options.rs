@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
+use crate::admin::AdminOptions;
 use crate::outside::DynamoDbUrl;
 
 /// Where data and secret are kept unless told otherwise.
@@ -38,6 +39,17 @@ pub struct Options {
     /// Every program on this machine can then read and write the table, with any credentials.
     #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url")]
     pub(crate) dynamodb_port: Option<u16>,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What the program does instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// What an operator does by command, on the local table or on one on AWS.
+    Admin(AdminOptions),
 }
 
 const MORE: &str = "\

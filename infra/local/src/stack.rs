@@ -22,26 +22,30 @@ use latchkey_service::passwords::Passwords;
 use latchkey_store::Store;
 use tokio::net::TcpListener;
 
+use crate::admin;
 use crate::banner::{Facts, banner};
 use crate::cleaning::Cleaner;
 use crate::error::LocalError;
 use crate::folder::new_secret;
 use crate::gate;
 use crate::hosts::Hosts;
-use crate::options::Options;
+use crate::options::{Command, Options};
 use crate::routes;
 use crate::server::serve;
 use crate::settings::lookup;
 use crate::signals::StopSignals;
 use crate::storage::{Choice, Storage};
 
-/// Runs the local stack until Ctrl-C or SIGTERM.
+/// Runs the local stack until Ctrl-C or SIGTERM, or the command that is given.
 ///
 /// # Errors
 /// [`LocalError`] if it cannot start, in one line that says what to do about it.
 pub async fn run(options: Options) -> Result<(), LocalError> {
     telemetry::start(LogSettings::read(environment, Format::Text)?);
     warn_of_misspelt(environment_names());
+    if let Some(Command::Admin(admin)) = &options.command {
+        return admin::run(&options, admin).await;
+    }
     if environment("TOKEN_SECRET_ARN").is_some() {
         return Err(LocalError::SecretsManager);
     }
@@ -124,7 +128,8 @@ async fn listen(port: u16) -> Result<TcpListener, LocalError> {
         })
 }
 
-fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
+/// What every function works with.
+pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
     let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
         return Err(LocalError::SecretsManager);
     };
