@@ -25,11 +25,12 @@ pub fn routes<R: Routes<Service>>() -> R {
             handler!(change_password),
             &[
                 Code::WrongPassword,
+                Code::NoPassword,
                 Code::WeakPassword,
                 Code::PasswordUnchanged,
             ],
         )
-        .route(handler!(delete), &[Code::WrongPassword])
+        .route(handler!(delete), &[Code::WrongPassword, Code::NoPassword])
 }
 
 /// Show your account

@@ -1,22 +1,32 @@
-//! `POST /oauth/introspect` and `POST /oauth/revoke`: what other services of yours ask about tokens, and how they end
-//! one.
+//! `POST /oauth/introspect`, `POST /oauth/revoke` and `POST /v1/service/sessions`: what other services of yours ask about
+//! tokens, how they end one, and how they start sessions for people who signed in elsewhere.
+
+mod session_request;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use latchkey_api::body::Body;
 use latchkey_api::client::Basic;
 use latchkey_api::form::{Form, TokenRequest};
 use latchkey_api::handler;
 use latchkey_api::oauth::IntrospectionResponse;
-use latchkey_api::problem::Problem;
+use latchkey_api::problem::{Code, Problem};
+use latchkey_api::resource::TokenResponse;
 use latchkey_api::routes::Routes;
 use latchkey_service::Service;
+
+use crate::session_request::SessionRequest;
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
     R::new()
         .route(handler!(introspect), &[])
         .route(handler!(revoke_token), &[])
+        .route(
+            handler!(issue_session),
+            &[Code::AccountDisabled, Code::ValidationFailed],
+        )
 }
 
 /// Ask whether a token is active
@@ -60,4 +70,28 @@ async fn revoke_token(
     let revoked = service.revoke_token(credentials.as_ref(), &request.token);
     revoked.await?;
     Ok(StatusCode::OK)
+}
+
+/// Start a session for somebody who signed in elsewhere
+///
+/// For a client with the scope `sessions:issue`, after it has verified a sign-in with Cognito, Google, SAML or whatever
+/// your users sign in with. The first sign-in of an identity makes its account, which has no password; each later one is
+/// a sign-in to the same account. An e-mail address never leads to an account.
+#[utoipa::path(
+    post,
+    path = "/v1/service/sessions",
+    tag = "Clients",
+    security(("client_credentials" = [])),
+    request_body = SessionRequest,
+    responses((status = CREATED, description = "Signed in", body = TokenResponse))
+)]
+async fn issue_session(
+    State(service): State<Service>,
+    Basic(credentials): Basic,
+    Body(body): Body<SessionRequest>,
+) -> Result<(StatusCode, TokenResponse), Problem> {
+    let signed_in = service.sign_in_elsewhere(credentials.as_ref(), body.check()?);
+    let signed_in = signed_in.await;
+    let signed_in = signed_in.map_err(|failure| Problem::from(failure).at("#/auth_time"))?;
+    Ok((StatusCode::CREATED, signed_in.into()))
 }

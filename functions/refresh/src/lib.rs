@@ -1,7 +1,8 @@
 //! `POST /v1/auth/refresh`: a new pair of tokens for the newest refresh token of a session.
 
 use axum::extract::State;
-use latchkey_api::body::{Body, RefreshTokenRequest};
+use latchkey_api::body::{Body, RefreshRequest};
+use latchkey_api::client::Basic;
 use latchkey_api::handler;
 use latchkey_api::location::Location;
 use latchkey_api::problem::{Code, Problem};
@@ -11,7 +12,13 @@ use latchkey_service::Service;
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
-    let problems = [Code::InvalidRefreshToken, Code::RefreshTokenReused];
+    let problems = [
+        Code::InvalidRefreshToken,
+        Code::RefreshTokenReused,
+        Code::InvalidClient,
+        Code::UnauthorizedClient,
+        Code::ValidationFailed,
+    ];
     R::new().route(handler!(refresh), &problems)
 }
 
@@ -20,18 +27,28 @@ pub fn routes<R: Routes<Service>>() -> R {
 /// Exchanges the newest refresh token of a session for a new pair. A refresh token that is younger than 35 seconds comes
 /// back as it is, with a new access token. For 30 seconds the token that was replaced gets the same successor again, so
 /// a lost reply may be asked for again; later, or if it is older, it ends the session. Both times are settings.
+///
+/// `client` is for a service of yours that refreshes for its visitors: it sends its credentials too, and needs the scope
+/// `sessions:issue`.
 #[utoipa::path(
     post,
     path = "/v1/auth/refresh",
     tag = "Authentication",
-    request_body = RefreshTokenRequest,
+    security((), ("client_credentials" = [])),
+    request_body = RefreshRequest,
     responses((status = OK, description = "The new tokens; the reply has no `user`", body = TokenResponse))
 )]
 async fn refresh(
     State(service): State<Service>,
     Location(location): Location,
-    Body(body): Body<RefreshTokenRequest>,
+    Basic(credentials): Basic,
+    Body(body): Body<RefreshRequest>,
 ) -> Result<TokenResponse, Problem> {
-    let issued = service.refresh(&body.refresh_token, &location).await?;
-    Ok(issued.into())
+    let token = &body.refresh_token;
+    let Some(visitor) = &body.client else {
+        return Ok(service.refresh(token, &location).await?.into());
+    };
+    let location = visitor.location()?;
+    let refreshed = service.refresh_for_visitor(credentials.as_ref(), token, &location);
+    Ok(refreshed.await?.into())
 }

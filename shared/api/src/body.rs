@@ -4,12 +4,14 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use latchkey_domain::device::Device;
+use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::password::Password;
+use latchkey_domain::session::ClientLocation;
 use latchkey_domain::text::{self, InvalidName};
 use latchkey_domain::token::Token;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use std::net::IpAddr;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -256,7 +258,58 @@ pub fn shared_password<'de, D: Deserializer<'de>>(
     Password::deserialize(deserializer).map(Arc::new)
 }
 
-/// The body of a refresh or a sign-out.
+/// The visitor for whom a service of yours calls. Only a client with the scope `sessions:issue` may send it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Visitor)]
+pub struct VisitorRequest {
+    /// The visitor's address.
+    #[schema(example = "203.0.113.7")]
+    pub ip_address: Option<String>,
+    /// The visitor's User-Agent.
+    #[schema(example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")]
+    pub user_agent: Option<String>,
+    /// An id of the visitor's installation, as in `X-Device-Id`.
+    #[schema(example = "c0ffee")]
+    pub device_id: Option<String>,
+}
+
+impl VisitorRequest {
+    /// Where the visitor is. Nothing is known of the place.
+    ///
+    /// # Errors
+    /// 422 for an address that is none.
+    pub fn location(&self) -> Result<ClientLocation, Problem> {
+        let address: Option<Result<IpAddr, _>> = self.ip_address.as_deref().map(str::parse);
+        let address = address.transpose().map_err(|_| {
+            let detail = "An address is one of IPv4 or IPv6.";
+            let invalid = InvalidValue::new("#/client/ip_address", "invalid_address", detail);
+            Problem::validation_failed(vec![invalid])
+        })?;
+        Ok(address.map(ClientLocation::from).unwrap_or_default())
+    }
+
+    /// What the visitor uses.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        let hints = ClientHints::default();
+        let (agent, id) = (self.user_agent.as_deref(), self.device_id.as_deref());
+        Device::describe(None, agent, id, hints)
+    }
+}
+
+/// The body of a refresh.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct RefreshRequest {
+    /// The newest refresh token that the client holds.
+    #[schema(value_type = String, example = "eyJ0eXAiOiJydCtqd3Qi...")]
+    pub refresh_token: Token,
+    /// The visitor for whom a service refreshes. The address becomes the session's; the device stays what it was at
+    /// sign-in.
+    #[schema(required = false, nullable = false)]
+    pub client: Option<VisitorRequest>,
+}
+
+/// The body of a sign-out.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RefreshTokenRequest {
     /// The newest refresh token that the client holds.

@@ -13,8 +13,9 @@ use latchkey_domain::client::ClientError;
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
     CallerNotLive, ConfirmError, LoginError, ReauthenticationRequired, RefreshError, RegisterError,
-    SessionError,
+    SessionError, SignInElsewhereError, VisitorRefreshError,
 };
+use latchkey_domain::identity::InvalidAuthTime;
 use latchkey_domain::password::WeakPassword;
 use latchkey_service::Failure;
 use serde::{Deserialize, Serialize, Serializer};
@@ -235,6 +236,13 @@ codes! {
         StatusCode::CONFLICT,
         "The e-mail address is taken",
         "An account with this e-mail address exists; sign in instead.",
+    ),
+    /// The account has no password, because its user signs in elsewhere.
+    NoPassword => Row::new(
+        "no_password",
+        StatusCode::CONFLICT,
+        "The account has no password",
+        "This user signs in elsewhere, so there is no password to give or to change.",
     ),
     /// The body is larger than 16 KiB.
     PayloadTooLarge => Row::new(
@@ -637,6 +645,35 @@ impl From<RefreshError> for Problem {
     }
 }
 
+impl From<SignInElsewhereError> for Problem {
+    fn from(error: SignInElsewhereError) -> Self {
+        match error {
+            SignInElsewhereError::Client(error) => error.into(),
+            SignInElsewhereError::AuthTime(error) => error.into(),
+            SignInElsewhereError::AccountDisabled => Code::AccountDisabled.into(),
+        }
+    }
+}
+
+impl From<InvalidAuthTime> for Problem {
+    fn from(error: InvalidAuthTime) -> Self {
+        let code = match error {
+            InvalidAuthTime::Future => "in_the_future",
+            InvalidAuthTime::TooOld => "too_old",
+        };
+        Self::validation_failed(vec![InvalidValue::new(WHOLE_BODY, code, error.to_string())])
+    }
+}
+
+impl From<VisitorRefreshError> for Problem {
+    fn from(error: VisitorRefreshError) -> Self {
+        match error {
+            VisitorRefreshError::Client(error) => error.into(),
+            VisitorRefreshError::Refresh(error) => error.into(),
+        }
+    }
+}
+
 impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         match error {
@@ -653,6 +690,7 @@ impl From<ConfirmError> for Problem {
             ConfirmError::WrongPassword => Code::WrongPassword.into(),
             ConfirmError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
+            ConfirmError::NoPassword => Code::NoPassword.into(),
         }
     }
 }

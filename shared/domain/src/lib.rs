@@ -14,6 +14,7 @@ pub mod device;
 pub mod email;
 pub mod error;
 pub mod id;
+pub mod identity;
 pub mod password;
 pub mod policy;
 pub mod random;

@@ -74,7 +74,7 @@ impl Service {
     ) -> Result<SignedIn, Failure<ConfirmError>> {
         let caller = confirmation.caller;
         let own = confirmation.own()?;
-        if let Some(email) = own.account.email() {
+        if let Some(email) = own.account.credential_email() {
             check_policy(request.new, email, &self.core.password_policy)
                 .map_err(|weakness| Failure::Refused(ConfirmError::Weak(weakness)))?;
         }
@@ -214,7 +214,7 @@ impl Service {
         attempt: &PasswordAttempt,
         outcome: &Result<T, Failure<ConfirmError>>,
     ) {
-        use ConfirmError::{CallerNotLive, Unchanged, Weak, WrongPassword};
+        use ConfirmError::{CallerNotLive, NoPassword, Unchanged, Weak, WrongPassword};
         let (user, session) = (caller.user_id, caller.session_id);
         let settled = match outcome {
             // What is done has ended the session, or is not yet done.
@@ -222,7 +222,7 @@ impl Service {
             Err(Failure::Refused(Weak(_) | Unchanged)) => {
                 self.store.clear_password_attempts(user, session).await
             }
-            Err(Failure::Unavailable | Failure::Internal) => {
+            Err(Failure::Refused(NoPassword) | Failure::Unavailable | Failure::Internal) => {
                 let store = &self.store;
                 store.uncount_password_attempt(user, session, attempt).await
             }
@@ -249,7 +249,11 @@ impl Service {
     async fn read_own_account(&self, caller: Caller) -> Result<Reading, Failure<ConfirmError>> {
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
-        let credential = match partition.account.as_ref().and_then(Account::email) {
+        let credential = match partition
+            .account
+            .as_ref()
+            .and_then(Account::credential_email)
+        {
             Some(email) => self.store.read_credential(email).await?,
             None => None,
         };
@@ -301,7 +305,18 @@ struct Confirmed {
 impl Reading {
     /// Account, session and credential, if the session is live and the credential is the account's.
     fn own(&self, caller: Caller) -> Result<Own<'_>, Failure<ConfirmError>> {
+        if self.has_no_password(caller) {
+            return Err(Failure::Refused(ConfirmError::NoPassword));
+        }
         self.find_own(caller).ok_or(NOT_LIVE)
+    }
+
+    /// Whether the caller is live and signs in elsewhere.
+    fn has_no_password(&self, caller: Caller) -> bool {
+        let account = self.partition.account.as_ref();
+        account.is_some_and(|account| {
+            account.identity.is_some() && account.authorize(caller.session_id).is_ok()
+        })
     }
 
     fn find_own(&self, caller: Caller) -> Option<Own<'_>> {

@@ -29,6 +29,7 @@ mod register;
 mod revoke;
 mod sessions;
 mod sign_in;
+mod sign_in_elsewhere;
 mod sign_out;
 mod step_up;
 pub mod token_keys;
@@ -56,6 +57,7 @@ pub use introspect::ActiveToken;
 pub use register::Registration;
 pub use sessions::SessionList;
 pub use sign_in::SignIn;
+pub use sign_in_elsewhere::SignInElsewhere;
 pub use sign_out::SignOutToken;
 
 /// What every function works with, also one that stores nothing. Cheap to clone.

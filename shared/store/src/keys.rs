@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use latchkey_domain::client::ClientId;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::identity::Identity;
 
 /// An item as DynamoDB has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -30,6 +31,13 @@ impl Key {
         Self {
             pk: format!("EMAIL#{}", email.normalized()),
             sk: CREDENTIAL.to_owned(),
+        }
+    }
+
+    pub(crate) fn identity(identity: &Identity) -> Self {
+        Self {
+            pk: format!("IDENTITY#{}", identity.issuer()),
+            sk: identity.subject().to_owned(),
         }
     }
 

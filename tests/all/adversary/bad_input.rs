@@ -10,7 +10,7 @@ use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity};
 use serde_json::{Value, json};
 
 /// Every route that takes a body, with the fields that it needs.
-const WITH_BODY: [(Method, &str, &[&str]); 7] = [
+const WITH_BODY: [(Method, &str, &[&str]); 8] = [
     (Method::POST, "/v1/auth/register", &["email", "password"]),
     (Method::POST, "/v1/auth/login", &["email", "password"]),
     (Method::POST, "/v1/auth/refresh", &["refresh_token"]),
@@ -22,6 +22,7 @@ const WITH_BODY: [(Method, &str, &[&str]); 7] = [
         &["current_password", "new_password"],
     ),
     (Method::POST, "/v1/me/delete", &["password"]),
+    (Method::POST, "/v1/service/sessions", &["identity"]),
 ];
 
 /// The type of a form. What reads one has its own tests, in `routes::clients`.
@@ -180,12 +181,17 @@ fn good_body(fields: &[&str], ada: &SignedIn) -> Value {
         "email" => json!("bob@example.com"),
         "refresh_token" => json!(ada.refresh_token),
         "name" => json!("Kitchen"),
+        "identity" => json!({"issuer": "https://accounts.example.com", "subject": "7"}),
         _ => json!(PASSWORD),
     };
-    fields
+    let mut body: Value = fields
         .iter()
         .map(|field| ((*field).to_owned(), value(field)))
-        .collect()
+        .collect();
+    if fields.contains(&"identity") {
+        body["amr"] = json!(["pwd"]);
+    }
+    body
 }
 
 #[tokio::test]

@@ -218,6 +218,33 @@ async fn no_operation_exceeds_its_budget() {
         )
         .await;
 
+    let elsewhere = json!({
+        "identity": {"issuer": "https://accounts.example.com", "subject": "110169484474386276334"},
+        "amr": ["pwd"],
+    });
+    let sign_in_elsewhere = async |stack: &Stack| {
+        let call = stack
+            .post("/v1/service/sessions")
+            .basic("orders-api", &secret);
+        call.json(&elsewhere).send().await
+    };
+    for (operation, budget) in [
+        ("first sign-in from elsewhere", cost(2, 7.0, 2.0)),
+        ("sign-in from elsewhere", cost(3, 5.0, 3.0)),
+    ] {
+        table.row(operation, budget, sign_in_elsewhere, 201).await;
+    }
+    let six = SignedIn::from(login(&table.stack).await.body);
+    let for_visitor = async |stack: &Stack| {
+        let visitor = json!({"ip_address": "198.51.100.9"});
+        let body = json!({"refresh_token": six.refresh_token, "client": visitor});
+        let call = stack.post("/v1/auth/refresh").basic("orders-api", &secret);
+        call.json(&body).send().await
+    };
+    table
+        .row("refresh for a visitor", cost(2, 1.0, 2.0), for_visitor, 200)
+        .await;
+
     // The account and then the credential are read while the new password is hashed, so of three requests in series
     // the caller waits for one in addition to argon2's two hashes: two are impossible without the e-mail address in the
     // token (infra/guides/understand/decisions.md).

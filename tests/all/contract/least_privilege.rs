@@ -98,6 +98,22 @@ async fn do_everything(stack: &Stack) {
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
     }
 
+    // The first sign-in of an identity, and so many that old items are trimmed; a refresh for a visitor.
+    let elsewhere = json!({"identity": {"issuer": "idp", "subject": "1"}, "amr": ["pwd"]});
+    for _ in 0..23 {
+        let call = stack
+            .post("/v1/service/sessions")
+            .basic("orders-api", &secret);
+        let reply = call.json(&elsewhere).send().await;
+        let token = reply.expect(StatusCode::CREATED)["refresh_token"].clone();
+        let call = stack.post("/v1/auth/refresh").basic("orders-api", &secret);
+        let call = call.json(&json!({"refresh_token": token, "client": {}}));
+        call.send().await.expect(StatusCode::OK);
+        let logout = json!({"refresh_token": token});
+        let reply = stack.post("/v1/auth/logout").json(&logout).send().await;
+        reply.expect(StatusCode::NO_CONTENT);
+    }
+
     // A purge of sessions that were ended and of one that has run out.
     stack.advance(TimeDelta::days(8));
     let ada = stack.login(email).await;

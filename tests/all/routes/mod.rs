@@ -11,3 +11,4 @@ mod refreshing;
 mod registration;
 mod sessions;
 mod sign_in;
+mod sign_in_elsewhere;

@@ -139,6 +139,11 @@ impl World {
             let client = Client::register("orders-api", "Orders", scopes, &secret, stack.now());
             let made = stack.store.create_client(&client.expect("a client")).await;
             assert_eq!(made, Ok(true));
+            let grace = stack
+                .post("/v1/service/sessions")
+                .basic("orders-api", CLIENT_SECRET);
+            let grace = grace.json(&items::grace()).send().await;
+            assert_eq!(grace.status.as_u16(), 201);
             (stack, faults, ada, phone)
         });
         let mut items = faults::raw_items(&stack);

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{CLIENT_SECRET, with_world};
 
 /// The routes that take a body.
-const WITH_BODY: [(Method, &str, &str); 7] = [
+const WITH_BODY: [(Method, &str, &str); 9] = [
     (
         Method::POST,
         "/v1/auth/register",
@@ -40,6 +40,16 @@ const WITH_BODY: [(Method, &str, &str); 7] = [
         r#"{"current_password": "x", "new_password": "correct horse battery staples"}"#,
     ),
     (Method::POST, "/v1/me/delete", r#"{"password": "x"}"#),
+    (
+        Method::POST,
+        "/v1/service/sessions",
+        r#"{"identity": {"issuer": "https://idp.example.com", "subject": "7"}, "email": "eve@example.com", "amr": ["otp"], "auth_time": 1772366400, "client": {"ip_address": "::1", "user_agent": "curl/8", "device_id": "x"}}"#,
+    ),
+    (
+        Method::POST,
+        "/v1/auth/refresh",
+        r#"{"refresh_token": "a.b.c", "client": {"ip_address": "203.0.113.9"}}"#,
+    ),
 ];
 
 const CONTENT_TYPES: [&str; 4] = [
@@ -59,8 +69,10 @@ pub(super) fn bodies(data: &[u8]) {
     let kind = CONTENT_TYPES[choice / WITH_BODY.len() % CONTENT_TYPES.len()];
     with_world(async |world| {
         let path = path.replace("{id}", &world.phone.session_id.to_string());
-        let bearer = format!("Bearer {}", world.ada.access_token).into_bytes();
-        let headers = [("authorization", &bearer[..])];
+        let bearer = format!("Bearer {}", world.ada.access_token);
+        let by_client = matches!(path.as_str(), "/v1/service/sessions" | "/v1/auth/refresh");
+        let authorization = if by_client { &world.client } else { &bearer };
+        let headers = [("authorization", authorization.as_bytes())];
         let body = Some((kind, body));
         world.send(method, &path, &headers, body).await;
     });

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    AccessClaims, IssuedTokens, Kind, PASSWORD_METHOD, RefreshClaims, RefreshTokenId, Scope, Token,
-    TokenError, TokenIdentity,
+    AccessClaims, IssuedTokens, Kind, RefreshClaims, RefreshTokenId, Scope, Token, TokenError,
+    TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -117,7 +117,7 @@ impl Tokens {
             iat: now.timestamp(),
             exp: access_expiry.timestamp(),
             auth_time: session.authenticated_at.timestamp(),
-            amr: vec![PASSWORD_METHOD.to_owned()],
+            amr: session.methods.as_slice().to_vec(),
             scope,
         };
         let refresh = self.refresh_claims(session);
