@@ -90,7 +90,8 @@ async fn issue_session(
     Basic(credentials): Basic,
     Body(body): Body<SessionRequest>,
 ) -> Result<(StatusCode, TokenResponse), Problem> {
-    let signed_in = service.sign_in_elsewhere(credentials.as_ref(), body.check()?);
+    let request = body.check(&service.core.tokens)?;
+    let signed_in = service.sign_in_elsewhere(credentials.as_ref(), request);
     let signed_in = signed_in.await;
     let signed_in = signed_in.map_err(|failure| Problem::from(failure).at("#/auth_time"))?;
     Ok((StatusCode::CREATED, signed_in.into()))

@@ -7,6 +7,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::identity::{AuthenticationMethods, Identity, InvalidIdentity};
 use latchkey_domain::session::ClientLocation;
 use latchkey_service::SignInElsewhere;
+use latchkey_service::token_keys::TokenKeys;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -26,6 +27,9 @@ pub(crate) struct SessionRequest {
     /// may last.
     #[schema(required = false, example = 1_772_366_400)]
     auth_time: Option<i64>,
+    /// The API that the access token is to be for, as at sign-in.
+    #[schema(required = false, example = "latchkey")]
+    audience: Option<String>,
     /// Where they are and what they use.
     #[schema(required = false, nullable = false)]
     client: Option<VisitorRequest>,
@@ -52,7 +56,7 @@ impl SessionRequest {
     ///
     /// # Errors
     /// 422 that names all values that are not.
-    pub(crate) fn check(self) -> Result<SignInElsewhere, Problem> {
+    pub(crate) fn check(self, tokens: &TokenKeys) -> Result<SignInElsewhere, Problem> {
         let mut errors = Vec::new();
         let mut refuse = |pointer, code, detail: String| {
             errors.push(InvalidValue::new(pointer, code, detail));
@@ -77,6 +81,7 @@ impl SessionRequest {
         let (Ok(identity), Ok(email), Ok(methods)) = (identity, email, methods) else {
             return Err(Problem::validation_failed(errors));
         };
+        let audience = tokens.find_audience(self.audience.as_deref())?;
         let visitor = self.client.as_ref();
         let location = visitor.map(VisitorRequest::location).transpose()?;
         let unknown = || Device::describe(None, None, None, ClientHints::default());
@@ -87,6 +92,7 @@ impl SessionRequest {
             auth_time: self.auth_time,
             device: visitor.map_or_else(unknown, VisitorRequest::device),
             location: location.unwrap_or_else(ClientLocation::default),
+            audience,
         })
     }
 }

@@ -32,6 +32,7 @@ fn function_under(base_path: &BasePath) -> Router {
     let identity = TokenIdentity {
         issuer: "https://auth.example.com".to_owned(),
         audience: "latchkey".to_owned(),
+        other_audiences: Vec::new(),
         client_id: "latchkey-app".to_owned(),
     };
     let current = TokenSecret::new("the secret that signs from now on").unwrap();

@@ -44,11 +44,12 @@ async fn refresh(
     Basic(credentials): Basic,
     Body(body): Body<RefreshRequest>,
 ) -> Result<TokenResponse, Problem> {
-    let token = &body.refresh_token;
+    let (token, audience) = (&body.refresh_token, body.audience.as_deref());
+    let audience = service.core.tokens.find_audience(audience)?;
     let Some(visitor) = &body.client else {
-        return Ok(service.refresh(token, &location).await?.into());
+        return Ok(service.refresh(token, &location, &audience).await?.into());
     };
     let location = visitor.location()?;
-    let refreshed = service.refresh_for_visitor(credentials.as_ref(), token, &location);
+    let refreshed = service.refresh_for_visitor(credentials.as_ref(), token, &location, &audience);
     Ok(refreshed.await?.into())
 }

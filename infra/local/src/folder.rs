@@ -106,12 +106,27 @@ impl Folder {
                 Err(FolderError::BadSecret(path))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.was_used() {
+                    tracing::warn!(
+                        path = %path.display(),
+                        "the data folder has been used before and has no secret of its own: a new one was made, and \
+                         every token that was issued with another is refused"
+                    );
+                }
                 let secret = new_secret(random);
                 self.write_whole(&path, &secret).map_err(unusable(&path))?;
                 Ok(secret)
             }
             Err(error) => Err(unusable(&path)(error)),
         }
+    }
+
+    /// Whether an earlier process has kept something here: by the issuer, or by a database that is not empty.
+    fn was_used(&self) -> bool {
+        let has_content = |name| {
+            fs::metadata(self.path.join(name)).is_ok_and(|found| found.is_file() && found.len() > 0)
+        };
+        [ISSUER, DATABASE].into_iter().any(has_content)
     }
 
     /// The issuer that the folder's tokens name, if it was kept.

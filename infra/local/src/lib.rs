@@ -6,13 +6,16 @@
 pub mod embedded;
 
 mod admin;
+mod authorizing;
 mod banner;
 mod cleaning;
+mod document;
 mod error;
 mod folder;
 mod gate;
 mod hosts;
 mod options;
+mod origins;
 mod outside;
 mod server;
 mod settings;
@@ -27,7 +30,20 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use error::LocalError;
 pub use options::Options;
-pub use stack::run;
+
+use options::Command;
+
+/// Does what the command line asks: serves until Ctrl-C or SIGTERM, unless it names something else.
+///
+/// # Errors
+/// [`LocalError`] if it cannot, in one line that says what to do about it.
+pub async fn run(options: Options) -> Result<(), LocalError> {
+    match &options.command {
+        Some(Command::Admin(admin)) => admin::run(&options, admin).await,
+        Some(Command::Openapi) => document::print(),
+        None => stack::serve_until_stopped(options).await,
+    }
+}
 
 /// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
 /// of them: the tests compare the template and the folders with it.

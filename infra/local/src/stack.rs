@@ -14,38 +14,36 @@ use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::Tokens;
 use latchkey_runtime::settings::{
-    Settings, StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt,
+    AuthorizerSettings, Format, LogSettings, Settings, StorageSettings, TokenSecretSource,
+    environment, environment_names, warn_of_misspelt,
 };
-use latchkey_runtime::telemetry::{self, Format, LogSettings};
-use latchkey_service::Core;
+use latchkey_runtime::telemetry;
 use latchkey_service::passwords::Passwords;
+use latchkey_service::{Authorizer, Core, Service};
 use latchkey_store::Store;
 use tokio::net::TcpListener;
 
-use crate::admin;
-use crate::banner::{Facts, banner};
+use crate::authorizing;
+use crate::banner::{Facts, IssuerSource, banner};
 use crate::cleaning::Cleaner;
 use crate::error::LocalError;
 use crate::folder::new_secret;
 use crate::gate;
 use crate::hosts::Hosts;
-use crate::options::{Command, Options};
+use crate::options::Options;
 use crate::routes;
 use crate::server::serve;
 use crate::settings::lookup;
 use crate::signals::StopSignals;
 use crate::storage::{Choice, Storage};
 
-/// Runs the local stack until Ctrl-C or SIGTERM, or the command that is given.
+/// Runs the local stack until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// [`LocalError`] if it cannot start, in one line that says what to do about it.
-pub async fn run(options: Options) -> Result<(), LocalError> {
+pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalError> {
     telemetry::start(LogSettings::read(environment, Format::Text)?);
     warn_of_misspelt(environment_names());
-    if let Some(Command::Admin(admin)) = &options.command {
-        return admin::run(&options, admin).await;
-    }
     if environment("TOKEN_SECRET_ARN").is_some() {
         return Err(LocalError::SecretsManager);
     }
@@ -68,6 +66,8 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
         &base_url,
         Some(&new_secret(random.as_ref())),
     ))?;
+    let AuthorizerSettings { rules } =
+        AuthorizerSettings::read(lookup(environment, &base_url, None))?;
     let wants_secret = environment("TOKEN_SECRET").is_none();
     let mut storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
     let kept = storage.issuer()?;
@@ -98,7 +98,17 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     };
 
     let (router, document) = routes(&core, &store).split_for_parts();
-    let router = base_path.hold(router).merge(cleaner.clone().routes());
+    let authorizer = Authorizer::new(
+        Service {
+            core: core.clone(),
+            store,
+        },
+        rules,
+    );
+    let router = base_path
+        .hold(router)
+        .merge(cleaner.clone().routes())
+        .merge(authorizing::routes(authorizer));
     let hosts = Hosts::loopback_and_host_of(&issuer);
     let application = application(router, &allowed_origins, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
@@ -106,6 +116,10 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
         address: &base_url,
         base_url: &format!("{base_url}{}", base_path.as_str()),
         issuer: &issuer,
+        issuer_source: match environment("ISSUER") {
+            Some(_) => IssuerSource::Setting,
+            None => IssuerSource::Start,
+        },
         place: &storage.place,
         dynamodb,
     };

@@ -20,7 +20,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use latchkey_domain::clock::Clock;
-use latchkey_domain::id::ChangeId;
+use latchkey_domain::id::RequestId;
 use latchkey_domain::random::RandomSource;
 use tower::{Layer, Service as _};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -217,7 +217,7 @@ async fn identify(
     // Elsewhere a process starts once, and nobody waits for it.
     let first = handed_over.is_some() && !around.answered_before.swap(true, Ordering::Relaxed);
     let invocation = handed_over.unwrap_or_else(|| Invocation {
-        request_id: ChangeId::random(around.random.as_ref()).to_string(),
+        request_id: RequestId::random(around.random.as_ref()).to_string(),
         xray_trace_id: None,
     });
     let span = invocation.span();

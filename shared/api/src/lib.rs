@@ -14,6 +14,7 @@ pub mod form;
 pub mod headers;
 pub mod http;
 pub mod location;
+mod mistake;
 pub mod oauth;
 pub mod openapi;
 pub mod parameter;

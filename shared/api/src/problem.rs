@@ -13,10 +13,11 @@ use latchkey_domain::client::ClientError;
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
     CallerNotLive, ConfirmError, LoginError, ReauthenticationRequired, RefreshError, RegisterError,
-    SessionError, SignInElsewhereError, VisitorRefreshError,
+    SessionError, SignInElsewhereError, StepUpError, VisitorRefreshError,
 };
 use latchkey_domain::identity::InvalidAuthTime;
 use latchkey_domain::password::WeakPassword;
+use latchkey_domain::token::UnknownAudience;
 use latchkey_service::Failure;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
@@ -272,6 +273,13 @@ codes! {
         "Not a name of this server",
         "The local stack answers to 127.0.0.1, localhost and [::1], and to the host of ISSUER.",
     ),
+    /// A web page of another origin has sent this. Only the local stack answers so, and only for its own routes.
+    OriginNotAllowed => Row::new(
+        "origin_not_allowed",
+        StatusCode::FORBIDDEN,
+        "Not for pages of other origins",
+        "A web page of another origin may not call this; call it from a terminal.",
+    ),
     /// The path and the query are longer than 10,240 bytes. Only the local stack answers so.
     UriTooLong => Row::new(
         "uri_too_long",
@@ -469,7 +477,8 @@ impl Problem {
     /// its body a value stood.
     #[must_use]
     pub fn at(mut self, pointer: &'static str) -> Self {
-        for error in &mut self.errors {
+        let unplaced = |error: &&mut InvalidValue| error.pointer == WHOLE_BODY;
+        for error in self.errors.iter_mut().filter(unplaced) {
             error.pointer = pointer.into();
         }
         self
@@ -575,6 +584,8 @@ impl IntoResponse for Problem {
 
 /// The pointer to everything (RFC 6901 section 5).
 const WHOLE_BODY: &str = "#";
+/// The code of a value that is no e-mail address.
+const INVALID_EMAIL: &str = "invalid_email";
 
 impl<E: Into<Self>> From<Failure<E>> for Problem {
     fn from(failure: Failure<E>) -> Self {
@@ -607,11 +618,28 @@ impl From<ReauthenticationRequired> for Problem {
     }
 }
 
+impl From<UnknownAudience> for Problem {
+    fn from(error: UnknownAudience) -> Self {
+        // The name that RFC 8707 section 2 has for it.
+        let value = InvalidValue::new("#/audience", "invalid_target", error.to_string());
+        Self::validation_failed(vec![value])
+    }
+}
+
+impl From<StepUpError> for Problem {
+    fn from(error: StepUpError) -> Self {
+        match error {
+            StepUpError::CallerNotLive(ended) => ended.into(),
+            StepUpError::ReauthenticationRequired(required) => required.into(),
+        }
+    }
+}
+
 impl From<InvalidEmail> for Problem {
     fn from(error: InvalidEmail) -> Self {
         Self::validation_failed(vec![InvalidValue::new(
             WHOLE_BODY,
-            "invalid_email",
+            INVALID_EMAIL,
             error.to_string(),
         )])
     }
@@ -620,8 +648,12 @@ impl From<InvalidEmail> for Problem {
 impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Email(error) => Self::from(error).at("#/email"),
-            RegisterError::Weak(weakness) => Self::weak_password("#/password", weakness),
+            RegisterError::Email(error) => error.into(),
+            RegisterError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
+            RegisterError::EmailAndPassword(invalid, weakness) => Self::validation_failed(vec![
+                InvalidValue::new("#/email", INVALID_EMAIL, invalid.to_string()),
+                InvalidValue::new("#/password", weakness.code(), weakness.to_string()),
+            ]),
             RegisterError::EmailTaken => Code::EmailTaken.into(),
         }
     }
@@ -679,6 +711,7 @@ impl From<SessionError> for Problem {
         match error {
             SessionError::CallerNotLive => Code::InvalidToken.into(),
             SessionError::NotFound => Code::SessionNotFound.into(),
+            SessionError::ReauthenticationRequired(required) => required.into(),
         }
     }
 }
@@ -691,6 +724,7 @@ impl From<ConfirmError> for Problem {
             ConfirmError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
             ConfirmError::NoPassword => Code::NoPassword.into(),
+            ConfirmError::ReauthenticationRequired(required) => required.into(),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::client::ClientError;
 use crate::email::InvalidEmail;
 use crate::identity::InvalidAuthTime;
 use crate::password::WeakPassword;
+use crate::token::TokenError;
 
 /// An error and what caused it, in one line, for logs and for people.
 ///
@@ -36,7 +37,7 @@ pub enum StoreError {
 /// Why an account admits no new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
-    /// An administrator has closed the account.
+    /// An administrator has closed the account, whose password was given.
     #[error("the account is disabled")]
     Disabled,
     /// Its owner has deleted the account.
@@ -57,6 +58,37 @@ pub struct CallerNotLive;
 #[error("the caller must authenticate again")]
 pub struct ReauthenticationRequired;
 
+/// Why something that may ask for a recent proof was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepUpError {
+    /// The caller's session has ended.
+    #[error(transparent)]
+    CallerNotLive(#[from] CallerNotLive),
+    /// The caller must prove who they are again.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
+}
+
+/// Why another API does not let a request through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessDenied {
+    /// It has no access token, or more than one.
+    #[error("no access token")]
+    NoToken,
+    /// Its token is not valid.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Its token, or the account by now, does not allow what is asked for.
+    #[error("insufficient scope")]
+    InsufficientScope,
+    /// Its user has not proved who they are recently enough.
+    #[error("authenticated too long ago")]
+    AuthenticatedTooLongAgo,
+    /// Its session has ended.
+    #[error(transparent)]
+    NotLive(#[from] CallerNotLive),
+}
+
 /// Why a registration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
@@ -66,6 +98,9 @@ pub enum RegisterError {
     /// The password is too weak.
     #[error(transparent)]
     Weak(#[from] WeakPassword),
+    /// Both are wrong, and the person hears of both at once.
+    #[error("{0} {1}")]
+    EmailAndPassword(InvalidEmail, WeakPassword),
     /// Somebody has registered this e-mail address.
     #[error("the e-mail address is taken")]
     EmailTaken,
@@ -116,6 +151,9 @@ pub enum SessionError {
     /// The caller has no such live session.
     #[error("no such session")]
     NotFound,
+    /// The caller must prove who they are again to end another session.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
 }
 
 impl From<CallerNotLive> for SessionError {
@@ -159,6 +197,9 @@ pub enum ConfirmError {
     /// The account has no password: its user signs in elsewhere.
     #[error("the account has no password")]
     NoPassword,
+    /// The caller must prove who they are again first.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
 }
 
 impl From<CallerNotLive> for ConfirmError {

@@ -12,8 +12,7 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use axum::Router;
 use chrono::{DateTime, Utc};
-use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
-use latchkey_api::http::Invocation;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
 use latchkey_domain::password::PasswordPolicy;
@@ -21,21 +20,21 @@ use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{TokenIdentity, Tokens};
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::{SecretError, SecretsManager, TokenKeys};
-use latchkey_service::{Core, Service};
+use latchkey_service::{Authorizer, AuthorizerMode, Core, Service};
 use latchkey_store::Store;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
 /// What EventBridge's schedule sends.
 pub use aws_lambda_events::event::eventbridge::EventBridgeEvent as ScheduledEvent;
 
 use crate::emf::{self, Emf};
-use crate::gateway;
+use crate::gateway::{self, invocation};
 use crate::settings::{
-    MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
-    environment_names, warn_of_misspelt,
+    AuthorizerSettings, Format, LogSettings, MetricsSettings, Settings, SettingsError,
+    StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt,
 };
-use crate::telemetry::{self, Format, LogSettings};
+use crate::telemetry;
 use crate::trust_roots::trust_store;
 
 /// Why a function ends. Rust prints the error of `main` by its `Debug`; this one's is the message meant for people.
@@ -81,18 +80,9 @@ pub async fn serve(routes: Router<Service>) -> Result<(), Fatal> {
     let emf = start_telemetry()?;
     let storage = StorageSettings::read(environment)?;
     let settings = Settings::read(environment)?;
-    let sdk = sdk_config(storage.endpoint.as_deref())?;
-    let store = connect(&sdk, &storage);
-    let (tokens, ()) = tokio::join!(
-        read_token_keys(&sdk, &settings, SystemClock.now()),
-        store.open_connection()
-    );
-    let core = core(&settings, tokens?);
-    let routes = routes.with_state(Service {
-        core: core.clone(),
-        store,
-    });
-    answer(routes, &core, &settings, emf).await
+    let service = service(&storage, &settings, true).await?;
+    let core = service.core.clone();
+    answer(routes.with_state(service), &core, &settings, emf).await
 }
 
 /// Runs a function that answers over HTTP and stores nothing. `undocumented` are routes without state.
@@ -107,6 +97,28 @@ pub async fn serve_without_table(routes: Router<Core>, undocumented: Router) -> 
     let core = core(&settings, tokens);
     let routes = routes.with_state(core.clone()).merge(undocumented);
     answer(routes, &core, &settings, emf).await
+}
+
+/// Runs the authorizer of other APIs. Offline it asks the table nothing, so it opens no connection to it.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn run_authorizer<Q, R, E>(
+    authorize: impl AsyncFn(&Authorizer, Q) -> Result<R, E>,
+) -> Result<(), Fatal>
+where
+    Q: for<'de> Deserialize<'de>,
+    R: Serialize,
+    E: Into<Diagnostic> + std::fmt::Debug,
+{
+    let emf = start_telemetry()?;
+    let storage = StorageSettings::read(environment)?;
+    let settings = Settings::read(environment)?;
+    let AuthorizerSettings { rules } = AuthorizerSettings::read(environment)?;
+    let asks = rules.mode == AuthorizerMode::Strict;
+    let service = service(&storage, &settings, asks).await?;
+    let authorizer = Authorizer::new(service, rules);
+    run_events(emf, async |event: Q, _| authorize(&authorizer, event).await).await
 }
 
 /// Runs a function that a schedule starts. It issues and verifies no tokens, so it has no secret. `run` has the time
@@ -124,25 +136,31 @@ where
     let emf = start_telemetry()?;
     let storage = StorageSettings::read(environment)?;
     let store = connect(&sdk_config(storage.endpoint.as_deref())?, &storage);
-    let handler = async |event: LambdaEvent<ScheduledEvent>| {
-        let context = event.context;
-        let span = invocation(&context).span();
-        let report = run(&store, &SystemClock, context.deadline)
-            .instrument(span)
-            .await;
-        // Before the reply: Lambda freezes the environment after it.
-        emf.write_line(SystemClock.now(), &context.request_id, None);
-        report
-    };
-    end(lambda_runtime::run(service_fn(handler)).await)
+    run_events(emf, async |_: ScheduledEvent, deadline| {
+        run(&store, &SystemClock, deadline).await
+    })
+    .await
 }
 
-/// An invocation, as its log lines and its reply name it.
-pub(crate) fn invocation(context: &Context) -> Invocation {
-    Invocation {
-        request_id: context.request_id.clone(),
-        xray_trace_id: context.xray_trace_id.clone(),
-    }
+/// Answers events that are no requests until Lambda ends the environment. `answer` is given the deadline of the
+/// invocation, in epoch milliseconds.
+async fn run_events<Q, R, E>(
+    emf: Emf,
+    answer: impl AsyncFn(Q, u64) -> Result<R, E>,
+) -> Result<(), Fatal>
+where
+    Q: for<'de> Deserialize<'de>,
+    R: Serialize,
+    E: Into<Diagnostic> + std::fmt::Debug,
+{
+    let handler = async |LambdaEvent { payload, context }: LambdaEvent<Q>| {
+        let span = invocation(&context).span();
+        let answered = answer(payload, context.deadline).instrument(span).await;
+        // Before the reply: Lambda freezes the environment after it.
+        emf.write_line(SystemClock.now(), &context.request_id, None);
+        answered
+    };
+    end(lambda_runtime::run(service_fn(handler)).await)
 }
 
 /// Starts what a function is seen by: its log and its metrics.
@@ -154,6 +172,24 @@ fn start_telemetry() -> Result<Emf, StartError> {
     let emf = Emf::new(settings, log.level);
     emf.start();
     Ok(emf)
+}
+
+/// Loads the secret and, if the function asks the table at all, opens the connection to it, both at once.
+async fn service(
+    storage: &StorageSettings,
+    settings: &Settings,
+    asks_table: bool,
+) -> Result<Service, Fatal> {
+    let sdk = sdk_config(storage.endpoint.as_deref())?;
+    let store = connect(&sdk, storage);
+    let open = async {
+        if asks_table {
+            store.open_connection().await;
+        }
+    };
+    let (tokens, ()) = tokio::join!(read_token_keys(&sdk, settings, SystemClock.now()), open);
+    let core = core(settings, tokens?);
+    Ok(Service { core, store })
 }
 
 fn core(settings: &Settings, tokens: TokenKeys) -> Core {

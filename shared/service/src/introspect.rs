@@ -118,7 +118,7 @@ impl Service {
 
     async fn read_token(&self, token: &Token, now: DateTime<Utc>) -> Option<Genuine> {
         let tokens = &self.core.tokens;
-        if let Ok(claims) = tokens.verify_access_of_any_age(token, now).await {
+        if let Ok(claims) = tokens.verify_access_for_any_audience(token, now).await {
             return Some(Genuine::Access(claims));
         }
         let refresh = tokens.verify_refresh_of_any_age(token, now).await;

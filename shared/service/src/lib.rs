@@ -17,11 +17,13 @@
 //! handler that calls it; a row in the table of budgets.
 
 mod account;
+mod authorize;
 mod caller;
 mod change;
 mod client;
 mod error;
 mod introspect;
+mod log;
 pub mod metric;
 pub mod passwords;
 mod refresh;
@@ -43,13 +45,14 @@ use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
-use latchkey_domain::token::{IssuedTokens, Scope};
+use latchkey_domain::token::{Access, IssuedTokens};
 use latchkey_store::Store;
 
 use crate::passwords::Passwords;
 use crate::token_keys::TokenKeys;
 
 pub use account::PasswordChange;
+pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
 pub use caller::Caller;
 pub use client::{ClientCredentials, NewClient};
 pub use error::Failure;
@@ -111,19 +114,19 @@ impl Core {
         self.clock.now()
     }
 
-    /// The tokens of a session, whose access token allows what `scope` says.
+    /// The tokens of a session, whose access token gives what `access` says.
     ///
     /// # Errors
     /// [`Failure::Internal`] if signing fails.
-    pub(crate) async fn issue<E>(
+    pub(crate) async fn issue<'a, E>(
         &self,
         session: Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
     ) -> Result<Issued, Failure<E>> {
         let issued = self
             .tokens
-            .issue(&session, scope, now, &self.policy, self.random.as_ref())
+            .issue(&session, access, now, &self.policy, self.random.as_ref())
             .await;
         match issued {
             Ok(tokens) => Ok(Issued { session, tokens }),

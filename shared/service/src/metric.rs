@@ -62,6 +62,8 @@ metrics! {
         "A client of another service was refused: wrong credentials, or a scope that it does not have.";
     THROTTLED, Stack, "Throttled",
         "A request was answered 503 because DynamoDB throttled it, or because too many passwords were waiting.";
+    AUTHORIZER_DENIED, Stack, "AuthorizerDenied",
+        "A request to another API was turned away by the authorizer.";
     LIVE_SESSIONS, Stack, "LiveSessions", "A live session, as a cleanup of the whole table counted them.";
     CLEANUP_RUNS, Stack, "CleanupRuns",
         "A cleanup came to the end of the table or of its budget, without failures.";

@@ -12,10 +12,10 @@ use latchkey_domain::error::{AdmitError, SignInElsewhereError, VisitorRefreshErr
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::identity::{AuthenticationMethods, Identity, authenticated_at};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::{Scope, Token};
+use latchkey_domain::token::{Audience, Token};
 use latchkey_store::{IdentityOutcome, Part, Partition};
 
-use crate::change::{Changed, Intent};
+use crate::change::{Changed, Intent, require_admitted};
 use crate::metric::{REGISTRATIONS, SIGN_IN_FAILURES, SIGN_INS};
 use crate::{ClientCredentials, Failure, Issued, Service, SignedIn};
 
@@ -38,6 +38,8 @@ pub struct SignInElsewhere {
     pub device: Device,
     /// Where that is.
     pub location: ClientLocation,
+    /// The API that the access token is to be for.
+    pub audience: Audience,
 }
 
 impl Service {
@@ -76,7 +78,8 @@ impl Service {
                 Some(_) => self.admit_identity(&request, &session, &actor).await?,
             };
             if let Some(account) = account {
-                let issued = self.core.issue(session, Scope::of(&account), now).await?;
+                let access = request.audience.access(&account);
+                let issued = self.core.issue(session, access, now).await?;
                 return Ok(SignedIn { account, issued });
             }
             known = self.store.read_identity(&request.identity).await?;
@@ -131,11 +134,15 @@ impl Service {
         let reading =
             reading.map_err(|failure| failure.map_refusal(|_| ClientError::Invalid.into()))?;
         let account = match self.change(&admission, reading).await {
-            Ok(Changed::Written { change, reading }) => {
+            Ok(Changed::Written {
+                change,
+                reading,
+                account,
+            }) => {
                 self.store
                     .trim_ended_sessions(&change.account, &reading.sessions, reading.read_at)
                     .await;
-                Some(change.account)
+                Some(account)
             }
             Ok(Changed::Fulfilled { account }) => account,
             Err(Failure::Refused(AdmitError::Disabled)) => {
@@ -147,11 +154,13 @@ impl Service {
             Err(Failure::Unavailable) => return Err(Failure::Unavailable),
             Err(Failure::Internal) => return Err(Failure::Internal),
         };
-        if account.is_some() {
-            tracing::info!(%user_id, %session_id, %actor, "signed in");
-            SIGN_INS.count(1);
-        }
-        Ok(account)
+        let Some(account) = account else {
+            return Ok(None);
+        };
+        let account = require_admitted(account, session_id)?;
+        tracing::info!(%user_id, %session_id, %actor, "signed in");
+        SIGN_INS.count(1);
+        Ok(Some(account))
     }
 
     /// Exchanges a refresh token for a visitor of another service, which says where the visitor is: only a client that may
@@ -164,6 +173,7 @@ impl Service {
         credentials: Option<&ClientCredentials>,
         token: &Token,
         location: &ClientLocation,
+        audience: &Audience,
     ) -> Result<Issued, Failure<VisitorRefreshError>> {
         // Who sends no credentials is no service that has forgotten its own.
         if credentials.is_none() {
@@ -172,7 +182,7 @@ impl Service {
         let client = self.authenticate_client(credentials, ClientScope::IssueSessions);
         let client = client.await;
         client.map_err(|failure| failure.map_refusal(VisitorRefreshError::from))?;
-        let refreshed = self.refresh(token, location).await;
+        let refreshed = self.refresh(token, location, audience).await;
         refreshed.map_err(|failure| failure.map_refusal(VisitorRefreshError::from))
     }
 }

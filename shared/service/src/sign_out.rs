@@ -42,7 +42,10 @@ impl Service {
                 self.end_signed_out(user, session, actor).await
             }
             Err(reason) => {
-                tracing::info!(%reason, "sign-out with a token that is not genuine");
+                tracing::info!(
+                    reason = reason.to_string(),
+                    "sign-out with a token that is not genuine"
+                );
                 Ok(())
             }
         }

@@ -25,8 +25,8 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
 use latchkey_domain::token::{
-    AccessClaims, IssuedTokens, KeyDerivationFailed, RefreshClaims, Scope, SecretTooShort, Token,
-    TokenError, TokenIdentity, TokenSecret, Tokens,
+    Access, AccessClaims, Audience, IssuedTokens, KeyDerivationFailed, RefreshClaims,
+    SecretTooShort, Token, TokenError, TokenIdentity, TokenSecret, Tokens, UnknownAudience,
 };
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -232,6 +232,14 @@ impl TokenKeys {
         })))
     }
 
+    /// Finds an audience, as [`TokenIdentity::find_audience`] does.
+    ///
+    /// # Errors
+    /// [`UnknownAudience`]
+    pub fn find_audience(&self, name: Option<&str>) -> Result<Audience, UnknownAudience> {
+        self.kept().keys.tokens.identity().find_audience(name)
+    }
+
     /// The public keys, as [`Tokens::jwks`] gives them.
     pub async fn jwks(&self, now: DateTime<Utc>) -> JwkSet {
         self.newest(now).await.jwks()
@@ -241,17 +249,17 @@ impl TokenKeys {
     ///
     /// # Errors
     /// [`TokenError::SigningFailed`].
-    pub async fn issue(
+    pub async fn issue<'a>(
         &self,
         session: &Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
         random: &dyn RandomSource,
     ) -> Result<IssuedTokens, TokenError> {
         self.newest(now)
             .await
-            .issue(session, scope, now, policy, random)
+            .issue(session, access, now, policy, random)
     }
 
     /// Checks an access token, as [`Tokens::verify_access`] does.
@@ -264,6 +272,20 @@ impl TokenKeys {
         now: DateTime<Utc>,
     ) -> Result<AccessClaims, TokenError> {
         self.verify(now, |tokens| tokens.verify_access(token, now))
+            .await
+    }
+
+    /// Checks an access token for another audience, as [`Tokens::verify_access_for`] does.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub async fn verify_access_for(
+        &self,
+        audience: &str,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        self.verify(now, |tokens| tokens.verify_access_for(audience, token, now))
             .await
     }
 
@@ -280,16 +302,16 @@ impl TokenKeys {
             .await
     }
 
-    /// Checks a refresh token, as [`Tokens::verify_refresh`] does.
+    /// The same for any audience of ours, as [`Tokens::verify_access_for_any_audience`] does.
     ///
     /// # Errors
     /// [`TokenError`], the first thing about it that is wrong.
-    pub async fn verify_refresh(
+    pub async fn verify_access_for_any_audience(
         &self,
         token: &Token,
         now: DateTime<Utc>,
-    ) -> Result<RefreshClaims, TokenError> {
-        self.verify(now, |tokens| tokens.verify_refresh(token, now))
+    ) -> Result<AccessClaims, TokenError> {
+        self.verify(now, |tokens| tokens.verify_access_for_any_audience(token))
             .await
     }
 
@@ -351,7 +373,10 @@ impl TokenKeys {
             }
             Err(reason) => {
                 readings.failed = Some(now);
-                tracing::error!(%reason, "the token secret could not be read again; the keys in use stay");
+                tracing::error!(
+                    reason = reason.as_str(),
+                    "the token secret could not be read again; the keys in use stay"
+                );
             }
         }
     }

@@ -35,7 +35,7 @@ use aws_sdk_dynamodb::config::Config;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_types::SdkConfig;
 use latchkey_domain::error::{StoreError, with_causes};
-use latchkey_domain::id::ChangeId;
+use latchkey_domain::id::{ChangeId, RequestId};
 use latchkey_domain::random::RandomSource;
 
 pub use account::Partition;
@@ -47,7 +47,7 @@ pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use retry::Retries;
-pub use session::{PasswordAttempt, Rotation};
+pub use session::{PasswordAttempt, Reauthentication, Rotation};
 
 use crate::keys::{Item, Key};
 use crate::refusal::store_error;
@@ -87,7 +87,7 @@ impl Store {
     /// key that is never written. If that fails or takes longer than a second, the first request opens the connection.
     pub async fn open_connection(&self) {
         let once = Config::builder().retry_config(RetryConfig::disabled());
-        let read = self
+        let reading = self
             .client
             .get_item()
             .table_name(self.table.as_ref())
@@ -95,7 +95,7 @@ impl Store {
             .customize()
             .config_override(once)
             .send();
-        match tokio::time::timeout(LONGEST_OPENING, read).await {
+        match tokio::time::timeout(LONGEST_OPENING, reading).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(
@@ -121,6 +121,11 @@ impl Store {
     #[must_use]
     pub fn new_stamp(&self) -> ChangeId {
         ChangeId::random(self.random.as_ref())
+    }
+
+    /// A new id for a request of our own.
+    pub(crate) fn new_request_id(&self) -> RequestId {
+        RequestId::random(self.random.as_ref())
     }
 
     /// Reads one item, strongly consistent.

@@ -10,7 +10,7 @@ use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::metering::{Lines, extract, recorder};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, TABLE};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
@@ -220,6 +220,17 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     };
     metered.row("purge", &[], purge).await;
     metered.row("", &[("SignIns", 1.0)], login).await;
+    let reauthenticate = |password: &'static str| {
+        let current = &current;
+        async move |stack: &Stack| stack.reauthenticate(current, password).await
+    };
+    let wrong = reauthenticate("a wrong password");
+    metered
+        .row("reauthentication, wrong password", &failed, wrong)
+        .await;
+    metered
+        .row("reauthentication", &[], reauthenticate(PASSWORD))
+        .await;
     let change = async |stack: &Stack| {
         let body = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
         send(stack, Method::PUT, "/v1/me/password", &current, body).await
@@ -253,7 +264,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .row("unknown client", &refused, unknown_client)
         .await;
 
-    // Those that are left are the cleanup's, the 503s' and that of the next test.
+    // Those that are left are the cleanup's, the authorizer's, the 503s' and that of the next test.
     let of_the_stack = METRICS.iter().filter(|metric| metric.scope == Scope::Stack);
     let left: Vec<&str> = of_the_stack
         .map(|metric| metric.name)
@@ -264,6 +275,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         [
             "TokenAhead",
             "Throttled",
+            "AuthorizerDenied",
             "LiveSessions",
             "CleanupRuns",
             "CleanupRemoved"
@@ -301,8 +313,6 @@ async fn clean_up(metered: &mut Metered, emf: &Emf, deadline: TimeDelta, expecte
 
 #[tokio::test]
 async fn a_token_ahead_of_its_session_is_counted() {
-    use aws_sdk_dynamodb::types::AttributeValue;
-
     let emf = recorder();
     let _recording = metrics::set_default_local_recorder(&emf);
     let mut metered = Metered::start(&emf).await;
@@ -310,17 +320,9 @@ async fn a_token_ahead_of_its_session_is_counted() {
     let reply = metered.stack.refresh(&ada.refresh_token).await;
     let newest = SignedIn::from(reply.body);
     // As a restored backup would.
-    let update = metered.stack.client.update_item().table_name(TABLE);
-    let text = |value: String| AttributeValue::S(value);
-    let updated = update
-        .key("pk", text(format!("USER#{}", ada.user_id.unwrap())))
-        .key("sk", text(format!("SESSION#{}", ada.session_id)))
-        .update_expression("SET #rotation = :zero")
-        .expression_attribute_names("#rotation", "rotation")
-        .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
-        .send()
-        .await;
-    updated.unwrap();
+    let table = metered.stack.table();
+    let session = table.session(ada.user_id.unwrap(), ada.session_id);
+    session.set("rotation", 0).await;
     drop(emf.line(metered.stack.now(), "the backup", None));
     drop((metered.lines.take(), metered.stack.recorder.take()));
     let ahead = async |stack: &Stack| stack.refresh(&newest.refresh_token).await;

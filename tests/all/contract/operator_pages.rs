@@ -34,7 +34,7 @@ async fn fill_in(stack: &Stack, user: UserId, template: &str) -> Value {
         .replace("$(($(date +%s) + 86400))", &(now + 86_400).to_string())
         .replace("$(date +%s)", &now.to_string())
         .replace(
-            "$(uuid)",
+            "$(change_id)",
             &ChangeId::random(stack.core.random.as_ref()).to_string(),
         )
         .replace("$((VERSION + 1))", &(account.version + 1).to_string())
@@ -143,6 +143,7 @@ async fn stored_account(stack: &Stack, user: UserId) -> Value {
         .unwrap();
     account["pk"].take();
     account["change"]["id"].take();
+    account["previous_change"].take();
     if let Some(email) = account.get_mut("email") {
         email.take();
     }

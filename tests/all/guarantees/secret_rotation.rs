@@ -238,7 +238,7 @@ async fn tokens_with_made_up_keys_cause_one_reading_in_thirty_seconds() {
     assert_eq!(secrets.take_reads(), 1);
     // Only what could be ours but for its key: not another type of token, nor what is none.
     let now = now + TimeDelta::seconds(30);
-    let refused = keys.verify_refresh(&made_up(1), now).await;
+    let refused = keys.verify_refresh_of_any_age(&made_up(1), now).await;
     assert_eq!(refused, Err(TokenError::WrongType));
     let refused = keys.verify_access(&Token::new("x".to_owned()), now).await;
     assert_eq!(refused, Err(TokenError::Malformed));

@@ -1,6 +1,8 @@
-//! What each route does for its callers, and the scheduled cleanup.
+//! What each route does for its callers, the authorizer of other APIs, and the scheduled cleanup.
 
 mod account;
+mod audiences;
+mod authorizer;
 pub(crate) mod cleanup;
 mod clients;
 mod devices;
@@ -12,3 +14,4 @@ mod registration;
 mod sessions;
 mod sign_in;
 mod sign_in_elsewhere;
+mod step_up;

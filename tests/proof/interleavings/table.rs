@@ -74,6 +74,8 @@ pub struct AccountItem {
     pub version: u64,
     /// Who wrote it last, if any of the scenario's requests did.
     pub change: Option<Stamp>,
+    /// Who wrote it before: `previous_change`.
+    pub previous_change: Option<Stamp>,
     /// The admitted sessions.
     pub sessions: BTreeSet<SessionId>,
     /// Which password it has.
@@ -111,6 +113,7 @@ impl AccountItem {
         Self {
             version: self.version + 1,
             change: Some(stamp),
+            previous_change: self.change,
             sessions: after.sessions.clone(),
             password_version: after.password_version,
             status: match after.status {
@@ -337,6 +340,13 @@ pub enum Call {
         /// The new idle expiry.
         idle_expires_at: DateTime<Utc>,
     },
+    /// `UpdateItem` of a session that leaves its rotation as it is, on the condition that it has not expired.
+    Prove {
+        /// The session.
+        session: SessionId,
+        /// The time of the request.
+        now: DateTime<Utc>,
+    },
     /// `TransactWriteItems`.
     Transact {
         /// Makes a repeated one harmless.
@@ -368,6 +378,7 @@ impl Call {
             | Self::QueryNext { .. } => false,
             Self::UpdateAccount { .. }
             | Self::Rotate { .. }
+            | Self::Prove { .. }
             | Self::Transact { .. }
             | Self::DeleteSession(_)
             | Self::DeleteSessionUnlessRefreshed { .. }
@@ -381,7 +392,10 @@ impl Call {
     #[must_use]
     pub fn may_conflict(&self) -> bool {
         match self {
-            Self::UpdateAccount { .. } | Self::Rotate { .. } | Self::Transact { .. } => true,
+            Self::UpdateAccount { .. }
+            | Self::Rotate { .. }
+            | Self::Prove { .. }
+            | Self::Transact { .. } => true,
             Self::GetCredential
             | Self::GetAccount
             | Self::GetSession(_)
@@ -416,6 +430,7 @@ impl fmt::Debug for Call {
                     presented + 1
                 )
             }
+            Self::Prove { session, .. } => write!(f, "UpdateItem {}: proved", name(*session)),
             Self::Transact { token, writes } => {
                 let parts: Vec<String> = writes.iter().map(|write| format!("{write:?}")).collect();
                 write!(f, "Transact #{} [{}]", token.1, parts.join(", "))
@@ -467,11 +482,11 @@ pub enum Reply {
     Account(Option<AccountItem>),
     /// Of `GetSession` and `QueryNext`.
     Session(Option<SessionItem>),
-    /// A write was made; the session as it is now, if it was a rotation.
+    /// A write was made; the session as it is now, if it was a rotation or a proof.
     Written(Option<SessionItem>),
     /// Conditions failed, by position, with what they met.
     ConditionFailed(BTreeMap<usize, Option<Met>>),
-    /// A rotation's condition failed; the session as it is.
+    /// A rotation's or a proof's condition failed; the session as it is.
     RotationRefused(Option<SessionItem>),
     /// `TransactionConflictException`, `TransactionInProgressException`, or a transaction cancelled for a conflict.
     Conflict,
@@ -555,6 +570,12 @@ impl Table {
                 item.idle_expires_at = *idle_expires_at;
                 Reply::Written(Some(item.clone()))
             }
+            Call::Prove { session, now } => match self.sessions.get(session) {
+                Some(item) if item.idle_expires_at > *now && item.absolute_expires_at > *now => {
+                    Reply::Written(Some(item.clone()))
+                }
+                found => Reply::RotationRefused(found.cloned()),
+            },
             Call::Transact { token, writes } => {
                 if self.made.contains(token) {
                     return Reply::Written(None);
@@ -640,6 +661,7 @@ impl Table {
             Write::Account { before, after } => {
                 if let Some(account) = &mut self.account {
                     account.version = after.version;
+                    account.previous_change = account.change;
                     account.change = after.change;
                     if before.sessions != after.sessions {
                         account.sessions.clone_from(&after.sessions);

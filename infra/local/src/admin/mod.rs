@@ -7,7 +7,8 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use latchkey_domain::client::ManageClientError;
 use latchkey_domain::random::SystemRandom;
-use latchkey_runtime::settings::{Settings, StorageSettings, environment};
+use latchkey_runtime::settings::{Format, LogSettings, Settings, StorageSettings, environment};
+use latchkey_runtime::telemetry;
 use latchkey_service::{Failure, Service};
 use latchkey_store::Store;
 
@@ -59,6 +60,7 @@ pub enum AdminError {
 
 /// Carries out a command, and prints what came of it.
 pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), LocalError> {
+    telemetry::start(LogSettings::read(environment, Format::Text)?);
     let random = Arc::new(SystemRandom);
     let secret = new_secret(random.as_ref());
     let settings = lookup(environment, NO_ISSUER, Some(&secret));

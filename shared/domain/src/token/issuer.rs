@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    AccessClaims, IssuedTokens, Kind, RefreshClaims, RefreshTokenId, Scope, Token, TokenError,
-    TokenIdentity,
+    Access, AccessClaims, ClaimsElsewhere, IssuedTokens, Kind, RefreshClaims, RefreshTokenId,
+    Scope, Token, TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -66,8 +66,8 @@ impl Tokens {
         others: impl IntoIterator<Item = &'a TokenSecret>,
     ) -> Result<Self, KeyDerivationFailed> {
         Ok(Self(Arc::new(Inner {
-            access_validation: Kind::Access.validation(&identity),
-            refresh_validation: Kind::Refresh.validation(&identity),
+            access_validation: Kind::Access.validation(&identity.issuer, &identity.audience),
+            refresh_validation: Kind::Refresh.validation(&identity.issuer, &identity.issuer),
             signing: KeySet::derive(signing)?,
             others: others
                 .into_iter()
@@ -84,21 +84,27 @@ impl Tokens {
         JwkSet { keys }
     }
 
+    /// Who issues the tokens, and for whom.
+    #[must_use]
+    pub fn identity(&self) -> &TokenIdentity {
+        &self.0.identity
+    }
+
     /// Names the key that signs access tokens, as the published keys do.
     #[must_use]
     pub fn signing_key_id(&self) -> &str {
         &self.0.signing.key(Kind::Access).kid
     }
 
-    /// Issues the tokens of a session as it is now: a new access token, and *the* refresh token of its rotation,
-    /// the same each time.
+    /// Issues the tokens of a session as it is now: a new access token that gives what `access` says, and *the* refresh
+    /// token of its rotation, the same each time.
     ///
     /// # Errors
     /// [`TokenError::SigningFailed`], which does not depend on the session.
-    pub fn issue(
+    pub fn issue<'a>(
         &self,
         session: &Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
         random: &dyn RandomSource,
@@ -107,9 +113,13 @@ impl Tokens {
         let now = whole_seconds(now);
         let access_expiry =
             whole_seconds(now + policy.access_token_lifetime).min(session.expires_at());
+        let (audience, scope) = match access.into() {
+            Access::ThisApi(scope) => (inner.identity.audience.as_str(), scope),
+            Access::Other(audience) => (audience, Scope::default()),
+        };
         let access = AccessClaims {
             iss: inner.identity.issuer.clone(),
-            aud: inner.identity.audience.clone(),
+            aud: audience.to_owned(),
             client_id: inner.identity.client_id.clone(),
             sub: session.user_id,
             sid: session.id,
@@ -161,6 +171,25 @@ impl Tokens {
         Ok(claims)
     }
 
+    /// Checks an access token that is meant for another audience, as [`Tokens::verify_access`] does. It allows nothing at
+    /// this API, so its scope is empty and need not be there.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub fn verify_access_for(
+        &self,
+        audience: &str,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        let validation = Kind::Access.validation(&self.0.identity.issuer, audience);
+        let claims: ClaimsElsewhere = self.verify_by(Kind::Access, &validation, token)?;
+        if now.timestamp() >= claims.exp {
+            return Err(TokenError::Expired);
+        }
+        Ok(claims.into())
+    }
+
     /// Checks everything about an access token but its expiry: enough to end its session.
     ///
     /// # Errors
@@ -169,20 +198,23 @@ impl Tokens {
         self.verify(Kind::Access, token)
     }
 
-    /// Checks a refresh token as [`Tokens::verify_access`] does.
+    /// The same for an access token for any audience of ours.
     ///
     /// # Errors
     /// [`TokenError`], the first thing about it that is wrong.
-    pub fn verify_refresh(
+    pub fn verify_access_for_any_audience(
         &self,
         token: &Token,
-        now: DateTime<Utc>,
-    ) -> Result<RefreshClaims, TokenError> {
-        let claims = self.verify_refresh_of_any_age(token)?;
-        if claims.has_expired(now) {
-            return Err(TokenError::Expired);
+    ) -> Result<AccessClaims, TokenError> {
+        let verified = self.verify_access_of_any_age(token);
+        if !matches!(verified, Err(TokenError::WrongAudience)) {
+            return verified;
         }
-        Ok(claims)
+        let identity = &self.0.identity;
+        let mut validation = Kind::Access.validation(&identity.issuer, &identity.audience);
+        validation.set_audience(&identity.other_audiences);
+        let claims: ClaimsElsewhere = self.verify_by(Kind::Access, &validation, token)?;
+        Ok(claims.into())
     }
 
     /// Checks everything about a refresh token but its expiry: enough to end its session (RFC 7009), and to notice that a
@@ -220,14 +252,23 @@ impl Tokens {
 
     /// Checks everything about a token but its expiry.
     fn verify<C: DeserializeOwned>(&self, kind: Kind, token: &Token) -> Result<C, TokenError> {
-        if token.0.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::Malformed);
-        }
-        let key = self.key_for(kind, token)?;
         let validation = match kind {
             Kind::Access => &self.0.access_validation,
             Kind::Refresh => &self.0.refresh_validation,
         };
+        self.verify_by(kind, validation, token)
+    }
+
+    fn verify_by<C: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        validation: &Validation,
+        token: &Token,
+    ) -> Result<C, TokenError> {
+        if token.0.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Malformed);
+        }
+        let key = self.key_for(kind, token)?;
         jsonwebtoken::decode(&token.0, &key.verify, validation)
             .map(|data| data.claims)
             .map_err(|error| refusal(&error))
@@ -236,17 +277,13 @@ impl Tokens {
 
 impl Kind {
     /// What the library checks: the one algorithm of this kind, `iss`, `aud`, and that the claims are there.
-    fn validation(self, identity: &TokenIdentity) -> Validation {
-        let audience = match self {
-            Self::Access => &identity.audience,
-            Self::Refresh => &identity.issuer,
-        };
+    fn validation(self, issuer: &str, audience: &str) -> Validation {
         let mut validation = Validation::new(self.algorithm());
         validation.leeway = 0;
         // The library reads the system's clock. We compare with the clock that is passed in, and a token is over
         // *at* `exp` (RFC 7519 section 4.1.4).
         validation.validate_exp = false;
-        validation.set_issuer(&[&identity.issuer]);
+        validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
         validation
@@ -285,6 +322,7 @@ mod tests {
         TokenIdentity {
             issuer: "https://id.example.com".to_owned(),
             audience: "latchkey".to_owned(),
+            other_audiences: vec!["https://orders.example.com".to_owned()],
             client_id: "latchkey-app".to_owned(),
         }
     }
@@ -346,7 +384,7 @@ mod tests {
         );
         assert_eq!(issued.access_token.expose(), by_library.expose());
         let refresh = tokens
-            .verify_refresh(&issued.refresh_token, noon())
+            .verify_refresh_of_any_age(&issued.refresh_token)
             .unwrap();
         let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
         let by_library = forged(
@@ -376,7 +414,7 @@ mod tests {
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, text.as_bytes()));
         text.push('.');
         text.push_str(&signature);
-        assert!(tokens.verify_refresh(&Token(text), noon()).is_ok());
+        assert!(tokens.verify_refresh_of_any_age(&Token(text)).is_ok());
     }
 
     #[test]
@@ -390,7 +428,7 @@ mod tests {
         let secret_key = derive(&secret(1), "refresh token: HS256 key").unwrap();
         let key = EncodingKey::from_secret(secret_key.as_ref());
         let token = Token(jsonwebtoken::encode(&header, &claims, &key).unwrap());
-        let refused = tokens.verify_refresh(&token, noon());
+        let refused = tokens.verify_refresh_of_any_age(&token);
         assert_eq!(refused, Err(TokenError::Malformed));
     }
 
@@ -408,7 +446,7 @@ mod tests {
         assert_eq!(access.exp - access.iat, 900);
         assert_eq!(issued.expires_in, TimeDelta::seconds(900));
         let refresh = tokens
-            .verify_refresh(&issued.refresh_token, noon())
+            .verify_refresh_of_any_age(&issued.refresh_token)
             .unwrap();
         assert_eq!(refresh.jti.to_string(), format!("{}.3", session.id));
         assert_eq!(refresh.exp, session.expires_at().timestamp());
@@ -431,20 +469,10 @@ mod tests {
         let issued = issue(&tokens, &session, noon());
         let millisecond = TimeDelta::milliseconds(1);
         let end = session.expires_at();
-        assert!(
-            tokens
-                .verify_refresh(&issued.refresh_token, end - millisecond)
-                .is_ok()
-        );
-        assert_eq!(
-            tokens.verify_refresh(&issued.refresh_token, end),
-            Err(TokenError::Expired)
-        );
-        assert!(
-            tokens
-                .verify_refresh_of_any_age(&issued.refresh_token)
-                .is_ok()
-        );
+        let claims = tokens.verify_refresh_of_any_age(&issued.refresh_token);
+        let claims = claims.unwrap();
+        assert!(!claims.has_expired(end - millisecond));
+        assert!(claims.has_expired(end));
         let end = whole_seconds(noon()) + TimeDelta::seconds(900);
         assert!(
             tokens
@@ -480,7 +508,7 @@ mod tests {
             Err(TokenError::WrongType)
         );
         assert_eq!(
-            tokens.verify_refresh(&issued.access_token, noon()),
+            tokens.verify_refresh_of_any_age(&issued.access_token),
             Err(TokenError::WrongType)
         );
         // With the type forged, key and algorithm still differ.
@@ -491,12 +519,12 @@ mod tests {
             forged(REFRESH_TOKEN_TYPE, Algorithm::EdDSA, kid, &key, &claims)
         };
         assert_eq!(
-            tokens.verify_refresh(&forgery(&keys.key(Kind::Access).kid), noon()),
+            tokens.verify_refresh_of_any_age(&forgery(&keys.key(Kind::Access).kid)),
             Err(TokenError::UnknownKey)
         );
         let forgery = forgery(&keys.key(Kind::Refresh).kid);
         assert_eq!(
-            tokens.verify_refresh(&forgery, noon()),
+            tokens.verify_refresh_of_any_age(&forgery),
             Err(TokenError::WrongAlgorithm)
         );
     }
@@ -537,7 +565,7 @@ mod tests {
             Err(TokenError::UnknownKey)
         );
         assert_eq!(
-            ours.verify_refresh(&theirs.refresh_token, noon()),
+            ours.verify_refresh_of_any_age(&theirs.refresh_token),
             Err(TokenError::UnknownKey)
         );
         let mut elsewhere = identity();
@@ -571,7 +599,7 @@ mod tests {
             bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
             let changed = Token::new(String::from_utf8(bytes).unwrap());
             assert!(
-                tokens.verify_refresh(&changed, noon()).is_err(),
+                tokens.verify_refresh_of_any_age(&changed).is_err(),
                 "position {position}"
             );
         }
@@ -583,7 +611,11 @@ mod tests {
         let old = issue(&tokens(1, None), &session, noon());
         let rotated = tokens(2, Some(1));
         assert!(rotated.verify_access(&old.access_token, noon()).is_ok());
-        assert!(rotated.verify_refresh(&old.refresh_token, noon()).is_ok());
+        assert!(
+            rotated
+                .verify_refresh_of_any_age(&old.refresh_token)
+                .is_ok()
+        );
         assert_eq!(rotated.jwks().keys.len(), 2);
         let new = issue(&rotated, &session, noon());
         assert_eq!(

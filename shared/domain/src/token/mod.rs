@@ -23,7 +23,7 @@ use crate::id::{MalformedId, SessionId, UserId};
 
 pub use issuer::Tokens;
 pub use keys::{KeyDerivationFailed, MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
-pub use scope::Scope;
+pub use scope::{Access, Audience, Scope, UnknownAudience};
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
@@ -85,8 +85,10 @@ impl fmt::Debug for Token {
 pub struct TokenIdentity {
     /// `iss`: an https URL of the service.
     pub issuer: String,
-    /// `aud` of access tokens: the API that they are for.
+    /// `aud` of access tokens for this API.
     pub audience: String,
+    /// Other APIs, for which access tokens may be asked for. Each such token is for one of them alone.
+    pub other_audiences: Vec<String>,
     /// `client_id` (RFC 9068 section 2.2).
     pub client_id: String,
 }
@@ -117,6 +119,39 @@ pub struct AccessClaims {
     /// What it allows at this API. A token for another audience allows nothing here, and has no such claim.
     #[serde(skip_serializing_if = "Scope::is_empty")]
     pub scope: Scope,
+}
+
+/// What an access token for another audience says, in which `scope` is not required.
+#[derive(Deserialize)]
+struct ClaimsElsewhere {
+    iss: String,
+    aud: String,
+    client_id: String,
+    sub: UserId,
+    sid: SessionId,
+    jti: String,
+    iat: i64,
+    exp: i64,
+    auth_time: i64,
+    amr: Vec<String>,
+}
+
+impl From<ClaimsElsewhere> for AccessClaims {
+    fn from(claims: ClaimsElsewhere) -> Self {
+        Self {
+            iss: claims.iss,
+            aud: claims.aud,
+            client_id: claims.client_id,
+            sub: claims.sub,
+            sid: claims.sid,
+            jti: claims.jti,
+            iat: claims.iat,
+            exp: claims.exp,
+            auth_time: claims.auth_time,
+            amr: claims.amr,
+            scope: Scope::default(),
+        }
+    }
 }
 
 /// What a refresh token says.
