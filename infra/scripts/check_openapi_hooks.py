@@ -105,10 +105,15 @@ def before_call(context, case, kwargs):
     case.body.pop("audience", None)
     if case.path == "/v1/auth/register":
         case.body.update(new_credentials())
-    elif case.path == "/v1/auth/login" and "user" in tokens:
+    elif case.path == "/v1/auth/login" and tokens.get("user", {}).get("email"):
         case.body.update({"email": tokens["user"]["email"], "password": PASSWORD})
     elif case.path in ("/v1/auth/refresh", "/v1/auth/logout"):
         case.body["refresh_token"] = tokens["refresh_token"]
+    elif case.path == "/v1/service/sessions":
+        case.body.pop("auth_time", None)
+        case.body.pop("audience", None)
+        subject = secrets.choice(["one", "two", secrets.token_hex(8)])
+        case.body.update({"identity": {"issuer": "https://idp.example.com", "subject": subject}, "amr": ["pwd"]})
     elif case.path.startswith("/oauth/"):
         case.body["token"] = tokens[random.choice(["access_token", "refresh_token"])]
     elif case.path == "/v1/me/password":
