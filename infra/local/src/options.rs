@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::admin::AdminOptions;
 use crate::outside::DynamoDbUrl;
 
 /// Where data and secret are kept unless told otherwise.
@@ -44,8 +45,10 @@ pub struct Options {
 }
 
 /// What to do instead of serving.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
+    /// What an operator does by command, on the local table or on one on AWS.
+    Admin(AdminOptions),
     /// Print the OpenAPI document of the service, for generators of clients, and end.
     Openapi,
 }

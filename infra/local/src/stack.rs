@@ -161,7 +161,8 @@ async fn listen(port: u16) -> Result<TcpListener, LocalError> {
         })
 }
 
-fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
+/// What every function works with.
+pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
     let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
         return Err(LocalError::SecretsManager);
     };
