@@ -41,6 +41,7 @@ async fn login(
     let request = SignIn {
         email: &body.email,
         password: &body.password,
+        device_token: body.device_token.as_ref(),
         device: body.device(&client)?,
         location,
     };

@@ -20,4 +20,5 @@ pub mod refresh;
 pub mod role;
 pub mod session;
 pub mod text;
+pub mod throttle;
 pub mod token;

@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 
+use crate::throttle::Limits;
+
 /// The limits that an operator sets. The defaults are those of the template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionPolicy {
@@ -22,6 +24,8 @@ pub struct SessionPolicy {
     pub reauthenticate_within: TimeDelta,
     /// How long the description of an ended session is kept after its absolute expiry.
     pub retention: TimeDelta,
+    /// How often something may be tried.
+    pub limits: Limits,
 }
 
 impl Default for SessionPolicy {
@@ -35,6 +39,7 @@ impl Default for SessionPolicy {
             one_session_per_device: true,
             reauthenticate_within: TimeDelta::minutes(10),
             retention: TimeDelta::days(30),
+            limits: Limits::default(),
         }
     }
 }

@@ -149,6 +149,7 @@ impl Settings {
                     .boolean("ONE_SESSION_PER_DEVICE", default.one_session_per_device),
                 reauthenticate_within: default.reauthenticate_within,
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
+                limits: default.limits,
             },
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
             allowed_origins: reader.origins(),

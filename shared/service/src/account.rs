@@ -107,7 +107,11 @@ impl Service {
             .core
             .issue(replacement.session, Scope::of(&account), now)
             .await?;
-        Ok(SignedIn { account, issued })
+        Ok(SignedIn {
+            account,
+            issued,
+            device_token: None,
+        })
     }
 
     /// Deletes the caller's account: all sessions end at once, then everything that is kept of the user goes.

@@ -36,11 +36,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::clock::Clock;
+use latchkey_domain::id::UserId;
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
-use latchkey_domain::token::{IssuedTokens, Scope};
+use latchkey_domain::token::{DeviceClaims, IssuedTokens, Scope, Token, TokenError};
 use latchkey_store::Store;
 
 use crate::passwords::Passwords;
@@ -96,6 +97,9 @@ pub struct SignedIn {
     pub account: Account,
     /// The new session.
     pub issued: Issued,
+    /// What shows that this client has signed in to this account, for its next sign-in. A password change gives none: the
+    /// client keeps what it has.
+    pub device_token: Option<Token>,
 }
 
 impl Core {
@@ -121,12 +125,31 @@ impl Core {
             .await;
         match issued {
             Ok(tokens) => Ok(Issued { session, tokens }),
-            Err(error) => {
-                tracing::error!(%error, "tokens could not be signed");
-                Err(Failure::Internal)
-            }
+            Err(error) => Err(not_signed(error)),
         }
     }
+
+    /// The device token of a client that has just signed in: the one that it has shown of this account, or the first.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] if signing fails.
+    pub(crate) async fn issue_device<E>(
+        &self,
+        shown: Option<DeviceClaims>,
+        user: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<Token, Failure<E>> {
+        let of_user = shown.filter(|claims| claims.sub == user);
+        self.tokens
+            .issue_device(of_user, user, now, self.random.as_ref())
+            .await
+            .map_err(not_signed)
+    }
+}
+
+fn not_signed<E>(error: TokenError) -> Failure<E> {
+    tracing::error!(%error, "tokens could not be signed");
+    Failure::Internal
 }
 
 impl AsRef<Core> for Core {

@@ -73,6 +73,11 @@ impl Service {
         tracing::info!(%user_id, %session_id, "registered");
         REGISTRATIONS.count(1);
         let issued = self.core.issue(session, Scope::of(&account), now).await?;
-        Ok(SignedIn { account, issued })
+        let device_token = Some(self.core.issue_device(None, user_id, now).await?);
+        Ok(SignedIn {
+            account,
+            issued,
+            device_token,
+        })
     }
 }

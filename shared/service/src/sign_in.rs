@@ -14,7 +14,7 @@ use latchkey_domain::error::{AdmitError, LoginError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::Scope;
+use latchkey_domain::token::{Scope, Token};
 use latchkey_store::{Part, Partition};
 
 use crate::change::{Changed, Intent};
@@ -32,6 +32,8 @@ pub struct SignIn<'a> {
     pub email: &'a str,
     /// The password.
     pub password: &'a Arc<Password>,
+    /// What the client got when it last signed in, if it says so. What is not genuine counts as absent.
+    pub device_token: Option<&'a Token>,
     /// What it is to happen on.
     pub device: Device,
     /// Where that is.
@@ -49,6 +51,10 @@ impl Service {
         let email = EmailAddress::parse(request.email).ok();
         let session_id = SessionId::random(random);
         let mut verified: Option<Credential> = None;
+        let device = match request.device_token {
+            Some(token) => self.core.tokens.verify_device(token, self.core.now()).await,
+            None => None,
+        };
 
         for attempt in 1..=ATTEMPTS {
             let credential = match &email {
@@ -116,7 +122,12 @@ impl Service {
                     .core
                     .issue(admission.session.clone(), Scope::of(&account), now)
                     .await?;
-                return Ok(SignedIn { account, issued });
+                let device_token = self.core.issue_device(device, user_id, now).await?;
+                return Ok(SignedIn {
+                    account,
+                    issued,
+                    device_token: Some(device_token),
+                });
             }
             verified = Some(credential);
         }

@@ -21,12 +21,14 @@ use aws_sdk_secretsmanager::Client;
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::jwk::JwkSet;
 use latchkey_domain::error::with_causes;
+use latchkey_domain::id::UserId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
+use latchkey_domain::throttle::{Counter, Subject};
 use latchkey_domain::token::{
-    AccessClaims, IssuedTokens, KeyDerivationFailed, RefreshClaims, Scope, SecretTooShort, Token,
-    TokenError, TokenIdentity, TokenSecret, Tokens,
+    AccessClaims, DeviceClaims, IssuedTokens, KeyDerivationFailed, RefreshClaims, Scope,
+    SecretTooShort, Token, TokenError, TokenIdentity, TokenSecret, Tokens,
 };
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -304,6 +306,36 @@ impl TokenKeys {
     ) -> Result<RefreshClaims, TokenError> {
         self.verify(now, |tokens| tokens.verify_refresh_of_any_age(token))
             .await
+    }
+
+    /// The device token of a client that has signed in to an account: the one that it has shown, with the key of today, or
+    /// the first one.
+    ///
+    /// # Errors
+    /// [`TokenError::SigningFailed`].
+    pub async fn issue_device(
+        &self,
+        shown: Option<DeviceClaims>,
+        user: UserId,
+        now: DateTime<Utc>,
+        random: &dyn RandomSource,
+    ) -> Result<Token, TokenError> {
+        let tokens = self.newest(now).await;
+        let claims = shown.unwrap_or_else(|| tokens.new_device(user, now, random));
+        tokens.issue_device(&claims)
+    }
+
+    /// What a device token says, if it is genuine. One that is not is no error: who shows it is a stranger.
+    pub async fn verify_device(&self, token: &Token, now: DateTime<Utc>) -> Option<DeviceClaims> {
+        let verified = self.verify(now, |tokens| tokens.verify_device(token)).await;
+        verified
+            .inspect_err(|reason| tracing::info!(%reason, "a device token is not genuine"))
+            .ok()
+    }
+
+    /// Where the attempts of a subject are counted, as [`Tokens::counter`] says.
+    pub async fn counter(&self, subject: Subject<'_>, now: DateTime<Utc>) -> Counter {
+        self.newest(now).await.counter(subject)
     }
 
     async fn verify<C>(

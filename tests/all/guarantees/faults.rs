@@ -66,6 +66,7 @@ impl From<Reply> for Answer {
         if let Some(body) = body.as_object_mut() {
             body.remove("request_id");
             body.remove("access_token");
+            body.remove("device_token");
         }
         Self {
             status: reply.status.as_u16(),

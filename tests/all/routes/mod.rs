@@ -2,6 +2,7 @@
 
 mod account;
 pub(crate) mod cleanup;
+mod device_tokens;
 mod devices;
 mod imported_hashes;
 mod mailboxes;

@@ -24,14 +24,15 @@ const MAX_TOKEN_BYTES: usize = 4096;
 
 /// Issues tokens, and tells whether one is valid.
 #[derive(Clone)]
-pub struct Tokens(Arc<Inner>);
+pub struct Tokens(pub(super) Arc<Inner>);
 
-struct Inner {
-    identity: TokenIdentity,
-    signing: KeySet,
+pub(super) struct Inner {
+    pub(super) identity: TokenIdentity,
+    pub(super) signing: KeySet,
     others: Vec<KeySet>,
     access_validation: Validation,
     refresh_validation: Validation,
+    device_validation: Validation,
 }
 
 impl fmt::Debug for Tokens {
@@ -68,6 +69,7 @@ impl Tokens {
         Ok(Self(Arc::new(Inner {
             access_validation: Kind::Access.validation(&identity),
             refresh_validation: Kind::Refresh.validation(&identity),
+            device_validation: Kind::Device.validation(&identity),
             signing: KeySet::derive(signing)?,
             others: others
                 .into_iter()
@@ -219,7 +221,11 @@ impl Tokens {
     }
 
     /// Checks everything about a token but its expiry.
-    fn verify<C: DeserializeOwned>(&self, kind: Kind, token: &Token) -> Result<C, TokenError> {
+    pub(super) fn verify<C: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        token: &Token,
+    ) -> Result<C, TokenError> {
         if token.0.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }
@@ -227,6 +233,7 @@ impl Tokens {
         let validation = match kind {
             Kind::Access => &self.0.access_validation,
             Kind::Refresh => &self.0.refresh_validation,
+            Kind::Device => &self.0.device_validation,
         };
         jsonwebtoken::decode(&token.0, &key.verify, validation)
             .map(|data| data.claims)
@@ -239,7 +246,7 @@ impl Kind {
     fn validation(self, identity: &TokenIdentity) -> Validation {
         let audience = match self {
             Self::Access => &identity.audience,
-            Self::Refresh => &identity.issuer,
+            Self::Refresh | Self::Device => &identity.issuer,
         };
         let mut validation = Validation::new(self.algorithm());
         validation.leeway = 0;
@@ -248,7 +255,11 @@ impl Kind {
         validation.validate_exp = false;
         validation.set_issuer(&[&identity.issuer]);
         validation.set_audience(&[audience]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+        let required: &[&str] = match self {
+            Self::Access | Self::Refresh => &["iss", "aud", "sub", "exp"],
+            Self::Device => &["iss", "aud", "sub"],
+        };
+        validation.set_required_spec_claims(required);
         validation
     }
 }

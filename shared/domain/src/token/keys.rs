@@ -56,6 +56,9 @@ impl fmt::Debug for TokenSecret {
 pub(super) struct KeySet {
     access: KeyPair,
     refresh: KeyPair,
+    device: KeyPair,
+    /// Of the keyed digests under which attempts are counted.
+    pub(super) counters: hmac::Key,
     pub(super) public: Jwk,
 }
 
@@ -65,6 +68,7 @@ impl KeySet {
         match kind {
             Kind::Access => &self.access,
             Kind::Refresh => &self.refresh,
+            Kind::Device => &self.device,
         }
     }
 }
@@ -174,27 +178,37 @@ impl KeySet {
         public.common.public_key_use = Some(PublicKeyUse::Signature);
         let verify = DecodingKey::from_jwk(&public).map_err(|_| KeyDerivationFailed)?;
 
-        let secret_key = derive(secret, "refresh token: HS256 key")?;
-        let name = derive(secret, "refresh token: key id")?;
-        let name = name
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let counters = derive(secret, "counters of attempts: HMAC key")?;
         Ok(Self {
             access: KeyPair::new(Kind::Access, kid, SigningKey::Ed25519(pair), verify)?,
-            refresh: KeyPair::new(
-                Kind::Refresh,
-                name,
-                SigningKey::HmacSha256(Box::new(hmac::Key::new(
-                    hmac::HMAC_SHA256,
-                    secret_key.as_ref(),
-                ))),
-                DecodingKey::from_secret(secret_key.as_ref()),
-            )?,
+            refresh: symmetric(secret, Kind::Refresh, "refresh token")?,
+            device: symmetric(secret, Kind::Device, "device token")?,
+            counters: hmac::Key::new(hmac::HMAC_SHA256, counters.as_ref()),
             public,
         })
     }
+}
+
+/// The key of a kind that only this service makes and reads, and its name, derived with labels that begin alike.
+fn symmetric(
+    secret: &TokenSecret,
+    kind: Kind,
+    label: &str,
+) -> Result<KeyPair, KeyDerivationFailed> {
+    let key = derive(secret, &format!("{label}: HS256 key"))?;
+    let name = derive(secret, &format!("{label}: key id"))?;
+    let name = name
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let sign = Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()));
+    KeyPair::new(
+        kind,
+        name,
+        SigningKey::HmacSha256(sign),
+        DecodingKey::from_secret(key.as_ref()),
+    )
 }
 
 #[cfg(test)]
@@ -205,7 +219,7 @@ mod tests {
     fn claims_that_json_cannot_hold_are_not_signed() {
         let keys = KeySet::derive(&TokenSecret::new(vec![1; 32]).unwrap()).unwrap();
         let claims = std::collections::BTreeMap::from([((), "a name that is no text")]);
-        for kind in [Kind::Access, Kind::Refresh] {
+        for kind in [Kind::Access, Kind::Refresh, Kind::Device] {
             let signed = keys.key(kind).sign(&claims);
             assert_eq!(signed, Err(TokenError::SigningFailed));
         }
