@@ -17,9 +17,9 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
 use latchkey_runtime::emf::{Emf, one_line_each};
-use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
+use latchkey_service::{Core, UserRequests};
 use latchkey_store::{Part, Store, WriteOutcome};
 use serde_json::{Value, json};
 
@@ -145,6 +145,7 @@ impl Stack {
             random: random.clone(),
             policy: Arc::new(policy),
             passwords,
+            requests: UserRequests::default(),
             password_policy: Arc::default(),
         };
         Self {

@@ -27,9 +27,13 @@ pub fn routes<R: Routes<Service>>() -> R {
                 Code::WrongPassword,
                 Code::WeakPassword,
                 Code::PasswordUnchanged,
+                Code::TooManyRequests,
             ],
         )
-        .route(handler!(delete), &[Code::WrongPassword])
+        .route(
+            handler!(delete),
+            &[Code::WrongPassword, Code::TooManyRequests],
+        )
 }
 
 /// Show your account
@@ -113,8 +117,11 @@ struct DeleteRequest {
 async fn delete(
     State(service): State<Service>,
     Bearer(caller): Bearer,
+    Location(location): Location,
     Body(body): Body<DeleteRequest>,
 ) -> Result<StatusCode, Problem> {
-    service.delete_account(caller, &body.password).await?;
+    service
+        .delete_account(caller, &body.password, &location)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -16,6 +16,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         Code::InvalidCredentials,
         Code::AccountDisabled,
         Code::ValidationFailed,
+        Code::TooManyRequests,
     ];
     R::new().route(handler!(login), &problems)
 }

@@ -13,7 +13,12 @@ use latchkey_service::{Registration, Service};
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
-    let problems = [Code::EmailTaken, Code::ValidationFailed, Code::WeakPassword];
+    let problems = [
+        Code::EmailTaken,
+        Code::ValidationFailed,
+        Code::WeakPassword,
+        Code::TooManyRequests,
+    ];
     R::new().route(handler!(register), &problems)
 }
 

@@ -17,8 +17,8 @@ use latchkey_runtime::settings::{
     Settings, StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt,
 };
 use latchkey_runtime::telemetry::{self, Format, LogSettings};
-use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
+use latchkey_service::{Core, UserRequests};
 use latchkey_store::Store;
 use tokio::net::TcpListener;
 
@@ -137,6 +137,7 @@ fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalErro
         policy: Arc::new(settings.policy),
         password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
+        requests: UserRequests::default(),
     })
 }
 

@@ -70,7 +70,7 @@ impl Limits {
 }
 
 /// A limit that was reached, as a client is told of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// Wrong passwords in a row.
     Guesses,

@@ -21,7 +21,7 @@ use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{TokenIdentity, Tokens};
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::{SecretError, SecretsManager, TokenKeys};
-use latchkey_service::{Core, Service};
+use latchkey_service::{Core, Service, UserRequests};
 use latchkey_store::Store;
 use serde::Serialize;
 use tracing::Instrument;
@@ -166,6 +166,7 @@ fn core(settings: &Settings, tokens: TokenKeys) -> Core {
         policy: Arc::new(settings.policy.clone()),
         password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
+        requests: UserRequests::default(),
     }
 }
 

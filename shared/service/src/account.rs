@@ -1,5 +1,6 @@
 //! The caller's own account: a new password, and the end of the account. Both ask for the password again.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use latchkey_domain::account::{Account, Change};
@@ -34,7 +35,8 @@ pub struct PasswordChange<'a> {
 
 impl Service {
     /// Replaces the caller's password: all sessions end, and a new one takes the place of the caller's. 3 trips, two of
-    /// them in parallel with the hash of the new password; 11 write units.
+    /// them in parallel with the hash of the new password; 11 write units, and 1 for
+    /// the limit.
     ///
     /// # Errors
     /// [`ConfirmError`]; the fifth wrong password on a session ends it.
@@ -48,7 +50,7 @@ impl Service {
         let session_id = SessionId::random(random);
         let (new_hash, confirmation) = tokio::join!(
             place.hash(request.new, random),
-            self.begin_confirmation(caller)
+            self.begin_confirmation(caller, request.location.ip_address)
         );
         let (attempt, confirmation) = confirmation?;
         let changed = async {
@@ -122,9 +124,11 @@ impl Service {
         &self,
         caller: Caller,
         password: &Arc<Password>,
+        location: &ClientLocation,
     ) -> Result<(), Failure<ConfirmError>> {
         let mut place = self.core.passwords.reserve()?;
-        let (attempt, confirmation) = self.begin_confirmation(caller).await?;
+        let confirmation = self.begin_confirmation(caller, location.ip_address);
+        let (attempt, confirmation) = confirmation.await?;
         let deleted = async {
             let Confirmed { verified } = self.confirm(&mut place, &confirmation, password).await?;
             let deletion = Deletion {
@@ -154,13 +158,19 @@ impl Service {
     async fn begin_confirmation(
         &self,
         caller: Caller,
+        address: Option<IpAddr>,
     ) -> Result<(PasswordAttempt, Confirmation), Failure<ConfirmError>> {
         let (user, session) = (caller.user_id, caller.session_id);
         let attempt = PasswordAttempt::random(self.core.random.as_ref());
         let store = &self.store;
         let counted = store.count_password_attempt(user, session, &attempt, MAX_WRONG_PASSWORDS);
-        let (reading, counted) = tokio::join!(self.read_own_account(caller), counted);
+        let (of_address, reading, counted) = tokio::join!(
+            self.count_address_attempt(address),
+            self.read_own_account(caller),
+            counted
+        );
         let confirmation = async {
+            of_address?;
             let reading = reading?;
             reading.own(caller)?;
             let Some(number) = counted? else {
@@ -224,7 +234,7 @@ impl Service {
             Err(Failure::Refused(Weak(_) | Unchanged)) => {
                 self.store.clear_password_attempts(user, session).await
             }
-            Err(Failure::Unavailable | Failure::Internal) => {
+            Err(Failure::Throttled(_) | Failure::Unavailable | Failure::Internal) => {
                 let store = &self.store;
                 store.uncount_password_attempt(user, session, attempt).await
             }

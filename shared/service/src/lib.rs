@@ -29,6 +29,7 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 mod step_up;
+mod throttle;
 pub mod token_keys;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub use register::Registration;
 pub use sessions::SessionList;
 pub use sign_in::SignIn;
 pub use sign_out::SignOutToken;
+pub use throttle::UserRequests;
 
 /// What every function works with, also one that stores nothing. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -70,6 +72,8 @@ pub struct Core {
     pub password_policy: Arc<PasswordPolicy>,
     /// Hashes and verifies passwords.
     pub passwords: Passwords,
+    /// Counts the requests of users.
+    pub requests: UserRequests,
 }
 
 /// The service: its core, and the table. Cheap to clone.

@@ -3,6 +3,7 @@
 use latchkey_domain::cause::{Action, Actor};
 use latchkey_domain::error::{CallerNotLive, SessionError};
 use latchkey_domain::id::SessionId;
+use latchkey_domain::throttle::Limit;
 
 use crate::caller::admitted;
 use crate::metric::REVOCATIONS;
@@ -18,6 +19,7 @@ impl Service {
         caller: Caller,
         target: SessionId,
     ) -> Result<(), Failure<SessionError>> {
+        self.core.count_request(caller.user_id, Limit::Change)?;
         let (account, is_live) = if target == caller.session_id {
             // It has not expired, or the access token would have.
             (self.store.read_account(caller.user_id).await?, true)
@@ -56,6 +58,7 @@ impl Service {
         caller: Caller,
         keep_current: bool,
     ) -> Result<usize, Failure<CallerNotLive>> {
+        self.core.count_request(caller.user_id, Limit::Change)?;
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
         let not_live = partition
@@ -87,6 +90,7 @@ impl Service {
         caller: Caller,
     ) -> Result<usize, Failure<CallerNotLive>> {
         let user = caller.user_id;
+        self.core.count_request(user, Limit::Purge)?;
         let partition = self.store.read_partition(user, self.core.now()).await?;
         admitted::<CallerNotLive>(partition.account.clone(), caller)?;
         Ok(self.store.purge_ended_sessions(user, &partition).await?)

@@ -19,6 +19,7 @@ use latchkey_store::{Part, Partition};
 
 use crate::change::{Changed, Intent};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
+use crate::throttle::Guess;
 use crate::{Failure, Service, SignedIn};
 
 /// How often credential and account are read when they do not belong together: a password change, a disabling or a
@@ -41,7 +42,8 @@ pub struct SignIn<'a> {
 }
 
 impl Service {
-    /// Signs a user in. 3 trips, the middle one in parallel with the hash; 5 write units.
+    /// Signs a user in. 3 trips, the middle one in parallel with the hash; 5 write units, and 2 for the limits, 3 when
+    /// earlier attempts are forgotten.
     ///
     /// # Errors
     /// [`LoginError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
@@ -55,11 +57,20 @@ impl Service {
             Some(token) => self.core.tokens.verify_device(token, self.core.now()).await,
             None => None,
         };
+        let address = request.location.ip_address;
+        let mut guess = email
+            .as_ref()
+            .map(|email| Guess::new(self, email, device.as_ref()));
 
         for attempt in 1..=ATTEMPTS {
-            let credential = match &email {
-                Some(email) => self.store.read_credential(email).await?,
-                None => None,
+            let credential = match &mut guess {
+                Some(guess) if attempt == 1 => guess.read_credential(address).await?,
+                Some(guess) => guess.read_credential_again().await?,
+                // What is no e-mail address has no account that could be guessed.
+                None => {
+                    self.count_address_attempt(address).await?;
+                    None
+                }
             };
             let (user_id, hash) = match &credential {
                 Some(found) => (found.user_id, &found.password_hash),
@@ -98,8 +109,20 @@ impl Service {
                     &self.core.policy,
                 ),
             };
-            let reading = admission.with_unseen_sessions(partition).await?;
-            let admitted = match self.change(&admission, reading).await {
+            let admitting = async {
+                let reading = admission.with_unseen_sessions(partition).await;
+                let reading = reading
+                    .map_err(|failure| failure.map_refusal(|_| AdmitError::OtherPassword))?;
+                self.change(&admission, reading).await
+            };
+            // The right password was given, so nobody waits for what went before.
+            let forgiving = async {
+                if let Some(guess) = &guess {
+                    guess.forgive().await;
+                }
+            };
+            let (admitted, ()) = tokio::join!(admitting, forgiving);
+            let admitted = match admitted {
                 Ok(Changed::Written { change, reading }) => {
                     self.store
                         .trim_ended_sessions(&change.account, &reading.sessions, reading.read_at)

@@ -23,6 +23,7 @@ mod retry;
 mod session;
 mod sign_in;
 pub mod table;
+mod throttle;
 mod transaction;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use retry::Retries;
 pub use session::{PasswordAttempt, Rotation};
+pub use throttle::{Counted, Tally};
 
 use crate::keys::{Item, Key};
 use crate::refusal::store_error;

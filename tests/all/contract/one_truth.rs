@@ -11,6 +11,7 @@ use std::process::Command;
 use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
 };
+use latchkey_domain::throttle::HARD_STOP;
 use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
 use latchkey_store::table;
 use latchkey_tests::harness::openapi;

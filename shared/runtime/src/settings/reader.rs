@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
+use latchkey_domain::throttle::{HARD_STOP, Limits};
 use latchkey_domain::token::{MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
 
 use super::address::{origin, path_of_issuer};
@@ -113,6 +114,28 @@ impl<'a> Reader<'a> {
                 );
                 default
             }
+        }
+    }
+
+    /// How often something may be tried; 0 turns a limit off.
+    pub(crate) fn limits(&mut self, default: Limits) -> Limits {
+        const MOST: u32 = 1_000_000;
+        Limits {
+            free_failures: self.within(
+                "SIGN_IN_FREE_FAILURES",
+                default.free_failures,
+                0,
+                HARD_STOP,
+            ),
+            address_attempts: self.within(
+                "ADDRESS_ATTEMPTS_PER_MINUTE",
+                default.address_attempts,
+                0,
+                MOST,
+            ),
+            lists: self.within("LIST_PER_MINUTE", default.lists, 0, MOST),
+            changes: self.within("CHANGE_PER_MINUTE", default.changes, 0, MOST),
+            purges: self.within("PURGE_PER_MINUTE", default.purges, 0, MOST),
         }
     }
 
