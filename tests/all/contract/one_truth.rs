@@ -11,7 +11,6 @@ use std::process::Command;
 use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
 };
-use latchkey_domain::throttle::HARD_STOP;
 use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
 use latchkey_store::table;
 use latchkey_tests::harness::openapi;
@@ -168,6 +167,14 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         ("RefreshGraceSeconds", policy.refresh_grace.num_seconds()),
         ("MaxSessions", i64::try_from(policy.max_sessions).unwrap()),
         ("RetentionSeconds", policy.retention.num_seconds()),
+        ("SignInFreeFailures", policy.limits.free_failures.into()),
+        (
+            "AddressAttemptsPerMinute",
+            policy.limits.address_attempts.into(),
+        ),
+        ("ListPerMinute", policy.limits.lists.into()),
+        ("ChangePerMinute", policy.limits.changes.into()),
+        ("PurgePerMinute", policy.limits.purges.into()),
     ] {
         assert_eq!(
             template["Parameters"][parameter]["Default"],
@@ -189,6 +196,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
             LONGEST_ACCESS_TOKEN_LIFETIME.num_seconds(),
         ),
         ("RefreshGraceSeconds", LONGEST_REFRESH_GRACE.num_seconds()),
+        (
+            "SignInFreeFailures",
+            latchkey_domain::throttle::HARD_STOP.into(),
+        ),
         ("MaxSessions", i64::try_from(LARGEST_SESSION_LIMIT).unwrap()),
     ] {
         assert_eq!(
