@@ -15,6 +15,7 @@ use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
+use latchkey_domain::throttle::Limits;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
 use latchkey_runtime::emf::{Emf, one_line_each};
 use latchkey_service::passwords::Passwords;
@@ -58,6 +59,7 @@ pub struct Stack {
     /// Stands still until a test moves it.
     pub clock: Arc<ManualClock>,
     service_client: Client,
+    store_random: Arc<SeededRandom>,
     router: Router,
 }
 
@@ -74,6 +76,15 @@ pub fn identity() -> TokenIdentity {
         issuer: "https://id.example.com".to_owned(),
         audience: "latchkey".to_owned(),
         client_id: "latchkey-app".to_owned(),
+    }
+}
+
+/// The default policy without limits: for a test that asks for more at one moment than people do.
+#[must_use]
+pub fn without_limits() -> SessionPolicy {
+    SessionPolicy {
+        limits: Limits::off(),
+        ..SessionPolicy::default()
     }
 }
 
@@ -137,7 +148,9 @@ impl Stack {
     ) -> Self {
         let random = Arc::new(SeededRandom::new(seed));
         let clock = Arc::new(ManualClock::starting_at(noon()));
-        let store = Store::new(client.clone(), TABLE, random.clone());
+        // Its own, so that what is drawn for ids and salts does not depend on how often a request is tried again.
+        let store_random = Arc::new(SeededRandom::new(seed + 1_000_000));
+        let store = Store::new(client.clone(), TABLE, store_random.clone());
         let secret = TokenSecret::new(SECRET).expect("long enough");
         let core = Core {
             tokens: Tokens::new(identity(), &secret, None).expect("keys").into(),
@@ -157,6 +170,7 @@ impl Stack {
             core,
             clock,
             service_client: client,
+            store_random,
             router: Router::new(),
         }
         .served(origins, None)
@@ -179,7 +193,7 @@ impl Stack {
     #[must_use]
     pub fn store_of(&self, function: &'static str) -> Store {
         let client = permissions::with_role_of(function, &self.service_client);
-        Store::new(client, TABLE, self.core.random.clone())
+        Store::new(client, TABLE, self.store_random.clone())
     }
 
     fn served(mut self, origins: &AllowedOrigins, edge: Option<&EdgeSecret>) -> Self {

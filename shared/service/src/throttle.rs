@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use latchkey_domain::credential::Credential;
@@ -21,6 +22,9 @@ use latchkey_store::{Counted, Tally};
 
 use crate::metric::SIGN_INS_THROTTLED;
 use crate::{Core, Failure, Service};
+
+/// How long a user who has given the right password waits for the wrong ones to be forgotten.
+const LONGEST_CLEARING: Duration = Duration::from_secs(1);
 
 impl Service {
     /// Counts a request with a password against the address that it comes from: to be called before the password is
@@ -138,11 +142,12 @@ impl<'a> Guess<'a> {
         );
         let (of_address, ()) = (of_address?, counted?);
         let credential = credential?;
-        let of_account = match of_address {
-            None => self.violation(credential.as_ref()).await?,
-            // It goes no further, so it is nobody's guess.
-            Some(_) => None,
-        };
+        // An attempt that goes no further stays counted, but is not counted once more.
+        if of_address.is_none() {
+            self.count_as_stranger_unless_known(credential.as_ref())
+                .await?;
+        }
+        let of_account = self.violation(credential.as_ref());
         match Throttled::by(of_address, of_account) {
             None => Ok(credential),
             Some(throttled) => Err(refuse(throttled)),
@@ -157,7 +162,9 @@ impl<'a> Guess<'a> {
         &mut self,
     ) -> Result<Option<Credential>, Failure<E>> {
         let credential = self.service.store.read_credential(self.email).await?;
-        match self.violation(credential.as_ref()).await? {
+        self.count_as_stranger_unless_known(credential.as_ref())
+            .await?;
+        match self.violation(credential.as_ref()) {
             None => Ok(credential),
             Some(violation) => Err(refuse(violation.into())),
         }
@@ -169,10 +176,15 @@ impl<'a> Guess<'a> {
         let Some(Count { counter, counted }) = counts else {
             return;
         };
-        if let Counted::Admitted(Tally { attempts: 2.., .. }) = counted
-            && let Err(error) = self.service.store.clear_failures(counter).await
-        {
-            tracing::warn!(%error, "the failures before a right password stay counted");
+        let Counted::Admitted(Tally { attempts: 2.., .. }) = counted else {
+            return;
+        };
+        let clearing = self.service.store.clear_failures(counter);
+        match tokio::time::timeout(LONGEST_CLEARING, clearing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("the failures before a right password stay counted");
+            }
         }
     }
 
@@ -184,32 +196,41 @@ impl<'a> Guess<'a> {
         Ok(())
     }
 
-    /// The limit of failures, if this attempt on what was read exceeds it.
-    async fn violation(
+    /// Whether the device token is of the account that was read.
+    fn is_known(&self, credential: Option<&Credential>) -> bool {
+        let owner = credential.map(|credential| credential.user_id);
+        self.device.is_some_and(|device| Some(device.sub) == owner)
+    }
+
+    async fn count_as_stranger_unless_known(
         &mut self,
         credential: Option<&Credential>,
-    ) -> Result<Option<Violation>, StoreError> {
-        let user = credential.map(|credential| credential.user_id);
-        let device = self.device.filter(|device| Some(device.sub) == user);
-        if device.is_none() && self.as_stranger.is_none() {
+    ) -> Result<(), StoreError> {
+        if self.as_stranger.is_none() && !self.is_known(credential) {
             let (counted, ()) =
                 tokio::join!(self.count(Subject::Account(self.email)), self.uncount());
             self.as_stranger = counted?;
         }
-        let count = match device {
-            Some(_) => &self.as_device,
-            None => &self.as_stranger,
+        Ok(())
+    }
+
+    /// The limit of failures, if this attempt on what was read exceeds it.
+    fn violation(&self, credential: Option<&Credential>) -> Option<Violation> {
+        let count = if self.is_known(credential) {
+            &self.as_device
+        } else {
+            &self.as_stranger
         };
         let limits = &self.service.core.policy.limits;
-        Ok(match count.as_ref().map(|count| count.counted) {
-            None | Some(Counted::Admitted(_)) => None,
-            Some(Counted::Refused(tally)) => {
+        match count.as_ref()?.counted {
+            Counted::Admitted(_) => None,
+            Counted::Refused(tally) => {
                 let wait = wait_after(tally.attempts, limits.free_failures);
                 let until = tally.last_attempt_at + wait;
                 let now = self.service.core.now();
                 Some(Violation::new(Limit::Guesses, limits, until, now))
             }
-        })
+        }
     }
 
     /// Takes the attempt back from the device's counter. Several people may use one device, and the sign-ins of one must not

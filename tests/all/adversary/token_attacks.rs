@@ -13,7 +13,7 @@ use latchkey_domain::token::Token;
 use latchkey_tests::attack::forgery::{Forger, Kind, part, read_part, sign_with_hmac};
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{PASSWORD, Stack, identity, noon};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, identity, noon, without_limits};
 use serde_json::{Value, json};
 
 /// A genuine token in its parts, and who forges.
@@ -703,7 +703,7 @@ async fn no_attack_passes_as_an_access_token_on_any_route() {
 
 #[tokio::test]
 async fn no_attack_passes_as_a_refresh_token() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let ada = stack.register("ada@example.com").await;
     let before = stack.items().await;
     let attacks = attacks(&stack, Kind::Refresh, &ada).await;
@@ -737,7 +737,7 @@ async fn no_attack_passes_as_a_refresh_token() {
 
 #[tokio::test]
 async fn a_sign_out_takes_a_token_of_any_age_and_no_forgery() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let ada = stack.register("ada@example.com").await;
     let before = stack.items().await;
     drop(stack.recorder.take());
@@ -785,7 +785,7 @@ async fn a_sign_out_without_a_body_takes_an_access_token_of_any_age_and_no_forge
 /// about another's.
 #[tokio::test]
 async fn the_subject_and_the_session_of_a_token_must_belong_together() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let ada = stack.register("ada@example.com").await;
     let bob = stack.register("bob@example.com").await;
     let before = stack.items().await;

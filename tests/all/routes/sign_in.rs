@@ -41,7 +41,8 @@ async fn composed_and_decomposed_passwords_are_the_same() {
 async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_same_work() {
     let stack = Stack::start().await;
     stack.register("ada@example.com").await;
-    let before = stack.items().await;
+    let mut before = stack.items().await;
+    before.retain(|item| !item["pk"].as_str().unwrap().starts_with("THROTTLE#"));
     drop(stack.recorder.take());
     let hashed = stack.core.passwords.jobs_done();
     let wrong = stack.try_login("ada@example.com", "another password").await;
@@ -78,11 +79,9 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_reply_after_the_sa
     };
     assert_eq!(without_id(&wrong), without_id(&unknown));
     wrong.expect_problem(401, "invalid_credentials");
-    assert_eq!(
-        stack.items().await,
-        before,
-        "nothing is written on a refused request"
-    );
+    let mut after = stack.items().await;
+    after.retain(|item| !item["pk"].as_str().unwrap().starts_with("THROTTLE#"));
+    assert_eq!(after, before, "a refused request writes counters alone");
 }
 
 async fn disable(stack: &Stack, user: UserId) {
