@@ -382,11 +382,24 @@ impl Stack {
             .collect()
     }
 
-    /// Every item of the table.
+    /// Every item of the table but the counters of attempts, which change with each password.
     ///
     /// # Panics
     /// When the table cannot be read.
     pub async fn items(&self) -> Vec<Value> {
+        let mut items = self.items_with_counters().await;
+        items.retain(|item| {
+            let key = item["pk"].as_str().unwrap_or_default();
+            !key.starts_with("THROTTLE#")
+        });
+        items
+    }
+
+    /// Every item of the table.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    pub async fn items_with_counters(&self) -> Vec<Value> {
         let mut pages = self
             .client
             .scan()
