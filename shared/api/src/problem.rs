@@ -420,7 +420,7 @@ pub struct Problem {
     pub code: Code,
     detail: Cow<'static, str>,
     errors: Vec<InvalidValue>,
-    violated_policies: Vec<&'static str>,
+    throttled: Option<Box<Throttled>>,
     challenge: Option<&'static str>,
     retry_after: Option<Duration>,
     additional: Vec<(HeaderName, HeaderValue)>,
@@ -453,9 +453,9 @@ pub struct ProblemBody<'a> {
     #[schema(required = false)]
     errors: &'a [InvalidValue],
     /// With `too_many_requests`: the limits that were exceeded, as `RateLimit-Policy` names them.
-    #[serde(rename = "violated-policies", skip_serializing_if = "<[_]>::is_empty")]
+    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, example = json!(["signin"]))]
-    violated_policies: &'a [&'static str],
+    violated_policies: Vec<&'static str>,
 }
 
 impl From<Code> for Problem {
@@ -464,7 +464,7 @@ impl From<Code> for Problem {
             code,
             detail: code.default_detail().into(),
             errors: Vec::new(),
-            violated_policies: Vec::new(),
+            throttled: None,
             challenge: code.row().challenge,
             retry_after: match code.status() {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -567,7 +567,12 @@ impl Problem {
             code: self.code,
             request_id,
             errors: &self.errors,
-            violated_policies: &self.violated_policies,
+            violated_policies: self
+                .throttled
+                .iter()
+                .flat_map(|throttled| throttled.violations())
+                .map(|violation| violation.limit.name())
+                .collect(),
         }
     }
 
@@ -650,7 +655,7 @@ impl From<Throttled> for Problem {
         });
         let headers = [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)];
         let problem = Self {
-            violated_policies: throttled.violations().map(|one| one.limit.name()).collect(),
+            throttled: Some(Box::new(throttled)),
             ..Code::TooManyRequests.into()
         };
         headers

@@ -17,7 +17,7 @@ async fn login_with(stack: &Stack, email: &str, device_token: Value) -> Reply {
 fn nonce(who: &SignedIn) -> String {
     let secret = TokenSecret::new(SECRET).unwrap();
     let tokens = Tokens::new(identity(), &secret, None).unwrap();
-    let token = Token::new(who.device_token.clone().expect("a device token"));
+    let token = Token::new(who.device_token.clone().unwrap());
     let claims = tokens.verify_device(&token, noon()).unwrap();
     assert_eq!(Some(claims.sub), who.user_id);
     claims.jti.to_string()

@@ -454,6 +454,7 @@ fn core() -> Result<Core, GrowthError> {
             max_sessions: OF_A_USER.into_iter().max().unwrap_or(1),
             // Without a grace there is no interval either, so every refresh rotates.
             refresh_grace: TimeDelta::zero(),
+            limits: latchkey_domain::throttle::Limits::off(),
             ..SessionPolicy::default()
         }),
         passwords: Passwords::for_this_machine(),
