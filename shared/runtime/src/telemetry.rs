@@ -113,6 +113,7 @@ pub fn filter(level: Level) -> Targets {
         "account",
         "authorizer",
         "cleanup",
+        "clients",
         "discovery",
         "list_sessions",
         "login",
