@@ -41,9 +41,15 @@ LOGGED = {
     "integrationErrorMessage",
 }  # fmt: skip
 # Alarms for which once is too often. The thresholds of all others are parameters.
-AT_ONCE = {"CleanupFailedAlarm", "CleanupMissedAlarm", "TokenAheadAlarm", "ErrorLinesAlarm"}
+AT_ONCE = {"CleanupFailedAlarm", "CleanupMissedAlarm", "KeyRotationFailedAlarm", "TokenAheadAlarm", "ErrorLinesAlarm"}
 # Paths that the edge may cache, if their replies say so.
-CACHED = {"/.well-known/jwks.json", "/openapi.json", "/docs*"}
+CACHED = {
+    "/.well-known/jwks.json",
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server*",
+    "/openapi.json",
+    "/docs*",
+}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"}
 
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::admin::AdminOptions;
 use crate::outside::DynamoDbUrl;
 
 /// Where data and secret are kept unless told otherwise.
@@ -44,8 +45,10 @@ pub struct Options {
 }
 
 /// What to do instead of serving.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
+    /// What an operator does by command, on the local table or on one on AWS.
+    Admin(AdminOptions),
     /// Print the OpenAPI document of the service, for generators of clients, and end.
     Openapi,
 }
@@ -78,11 +81,15 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             [default: latchkey]
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
                             [default: made once, kept in the data folder]
+  TOKEN_ALGORITHM           what access tokens are signed with: EdDSA or RS256 [default: EdDSA]
+  TOKEN_RSA_KEY             the RSA key of RS256, PKCS#8 in PEM or base64
+                            [default: made once, kept in the data folder]
   TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still accepted
   EDGE_SECRET               what CloudFront proves itself with; at least 32 characters, or two such values divided by
                             a comma [default: none]
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
+  COOKIE_TRANSPORT          whether pages may have their refresh token in a cookie: true or false [default: false]
   ACCESS_TOKEN_SECONDS      1 to 3600 [default: 900]
   SESSION_IDLE_SECONDS      1 to 316224000, at most SESSION_ABSOLUTE_SECONDS [default: 604800]
   SESSION_ABSOLUTE_SECONDS  1 to 316224000 [default: 2592000]

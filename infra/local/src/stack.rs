@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
-use latchkey_api::http;
-use latchkey_domain::clock::SystemClock;
+use latchkey_api::http::{self, Pages};
+use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
-use latchkey_domain::token::Tokens;
+use latchkey_domain::token::{RsaPrivateKey, TokenAlgorithm, Tokens};
 use latchkey_runtime::settings::{
     AuthorizerSettings, Format, LogSettings, Settings, StorageSettings, TokenSecretSource,
     environment, environment_names, warn_of_misspelt,
@@ -58,24 +57,32 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let StorageSettings {
         table_name,
         endpoint,
-    } = StorageSettings::read(lookup(environment, &base_url, None))?;
+    } = StorageSettings::read(lookup(environment, &base_url, None, None))?;
     let choice = Choice::new(&options, endpoint.as_deref())?;
+    let new_rsa_key = new_rsa_key()?;
     // Before anything is made: are the settings right, with any secret?
     Settings::read(lookup(
         environment,
         &base_url,
         Some(&new_secret(random.as_ref())),
+        new_rsa_key
+            .as_ref()
+            .map(RsaPrivateKey::to_base64)
+            .as_deref()
+            .map(String::as_str),
     ))?;
     let AuthorizerSettings { rules } =
-        AuthorizerSettings::read(lookup(environment, &base_url, None))?;
-    let wants_secret = environment("TOKEN_SECRET").is_none();
+        AuthorizerSettings::read(lookup(environment, &base_url, None, None))?;
+    let wants_secret = environment("TOKEN_SECRET").is_none() || new_rsa_key.is_some();
     let mut storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
+    let rsa_key = new_rsa_key.map(|key| storage.rsa_key(&key)).transpose()?;
     let kept = storage.issuer()?;
     let default_issuer = kept.as_deref().unwrap_or(&base_url);
     let settings = Settings::read(lookup(
         environment,
         default_issuer,
         storage.secret.as_deref(),
+        rsa_key.as_deref(),
     ))?;
     let issuer = settings.identity.issuer.clone();
     match &kept {
@@ -88,6 +95,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         None => None,
     };
     let (allowed_origins, edge) = (settings.allowed_origins.clone(), settings.edge.clone());
+    let cookies = settings.cookies.clone();
     let base_path = settings.base_path.clone();
     let core = core(settings, random.clone())?;
     let store = Store::new(storage.client.clone(), &table_name, random);
@@ -110,7 +118,11 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         .merge(cleaner.clone().routes())
         .merge(authorizing::routes(authorizer));
     let hosts = Hosts::loopback_and_host_of(&issuer);
-    let application = application(router, &allowed_origins, edge.as_ref(), &core, hosts);
+    let pages = Pages {
+        origins: &allowed_origins,
+        cookies: cookies.as_ref(),
+    };
+    let application = application(router, pages, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
     let facts = Facts {
         address: &base_url,
@@ -132,6 +144,13 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     Ok(())
 }
 
+/// A key for access tokens, if the settings want RSA and bring no key. The data folder may have one already.
+fn new_rsa_key() -> Result<Option<RsaPrivateKey>, LocalError> {
+    let wanted = environment("TOKEN_ALGORITHM").as_deref() == Some(TokenAlgorithm::Rs256.as_str())
+        && environment("TOKEN_RSA_KEY").is_none();
+    Ok(wanted.then(RsaPrivateKey::generate).transpose()?)
+}
+
 /// On this machine only: nobody else can connect.
 async fn listen(port: u16) -> Result<TcpListener, LocalError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -142,14 +161,15 @@ async fn listen(port: u16) -> Result<TcpListener, LocalError> {
         })
 }
 
-fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
+/// What every function works with.
+pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
     let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
         return Err(LocalError::SecretsManager);
     };
     let words = settings.password_context_words.iter().map(String::as_str);
     let password_policy = PasswordPolicy::new(&settings.identity.issuer, words);
     Ok(Core {
-        tokens: Tokens::new(settings.identity, &current, previous.as_ref())?.into(),
+        tokens: Tokens::of_secret(settings.identity, current, previous, SystemClock.now())?.into(),
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),
@@ -160,7 +180,7 @@ fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalErro
 
 fn application(
     router: Router,
-    allowed_origins: &AllowedOrigins,
+    pages: Pages<'_>,
     edge: Option<&EdgeSecret>,
     core: &Core,
     hosts: Hosts,
@@ -168,7 +188,7 @@ fn application(
     let gate = from_fn_with_state(hosts, gate::pass);
     http::service_behind(
         router,
-        allowed_origins,
+        pages,
         edge,
         core.clock.clone(),
         core.random.clone(),

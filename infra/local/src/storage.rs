@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aws_sdk_dynamodb::Client;
 use latchkey_domain::random::RandomSource;
+use latchkey_domain::token::RsaPrivateKey;
 use latchkey_store::table;
 
 use crate::embedded::{Embedded, Sweeper};
@@ -112,6 +113,17 @@ impl Storage {
         })
     }
 
+    /// A DynamoDB that a client reaches, without a secret.
+    pub(crate) fn of_client(client: Client) -> Self {
+        Self {
+            client,
+            secret: None,
+            place: String::new(),
+            embedded: None,
+            folder: None,
+        }
+    }
+
     async fn outside(
         url: &DynamoDbUrl,
         table: &str,
@@ -132,6 +144,14 @@ impl Storage {
             embedded: None,
             folder,
         })
+    }
+
+    /// The RSA key of the data folder, or else `new`, which the folder keeps if there is one.
+    pub(crate) fn rsa_key(&self, new: &RsaPrivateKey) -> Result<String, LocalError> {
+        match &self.folder {
+            Some(folder) => Ok(folder.rsa_key(new)?),
+            None => Ok(new.to_base64().to_string()),
+        }
     }
 
     /// The issuer that the tokens of this data name, if the data folder has kept one.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
-use latchkey_tests::harness::lambda::{Answer, Function, sample_event};
+use latchkey_tests::harness::lambda::{Answer, Function, add_sample_client, sample_event};
 use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
 use latchkey_tests::harness::stack::TABLE;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub(crate) struct Options {
 }
 
 /// A function, and the sample event that it is given first, in an order in which each finds what it needs.
-const VISIT: [(&str, &str); 12] = [
+const VISIT: [(&str, &str); 14] = [
     ("hello", "discovery-not-found"),
     ("register", "register"),
     ("login", "login"),
@@ -38,8 +38,10 @@ const VISIT: [(&str, &str); 12] = [
     ("refresh", "refresh"),
     ("revoke-all", "revoke-all"),
     ("revoke", "revoke"),
+    ("clients", "clients-introspect"),
     ("discovery", "discovery-jwks"),
     ("cleanup", "cleanup"),
+    ("rotate-keys", "rotate-keys"),
 ];
 
 /// At most this many times hello's time to the first poll. The aim is 1.5.
@@ -111,6 +113,7 @@ async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
     let dynamodb = ListeningDynamoDb::start().await;
     let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE).await?;
+    add_sample_client(client).await;
     let secrets = FakeSecretsManager::of_tests().await;
     let on_aws = secrets.settings();
     let mut tokens = json!({});
@@ -118,7 +121,14 @@ async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
     // takes 0.3 ms longer.
     for ((function, _), seen) in VISIT.into_iter().zip(seen.iter_mut()) {
         let binary = folder.join(function).join("bootstrap");
-        let mut alone = Function::start_binary(&binary, function, "http://127.0.0.1:1", &[]).await;
+        // It takes its secret from Secrets Manager alone, and does not ask for it at its start.
+        let settings: &[_] = if function == "rotate-keys" {
+            &on_aws
+        } else {
+            &[]
+        };
+        let mut alone =
+            Function::start_binary(&binary, function, "http://127.0.0.1:1", settings).await;
         seen.alone.push(alone.first_poll().await);
     }
     for ((function, event), seen) in VISIT.into_iter().zip(seen) {
@@ -127,6 +137,9 @@ async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
             Function::start_binary(&binary, function, &dynamodb.endpoint, &on_aws).await;
         let ready = process.first_poll().await;
         let event_json = sample_event(event, &tokens);
+        if let Some(token) = event_json.get("ClientRequestToken").and_then(Value::as_str) {
+            secrets.begin_rotation(token);
+        }
         let asked = Instant::now();
         let answer = process.invoke(&event_json).await;
         seen.ready.push(ready);
@@ -158,6 +171,7 @@ fn checked(function: &str, response: &Value) -> Option<Value> {
         "hello" => Some(Value::Null),
         "authorizer" => (response.get("isAuthorized")? == true).then_some(Value::Null),
         "cleanup" => (response.get("complete")? == true).then_some(Value::Null),
+        "rotate-keys" => response.is_null().then_some(Value::Null),
         _ => {
             let status = response.get("statusCode")?.as_u64()?;
             let body = response.get("body").and_then(Value::as_str);

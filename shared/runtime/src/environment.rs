@@ -13,11 +13,13 @@ use aws_types::region::Region;
 use axum::Router;
 use chrono::{DateTime, Utc};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use latchkey_api::http::Pages;
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{TokenIdentity, Tokens};
+use latchkey_service::key_rotation::KeyRotation;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::{SecretError, SecretsManager, TokenKeys};
 use latchkey_service::{Authorizer, AuthorizerMode, Core, Service};
@@ -27,6 +29,9 @@ use tracing::Instrument;
 
 /// What EventBridge's schedule sends.
 pub use aws_lambda_events::event::eventbridge::EventBridgeEvent as ScheduledEvent;
+
+/// What Secrets Manager sends to have its secret rotated.
+pub use aws_lambda_events::event::secretsmanager::SecretsManagerSecretRotationEvent as SecretRotationEvent;
 
 use crate::emf::{self, Emf};
 use crate::gateway::{self, invocation};
@@ -142,6 +147,35 @@ where
     .await
 }
 
+/// Runs the function that rotates the secret. It reads and writes no table.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn run_rotation<E>(
+    rotate: impl AsyncFn(&KeyRotation, SecretRotationEvent) -> Result<(), E>,
+) -> Result<(), Fatal>
+where
+    E: Into<Diagnostic> + std::fmt::Debug,
+{
+    let emf = start_telemetry()?;
+    let settings = Settings::read(environment)?;
+    let TokenSecretSource::SecretsManager(arn) = settings.token_secret else {
+        return Err(StartError::MissingVariable("TOKEN_SECRET_ARN").into());
+    };
+    let rotation = KeyRotation {
+        secret: secrets_manager(&sdk_config(None)?, arn),
+        identity: settings.identity,
+        policy: settings.policy,
+        algorithm: settings.token_algorithm,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    };
+    run_events(emf, async |event: SecretRotationEvent, _| {
+        rotate(&rotation, event).await
+    })
+    .await
+}
+
 /// Answers events that are no requests until Lambda ends the environment. `answer` is given the deadline of the
 /// invocation, in epoch milliseconds.
 async fn run_events<Q, R, E>(
@@ -208,10 +242,12 @@ fn core(settings: &Settings, tokens: TokenKeys) -> Core {
 /// Answers requests until Lambda ends the environment.
 async fn answer(routes: Router, core: &Core, settings: &Settings, emf: Emf) -> Result<(), Fatal> {
     let (clock, random) = (Arc::clone(&core.clock), Arc::clone(&core.random));
-    let origins = &settings.allowed_origins;
+    let pages = Pages {
+        origins: &settings.allowed_origins,
+        cookies: settings.cookies.as_ref(),
+    };
     let routes = settings.base_path.hold(routes);
-    let router =
-        latchkey_api::http::service(routes, origins, settings.edge.as_ref(), clock, random);
+    let router = latchkey_api::http::service(routes, pages, settings.edge.as_ref(), clock, random);
     let clock = Arc::clone(&core.clock);
     let router = emf::one_line_each(router, emf, clock, Arc::new(emf::print_line));
     end(gateway::run(router).await)
@@ -265,19 +301,7 @@ const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 const SECRET_ATTEMPT: Duration = Duration::from_secs(2);
 const SECRET_READ: Duration = Duration::from_secs(8);
 
-/// The secret is read here for the first time.
-async fn read_token_keys(
-    sdk: &SdkConfig,
-    settings: &Settings,
-    now: DateTime<Utc>,
-) -> Result<TokenKeys, SecretError> {
-    let identity: TokenIdentity = settings.identity.clone();
-    let arn = match &settings.token_secret {
-        TokenSecretSource::Literal { current, previous } => {
-            return Ok(Tokens::new(identity, current, previous.as_ref())?.into());
-        }
-        TokenSecretSource::SecretsManager(arn) => arn.clone(),
-    };
+fn secrets_manager(sdk: &SdkConfig, arn: String) -> SecretsManager {
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
     config.set_endpoint_url(environment(SECRETS_ENDPOINT));
     // Lambda gives a function 10 seconds to start, and ends one that waits longer without a word.
@@ -287,6 +311,35 @@ async fn read_token_keys(
             .operation_timeout(SECRET_READ)
             .build(),
     ));
-    let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
-    TokenKeys::read(identity, SecretsManager::new(client, arn), now).await
+    SecretsManager::new(
+        aws_sdk_secretsmanager::Client::from_conf(config.build()),
+        arn,
+    )
+}
+
+/// The secret is read here for the first time.
+async fn read_token_keys(
+    sdk: &SdkConfig,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<TokenKeys, SecretError> {
+    let identity: TokenIdentity = settings.identity.clone();
+    let arn = match &settings.token_secret {
+        TokenSecretSource::Literal { current, previous } => {
+            let tokens = Tokens::of_secret(identity, current.clone(), previous.clone(), now)?;
+            return Ok(tokens.into());
+        }
+        TokenSecretSource::SecretsManager(arn) => arn.clone(),
+    };
+    let secret = secrets_manager(sdk, arn);
+    let keys = TokenKeys::read(identity, settings.policy.clone(), secret, now).await?;
+    let (newest, wanted) = (keys.newest_algorithm(), settings.token_algorithm);
+    if newest.is_some_and(|newest| newest != wanted) {
+        tracing::warn!(
+            setting = wanted.as_str(),
+            newest = newest.map(|newest| newest.as_str()),
+            "TOKEN_ALGORITHM takes effect with the next rotation of the secret"
+        );
+    }
+    Ok(keys)
 }

@@ -14,7 +14,7 @@ use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
     LONGEST_REFRESH_GRACE, SessionPolicy,
 };
-use latchkey_domain::token::{TokenIdentity, TokenSecret};
+use latchkey_domain::token::{KeyMaterial, TokenAlgorithm, TokenIdentity, TokenSecret};
 
 pub use authorizer::AuthorizerSettings;
 pub use log::{Format, LogSettings};
@@ -22,6 +22,7 @@ pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 use reader::Reader;
 
 use latchkey_api::cors::AllowedOrigins;
+use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::BasePath;
 
@@ -35,10 +36,11 @@ pub struct SettingsError(Vec<String>);
 pub enum TokenSecretSource {
     /// A secret in Secrets Manager, by its ARN: `TOKEN_SECRET_ARN`.
     SecretsManager(String),
-    /// The secret itself: `TOKEN_SECRET`, and `TOKEN_SECRET_PREVIOUS` for one that was replaced.
+    /// The secret itself: `TOKEN_SECRET`, with `TOKEN_RSA_KEY` if access tokens are signed with RSA, and
+    /// `TOKEN_SECRET_PREVIOUS` for one that was replaced.
     Literal {
         /// Signs.
-        current: TokenSecret,
+        current: KeyMaterial,
         /// Signs nothing; its tokens are still accepted.
         previous: Option<TokenSecret>,
     },
@@ -59,8 +61,12 @@ pub struct Settings {
     pub password_context_words: Vec<String>,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: AllowedOrigins,
+    /// `COOKIE_TRANSPORT`: from which pages cookies are accepted; none when it is off.
+    pub cookies: Option<CookieTransport>,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
     pub edge: Option<EdgeSecret>,
+    /// `TOKEN_ALGORITHM`: what new keys sign access tokens with.
+    pub token_algorithm: TokenAlgorithm,
     /// `TOKEN_SECRET_ARN` or `TOKEN_SECRET`.
     pub token_secret: TokenSecretSource,
 }
@@ -113,6 +119,9 @@ impl Settings {
         let mut reader = Reader::new(&lookup);
         let default = SessionPolicy::default();
         let (issuer, base_path) = reader.issuer();
+        let token_algorithm = reader.token_algorithm();
+        let allowed_origins = reader.origins();
+        let cookies = reader.cookies(&issuer, &allowed_origins);
         let settings = Self {
             identity: TokenIdentity {
                 issuer,
@@ -165,9 +174,11 @@ impl Settings {
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
             },
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
-            allowed_origins: reader.origins(),
+            allowed_origins,
+            cookies,
             edge: reader.edge(),
-            token_secret: reader.token_secret(),
+            token_algorithm,
+            token_secret: reader.token_secret(token_algorithm),
         };
         if settings.policy.idle_lifetime > settings.policy.absolute_lifetime {
             reader.wrong(
@@ -223,6 +234,7 @@ mod tests {
     use std::collections::HashMap;
 
     use http::HeaderValue;
+    use latchkey_domain::token::RsaPrivateKey;
 
     use super::*;
 
@@ -335,6 +347,37 @@ mod tests {
     }
 
     #[test]
+    fn an_rsa_key_goes_with_its_algorithm() {
+        assert_eq!(read(&[]).unwrap().token_algorithm, TokenAlgorithm::EdDsa);
+        for wrong in ["RS384", "rs256", "HS256", "none"] {
+            let message = complaint(&[("TOKEN_ALGORITHM", wrong)]);
+            assert!(
+                message.contains("TOKEN_ALGORITHM is not EdDSA or RS256"),
+                "{message}"
+            );
+        }
+        let rs256 = ("TOKEN_ALGORITHM", "RS256");
+        assert!(complaint(&[rs256]).contains("TOKEN_RSA_KEY is not set"));
+        for wrong in ["AAAA", "a secret!"] {
+            let message = complaint(&[rs256, ("TOKEN_RSA_KEY", wrong)]);
+            assert!(
+                message.contains("TOKEN_RSA_KEY: an RSA key is"),
+                "{message}"
+            );
+            assert!(!message.contains(wrong), "{message}");
+        }
+        let key = RsaPrivateKey::generate().unwrap().to_base64();
+        let settings = read(&[rs256, ("TOKEN_RSA_KEY", &key)]).unwrap();
+        let TokenSecretSource::Literal { current, .. } = settings.token_secret else {
+            panic!("a literal secret");
+        };
+        assert_eq!(current.algorithm(), TokenAlgorithm::Rs256);
+        // In Secrets Manager the key is with the secret.
+        let on_aws = read(&[rs256, ("TOKEN_SECRET", ""), ("TOKEN_SECRET_ARN", "arn:x")]);
+        assert_eq!(on_aws.unwrap().token_algorithm, TokenAlgorithm::Rs256);
+    }
+
+    #[test]
     fn an_idle_lifetime_is_not_longer_than_the_absolute_one() {
         let changes = [
             ("SESSION_IDLE_SECONDS", "100"),
@@ -402,6 +445,56 @@ mod tests {
                 message.contains("ONE_SESSION_PER_DEVICE is not true or false"),
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn audiences_are_visible_names_other_than_the_issuer() {
+        let audiences = |value: &str| {
+            read(&[("AUDIENCES", value)]).map(|settings| settings.identity.other_audiences)
+        };
+        assert_eq!(audiences(""), Ok(Vec::new()));
+        assert_eq!(
+            audiences("orders, https://pay.example.com"),
+            Ok(["orders", "https://pay.example.com"]
+                .map(str::to_owned)
+                .to_vec())
+        );
+        for wrong in [
+            "a,",
+            ",a",
+            "a b",
+            "\u{e4}",
+            "https://id.example.com",
+            &"a".repeat(256),
+        ] {
+            let message = audiences(wrong).unwrap_err().to_string();
+            assert!(message.contains("AUDIENCES has"), "{message}");
+        }
+    }
+
+    #[test]
+    fn with_cookies_every_allowed_origin_is_on_the_site_of_the_issuer() {
+        let cookies = |on: &str, origins: &str| {
+            read(&[("COOKIE_TRANSPORT", on), ("ALLOWED_ORIGINS", origins)])
+                .map(|settings| settings.cookies.is_some())
+        };
+        assert_eq!(cookies("", "https://app.example.org"), Ok(false));
+        assert_eq!(cookies("false", "https://app.example.org"), Ok(false));
+        assert_eq!(cookies("true", ""), Ok(true));
+        let app = "https://app.example.com,https://example.com,capacitor://localhost";
+        assert_eq!(cookies("true", app), Ok(true));
+        for wrong in [
+            "https://app.example.org",
+            "http://app.example.com",
+            "https://localhost",
+        ] {
+            let origins = format!("https://app.example.com,{wrong}");
+            let message = cookies("true", &origins).unwrap_err().to_string();
+            let expected =
+                format!("ALLOWED_ORIGINS has {wrong:?}, which is not on the site of ISSUER");
+            assert!(message.contains(&expected), "{message}");
+            assert_eq!(message.lines().count(), 2, "{message}");
         }
     }
 

@@ -1,16 +1,22 @@
 //! What is counted: each operation, what it asks of DynamoDB, and that nothing else is published.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use http::Method;
+use latchkey_domain::clock::ManualClock;
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::SeededRandom;
+use latchkey_domain::token::TokenAlgorithm;
 use latchkey_runtime::emf::{self, Emf};
+use latchkey_service::key_rotation::KeyRotation;
 use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::metering::{Lines, extract, recorder};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack};
+use latchkey_tests::harness::secrets_manager::{ARN, FakeSecretsManager};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity, noon};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
@@ -159,6 +165,8 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     }
     for path in [
         "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
         "/openapi.json",
         "/docs",
         "/nowhere",
@@ -255,7 +263,16 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .row("delete", &ended(1.0), delete(NEW_PASSWORD))
         .await;
 
-    // Those that are left are the cleanup's, the authorizer's, the 503s' and that of the next test.
+    let unknown_client = async |stack: &Stack| {
+        let call = stack.post("/oauth/introspect").basic("nobody", "x");
+        call.form(&[("token", "x")]).send().await
+    };
+    let refused = [("ClientRefusals", 1.0)];
+    metered
+        .row("unknown client", &refused, unknown_client)
+        .await;
+
+    // Those that are left are the cleanup's, the authorizer's, the 503s' and those of the next tests.
     let of_the_stack = METRICS.iter().filter(|metric| metric.scope == Scope::Stack);
     let left: Vec<&str> = of_the_stack
         .map(|metric| metric.name)
@@ -269,7 +286,8 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
             "AuthorizerDenied",
             "LiveSessions",
             "CleanupRuns",
-            "CleanupRemoved"
+            "CleanupRemoved",
+            "KeyRotations"
         ]
     );
     let mut secrets = vec![
@@ -319,6 +337,34 @@ async fn a_token_ahead_of_its_session_is_counted() {
     let ahead = async |stack: &Stack| stack.refresh(&newest.refresh_token).await;
     let counted = [("RefreshRefused", 1.0), ("TokenAhead", 1.0)];
     metered.row("refresh, ahead", &counted, ahead).await;
+}
+
+#[tokio::test]
+async fn a_rotation_of_the_keys_counts_itself_when_it_is_finished() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let secrets = FakeSecretsManager::start(&json!({"current": "x".repeat(32)}), None).await;
+    let rotation = KeyRotation {
+        secret: secrets.secret(),
+        identity: identity(),
+        policy: SessionPolicy::default(),
+        algorithm: TokenAlgorithm::EdDsa,
+        clock: Arc::new(ManualClock::starting_at(noon())),
+        random: Arc::new(SeededRandom::new(1)),
+    };
+    let token = "the-token-of-this-rotation-0123456789";
+    secrets.begin_rotation(token);
+    for (step, counted) in [
+        ("createSecret", None),
+        ("testSecret", None),
+        ("finishSecret", Some(1.0)),
+        ("finishSecret", None),
+    ] {
+        rotation.run(step, ARN, token).await.unwrap();
+        let line = emf.line(noon(), step, None);
+        let line = line.map(|line| extract(&line)).unwrap_or_default();
+        assert_eq!(line.get("KeyRotations").copied(), counted, "{step}");
+    }
 }
 
 #[tokio::test]

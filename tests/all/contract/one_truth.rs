@@ -12,6 +12,7 @@ use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
     LONGEST_REFRESH_GRACE, SessionPolicy,
 };
+use latchkey_domain::token::TokenAlgorithm;
 use latchkey_runtime::settings::{AuthorizerSettings, MetricsSettings, Settings, StorageSettings};
 use latchkey_store::table;
 use latchkey_tests::harness::openapi;
@@ -134,6 +135,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     for local in [
         "TOKEN_SECRET",
         "TOKEN_SECRET_PREVIOUS",
+        "TOKEN_RSA_KEY",
         "AWS_ENDPOINT_URL",
         "AWS_ENDPOINT_URL_DYNAMODB",
     ] {
@@ -160,7 +162,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         let mut wanted = read.clone();
         match binary.as_str() {
             "cleanup" => wanted.remove("TOKEN_SECRET_ARN"),
-            "discovery" => wanted.remove("TABLE_NAME"),
+            "discovery" | "rotate-keys" => wanted.remove("TABLE_NAME"),
             "authorizer" => {
                 wanted.extend(of_the_authorizer.clone());
                 true
@@ -223,6 +225,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     for (parameter, default) in [
         ("OneSessionPerDevice", policy.one_session_per_device),
         ("ReauthenticateToRevoke", policy.reauthenticate_to_revoke),
+        ("CookieTransport", false),
     ] {
         assert_eq!(
             parameters[parameter]["Default"],
@@ -239,8 +242,17 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         }),
         Ok(AuthorizerSettings::default())
     );
+    let algorithms = [TokenAlgorithm::EdDsa, TokenAlgorithm::Rs256].map(TokenAlgorithm::as_str);
+    let parameter = &parameters["TokenAlgorithm"];
+    assert_eq!(parameter["AllowedValues"], json!(algorithms));
+    assert_eq!(
+        parameter["Default"],
+        json!(TokenAlgorithm::default().as_str())
+    );
     for (variable, parameter) in [
+        ("TOKEN_ALGORITHM", "TokenAlgorithm"),
         ("AUDIENCES", "Audiences"),
+        ("COOKIE_TRANSPORT", "CookieTransport"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
         ("REAUTHENTICATE_TO_REVOKE", "ReauthenticateToRevoke"),
         ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),

@@ -10,8 +10,8 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::{Scope, Token, TokenError};
-use latchkey_service::token_keys::{ANNOUNCED, KEPT, TokenKeys};
+use latchkey_domain::token::{ANNOUNCED, Scope, Token, TokenError};
+use latchkey_service::token_keys::{KEPT, TokenKeys};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
@@ -94,7 +94,7 @@ async fn rotate_under_traffic(attacked: bool) {
     let rotated_at = stack.now() + TimeDelta::minutes(7);
     let mut signed_by = Vec::new();
 
-    for step in 0..40_usize {
+    for step in 0..150_usize {
         stack.advance(TimeDelta::minutes(1));
         let now = stack.now();
         if now == rotated_at {

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use http::Method;
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
-use latchkey_tests::harness::lambda::{Answer, Function, TRACE_ID, sample_event as event};
+use latchkey_tests::harness::lambda::{
+    Answer, Function, TRACE_ID, add_sample_client, sample_event as event,
+};
 use latchkey_tests::harness::metering::extract;
 use latchkey_tests::harness::reply::Reply;
 use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
@@ -43,7 +45,7 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 19] = [
+const VISIT: [(&str, &str, u16); 25] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("list-sessions", "list-sessions", 200),
@@ -59,8 +61,14 @@ const VISIT: [(&str, &str, u16); 19] = [
     ("login", "login-again", 200),
     ("revoke", "revoke-logout", 204),
     ("login", "login-again", 200),
+    ("clients", "clients-introspect", 200),
+    ("clients", "clients-revoke", 200),
+    ("clients", "clients-issue-session", 201),
+    ("login", "login-again", 200),
     ("account", "account-delete", 204),
     ("discovery", "discovery-jwks", 200),
+    ("discovery", "discovery-openid", 200),
+    ("discovery", "discovery-oauth", 200),
     ("discovery", "discovery-openapi", 200),
     ("discovery", "discovery-not-found", 404),
 ];
@@ -72,6 +80,7 @@ async fn every_function_answers_its_sample_events() {
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .unwrap();
+    add_sample_client(dynamodb.client()).await;
     let mut used = BTreeSet::new();
     let mut functions = std::collections::BTreeMap::new();
     let mut tokens = json!({});
@@ -111,6 +120,9 @@ async fn every_function_answers_its_sample_events() {
         };
         assert_eq!(reply.status.as_u16(), status, "{sample}: {}", reply.body);
         used.insert(sample.to_owned());
+        if sample == "clients-introspect" {
+            assert_eq!(reply.body["active"], true, "{}", reply.body);
+        }
         // Once somebody is signed in.
         if sample == "list-sessions" {
             let start = Function::start("authorizer", &dynamodb.endpoint, &[]);
@@ -164,10 +176,13 @@ async fn every_function_answers_its_sample_events() {
     };
     assert_eq!(
         (&report["complete"], &report["accounts"]),
-        (&json!(true), &json!(0)),
+        // Who signed in elsewhere: an address was deleted with its account, an identity was not.
+        (&json!(true), &json!(1)),
         "{report}"
     );
     used.insert("cleanup".to_owned());
+    rotate_keys().await;
+    used.insert("rotate-keys".to_owned());
 
     let samples: BTreeSet<String> =
         std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/samples"))
@@ -183,6 +198,34 @@ async fn every_function_answers_its_sample_events() {
             })
             .collect();
     assert_eq!(used, samples, "every sample event is used");
+}
+
+/// Secrets Manager calls it once for each step.
+async fn rotate_keys() {
+    let secrets = FakeSecretsManager::of_tests().await;
+    let mut step = event("rotate-keys", &Value::Null);
+    let token = step["ClientRequestToken"].as_str().unwrap().to_owned();
+    let algorithm = ("TOKEN_ALGORITHM", "RS256");
+    let settings = [secrets.settings().as_slice(), &[algorithm]].concat();
+    let mut function = Function::start("rotate-keys", "http://127.0.0.1:1", &settings).await;
+    // Not by Secrets Manager's order.
+    let Answer::Error(refused) = function.invoke(&step).await else {
+        panic!("it is refused");
+    };
+    assert_eq!(refused["errorType"], "KeyRotationFailed");
+    secrets.begin_rotation(&token);
+    for name in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        step["Step"] = json!(name);
+        let answer = function.invoke(&step).await;
+        assert_eq!(answer, Answer::Response(Value::Null), "{name}");
+    }
+    assert_eq!(secrets.staged("AWSCURRENT"), Some(token));
+    let mut discovery =
+        Function::start("discovery", "http://127.0.0.1:1", &secrets.settings()).await;
+    let jwks = invoke(&mut discovery, "discovery-jwks", &Value::Null).await;
+    let keys = jwks.body["keys"].as_array().unwrap();
+    let names: Vec<&Value> = keys.iter().map(|key| &key["alg"]).collect();
+    assert_eq!(names, ["EdDSA", "RS256"], "the key in use and the next one");
 }
 
 fn authenticated_at(tokens: &Value) -> i64 {

@@ -46,7 +46,7 @@ class Verifier:
             return jwt.decode(
                 token,
                 self.keys.get_signing_key(header.get("kid")),
-                algorithms=["EdDSA"],  # never taken from the token
+                algorithms=["EdDSA", "RS256"],  # never taken from the token; each key has one
                 audience=self.audience,
                 issuer=self.issuer,
                 leeway=5,  # seconds by which the clocks may differ; PyJWT also wants `iat` to have passed

@@ -1,38 +1,43 @@
 //! Access and refresh tokens: what they say, how they are signed, when they are valid.
 //!
-//! An **access token** is a profile of RFC 9068: a JWT of type `at+jwt`, signed with Ed25519, so that anyone can
+//! An **access token** is a profile of RFC 9068: a JWT of type `at+jwt`, signed with Ed25519 or RSA, so that anyone can
 //! verify it with the published key. A **refresh token** is a JWT of type `rt+jwt`, authenticated with HMAC: only
 //! this service can make or verify one. Kind, algorithm and key each belong to one kind alone, so one can
 //! never pass as the other (RFC 8725 sections 3.1, 3.11).
 //!
-//! All keys are derived from one secret (HKDF, RFC 5869), a label for each purpose. A refresh token is a function of
+//! All keys but those of RSA are derived from one secret (HKDF, RFC 5869), a label for each purpose. A refresh token is a function of
 //! its session's item, so it can be made again and is stored nowhere.
 
 mod issuer;
 mod keys;
+mod ring;
+mod rsa;
 mod scope;
 
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MalformedId, SessionId, UserId};
 
 pub use issuer::Tokens;
 pub use keys::{KeyDerivationFailed, MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
+pub use ring::{
+    ANNOUNCED, KeyMaterial, KeyRing, MOST_KEYS, NoKey, ROTATION_TIME, RingKey, Term, TooManyKeys,
+};
+pub use rsa::{InvalidRsaKey, RsaPrivateKey};
 pub use scope::{Access, Audience, Scope, UnknownAudience};
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 /// The `typ` of a refresh token.
 pub const REFRESH_TOKEN_TYPE: &str = "rt+jwt";
-/// The authentication method of a sign-in by password (RFC 8176 section 2). All sessions have this one for now.
+/// The authentication method of a sign-in by password (RFC 8176 section 2).
 pub const PASSWORD_METHOD: &str = "pwd";
 
-/// Which kind of token. It decides the type, the algorithm, the key and what is checked.
+/// Which kind of token. It decides the type, the key, and with it the algorithm, and what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Access,
@@ -46,12 +51,42 @@ impl Kind {
             Self::Refresh => REFRESH_TOKEN_TYPE,
         }
     }
+}
 
-    fn algorithm(self) -> Algorithm {
+/// With which algorithm new keys sign access tokens. All other tokens are authenticated with HMAC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenAlgorithm {
+    /// Ed25519 (RFC 8037).
+    #[default]
+    EdDsa,
+    /// RSA (RFC 7518 section 3.3), for verifiers that know nothing else.
+    Rs256,
+}
+
+impl TokenAlgorithm {
+    /// Its name in the header of a token.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Access => Algorithm::EdDSA,
-            Self::Refresh => Algorithm::HS256,
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
         }
+    }
+}
+
+/// The text names no algorithm of access tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not EdDSA or RS256")]
+pub struct UnknownAlgorithm;
+
+impl FromStr for TokenAlgorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAlgorithm> {
+        [Self::EdDsa, Self::Rs256]
+            .into_iter()
+            .find(|algorithm| algorithm.as_str() == text)
+            .ok_or(UnknownAlgorithm)
     }
 }
 

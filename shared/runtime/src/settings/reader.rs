@@ -6,10 +6,14 @@ use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
-use latchkey_domain::token::{MIN_SECRET_BYTES, Scope, SecretTooShort, TokenSecret};
+use latchkey_domain::token::{
+    KeyMaterial, MIN_SECRET_BYTES, RsaPrivateKey, Scope, SecretTooShort, TokenAlgorithm,
+    TokenSecret,
+};
 
-use super::address::{origin, path_of_issuer};
+use super::address::{is_same_site, origin, origin_of, path_of_issuer};
 use super::{AllowedOrigins, SettingsError, TokenSecretSource};
+use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::BasePath;
 
@@ -267,6 +271,34 @@ impl<'a> Reader<'a> {
         AllowedOrigins::These(origins)
     }
 
+    /// A cookie reaches no page of another site, whatever else is allowed, so such an origin is a mistake. What is no
+    /// http(s) origin has no site: the web view of an app, which sends its tokens in bodies.
+    pub(crate) fn cookies(
+        &mut self,
+        issuer: &str,
+        origins: &AllowedOrigins,
+    ) -> Option<CookieTransport> {
+        if !self.boolean("COOKIE_TRANSPORT", false) {
+            return None;
+        }
+        let own = origin_of(issuer)?;
+        if let AllowedOrigins::These(origins) = origins {
+            for origin in origins.iter().filter_map(|origin| origin.to_str().ok()) {
+                if origin.starts_with("http") && !is_same_site(origin, &own) {
+                    self.wrong(
+                        "ALLOWED_ORIGINS",
+                        format_args!(
+                            "has {origin:?}, which is not on the site of ISSUER ({own}), so no cookie would reach the \
+                             API from there: give both one domain, or set COOKIE_TRANSPORT to false"
+                        ),
+                    );
+                }
+            }
+        }
+        let own = HeaderValue::try_from(own).ok()?;
+        Some(CookieTransport::new(own, origins))
+    }
+
     pub(crate) fn edge(&mut self) -> Option<EdgeSecret> {
         if (self.lookup)(FORMER_EDGE_SECRET).is_some() {
             self.wrong(
@@ -280,7 +312,17 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
-    pub(crate) fn token_secret(&mut self) -> TokenSecretSource {
+    pub(crate) fn token_algorithm(&mut self) -> TokenAlgorithm {
+        let Some(text) = (self.lookup)("TOKEN_ALGORITHM") else {
+            return TokenAlgorithm::default();
+        };
+        text.parse().unwrap_or_else(|error| {
+            self.wrong("TOKEN_ALGORITHM", error);
+            TokenAlgorithm::default()
+        })
+    }
+
+    pub(crate) fn token_secret(&mut self, algorithm: TokenAlgorithm) -> TokenSecretSource {
         // After a complaint the value is not used.
         let unusable = TokenSecretSource::SecretsManager(String::new());
         if let Some(arn) = (self.lookup)("TOKEN_SECRET_ARN") {
@@ -294,8 +336,12 @@ impl<'a> Reader<'a> {
         }
         let current = self.secret("TOKEN_SECRET");
         let previous = self.secret("TOKEN_SECRET_PREVIOUS").and_then(Result::ok);
+        let rsa = self.rsa_key(algorithm);
         match current {
-            Some(Ok(current)) => TokenSecretSource::Literal { current, previous },
+            Some(Ok(secret)) => TokenSecretSource::Literal {
+                current: KeyMaterial { secret, rsa },
+                previous,
+            },
             Some(Err(SecretTooShort)) => unusable,
             None => {
                 self.wrong(
@@ -303,6 +349,24 @@ impl<'a> Reader<'a> {
                     "is not set (nor TOKEN_SECRET, for use without AWS)",
                 );
                 unusable
+            }
+        }
+    }
+
+    /// The RSA key, if the algorithm needs one.
+    fn rsa_key(&mut self, algorithm: TokenAlgorithm) -> Option<RsaPrivateKey> {
+        let text = (self.lookup)("TOKEN_RSA_KEY");
+        match (algorithm, text) {
+            (TokenAlgorithm::EdDsa, _) => None,
+            (TokenAlgorithm::Rs256, None) => {
+                self.wrong("TOKEN_RSA_KEY", "is not set, and TOKEN_ALGORITHM is RS256");
+                None
+            }
+            (TokenAlgorithm::Rs256, Some(text)) => {
+                let key = RsaPrivateKey::from_base64(&text);
+                let key = key.and_then(|key| key.check().map(|()| key));
+                key.map_err(|error| self.wrong("TOKEN_RSA_KEY:", error))
+                    .ok()
             }
         }
     }
