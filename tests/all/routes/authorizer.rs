@@ -17,7 +17,7 @@ use latchkey_tests::harness::dynamodb::Cost;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::metering::{extract, recorder};
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{PASSWORD, Stack, TABLE, noon};
+use latchkey_tests::harness::stack::{OTHER_AUDIENCE, PASSWORD, Stack, TABLE, noon};
 use latchkey_tests::harness::template::read;
 use serde_json::{Value, json};
 
@@ -251,6 +251,19 @@ async fn tokens_pass_for_the_one_audience_that_is_asked_for() {
         let decision = json!(decide(&of_orders, &event).await.unwrap());
         assert_eq!(decision["context"]["scope"], "");
         assert_eq!(decision["context"]["user_id"], json!(ada.user_id.unwrap()));
+    }
+    // One that was asked for.
+    let body = json!({"refresh_token": ada.refresh_token, "audience": OTHER_AUDIENCE});
+    let reply = stack.post("/v1/auth/refresh").json(&body).send().await;
+    let other = SignedIn::from(reply.expect(StatusCode::OK)).access_token;
+    for rules in [strict(), offline()] {
+        assert!(!passes(&stack.authorizer(rules.clone()), &other).await);
+        let of_other = stack.authorizer(AccessRules {
+            audience: Some(OTHER_AUDIENCE.to_owned()),
+            ..rules
+        });
+        assert!(passes(&of_other, &other).await);
+        assert!(!passes(&of_other, &ada.access_token).await);
     }
     // What has a scope for somebody else has none here.
     let scoped = issued(&ada, |claims| claims["aud"] = json!("orders"));

@@ -1,10 +1,13 @@
 //! Bytes as events of API Gateway.
 
+use crate::harness::authorizer::decide;
 use crate::harness::reply::Reply;
 use crate::harness::stack::CHROME;
 use http::{HeaderName, Method};
 use lambda_http::{Context, LambdaEvent};
+use latchkey_api::authenticate::token_of_bearer;
 use latchkey_runtime::gateway::{self, Event};
+use latchkey_service::AccessRules;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -59,6 +62,13 @@ pub(super) fn events(data: &[u8]) {
             "body": body,
             "isBase64Encoded": false,
         });
+        let authorizer = world.stack.authorizer(AccessRules::default());
+        let decision = decide(&authorizer, &event).await.expect("a decision");
+        let sent = headers.get("authorization").map(String::as_str);
+        let token = sent.and_then(token_of_bearer);
+        let issued = [&world.ada, &world.phone].map(|who| who.access_token.as_str());
+        let genuine = token.is_some_and(|token| issued.contains(&token.expose()));
+        assert_eq!(decision.is_authorized, genuine, "{sent:?}");
         let event: Event = serde_json::from_str(&event.to_string()).expect("it can be read");
         let event = LambdaEvent::new(event, Context::default());
         let answered = gateway::answer(world.stack.router(), event).await;

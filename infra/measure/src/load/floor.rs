@@ -176,7 +176,7 @@ fn number(value: u64) -> AttributeValue {
 /// The stamp and the cause of an account's last change: here, of a sign-in.
 fn change() -> AttributeValue {
     let parts = [
-        ("id", text("00000000-0000-4000-8000-000000000000")),
+        ("id", number(u64::MAX)),
         ("action", text("sign_in")),
         ("actor", text(&format!("owner:{SESSION_ID}"))),
         ("at", number(NOON)),

@@ -40,6 +40,14 @@ impl AuthorizerSettings {
                 .map(|_| reader.seconds("AUTHORIZER_MAX_AGE_SECONDS", LONGEST, 1, LONGEST)),
         };
         // No token could ever pass.
+        if let Some(audience) = &rules.audience
+            && !reader.audiences().contains(audience)
+        {
+            reader.wrong(
+                "AUTHORIZER_AUDIENCE",
+                "is neither AUDIENCE nor one of AUDIENCES, so there are no tokens for it",
+            );
+        }
         if rules.audience.is_some() && rules.scope != Scope::default() {
             reader.wrong(
                 "AUTHORIZER_SCOPE",
@@ -57,7 +65,10 @@ mod tests {
     use super::*;
 
     fn read(changes: &[(&str, &str)]) -> Result<AccessRules, SettingsError> {
-        let mut variables = vec![("AUDIENCE", "latchkey")];
+        let mut variables = vec![
+            ("AUDIENCE", "latchkey"),
+            ("AUDIENCES", "https://orders.example.com"),
+        ];
         variables.extend(changes);
         let value = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
@@ -78,12 +89,12 @@ mod tests {
     fn each_setting_is_a_rule() {
         let rules = read(&[
             ("AUTHORIZER_MODE", "offline"),
-            ("AUTHORIZER_AUDIENCE", "orders"),
+            ("AUTHORIZER_AUDIENCE", "https://orders.example.com"),
             ("AUTHORIZER_MAX_AGE_SECONDS", "600"),
         ]);
         let expected = AccessRules {
             mode: AuthorizerMode::Offline,
-            audience: Some("orders".to_owned()),
+            audience: Some("https://orders.example.com".to_owned()),
             scope: Scope::default(),
             max_age: Some(TimeDelta::seconds(600)),
         };
@@ -97,6 +108,7 @@ mod tests {
     fn what_no_token_can_satisfy_or_nobody_can_mean_is_refused_by_name() {
         for (name, value) in [
             ("AUTHORIZER_MODE", "lax"),
+            ("AUTHORIZER_AUDIENCE", "https://invoices.example.com"),
             ("AUTHORIZER_SCOPE", "acount"),
             ("AUTHORIZER_SCOPE", "account,admin"),
             ("AUTHORIZER_SCOPE", "account  admin"),
@@ -109,7 +121,7 @@ mod tests {
             assert!(message.contains(name), "{value}: {message}");
         }
         let elsewhere = [
-            ("AUTHORIZER_AUDIENCE", "orders"),
+            ("AUTHORIZER_AUDIENCE", "https://orders.example.com"),
             ("AUTHORIZER_SCOPE", "account"),
         ];
         let message = read(&elsewhere).unwrap_err().to_string();
