@@ -6,20 +6,23 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use latchkey_api::cors::AllowedOrigins;
+use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
+use latchkey_api::http::Pages;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
+use latchkey_domain::client::ClientScope;
 use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
 use latchkey_runtime::emf::{Emf, one_line_each};
-use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
+use latchkey_service::{Core, NewClient, Service};
 use latchkey_store::{Part, Store, WriteOutcome};
 use serde_json::{Value, json};
 
@@ -161,20 +164,32 @@ impl Stack {
             service_client: client,
             router: Router::new(),
         }
-        .served(origins, None)
+        .served(origins.into(), None)
+    }
+
+    /// The same, with the cookie transport, for pages of these origins.
+    #[must_use]
+    pub fn with_cookies(self, origins: &AllowedOrigins) -> Self {
+        let own = HeaderValue::from_static("https://id.example.com");
+        let cookies = CookieTransport::new(own, origins);
+        let pages = Pages {
+            origins,
+            cookies: Some(&cookies),
+        };
+        self.served(pages, None)
     }
 
     /// The same, behind the edge.
     #[must_use]
     pub fn behind(self, edge: &EdgeSecret) -> Self {
-        self.served(&AllowedOrigins::None, Some(edge))
+        self.served((&AllowedOrigins::None).into(), Some(edge))
     }
 
     /// The same, with other keys: another instance, or a later start of this one.
     #[must_use]
     pub fn with_tokens(mut self, tokens: TokenKeys) -> Self {
         self.core.tokens = tokens;
-        self.served(&AllowedOrigins::None, None)
+        self.served((&AllowedOrigins::None).into(), None)
     }
 
     /// The table as a function reaches it, with the role that the template gives it.
@@ -184,12 +199,12 @@ impl Stack {
         Store::new(client, TABLE, self.core.random.clone())
     }
 
-    fn served(mut self, origins: &AllowedOrigins, edge: Option<&EdgeSecret>) -> Self {
+    fn served(mut self, pages: Pages<'_>, edge: Option<&EdgeSecret>) -> Self {
         let (clock, random) = (self.core.clock.clone(), self.core.random.clone());
         let routes = latchkey::routes_by_function(&self.core, |function| self.store_of(function));
         let (routes, _) = routes.split_for_parts();
         self.cleanup_store = self.store_of("cleanup");
-        self.router = latchkey_api::http::service(routes, origins, edge, clock, random);
+        self.router = latchkey_api::http::service(routes, pages, edge, clock, random);
         self
     }
 
@@ -222,7 +237,7 @@ impl Stack {
         let clock = Arc::new(ManualClock::starting_at(self.now() + by));
         self.core.clock = clock.clone();
         self.clock = clock;
-        self.served(&AllowedOrigins::None, None)
+        self.served((&AllowedOrigins::None).into(), None)
     }
 
     /// Now.
@@ -322,6 +337,24 @@ impl Stack {
             .json(&json!({"password": password}))
             .send()
             .await
+    }
+
+    /// Makes a client of another service and returns its secret.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn add_client(&self, id: &str, scopes: &[ClientScope]) -> String {
+        let service = Service {
+            core: self.core.clone(),
+            store: self.store.clone(),
+        };
+        let new = NewClient {
+            id,
+            name: id,
+            scopes: scopes.iter().copied().collect(),
+        };
+        let added = service.add_client(new).await;
+        added.expect("a client").1.expose().to_owned()
     }
 
     /// Changes an account as administration will, by the way that every change of who is signed in takes.

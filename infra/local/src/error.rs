@@ -6,6 +6,7 @@ use latchkey_domain::token::KeyDerivationFailed;
 use latchkey_runtime::settings::SettingsError;
 use latchkey_store::table::TableError;
 
+use crate::admin::AdminError;
 use crate::embedded::EmbeddedError;
 use crate::folder::FolderError;
 use crate::outside::OutsideError;
@@ -51,6 +52,9 @@ pub enum LocalError {
     /// The keys could not be derived.
     #[error(transparent)]
     Keys(#[from] KeyDerivationFailed),
+    /// A command of an operator failed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// Standard output does not take what a command prints.
     #[error("what was asked for cannot be printed: {0}")]
     Output(#[source] io::Error),

@@ -5,6 +5,7 @@
 
 pub mod embedded;
 
+mod admin;
 mod authorizing;
 mod banner;
 mod cleaning;
@@ -37,7 +38,8 @@ use options::Command;
 /// # Errors
 /// [`LocalError`] if it cannot, in one line that says what to do about it.
 pub async fn run(options: Options) -> Result<(), LocalError> {
-    match options.command {
+    match &options.command {
+        Some(Command::Admin(admin)) => admin::run(&options, admin).await,
         Some(Command::Openapi) => document::print(),
         None => stack::serve_until_stopped(options).await,
     }
@@ -45,7 +47,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
 
 /// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
 /// of them: the tests compare the template and the folders with it.
-pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 8] {
+pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 9] {
     [
         ("register", register::routes()),
         ("login", login::routes()),
@@ -55,6 +57,7 @@ pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 8] {
         ("revoke", revoke::routes()),
         ("revoke-all", revoke_all::routes()),
         ("account", account::routes()),
+        ("clients", clients::routes()),
     ]
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::admin::AdminOptions;
 use crate::outside::DynamoDbUrl;
 
 /// Where data and secret are kept unless told otherwise.
@@ -44,8 +45,10 @@ pub struct Options {
 }
 
 /// What to do instead of serving.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
+    /// What an operator does by command, on the local table or on one on AWS.
+    Admin(AdminOptions),
     /// Print the OpenAPI document of the service, for generators of clients, and end.
     Openapi,
 }
@@ -86,6 +89,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             a comma [default: none]
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
+  COOKIE_TRANSPORT          whether pages may have their refresh token in a cookie: true or false [default: false]
   ACCESS_TOKEN_SECONDS      1 to 3600 [default: 900]
   SESSION_IDLE_SECONDS      1 to 316224000, at most SESSION_ABSOLUTE_SECONDS [default: 604800]
   SESSION_ABSOLUTE_SECONDS  1 to 316224000 [default: 2592000]

@@ -53,6 +53,9 @@ pub enum OutsideError {
         /// What it said.
         reason: String,
     },
+    /// AWS has many of them.
+    #[error("no AWS region; set AWS_REGION, or a region in your AWS profile")]
+    NoRegion,
     /// AWS wants to know who asks.
     #[error(
         "no AWS credentials for {0}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for single \
@@ -137,7 +140,6 @@ impl DynamoDbUrl {
 
     /// Asks whether a DynamoDB is there that lets us in.
     pub(crate) async fn check(&self, client: &Client, table: &str) -> Result<(), OutsideError> {
-        let url = self.url.clone();
         match client.describe_table().table_name(table).send().await {
             Ok(_) => Ok(()),
             Err(SdkError::ServiceError(refusal))
@@ -145,16 +147,43 @@ impl DynamoDbUrl {
             {
                 Ok(())
             }
-            Err(SdkError::ServiceError(refusal)) => {
-                let refusal = refusal.err();
+            Err(error) => Err(OutsideError::of(self, &error)),
+        }
+    }
+
+    /// AWS's own endpoint of the region that the environment or the profile names.
+    pub(crate) async fn of_aws() -> Result<Self, OutsideError> {
+        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new());
+        let region = region.region().await.ok_or(OutsideError::NoRegion)?;
+        let partition = match region.as_ref() {
+            china if china.starts_with("cn-") => "amazonaws.com.cn",
+            _ => "amazonaws.com",
+        };
+        Ok(Self::parse(&format!(
+            "https://dynamodb.{region}.{partition}"
+        ))?)
+    }
+}
+
+impl OutsideError {
+    /// What became of a request.
+    pub(crate) fn of<E, R>(url: &DynamoDbUrl, error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let url = url.url.clone();
+        match error.as_service_error() {
+            Some(refusal) => {
                 let code = refusal.code().unwrap_or("it does not say why");
                 let reason = format!("{code}: {}", refusal.message().unwrap_or("no details"));
-                Err(OutsideError::Refused { url, reason })
+                Self::Refused { url, reason }
             }
-            Err(error) => Err(OutsideError::Unreachable {
+            None => Self::Unreachable {
                 url,
-                reason: with_causes(&error),
-            }),
+                reason: with_causes(error),
+            },
         }
     }
 }

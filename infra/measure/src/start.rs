@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
-use latchkey_tests::harness::lambda::{Answer, Function, sample_event};
+use latchkey_tests::harness::lambda::{Answer, Function, add_sample_client, sample_event};
 use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
 use latchkey_tests::harness::stack::TABLE;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub(crate) struct Options {
 }
 
 /// A function, and the sample event that it is given first, in an order in which each finds what it needs.
-const VISIT: [(&str, &str); 13] = [
+const VISIT: [(&str, &str); 14] = [
     ("hello", "discovery-not-found"),
     ("register", "register"),
     ("login", "login"),
@@ -38,6 +38,7 @@ const VISIT: [(&str, &str); 13] = [
     ("refresh", "refresh"),
     ("revoke-all", "revoke-all"),
     ("revoke", "revoke"),
+    ("clients", "clients-introspect"),
     ("discovery", "discovery-jwks"),
     ("cleanup", "cleanup"),
     ("rotate-keys", "rotate-keys"),
@@ -112,6 +113,7 @@ async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
     let dynamodb = ListeningDynamoDb::start().await;
     let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE).await?;
+    add_sample_client(client).await;
     let secrets = FakeSecretsManager::of_tests().await;
     let on_aws = secrets.settings();
     let mut tokens = json!({});

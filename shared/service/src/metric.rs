@@ -58,6 +58,8 @@ metrics! {
         "A refresh token was ahead of its session: a restored backup, or the secret has leaked.";
     REVOCATIONS, Stack, "Revocations",
         "A session was ended by a person: revoked, signed out, or by a password change or a deletion.";
+    CLIENT_REFUSALS, Stack, "ClientRefusals",
+        "A client of another service was refused: wrong credentials, or a scope that it does not have.";
     THROTTLED, Stack, "Throttled",
         "A request was answered 503 because DynamoDB throttled it, or because too many passwords were waiting.";
     AUTHORIZER_DENIED, Stack, "AuthorizerDenied",

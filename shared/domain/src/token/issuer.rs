@@ -11,9 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{AccessTokens, KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    Access, AccessClaims, ClaimsElsewhere, IssuedTokens, KeyMaterial, KeyRing, Kind,
-    PASSWORD_METHOD, RefreshClaims, RefreshTokenId, RingKey, Scope, Term, Token, TokenError,
-    TokenIdentity,
+    Access, AccessClaims, ClaimsElsewhere, IssuedTokens, KeyMaterial, KeyRing, Kind, RefreshClaims,
+    RefreshTokenId, RingKey, Scope, Term, Token, TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -205,7 +204,7 @@ impl Tokens {
             iat: now.timestamp(),
             exp: access_expiry.timestamp(),
             auth_time: session.authenticated_at.timestamp(),
-            amr: vec![PASSWORD_METHOD.to_owned()],
+            amr: session.methods.as_slice().to_vec(),
             scope,
         };
         let refresh = self.refresh_claims(session);
@@ -280,6 +279,27 @@ impl Tokens {
     ) -> Result<AccessClaims, TokenError> {
         let (claims, _) = self.verify(Kind::Access, token, now)?;
         Ok(claims)
+    }
+
+    /// The same for an access token for any audience of ours.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub fn verify_access_for_any_audience(
+        &self,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        let verified = self.verify_access_of_any_age(token, now);
+        if !matches!(verified, Err(TokenError::WrongAudience)) {
+            return verified;
+        }
+        let (key, _) = self.key_for(Kind::Access, token, now)?;
+        let identity = &self.0.identity;
+        let mut validation = validation(&identity.issuer, &identity.audience, key.algorithm);
+        validation.set_audience(&identity.other_audiences);
+        let claims: ClaimsElsewhere = claims(token, key, &validation)?;
+        Ok(claims.into())
     }
 
     /// Checks everything about a refresh token but its expiry: enough to end its session (RFC 7009), and to notice that a
@@ -389,7 +409,7 @@ mod tests {
     use serde::Serialize;
 
     use super::super::keys::derive;
-    use super::super::{ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE};
+    use super::super::{ACCESS_TOKEN_TYPE, Audience, REFRESH_TOKEN_TYPE, UnknownAudience};
     use super::*;
     use crate::random::SeededRandom;
     use crate::session::tests::{noon, session};
@@ -514,6 +534,36 @@ mod tests {
         let token = Token(jsonwebtoken::encode(&header, &claims, &key).unwrap());
         let refused = tokens.verify_refresh_of_any_age(&token, noon());
         assert_eq!(refused, Err(TokenError::Malformed));
+    }
+
+    #[test]
+    fn a_token_for_another_audience_allows_nothing_here() {
+        let tokens = tokens(1, None);
+        let (session, policy) = (session(1, noon()), SessionPolicy::default());
+        let other = identity().other_audiences[0].clone();
+        let issue = |access| {
+            let random = SeededRandom::new(7);
+            tokens.issue(&session, access, noon(), &policy, &random)
+        };
+        let foreign = issue(Access::Other(&other)).unwrap();
+        for refused in [
+            tokens.verify_access(&foreign.access_token, noon()),
+            tokens.verify_access_of_any_age(&foreign.access_token, noon()),
+        ] {
+            assert_eq!(refused, Err(TokenError::WrongAudience));
+        }
+        let own = issue(Access::ThisApi(Scope::own_account())).unwrap();
+        assert_eq!(foreign.refresh_token, own.refresh_token);
+        let found = |name| identity().find_audience(name);
+        assert_eq!(found(None), Ok(Audience::ThisApi));
+        assert_eq!(found(Some("latchkey")), Ok(Audience::ThisApi));
+        assert_eq!(
+            found(Some(&other)),
+            Ok(Audience::Other(other.as_str().into()))
+        );
+        for unknown in ["", "Latchkey", "https://id.example.com"] {
+            assert_eq!(found(Some(unknown)), Err(UnknownAudience), "{unknown}");
+        }
     }
 
     #[test]
