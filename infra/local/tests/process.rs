@@ -222,7 +222,10 @@ fn an_rsa_key_is_made_once_and_signs_from_the_first_start_with_it() {
     let second = Stack::in_folder(&folder.0, &[rs256]);
     let published = keys(&second);
     assert_eq!(published.as_array().unwrap().len(), 1);
-    assert_eq!((&published[0]["alg"], &published[0]["kty"]), (&json!("RS256"), &json!("RSA")));
+    assert_eq!(
+        (&published[0]["alg"], &published[0]["kty"]),
+        (&json!("RS256"), &json!("RSA"))
+    );
     // The refresh token is none of its business.
     let refresh = json!({"refresh_token": tokens["refresh_token"]});
     let refreshed = second.call("POST", "/v1/auth/refresh", "", &refresh);
