@@ -469,7 +469,7 @@ impl BasePath {
             .nest(&self.0, router)
             .route(
                 &format!("{AUTHORIZATION_SERVER_METADATA}{}", self.0),
-                axum::routing::any(describe),
+                get(describe),
             )
             .route(&format!("{}/", self.0), get(async || to_page))
     }
