@@ -267,6 +267,7 @@ fn what_is_throttled_by_the_service_is_documented_as_it_is_answered() {
         "get /v1/sessions",
         "patch /v1/sessions/{id}",
         "post /v1/auth/login",
+        "post /v1/auth/reauthenticate",
         "post /v1/auth/register",
         "post /v1/me/delete",
         "post /v1/sessions/revoke-all",
