@@ -46,7 +46,7 @@ async fn login(
     let request = SignIn {
         email: &body.email,
         password: &body.password,
-        device_token: body.device_token.as_ref(),
+        device_token: body.device_token.as_ref().or(browser.device_token()),
         device: body.device(&client)?,
         location,
         audience: service

@@ -1,4 +1,4 @@
-//! How a refresh token travels: in bodies, or in a cookie that no script can read. This is the one seam between the two:
+//! How refresh and device tokens travel: in bodies, or in cookies that no script can read. This is the one seam between the two:
 //! a handler takes what is found here, and says with what its reply continues.
 //!
 //! A cookie is sent by the browser and not by the page, so it counts only under the rule of [`CookieTransport`]: the
@@ -24,6 +24,12 @@ use crate::problem::{Code, InvalidValue, Problem};
 /// The cookie of the refresh token. A browser accepts the prefix with `Secure`, `Path=/` and no `Domain` alone, so no
 /// other host of the site can set one.
 pub const REFRESH_COOKIE: &str = "__Host-latchkey-refresh";
+
+/// The cookie of the device token. It stays when the user signs out: it shows that this browser has been signed in on.
+pub const DEVICE_COOKIE: &str = "__Host-latchkey-device";
+
+/// How long a browser keeps the device token: 400 days, the longest that browsers allow. Each sign-in begins it again.
+pub(crate) const DEVICE_COOKIE_LIFETIME: TimeDelta = TimeDelta::days(400);
 
 /// The header in which a browser says how the sender of a request is related to where it goes (W3C Fetch Metadata).
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -97,6 +103,7 @@ pub struct Browser(Option<Sent>);
 struct Sent {
     sender: Sender,
     refresh_token: Option<Token>,
+    device_token: Option<Token>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Browser {
@@ -107,6 +114,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Browser {
         Ok(Self(transport.map(|transport| Sent {
             sender: transport.sender(&parts.headers),
             refresh_token: cookie(&parts.headers, REFRESH_COOKIE).map(Token::new),
+            device_token: cookie(&parts.headers, DEVICE_COOKIE).map(Token::new),
         })))
     }
 }
@@ -142,12 +150,22 @@ impl Browser {
             Some(Sent {
                 sender,
                 refresh_token: Some(token),
+                ..
             }) => match sender {
                 Sender::Trusted => Ok(Some(token.clone())),
                 Sender::Foreign | Sender::Unknown => Err(cross_site()),
             },
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// The device token of the cookie. It opens nothing, so one that another page's request carries counts as none, and is no
+    /// reason to refuse the request.
+    #[must_use]
+    pub fn device_token(&self) -> Option<&Token> {
+        let sent = self.0.as_ref()?;
+        let trusted = sent.sender == Sender::Trusted;
+        sent.device_token.as_ref().filter(|_| trusted)
     }
 
     /// How the reply to a caller travels whose session continues: as it did, which a cookie of this session shows. One that is

@@ -15,7 +15,9 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::credentials::{REFRESH_COOKIE, Transport, set_cookie};
+use crate::credentials::{
+    DEVICE_COOKIE, DEVICE_COOKIE_LIFETIME, REFRESH_COOKIE, Transport, set_cookie,
+};
 
 /// A sign-in, as its owner sees it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -173,7 +175,8 @@ pub struct TokenResponse {
     #[schema(required = false, nullable = false)]
     user: Option<UserResource>,
     /// Shows that this client has signed in to this account before. Keep it when the user signs out, and send it with the next
-    /// sign-in; it opens nothing. Only a sign-in and a registration give one.
+    /// sign-in; it opens nothing. Only a sign-in and a registration give one. In the cookie
+    /// transport it is a cookie instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, nullable = false, example = "eyJ0eXAiOiJkdCtqd3Qi...")]
     device_token: Option<Token>,
@@ -181,6 +184,10 @@ pub struct TokenResponse {
     #[serde(skip)]
     #[schema(ignore)]
     refresh_cookie: Option<Token>,
+    /// The same.
+    #[serde(skip)]
+    #[schema(ignore)]
+    device_cookie: Option<Token>,
 }
 
 impl TokenResponse {
@@ -189,6 +196,7 @@ impl TokenResponse {
     pub fn by(mut self, transport: Transport) -> Self {
         if transport == Transport::Cookie {
             self.refresh_cookie = self.refresh_token.take();
+            self.device_cookie = self.device_token.take();
         }
         self
     }
@@ -206,6 +214,7 @@ impl From<Issued> for TokenResponse {
             session: SessionResource::new(&session, session.id),
             user: None,
             refresh_cookie: None,
+            device_cookie: None,
             device_token: None,
         }
     }
@@ -229,12 +238,20 @@ impl From<SignedIn> for TokenResponse {
 impl IntoResponse for TokenResponse {
     fn into_response(self) -> Response {
         let lifetime = TimeDelta::seconds(self.refresh_expires_in);
-        let cookie = self.refresh_cookie.as_ref();
-        let cookie = cookie.and_then(|token| set_cookie(REFRESH_COOKIE, token.expose(), lifetime));
+        let cookies = [
+            (REFRESH_COOKIE, &self.refresh_cookie, lifetime),
+            (DEVICE_COOKIE, &self.device_cookie, DEVICE_COOKIE_LIFETIME),
+        ];
+        let cookies = cookies.map(|(name, token, lifetime)| {
+            let token = token.as_ref()?;
+            set_cookie(name, token.expose(), lifetime)
+        });
         // RFC 6749 section 5.1
         let mut response = ([(CACHE_CONTROL, "no-store")], axum::Json(self)).into_response();
         let headers = response.headers_mut();
-        headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+        for cookie in cookies.into_iter().flatten() {
+            headers.append(SET_COOKIE, cookie);
+        }
         response
     }
 }

@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use http::{HeaderValue, Method, StatusCode};
 use latchkey_api::cors::AllowedOrigins;
-use latchkey_api::credentials::REFRESH_COOKIE;
+use latchkey_api::credentials::{DEVICE_COOKIE, REFRESH_COOKIE};
 use latchkey_tests::attack::forgery::read_part;
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::conformity;
@@ -33,15 +33,22 @@ fn with_cookie<'a>(call: Call<'a>, token: &str) -> Call<'a> {
     call.header("cookie", format!("{REFRESH_COOKIE}={token}").as_bytes())
 }
 
-/// What a reply sets a cookie to, by its name, value and attributes.
+/// What a reply sets the cookie of the refresh token to: its value and its attributes.
 fn set_cookie(reply: &Reply) -> Option<(String, Vec<String>)> {
-    let mut lines = reply.headers.get_all("set-cookie").iter();
-    let line = lines.next()?.to_str().unwrap();
-    assert!(lines.next().is_none(), "one cookie");
-    let mut parts = line.split("; ").map(str::to_owned);
-    let pair = parts.next().unwrap();
-    let value = pair.strip_prefix(&format!("{REFRESH_COOKIE}=")).unwrap();
-    Some((value.to_owned(), parts.collect()))
+    set_cookie_named(REFRESH_COOKIE, reply)
+}
+
+fn set_cookie_named(name: &str, reply: &Reply) -> Option<(String, Vec<String>)> {
+    let lines = reply.headers.get_all("set-cookie").iter();
+    let mut found = lines.filter_map(|line| {
+        let mut parts = line.to_str().unwrap().split("; ").map(str::to_owned);
+        let pair = parts.next().unwrap();
+        let value = pair.strip_prefix(&format!("{name}="))?;
+        Some((value.to_owned(), parts.collect()))
+    });
+    let first = found.next();
+    assert!(found.next().is_none(), "one cookie of a name");
+    first
 }
 
 /// The refresh token that a reply sets and does not tell.
@@ -70,6 +77,36 @@ async fn enter(stack: &Stack, route: &str) -> Reply {
 async fn refresh(stack: &Stack, token: &str) -> Reply {
     let call = with_cookie(stack.post("/v1/auth/refresh"), token);
     from_own_page(call).send().await
+}
+
+/// A stranger's guesses leave the browser alone that has been signed in on, and its page never sees the token.
+#[tokio::test]
+async fn a_known_browser_shows_its_device_token_in_a_cookie() {
+    let stack = start().await;
+    let registered = enter(&stack, "register").await;
+    assert_eq!(registered.body.get("device_token"), None);
+    let (device, attributes) = set_cookie_named(DEVICE_COOKIE, &registered).unwrap();
+    assert_eq!(attributes[0], "Max-Age=34560000");
+    let rest = ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"];
+    assert_eq!(attributes[1..], rest.map(str::to_owned));
+    let text = String::from_utf8(registered.bytes.clone()).unwrap();
+    assert!(!text.contains(&device));
+    for _ in 0..15 {
+        stack.try_login(ADA, "a stranger's guess").await;
+    }
+    let stranger = stack.try_login(ADA, PASSWORD).await;
+    stranger.expect_problem(429, "too_many_requests");
+    let login = |site: &'static [u8]| {
+        let body = json!({"email": ADA, "password": PASSWORD});
+        let cookie = format!("{DEVICE_COOKIE}={device}");
+        let call = stack.post("/v1/auth/login").json(&body);
+        let call = call.header("cookie", cookie.as_bytes());
+        call.header("sec-fetch-site", site).send()
+    };
+    assert_eq!(login(b"same-origin").await.status, StatusCode::OK);
+    // Another site's page cannot use it up, and is a stranger.
+    let foreign = login(b"cross-site").await;
+    foreign.expect_problem(429, "too_many_requests");
 }
 
 #[tokio::test]
