@@ -92,6 +92,7 @@ pub fn sample_event(name: &str, tokens: &Value) -> Value {
         ("{access_token}", "/access_token"),
         ("{refresh_token}", "/refresh_token"),
         ("{session_id}", "/session/id"),
+        ("{user_id}", "/user/id"),
     ] {
         if let Some(value) = tokens.pointer(pointer).and_then(Value::as_str) {
             text = text.replace(placeholder, value);

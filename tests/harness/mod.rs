@@ -24,6 +24,7 @@
 //! [`dynamodb`] counts the trips and units of a call, [`log`] holds what was logged, [`lambda`] runs a function's program
 //! as Lambda does. DynamoDB fails on demand in [`crate::attack::faults`].
 
+pub mod administrators;
 pub mod call;
 pub mod conformity;
 pub mod dynamodb;

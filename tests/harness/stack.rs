@@ -23,6 +23,7 @@ use latchkey_service::token_keys::TokenKeys;
 use latchkey_store::{Part, Store, WriteOutcome};
 use serde_json::{Value, json};
 
+use crate::harness::administrators;
 use crate::harness::call::Call;
 use crate::harness::dynamodb::{EmbeddedDynamoDb, Recorder};
 use crate::harness::permissions;
@@ -312,7 +313,20 @@ impl Stack {
             .await
     }
 
-    /// Changes an account as administration will, by the way that every change of who is signed in takes.
+    /// Registers somebody with the role of administration, who has then just signed in.
+    pub async fn administrator(&self, email: &str) -> SignedIn {
+        let registered = self.register(email).await;
+        let user = registered.user_id.expect("a registration shows the user");
+        self.grant(user).await;
+        self.login(email).await
+    }
+
+    /// Gives a user the role of administration. A sign-in or a refresh after it has the scope.
+    pub async fn grant(&self, user: UserId) {
+        administrators::grant(&self.store, user, self.now()).await;
+    }
+
+    /// Changes an account as administration does, by the way that every change of who is signed in takes.
     ///
     /// # Panics
     /// When there is no such account, or it is changed by somebody else at the same moment.

@@ -30,7 +30,7 @@ pub use stack::run;
 
 /// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
 /// of them: the tests compare the template and the folders with it.
-pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 8] {
+pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 9] {
     [
         ("register", register::routes()),
         ("login", login::routes()),
@@ -40,6 +40,7 @@ pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 8] {
         ("revoke", revoke::routes()),
         ("revoke-all", revoke_all::routes()),
         ("account", account::routes()),
+        ("admin", admin::routes()),
     ]
 }
 

@@ -296,13 +296,18 @@ pub fn document_without_routes() -> OpenApi {
 }
 
 /// The groups of routes, in the order in which they are shown.
-const TAGS: [(&str, &str); 4] = [
+const TAGS: [(&str, &str); 5] = [
     (
         "Authentication",
         "Register, sign in, refresh, sign out: what gives and ends tokens.",
     ),
     ("Sessions", "Where you are signed in, and how to end that."),
     ("Account", "Who you are to this service."),
+    (
+        "Administration",
+        "The accounts and sessions of others, for administrators: users with the role `admin` who have proved who they \
+         are within the last minutes. No account has the role until an operator grants it.",
+    ),
     (
         "Discovery",
         "What a client finds out by itself: keys, this document, this page.",

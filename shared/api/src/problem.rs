@@ -11,8 +11,8 @@ use http::header::{self, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
-    CallerNotLive, ConfirmError, LoginError, ReauthenticationRequired, RefreshError, RegisterError,
-    SessionError,
+    AdminError, CallerNotLive, ConfirmError, LoginError, NotAdministrator,
+    ReauthenticationRequired, RefreshError, RegisterError, SessionError,
 };
 use latchkey_domain::password::WeakPassword;
 use latchkey_service::Failure;
@@ -182,6 +182,13 @@ codes! {
         "Authenticate again",
         "Prove who you are again, then repeat the request with the new access token.",
     ),
+    /// An administrator may not disable or delete their own account here, or take the role of administration from it.
+    OwnAccount => Row::new(
+        "own_account",
+        StatusCode::CONFLICT,
+        "This is your own account",
+        "Administrators cannot lock themselves out; another administrator or a command can do this.",
+    ),
     /// The service stands behind CloudFront, and the request has come past it.
     EdgeRequired => Row::new(
         "edge_required",
@@ -195,6 +202,13 @@ codes! {
         StatusCode::NOT_FOUND,
         "No such session",
         "You have no such session, or it has ended.",
+    ),
+    /// There is no such user, or the account is deleted.
+    UserNotFound => Row::new(
+        "user_not_found",
+        StatusCode::NOT_FOUND,
+        "No such user",
+        "There is no such user, or the account is deleted.",
     ),
     /// There is no such route.
     NotFound => Row::new(
@@ -563,6 +577,27 @@ impl From<CallerNotLive> for Problem {
 impl From<ReauthenticationRequired> for Problem {
     fn from(_: ReauthenticationRequired) -> Self {
         Code::ReauthenticationRequired.into()
+    }
+}
+
+impl From<NotAdministrator> for Problem {
+    fn from(error: NotAdministrator) -> Self {
+        match error {
+            NotAdministrator::CallerNotLive => Code::InvalidToken.into(),
+            NotAdministrator::NotAllowed => Code::InsufficientScope.into(),
+            NotAdministrator::ReauthenticationRequired(error) => error.into(),
+        }
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::UserNotFound => Code::UserNotFound.into(),
+            AdminError::SessionNotFound => Self::from(Code::SessionNotFound)
+                .with_detail("The user has no such session, or it has ended."),
+            AdminError::OwnAccount => Code::OwnAccount.into(),
+        }
     }
 }
 

@@ -57,7 +57,9 @@ metrics! {
     TOKEN_AHEAD, Stack, "TokenAhead",
         "A refresh token was ahead of its session: a restored backup, or the secret has leaked.";
     REVOCATIONS, Stack, "Revocations",
-        "A session was ended by a person: revoked, signed out, or by a password change or a deletion.";
+        "A session was ended by a person, its owner or an administrator: revoked, signed out, or by a password change, a disabling or a deletion.";
+    ADMIN_ACTIONS, Stack, "AdminActions",
+        "An administrator has looked at accounts or changed one, or has tried to; a command counts nothing.";
     THROTTLED, Stack, "Throttled",
         "A request was answered 503 because DynamoDB throttled it, or because too many passwords were waiting.";
     LIVE_SESSIONS, Stack, "LiveSessions", "A live session, as a cleanup of the whole table counted them.";

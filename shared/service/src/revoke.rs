@@ -1,10 +1,13 @@
 //! The end of one session, of all, and of what is left of those that have ended, at the wish of their owner.
 
+use std::collections::BTreeSet;
+
 use latchkey_domain::cause::{Action, Actor};
 use latchkey_domain::error::{CallerNotLive, SessionError};
 use latchkey_domain::id::SessionId;
 
 use crate::caller::admitted;
+use crate::change::Changed;
 use crate::metric::REVOCATIONS;
 use crate::{Caller, Failure, Service};
 
@@ -69,11 +72,7 @@ impl Service {
                 account.revoke_all(own, keep_current)
             })
             .await?;
-        let was_live = |id: &SessionId| {
-            let not_live = not_live.as_ref();
-            !not_live.is_some_and(|not_live| not_live.contains(id))
-        };
-        let revoked = changed.ended().filter(was_live).count();
+        let revoked = count_live_ends(&changed, not_live.as_ref());
         REVOCATIONS.count(revoked);
         Ok(revoked)
     }
@@ -91,4 +90,14 @@ impl Service {
         admitted::<CallerNotLive>(partition.account.clone(), caller)?;
         Ok(self.store.purge_ended_sessions(user, &partition).await?)
     }
+}
+
+/// How many sessions a change has ended that were live. `not_live` are those that a reading before it showed not to be:
+/// to end them is no act that counts.
+pub(crate) fn count_live_ends<R>(
+    changed: &Changed<R>,
+    not_live: Option<&BTreeSet<SessionId>>,
+) -> usize {
+    let was_live = |id: &SessionId| !not_live.is_some_and(|not_live| not_live.contains(id));
+    changed.ended().filter(was_live).count()
 }
