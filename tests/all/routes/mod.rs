@@ -1,6 +1,7 @@
 //! What each route does for its callers, and the scheduled cleanup.
 
 mod account;
+mod admin;
 pub(crate) mod cleanup;
 mod devices;
 mod imported_hashes;
