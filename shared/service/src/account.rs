@@ -83,14 +83,18 @@ impl Service {
         }
 
         let now = self.core.now();
-        let replacement = PasswordReplacement {
+        let location = request.location;
+        let session = own
+            .session
+            .succeed(session_id, location, now, &self.core.policy);
+        let replacement = OnOwnAccount {
             service: self,
             caller,
             verified,
-            new_hash,
-            session: own
-                .session
-                .succeed(session_id, request.location, now, &self.core.policy),
+            change: OwnChange::ReplacePassword {
+                new_hash,
+                session: Box::new(session.clone()),
+            },
         };
         let account = match self.change(&replacement, confirmation.reading).await? {
             Changed::Written { change, reading } => {
@@ -103,10 +107,7 @@ impl Service {
             }
             Changed::Fulfilled { account } => account.ok_or(NOT_LIVE)?,
         };
-        let issued = self
-            .core
-            .issue(replacement.session, Scope::of(&account), now)
-            .await?;
+        let issued = self.core.issue(session, Scope::of(&account), now).await?;
         Ok(SignedIn { account, issued })
     }
 
@@ -123,10 +124,11 @@ impl Service {
         let (attempt, confirmation) = self.begin_confirmation(caller).await?;
         let deleted = async {
             let Confirmed { verified } = self.confirm(&mut place, &confirmation, password).await?;
-            let deletion = Deletion {
+            let deletion = OnOwnAccount {
                 service: self,
                 caller,
                 verified,
+                change: OwnChange::Delete,
             };
             self.change(&deletion, confirmation.reading).await
         };
@@ -342,23 +344,34 @@ impl Confirmation {
     }
 }
 
-/// A password that is replaced by a caller who has given the old one.
-struct PasswordReplacement<'a> {
+/// A change of the caller's own account, by a caller who has given the password.
+struct OnOwnAccount<'a> {
     service: &'a Service,
     caller: Caller,
-    /// Which password was given.
+    /// The version of the password that was given.
     verified: u64,
-    new_hash: PasswordHash,
-    /// The session that takes the place of the caller's.
-    session: Session,
+    change: OwnChange,
 }
 
-impl Intent for PasswordReplacement<'_> {
+/// What a caller changes about their own account.
+enum OwnChange {
+    ReplacePassword {
+        new_hash: PasswordHash,
+        /// The session that takes the place of the caller's.
+        session: Box<Session>,
+    },
+    Delete,
+}
+
+impl Intent for OnOwnAccount<'_> {
     type Reading = Reading;
     type Refusal = ConfirmError;
 
     fn action(&self) -> Action {
-        Action::ChangePassword
+        match self.change {
+            OwnChange::ReplacePassword { .. } => Action::ChangePassword,
+            OwnChange::Delete => Action::Delete,
+        }
     }
 
     fn actor(&self) -> Actor {
@@ -375,76 +388,51 @@ impl Intent for PasswordReplacement<'_> {
 
     fn decide(&self, reading: &Reading) -> Result<Change, ConfirmError> {
         let own = reading.own_as_verified(self.caller, self.verified)?;
-        let account = own.account.clone();
-        Ok(account.change_password(self.caller.session_id, self.session.id)?)
+        let (account, caller) = (own.account.clone(), self.caller.session_id);
+        Ok(match &self.change {
+            OwnChange::ReplacePassword { session, .. } => {
+                account.change_password(caller, session.id)?
+            }
+            OwnChange::Delete => account.delete(caller, self.service.core.now())?,
+        })
     }
 
     fn parts<'a>(&'a self, reading: &'a Reading, change: &'a Change) -> Vec<Part<'a>> {
-        let mut parts = vec![
-            Part::NewSession(&self.session),
-            // So that repeated changes leave nothing behind.
-            Part::NoSession(self.caller.session_id),
-        ];
-        parts.extend(reading.credential.as_ref().map(|verified| Part::Hash {
-            verified,
-            hash: &self.new_hash,
-            password_version: change.account.password_version,
-        }));
-        parts
+        let verified = reading.credential.as_ref();
+        match &self.change {
+            OwnChange::ReplacePassword { new_hash, session } => {
+                let mut parts = vec![
+                    Part::NewSession(session),
+                    // So that repeated changes leave nothing behind.
+                    Part::NoSession(self.caller.session_id),
+                ];
+                parts.extend(verified.map(|verified| Part::Hash {
+                    verified,
+                    hash: new_hash,
+                    password_version: change.account.password_version,
+                }));
+                parts
+            }
+            OwnChange::Delete => {
+                let credential = verified.map(|verified| Part::NoCredential { verified });
+                credential.into_iter().collect()
+            }
+        }
     }
 
     fn new_session(&self) -> Option<SessionId> {
-        Some(self.session.id)
+        match &self.change {
+            OwnChange::ReplacePassword { session, .. } => Some(session.id),
+            OwnChange::Delete => None,
+        }
     }
 
-    /// A password change wants its session in the set and nothing else.
-    fn is_fulfilled(&self, _: &Change, _: Option<&Account>) -> bool {
-        false
-    }
-}
-
-/// The deletion of an account by a caller who has given the password.
-struct Deletion<'a> {
-    service: &'a Service,
-    caller: Caller,
-    /// Which password was given.
-    verified: u64,
-}
-
-impl Intent for Deletion<'_> {
-    type Reading = Reading;
-    type Refusal = ConfirmError;
-
-    fn action(&self) -> Action {
-        Action::Delete
-    }
-
-    fn actor(&self) -> Actor {
-        Actor::Owner(self.caller.session_id)
-    }
-
-    fn account<'r>(&self, reading: &'r Reading) -> Option<&'r Account> {
-        reading.partition.account.as_ref()
-    }
-
-    async fn read_again(&self) -> Result<Reading, Failure<ConfirmError>> {
-        self.service.read_own_account(self.caller).await
-    }
-
-    fn decide(&self, reading: &Reading) -> Result<Change, ConfirmError> {
-        let own = reading.own_as_verified(self.caller, self.verified)?;
-        let account = own.account.clone();
-        Ok(account.delete(self.caller.session_id, self.service.core.now())?)
-    }
-
-    fn parts<'a>(&'a self, reading: &'a Reading, _: &'a Change) -> Vec<Part<'a>> {
-        let verified = reading.credential.as_ref();
-        let part = verified.map(|verified| Part::NoCredential { verified });
-        part.into_iter().collect()
-    }
-
-    /// Gone is gone, whoever has deleted it.
     fn is_fulfilled(&self, _: &Change, account: Option<&Account>) -> bool {
-        account.is_none_or(Account::is_deleted)
+        match self.change {
+            // A password change wants its session in the set and nothing else.
+            OwnChange::ReplacePassword { .. } => false,
+            // Gone is gone, whoever has deleted it.
+            OwnChange::Delete => account.is_none_or(Account::is_deleted),
+        }
     }
 }
