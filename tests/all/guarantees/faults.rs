@@ -31,6 +31,8 @@ struct Cast {
     ada: SignedIn,
     /// Another device of hers.
     phone: SignedIn,
+    /// An administrator.
+    root: SignedIn,
 }
 
 type Act = for<'a> fn(&'a Stack, &'a Cast) -> LocalBoxFuture<'a, Answer>;
@@ -111,6 +113,10 @@ async fn send(stack: &Stack, method: Method, path: &str, who: &SignedIn, body: V
         Value::Null => call.send().await,
         body => call.json(&body).send().await,
     }
+}
+
+fn path_of(who: &SignedIn) -> String {
+    format!("/v1/admin/users/{}", who.user_id.unwrap())
 }
 
 async fn register(stack: &Stack, email: &str) -> Reply {
@@ -270,6 +276,41 @@ fn operations() -> Vec<Operation> {
                 send(stack, Method::POST, "/v1/me/delete", &cast.ada, json!({"password": PASSWORD})).await
             }))
         },
+        operation("admin: find by address", 200, acts!(|stack, cast| {
+            send(stack, Method::GET, "/v1/admin/users?email=ada@example.com", &cast.root, Value::Null).await
+        })),
+        operation("admin: a page of users", 200, acts!(|stack, cast| {
+            send(stack, Method::GET, "/v1/admin/users", &cast.root, Value::Null).await
+        })),
+        operation("admin: find a session", 200, acts!(|stack, cast| {
+            let path = format!("/v1/admin/sessions/{}", cast.phone.session_id);
+            send(stack, Method::GET, &path, &cast.root, Value::Null).await
+        })),
+        Operation {
+            repeated: [(204, ""), (404, "session_not_found")],
+            ..operation("admin: revoke", 204, acts!(|stack, cast| {
+                let path = format!("{}/sessions/{}", path_of(&cast.ada), cast.phone.session_id);
+                send(stack, Method::DELETE, &path, &cast.root, Value::Null).await
+            }))
+        },
+        operation("admin: revoke-all", 200, acts!(|stack, cast| {
+            let path = format!("{}/sessions/revoke-all", path_of(&cast.ada));
+            send(stack, Method::POST, &path, &cast.root, Value::Null).await
+        })),
+        Operation {
+            in_steps: true,
+            ..operation("admin: disable and roles", 200, acts!(|stack, cast| {
+                let body = json!({"status": "disabled", "roles": ["clerk"]});
+                send(stack, Method::PATCH, &path_of(&cast.ada), &cast.root, body).await
+            }))
+        },
+        Operation {
+            repeated: [(204, ""), (404, "user_not_found")],
+            in_steps: true,
+            ..operation("admin: delete", 204, acts!(|stack, cast| {
+                send(stack, Method::DELETE, &path_of(&cast.ada), &cast.root, Value::Null).await
+            }))
+        },
         Operation {
             setup: first!(|stack, cast| {
                 // Bob's session has passed its retention, an orphan is there, and a deletion was interrupted.
@@ -310,8 +351,9 @@ impl Scene {
         stack.advance(TimeDelta::seconds(1));
         let phone = stack.login("ada@example.com").await;
         register(&stack, "bob@example.com").await;
+        let root = stack.administrator("root@example.com").await;
         stack.advance(TimeDelta::seconds(1));
-        let cast = Cast { ada, phone };
+        let cast = Cast { ada, phone, root };
         (operation.setup)(&stack, &cast).await;
         Self {
             cast,

@@ -89,7 +89,7 @@ pub const TARGETS: [Target; 9] = [
 const QUICK_HASH: &str =
     "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// A service with one user, who is signed in twice, always the same.
+/// A service with one user, who is an administrator and signed in, always the same.
 struct World {
     runtime: tokio::runtime::Runtime,
     stack: Stack,
@@ -114,7 +114,7 @@ impl World {
         let (stack, faults, ada, phone) = runtime.block_on(async {
             let policy = SessionPolicy::default();
             let (stack, faults) = faults::stack_with(policy, 1, Vec::new()).await;
-            let ada = stack.register("ada@example.com").await;
+            let ada = stack.administrator("ada@example.com").await;
             let phone = stack.login("ada@example.com").await;
             (stack, faults, ada, phone)
         });
@@ -135,6 +135,15 @@ impl World {
             phone,
             forger: Forger::default(),
         }
+    }
+
+    /// A path of the document about the user of this world.
+    fn fill_in(&self, path: &str) -> String {
+        let user = self.ada.user_id.map(|user| user.to_string());
+        let session = self.phone.session_id.to_string();
+        path.replace("{user_id}", &user.unwrap_or_default())
+            .replace("{session_id}", &session)
+            .replace("{id}", &session)
     }
 
     /// Sends a request, if HTTP can carry it: the reply must be as documented.
@@ -190,7 +199,7 @@ fn with_world(run: impl AsyncFnOnce(&World)) {
         let panics = PANICS.get();
         world.runtime.block_on(run(&world));
         assert_eq!(PANICS.get(), panics, "something panicked");
-        let reads = ["GetItem", "Query"];
+        let reads = ["GetItem", "Query", "Scan"];
         let calls = world.faults.disarm();
         if calls
             .iter()

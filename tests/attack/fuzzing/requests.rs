@@ -10,7 +10,7 @@ use serde_json::json;
 use super::with_world;
 
 /// The routes that take a body.
-const WITH_BODY: [(Method, &str, &str); 7] = [
+const WITH_BODY: [(Method, &str, &str); 9] = [
     (
         Method::POST,
         "/v1/auth/register",
@@ -38,6 +38,16 @@ const WITH_BODY: [(Method, &str, &str); 7] = [
         r#"{"current_password": "x", "new_password": "correct horse battery staples"}"#,
     ),
     (Method::POST, "/v1/me/delete", r#"{"password": "x"}"#),
+    (
+        Method::PATCH,
+        "/v1/admin/users/{user_id}",
+        r#"{"status": "active", "roles": ["admin", "clerk"]}"#,
+    ),
+    (
+        Method::POST,
+        "/v1/admin/sessions/revoke",
+        r#"{"user_ids": ["0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11"]}"#,
+    ),
 ];
 
 const CONTENT_TYPES: [&str; 4] = [
@@ -56,7 +66,7 @@ pub(super) fn bodies(data: &[u8]) {
     let (method, path, _) = &WITH_BODY[choice % WITH_BODY.len()];
     let kind = CONTENT_TYPES[choice / WITH_BODY.len() % CONTENT_TYPES.len()];
     with_world(async |world| {
-        let path = path.replace("{id}", &world.phone.session_id.to_string());
+        let path = world.fill_in(path);
         let bearer = format!("Bearer {}", world.ada.access_token).into_bytes();
         let headers = [("authorization", &bearer[..])];
         let body = Some((kind, body));
@@ -104,7 +114,7 @@ pub(super) fn url_seeds() -> Vec<Vec<u8>> {
     with_world(async |world| {
         let paths = conformity::document()["paths"].as_object();
         for (path, item) in paths.into_iter().flatten() {
-            let path = path.replace("{id}", &world.phone.session_id.to_string());
+            let path = world.fill_in(path);
             for (choice, method) in (0_u8..).zip(&METHODS) {
                 let name = method.as_str().to_lowercase();
                 if item.get(&name).is_some() {
@@ -115,6 +125,13 @@ pub(super) fn url_seeds() -> Vec<Vec<u8>> {
     });
     for query in ["keep_current=false", "keep_current=%ff&x=1", "a=b&&=c+d"] {
         seeds.push(format!("\u{1}v1/sessions/revoke-all?{query}").into_bytes());
+    }
+    for query in [
+        "email=ada%40example.com",
+        "cursor=VVNFUiMxCkFDQ09VTlQ",
+        "cursor=%ff&email=",
+    ] {
+        seeds.push(format!("\0v1/admin/users?{query}").into_bytes());
     }
     seeds
 }
