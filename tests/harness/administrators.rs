@@ -15,11 +15,9 @@ use latchkey_store::{Store, WriteOutcome};
 pub async fn grant(store: &Store, user: UserId, at: DateTime<Utc>) {
     let before = store.read_account(user).await;
     let before = before.expect("the table can be read").expect("an account");
-    let mut roles = before.roles.clone();
-    roles.insert(Role::admin());
     let change = before
         .clone()
-        .administer(&Actor::Operator, &AdminAct::ChangeRoles(roles), at)
+        .administer(&Actor::Operator, &AdminAct::Grant(Role::admin()), at)
         .expect("an account that is not deleted");
     let cause = Cause {
         action: Action::ChangeRoles,

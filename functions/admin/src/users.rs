@@ -11,7 +11,7 @@ use latchkey_api::body::Body;
 use latchkey_api::parameter::{QueryParameters, UserPath};
 use latchkey_api::problem::{InvalidValue, Problem};
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::role::{MAX_ROLES, Role};
+use latchkey_domain::role::Role;
 use latchkey_service::{AccountUpdate, Service, UserCursor};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -125,13 +125,7 @@ impl UpdateRequest {
         };
         let roles = self.roles.map(|roles| {
             let roles: Result<BTreeSet<Role>, _> = roles.iter().map(|role| role.parse()).collect();
-            let roles =
-                roles.map_err(|error| invalid("#/roles", "not_allowed", error.to_string()))?;
-            if roles.len() > MAX_ROLES {
-                let detail = format!("A user has at most {MAX_ROLES} roles.");
-                return Err(invalid("#/roles", "too_many", detail));
-            }
-            Ok(roles)
+            roles.map_err(|error| invalid("#/roles", "not_allowed", error.to_string()))
         });
         let roles = roles.transpose()?;
         Ok(AccountUpdate { active, roles })

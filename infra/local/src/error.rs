@@ -1,4 +1,4 @@
-//! Why the local stack could not start: one line each, which says what to do about it.
+//! Why the local stack could not start or a command not be carried out: one line each, which says what to do about it.
 
 use std::io;
 
@@ -6,6 +6,7 @@ use latchkey_domain::token::KeyDerivationFailed;
 use latchkey_runtime::settings::SettingsError;
 use latchkey_store::table::TableError;
 
+use crate::admin::AdminError;
 use crate::embedded::EmbeddedError;
 use crate::folder::FolderError;
 use crate::outside::OutsideError;
@@ -51,7 +52,30 @@ pub enum LocalError {
     /// The keys could not be derived.
     #[error(transparent)]
     Keys(#[from] KeyDerivationFailed),
+    /// An operator's command could not be carried out.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// Ctrl-C could not be listened for.
     #[error("the signals that stop a program cannot be received: {0}")]
     Signals(#[source] io::Error),
+}
+
+impl LocalError {
+    /// The program's exit code: 1, unless a command says what is the matter.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Admin(error) => error.exit_code(),
+            Self::PortTaken(_)
+            | Self::Port { .. }
+            | Self::Folder(_)
+            | Self::Embedded(_)
+            | Self::Outside(_)
+            | Self::Table(_)
+            | Self::Settings(_)
+            | Self::SecretsManager
+            | Self::Keys(_)
+            | Self::Signals(_) => 1,
+        }
+    }
 }

@@ -145,6 +145,17 @@ impl Folder {
     }
 }
 
+/// The database of a data folder that has been used, whether or not a service has it open. Nothing is made.
+pub(crate) fn existing_database(folder: &Path) -> Result<Option<PathBuf>, FolderError> {
+    let path = folder.join(DATABASE);
+    match fs::metadata(&path) {
+        Ok(found) if found.is_file() && found.len() > 0 => Ok(Some(path)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(&path)(error)),
+    }
+}
+
 /// Thirty-two random bytes, in hexadecimal.
 pub(crate) fn new_secret(random: &dyn RandomSource) -> String {
     let mut bytes = [0; 32];

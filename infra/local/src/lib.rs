@@ -5,6 +5,7 @@
 
 pub mod embedded;
 
+mod admin;
 mod banner;
 mod cleaning;
 mod error;
@@ -24,9 +25,22 @@ use latchkey_service::{Core, Service};
 use latchkey_store::Store;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use admin::AdminError;
 pub use error::LocalError;
 pub use options::Options;
-pub use stack::run;
+
+use options::Command;
+
+/// Does what the command line asks: serves until Ctrl-C or SIGTERM, unless it names something else.
+///
+/// # Errors
+/// [`LocalError`] if it cannot, in one line that says what to do about it.
+pub async fn run(options: Options) -> Result<(), LocalError> {
+    match &options.command {
+        Some(Command::Admin(admin)) => admin::run(&options, admin).await,
+        None => stack::serve_until_stopped(options).await,
+    }
+}
 
 /// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
 /// of them: the tests compare the template and the folders with it.
@@ -40,7 +54,7 @@ pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 9] {
         ("revoke", revoke::routes()),
         ("revoke-all", revoke_all::routes()),
         ("account", account::routes()),
-        ("admin", admin::routes()),
+        ("admin", ::admin::routes()),
     ]
 }
 

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
+use crate::admin::AdminOptions;
 use crate::outside::DynamoDbUrl;
 
 /// Where data and secret are kept unless told otherwise.
@@ -15,12 +16,15 @@ pub(crate) const DEFAULT_FOLDER: &str = ".latchkey";
 #[derive(Clone, Debug, Parser)]
 #[command(name = "latchkey", version, after_long_help = MORE, after_help = "--help shows examples and settings.")]
 pub struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// The port on 127.0.0.1; 0 takes any free one and prints it.
     #[arg(long, value_name = "PORT", default_value_t = 3000)]
     pub(crate) port: u16,
 
     /// Where data and secret are kept between runs [default: .latchkey].
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
 
     /// Keep everything in memory: nothing is written, nothing is left at the end.
@@ -30,7 +34,7 @@ pub struct Options {
     /// Use this DynamoDB instead of the embedded one, such as DynamoDB Local.
     ///
     /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
-    #[arg(long, value_name = "URL", value_parser = DynamoDbUrl::parse)]
+    #[arg(long, value_name = "URL", global = true, value_parser = DynamoDbUrl::parse)]
     pub(crate) dynamodb_url: Option<DynamoDbUrl>,
 
     /// Also open the embedded DynamoDB on this port of 127.0.0.1, for the AWS CLI or NoSQL Workbench; 0 takes any free one.
@@ -40,6 +44,13 @@ pub struct Options {
     pub(crate) dynamodb_port: Option<u16>,
 }
 
+/// What to do instead of serving.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    /// Find users, see and end their sessions, grant roles, disable or delete accounts: on the table itself.
+    Admin(AdminOptions),
+}
+
 const MORE: &str = "\
 Examples (after `cargo run --`, or of the binary target/debug/latchkey):
   latchkey                                         on port 3000, data in .latchkey
@@ -47,6 +58,7 @@ Examples (after `cargo run --`, or of the binary target/debug/latchkey):
   latchkey --data-dir demo-data                    another data folder
   latchkey --dynamodb-url http://127.0.0.1:8000    over DynamoDB Local
   latchkey --dynamodb-port 8000                    the table can be read with the AWS CLI
+  latchkey admin grant ada@example.com             make somebody an administrator; see latchkey admin --help
 
 Settings (environment variables, the same as on Lambda; an empty one counts as not set):
   ISSUER                    iss of the tokens, an https URL, http on this machine; the API answers under its path

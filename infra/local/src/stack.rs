@@ -39,7 +39,7 @@ use crate::storage::{Choice, Storage};
 ///
 /// # Errors
 /// [`LocalError`] if it cannot start, in one line that says what to do about it.
-pub async fn run(options: Options) -> Result<(), LocalError> {
+pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalError> {
     telemetry::start(LogSettings::read(environment, Format::Text)?);
     warn_of_misspelt(environment_names());
     if environment("TOKEN_SECRET_ARN").is_some() {
@@ -124,7 +124,8 @@ async fn listen(port: u16) -> Result<TcpListener, LocalError> {
         })
 }
 
-fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
+/// What every use case works with.
+pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
     let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
         return Err(LocalError::SecretsManager);
     };

@@ -596,6 +596,11 @@ impl From<AdminError> for Problem {
             AdminError::UserNotFound => Code::UserNotFound.into(),
             AdminError::SessionNotFound => Self::from(Code::SessionNotFound)
                 .with_detail("The user has no such session, or it has ended."),
+            AdminError::TooManyRoles => Self::validation_failed(vec![InvalidValue::new(
+                "#/roles",
+                "too_many",
+                error.to_string(),
+            )]),
             AdminError::OwnAccount => Code::OwnAccount.into(),
         }
     }

@@ -9,7 +9,7 @@ use crate::account::{Account, AccountStatus, Change};
 use crate::cause::{Action, Actor, EndReason};
 use crate::error::AdminError;
 use crate::id::SessionId;
-use crate::role::Role;
+use crate::role::{MAX_ROLES, Role};
 
 /// What an administrator does to a user's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub enum AdminAct {
     Enable,
     /// Replaces the user's roles by these.
     ChangeRoles(BTreeSet<Role>),
+    /// Adds one role.
+    Grant(Role),
+    /// Takes one role away.
+    Withdraw(Role),
     /// Deletes the account, as its owner can.
     Delete,
 }
@@ -40,7 +44,7 @@ impl AdminAct {
             Self::RevokeAll => Action::RevokeAll,
             Self::Disable => Action::Disable,
             Self::Enable => Action::Enable,
-            Self::ChangeRoles(_) => Action::ChangeRoles,
+            Self::ChangeRoles(_) | Self::Grant(_) | Self::Withdraw(_) => Action::ChangeRoles,
             Self::Delete => Action::Delete,
         }
     }
@@ -50,7 +54,8 @@ impl AdminAct {
         match self {
             Self::Disable | Self::Delete => true,
             Self::ChangeRoles(roles) => !roles.contains(&Role::admin()),
-            Self::Revoke { .. } | Self::RevokeAll | Self::Enable => false,
+            Self::Withdraw(role) => *role == Role::admin(),
+            Self::Revoke { .. } | Self::RevokeAll | Self::Enable | Self::Grant(_) => false,
         }
     }
 }
@@ -87,12 +92,25 @@ impl Account {
                 }
                 Ok(self.without_an_end())
             }
-            AdminAct::ChangeRoles(roles) => {
-                self.roles.clone_from(roles);
+            AdminAct::ChangeRoles(roles) => self.with_roles(roles.clone()),
+            AdminAct::Grant(role) => {
+                let roles = self.roles.iter().chain([role]).cloned().collect();
+                self.with_roles(roles)
+            }
+            AdminAct::Withdraw(role) => {
+                self.roles.remove(role);
                 Ok(self.without_an_end())
             }
             AdminAct::Delete => Ok(self.erase(EndReason::Admin, now)),
         }
+    }
+
+    fn with_roles(mut self, roles: BTreeSet<Role>) -> Result<Change, AdminError> {
+        if roles.len() > MAX_ROLES {
+            return Err(AdminError::TooManyRoles);
+        }
+        self.roles = roles;
+        Ok(self.without_an_end())
     }
 
     /// The account as it is now to be, where nothing ends.
@@ -187,6 +205,7 @@ mod tests {
             AdminAct::Delete,
             AdminAct::ChangeRoles(roles(&[])),
             AdminAct::ChangeRoles(roles(&["clerk"])),
+            AdminAct::Withdraw(Role::admin()),
         ] {
             assert_eq!(own(act.clone()), Err(AdminError::OwnAccount), "{act:?}");
             assert!(administer(account.clone(), &act).is_ok(), "another's");
@@ -198,8 +217,35 @@ mod tests {
             AdminAct::RevokeAll,
             AdminAct::Enable,
             AdminAct::ChangeRoles(roles(&["admin", "clerk"])),
+            AdminAct::Withdraw("clerk".parse().unwrap()),
         ] {
             assert_eq!(own(act.clone()), Ok(()), "{act:?}");
+        }
+    }
+
+    #[test]
+    fn roles_are_replaced_added_and_taken_away_up_to_a_number() {
+        let account = account_of(&[]);
+        let changed = |account: &Account, act| {
+            let change = administer(account.clone(), &act).unwrap();
+            assert!(change.ended.is_empty());
+            change.account
+        };
+        let clerk = changed(&account, AdminAct::ChangeRoles(roles(&["clerk"])));
+        let both = changed(&clerk, AdminAct::Grant(Role::admin()));
+        assert_eq!(both.roles, roles(&["admin", "clerk"]));
+        assert_eq!(changed(&both, AdminAct::Grant(Role::admin())), both);
+        assert_eq!(changed(&both, AdminAct::Withdraw(Role::admin())), clerk);
+        assert_eq!(changed(&clerk, AdminAct::Withdraw(Role::admin())), clerk);
+        let words: Vec<String> = (0..=MAX_ROLES).map(|n| format!("role{n}")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let full = changed(&account, AdminAct::ChangeRoles(roles(&words[..MAX_ROLES])));
+        for act in [
+            AdminAct::ChangeRoles(roles(&words)),
+            AdminAct::Grant(Role::admin()),
+        ] {
+            let refused = administer(full.clone(), &act);
+            assert_eq!(refused, Err(AdminError::TooManyRoles));
         }
     }
 }

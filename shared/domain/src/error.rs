@@ -4,6 +4,7 @@ use std::error::Error;
 
 use crate::email::InvalidEmail;
 use crate::password::WeakPassword;
+use crate::role::MAX_ROLES;
 
 /// An error and what caused it, in one line, for logs and for people.
 ///
@@ -84,6 +85,9 @@ pub enum AdminError {
     /// The user has no such live session.
     #[error("no such session")]
     SessionNotFound,
+    /// A user has at most [`MAX_ROLES`] roles.
+    #[error("a user has at most {MAX_ROLES} roles")]
+    TooManyRoles,
     /// Administrators may not lock themselves out.
     #[error("an administrator may not do this to their own account")]
     OwnAccount,

@@ -227,7 +227,10 @@ impl From<&UserRevocation> for AdminRevocationResource {
         let (outcome, revoked) = match revocation.result {
             Ok(revoked) => (RevocationOutcome::Revoked, revoked),
             Err(Failure::Refused(
-                AdminError::UserNotFound | AdminError::SessionNotFound | AdminError::OwnAccount,
+                AdminError::UserNotFound
+                | AdminError::SessionNotFound
+                | AdminError::TooManyRoles
+                | AdminError::OwnAccount,
             )) => (RevocationOutcome::UserNotFound, 0),
             Err(Failure::Unavailable) => (RevocationOutcome::TemporarilyUnavailable, 0),
             Err(Failure::Internal) => (RevocationOutcome::InternalError, 0),

@@ -56,27 +56,69 @@ impl Service {
         let mut account = None;
         let mut acts = update.acts();
         while let Some(act) = acts.pop_front() {
-            let deed = Deed::on_user(act.action().as_str(), user);
-            let work = async {
-                let read = not_deleted(self.store.read_account(user).await?)?;
-                // What the rules refuse of a later act must not leave the first one done.
-                for later in &acts {
-                    let decided = read.clone().administer(&who.actor, later, self.core.now());
-                    decided.map_err(Failure::Refused)?;
-                }
-                let changed = self.administer(who, user, act, Reading::of(read)).await?;
-                REVOCATIONS.count(changed.ended().count());
-                not_deleted(match changed {
-                    Changed::Written { change, .. } => Some(change.account),
-                    Changed::Fulfilled { account } => account,
-                })
-            };
-            account = Some(self.audited(who, deed, work).await?);
+            account = Some(self.change_user(who, user, act, &acts).await?);
         }
         match account {
             Some(account) => Ok(account),
             None => self.show_user(who, user).await,
         }
+    }
+
+    /// Gives a user one more role. 2 trips, 1 write unit.
+    ///
+    /// # Errors
+    /// [`AdminError::UserNotFound`], [`AdminError::TooManyRoles`]
+    pub async fn grant_role(
+        &self,
+        who: &Administrator,
+        user: UserId,
+        role: Role,
+    ) -> Result<Account, Failure<AdminError>> {
+        let nothing = VecDeque::new();
+        self.change_user(who, user, AdminAct::Grant(role), &nothing)
+            .await
+    }
+
+    /// Takes a role from a user. 2 trips, 1 write unit.
+    ///
+    /// # Errors
+    /// [`AdminError::UserNotFound`], [`AdminError::OwnAccount`]
+    pub async fn withdraw_role(
+        &self,
+        who: &Administrator,
+        user: UserId,
+        role: Role,
+    ) -> Result<Account, Failure<AdminError>> {
+        let nothing = VecDeque::new();
+        self.change_user(who, user, AdminAct::Withdraw(role), &nothing)
+            .await
+    }
+
+    /// Does an act that leaves a user behind, if the rules allow those that are to follow it too.
+    async fn change_user(
+        &self,
+        who: &Administrator,
+        user: UserId,
+        act: AdminAct,
+        following: &VecDeque<AdminAct>,
+    ) -> Result<Account, Failure<AdminError>> {
+        let deed = Deed::on_user(act.action().as_str(), user);
+        let work = async {
+            let account = not_deleted(self.store.read_account(user).await?)?;
+            for act in following {
+                let decided = account.clone();
+                let decided = decided.administer(&who.actor, act, self.core.now());
+                decided.map_err(Failure::Refused)?;
+            }
+            let reading = Reading::of(account);
+            let changed = self.administer(who, user, act, reading).await?;
+            REVOCATIONS.count(changed.ended().count());
+            not_deleted(match changed {
+                Changed::Written { change, .. } => Some(change.account),
+                Changed::Fulfilled { account } => account,
+            })
+        };
+        self.audited(who, deed, work).await
     }
 
     /// Deletes a user as the user could: all sessions end at once, then everything that is kept of them goes.
@@ -205,7 +247,11 @@ impl Intent for Administration<'_> {
                 let is_admitted = |id| account.is_some_and(|account| account.sessions.contains(id));
                 !first.ended.is_empty() && !first.ended.iter().any(|(id, _)| is_admitted(id))
             }
-            AdminAct::Disable | AdminAct::Enable | AdminAct::ChangeRoles(_) => false,
+            AdminAct::Disable
+            | AdminAct::Enable
+            | AdminAct::ChangeRoles(_)
+            | AdminAct::Grant(_)
+            | AdminAct::Withdraw(_) => false,
         }
     }
 }

@@ -119,6 +119,7 @@ impl Service {
             Ok(_) => "done",
             Err(Failure::Refused(AdminError::UserNotFound)) => "user_not_found",
             Err(Failure::Refused(AdminError::SessionNotFound)) => "session_not_found",
+            Err(Failure::Refused(AdminError::TooManyRoles)) => "too_many_roles",
             Err(Failure::Refused(AdminError::OwnAccount)) => "own_account",
             Err(Failure::Unavailable | Failure::Internal) => "failed",
         };

@@ -1,0 +1,120 @@
+//! `latchkey admin`: what an operator does by command, on the table itself.
+//!
+//! The commands call the same use cases as the routes of administration, as [`Actor::Operator`]. They ask for no token
+//! and no role: whoever may read and write the table needs none.
+//!
+//! A new command is a variant of [`AdminCommand`] and a function that returns what is to be printed.
+//!
+//! [`Actor::Operator`]: latchkey_domain::cause::Actor::Operator
+
+mod confirm;
+mod error;
+mod everybody;
+mod output;
+mod place;
+mod users;
+
+use std::io::{self, Write};
+
+use clap::{Args, Subcommand};
+use latchkey_runtime::settings::environment;
+use latchkey_runtime::telemetry::{self, Format, LogSettings};
+use latchkey_service::{Administrator, Service};
+use tracing::Level;
+
+pub use error::AdminError;
+
+use crate::error::LocalError;
+use crate::options::Options;
+use everybody::Everybody;
+use output::Output;
+use place::Place;
+use users::UserCommand;
+
+/// An operator's command, and where its table is.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_long_help = EXAMPLES, after_help = "--help shows examples and exit codes.")]
+pub(crate) struct AdminOptions {
+    /// A table on AWS instead of the local one.
+    ///
+    /// Credentials and region come from the environment or your AWS profile, as for the AWS CLI. For single sign-on: eval "$(aws configure export-credentials --format env)".
+    #[arg(long, value_name = "NAME", global = true, conflicts_with_all = ["data_dir", "dynamodb_url", "memory"])]
+    table: Option<String>,
+
+    /// The region of --table [default: that of the environment or the profile].
+    #[arg(long, value_name = "REGION", global = true, requires = "table")]
+    region: Option<String>,
+
+    /// The AWS profile for --table [default: AWS_PROFILE, or the default profile].
+    #[arg(long, value_name = "NAME", global = true, requires = "table")]
+    profile: Option<String>,
+
+    /// Print JSON, in the form of the routes below /v1/admin.
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: AdminCommand,
+}
+
+/// What can be done.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+enum AdminCommand {
+    #[command(flatten)]
+    User(UserCommand),
+
+    /// Sign every user out everywhere; they can sign in again.
+    SignEverybodyOut(Everybody),
+}
+
+const EXAMPLES: &str = "\
+A USER is an e-mail address or a user id.
+
+Examples:
+  latchkey admin find ada@example.com
+  latchkey admin grant ada@example.com
+  latchkey admin sessions ada@example.com --all
+  latchkey admin revoke 0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11
+  latchkey admin disable ada@example.com --data-dir demo-data
+  latchkey admin find --table auth-prod-Table-1A2B3C --region eu-central-1 --profile ops --json
+
+On the data folder the commands work whether or not the service runs. A service with --memory is reached by
+--dynamodb-url, if it was started with --dynamodb-port.
+
+Exit codes: 0 done, 1 not or not wholly done, 2 the command line is wrong, 3 there is no such user or session.";
+
+/// Carries out a command and prints what came of it.
+///
+/// # Errors
+/// [`LocalError`], in one line.
+pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), LocalError> {
+    let mut log = LogSettings::read(environment, Format::Text)?;
+    if environment("AWS_LAMBDA_LOG_LEVEL").is_none() {
+        // What was done is printed; the lines of the audit trail are for a service.
+        log.level = Level::WARN;
+    }
+    telemetry::start(log);
+    let place = Place::open(options, admin).await?;
+    let output = place.execute(&admin.command).await?;
+    let mut stdout = io::stdout().lock();
+    let text = if admin.json {
+        output.to_json()
+    } else {
+        output.to_string()
+    };
+    // Nobody may be reading: what was done is done all the same.
+    let _ = writeln!(stdout, "{text}");
+    Ok(output.into_result()?)
+}
+
+impl Place {
+    async fn execute(&self, command: &AdminCommand) -> Result<Output, AdminError> {
+        let (service, who): (&Service, _) = (&self.service, Administrator::operator());
+        match command {
+            AdminCommand::User(command) => command.execute(service, &who, &self.name).await,
+            AdminCommand::SignEverybodyOut(command) => {
+                command.execute(service, &who, &self.name).await
+            }
+        }
+    }
+}
