@@ -86,7 +86,6 @@ async fn a_body_that_cannot_be_read_is_refused_by_each_operation_that_reads_one(
             " \t\r\n[]",
             "{",
             "{}x",
-            "{\"\\ud800\": 1}",
             "\u{0}",
             &format!("{}{}", "[".repeat(8_000), "]".repeat(8_000)),
         ] {
@@ -99,11 +98,6 @@ async fn a_body_that_cannot_be_read_is_refused_by_each_operation_that_reads_one(
                 "{method} {path} {malformed:.40}"
             );
         }
-        let reply = call()
-            .bytes("application/json", b"{\"x\": \"\xff\"}")
-            .send()
-            .await;
-        reply.expect_problem(400, "invalid_request");
         let reply = call()
             .bytes("application/json", large.as_bytes())
             .send()
@@ -132,6 +126,25 @@ async fn a_body_that_cannot_be_read_is_refused_by_each_operation_that_reads_one(
             .as_object()
             .unwrap()
         {
+            // Half of a surrogate pair is no character.
+            for value in [json!("@@"), json!(["@@"])] {
+                let mut body = example.clone();
+                body[field] = value;
+                let not_utf8 = body.to_string().into_bytes();
+                let not_utf8: Vec<u8> = not_utf8
+                    .into_iter()
+                    .map(|byte| if byte == b'@' { 0xff } else { byte })
+                    .collect();
+                let reply = call().bytes("application/json", &not_utf8).send().await;
+                reply.expect_problem(400, "invalid_request");
+                let body = body.to_string().replace("@@", "\\ud800");
+                let reply = call()
+                    .bytes("application/json", body.as_bytes())
+                    .send()
+                    .await;
+                let found = (reply.status.as_u16(), reply.code().to_owned());
+                assert_eq!(found, (400, "invalid_request".to_owned()), "{path} {body}");
+            }
             // No field of this service takes an object, or a number in an array.
             for wrong in [
                 json!({}),

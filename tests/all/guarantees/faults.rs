@@ -297,13 +297,14 @@ fn operations() -> Vec<Operation> {
             let path = format!("{}/sessions/revoke-all", path_of(&cast.ada));
             send(stack, Method::POST, &path, &cast.root, Value::Null).await
         })),
-        Operation {
-            in_steps: true,
-            ..operation("admin: disable and roles", 200, acts!(|stack, cast| {
-                let body = json!({"status": "disabled", "roles": ["clerk"]});
-                send(stack, Method::PATCH, &path_of(&cast.ada), &cast.root, body).await
-            }))
-        },
+        operation("admin: disable", 200, acts!(|stack, cast| {
+            let body = json!({"status": "disabled"});
+            send(stack, Method::PATCH, &path_of(&cast.ada), &cast.root, body).await
+        })),
+        operation("admin: roles", 200, acts!(|stack, cast| {
+            let body = json!({"roles": ["clerk"]});
+            send(stack, Method::PATCH, &path_of(&cast.ada), &cast.root, body).await
+        })),
         Operation {
             repeated: [(204, ""), (404, "user_not_found")],
             in_steps: true,
@@ -425,7 +426,7 @@ fn check_invariants(table: &Table, policy: &SessionPolicy, context: &str) {
             let account_item = table
                 .get(&account)
                 .unwrap_or_else(|| panic!("{context}: {key}"));
-            assert_eq!(account_item["status"]["S"], "active", "{context}: {key}");
+            assert_ne!(account_item["status"]["S"], "deleted", "{context}: {key}");
             assert_eq!(
                 account_item["password_version"], item["password_version"],
                 "{context}"
@@ -438,7 +439,8 @@ fn check_invariants(table: &Table, policy: &SessionPolicy, context: &str) {
             continue;
         };
         let active = item["status"]["S"] == "active";
-        assert_eq!(credentials.contains(key), active, "{context}: {key}");
+        let kept = item["status"]["S"] != "deleted";
+        assert_eq!(credentials.contains(key), kept, "{context}: {key}");
         let set = item["sessions"]["SS"]
             .as_array()
             .cloned()
@@ -726,8 +728,9 @@ async fn a_write_whose_reply_is_lost_and_that_then_meets_a_conflict_is_known_for
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_operation_reads_the_index_so_it_may_lag() {
-    for operation in operations() {
+async fn no_operation_of_a_user_reads_the_index_so_it_may_lag() {
+    let of_users = |operation: &Operation| !operation.name.starts_with("admin: ");
+    for operation in operations().into_iter().filter(of_users) {
         let scene = Scene::of(&operation).await;
         let (stack, faults) = scene.stage(&operation).await;
         (operation.act)(&stack, &scene.cast).await;

@@ -38,7 +38,7 @@ pub(crate) struct AdminOptions {
     /// A table on AWS instead of the local one.
     ///
     /// Credentials and region come from the environment or your AWS profile, as for the AWS CLI. For single sign-on: eval "$(aws configure export-credentials --format env)".
-    #[arg(long, value_name = "NAME", global = true, conflicts_with_all = ["data_dir", "dynamodb_url", "memory"])]
+    #[arg(long, value_name = "NAME", global = true, conflicts_with_all = ["data_dir", "dynamodb_url"])]
     table: Option<String>,
 
     /// The region of --table [default: that of the environment or the profile].
