@@ -157,7 +157,7 @@ impl Aws {
                 .or_else(EnvironmentVariableRegionProvider::new())
                 .or_else(of_profile.build());
         let region = region.region().await.ok_or(OutsideError::NoRegion)?;
-        let name = format!("DynamoDB in {region}");
+        let name = format!("in {region}");
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
         if let Some(profile) = profile {
             loader = loader.profile_name(profile);

@@ -46,7 +46,7 @@ impl Place {
         if let Some(table) = &admin.table {
             let aws = Aws::open(admin.profile.as_deref(), admin.region.as_deref()).await?;
             let client = aws.client.clone();
-            return Self::of(client, None, table, format!("of {}", aws.name)).await;
+            return Self::of(client, None, table, aws.name.clone()).await;
         }
         match Choice::new(options, endpoint.as_deref())? {
             Choice::Memory => Err(AdminError::Memory.into()),
