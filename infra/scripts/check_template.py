@@ -18,7 +18,9 @@ from samtranslator.yaml_helper import yaml_parse
 
 SCHEDULE = "cron(0 2 * * ? *)"  # daily at 02:00 UTC
 API_GATEWAY_TIMEOUT = 30  # seconds, not to be changed
+AUTHORIZER_TIMEOUT = 10  # the same for an authorizer
 ALIAS = "live"
+DOMAIN = "infra/domain/template.yaml"
 EDGE = "infra/edge/template.yaml"
 WATCH = "infra/watch/template.yaml"
 WEB_ACL = "infra/edge/web-acl.yaml"
@@ -39,9 +41,15 @@ LOGGED = {
     "integrationErrorMessage",
 }  # fmt: skip
 # Alarms for which once is too often. The thresholds of all others are parameters.
-AT_ONCE = {"CleanupFailedAlarm", "CleanupMissedAlarm", "TokenAheadAlarm", "ErrorLinesAlarm"}
+AT_ONCE = {"CleanupFailedAlarm", "CleanupMissedAlarm", "KeyRotationFailedAlarm", "TokenAheadAlarm", "ErrorLinesAlarm"}
 # Paths that the edge may cache, if their replies say so.
-CACHED = {"/.well-known/jwks.json", "/openapi.json", "/docs*"}
+CACHED = {
+    "/.well-known/jwks.json",
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server*",
+    "/openapi.json",
+    "/docs*",
+}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"}
 
 
@@ -181,12 +189,87 @@ def check_api(source, result, report):
         report(f"there are settings for {unknown}, which is no route: the deployment would fail")
 
 
+def holds(value, parameters):
+    """What a condition or the assertion of a rule comes to."""
+    if not isinstance(value, dict):
+        return value
+    ((function, arguments),) = value.items()
+    if function == "Ref":
+        return parameters[arguments]
+    if function == "Fn::Sub":
+        return re.sub(r"\$\{([^}]+)\}", lambda name: parameters[name[1]], arguments)
+    arguments = [holds(argument, parameters) for argument in arguments]
+    match function:
+        case "Fn::Equals":
+            return arguments[0] == arguments[1]
+        case "Fn::Not":
+            return not arguments[0]
+        case "Fn::Or":
+            return any(arguments)
+    raise AssertionError(f"{function} is not known here")
+
+
+def check_domain(source, result, report):
+    """With a domain of its own the API has no other address; without one, and behind the edge, it has its default one."""
+    (api,) = (item["Properties"] for item in of_type(result, "AWS::ApiGatewayV2::Api").values())
+    servers = [server["x-amazon-apigateway-endpoint-configuration"] for server in api["Body"].get("servers", [])]
+    off = [server.get("disableExecuteApiEndpoint") for server in servers]
+    if off != [{"Fn::If": ["HasDomain", True, False]}]:
+        report(f"the API's default address is not off exactly with a domain: {off}")
+    stack = result["Resources"]["DomainStack"]
+    given = stack["Properties"]["Parameters"]
+    if stack.get("Condition") != "HasDomain" or given["Stage"] != {"Ref": "HttpApiApiGatewayDefaultStage"}:
+        report("DomainStack: does not belong to the domain, or leads to no stage")
+    if given["IssuerIsDomain"] != {"Fn::If": ["IssuerIsDomain", "true", "false"]}:
+        report("DomainStack: is not told whether the issuer is the domain")
+    for name in ("ApiUrl", "JwksUrl"):
+        value = result["Outputs"][name]["Value"].get("Fn::If", [None, {}])
+        if value[0] != "HasDomain" or not value[1].get("Fn::Sub", "").startswith("https://${DomainName}"):
+            report(f"output {name}: names an address that does not answer when there is a domain")
+    defaults = {name: str(item.get("Default", "")) for name, item in source["Parameters"].items()}
+    domain = {"DomainName": "auth.example.com", "Issuer": "https://auth.example.com"}
+    certified = {**domain, "DomainCertificateArn": "arn:aws:acm:eu-central-1:123456789012:certificate/1"}
+    for given, allowed in [
+        ({}, True),
+        ({"Edge": "required"}, True),
+        (certified, True),
+        (domain, False),
+        ({**certified, "Edge": "optional"}, False),
+        ({**certified, "Edge": "required"}, False),
+    ]:
+        values = {**defaults, **given}
+        if all(
+            holds(one["Assert"], values) for rule in result["Rules"].values() for one in rule["Assertions"]
+        ) != allowed:
+            report(f"the rules {'forbid' if allowed else 'allow'} {given}")
+        if holds(result["Conditions"]["HasDomain"], values) != ("DomainName" in given):
+            report(f"HasDomain: is wrong for {given}")
+    for issuer, right in [
+        ("https://auth.example.com", True),
+        ("https://auth.example.com/", False),
+        ("https://auth.example.com/auth", False),
+        ("https://other.example.com", False),
+    ]:
+        if holds(result["Conditions"]["IssuerIsDomain"], {**defaults, **domain, "Issuer": issuer}) != right:
+            report(f"IssuerIsDomain: is wrong for {issuer}")
+    nested = yaml_parse(Path(DOMAIN).read_text())
+    if stack["Properties"]["Parameters"].keys() != nested["Parameters"].keys():
+        report(f"{DOMAIN}: its parameters and those given differ")
+    if nested["Parameters"]["IssuerIsDomain"]["AllowedValues"] != ["true"]:
+        report(f"{DOMAIN}: is made whatever the issuer is")
+    (name,) = (item["Properties"] for item in of_type(nested, "AWS::ApiGatewayV2::DomainName").values())
+    if [one["SecurityPolicy"] for one in name["DomainNameConfigurations"]] != ["TLS_1_2"]:
+        report(f"{DOMAIN}: speaks an older TLS than 1.2")
+
+
 def check_functions(source, result, report):
     meant = of_type(source, "AWS::Serverless::Function")
     functions = of_type(result, "AWS::Lambda::Function")
     if meant.keys() != functions.keys():
         report(f"functions differ after the transform: {sorted(meant.keys() ^ functions.keys())}")
     over_http = set(routes_meant(source).values())
+    # Somebody waits for the answer, so nothing is repeated.
+    waited_for = over_http | {"AuthorizerFunction"}
 
     for name, function in functions.items():
         properties = function["Properties"]
@@ -195,6 +278,9 @@ def check_functions(source, result, report):
         if name in over_http and properties["Timeout"] >= API_GATEWAY_TIMEOUT:
             report(f"{name}: its timeout is not below API Gateway's {API_GATEWAY_TIMEOUT} s")
 
+        if name == "AuthorizerFunction" and properties["Timeout"] >= AUTHORIZER_TIMEOUT:
+            report(f"{name}: its timeout is not below the {AUTHORIZER_TIMEOUT} s that API Gateway waits")
+
         if properties.get("TracingConfig") != {"Mode": {"Ref": "Tracing"}}:
             report(f"{name}: tracing is not as the parameter says")
         if properties.get("LoggingConfig", {}).get("LogGroup") != {"Ref": "LogGroup"}:
@@ -202,7 +288,7 @@ def check_functions(source, result, report):
         check_alias(name, result, report)
         check_settings(name, properties, result, report)
         retries = result["Resources"].get(f"{name}EventInvokeConfig", {}).get("Properties", {})
-        if name not in over_http and (retries.get("Qualifier"), retries.get("MaximumRetryAttempts")) != (ALIAS, 2):
+        if name not in waited_for and (retries.get("Qualifier"), retries.get("MaximumRetryAttempts")) != (ALIAS, 2):
             report(f"{name}: is not repeated when it fails")
 
         role = result["Resources"][properties["Role"]["Fn::GetAtt"][0]]["Properties"]
@@ -380,7 +466,7 @@ def check_alarms(source, result, report):
     functions = of_type(result, "AWS::Lambda::Function").keys()
     for function in functions - watched.get("Errors", set()):
         report(f"{function}: no alarm watches its errors")
-    for function in set(routes_meant(source).values()) - watched.get("Throttles", set()):
+    for function in {*routes_meant(source).values(), "AuthorizerFunction"} - watched.get("Throttles", set()):
         report(f"{function}: no alarm watches whether it is throttled")
     for metric in made - alarmed:
         report(f"{metric}: is made from logs, and no alarm watches it")
@@ -482,6 +568,7 @@ def main(template, output):
     check_routes(source, result, problems.append)
     check_functions(source, result, problems.append)
     check_api(source, result, problems.append)
+    check_domain(source, result, problems.append)
     check_cleanup(result, problems.append)
     check_data(result, problems.append)
     check_logs(template, result, problems.append)

@@ -471,16 +471,22 @@ fn refusal(status: u16, kind: &str) -> Answered {
 
 fn canceled(sent: &Value, reason: &str) -> Answered {
     let parts = sent["TransactItems"].as_array().map_or(0, Vec::len);
+    let first = json!({"Code": reason, "Message": "injected"});
+    reply((400, cancellation(parts, first).to_string()))
+}
+
+/// The body of a refusal of a transaction of so many parts, for this reason of its first part.
+#[must_use]
+pub fn cancellation(parts: usize, first: Value) -> Value {
     let mut reasons = vec![json!({"Code": "None"}); parts];
-    if let Some(first) = reasons.first_mut() {
-        *first = json!({"Code": reason, "Message": "injected"});
+    if let Some(reason) = reasons.first_mut() {
+        *reason = first;
     }
-    let body = json!({
+    json!({
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
         "Message": "injected",
         "CancellationReasons": reasons,
-    });
-    reply((400, body.to_string()))
+    })
 }
 
 fn all_but_the_first(database: &dynoxide::Database, sent: &Value) -> (u16, String) {

@@ -29,7 +29,7 @@ pub struct Held {
 pub struct CarriedOut {
     /// The body of the database's reply.
     pub reply: Value,
-    substitute: Sender<Value>,
+    substitute: Sender<(u16, Value)>,
 }
 
 /// The connector's end of a held request.
@@ -80,7 +80,12 @@ impl Held {
 impl CarriedOut {
     /// Gives the service this reply, with status 200, in place of the database's.
     pub fn answer(self, body: Value) {
-        drop(self.substitute.send(body));
+        self.answer_with(200, body);
+    }
+
+    /// The same with another status.
+    pub fn answer_with(self, status: u16, body: Value) {
+        drop(self.substitute.send((status, body)));
     }
 
     /// Gives the service the database's reply.
@@ -114,7 +119,7 @@ impl Hold {
         };
         drop(report.send(reply_to_service));
         match substituted.await {
-            Ok(body) => reply((200, body.to_string())),
+            Ok((status, body)) => reply((status, body.to_string())),
             Err(_) => Ok(response),
         }
     }

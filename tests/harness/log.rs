@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use latchkey_runtime::settings::Format;
 use latchkey_runtime::telemetry;
 use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::Registry;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 
@@ -45,21 +45,20 @@ impl Log {
     /// Begins to note, in the form that people read.
     #[must_use]
     pub fn capture() -> Self {
-        let layer = tracing_subscriber::fmt::layer().with_ansi(false);
-        Self::through(|lines| layer.with_writer(lines).boxed())
+        Self::in_format(Format::Text)
     }
 
     /// Begins to note, in the form that is written on Lambda.
     #[must_use]
     pub fn capture_json() -> Self {
-        let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
-        Self::through(|lines| layer.with_writer(lines).boxed())
+        Self::in_format(Format::Json)
     }
 
-    fn through(layer: impl FnOnce(Lines) -> Box<dyn Layer<Registry> + Send + Sync>) -> Self {
+    /// By the layer that a function writes its own log with.
+    fn in_format(format: Format) -> Self {
         let lines = Lines::default();
         let filter = telemetry::filter(tracing::Level::TRACE);
-        let layer = layer(lines.clone()).with_filter(filter);
+        let layer = telemetry::lines(format, false, lines.clone()).with_filter(filter);
         let subscriber = tracing_subscriber::registry().with(layer);
         // While there is but one subscriber, `tracing` remembers for the whole process what the first thread that comes
         // by a line had to say of it, and threads of other tests have none.

@@ -22,9 +22,10 @@
 //! ```
 //!
 //! [`dynamodb`] counts the trips and units of a call, [`log`] holds what was logged, [`lambda`] runs a function's program
-//! as Lambda does. DynamoDB fails on demand in [`crate::attack::faults`].
+//! as Lambda does, [`table`] changes an item behind the service. DynamoDB fails on demand in [`crate::attack::faults`].
 
 pub mod administrators;
+pub mod authorizer;
 pub mod call;
 pub mod conformity;
 pub mod dynamodb;
@@ -36,4 +37,5 @@ pub mod permissions;
 pub mod reply;
 pub mod secrets_manager;
 pub mod stack;
+pub mod table;
 pub mod template;

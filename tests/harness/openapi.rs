@@ -53,7 +53,16 @@ pub fn generated() -> OpenApi {
 }
 
 /// The operations whose reply holds tokens and a session.
-const WITH_TOKENS: [&str; 4] = ["register", "login", "refresh", "change_password"];
+const WITH_TOKENS: [&str; 5] = [
+    "register",
+    "login",
+    "refresh",
+    "reauthenticate",
+    "change_password",
+];
+
+/// Those of them that leave the user out.
+const WITHOUT_USER: [&str; 2] = ["refresh", "reauthenticate"];
 
 /// Says what can be done with what a reply holds, so that tools can walk from one operation to the next.
 fn add_links(document: &mut OpenApi) {
@@ -111,14 +120,14 @@ fn add_examples(document: &mut OpenApi) {
     let schemas = json!(document.components)["schemas"].take();
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
-            let is_refresh = operation.operation_id.as_deref() == Some("refresh");
+            let name = operation.operation_id.as_deref();
+            let without_user = name.is_some_and(|name| WITHOUT_USER.contains(&name));
             for content in bodies(operation) {
                 if content.example.is_some() || !content.examples.is_empty() {
                     continue;
                 }
                 let mut example = example(&json!(content.schema), &schemas);
-                if let (true, Some(Value::Object(tokens))) = (is_refresh, &mut example) {
-                    // A refresh leaves it out.
+                if let (true, Some(Value::Object(tokens))) = (without_user, &mut example) {
                     tokens.remove("user");
                 }
                 content.example = example;

@@ -36,6 +36,8 @@ pub const OLD_PARAMETERS_HASH: &str = "$argon2id$v=19$m=8192,t=1,p=1$c2FsdHNhbHR
 /// A browser's User-Agent.
 pub const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
                           Chrome/141.0.0.0 Safari/537.36";
+/// Another API than the service's own, for which it issues access tokens.
+pub const OTHER_AUDIENCE: &str = "https://orders.example.com";
 /// The table of every test.
 pub const TABLE: &str = "latchkey";
 /// The secret of every test.
@@ -74,6 +76,7 @@ pub fn identity() -> TokenIdentity {
     TokenIdentity {
         issuer: "https://id.example.com".to_owned(),
         audience: "latchkey".to_owned(),
+        other_audiences: vec![OTHER_AUDIENCE.to_owned()],
         client_id: "latchkey-app".to_owned(),
     }
 }
@@ -300,6 +303,15 @@ impl Stack {
         self.request(Method::PUT, "/v1/me/password")
             .bearer(&who.access_token)
             .json(&json!({"current_password": current, "new_password": new}))
+            .send()
+            .await
+    }
+
+    /// Tries to authenticate again as somebody who is signed in.
+    pub async fn reauthenticate(&self, who: &SignedIn, password: &str) -> Reply {
+        self.post("/v1/auth/reauthenticate")
+            .bearer(&who.access_token)
+            .json(&json!({"password": password}))
             .send()
             .await
     }

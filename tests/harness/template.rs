@@ -13,14 +13,14 @@ pub const WEB_ACL: &str = "infra/edge/web-acl.yaml";
 /// The dashboard, and the alarms that roll no upgrade back.
 pub const WATCH: &str = "infra/watch/template.yaml";
 
-/// The functions that answer over HTTP and open a connection to the table at their start.
+/// The functions that somebody waits for and that open a connection to the table at their start.
 pub static ON_TABLE: LazyLock<Vec<String>> = LazyLock::new(|| {
     functions(&template())
         .into_iter()
         .filter(|(_, function)| {
             let properties = &function["Properties"];
             let mut events = properties["Events"].as_object().into_iter().flatten();
-            events.any(|(_, event)| event["Type"] == "HttpApi")
+            !events.any(|(_, event)| event["Type"] == "Schedule")
                 && !properties["Environment"]["Variables"]["TABLE_NAME"].is_null()
         })
         .map(|(binary, _)| binary)

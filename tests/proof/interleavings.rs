@@ -37,6 +37,8 @@ pub struct Mechanisms {
     pub grace: bool,
     /// A failed condition that meets the request's own stamp tells that the write had been made.
     pub own_stamp: bool,
+    /// The same when one other change has followed that write.
+    pub previous_stamp: bool,
     /// A transaction is sent again under the token that it was first sent under, after a conflict too.
     pub same_token_after_conflict: bool,
     /// An id in the set whose item the query did not show is looked up before it is taken for gone.
@@ -60,6 +62,7 @@ impl Mechanisms {
         two_ahead_is_reuse: true,
         grace: true,
         own_stamp: true,
+        previous_stamp: true,
         same_token_after_conflict: true,
         lookups_of_unseen: true,
         account_read_after_items: true,

@@ -37,6 +37,8 @@ const CLOCK_DIFFERENCE: i64 = 5 * 1000;
 /// How many ended sessions a sign-in leaves.
 const ENDED_KEPT: usize = 20;
 const DAY: i64 = 24 * 3600 * 1000;
+/// How old a proof may be for a deletion.
+const RECENT: i64 = 10 * 60 * 1000;
 
 /// What an access token says.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +111,7 @@ pub struct Session {
     pub device_name: String,
     pub ip_address: String,
     pub created_at: i64,
+    pub authenticated_at: i64,
     pub last_used_at: i64,
     pub idle_end: i64,
     pub absolute_end: i64,
@@ -256,7 +259,7 @@ impl Model {
                 sid,
                 iat,
                 exp,
-                auth_time: seconds(session.created_at),
+                auth_time: seconds(session.authenticated_at),
             },
             expires_in: exp - iat,
             refresh: RefreshToken {
@@ -286,6 +289,7 @@ impl Model {
             device_name: sign_in.device_name.clone(),
             ip_address: sign_in.ip_address.clone(),
             created_at: self.now,
+            authenticated_at: self.now,
             last_used_at: self.now,
             idle_end: whole(self.now + self.rules.idle),
             absolute_end: whole(self.now + self.rules.absolute),
@@ -341,6 +345,19 @@ impl Model {
         refused(403, "wrong_password")
     }
 
+    /// Whether the refresh token of a session is old enough to be replaced.
+    fn is_due(&self, session: &Session) -> bool {
+        session.rotation == 0 || self.now - session.rotated_at >= self.rules.interval()
+    }
+
+    fn rotate(&self, session: &mut Session, ip_address: &str) {
+        session.rotation += 1;
+        session.rotated_at = self.now;
+        session.last_used_at = self.now;
+        session.idle_end = whole(self.now + self.rules.idle);
+        session.ip_address = ip_address.to_owned();
+    }
+
     fn end_all_but(&mut self, user: UserId, keep: Option<SessionId>) -> usize {
         let before = self.live(user).len();
         if let Some(account) = self.accounts.get_mut(&user) {
@@ -394,14 +411,9 @@ impl Model {
         let is_expired = seconds(self.now) >= token.exp;
         let (live, since) = (self.is_live(&session), self.now - session.rotated_at);
         let behind = session.rotation.checked_sub(token.rotation);
-        let due = session.rotation == 0 || since >= self.rules.interval();
-        if behind == Some(0) && due && self.now < session.end() {
+        if behind == Some(0) && self.is_due(&session) && self.now < session.end() {
             // Of a session that has ended too: the write does not know of the account, and nobody sees it.
-            session.rotation += 1;
-            session.rotated_at = self.now;
-            session.last_used_at = self.now;
-            session.idle_end = whole(self.now + self.rules.idle);
-            session.ip_address = ip_address.to_owned();
+            self.rotate(&mut session, ip_address);
             self.sessions.insert(token.sid, session);
         }
         match behind {
@@ -418,6 +430,22 @@ impl Model {
                 refused(401, "refresh_token_reused")
             }
         }
+    }
+
+    pub fn reauthenticate(
+        &mut self,
+        token: &AccessToken,
+        password: &str,
+        ip_address: &str,
+    ) -> Outcome {
+        self.confirmed(token, password)?;
+        let mut session = self.caller(token)?.clone();
+        session.authenticated_at = self.now;
+        if self.is_due(&session) {
+            self.rotate(&mut session, ip_address);
+        }
+        self.sessions.insert(token.sid, session);
+        self.tokens(200, token.sid, false)
     }
 
     pub fn log_out(&mut self, token: &RefreshToken) -> Answer {
@@ -500,6 +528,10 @@ impl Model {
     }
 
     pub fn delete_account(&mut self, token: &AccessToken, password: &str) -> Outcome {
+        self.caller(token)?;
+        if self.now - token.auth_time * 1000 > RECENT {
+            return refused(403, "reauthentication_required");
+        }
         let user = self.confirmed(token, password)?;
         self.empty(user);
         self.finish_deletion(user);

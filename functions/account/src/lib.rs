@@ -1,4 +1,4 @@
-//! `GET /v1/me`, `PUT /v1/me/password` and `POST /v1/me/delete`: the caller's own account.
+//! `GET /v1/me`, `PUT /v1/me/password`, `POST /v1/me/delete` and `POST /v1/auth/reauthenticate`: the caller's own account.
 
 use std::sync::Arc;
 
@@ -29,7 +29,11 @@ pub fn routes<R: Routes<Service>>() -> R {
                 Code::PasswordUnchanged,
             ],
         )
-        .route(handler!(delete), &[Code::WrongPassword])
+        .route(
+            handler!(delete),
+            &[Code::WrongPassword, Code::ReauthenticationRequired],
+        )
+        .route(handler!(reauthenticate), &[Code::WrongPassword])
 }
 
 /// Show your account
@@ -91,7 +95,7 @@ async fn change_password(
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-struct DeleteRequest {
+struct ConfirmRequest {
     /// The password.
     #[serde(deserialize_with = "shared_password")]
     #[schema(value_type = String, format = Password, example = "correct horse battery staple")]
@@ -100,21 +104,44 @@ struct DeleteRequest {
 
 /// Delete your account
 ///
-/// All your sessions end at once, everything that is kept of you goes, and the e-mail address is free again.
+/// All your sessions end at once, everything that is kept of you goes, and the e-mail address is free again. The access
+/// token must have an `auth_time` of the last 10 minutes (a setting): a sign-in or `POST /v1/auth/reauthenticate` gives one.
 #[utoipa::path(
     post,
     path = "/v1/me/delete",
     operation_id = "delete_account",
     tag = "Account",
     security(("access_token" = [])),
-    request_body = DeleteRequest,
+    request_body = ConfirmRequest,
     responses((status = NO_CONTENT, description = "The account is deleted"))
 )]
 async fn delete(
     State(service): State<Service>,
     Bearer(caller): Bearer,
-    Body(body): Body<DeleteRequest>,
+    Body(body): Body<ConfirmRequest>,
 ) -> Result<StatusCode, Problem> {
     service.delete_account(caller, &body.password).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Authenticate again
+///
+/// Proves by the password that it is still you: the tokens of the reply replace those that you have, and the new access
+/// token has a new `auth_time`. A refresh token that is younger than 35 seconds (a setting) comes back as it is.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/reauthenticate",
+    tag = "Authentication",
+    security(("access_token" = [])),
+    request_body = ConfirmRequest,
+    responses((status = OK, description = "The new tokens; the reply has no `user`", body = TokenResponse))
+)]
+async fn reauthenticate(
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
+    Location(location): Location,
+    Body(body): Body<ConfirmRequest>,
+) -> Result<TokenResponse, Problem> {
+    let issued = service.reauthenticate(caller, &body.password, &location);
+    Ok(issued.await?.into())
 }

@@ -6,10 +6,21 @@ use axum::routing::any;
 use latchkey_api::problem::{Code, Problem};
 
 /// The paths that this function serves itself.
-const OWN_PATHS: [&str; 3] = ["/.well-known/jwks.json", "/openapi.json", "/docs"];
+const OWN_PATHS: [&str; 5] = [
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/openapi.json",
+    "/docs",
+];
 
 /// The paths of the OpenAPI document and their methods, as `Allow` names them. `build.rs` makes it.
 const PATHS: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/routes.rs"));
+
+/// Whether the service has a route with a path.
+pub(crate) fn is_served(path: &str) -> bool {
+    PATHS.iter().any(|(served, _)| *served == path)
+}
 
 /// The routes of the other functions, for methods that they do not take: 405 and `Allow`. What is no route at all is
 /// left to [`latchkey_api::http::service`].

@@ -5,6 +5,7 @@
 
 mod default_route;
 mod docs;
+mod metadata;
 mod public;
 
 use axum::extract::{OriginalUri, State};
@@ -15,9 +16,14 @@ use latchkey_api::handler;
 use latchkey_api::problem::Problem;
 use latchkey_api::routes::Routes;
 use latchkey_service::Core;
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use docs::{__path_page, page};
+use metadata::{
+    __path_authorization_server, __path_openid_configuration, authorization_server,
+    openid_configuration,
+};
 use public::PublicDocument;
 
 pub use default_route::default_routes;
@@ -38,15 +44,16 @@ const SERVER_AT_ROOT: &str = r#""url": "/""#;
 /// Documents may be kept for an hour: they change with a deployment only.
 const CACHED_FOR_AN_HOUR: &str = "public, max-age=3600";
 
-/// Keys may be kept for five minutes. A new key is published some time before it signs
-/// ([`ANNOUNCED`](latchkey_service::token_keys::ANNOUNCED)), which must be longer than this: a verifier that holds an older
-/// copy, its own or a proxy's, refuses new tokens for as long as that copy may live.
+/// Keys may be kept for five minutes. A new key is published long before it signs (`latchkey_domain::token::ANNOUNCED`):
+/// a verifier that holds an older copy, its own or a proxy's, refuses new tokens for as long as that copy may live.
 const CACHED_FOR_FIVE_MINUTES: &str = "public, max-age=300";
 
 /// The routes of this function. What the documentation page is made of is not in the OpenAPI document.
 pub fn routes<R: Routes<Core>>() -> R {
     R::new()
         .route(handler!(keys).ignoring_query(), &[])
+        .route(handler!(openid_configuration).ignoring_query(), &[])
+        .route(handler!(authorization_server).ignoring_query(), &[])
         .route(handler!(document).ignoring_query(), &[])
         .route(handler!(page).ignoring_query(), &[])
         .route_undocumented(docs::ASSET_ROUTE, get(docs::asset))
@@ -58,21 +65,29 @@ pub fn routes<R: Routes<Core>>() -> R {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what jsonwebtoken writes")]
 struct KeySet {
-    /// The key that signs now, then those whose tokens are believed too: the one before it, or the one after it.
+    /// The key that signs now, then those whose tokens are accepted too: those before it, and the next one.
     keys: Vec<PublicKey>,
 }
 
-/// An Ed25519 public key (RFC 8037).
-#[derive(ToSchema)]
+/// A public key: of Ed25519, or of RSA if the setting `TOKEN_ALGORITHM` is or was `RS256`.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
 #[expect(dead_code, reason = "describes what jsonwebtoken writes")]
-struct PublicKey {
+enum PublicKey {
+    Ed25519(Ed25519Key),
+    Rsa(RsaKey),
+}
+
+/// An Ed25519 public key (RFC 8037).
+#[derive(Serialize, ToSchema)]
+struct Ed25519Key {
     /// Names the key; its RFC 7638 thumbprint.
     #[schema(example = "hlLUWXSleyYsA967l4hJ9UxvS5xaoLUD6zt3VG6eKyE")]
     kid: String,
     /// Always `sig`: for signatures.
     #[schema(example = "sig")]
     r#use: String,
-    /// Always `EdDSA`.
+    /// Always `EdDSA`: the only algorithm that this key verifies.
     #[schema(example = "EdDSA")]
     alg: String,
     /// Always `OKP`.
@@ -84,6 +99,29 @@ struct PublicKey {
     /// The key itself, in base64url.
     #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
     x: String,
+}
+
+/// An RSA public key (RFC 7518 section 6.3.1).
+#[derive(Serialize, ToSchema)]
+struct RsaKey {
+    /// Names the key; its RFC 7638 thumbprint.
+    #[schema(example = "hlLUWXSleyYsA967l4hJ9UxvS5xaoLUD6zt3VG6eKyE")]
+    kid: String,
+    /// Always `sig`: for signatures.
+    #[schema(example = "sig")]
+    r#use: String,
+    /// Always `RS256`: the only algorithm that this key verifies.
+    #[schema(example = "RS256")]
+    alg: String,
+    /// Always `RSA`.
+    #[schema(example = "RSA")]
+    kty: String,
+    /// The modulus, in base64url.
+    #[schema(example = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM")]
+    n: String,
+    /// The exponent, in base64url.
+    #[schema(example = "AQAB")]
+    e: String,
 }
 
 /// Published keys
@@ -103,18 +141,21 @@ struct PublicKey {
 )]
 async fn keys(State(core): State<Core>, request: HeaderMap) -> Result<Response, Problem> {
     let keys = core.tokens.jwks(core.now()).await;
-    let plain = serde_json::to_vec(&keys).map_err(|error| {
-        tracing::error!(%error, "the keys could not be written");
-        Problem::internal()
-    })?;
     // `application/json` instead of RFC 7517's `application/jwk-set+json`: it is what the large providers send, and
     // some verifiers take nothing else.
     let document = PublicDocument {
         caching: CACHED_FOR_FIVE_MINUTES,
-        plain: plain.into(),
+        plain: json(&keys)?.into(),
         gzip: None,
     };
     Ok(document.reply_to(&request))
+}
+
+fn json(document: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(document).map_err(|error| {
+        tracing::error!(%error, "a document could not be written");
+        Problem::internal()
+    })
 }
 
 /// This document

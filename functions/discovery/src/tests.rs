@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -18,7 +18,7 @@ use latchkey_domain::random::SeededRandom;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
 use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
@@ -32,6 +32,7 @@ fn function_under(base_path: &BasePath) -> Router {
     let identity = TokenIdentity {
         issuer: "https://auth.example.com".to_owned(),
         audience: "latchkey".to_owned(),
+        other_audiences: Vec::new(),
         client_id: "latchkey-app".to_owned(),
     };
     let current = TokenSecret::new("the secret that signs from now on").unwrap();
@@ -163,6 +164,9 @@ async fn under_a_base_path_everything_is_there_and_nowhere_else() {
     let send = |method, path| send_to(function_under(&base_path), method, path);
     for path in [
         "/auth/v2/.well-known/jwks.json",
+        "/auth/v2/.well-known/openid-configuration",
+        "/auth/v2/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/auth/v2",
         "/auth/v2/openapi.json",
         "/auth/v2/docs",
         "/auth/v2/docs/start.js",
@@ -180,6 +184,11 @@ async fn under_a_base_path_everything_is_there_and_nowhere_else() {
         "/",
         "/openapi.json",
         "/.well-known/jwks.json",
+        "/.well-known/openid-configuration",
+        "/.well-known/openid-configuration/auth/v2",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/auth",
+        "/.well-known/oauth-authorization-server/auth/v2/x",
         "/v1/auth/login",
         "/auth/openapi.json",
         "/auth/v22/openapi.json",
@@ -194,8 +203,66 @@ async fn under_a_base_path_everything_is_there_and_nowhere_else() {
         let response = send(Method::GET, bare).await;
         assert_eq!(response.headers()[LOCATION], "/auth/v2/docs");
     }
-    let preflight = send(Method::OPTIONS, "/auth/v2/openapi.json").await;
-    assert_eq!(preflight.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+    for path in [
+        "/auth/v2/openapi.json",
+        "/auth/v2/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server/auth/v2",
+    ] {
+        let preflight = send(Method::OPTIONS, path).await;
+        assert_eq!(
+            preflight.headers()[ACCESS_CONTROL_ALLOW_ORIGIN],
+            "*",
+            "{path}"
+        );
+    }
+}
+
+/// Members that are not true are missing, and those that are there lead somewhere.
+#[tokio::test]
+async fn the_metadata_says_what_is_true_and_nothing_else() {
+    for (path, subjects) in [
+        ("/.well-known/openid-configuration", json!(["public"])),
+        ("/.well-known/oauth-authorization-server", Value::Null),
+    ] {
+        let response = send(Method::GET, path).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(response.headers()[CACHE_CONTROL], "public, max-age=300");
+        let tag = response.headers()[ETAG].clone();
+        let metadata = json(response).await;
+        assert_eq!(metadata["issuer"], "https://auth.example.com");
+        assert_eq!(metadata["subject_types_supported"], subjects);
+        let served: Value = serde_json::from_str(OPENAPI_DOCUMENT).unwrap();
+        for (name, value) in metadata.as_object().unwrap() {
+            let Some(address) = value.as_str().filter(|_| name != "issuer") else {
+                continue;
+            };
+            let path = address.strip_prefix("https://auth.example.com").unwrap();
+            assert!(served["paths"][path].is_object(), "{name}: {address}");
+        }
+        for (endpoint, path) in [
+            ("introspection_endpoint", "/oauth/introspect"),
+            ("revocation_endpoint", "/oauth/revoke"),
+        ] {
+            let is_there = served["paths"][path].is_object();
+            assert_eq!(metadata[endpoint].is_string(), is_there, "{endpoint}");
+        }
+        for untrue in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "response_types_supported",
+            "grant_types_supported",
+            "id_token_signing_alg_values_supported",
+        ] {
+            assert!(metadata.get(untrue).is_none(), "{untrue}");
+        }
+        let request = Request::get(path)
+            .header(IF_NONE_MATCH, tag)
+            .body(Body::empty())
+            .unwrap();
+        let again = function().oneshot(request).await.unwrap();
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    }
 }
 
 #[tokio::test]
@@ -302,6 +369,8 @@ async fn a_wrong_method_on_a_route_of_another_function_is_told_the_right_ones() 
 async fn a_wrong_method_on_a_route_of_this_function_is_told_the_right_ones() {
     for path in [
         "/.well-known/jwks.json",
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
         "/openapi.json",
         "/docs",
         "/docs/start.js",

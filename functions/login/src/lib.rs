@@ -43,6 +43,10 @@ async fn login(
         password: &body.password,
         device: body.device(&client)?,
         location,
+        audience: service
+            .core
+            .tokens
+            .find_audience(body.audience.as_deref())?,
     };
     Ok(service.sign_in(request).await?.into())
 }

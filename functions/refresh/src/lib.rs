@@ -1,7 +1,7 @@
 //! `POST /v1/auth/refresh`: a new pair of tokens for the newest refresh token of a session.
 
 use axum::extract::State;
-use latchkey_api::body::{Body, RefreshTokenRequest};
+use latchkey_api::body::{Body, RefreshRequest};
 use latchkey_api::handler;
 use latchkey_api::location::Location;
 use latchkey_api::problem::{Code, Problem};
@@ -11,7 +11,11 @@ use latchkey_service::Service;
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
-    let problems = [Code::InvalidRefreshToken, Code::RefreshTokenReused];
+    let problems = [
+        Code::InvalidRefreshToken,
+        Code::RefreshTokenReused,
+        Code::ValidationFailed,
+    ];
     R::new().route(handler!(refresh), &problems)
 }
 
@@ -24,14 +28,18 @@ pub fn routes<R: Routes<Service>>() -> R {
     post,
     path = "/v1/auth/refresh",
     tag = "Authentication",
-    request_body = RefreshTokenRequest,
+    request_body = RefreshRequest,
     responses((status = OK, description = "The new tokens; the reply has no `user`", body = TokenResponse))
 )]
 async fn refresh(
     State(service): State<Service>,
     Location(location): Location,
-    Body(body): Body<RefreshTokenRequest>,
+    Body(body): Body<RefreshRequest>,
 ) -> Result<TokenResponse, Problem> {
-    let issued = service.refresh(&body.refresh_token, &location).await?;
-    Ok(issued.into())
+    let audience = service
+        .core
+        .tokens
+        .find_audience(body.audience.as_deref())?;
+    let issued = service.refresh(&body.refresh_token, &location, &audience);
+    Ok(issued.await?.into())
 }

@@ -9,7 +9,8 @@ use latchkey_api::openapi::DeviceHeaders;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
 use latchkey_api::routes::Routes;
-use latchkey_service::{Registration, Service};
+use latchkey_domain::error::RegisterError;
+use latchkey_service::{Failure, Registration, Service};
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
@@ -39,7 +40,18 @@ async fn register(
         password: &body.password,
         device: body.device(&client)?,
         location,
+        audience: service
+            .core
+            .tokens
+            .find_audience(body.audience.as_deref())?,
     };
-    let signed_in = service.register(request).await?;
+    let registered = service.register(request).await;
+    let signed_in = registered.map_err(|failure| {
+        let pointer = match failure {
+            Failure::Refused(RegisterError::Email(_)) => "#/email",
+            _ => "#/password",
+        };
+        Problem::from(failure).at(pointer)
+    })?;
     Ok((StatusCode::CREATED, signed_in.into()))
 }

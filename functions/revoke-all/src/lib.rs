@@ -6,7 +6,7 @@ use latchkey_api::authenticate::Bearer;
 use latchkey_api::body::NoBody;
 use latchkey_api::handler;
 use latchkey_api::parameter::QueryParameters;
-use latchkey_api::problem::Problem;
+use latchkey_api::problem::{Code, Problem};
 use latchkey_api::routes::Routes;
 use latchkey_service::Service;
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,11 @@ use utoipa::{IntoParams, ToSchema};
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
     R::new()
-        .route(handler!(revoke_all).reading_query(), &[])
-        .route(handler!(purge), &[])
+        .route(
+            handler!(revoke_all).reading_query(),
+            &[Code::ReauthenticationRequired],
+        )
+        .route(handler!(purge), &[Code::ReauthenticationRequired])
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -12,7 +12,11 @@ use latchkey_service::Service;
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
-    let problems = [Code::InvalidRequest, Code::SessionNotFound];
+    let problems = [
+        Code::InvalidRequest,
+        Code::SessionNotFound,
+        Code::ReauthenticationRequired,
+    ];
     R::new()
         .route(handler!(revoke), &problems)
         .route(handler!(logout), &[])

@@ -16,10 +16,21 @@ pub(crate) struct Facts<'a> {
     pub(crate) base_url: &'a str,
     /// Whom the tokens name.
     pub(crate) issuer: &'a str,
+    /// What made it so.
+    pub(crate) issuer_source: IssuerSource,
     /// Where the data is, for people.
     pub(crate) place: &'a str,
     /// Where the embedded DynamoDB listens, if it was asked to.
     pub(crate) dynamodb: Option<SocketAddr>,
+}
+
+/// What decided the issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IssuerSource {
+    /// `ISSUER`.
+    Setting,
+    /// The address of a start: this one, or the data folder's first.
+    Start,
 }
 
 /// The text that says that everything is ready.
@@ -63,8 +74,14 @@ fn issuer(facts: &Facts<'_>) -> String {
     if facts.issuer == facts.address {
         return String::new();
     }
+    let source = match facts.issuer_source {
+        IssuerSource::Setting => "the setting ISSUER",
+        IssuerSource::Start => {
+            "the address of the data folder's first start, so that its tokens stay valid"
+        }
+    };
     format!(
-        "  Issuer   {}, in the tokens: ISSUER, or else the address of the data folder's first start\n",
+        "  Issuer   {} (iss of the tokens: {source})\n",
         facts.issuer
     )
 }

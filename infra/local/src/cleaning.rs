@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -18,6 +19,7 @@ use latchkey_store::Store;
 use tokio::time::MissedTickBehavior;
 
 use crate::embedded::Sweeper;
+use crate::origins;
 
 /// Runs the cleanup at once. Not in the OpenAPI document: the service on AWS does not have it.
 pub(crate) const CLEANUP_PATH: &str = "/local/cleanup";
@@ -85,6 +87,7 @@ impl Cleaner {
     pub(crate) fn routes(self) -> Router {
         Router::new()
             .route(CLEANUP_PATH, post(clean_up_now))
+            .route_layer(from_fn(origins::refuse_other_pages))
             .with_state(self)
     }
 }

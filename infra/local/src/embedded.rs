@@ -38,8 +38,15 @@ pub enum EmbeddedError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file cannot be opened, or is no database.
-    #[error("the database {} cannot be opened: {source}", .path.display())]
+    /// The file is no database, or was damaged.
+    #[error(
+        "the database {} is damaged; put back a copy of the file, or move it away to begin with an empty database, or \
+         choose another folder with --data-dir",
+        .0.display()
+    )]
+    Damaged(PathBuf),
+    /// The file cannot be opened.
+    #[error("the database {} cannot be opened: {source}; choose another folder with --data-dir", .path.display())]
     File {
         /// Which file.
         path: PathBuf,
@@ -83,7 +90,7 @@ impl Embedded {
     /// the last moments may be lost, but the database stays whole (SQLite's `synchronous = NORMAL` with a write-ahead log).
     ///
     /// # Errors
-    /// [`EmbeddedError`] if the file is no database, or its path is not UTF-8.
+    /// [`EmbeddedError`] if the file is no database or cannot be opened, or its path is not UTF-8.
     pub fn in_file(path: &Path) -> Result<Self, EmbeddedError> {
         let text = path
             .to_str()
@@ -94,12 +101,14 @@ impl Embedded {
             database.disable_bulk_loading()?;
             Ok(database)
         };
-        open()
-            .map(Self::over)
-            .map_err(|source| EmbeddedError::File {
-                path: path.to_owned(),
-                source,
-            })
+        open().map(Self::over).map_err(|source| {
+            let path = path.to_owned();
+            if is_damage(&source) {
+                EmbeddedError::Damaged(path)
+            } else {
+                EmbeddedError::File { path, source }
+            }
+        })
     }
 
     /// A database that is open.
@@ -157,6 +166,12 @@ impl Embedded {
             port.close().await;
         }
     }
+}
+
+/// Whether the file's content is the matter. The engine tells it in its messages alone: SQLite's codes 26 and 11.
+fn is_damage(error: &DynoxideError) -> bool {
+    let message = error.to_string();
+    message.contains("not a valid SQLite database") || message.contains("malformed")
 }
 
 /// The configuration of a client whose requests `http_client` brings to an engine, with the timeouts and retries of the
@@ -259,15 +274,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_database_is_refused() {
-        let path =
+    fn a_file_that_is_no_database_or_a_damaged_one_is_told_from_one_that_cannot_be_opened() {
+        let folder =
             std::env::temp_dir().join(format!("latchkey-test-{}-no-database", std::process::id()));
-        std::fs::write(&path, "this is text, and long enough to be looked at").unwrap();
-        let outcome = Embedded::in_file(&path);
-        std::fs::remove_file(&path).unwrap();
-        assert!(
-            matches!(outcome, Err(EmbeddedError::File { .. })),
-            "{outcome:?}"
-        );
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = folder.join("text.db");
+        std::fs::write(&text, "this is text, and long enough to be looked at").unwrap();
+        let torn = folder.join("torn.db");
+        drop(Embedded::in_file(&torn).unwrap());
+        let mut bytes = std::fs::read(&torn).unwrap();
+        bytes[4096..].fill(b'A');
+        std::fs::write(&torn, bytes).unwrap();
+        let outcomes = [&text, &torn, &folder].map(|path| Embedded::in_file(path).map(drop));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let [text, torn, folder] = outcomes.map(Result::unwrap_err);
+        for damaged in [text, torn] {
+            assert!(matches!(damaged, EmbeddedError::Damaged(_)), "{damaged:?}");
+        }
+        assert!(matches!(folder, EmbeddedError::File { .. }), "{folder:?}");
     }
 }

@@ -55,6 +55,9 @@ pub enum LocalError {
     /// An operator's command could not be carried out.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// Standard output does not take what a command prints.
+    #[error("what was asked for cannot be printed: {0}")]
+    Output(#[source] io::Error),
     /// Ctrl-C could not be listened for.
     #[error("the signals that stop a program cannot be received: {0}")]
     Signals(#[source] io::Error),

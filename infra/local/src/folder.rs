@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use latchkey_domain::random::RandomSource;
-use latchkey_domain::token::MIN_SECRET_BYTES;
+use latchkey_domain::token::{MIN_SECRET_BYTES, RsaPrivateKey};
 
 const LOCK: &str = "lock";
 const DATABASE: &str = "latchkey.db";
 const SECRET: &str = "token-secret";
+const RSA_KEY: &str = "token-rsa-key";
 const ISSUER: &str = "issuer";
 
 /// Why the data folder cannot be used.
@@ -40,6 +41,13 @@ pub enum FolderError {
         .0.display()
     )]
     BadSecret(PathBuf),
+    /// The RSA key was damaged.
+    #[error(
+        "{} does not hold an RSA key; restore it, or remove it to have a new one made: access tokens of the old one are \
+         then refused, and clients refresh",
+        .0.display()
+    )]
+    BadRsaKey(PathBuf),
 }
 
 /// The data folder, while this process has it.
@@ -106,12 +114,45 @@ impl Folder {
                 Err(FolderError::BadSecret(path))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.was_used() {
+                    tracing::warn!(
+                        path = %path.display(),
+                        "the data folder has been used before and has no secret of its own: a new one was made, and \
+                         every token that was issued with another is refused"
+                    );
+                }
                 let secret = new_secret(random);
                 self.write_whole(&path, &secret).map_err(unusable(&path))?;
                 Ok(secret)
             }
             Err(error) => Err(unusable(&path)(error)),
         }
+    }
+
+    /// The RSA key that signs access tokens: the one that was kept, else `new`, which is kept now.
+    pub(crate) fn rsa_key(&self, new: &RsaPrivateKey) -> Result<String, FolderError> {
+        let path = self.path.join(RSA_KEY);
+        match fs::read_to_string(&path) {
+            Ok(key) if is_rsa_key(&key) => Ok(key),
+            Ok(_) => Err(FolderError::BadRsaKey(path)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(FolderError::BadRsaKey(path))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = new.to_base64();
+                self.write_whole(&path, &key).map_err(unusable(&path))?;
+                Ok(key.to_string())
+            }
+            Err(error) => Err(unusable(&path)(error)),
+        }
+    }
+
+    /// Whether an earlier process has kept something here: by the issuer, or by a database that is not empty.
+    fn was_used(&self) -> bool {
+        let has_content = |name| {
+            fs::metadata(self.path.join(name)).is_ok_and(|found| found.is_file() && found.len() > 0)
+        };
+        [ISSUER, DATABASE].into_iter().any(has_content)
     }
 
     /// The issuer that the folder's tokens name, if it was kept.
@@ -154,6 +195,10 @@ pub(crate) fn existing_database(folder: &Path) -> Result<Option<PathBuf>, Folder
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unusable(&path)(error)),
     }
+}
+
+fn is_rsa_key(text: &str) -> bool {
+    RsaPrivateKey::from_base64(text).is_ok_and(|key| key.check().is_ok())
 }
 
 /// Thirty-two random bytes, in hexadecimal.
@@ -240,6 +285,21 @@ mod tests {
     }
 
     #[test]
+    fn the_rsa_key_is_made_once_and_not_replaced_in_silence() {
+        let scratch = Scratch::new();
+        let folder = Folder::open(&scratch.0).unwrap();
+        let keys = [(); 2].map(|()| RsaPrivateKey::generate().unwrap());
+        let first = folder.rsa_key(&keys[0]).unwrap();
+        assert_eq!(first, *keys[0].to_base64());
+        assert_eq!(folder.rsa_key(&keys[1]).unwrap().trim(), first);
+        for damaged in [b"short".as_slice(), b"", &[0xff; 64]] {
+            fs::write(folder.path().join(RSA_KEY), damaged).unwrap();
+            let outcome = folder.rsa_key(&keys[1]);
+            assert!(matches!(outcome, Err(FolderError::BadRsaKey(_))));
+        }
+    }
+
+    #[test]
     fn the_issuer_is_kept() {
         let scratch = Scratch::new();
         let folder = Folder::open(&scratch.0).unwrap();
@@ -310,10 +370,12 @@ mod tests {
         let scratch = Scratch::new();
         let folder = Folder::open(&scratch.0.join("data")).unwrap();
         folder.token_secret(&SeededRandom::new(1)).unwrap();
+        folder.rsa_key(&RsaPrivateKey::generate().unwrap()).unwrap();
         let database = folder.database().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(folder.path()), 0o700);
         assert_eq!(mode(&folder.path().join(SECRET)), 0o600);
+        assert_eq!(mode(&folder.path().join(RSA_KEY)), 0o600);
         assert_eq!(mode(&database), 0o600);
     }
 }

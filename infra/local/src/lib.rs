@@ -6,13 +6,16 @@
 pub mod embedded;
 
 mod admin;
+mod authorizing;
 mod banner;
 mod cleaning;
+mod document;
 mod error;
 mod folder;
 mod gate;
 mod hosts;
 mod options;
+mod origins;
 mod outside;
 mod server;
 mod settings;
@@ -38,6 +41,7 @@ use options::Command;
 pub async fn run(options: Options) -> Result<(), LocalError> {
     match &options.command {
         Some(Command::Admin(admin)) => admin::run(&options, admin).await,
+        Some(Command::Openapi) => document::print(),
         None => stack::serve_until_stopped(options).await,
     }
 }

@@ -20,7 +20,7 @@ pub struct Options {
     pub(crate) command: Option<Command>,
 
     /// The port on 127.0.0.1; 0 takes any free one and prints it.
-    #[arg(long, value_name = "PORT", default_value_t = 3000)]
+    #[arg(long, value_name = "PORT", default_value_t = 3000, value_parser = port)]
     pub(crate) port: u16,
 
     /// Where data and secret are kept between runs [default: .latchkey].
@@ -40,7 +40,7 @@ pub struct Options {
     /// Also open the embedded DynamoDB on this port of 127.0.0.1, for the AWS CLI or NoSQL Workbench; 0 takes any free one.
     ///
     /// Every program on this machine can then read and write the table, with any credentials.
-    #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url")]
+    #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url", value_parser = port)]
     pub(crate) dynamodb_port: Option<u16>,
 }
 
@@ -49,6 +49,17 @@ pub struct Options {
 pub(crate) enum Command {
     /// Find users, see and end their sessions, grant roles, disable or delete accounts: on the table itself.
     Admin(AdminOptions),
+    /// Print the OpenAPI document of the service, for generators of clients, and end.
+    Openapi,
+}
+
+/// That is no port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a port is a whole number from 0 to 65535")]
+struct NotAPort;
+
+fn port(text: &str) -> Result<u16, NotAPort> {
+    text.parse().map_err(|_| NotAPort)
 }
 
 const MORE: &str = "\
@@ -59,14 +70,20 @@ Examples (after `cargo run --`, or of the binary target/debug/latchkey):
   latchkey --dynamodb-url http://127.0.0.1:8000    over DynamoDB Local
   latchkey --dynamodb-port 8000                    the table can be read with the AWS CLI
   latchkey admin grant ada@example.com             make somebody an administrator; see latchkey admin --help
+  latchkey openapi > openapi.json                  the document of the API, without a server
 
 Settings (environment variables, the same as on Lambda; an empty one counts as not set):
   ISSUER                    iss of the tokens, an https URL, http on this machine; the API answers under its path
                             [default: the address of the data folder's first start]
   AUDIENCE                  aud of the tokens [default: latchkey]
+  AUDIENCES                 aud of access tokens for your own APIs, divided by commas [default: none]
   CLIENT_ID                 client_id of the access tokens [default: latchkey-app]
-  TABLE_NAME                [default: latchkey]
+  TABLE_NAME                the DynamoDB table that holds everything; it is made if there is none
+                            [default: latchkey]
   TOKEN_SECRET              at least 32 bytes; the signing keys are derived from it
+                            [default: made once, kept in the data folder]
+  TOKEN_ALGORITHM           what access tokens are signed with: EdDSA or RS256 [default: EdDSA]
+  TOKEN_RSA_KEY             the RSA key of RS256, PKCS#8 in PEM or base64
                             [default: made once, kept in the data folder]
   TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still accepted
   EDGE_SECRET               what CloudFront proves itself with; at least 32 characters, or two such values divided by
@@ -80,14 +97,24 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   MAX_SESSIONS              live sessions of one user, 1 to 100 [default: 20]
   ONE_SESSION_PER_DEVICE    whether a sign-in ends the live session with the same X-Device-Id: true or false
                             [default: true]
+  REAUTHENTICATE_WITHIN_SECONDS
+                            how old a proof of the password may be for what asks for a recent one, 1 to 86400
+                            [default: 600]
+  REAUTHENTICATE_TO_REVOKE  whether ending other sessions asks for a recent one: true or false [default: false]
   PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
                             [default: none]
   RETENTION_SECONDS         how long ended sessions are kept, 0 to 316224000 [default: 2592000]
+  AUTHORIZER_MODE           of the authorizer of other APIs: strict, which asks the account, or offline [default: strict]
+  AUTHORIZER_AUDIENCE       whom the tokens must be meant for that it accepts [default: AUDIENCE]
+  AUTHORIZER_SCOPE          what they must allow: account, admin, or both divided by a space [default: none]
+  AUTHORIZER_MAX_AGE_SECONDS
+                            how long ago the user may have given the password, 1 to 316224000 [default: any]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
 
-POST /local/cleanup runs the daily cleanup at once. Only the local stack has this route.";
+POST /local/cleanup runs the daily cleanup at once. POST /local/authorize takes an event of API Gateway and answers as the
+authorizer does. Only the local stack has these routes.";
 
 #[cfg(test)]
 mod tests {
@@ -131,6 +158,7 @@ mod tests {
             "AWS_ENDPOINT_URL",         // The general form of the one for DynamoDB.
             "AWS_LAMBDA_FUNCTION_NAME", // Set by Lambda.
             "STACK_NAME",               // For metrics, which are not written here.
+            "FRONT_SECRET",             // The former name of EDGE_SECRET: refused.
             "NO_COLOR",                 // A convention of terminals.
         ] {
             assert!(read.remove(not_here), "{not_here}");
@@ -186,5 +214,7 @@ mod tests {
                 "{wrong:?}"
             );
         }
+        let message = parse(&["--port", "abc"]).unwrap_err().to_string();
+        assert!(message.contains("from 0 to 65535"), "{message}");
     }
 }

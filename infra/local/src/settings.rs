@@ -8,11 +8,12 @@ const CLIENT_ID: &str = "latchkey-app";
 const TABLE_NAME: &str = "latchkey";
 
 /// Gives the value of a variable: that of the environment, else the local default. `issuer` is the address of the data
-/// folder's first start, so that tokens outlive a start on another port; `secret` is the one that was generated.
+/// folder's first start, so that tokens outlive a start on another port; `secret` and `rsa_key` were generated.
 pub(crate) fn lookup(
     environment: impl Fn(&str) -> Option<String>,
     issuer: &str,
     secret: Option<&str>,
+    rsa_key: Option<&str>,
 ) -> impl Fn(&str) -> Option<String> {
     move |name| {
         environment(name).or_else(|| {
@@ -22,6 +23,7 @@ pub(crate) fn lookup(
                 "CLIENT_ID" => CLIENT_ID,
                 "TABLE_NAME" => TABLE_NAME,
                 "TOKEN_SECRET" => secret?,
+                "TOKEN_RSA_KEY" => rsa_key?,
                 _ => return None,
             };
             Some(default.to_owned())
@@ -40,7 +42,7 @@ mod tests {
 
     #[test]
     fn nothing_needs_to_be_set() {
-        let lookup = lookup(|_| None, ISSUER, Some(SECRET));
+        let lookup = lookup(|_| None, ISSUER, Some(SECRET), None);
         let settings = Settings::read(&lookup).unwrap();
         assert_eq!(settings.identity.issuer, ISSUER);
         assert!(matches!(
@@ -57,7 +59,7 @@ mod tests {
     #[test]
     fn the_environment_wins() {
         let environment = |name: &str| Some(format!("{name} of the environment"));
-        let lookup = lookup(environment, ISSUER, Some(SECRET));
+        let lookup = lookup(environment, ISSUER, Some(SECRET), None);
         for name in [
             "ISSUER",
             "AUDIENCE",
@@ -72,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_has_a_default_on_lambda_too_has_that_one() {
-        let lookup = lookup(|_| None, ISSUER, None);
+        let lookup = lookup(|_| None, ISSUER, None, None);
         for name in [
             "MAX_SESSIONS",
             "ACCESS_TOKEN_SECONDS",

@@ -9,20 +9,22 @@ use axum::middleware::from_fn_with_state;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http;
-use latchkey_domain::clock::SystemClock;
+use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
-use latchkey_domain::token::Tokens;
+use latchkey_domain::token::{RsaPrivateKey, TokenAlgorithm, Tokens};
 use latchkey_runtime::settings::{
-    Settings, StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt,
+    AuthorizerSettings, Format, LogSettings, Settings, StorageSettings, TokenSecretSource,
+    environment, environment_names, warn_of_misspelt,
 };
-use latchkey_runtime::telemetry::{self, Format, LogSettings};
-use latchkey_service::Core;
+use latchkey_runtime::telemetry;
 use latchkey_service::passwords::Passwords;
+use latchkey_service::{Authorizer, Core, Service};
 use latchkey_store::Store;
 use tokio::net::TcpListener;
 
-use crate::banner::{Facts, banner};
+use crate::authorizing;
+use crate::banner::{Facts, IssuerSource, banner};
 use crate::cleaning::Cleaner;
 use crate::error::LocalError;
 use crate::folder::new_secret;
@@ -56,22 +58,32 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let StorageSettings {
         table_name,
         endpoint,
-    } = StorageSettings::read(lookup(environment, &base_url, None))?;
+    } = StorageSettings::read(lookup(environment, &base_url, None, None))?;
     let choice = Choice::new(&options, endpoint.as_deref())?;
+    let new_rsa_key = new_rsa_key()?;
     // Before anything is made: are the settings right, with any secret?
     Settings::read(lookup(
         environment,
         &base_url,
         Some(&new_secret(random.as_ref())),
+        new_rsa_key
+            .as_ref()
+            .map(RsaPrivateKey::to_base64)
+            .as_deref()
+            .map(String::as_str),
     ))?;
-    let wants_secret = environment("TOKEN_SECRET").is_none();
+    let AuthorizerSettings { rules } =
+        AuthorizerSettings::read(lookup(environment, &base_url, None, None))?;
+    let wants_secret = environment("TOKEN_SECRET").is_none() || new_rsa_key.is_some();
     let mut storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
+    let rsa_key = new_rsa_key.map(|key| storage.rsa_key(&key)).transpose()?;
     let kept = storage.issuer()?;
     let default_issuer = kept.as_deref().unwrap_or(&base_url);
     let settings = Settings::read(lookup(
         environment,
         default_issuer,
         storage.secret.as_deref(),
+        rsa_key.as_deref(),
     ))?;
     let issuer = settings.identity.issuer.clone();
     match &kept {
@@ -94,7 +106,17 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     };
 
     let (router, document) = routes(&core, &store).split_for_parts();
-    let router = base_path.hold(router).merge(cleaner.clone().routes());
+    let authorizer = Authorizer::new(
+        Service {
+            core: core.clone(),
+            store,
+        },
+        rules,
+    );
+    let router = base_path
+        .hold(router)
+        .merge(cleaner.clone().routes())
+        .merge(authorizing::routes(authorizer));
     let hosts = Hosts::loopback_and_host_of(&issuer);
     let application = application(router, &allowed_origins, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
@@ -102,6 +124,10 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         address: &base_url,
         base_url: &format!("{base_url}{}", base_path.as_str()),
         issuer: &issuer,
+        issuer_source: match environment("ISSUER") {
+            Some(_) => IssuerSource::Setting,
+            None => IssuerSource::Start,
+        },
         place: &storage.place,
         dynamodb,
     };
@@ -112,6 +138,13 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     cleaning.abort();
     storage.close().await;
     Ok(())
+}
+
+/// A key for access tokens, if the settings want RSA and bring no key. The data folder may have one already.
+fn new_rsa_key() -> Result<Option<RsaPrivateKey>, LocalError> {
+    let wanted = environment("TOKEN_ALGORITHM").as_deref() == Some(TokenAlgorithm::Rs256.as_str())
+        && environment("TOKEN_RSA_KEY").is_none();
+    Ok(wanted.then(RsaPrivateKey::generate).transpose()?)
 }
 
 /// On this machine only: nobody else can connect.
@@ -132,7 +165,7 @@ pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core
     let words = settings.password_context_words.iter().map(String::as_str);
     let password_policy = PasswordPolicy::new(&settings.identity.issuer, words);
     Ok(Core {
-        tokens: Tokens::new(settings.identity, &current, previous.as_ref())?.into(),
+        tokens: Tokens::of_secret(settings.identity, current, previous, SystemClock.now())?.into(),
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aws_sdk_dynamodb::Client;
 use latchkey_domain::random::RandomSource;
+use latchkey_domain::token::RsaPrivateKey;
 use latchkey_store::table;
 
 use crate::embedded::{Embedded, Sweeper};
@@ -132,6 +133,14 @@ impl Storage {
             embedded: None,
             folder,
         })
+    }
+
+    /// The RSA key of the data folder, or else `new`, which the folder keeps if there is one.
+    pub(crate) fn rsa_key(&self, new: &RsaPrivateKey) -> Result<String, LocalError> {
+        match &self.folder {
+            Some(folder) => Ok(folder.rsa_key(new)?),
+            None => Ok(new.to_base64().to_string()),
+        }
     }
 
     /// The issuer that the tokens of this data name, if the data folder has kept one.

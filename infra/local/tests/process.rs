@@ -223,6 +223,159 @@ fn another_issuer_than_the_folders_is_told() {
 }
 
 #[test]
+fn the_banner_says_why_the_tokens_name_another_issuer() {
+    let folder = Scratch::new();
+    Stack::in_folder(&folder.0, &[]).kill();
+    let kept = Stack::in_folder(&folder.0, &[]);
+    let line = "iss of the tokens: the address of the data folder's first start";
+    assert!(kept.banner.contains(line), "{}", kept.banner);
+    let set = Stack::start(&["--memory"], &[("ISSUER", "https://id.example.com")]);
+    assert!(
+        set.banner.contains("iss of the tokens: the setting ISSUER"),
+        "{}",
+        set.banner
+    );
+}
+
+#[test]
+fn a_secret_that_is_lost_from_a_used_folder_is_told() {
+    let folder = Scratch::new();
+    let first = Stack::in_folder(&folder.0, &[]);
+    let tokens = first.register("ada@example.com");
+    first.kill();
+    std::fs::remove_file(folder.0.join("token-secret")).unwrap();
+    let second = Stack::in_folder(&folder.0, &[]);
+    let refresh = json!({"refresh_token": tokens["refresh_token"]});
+    let refused = second.call("POST", "/v1/auth/refresh", "", &refresh);
+    assert_eq!(refused.status, 401, "{}", refused.text);
+    let log = second.kill();
+    assert!(log.contains("WARN") && log.contains("every token"), "{log}");
+    assert!(log.contains("token-secret"), "{log}");
+
+    let third = Stack::in_folder(&folder.0, &[]);
+    assert!(!third.kill().contains("WARN"));
+}
+
+/// Its exit code, and what it says on standard error.
+fn refusal(arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut program = program(arguments);
+    let mut process = program.envs(settings.iter().copied()).spawn().unwrap();
+    // One that starts all the same prints its banner, and would run for good.
+    let printed = process.stdout.take().unwrap().read(&mut [0]).unwrap();
+    if printed > 0 {
+        process.kill().unwrap();
+    }
+    let ended = process.wait_with_output().unwrap();
+    assert_eq!(printed, 0, "it has started");
+    (
+        ended.status.code(),
+        String::from_utf8(ended.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn a_start_that_is_refused_says_what_to_mend() {
+    let memory = &["--port", "0", "--memory"][..];
+    let secret = "an edge secret of tests, 32 characters";
+    for (settings, told) in [
+        (
+            ("TABLE_NAME", "a b"),
+            "TABLE_NAME is not a name of 3 to 255 letters",
+        ),
+        (("AUDIENCE", "a b"), "AUDIENCE is not one word"),
+        (("CLIENT_ID", "a b"), "CLIENT_ID is not one word"),
+        (
+            ("FRONT_SECRET", secret),
+            "FRONT_SECRET is now called EDGE_SECRET",
+        ),
+    ] {
+        let (code, said) = refusal(memory, &[settings]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+    for option in ["--port", "--dynamodb-port"] {
+        for wrong in ["abc", "65536"] {
+            let (code, said) = refusal(&[option, wrong], &[]);
+            assert_eq!(code, Some(2), "{said}");
+            assert!(
+                said.contains("a port is a whole number from 0 to 65535"),
+                "{said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_damaged_database_is_named_with_what_to_do() {
+    let folder = Scratch::new();
+    Stack::in_folder(&folder.0, &[]).kill();
+    let database = folder.0.join("latchkey.db");
+    // The log holds the whole content of so small a database, and would mend it.
+    std::fs::remove_file(folder.0.join("latchkey.db-wal")).unwrap();
+    std::fs::write(&database, "not a database, and long enough to be looked at").unwrap();
+    let arguments = ["--port", "0", "--data-dir", folder.0.to_str().unwrap()];
+    let (code, said) = refusal(&arguments, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("latchkey.db is damaged; put back a copy"),
+        "{said}"
+    );
+    assert!(said.contains("--data-dir"), "{said}");
+}
+
+#[test]
+fn the_openapi_document_is_printed_without_a_server() {
+    let folder = Scratch::new();
+    std::fs::create_dir(&folder.0).unwrap();
+    let ended = program(&["openapi"])
+        .current_dir(&folder.0)
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.stderr.is_empty());
+    let document: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert!(document["paths"]["/v1/auth/login"]["post"].is_object());
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
+    let stack = Stack::start(&["--memory"], &[]);
+    assert_eq!(stack.get("/openapi.json").json(), document);
+}
+
+#[test]
+fn no_page_of_another_origin_starts_a_cleanup() {
+    let stack = Stack::start(&["--memory"], &[]);
+    let address = stack.address().to_owned();
+    let cleanup = |headers: &str| {
+        stack.send(&format!(
+            "POST /local/cleanup HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"
+        ))
+    };
+    for headers in [
+        "Origin: https://evil.example\r\n",
+        "Origin: http://localhost:5173\r\nSec-Fetch-Site: same-site\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+    ] {
+        let refused = cleanup(headers);
+        assert_eq!(refused.status, 403, "{}", refused.text);
+        assert_eq!(refused.json()["code"], "origin_not_allowed");
+    }
+    let own = format!("Origin: http://{address}\r\nSec-Fetch-Site: same-origin\r\n");
+    for headers in ["", own.as_str()] {
+        assert_eq!(cleanup(headers).status, 200);
+    }
+    assert_eq!(stack.kill().matches("cleaned up").count(), 2);
+}
+
+#[test]
+fn a_reason_is_quoted_in_the_log() {
+    let stack = Stack::start(&["--memory"], &[]);
+    stack.call("GET", "/v1/me", "nonsense", &json!({}));
+    let log = stack.kill();
+    let (_, reason) = log.split_once(" reason=").unwrap();
+    assert!(reason.starts_with('"'), "{log}");
+}
+
+#[test]
 fn only_the_names_of_this_machine_are_answered() {
     let stack = Stack::start(&["--memory"], &[]);
     let get = |hosts: &str| {
@@ -241,6 +394,27 @@ fn only_the_names_of_this_machine_are_answered() {
     stack
         .send(cleanup)
         .assert_is_problem(421, "host_not_allowed");
+}
+
+#[test]
+fn the_authorizer_of_other_apis_answers_their_events() {
+    for mode in ["strict", "offline"] {
+        let stack = Stack::start(&["--memory"], &[("AUTHORIZER_MODE", mode)]);
+        let tokens = stack.register("ada@example.com");
+        let access = tokens["access_token"].as_str().unwrap();
+        let value = format!("Bearer {access}");
+        let event = json!({"version": "2.0", "headers": {"authorization": value}});
+        let ask = || stack.call("POST", "/local/authorize", "", &event);
+        let allowed = ask();
+        assert_eq!(allowed.status, 200, "{}", allowed.text);
+        let allowed = allowed.json();
+        assert_eq!(allowed["isAuthorized"], true);
+        assert_eq!(allowed["context"]["user_id"], tokens["user"]["id"]);
+        let body = json!({"refresh_token": tokens["refresh_token"]});
+        let logout = stack.call("POST", "/v1/auth/logout", "", &body);
+        assert_eq!(logout.status, 204, "{}", logout.text);
+        assert_eq!(ask().json()["isAuthorized"], mode == "offline");
+    }
 }
 
 #[test]

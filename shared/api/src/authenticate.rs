@@ -33,7 +33,7 @@ impl<S: AsRef<Core> + Send + Sync> FromRequestParts<S> for Bearer {
 pub(crate) async fn authenticate(headers: &HeaderMap, core: &Core) -> Result<Caller, Problem> {
     let token = bearer_token(headers)?;
     core.authenticate(&token).await.map_err(|reason| {
-        tracing::info!(%reason, "access token refused");
+        tracing::info!(reason = reason.to_string(), "access token refused");
         Code::InvalidToken.into()
     })
 }
@@ -72,9 +72,14 @@ fn bearer_token(headers: &HeaderMap) -> Result<Token, Problem> {
     let value = value
         .to_str()
         .map_err(|_| Problem::from(Code::InvalidToken))?;
+    token_of_bearer(value).ok_or_else(Problem::missing_token)
+}
+
+/// The token in the value of an `Authorization` header, if its scheme is `Bearer`, in any letter case.
+#[must_use]
+pub fn token_of_bearer(value: &str) -> Option<Token> {
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Problem::missing_token());
-    }
-    Ok(Token::new(token.trim().to_owned()))
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| Token::new(token.trim().to_owned()))
 }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::headers;
 use crate::location::ClientHeaders;
+use crate::mistake::Mistake;
 use crate::problem::{Code, InvalidValue, Problem};
 
 /// The largest body, in bytes.
@@ -36,6 +37,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES)
             .await
             .map_err(|error| body_problem(&error))?;
+        if bytes.trim_ascii().is_empty() {
+            return Err(Problem::invalid_request(
+                "The body is empty. Send a JSON object.",
+            ));
+        }
         if !is_object(&bytes) {
             return Err(Problem::invalid_request("The body is not a JSON object."));
         }
@@ -78,35 +84,32 @@ fn is_object(body: &[u8]) -> bool {
 }
 
 /// What is wrong with a body that begins as an object. `path` is where. The library's own message may repeat a value of
-/// the body, which may be a password, so nothing of it but names of fields is shown.
+/// the body, which may be a password, so [`Mistake`] takes nothing from it but our own words.
 fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
-    let in_field = path != ".";
-    if error.is_data() && in_field {
-        return Problem::invalid_request(format!(
-            "The field {} is missing or of the wrong type.",
-            shown(path)
-        ));
-    }
-    if let Some(field) = missing_field(error) {
-        return Problem::invalid_request(format!("The field {field} is missing."));
-    }
-    if error.is_data() {
-        return Problem::invalid_request("The body has a field twice.");
-    }
-    if error.to_string().starts_with("number out of range") && in_field {
-        return Problem::invalid_request(format!(
-            "The field {} has a number that is out of range.",
-            shown(path)
-        ));
-    }
-    Problem::invalid_request("The body is not well-formed JSON.")
-}
-
-/// The name of a field that is missing: one of ours, so it can be shown. The library tells it in its message alone.
-fn missing_field(error: &serde_json::Error) -> Option<String> {
+    let at = (path != ".").then(|| shown(path));
     let message = error.to_string();
-    let rest = message.strip_prefix("missing field `")?;
-    rest.split_once('`').map(|(field, _)| field.to_owned())
+    let mistake = Mistake::in_message(&message);
+    let detail = match (at, mistake) {
+        (Some(at), Some(Mistake::Missing(field))) => format!("The field {at}.{field} is missing."),
+        (None, Some(Mistake::Missing(field))) => format!("The field {field} is missing."),
+        (Some(at), Some(Mistake::Twice(field))) => {
+            format!("The field {at}.{field} is there twice.")
+        }
+        (None, Some(Mistake::Twice(field))) => format!("The field {field} is there twice."),
+        (Some(at), Some(Mistake::Expected(what))) => format!("The field {at} must be {what}."),
+        (Some(at), None) if error.is_data() => {
+            format!("The field {at} has a value that is not allowed.")
+        }
+        (Some(at), None) if message.starts_with("number out of range") => {
+            format!("The field {at} has a number that is out of range.")
+        }
+        (Some(_) | None, Some(Mistake::Expected(_)) | None) => format!(
+            "The body is not well-formed JSON: see line {}, column {}.",
+            error.line(),
+            error.column()
+        ),
+    };
+    Problem::invalid_request(detail)
 }
 
 /// Names of fields and parameters are the client's own text: shown short and plain.
@@ -225,6 +228,10 @@ pub struct CredentialsRequest {
         example = "The laptop in the kitchen"
     )]
     pub device_name: Option<String>,
+    /// The API that the access token is to be for, one of those that the deployment names. A token for another API than
+    /// this one is accepted there alone. This API unless given.
+    #[schema(example = "latchkey")]
+    pub audience: Option<String>,
 }
 
 impl CredentialsRequest {
@@ -250,7 +257,18 @@ pub fn shared_password<'de, D: Deserializer<'de>>(
     Password::deserialize(deserializer).map(Arc::new)
 }
 
-/// The body of a refresh or a sign-out.
+/// The body of a refresh.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct RefreshRequest {
+    /// The newest refresh token that the client holds.
+    #[schema(value_type = String, example = "eyJ0eXAiOiJydCtqd3Qi...")]
+    pub refresh_token: Token,
+    /// The API that the access token is to be for, as at sign-in. It is not kept: each refresh says it again.
+    #[schema(example = "latchkey")]
+    pub audience: Option<String>,
+}
+
+/// The body of a sign-out.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RefreshTokenRequest {
     /// The newest refresh token that the client holds.

@@ -20,9 +20,9 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use latchkey_domain::clock::Clock;
-use latchkey_domain::id::ChangeId;
+use latchkey_domain::id::RequestId;
 use latchkey_domain::random::RandomSource;
-use tower::{Layer, Service as _};
+use tower::{Layer, Service as _, ServiceExt as _};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use tracing::{Instrument, Span};
@@ -216,7 +216,7 @@ async fn identify(
     // Elsewhere a process starts once, and nobody waits for it.
     let first = handed_over.is_some() && !around.answered_before.swap(true, Ordering::Relaxed);
     let invocation = handed_over.unwrap_or_else(|| Invocation {
-        request_id: ChangeId::random(around.random.as_ref()).to_string(),
+        request_id: RequestId::random(around.random.as_ref()).to_string(),
         xray_trace_id: None,
     });
     let span = invocation.span();
@@ -275,7 +275,22 @@ pub fn entity_tag(content: &[u8]) -> HeaderValue {
 
 /// What is the same for everybody and holds nothing of anybody: any page may read it. Under the base path, if there is
 /// one.
-const PUBLIC_DOCUMENTS: [&str; 2] = ["/.well-known/jwks.json", "/openapi.json"];
+const PUBLIC_DOCUMENTS: [&str; 4] = [
+    "/.well-known/jwks.json",
+    "/.well-known/openid-configuration",
+    AUTHORIZATION_SERVER_METADATA,
+    "/openapi.json",
+];
+
+/// Where RFC 8414 section 3 looks for a server's description. The issuer's path comes *behind* it.
+const AUTHORIZATION_SERVER_METADATA: &str = "/.well-known/oauth-authorization-server";
+
+fn is_public(path: &str) -> bool {
+    PUBLIC_DOCUMENTS.iter().any(|one| path.ends_with(one))
+        || path
+            .strip_prefix(AUTHORIZATION_SERVER_METADATA)
+            .is_some_and(|rest| rest.starts_with('/'))
+}
 
 /// Which pages of other origins may read what.
 #[derive(Clone)]
@@ -300,9 +315,7 @@ impl Cors {
 }
 
 async fn allow_origins(State(cors): State<Cors>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let public = PUBLIC_DOCUMENTS.iter().any(|one| path.ends_with(one));
-    let layer = if public {
+    let layer = if is_public(request.uri().path()) {
         Some(&cors.any)
     } else {
         cors.these.as_ref()
@@ -392,14 +405,23 @@ impl BasePath {
         &self.0
     }
 
-    /// The same routes under this path. To be called before [`service`], for which all else is then not found.
+    /// The same routes under this path; the description of RFC 8414 also where that looks for it. To be called before [`service`], for which all else is then not found.
     pub fn hold(&self, router: Router) -> Router {
         if self.0.is_empty() {
             return router;
         }
         let to_page = Redirect::to(&format!("{}/docs", self.0));
+        let description = router.clone();
+        let describe = async move |mut request: Request| {
+            *request.uri_mut() = Uri::from_static(AUTHORIZATION_SERVER_METADATA);
+            description.oneshot(request).await
+        };
         Router::new()
             .nest(&self.0, router)
+            .route(
+                &format!("{AUTHORIZATION_SERVER_METADATA}{}", self.0),
+                axum::routing::any(describe),
+            )
             .route(&format!("{}/", self.0), get(async || to_page))
     }
 }

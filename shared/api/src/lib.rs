@@ -13,6 +13,7 @@ pub mod edge;
 pub mod headers;
 pub mod http;
 pub mod location;
+mod mistake;
 pub mod openapi;
 pub mod parameter;
 pub mod problem;

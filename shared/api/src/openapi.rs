@@ -20,8 +20,8 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use crate::parameter::Query;
 use crate::problem::{Code, InvalidValue, PROBLEM_JSON, Problem, ProblemBody};
-use crate::routes::Query;
 
 /// The name of the security scheme: an access token in the `Authorization` header.
 pub const ACCESS_TOKEN: &str = "access_token";

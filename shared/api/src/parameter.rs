@@ -8,6 +8,7 @@ use latchkey_domain::id::{SessionId, UserId};
 use serde::de::DeserializeOwned;
 
 use crate::body::shown;
+use crate::mistake::Mistake;
 use crate::problem::Problem;
 
 /// The session that a path names.
@@ -63,6 +64,17 @@ impl<S: Send + Sync> FromRequestParts<S> for UserSessionPath {
     }
 }
 
+/// What becomes of the parameters of a request's query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// There are none: a request that has some is refused.
+    Refused,
+    /// The handler has a [`QueryParameters`], which refuses those it does not know.
+    Read,
+    /// They are ignored: public documents, to whose addresses people add something so that no cache answers.
+    Ignored,
+}
+
 /// The parameters of a query. One that is not known is refused: a misspelt parameter must not leave something else
 /// done than what was asked for.
 ///
@@ -77,22 +89,32 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParameter
         let query = parts.uri.query().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes());
         let mut unknown = None;
-        let parameters =
-            serde_ignored::deserialize(serde_urlencoded::Deserializer::new(pairs), |path| {
-                unknown = Some(path.to_string());
-            });
+        let mut note_unknown = |path: serde_ignored::Path<'_>| unknown = Some(path.to_string());
+        let parameters = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(
+            serde_urlencoded::Deserializer::new(pairs),
+            &mut note_unknown,
+        ));
         if let Some(name) = unknown {
             let name = shown(&name);
             return Err(Problem::invalid_request(format!(
                 "The query parameter {name} is not known."
             )));
         }
-        parameters.map(Self).map_err(|_| {
-            Problem::invalid_request(
-                "A query parameter is missing, is given twice or has a value that is not allowed.",
-            )
+        parameters.map(Self).map_err(|error| {
+            let (name, message) = (error.path().to_string(), error.inner().to_string());
+            query_problem(&shown(&name), &message)
         })
     }
+}
+
+/// What is wrong with a query. `name` is the parameter that was being read, if one was.
+fn query_problem(name: &str, message: &str) -> Problem {
+    Problem::invalid_request(match Mistake::in_message(message) {
+        Some(Mistake::Missing(name)) => format!("The query parameter {name} is missing."),
+        Some(Mistake::Twice(name)) => format!("The query parameter {name} is there twice."),
+        Some(Mistake::Expected(what)) => format!("The query parameter {name} must be {what}."),
+        None => format!("The query parameter {name} has a value that is not allowed."),
+    })
 }
 
 /// Around each handler that reads no query: a request with query parameters is refused.

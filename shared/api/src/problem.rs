@@ -12,9 +12,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
     AdminError, CallerNotLive, ConfirmError, LoginError, NotAdministrator,
-    ReauthenticationRequired, RefreshError, RegisterError, SessionError,
+    ReauthenticationRequired, RefreshError, RegisterError, SessionError, StepUpError,
 };
 use latchkey_domain::password::WeakPassword;
+use latchkey_domain::token::UnknownAudience;
 use latchkey_service::Failure;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
@@ -259,6 +260,13 @@ codes! {
         "Not a name of this server",
         "The local stack answers to 127.0.0.1, localhost and [::1], and to the host of ISSUER.",
     ),
+    /// A web page of another origin has sent this. Only the local stack answers so, and only for its own routes.
+    OriginNotAllowed => Row::new(
+        "origin_not_allowed",
+        StatusCode::FORBIDDEN,
+        "Not for pages of other origins",
+        "A web page of another origin may not call this; call it from a terminal.",
+    ),
     /// The path and the query are longer than 10,240 bytes. Only the local stack answers so.
     UriTooLong => Row::new(
         "uri_too_long",
@@ -456,7 +464,8 @@ impl Problem {
     /// its body a value stood.
     #[must_use]
     pub fn at(mut self, pointer: &'static str) -> Self {
-        for error in &mut self.errors {
+        let unplaced = |error: &&mut InvalidValue| error.pointer == WHOLE_BODY;
+        for error in self.errors.iter_mut().filter(unplaced) {
             error.pointer = pointer.into();
         }
         self
@@ -557,6 +566,8 @@ impl IntoResponse for Problem {
 
 /// The pointer to everything (RFC 6901 section 5).
 const WHOLE_BODY: &str = "#";
+/// The code of a value that is no e-mail address.
+const INVALID_EMAIL: &str = "invalid_email";
 
 impl<E: Into<Self>> From<Failure<E>> for Problem {
     fn from(failure: Failure<E>) -> Self {
@@ -606,11 +617,28 @@ impl From<AdminError> for Problem {
     }
 }
 
+impl From<UnknownAudience> for Problem {
+    fn from(error: UnknownAudience) -> Self {
+        // The name that RFC 8707 section 2 has for it.
+        let value = InvalidValue::new("#/audience", "invalid_target", error.to_string());
+        Self::validation_failed(vec![value])
+    }
+}
+
+impl From<StepUpError> for Problem {
+    fn from(error: StepUpError) -> Self {
+        match error {
+            StepUpError::CallerNotLive(ended) => ended.into(),
+            StepUpError::ReauthenticationRequired(required) => required.into(),
+        }
+    }
+}
+
 impl From<InvalidEmail> for Problem {
     fn from(error: InvalidEmail) -> Self {
         Self::validation_failed(vec![InvalidValue::new(
             WHOLE_BODY,
-            "invalid_email",
+            INVALID_EMAIL,
             error.to_string(),
         )])
     }
@@ -619,8 +647,12 @@ impl From<InvalidEmail> for Problem {
 impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Email(error) => Self::from(error).at("#/email"),
-            RegisterError::Weak(weakness) => Self::weak_password("#/password", weakness),
+            RegisterError::Email(error) => error.into(),
+            RegisterError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
+            RegisterError::EmailAndPassword(invalid, weakness) => Self::validation_failed(vec![
+                InvalidValue::new("#/email", INVALID_EMAIL, invalid.to_string()),
+                InvalidValue::new("#/password", weakness.code(), weakness.to_string()),
+            ]),
             RegisterError::EmailTaken => Code::EmailTaken.into(),
         }
     }
@@ -649,6 +681,7 @@ impl From<SessionError> for Problem {
         match error {
             SessionError::CallerNotLive => Code::InvalidToken.into(),
             SessionError::NotFound => Code::SessionNotFound.into(),
+            SessionError::ReauthenticationRequired(required) => required.into(),
         }
     }
 }
@@ -660,6 +693,7 @@ impl From<ConfirmError> for Problem {
             ConfirmError::WrongPassword => Code::WrongPassword.into(),
             ConfirmError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
+            ConfirmError::ReauthenticationRequired(required) => required.into(),
         }
     }
 }

@@ -12,7 +12,7 @@ use utoipa_axum::PathItemExt;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::openapi::with_problems;
-use crate::parameter::refuse_query;
+use crate::parameter::{Query, refuse_query};
 use crate::problem::Code;
 
 /// What routes are added to: a router, or a router with a document.
@@ -58,17 +58,6 @@ pub struct Described<H, P, D> {
     pub query: Query,
 }
 
-/// What becomes of the parameters of a request's query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Query {
-    /// There are none: a request that has some is refused.
-    Refused,
-    /// The handler has a [`QueryParameters`](crate::parameter::QueryParameters), which refuses those it does not know.
-    Read,
-    /// They are ignored: public documents, to whose addresses people add something so that no cache answers.
-    Ignored,
-}
-
 impl<H, P, D> Described<H, P, D> {
     /// The handler reads the query.
     #[must_use]
@@ -94,7 +83,7 @@ macro_rules! handler {
             handler: $handler,
             path: utoipa_axum::paste! { [<__path_ $handler>] },
             description: || utoipa_axum::routes!($handler),
-            query: $crate::routes::Query::Refused,
+            query: $crate::parameter::Query::Refused,
         }
     };
 }

@@ -217,13 +217,14 @@ impl Account {
         read_at: DateTime<Utc>,
         policy: &SessionPolicy,
     ) -> Result<Change, AdmitError> {
+        if self.password_version != password_version {
+            return Err(AdmitError::OtherPassword);
+        }
+        // Only now: that the account is disabled is told to nobody who knows just a password of before.
         match self.status {
             AccountStatus::Active { .. } => {}
             AccountStatus::Disabled { .. } => return Err(AdmitError::Disabled),
             AccountStatus::Deleted { .. } => return Err(AdmitError::Deleted),
-        }
-        if self.password_version != password_version {
-            return Err(AdmitError::OtherPassword);
         }
         let described: BTreeMap<SessionId, &Session> =
             known.iter().map(|session| (session.id, session)).collect();
@@ -381,7 +382,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::random::SeededRandom;
-    use crate::session::ended_sessions_beyond;
+    use crate::selection::ended_sessions_beyond;
     use crate::session::tests::{noon, session};
 
     pub(crate) fn account_of(sessions: &[&Session]) -> Account {
@@ -525,10 +526,12 @@ pub(crate) mod tests {
         };
         assert_eq!(admit(account.clone(), 1), Ok(1));
         assert_eq!(admit(account.clone(), 2), Err(AdmitError::OtherPassword));
+        let disabled = account.disable().account;
+        assert_eq!(admit(disabled.clone(), 1), Err(AdmitError::Disabled));
         assert_eq!(
-            admit(account.disable().account, 2),
-            Err(AdmitError::Disabled),
-            "the status comes first"
+            admit(disabled, 2),
+            Err(AdmitError::OtherPassword),
+            "who knows another password does not hear that the account is disabled"
         );
     }
 

@@ -5,6 +5,7 @@ use std::error::Error;
 use crate::email::InvalidEmail;
 use crate::password::WeakPassword;
 use crate::role::MAX_ROLES;
+use crate::token::TokenError;
 
 /// An error and what caused it, in one line, for logs and for people.
 ///
@@ -35,7 +36,7 @@ pub enum StoreError {
 /// Why an account admits no new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
-    /// An administrator has closed the account.
+    /// An administrator has closed the account, whose password was given.
     #[error("the account is disabled")]
     Disabled,
     /// Its owner has deleted the account.
@@ -93,6 +94,37 @@ pub enum AdminError {
     OwnAccount,
 }
 
+/// Why something that may ask for a recent proof was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepUpError {
+    /// The caller's session has ended.
+    #[error(transparent)]
+    CallerNotLive(#[from] CallerNotLive),
+    /// The caller must prove who they are again.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
+}
+
+/// Why another API does not let a request through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessDenied {
+    /// It has no access token, or more than one.
+    #[error("no access token")]
+    NoToken,
+    /// Its token is not valid.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Its token, or the account by now, does not allow what is asked for.
+    #[error("insufficient scope")]
+    InsufficientScope,
+    /// Its user has not proved who they are recently enough.
+    #[error("authenticated too long ago")]
+    AuthenticatedTooLongAgo,
+    /// Its session has ended.
+    #[error(transparent)]
+    NotLive(#[from] CallerNotLive),
+}
+
 /// Why a registration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
@@ -102,6 +134,9 @@ pub enum RegisterError {
     /// The password is too weak.
     #[error(transparent)]
     Weak(#[from] WeakPassword),
+    /// Both are wrong, and the person hears of both at once.
+    #[error("{0} {1}")]
+    EmailAndPassword(InvalidEmail, WeakPassword),
     /// Somebody has registered this e-mail address.
     #[error("the e-mail address is taken")]
     EmailTaken,
@@ -127,6 +162,9 @@ pub enum SessionError {
     /// The caller has no such live session.
     #[error("no such session")]
     NotFound,
+    /// The caller must prove who they are again to end another session.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
 }
 
 impl From<CallerNotLive> for SessionError {
@@ -167,6 +205,9 @@ pub enum ConfirmError {
     /// The new password is the old one.
     #[error("the new password is the old one")]
     Unchanged,
+    /// The caller must prove who they are again first.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
 }
 
 impl From<CallerNotLive> for ConfirmError {

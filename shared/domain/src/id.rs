@@ -102,10 +102,33 @@ id_type!(
 );
 
 id_type!(
-    /// One attempt to change an account. It is stamped on the account, so that a write whose reply was lost
-    /// can be recognised as one's own.
-    ChangeId
+    /// A request: of a client to this service, of this service to DynamoDB, or one run of the cleanup.
+    RequestId
 );
+
+/// One attempt to change an account. It is stamped on the account, so that a write whose reply was lost can be recognised
+/// as one's own.
+///
+/// 64 random bits, and a number in the table: an account holds two of these, and they need to differ only from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChangeId(u64);
+
+impl ChangeId {
+    /// A new id.
+    #[must_use]
+    pub fn random(random: &dyn RandomSource) -> Self {
+        let mut bytes = [0; 8];
+        random.fill(&mut bytes);
+        Self(u64::from_le_bytes(bytes))
+    }
+}
+
+impl fmt::Display for ChangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ pub mod policy;
 pub mod random;
 pub mod refresh;
 pub mod role;
+pub mod selection;
 pub mod session;
 pub mod text;
 pub mod token;

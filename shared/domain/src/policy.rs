@@ -20,6 +20,8 @@ pub struct SessionPolicy {
     pub one_session_per_device: bool,
     /// How long ago a user may have proved who they are, for what asks for a recent proof (OWASP ASVS 5.0, 7.5.1).
     pub reauthenticate_within: TimeDelta,
+    /// Whether ending other sessions asks for a recent proof too (OWASP ASVS 5.0, 7.5.2).
+    pub reauthenticate_to_revoke: bool,
     /// How long the description of an ended session is kept after its absolute expiry.
     pub retention: TimeDelta,
 }
@@ -34,6 +36,7 @@ impl Default for SessionPolicy {
             max_sessions: 20,
             one_session_per_device: true,
             reauthenticate_within: TimeDelta::minutes(10),
+            reauthenticate_to_revoke: false,
             retention: TimeDelta::days(30),
         }
     }
@@ -47,6 +50,9 @@ pub const LONGEST_REFRESH_GRACE: TimeDelta = TimeDelta::minutes(5);
 
 /// The largest session limit: the account's item and the transaction that admits a session stay small.
 pub const LARGEST_SESSION_LIMIT: usize = 100;
+
+/// The longest time for which a proof of who somebody is may count as recent.
+pub const LONGEST_REAUTHENTICATE_WITHIN: TimeDelta = TimeDelta::days(1);
 
 /// How far the clocks of two instances may be apart without signing anybody out.
 pub const CLOCK_DIFFERENCE: TimeDelta = TimeDelta::seconds(5);

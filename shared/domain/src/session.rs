@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::account::Account;
 use crate::clock::whole_seconds;
 use crate::device::Device;
 use crate::id::{SessionId, UserId};
@@ -114,6 +113,12 @@ impl Session {
         self.idle_expires_at.min(self.absolute_expires_at)
     }
 
+    /// Whether its refresh token is old enough to be replaced. The first rotation is exempt from the interval.
+    #[must_use]
+    pub fn is_rotation_due(&self, now: DateTime<Utc>, policy: &SessionPolicy) -> bool {
+        self.rotation == 0 || self.rotated_at <= now - policy.rotation_interval()
+    }
+
     /// Whether time has ended it. Once true it stays true: a refresh needs a session that has not expired.
     #[must_use]
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
@@ -133,40 +138,6 @@ fn after(start: DateTime<Utc>, lifetime: TimeDelta) -> DateTime<Utc> {
             .checked_add_signed(lifetime)
             .unwrap_or(DateTime::<Utc>::MAX_UTC),
     )
-}
-
-/// The sessions of a user that count, the most recently used first.
-#[must_use]
-pub fn live_sessions(
-    account: &Account,
-    sessions: Vec<Session>,
-    now: DateTime<Utc>,
-) -> Vec<Session> {
-    let mut live: Vec<Session> = sessions
-        .into_iter()
-        .filter(|session| account.is_live(session, now))
-        .collect();
-    live.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
-    live
-}
-
-/// Which ended sessions of a user are too many to keep: all but the newest `keep` of those that do not count.
-///
-/// `account` must have been read after `sessions` were, or a session admitted in between could be taken for an
-/// ended one.
-#[must_use]
-pub fn ended_sessions_beyond(
-    account: Option<&Account>,
-    sessions: &[Session],
-    now: DateTime<Utc>,
-    keep: usize,
-) -> Vec<SessionId> {
-    let mut ended: Vec<&Session> = sessions
-        .iter()
-        .filter(|session| !account.is_some_and(|account| account.is_live(session, now)))
-        .collect();
-    ended.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
-    ended.iter().skip(keep).map(|session| session.id).collect()
 }
 
 #[cfg(test)]

@@ -12,30 +12,33 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use axum::Router;
 use chrono::{DateTime, Utc};
-use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
-use latchkey_api::http::Invocation;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{TokenIdentity, Tokens};
+use latchkey_service::key_rotation::KeyRotation;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::{SecretError, SecretsManager, TokenKeys};
-use latchkey_service::{Core, Service};
+use latchkey_service::{Authorizer, AuthorizerMode, Core, Service};
 use latchkey_store::Store;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
 /// What EventBridge's schedule sends.
 pub use aws_lambda_events::event::eventbridge::EventBridgeEvent as ScheduledEvent;
 
+/// What Secrets Manager sends to have its secret rotated.
+pub use aws_lambda_events::event::secretsmanager::SecretsManagerSecretRotationEvent as SecretRotationEvent;
+
 use crate::emf::{self, Emf};
-use crate::gateway;
+use crate::gateway::{self, invocation};
 use crate::settings::{
-    MetricsSettings, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
-    environment_names, warn_of_misspelt,
+    AuthorizerSettings, Format, LogSettings, MetricsSettings, Settings, SettingsError,
+    StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt,
 };
-use crate::telemetry::{self, Format, LogSettings};
+use crate::telemetry;
 use crate::trust_roots::trust_store;
 
 /// Why a function ends. Rust prints the error of `main` by its `Debug`; this one's is the message meant for people.
@@ -81,18 +84,9 @@ pub async fn serve(routes: Router<Service>) -> Result<(), Fatal> {
     let emf = start_telemetry()?;
     let storage = StorageSettings::read(environment)?;
     let settings = Settings::read(environment)?;
-    let sdk = sdk_config(storage.endpoint.as_deref())?;
-    let store = connect(&sdk, &storage);
-    let (tokens, ()) = tokio::join!(
-        read_token_keys(&sdk, &settings, SystemClock.now()),
-        store.open_connection()
-    );
-    let core = core(&settings, tokens?);
-    let routes = routes.with_state(Service {
-        core: core.clone(),
-        store,
-    });
-    answer(routes, &core, &settings, emf).await
+    let service = service(&storage, &settings, true).await?;
+    let core = service.core.clone();
+    answer(routes.with_state(service), &core, &settings, emf).await
 }
 
 /// Runs a function that answers over HTTP and stores nothing. `undocumented` are routes without state.
@@ -107,6 +101,28 @@ pub async fn serve_without_table(routes: Router<Core>, undocumented: Router) -> 
     let core = core(&settings, tokens);
     let routes = routes.with_state(core.clone()).merge(undocumented);
     answer(routes, &core, &settings, emf).await
+}
+
+/// Runs the authorizer of other APIs. Offline it asks the table nothing, so it opens no connection to it.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn run_authorizer<Q, R, E>(
+    authorize: impl AsyncFn(&Authorizer, Q) -> Result<R, E>,
+) -> Result<(), Fatal>
+where
+    Q: for<'de> Deserialize<'de>,
+    R: Serialize,
+    E: Into<Diagnostic> + std::fmt::Debug,
+{
+    let emf = start_telemetry()?;
+    let storage = StorageSettings::read(environment)?;
+    let settings = Settings::read(environment)?;
+    let AuthorizerSettings { rules } = AuthorizerSettings::read(environment)?;
+    let asks = rules.mode == AuthorizerMode::Strict;
+    let service = service(&storage, &settings, asks).await?;
+    let authorizer = Authorizer::new(service, rules);
+    run_events(emf, async |event: Q, _| authorize(&authorizer, event).await).await
 }
 
 /// Runs a function that a schedule starts. It issues and verifies no tokens, so it has no secret. `run` has the time
@@ -124,25 +140,60 @@ where
     let emf = start_telemetry()?;
     let storage = StorageSettings::read(environment)?;
     let store = connect(&sdk_config(storage.endpoint.as_deref())?, &storage);
-    let handler = async |event: LambdaEvent<ScheduledEvent>| {
-        let context = event.context;
-        let span = invocation(&context).span();
-        let report = run(&store, &SystemClock, context.deadline)
-            .instrument(span)
-            .await;
-        // Before the reply: Lambda freezes the environment after it.
-        emf.write_line(SystemClock.now(), &context.request_id, None);
-        report
-    };
-    end(lambda_runtime::run(service_fn(handler)).await)
+    run_events(emf, async |_: ScheduledEvent, deadline| {
+        run(&store, &SystemClock, deadline).await
+    })
+    .await
 }
 
-/// An invocation, as its log lines and its reply name it.
-pub(crate) fn invocation(context: &Context) -> Invocation {
-    Invocation {
-        request_id: context.request_id.clone(),
-        xray_trace_id: context.xray_trace_id.clone(),
-    }
+/// Runs the function that rotates the secret. It reads and writes no table.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn run_rotation<E>(
+    rotate: impl AsyncFn(&KeyRotation, SecretRotationEvent) -> Result<(), E>,
+) -> Result<(), Fatal>
+where
+    E: Into<Diagnostic> + std::fmt::Debug,
+{
+    let emf = start_telemetry()?;
+    let settings = Settings::read(environment)?;
+    let TokenSecretSource::SecretsManager(arn) = settings.token_secret else {
+        return Err(StartError::MissingVariable("TOKEN_SECRET_ARN").into());
+    };
+    let rotation = KeyRotation {
+        secret: secrets_manager(&sdk_config(None)?, arn),
+        identity: settings.identity,
+        policy: settings.policy,
+        algorithm: settings.token_algorithm,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    };
+    run_events(emf, async |event: SecretRotationEvent, _| {
+        rotate(&rotation, event).await
+    })
+    .await
+}
+
+/// Answers events that are no requests until Lambda ends the environment. `answer` is given the deadline of the
+/// invocation, in epoch milliseconds.
+async fn run_events<Q, R, E>(
+    emf: Emf,
+    answer: impl AsyncFn(Q, u64) -> Result<R, E>,
+) -> Result<(), Fatal>
+where
+    Q: for<'de> Deserialize<'de>,
+    R: Serialize,
+    E: Into<Diagnostic> + std::fmt::Debug,
+{
+    let handler = async |LambdaEvent { payload, context }: LambdaEvent<Q>| {
+        let span = invocation(&context).span();
+        let answered = answer(payload, context.deadline).instrument(span).await;
+        // Before the reply: Lambda freezes the environment after it.
+        emf.write_line(SystemClock.now(), &context.request_id, None);
+        answered
+    };
+    end(lambda_runtime::run(service_fn(handler)).await)
 }
 
 /// Starts what a function is seen by: its log and its metrics.
@@ -154,6 +205,24 @@ fn start_telemetry() -> Result<Emf, StartError> {
     let emf = Emf::new(settings, log.level);
     emf.start();
     Ok(emf)
+}
+
+/// Loads the secret and, if the function asks the table at all, opens the connection to it, both at once.
+async fn service(
+    storage: &StorageSettings,
+    settings: &Settings,
+    asks_table: bool,
+) -> Result<Service, Fatal> {
+    let sdk = sdk_config(storage.endpoint.as_deref())?;
+    let store = connect(&sdk, storage);
+    let open = async {
+        if asks_table {
+            store.open_connection().await;
+        }
+    };
+    let (tokens, ()) = tokio::join!(read_token_keys(&sdk, settings, SystemClock.now()), open);
+    let core = core(settings, tokens?);
+    Ok(Service { core, store })
 }
 
 fn core(settings: &Settings, tokens: TokenKeys) -> Core {
@@ -229,19 +298,7 @@ const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 const SECRET_ATTEMPT: Duration = Duration::from_secs(2);
 const SECRET_READ: Duration = Duration::from_secs(8);
 
-/// The secret is read here for the first time.
-async fn read_token_keys(
-    sdk: &SdkConfig,
-    settings: &Settings,
-    now: DateTime<Utc>,
-) -> Result<TokenKeys, SecretError> {
-    let identity: TokenIdentity = settings.identity.clone();
-    let arn = match &settings.token_secret {
-        TokenSecretSource::Literal { current, previous } => {
-            return Ok(Tokens::new(identity, current, previous.as_ref())?.into());
-        }
-        TokenSecretSource::SecretsManager(arn) => arn.clone(),
-    };
+fn secrets_manager(sdk: &SdkConfig, arn: String) -> SecretsManager {
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
     config.set_endpoint_url(environment(SECRETS_ENDPOINT));
     // Lambda gives a function 10 seconds to start, and ends one that waits longer without a word.
@@ -251,6 +308,35 @@ async fn read_token_keys(
             .operation_timeout(SECRET_READ)
             .build(),
     ));
-    let client = aws_sdk_secretsmanager::Client::from_conf(config.build());
-    TokenKeys::read(identity, SecretsManager::new(client, arn), now).await
+    SecretsManager::new(
+        aws_sdk_secretsmanager::Client::from_conf(config.build()),
+        arn,
+    )
+}
+
+/// The secret is read here for the first time.
+async fn read_token_keys(
+    sdk: &SdkConfig,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<TokenKeys, SecretError> {
+    let identity: TokenIdentity = settings.identity.clone();
+    let arn = match &settings.token_secret {
+        TokenSecretSource::Literal { current, previous } => {
+            let tokens = Tokens::of_secret(identity, current.clone(), previous.clone(), now)?;
+            return Ok(tokens.into());
+        }
+        TokenSecretSource::SecretsManager(arn) => arn.clone(),
+    };
+    let secret = secrets_manager(sdk, arn);
+    let keys = TokenKeys::read(identity, settings.policy.clone(), secret, now).await?;
+    let (newest, wanted) = (keys.newest_algorithm(), settings.token_algorithm);
+    if newest.is_some_and(|newest| newest != wanted) {
+        tracing::warn!(
+            setting = wanted.as_str(),
+            newest = newest.map(|newest| newest.as_str()),
+            "TOKEN_ALGORITHM takes effect with the next rotation of the secret"
+        );
+    }
+    Ok(keys)
 }

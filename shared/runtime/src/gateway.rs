@@ -15,17 +15,24 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use lambda_http::lambda_runtime::{self, LambdaEvent};
+use lambda_http::lambda_runtime::{self, Context, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, IntoResponse, Request, Service, service_fn};
 use latchkey_api::body::NotBase64;
+use latchkey_api::http::Invocation;
 use latchkey_api::location::PeerAddress;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::environment::invocation;
+/// An invocation, as its log lines and its reply name it.
+pub(crate) fn invocation(context: &Context) -> Invocation {
+    Invocation {
+        request_id: context.request_id.clone(),
+        xray_trace_id: context.xray_trace_id.clone(),
+    }
+}
 
 /// A request, whatever the client sent.
 #[derive(Debug)]

@@ -4,17 +4,22 @@
 //! equal to [`SessionPolicy::default`].
 
 mod address;
+mod authorizer;
+mod log;
 mod misspelt;
 mod reader;
 
 use chrono::TimeDelta;
 use latchkey_domain::policy::{
-    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
+    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
+    LONGEST_REFRESH_GRACE, SessionPolicy,
 };
-use latchkey_domain::token::{TokenIdentity, TokenSecret};
+use latchkey_domain::token::{KeyMaterial, TokenAlgorithm, TokenIdentity, TokenSecret};
 
+pub use authorizer::AuthorizerSettings;
+pub use log::{Format, LogSettings};
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
-pub(crate) use reader::Reader;
+use reader::Reader;
 
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
@@ -30,10 +35,11 @@ pub struct SettingsError(Vec<String>);
 pub enum TokenSecretSource {
     /// A secret in Secrets Manager, by its ARN: `TOKEN_SECRET_ARN`.
     SecretsManager(String),
-    /// The secret itself: `TOKEN_SECRET`, and `TOKEN_SECRET_PREVIOUS` for one that was replaced.
+    /// The secret itself: `TOKEN_SECRET`, with `TOKEN_RSA_KEY` if access tokens are signed with RSA, and
+    /// `TOKEN_SECRET_PREVIOUS` for one that was replaced.
     Literal {
         /// Signs.
-        current: TokenSecret,
+        current: KeyMaterial,
         /// Signs nothing; its tokens are still accepted.
         previous: Option<TokenSecret>,
     },
@@ -42,12 +48,13 @@ pub enum TokenSecretSource {
 /// The settings of a function that answers over HTTP.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `ISSUER` (an https URL; http for this machine), `AUDIENCE`, `CLIENT_ID`.
+    /// `ISSUER` (an https URL; http for this machine), `AUDIENCE`, `AUDIENCES`, `CLIENT_ID`.
     pub identity: TokenIdentity,
     /// The path of `ISSUER`: the API answers under it.
     pub base_path: BasePath,
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
-    /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `RETENTION_SECONDS`.
+    /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `REAUTHENTICATE_WITHIN_SECONDS`, `REAUTHENTICATE_TO_REVOKE`,
+    /// `RETENTION_SECONDS`.
     pub policy: SessionPolicy,
     /// `PASSWORD_CONTEXT_WORDS`: words that a password may not be made of (OWASP ASVS 5.0, 6.1.2), as they are written.
     pub password_context_words: Vec<String>,
@@ -55,6 +62,8 @@ pub struct Settings {
     pub allowed_origins: AllowedOrigins,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
     pub edge: Option<EdgeSecret>,
+    /// `TOKEN_ALGORITHM`: what new keys sign access tokens with.
+    pub token_algorithm: TokenAlgorithm,
     /// `TOKEN_SECRET_ARN` or `TOKEN_SECRET`.
     pub token_secret: TokenSecretSource,
 }
@@ -107,11 +116,13 @@ impl Settings {
         let mut reader = Reader::new(&lookup);
         let default = SessionPolicy::default();
         let (issuer, base_path) = reader.issuer();
+        let token_algorithm = reader.token_algorithm();
         let settings = Self {
             identity: TokenIdentity {
                 issuer,
-                audience: reader.required("AUDIENCE"),
-                client_id: reader.required("CLIENT_ID"),
+                audience: reader.word("AUDIENCE"),
+                other_audiences: reader.audiences(),
+                client_id: reader.word("CLIENT_ID"),
             },
             base_path,
             policy: SessionPolicy {
@@ -147,13 +158,21 @@ impl Settings {
                 ),
                 one_session_per_device: reader
                     .boolean("ONE_SESSION_PER_DEVICE", default.one_session_per_device),
-                reauthenticate_within: default.reauthenticate_within,
+                reauthenticate_within: reader.seconds(
+                    "REAUTHENTICATE_WITHIN_SECONDS",
+                    default.reauthenticate_within,
+                    1,
+                    LONGEST_REAUTHENTICATE_WITHIN,
+                ),
+                reauthenticate_to_revoke: reader
+                    .boolean("REAUTHENTICATE_TO_REVOKE", default.reauthenticate_to_revoke),
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
             },
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
             allowed_origins: reader.origins(),
             edge: reader.edge(),
-            token_secret: reader.token_secret(),
+            token_algorithm,
+            token_secret: reader.token_secret(token_algorithm),
         };
         if settings.policy.idle_lifetime > settings.policy.absolute_lifetime {
             reader.wrong(
@@ -180,7 +199,7 @@ impl StorageSettings {
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(&lookup);
         let settings = Self {
-            table_name: reader.required("TABLE_NAME"),
+            table_name: reader.table_name("TABLE_NAME"),
             endpoint: reader
                 .optional("AWS_ENDPOINT_URL_DYNAMODB")
                 .or_else(|| reader.optional("AWS_ENDPOINT_URL")),
@@ -209,6 +228,7 @@ mod tests {
     use std::collections::HashMap;
 
     use http::HeaderValue;
+    use latchkey_domain::token::RsaPrivateKey;
 
     use super::*;
 
@@ -232,6 +252,48 @@ mod tests {
 
     fn complaint(changes: &[(&str, &str)]) -> String {
         read(changes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn audience_and_client_are_one_word_as_in_the_template() {
+        for name in ["AUDIENCE", "CLIENT_ID"] {
+            for wrong in ["a b", " a", "a\n", "a\u{a0}b"] {
+                let message = complaint(&[(name, wrong)]);
+                assert!(
+                    message.contains(&format!("{name} is not one word")),
+                    "{message}"
+                );
+            }
+            assert!(read(&[(name, "https://api.example.com/v1")]).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_table_is_named_by_dynamodbs_rule() {
+        let read = |name: &str| {
+            let name = name.to_owned();
+            StorageSettings::read(|asked| (asked == "TABLE_NAME").then(|| name.clone()))
+        };
+        for right in ["abc", "Latch_key-2.sessions", &"a".repeat(255)] {
+            assert!(read(right).is_ok(), "{right}");
+        }
+        for wrong in ["ab", "a b", "a/bc", "tablé", &"a".repeat(256)] {
+            let message = read(wrong).unwrap_err().to_string();
+            assert!(
+                message.contains("TABLE_NAME is not a name of 3 to 255"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_former_name_of_a_setting_is_refused_with_the_new_one() {
+        let message = complaint(&[("FRONT_SECRET", SECRET)]);
+        assert!(
+            message.contains("FRONT_SECRET is now called EDGE_SECRET"),
+            "{message}"
+        );
+        assert!(!message.contains(SECRET));
     }
 
     #[test]
@@ -279,6 +341,37 @@ mod tests {
     }
 
     #[test]
+    fn an_rsa_key_goes_with_its_algorithm() {
+        assert_eq!(read(&[]).unwrap().token_algorithm, TokenAlgorithm::EdDsa);
+        for wrong in ["RS384", "rs256", "HS256", "none"] {
+            let message = complaint(&[("TOKEN_ALGORITHM", wrong)]);
+            assert!(
+                message.contains("TOKEN_ALGORITHM is not EdDSA or RS256"),
+                "{message}"
+            );
+        }
+        let rs256 = ("TOKEN_ALGORITHM", "RS256");
+        assert!(complaint(&[rs256]).contains("TOKEN_RSA_KEY is not set"));
+        for wrong in ["AAAA", "a secret!"] {
+            let message = complaint(&[rs256, ("TOKEN_RSA_KEY", wrong)]);
+            assert!(
+                message.contains("TOKEN_RSA_KEY: an RSA key is"),
+                "{message}"
+            );
+            assert!(!message.contains(wrong), "{message}");
+        }
+        let key = RsaPrivateKey::generate().unwrap().to_base64();
+        let settings = read(&[rs256, ("TOKEN_RSA_KEY", &key)]).unwrap();
+        let TokenSecretSource::Literal { current, .. } = settings.token_secret else {
+            panic!("a literal secret");
+        };
+        assert_eq!(current.algorithm(), TokenAlgorithm::Rs256);
+        // In Secrets Manager the key is with the secret.
+        let on_aws = read(&[rs256, ("TOKEN_SECRET", ""), ("TOKEN_SECRET_ARN", "arn:x")]);
+        assert_eq!(on_aws.unwrap().token_algorithm, TokenAlgorithm::Rs256);
+    }
+
+    #[test]
     fn an_idle_lifetime_is_not_longer_than_the_absolute_one() {
         let changes = [
             ("SESSION_IDLE_SECONDS", "100"),
@@ -310,6 +403,7 @@ mod tests {
             ("ACCESS_TOKEN_SECONDS", 3_600),
             ("REFRESH_GRACE_SECONDS", 300),
             ("MAX_SESSIONS", 100),
+            ("REAUTHENTICATE_WITHIN_SECONDS", 86_400),
             ("SESSION_IDLE_SECONDS", 316_224_000),
             ("SESSION_ABSOLUTE_SECONDS", 316_224_000),
             ("RETENTION_SECONDS", 316_224_000),

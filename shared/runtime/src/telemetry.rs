@@ -2,89 +2,32 @@
 //!
 //! What is never logged: tokens, passwords, hashes, keys, bodies, e-mail addresses.
 
+use std::fmt::Debug;
 use std::io::IsTerminal;
 use std::panic;
 
-use tracing::Level;
+use tracing::field::Field;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-use crate::settings::{Reader, SettingsError};
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object for each line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// How much is logged, and in which form: the settings of Lambda's advanced logging controls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// `AWS_LAMBDA_LOG_FORMAT`: `JSON` or `Text`.
-    pub format: Format,
-    /// `AWS_LAMBDA_LOG_LEVEL`, which is the template's `LogLevel`: the least severe level that is logged; `INFO` unless
-    /// set. `FATAL`, which `tracing` does not have, is `ERROR`.
-    pub level: Level,
-    /// Text in colours where a terminal shows them, unless `NO_COLOR` is set (<https://no-color.org>).
-    pub color: bool,
-}
-
-impl LogSettings {
-    /// Reads the settings with `lookup`, which gives the value of a variable. `format` is that without a setting.
-    ///
-    /// # Errors
-    /// [`SettingsError`], with every variable that is wrong.
-    pub fn read(
-        lookup: impl Fn(&str) -> Option<String>,
-        format: Format,
-    ) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(&lookup);
-        let settings = Self {
-            format: reader.named(
-                "AWS_LAMBDA_LOG_FORMAT",
-                format,
-                &[("JSON", Format::Json), ("Text", Format::Text)],
-                "JSON or Text",
-            ),
-            level: reader.named(
-                "AWS_LAMBDA_LOG_LEVEL",
-                Level::INFO,
-                &[
-                    ("TRACE", Level::TRACE),
-                    ("DEBUG", Level::DEBUG),
-                    ("INFO", Level::INFO),
-                    ("WARN", Level::WARN),
-                    ("ERROR", Level::ERROR),
-                    ("FATAL", Level::ERROR),
-                ],
-                "TRACE, DEBUG, INFO, WARN, ERROR or FATAL",
-            ),
-            color: reader.optional("NO_COLOR").is_none(),
-        };
-        reader.finish(settings)
-    }
-}
+use crate::settings::{Format, LogSettings};
 
 /// Starts logging. Does nothing if logging was started before.
 pub fn start(settings: LogSettings) {
     let lines = match settings.format {
-        Format::Json => fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .boxed(),
-        Format::Text => fmt::layer()
-            .with_target(false)
-            .compact()
-            .with_ansi(settings.color && std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            .boxed(),
+        Format::Json => lines(Format::Json, false, std::io::stdout),
+        Format::Text => lines(
+            Format::Text,
+            settings.color && std::io::stderr().is_terminal(),
+            std::io::stderr,
+        ),
     };
     let filter = filter(settings.level);
     let started = tracing_subscriber::registry()
@@ -92,6 +35,67 @@ pub fn start(settings: LogSettings) {
         .try_init();
     if started.is_ok() {
         log_panics();
+    }
+}
+
+/// What writes log lines in a format. The tests read the lines of this very layer.
+pub fn lines<S, W>(format: Format, color: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    match format {
+        Format::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .with_writer(writer)
+            .boxed(),
+        Format::Text => fmt::layer()
+            .with_target(false)
+            .compact()
+            .fmt_fields(text_fields())
+            .with_ansi(color)
+            .with_writer(writer)
+            .boxed(),
+    }
+}
+
+const ITALIC: &str = "\u{1b}[3m";
+const DIMMED: &str = "\u{1b}[2m";
+const PLAIN: &str = "\u{1b}[0m";
+
+/// Fields as `name=value`, for people. A value with white space is quoted, however it was recorded: otherwise nobody sees
+/// where it ends, and a value could pass for another field.
+fn text_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    let fields = debug_fn(
+        |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
+            let text = format!("{value:?}");
+            match field.name() {
+                "message" if !text.contains(char::is_control) => write!(writer, "{text}"),
+                "message" => write!(writer, "{}", text.escape_debug()),
+                name if writer.has_ansi_escapes() => {
+                    write!(
+                        writer,
+                        "{ITALIC}{name}{PLAIN}{DIMMED}={PLAIN}{}",
+                        quoted(text)
+                    )
+                }
+                name => write!(writer, "{name}={}", quoted(text)),
+            }
+        },
+    );
+    fields.delimited(" ")
+}
+
+/// A value as it stands, if it has neither white space nor control characters or is quoted already; else in quotes.
+fn quoted(text: String) -> String {
+    let is_quoted = text.len() > 1 && text.starts_with('"') && text.ends_with('"');
+    if is_quoted || !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        text
+    } else {
+        format!("{text:?}")
     }
 }
 
@@ -107,7 +111,9 @@ pub fn filter(level: Level) -> Targets {
         "latchkey_service",
         "latchkey_store",
         "account",
+        "authorizer",
         "cleanup",
+        "rotate_keys",
         "discovery",
         "list_sessions",
         "login",
@@ -134,45 +140,59 @@ fn log_panics() {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
-    fn read(name: &str, value: &str) -> Result<LogSettings, SettingsError> {
-        let lookup = |wanted: &str| (wanted == name).then(|| value.to_owned());
-        LogSettings::read(lookup, Format::Json)
+    #[test]
+    fn in_text_a_value_with_spaces_is_quoted_however_it_was_recorded() {
+        let line = written(|| {
+            let (reason, path) = ("it has expired", std::path::Path::new("a b"));
+            tracing::info!(%reason, reason_text = reason, ?path, path = %path.display(), n = 7, "said {reason}");
+        });
+        let fields =
+            r#"reason="it has expired" reason_text="it has expired" path="a b" path="a b" n=7"#;
+        assert!(
+            line.contains(&format!("said it has expired {fields}")),
+            "{line}"
+        );
     }
 
     #[test]
-    fn level_and_format_are_those_of_lambda() {
-        let none = LogSettings::read(|_| None, Format::Json).unwrap();
-        assert_eq!((none.level, none.format), (Level::INFO, Format::Json));
-        for (name, expected) in [
-            ("TRACE", Level::TRACE),
-            ("DEBUG", Level::DEBUG),
-            ("INFO", Level::INFO),
-            ("WARN", Level::WARN),
-            ("ERROR", Level::ERROR),
-            ("FATAL", Level::ERROR),
-            ("warn", Level::WARN),
-        ] {
-            let settings = read("AWS_LAMBDA_LOG_LEVEL", name).unwrap();
-            assert_eq!(settings.level, expected, "{name}");
+    fn in_text_nothing_that_was_sent_begins_a_line_or_colours_the_terminal() {
+        let sent = "a\nERROR b\u{1b}[31m";
+        let line = written(|| tracing::info!(display = %sent, text = sent, "said {sent}"));
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+
+    /// What is written of what is logged in text.
+    fn written(log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let layer = super::lines(Format::Text, false, lines.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let written = lines.0.lock().unwrap().clone();
+        String::from_utf8(written).unwrap()
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
         }
-        for name in ["Text", "text", "TEXT"] {
-            let settings = read("AWS_LAMBDA_LOG_FORMAT", name).unwrap();
-            assert_eq!(settings.format, Format::Text, "{name}");
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
         }
     }
 
-    #[test]
-    fn an_unknown_level_or_format_is_refused_by_name() {
-        for (name, value) in [
-            ("AWS_LAMBDA_LOG_LEVEL", "verbose"),
-            ("AWS_LAMBDA_LOG_LEVEL", "5"),
-            ("AWS_LAMBDA_LOG_LEVEL", "INFO "),
-            ("AWS_LAMBDA_LOG_FORMAT", "xml"),
-        ] {
-            let message = read(name, value).unwrap_err().to_string();
-            assert!(message.contains(name), "{message}");
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
         }
     }
 }

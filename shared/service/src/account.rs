@@ -12,7 +12,8 @@ use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::Scope;
 use latchkey_store::{Part, Partition, PasswordAttempt};
 
-use crate::change::{Changed, Intent};
+use crate::change::{Changed, Intent, require_admitted};
+use crate::log::log_refusal;
 use crate::metric::{REVOCATIONS, SIGN_IN_FAILURES};
 use crate::passwords::Place;
 use crate::{Caller, Failure, Service, SignedIn};
@@ -33,7 +34,7 @@ pub struct PasswordChange<'a> {
 }
 
 impl Service {
-    /// Replaces the caller's password: all sessions end, and a new one takes the place of the caller's. 3 trips, two of
+    /// Replaces the caller's password: all sessions end, and a new one takes the place of the caller's. 3 trips, one of
     /// them in parallel with the hash of the new password; 11 write units.
     ///
     /// # Errors
@@ -46,11 +47,8 @@ impl Service {
         let mut place = self.core.passwords.reserve()?;
         let random = self.core.random.as_ref();
         let session_id = SessionId::random(random);
-        let (new_hash, confirmation) = tokio::join!(
-            place.hash(request.new, random),
-            self.begin_confirmation(caller)
-        );
-        let (attempt, confirmation) = confirmation?;
+        let hashing = place.hash(request.new, random);
+        let (attempt, confirmation, new_hash) = self.begin_confirmation(caller, hashing).await?;
         let changed = async {
             let confirmed = self
                 .confirm(&mut place, &confirmation, request.current)
@@ -97,21 +95,27 @@ impl Service {
             },
         };
         let account = match self.change(&replacement, confirmation.reading).await? {
-            Changed::Written { change, reading } => {
+            Changed::Written {
+                change,
+                reading,
+                account,
+            } => {
                 let (user_id, old_session_id) = (caller.user_id, caller.session_id);
                 tracing::info!(%user_id, %session_id, %old_session_id, "password changed");
                 REVOCATIONS.count(change.ended.len());
                 self.trim_others(caller, &change.account, reading.partition)
                     .await;
-                change.account
+                account
             }
             Changed::Fulfilled { account } => account.ok_or(NOT_LIVE)?,
         };
+        let account = require_admitted(account, session_id)?;
         let issued = self.core.issue(session, Scope::of(&account), now).await?;
         Ok(SignedIn { account, issued })
     }
 
-    /// Deletes the caller's account: all sessions end at once, then everything that is kept of the user goes.
+    /// Deletes the caller's account: all sessions end at once, then everything that is kept of the user goes. Wants a recent
+    /// proof too: for the one thing that cannot be undone, the password alone must not be enough on a stolen access token.
     ///
     /// # Errors
     /// [`ConfirmError`]; the fifth wrong password on a session ends it.
@@ -120,8 +124,10 @@ impl Service {
         caller: Caller,
         password: &Arc<Password>,
     ) -> Result<(), Failure<ConfirmError>> {
+        self.require_recent_authentication(caller).await?;
         let mut place = self.core.passwords.reserve()?;
-        let (attempt, confirmation) = self.begin_confirmation(caller).await?;
+        let nothing = std::future::ready(());
+        let (attempt, confirmation, ()) = self.begin_confirmation(caller, nothing).await?;
         let deleted = async {
             let Confirmed { verified } = self.confirm(&mut place, &confirmation, password).await?;
             let deletion = OnOwnAccount {
@@ -152,37 +158,45 @@ impl Service {
     }
 
     /// Reads what a confirmation is decided on, and counts the password that is about to be checked: before the check, so
-    /// that many at once are no more than one after the other.
-    async fn begin_confirmation(
+    /// that many at once are no more than one after the other. `alongside` runs in parallel with the credential's read, once
+    /// the caller is known to be live: an access token of an ended session costs no hash.
+    pub(crate) async fn begin_confirmation<T>(
         &self,
         caller: Caller,
-    ) -> Result<(PasswordAttempt, Confirmation), Failure<ConfirmError>> {
+        alongside: impl Future<Output = T>,
+    ) -> Result<(PasswordAttempt, Confirmation, T), Failure<ConfirmError>> {
         let (user, session) = (caller.user_id, caller.session_id);
         let attempt = PasswordAttempt::random(self.core.random.as_ref());
         let store = &self.store;
-        let counted = store.count_password_attempt(user, session, &attempt, MAX_WRONG_PASSWORDS);
-        let (reading, counted) = tokio::join!(self.read_own_account(caller), counted);
+        let (partition, counted) = tokio::join!(
+            store.read_partition(user, self.core.now()),
+            store.count_password_attempt(user, session, &attempt, MAX_WRONG_PASSWORDS)
+        );
         let confirmation = async {
-            let reading = reading?;
-            reading.own(caller)?;
+            let partition = partition?;
+            find_live(&partition, caller).ok_or(NOT_LIVE)?;
             let Some(number) = counted? else {
                 // The fifth wrong password has not yet ended the session, or could not.
-                self.end_guessed(caller, reading.partition.account).await?;
+                self.end_guessed(caller, partition.account).await?;
                 return Err(NOT_LIVE);
             };
-            Ok(Confirmation {
+            let (reading, done) = tokio::join!(self.with_credential(partition), alongside);
+            let reading = reading?;
+            reading.own(caller)?;
+            let confirmation = Confirmation {
                 caller,
                 reading,
                 number,
-            })
+            };
+            Ok((confirmation, done))
         };
         let confirmation = confirmation.await;
         self.settle_attempt(caller, &attempt, &confirmation).await;
-        confirmation.map(|confirmation| (attempt, confirmation))
+        confirmation.map(|(confirmation, done)| (attempt, confirmation, done))
     }
 
     /// Checks the password that was counted.
-    async fn confirm(
+    pub(crate) async fn confirm(
         &self,
         place: &mut Place,
         confirmation: &Confirmation,
@@ -199,8 +213,9 @@ impl Service {
             let verified = credential.password_version;
             return Ok(Confirmed { verified });
         }
-        tracing::info!(%user_id, %session_id, reason = "wrong_password", "confirmation refused");
-        SIGN_IN_FAILURES.count(1);
+        let (what, reason) = ("confirmation refused", "wrong_password");
+        let (user, session) = (Some(user_id), Some(session_id));
+        log_refusal(what, reason, SIGN_IN_FAILURES, user, session);
         if confirmation.number >= MAX_WRONG_PASSWORDS {
             // The caller still hears what was wrong; the next request meets an ended session.
             let account = confirmation.reading.partition.account.clone();
@@ -212,21 +227,27 @@ impl Service {
     /// Leaves the count of a password as it was found to be: a wrong one stays counted, a right one forgives those before
     /// it, and one that nobody knows of, because something failed, does not count. Where this fails, the password stays
     /// counted, which errs on the safe side.
-    async fn settle_attempt<T>(
+    pub(crate) async fn settle_attempt<T>(
         &self,
         caller: Caller,
         attempt: &PasswordAttempt,
         outcome: &Result<T, Failure<ConfirmError>>,
     ) {
-        use ConfirmError::{CallerNotLive, Unchanged, Weak, WrongPassword};
+        use ConfirmError::{
+            CallerNotLive, ReauthenticationRequired, Unchanged, Weak, WrongPassword,
+        };
         let (user, session) = (caller.user_id, caller.session_id);
         let settled = match outcome {
-            // What is done has ended the session, or is not yet done.
+            // What is done has ended the session or has forgiven them, or is not yet done.
             Ok(_) | Err(Failure::Refused(WrongPassword | CallerNotLive)) => return,
             Err(Failure::Refused(Weak(_) | Unchanged)) => {
                 self.store.clear_password_attempts(user, session).await
             }
-            Err(Failure::Unavailable | Failure::Internal) => {
+            Err(
+                Failure::Refused(ReauthenticationRequired(_))
+                | Failure::Unavailable
+                | Failure::Internal,
+            ) => {
                 let store = &self.store;
                 store.uncount_password_attempt(user, session, attempt).await
             }
@@ -253,6 +274,13 @@ impl Service {
     async fn read_own_account(&self, caller: Caller) -> Result<Reading, Failure<ConfirmError>> {
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
+        self.with_credential(partition).await
+    }
+
+    async fn with_credential(
+        &self,
+        partition: Partition,
+    ) -> Result<Reading, Failure<ConfirmError>> {
         let credential = match partition.account.as_ref().and_then(Account::email) {
             Some(email) => self.store.read_credential(email).await?,
             None => None,
@@ -264,15 +292,24 @@ impl Service {
     }
 
     /// Trims old items after a password change, which has deleted the item of the caller's old session.
-    async fn trim_others(&self, caller: Caller, account: &Account, mut read: Partition) {
-        read.sessions.retain(|one| one.id != caller.session_id);
+    async fn trim_others(&self, caller: Caller, account: &Account, mut snapshot: Partition) {
+        snapshot.sessions.retain(|one| one.id != caller.session_id);
         self.store
-            .trim_ended_sessions(account, &read.sessions, read.read_at)
+            .trim_ended_sessions(account, &snapshot.sessions, snapshot.read_at)
             .await;
     }
 }
 
-const NOT_LIVE: Failure<ConfirmError> = Failure::Refused(ConfirmError::CallerNotLive);
+/// The caller's account and session, if the session is live.
+fn find_live(partition: &Partition, caller: Caller) -> Option<(&Account, &Session)> {
+    let account = partition.account.as_ref()?;
+    let mut sessions = partition.sessions.iter();
+    let session = sessions.find(|one| one.id == caller.session_id)?;
+    let is_live = account.is_live(session, partition.read_at);
+    is_live.then_some((account, session))
+}
+
+pub(crate) const NOT_LIVE: Failure<ConfirmError> = Failure::Refused(ConfirmError::CallerNotLive);
 
 /// What a change of the caller's own account is decided on.
 struct Reading {
@@ -282,14 +319,14 @@ struct Reading {
 
 /// The caller's own account, live.
 #[derive(Clone, Copy)]
-struct Own<'r> {
+pub(crate) struct Own<'r> {
     account: &'r Account,
-    session: &'r Session,
+    pub(crate) session: &'r Session,
     credential: &'r Credential,
 }
 
 /// A reading for a password that was counted and is about to be checked.
-struct Confirmation {
+pub(crate) struct Confirmation {
     caller: Caller,
     reading: Reading,
     /// How many passwords were given on this session, with this one.
@@ -297,7 +334,7 @@ struct Confirmation {
 }
 
 /// A password was the right one.
-struct Confirmed {
+pub(crate) struct Confirmed {
     /// The version of the password that was checked.
     verified: u64,
 }
@@ -309,16 +346,9 @@ impl Reading {
     }
 
     fn find_own(&self, caller: Caller) -> Option<Own<'_>> {
-        let Partition {
-            account,
-            sessions,
-            read_at,
-        } = &self.partition;
-        let account = account.as_ref()?;
-        let session = sessions.iter().find(|one| one.id == caller.session_id)?;
+        let (account, session) = find_live(&self.partition, caller)?;
         let credential = self.credential.as_ref()?;
-        let belongs = account.is_live(session, *read_at)
-            && credential.user_id == account.id
+        let belongs = credential.user_id == account.id
             && credential.password_version == account.password_version;
         belongs.then_some(Own {
             account,
@@ -339,7 +369,7 @@ impl Reading {
 }
 
 impl Confirmation {
-    fn own(&self) -> Result<Own<'_>, Failure<ConfirmError>> {
+    pub(crate) fn own(&self) -> Result<Own<'_>, Failure<ConfirmError>> {
         self.reading.own(self.caller)
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::error::CallerNotLive;
 use latchkey_domain::id::{SessionId, UserId};
-use latchkey_domain::token::{Scope, Token, TokenError};
+use latchkey_domain::token::{AccessClaims, Scope, Token, TokenError};
 
 use crate::{Core, Failure, Service};
 
@@ -31,14 +31,20 @@ impl Core {
     /// The first thing about the token that is not right.
     pub async fn authenticate(&self, token: &Token) -> Result<Caller, TokenError> {
         let claims = self.tokens.verify_access(token, self.now()).await?;
-        Ok(Caller {
+        Ok(Caller::from(&claims))
+    }
+}
+
+impl From<&AccessClaims> for Caller {
+    fn from(claims: &AccessClaims) -> Self {
+        Self {
             user_id: claims.sub,
             session_id: claims.sid,
             scope: claims.scope,
             // One that no clock can show is as old as can be.
             authenticated_at: DateTime::from_timestamp(claims.auth_time, 0)
                 .unwrap_or(DateTime::UNIX_EPOCH),
-        })
+        }
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) enum Changed<R> {
         change: Change,
         /// What it was decided on.
         reading: R,
+        /// The account as it is now: another request may have changed it since, if the reply to the write was lost.
+        account: Account,
     },
     /// The account is as the request wanted it, but not by this attempt: there was nothing to write, or somebody else
     /// was faster, or an earlier attempt was written whose reply was lost. Nothing is counted or logged for it.
@@ -159,7 +161,21 @@ impl Service {
                 self.store
                     .write_change(&before, &change, &cause, &parts, stamp, &mut retries);
             match outcome.await? {
-                WriteOutcome::Written => return Ok(Changed::Written { change, reading }),
+                WriteOutcome::Written => {
+                    let account = change.account.clone();
+                    return Ok(Changed::Written {
+                        change,
+                        reading,
+                        account,
+                    });
+                }
+                WriteOutcome::Followed { account } => {
+                    return Ok(Changed::Written {
+                        change,
+                        reading,
+                        account: *account,
+                    });
+                }
                 WriteOutcome::Overtaken {
                     was_written_before: was,
                 } => was_written_before = was,
@@ -207,6 +223,20 @@ where
 
     fn decide(&self, account: &Option<Account>) -> Result<Change, E> {
         (self.decide)(account.clone().ok_or(CallerNotLive)?)
+    }
+}
+
+/// Whoever is signed in by a change hears so only if the session still counted when the service last looked.
+///
+/// # Errors
+/// [`Failure::Unavailable`] if the session has been ended since it was admitted.
+pub(crate) fn require_admitted<E>(
+    account: Account,
+    session: SessionId,
+) -> Result<Account, Failure<E>> {
+    match account.sessions.contains(&session) {
+        true => Ok(account),
+        false => Err(Failure::Unavailable),
     }
 }
 

@@ -18,9 +18,13 @@
 
 mod account;
 mod admin;
+mod authorize;
 mod caller;
 mod change;
 mod error;
+mod key_document;
+pub mod key_rotation;
+mod log;
 pub mod metric;
 pub mod passwords;
 mod refresh;
@@ -41,7 +45,7 @@ use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
-use latchkey_domain::token::{IssuedTokens, Scope};
+use latchkey_domain::token::{Access, IssuedTokens};
 use latchkey_store::Store;
 
 use crate::passwords::Passwords;
@@ -52,6 +56,7 @@ pub use admin::{
     AccountUpdate, Administrator, Chosen, DescribedSession, SessionOfUser, UserCursor, UserPage,
     UserRevocation,
 };
+pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
 pub use caller::Caller;
 pub use error::Failure;
 pub use register::Registration;
@@ -110,19 +115,19 @@ impl Core {
         self.clock.now()
     }
 
-    /// The tokens of a session, whose access token allows what `scope` says.
+    /// The tokens of a session, whose access token gives what `access` says.
     ///
     /// # Errors
     /// [`Failure::Internal`] if signing fails.
-    pub(crate) async fn issue<E>(
+    pub(crate) async fn issue<'a, E>(
         &self,
         session: Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
     ) -> Result<Issued, Failure<E>> {
         let issued = self
             .tokens
-            .issue(&session, scope, now, &self.policy, self.random.as_ref())
+            .issue(&session, access, now, &self.policy, self.random.as_ref())
             .await;
         match issued {
             Ok(tokens) => Ok(Issued { session, tokens }),

@@ -62,10 +62,13 @@ metrics! {
         "An administrator has looked at accounts or changed one, or has tried to; a command counts nothing.";
     THROTTLED, Stack, "Throttled",
         "A request was answered 503 because DynamoDB throttled it, or because too many passwords were waiting.";
+    AUTHORIZER_DENIED, Stack, "AuthorizerDenied",
+        "A request to another API was turned away by the authorizer.";
     LIVE_SESSIONS, Stack, "LiveSessions", "A live session, as a cleanup of the whole table counted them.";
     CLEANUP_RUNS, Stack, "CleanupRuns",
         "A cleanup came to the end of the table or of its budget, without failures.";
     CLEANUP_REMOVED, Stack, "CleanupRemoved", "An item that the cleanup has removed.";
+    KEY_ROTATIONS, Stack, "KeyRotations", "The signing keys were rotated.";
     COLD_STARTS, Function, "ColdStarts", "The first invocation of an environment.";
     DYNAMODB_CALLS, Function, latchkey_store::metering::CALLS,
         "A request sent to DynamoDB; each attempt is one.";

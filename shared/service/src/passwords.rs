@@ -156,7 +156,7 @@ impl Place {
         match verdict.await? {
             Verdict::Matches(matches) => Ok(matches),
             Verdict::Unusable(reason) => {
-                tracing::error!(%user_id, %reason, "a stored password hash cannot be used");
+                tracing::error!(%user_id, reason = reason.to_string(), "a stored password hash cannot be used");
                 Ok(false)
             }
         }

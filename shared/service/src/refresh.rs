@@ -7,18 +7,23 @@ use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::error::RefreshError;
 use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::{RefreshClaims, Scope, Token};
+use latchkey_domain::token::{Access, Audience, RefreshClaims, Scope, Token};
 use latchkey_store::Rotation;
 use tracing::Instrument as _;
 
+use crate::log::{log_refresh, log_refusal};
 use crate::metric::{
-    Metric, REFRESH_NOT_DUE, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESHES, TOKEN_AHEAD, TOKEN_REUSE,
+    REFRESH_NOT_DUE, REFRESH_REFUSED, REFRESH_REPLAYS, REFRESHES, TOKEN_AHEAD, TOKEN_REUSE,
 };
 use crate::{Failure, Issued, Service};
 
+/// The line of every refusal but that of a reused token.
+const REFUSED: &str = "refresh token refused";
+
 impl Service {
-    /// Exchanges a refresh token. 1 trip, 1 write unit, 1 read unit; 2 trips when a replaced token ends its session; only
-    /// 2 read units for a genuine token that has expired.
+    /// Exchanges a refresh token. The access token is for `audience`; the session is the same whichever that is. 1 trip,
+    /// 1 write unit, 1 read unit; 2 trips when a replaced token ends its session; only 2 read units for a genuine token
+    /// that has expired.
     ///
     /// # Errors
     /// [`RefreshError`]
@@ -26,16 +31,21 @@ impl Service {
         &self,
         token: &Token,
         location: &ClientLocation,
+        audience: &Audience,
     ) -> Result<Issued, Failure<RefreshError>> {
         let now = self.core.now();
         let tokens = &self.core.tokens;
         let claims = tokens.verify_refresh_of_any_age(token, now).await;
         let claims = claims.map_err(|reason| {
-            tracing::info!(%reason, "refresh token refused");
-            REFRESH_REFUSED.count(1);
+            log_refusal(REFUSED, &reason.to_string(), REFRESH_REFUSED, None, None);
             Failure::Refused(RefreshError::Invalid)
         })?;
         let presented = claims.jti.rotation;
+        let refuse = |reason: &str| {
+            let (user, session) = (Some(claims.sub), Some(claims.sid));
+            log_refusal(REFUSED, reason, REFRESH_REFUSED, user, session);
+            Err(Failure::Refused(RefreshError::Invalid))
+        };
         let (account, attempt) = if claims.has_expired(now) {
             self.read_for_expired(&claims).await?
         } else {
@@ -51,7 +61,8 @@ impl Service {
         };
         let grace = self.core.policy.refresh_grace;
         // What is live has an account; without one nothing is issued.
-        let scope = account.as_ref().map(Scope::of).unwrap_or_default();
+        let access = account.as_ref().map(|account| audience.access(account));
+        let access = access.unwrap_or(Access::ThisApi(Scope::default()));
         match judge(account.as_ref(), attempt, presented, now, grace) {
             RefreshVerdict::Reused(session) => {
                 self.end_reused(account, &session, presented).await?;
@@ -59,8 +70,7 @@ impl Service {
             }
             RefreshVerdict::NotLive(found) => {
                 let reason = found.map_or("no_session", |(_, liveness)| liveness.as_str());
-                log_refusal(&claims, reason);
-                Err(Failure::Refused(RefreshError::Invalid))
+                refuse(reason)
             }
             RefreshVerdict::Ahead(session) => {
                 tracing::error!(
@@ -74,25 +84,19 @@ impl Service {
                 REFRESH_REFUSED.count(1);
                 Err(Failure::Refused(RefreshError::Invalid))
             }
-            _ if claims.has_expired(now) => {
-                log_refusal(&claims, "expired");
-                Err(Failure::Refused(RefreshError::Invalid))
-            }
+            _ if claims.has_expired(now) => refuse("expired"),
             RefreshVerdict::Rotated(session) => {
-                log_and_count(&session, "refreshed", REFRESHES);
-                self.core.issue(session, scope, now).await
+                log_refresh("refreshed", REFRESHES, &session);
+                self.core.issue(session, access, now).await
             }
             RefreshVerdict::NotDue(session) => {
-                log_and_count(&session, "refresh answered, not due", REFRESH_NOT_DUE);
-                self.core.issue(session, scope, now).await
+                log_refresh("refresh answered, not due", REFRESH_NOT_DUE, &session);
+                self.core.issue(session, access, now).await
             }
             RefreshVerdict::SameSuccessor(session) => {
-                log_and_count(
-                    &session,
-                    "refresh answered again within the grace",
-                    REFRESH_REPLAYS,
-                );
-                self.core.issue(session, scope, now).await
+                let what = "refresh answered again within the grace";
+                log_refresh(what, REFRESH_REPLAYS, &session);
+                self.core.issue(session, access, now).await
             }
         }
     }
@@ -141,15 +145,4 @@ impl Service {
             .await
             .map_err(|_| Failure::Internal)?
     }
-}
-
-fn log_and_count(session: &Session, what: &'static str, metric: Metric) {
-    let (user_id, session_id) = (session.user_id, session.id);
-    tracing::info!(%user_id, %session_id, rotation = session.rotation, "{what}");
-    metric.count(1);
-}
-
-fn log_refusal(claims: &RefreshClaims, reason: &'static str) {
-    tracing::info!(user_id = %claims.sub, session_id = %claims.sid, reason, "refresh token refused");
-    REFRESH_REFUSED.count(1);
 }

@@ -10,9 +10,10 @@ use latchkey_domain::error::RegisterError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::Scope;
+use latchkey_domain::token::Audience;
 use latchkey_store::RegisterOutcome;
 
+use crate::log::log_done;
 use crate::metric::REGISTRATIONS;
 use crate::{Failure, Service, SignedIn};
 
@@ -27,6 +28,8 @@ pub struct Registration<'a> {
     pub device: Device,
     /// Where that is.
     pub location: ClientLocation,
+    /// The API that the access token is to be for.
+    pub audience: Audience,
 }
 
 impl Service {
@@ -39,9 +42,7 @@ impl Service {
         request: Registration<'_>,
     ) -> Result<SignedIn, Failure<RegisterError>> {
         let refuse = |refusal: RegisterError| Failure::Refused(refusal);
-        let email = EmailAddress::parse(request.email).map_err(|error| refuse(error.into()))?;
-        check_policy(request.password, &email, &self.core.password_policy)
-            .map_err(|error| refuse(error.into()))?;
+        let email = self.check(&request).map_err(refuse)?;
         let random = self.core.random.as_ref();
         let mut place = self.core.passwords.reserve()?;
         let password_hash = place.hash(request.password, random).await?;
@@ -70,9 +71,24 @@ impl Service {
             RegisterOutcome::Registered => {}
             RegisterOutcome::EmailTaken => return Err(refuse(RegisterError::EmailTaken)),
         }
-        tracing::info!(%user_id, %session_id, "registered");
-        REGISTRATIONS.count(1);
-        let issued = self.core.issue(session, Scope::of(&account), now).await?;
+        log_done("registered", REGISTRATIONS, user_id, session_id);
+        let access = request.audience.access(&account);
+        let issued = self.core.issue(session, access, now).await?;
         Ok(SignedIn { account, issued })
+    }
+
+    /// The e-mail address, if both it and the password are allowed.
+    fn check(&self, request: &Registration<'_>) -> Result<EmailAddress, RegisterError> {
+        let email = EmailAddress::parse(request.email);
+        let policy = &self.core.password_policy;
+        let password = check_policy(request.password, email.as_ref().ok(), policy);
+        match (email, password) {
+            (Ok(email), Ok(())) => Ok(email),
+            (Ok(_), Err(weakness)) => Err(weakness.into()),
+            (Err(invalid), Ok(())) => Err(invalid.into()),
+            (Err(invalid), Err(weakness)) => {
+                Err(RegisterError::EmailAndPassword(invalid, weakness))
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use latchkey_domain::cause::{Action, Actor};
-use latchkey_domain::error::{CallerNotLive, SessionError};
+use latchkey_domain::error::{SessionError, StepUpError};
 use latchkey_domain::id::SessionId;
 
 use crate::caller::admitted;
@@ -21,6 +21,9 @@ impl Service {
         caller: Caller,
         target: SessionId,
     ) -> Result<(), Failure<SessionError>> {
+        if target != caller.session_id {
+            self.require_recent_authentication_to_revoke(caller).await?;
+        }
         let (account, is_live) = if target == caller.session_id {
             // It has not expired, or the access token would have.
             (self.store.read_account(caller.user_id).await?, true)
@@ -53,12 +56,13 @@ impl Service {
     /// 2 trips, 1 write unit.
     ///
     /// # Errors
-    /// [`CallerNotLive`]
+    /// [`StepUpError`]
     pub async fn revoke_all(
         &self,
         caller: Caller,
         keep_current: bool,
-    ) -> Result<usize, Failure<CallerNotLive>> {
+    ) -> Result<usize, Failure<StepUpError>> {
+        self.require_recent_authentication_to_revoke(caller).await?;
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
         let not_live = partition
@@ -69,7 +73,7 @@ impl Service {
         let cause = (Action::RevokeAll, Actor::Owner(own));
         let changed = self
             .change_account(caller.user_id, partition.account, cause, |account| {
-                account.revoke_all(own, keep_current)
+                Ok(account.revoke_all(own, keep_current)?)
             })
             .await?;
         let revoked = count_live_ends(&changed, not_live.as_ref());
@@ -80,14 +84,15 @@ impl Service {
     /// Removes what is kept of the caller's sessions that are not live, for good. Returns how many.
     ///
     /// # Errors
-    /// [`CallerNotLive`]
+    /// [`StepUpError`]
     pub async fn remove_ended_sessions(
         &self,
         caller: Caller,
-    ) -> Result<usize, Failure<CallerNotLive>> {
+    ) -> Result<usize, Failure<StepUpError>> {
+        self.require_recent_authentication_to_revoke(caller).await?;
         let user = caller.user_id;
         let partition = self.store.read_partition(user, self.core.now()).await?;
-        admitted::<CallerNotLive>(partition.account.clone(), caller)?;
+        admitted::<StepUpError>(partition.account.clone(), caller)?;
         Ok(self.store.purge_ended_sessions(user, &partition).await?)
     }
 }

@@ -2,7 +2,8 @@
 
 use latchkey_domain::error::{CallerNotLive, SessionError};
 use latchkey_domain::id::SessionId;
-use latchkey_domain::session::{Session, live_sessions};
+use latchkey_domain::selection::live_sessions;
+use latchkey_domain::session::Session;
 
 use crate::caller::admitted;
 use crate::{Caller, Failure, Service};

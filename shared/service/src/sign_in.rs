@@ -14,15 +14,16 @@ use latchkey_domain::error::{AdmitError, LoginError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::Scope;
+use latchkey_domain::token::Audience;
 use latchkey_store::{Part, Partition};
 
-use crate::change::{Changed, Intent};
+use crate::change::{Changed, Intent, require_admitted};
+use crate::log::{log_done, log_refusal};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
 use crate::{Failure, Service, SignedIn};
 
-/// How often credential and account are read when they do not belong together: a password change, a disabling or a
-/// deletion comes between them once, not again and again.
+/// How often credential and account are read when they do not belong together: a password change or a deletion comes
+/// between them once, not again and again.
 const ATTEMPTS: u32 = 3;
 
 /// Somebody who wants to sign in.
@@ -36,6 +37,8 @@ pub struct SignIn<'a> {
     pub device: Device,
     /// Where that is.
     pub location: ClientLocation,
+    /// The API that the access token is to be for.
+    pub audience: Audience,
 }
 
 impl Service {
@@ -50,7 +53,7 @@ impl Service {
         let session_id = SessionId::random(random);
         let mut verified: Option<Credential> = None;
 
-        for attempt in 1..=ATTEMPTS {
+        for _ in 1..=ATTEMPTS {
             let credential = match &email {
                 Some(email) => self.store.read_credential(email).await?,
                 None => None,
@@ -94,27 +97,34 @@ impl Service {
             };
             let reading = admission.with_unseen_sessions(partition).await?;
             let admitted = match self.change(&admission, reading).await {
-                Ok(Changed::Written { change, reading }) => {
+                Ok(Changed::Written {
+                    change,
+                    reading,
+                    account,
+                }) => {
                     self.store
                         .trim_ended_sessions(&change.account, &reading.sessions, reading.read_at)
                         .await;
-                    Some(change.account)
+                    Some(account)
                 }
                 Ok(Changed::Fulfilled { account }) => account,
-                // Said only to whom a second look at the credential has shown to know today's password: on the first,
-                // the password that was verified may be one that was replaced before the account was closed.
-                Err(Failure::Refused(AdmitError::Disabled)) if attempt > 1 => {
+                Err(Failure::Refused(AdmitError::Disabled)) => {
                     return Err(refuse(LoginError::AccountDisabled, Some(user_id)));
                 }
-                Err(Failure::Refused(_)) => None,
+                // They changed between the two readings.
+                Err(Failure::Refused(AdmitError::OtherPassword | AdmitError::Deleted)) => None,
                 Err(other) => return Err(other.map_refusal(|_| LoginError::InvalidCredentials)),
             };
             if let Some(account) = admitted {
-                tracing::info!(%user_id, %session_id, "signed in");
-                SIGN_INS.count(1);
+                let account = require_admitted(account, session_id)?;
+                log_done("signed in", SIGN_INS, user_id, session_id);
                 let issued = self
                     .core
-                    .issue(admission.session.clone(), Scope::of(&account), now)
+                    .issue(
+                        admission.session.clone(),
+                        request.audience.access(&account),
+                        now,
+                    )
                     .await?;
                 return Ok(SignedIn { account, issued });
             }
@@ -126,13 +136,11 @@ impl Service {
 
 /// Counts a refused sign-in and logs why. The address is not logged: people type passwords into that field too.
 fn refuse(refusal: LoginError, user_id: Option<UserId>) -> Failure<LoginError> {
-    let user_id = user_id.map(tracing::field::display);
     let reason = match refusal {
         LoginError::InvalidCredentials => "invalid_credentials",
         LoginError::AccountDisabled => "account_disabled",
     };
-    tracing::info!(user_id, reason, "sign-in refused");
-    SIGN_IN_FAILURES.count(1);
+    log_refusal("sign-in refused", reason, SIGN_IN_FAILURES, user_id, None);
     Failure::Refused(refusal)
 }
 
@@ -181,8 +189,8 @@ impl Intent for Admission<'_> {
         let service = self.service;
         let user = self.session.user_id;
         let partition = service.store.read_partition(user, service.core.now());
-        let read = self.with_unseen_sessions(partition.await?).await;
-        read.map_err(|failure| failure.map_refusal(|_| AdmitError::OtherPassword))
+        let snapshot = self.with_unseen_sessions(partition.await?).await;
+        snapshot.map_err(|failure| failure.map_refusal(|_| AdmitError::OtherPassword))
     }
 
     fn decide(&self, reading: &Partition) -> Result<Change, AdmitError> {

@@ -39,7 +39,10 @@ impl Service {
         match owner {
             Ok((user, session)) => self.end_own(user, session).await,
             Err(reason) => {
-                tracing::info!(%reason, "sign-out with a token that is not genuine");
+                tracing::info!(
+                    reason = reason.to_string(),
+                    "sign-out with a token that is not genuine"
+                );
                 Ok(())
             }
         }

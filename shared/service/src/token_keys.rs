@@ -8,16 +8,17 @@
 //!
 //! When it cannot be read, the keys in use stay, and it is not tried again for [`PAUSE`].
 //!
-//! A new `current` is accepted and published at once, and signs [`ANNOUNCED`] after the secret was written: by then every
-//! instance has read it, and every verifier that obeys the published keys' `Cache-Control` has them. Until then
-//! `previous` signs. Without a `previous` there is nothing to wait with: `current` signs at once. With a `next`, `current`
-//! signs at once too, and `next` is only accepted and published: for verifiers that keep keys for longer.
+//! Which key signs and which are accepted follows from the times in the secret: see [`KeyRing`]. So nobody has to learn of
+//! a change at a certain moment, and a new key is known to all instances and verifiers before it signs.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::operation::get_secret_value::{
+    GetSecretValueError, GetSecretValueOutput,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::jwk::JwkSet;
 use latchkey_domain::error::with_causes;
@@ -25,19 +26,17 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
 use latchkey_domain::token::{
-    AccessClaims, IssuedTokens, KeyDerivationFailed, RefreshClaims, Scope, SecretTooShort, Token,
-    TokenError, TokenIdentity, TokenSecret, Tokens,
+    Access, AccessClaims, Audience, IssuedTokens, KeyDerivationFailed, KeyRing, RefreshClaims,
+    Token, TokenAlgorithm, TokenError, TokenIdentity, Tokens, UnknownAudience,
 };
-use serde::Deserialize;
 use tokio::sync::Mutex;
+
+use crate::key_document;
 
 /// How long a secret is used until it is read again.
 pub const KEPT: TimeDelta = TimeDelta::minutes(5);
 /// How long it takes at least from one reading for an unknown key to the next, and from a failed reading to the next.
 pub const PAUSE: TimeDelta = TimeDelta::seconds(30);
-/// How long a new key is known before it signs: instances know it after 5 minutes, a cache before the published keys 5
-/// minutes later, a verifier's copy of what that cache gave after 5 more, and the last 5 are for readings that failed.
-pub const ANNOUNCED: TimeDelta = TimeDelta::minutes(20);
 /// How long a request may wait for the secret. A warm call takes some 10 ms, one with a new connection some 100.
 const LONGEST_READING: Duration = Duration::from_secs(2);
 
@@ -52,9 +51,6 @@ pub enum SecretError {
         /// Why.
         reason: String,
     },
-    /// A value of it is too short.
-    #[error(transparent)]
-    TooShort(#[from] SecretTooShort),
     /// The keys could not be derived.
     #[error(transparent)]
     Keys(#[from] KeyDerivationFailed),
@@ -63,24 +59,13 @@ pub enum SecretError {
 /// The secret in Secrets Manager.
 #[derive(Clone, Debug)]
 pub struct SecretsManager {
-    client: Client,
-    arn: String,
-}
-
-/// The secret as CloudFormation makes it, and as the operations guide says to replace it. No `Debug`.
-#[derive(Deserialize)]
-struct SecretDocument {
-    current: String,
-    previous: Option<String>,
-    next: Option<String>,
+    pub(crate) client: Client,
+    pub(crate) arn: String,
 }
 
 /// What was read. No `Debug`.
 struct SecretVersion {
-    current: TokenSecret,
-    previous: Option<TokenSecret>,
-    next: Option<TokenSecret>,
-    written_at: Option<DateTime<Utc>>,
+    keys: KeyRing,
     id: Option<String>,
 }
 
@@ -92,29 +77,47 @@ impl SecretsManager {
     }
 
     async fn read(&self) -> Result<SecretVersion, SecretError> {
-        let unreadable = |reason: String| SecretError::Unreadable {
+        let request = self.client.get_secret_value().secret_id(&self.arn);
+        let reply = request.send().await;
+        self.version(reply.map_err(|error| self.unreadable(with_causes(&error)))?)
+    }
+
+    /// The keys of a version, if it has a value and is at this stage.
+    pub(crate) async fn read_version(
+        &self,
+        version: &str,
+        stage: &str,
+    ) -> Result<Option<KeyRing>, SecretError> {
+        let request = self.client.get_secret_value().secret_id(&self.arn);
+        let request = request.version_id(version).version_stage(stage);
+        match request.send().await {
+            Ok(reply) => Ok(Some(self.version(reply)?.keys)),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(GetSecretValueError::is_resource_not_found_exception) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.unreadable(with_causes(&error))),
+        }
+    }
+
+    fn unreadable(&self, reason: String) -> SecretError {
+        SecretError::Unreadable {
             arn: self.arn.clone(),
             reason,
-        };
-        let reply = self
-            .client
-            .get_secret_value()
-            .secret_id(&self.arn)
-            .send()
-            .await
-            .map_err(|error| unreadable(with_causes(&error)))?;
-        // The parser's own message could quote the secret.
+        }
+    }
+
+    fn version(&self, reply: GetSecretValueOutput) -> Result<SecretVersion, SecretError> {
+        let written_at = reply
+            .created_date()
+            .and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
         let text = reply.secret_string().unwrap_or_default();
-        let document: SecretDocument = serde_json::from_str(text)
-            .map_err(|_| unreadable(r#"it is not {"current": "..."}"#.to_owned()))?;
-        let secret = |value: Option<String>| value.map(TokenSecret::new).transpose();
+        let keys = key_document::read(text, written_at);
         Ok(SecretVersion {
-            current: TokenSecret::new(document.current)?,
-            previous: secret(document.previous)?,
-            next: secret(document.next)?,
-            written_at: reply
-                .created_date()
-                .and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos())),
+            keys: keys.map_err(|error| self.unreadable(error.to_string()))?,
             id: reply.version_id,
         })
     }
@@ -131,6 +134,8 @@ struct Inner {
 
 struct Source {
     identity: TokenIdentity,
+    /// How long the tokens of a replaced key are accepted.
+    policy: SessionPolicy,
     secret: SecretsManager,
     /// Held while the secret is read, so that requests that come together read it once.
     readings: Mutex<Readings>,
@@ -144,53 +149,36 @@ struct Readings {
 
 #[derive(Clone)]
 struct Kept {
-    keys: Keys,
+    tokens: Tokens,
+    /// Of the key whose turn comes last.
+    newest_algorithm: Option<TokenAlgorithm>,
     version: Option<String>,
     read_at: DateTime<Utc>,
 }
 
-#[derive(Clone)]
-struct Keys {
-    /// `current` signs.
-    tokens: Tokens,
-    /// Until this time `previous` does.
-    announced: Option<(DateTime<Utc>, Tokens)>,
-}
-
-impl Keys {
-    fn of(secret: &SecretVersion, identity: &TokenIdentity) -> Result<Self, KeyDerivationFailed> {
-        let others = secret.next.iter().chain(&secret.previous);
-        let announced = match (&secret.previous, &secret.next, secret.written_at) {
-            (Some(previous), None, Some(written_at)) => {
-                let tokens = Tokens::signing_with(identity.clone(), previous, [&secret.current])?;
-                Some((written_at + ANNOUNCED, tokens))
-            }
-            _ => None,
-        };
+impl Kept {
+    fn of(
+        version: SecretVersion,
+        identity: &TokenIdentity,
+        policy: &SessionPolicy,
+        now: DateTime<Utc>,
+    ) -> Result<Self, KeyDerivationFailed> {
         Ok(Self {
-            tokens: Tokens::signing_with(identity.clone(), &secret.current, others)?,
-            announced,
+            tokens: Tokens::of_ring(identity.clone(), &version.keys, policy, now)?,
+            newest_algorithm: Some(version.keys.newest().material.algorithm()),
+            version: version.id,
+            read_at: now,
         })
-    }
-
-    fn at(&self, now: DateTime<Utc>) -> &Tokens {
-        match &self.announced {
-            Some((until, tokens)) if now < *until => tokens,
-            _ => &self.tokens,
-        }
     }
 }
 
 impl From<Tokens> for TokenKeys {
     /// Keys that never change: those of a literal secret.
     fn from(tokens: Tokens) -> Self {
-        let keys = Keys {
-            tokens,
-            announced: None,
-        };
         Self(Arc::new(Inner {
             kept: RwLock::new(Kept {
-                keys,
+                tokens,
+                newest_algorithm: None,
                 version: None,
                 read_at: DateTime::UNIX_EPOCH,
             }),
@@ -202,56 +190,74 @@ impl From<Tokens> for TokenKeys {
 impl fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenKeys")
-            .field("tokens", &self.kept().keys.tokens)
+            .field("tokens", &self.kept().tokens)
             .finish_non_exhaustive()
     }
 }
 
 impl TokenKeys {
-    /// Reads the secret for the first time.
+    /// Reads the secret for the first time. `policy` says how long the tokens of a replaced key are accepted.
     ///
     /// # Errors
     /// [`SecretError`].
     pub async fn read(
         identity: TokenIdentity,
+        policy: SessionPolicy,
         secret: SecretsManager,
         now: DateTime<Utc>,
     ) -> Result<Self, SecretError> {
         let version = secret.read().await?;
         Ok(Self(Arc::new(Inner {
-            kept: RwLock::new(Kept {
-                keys: Keys::of(&version, &identity)?,
-                version: version.id,
-                read_at: now,
-            }),
+            kept: RwLock::new(Kept::of(version, &identity, &policy, now)?),
             source: Some(Source {
                 identity,
+                policy,
                 secret,
                 readings: Mutex::default(),
             }),
         })))
     }
 
+    /// The algorithm of the key whose turn comes last; none if the keys never change.
+    #[must_use]
+    pub fn newest_algorithm(&self) -> Option<TokenAlgorithm> {
+        self.kept().newest_algorithm
+    }
+
+    /// Who issues tokens, as they name it.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.kept().tokens.identity().issuer.clone()
+    }
+
+    /// Finds an audience, as [`TokenIdentity::find_audience`] does.
+    ///
+    /// # Errors
+    /// [`UnknownAudience`]
+    pub fn find_audience(&self, name: Option<&str>) -> Result<Audience, UnknownAudience> {
+        self.kept().tokens.identity().find_audience(name)
+    }
+
     /// The public keys, as [`Tokens::jwks`] gives them.
     pub async fn jwks(&self, now: DateTime<Utc>) -> JwkSet {
-        self.newest(now).await.jwks()
+        self.newest(now).await.jwks(now)
     }
 
     /// Issues the tokens of a session, as [`Tokens::issue`] does.
     ///
     /// # Errors
     /// [`TokenError::SigningFailed`].
-    pub async fn issue(
+    pub async fn issue<'a>(
         &self,
         session: &Session,
-        scope: Scope,
+        access: impl Into<Access<'a>>,
         now: DateTime<Utc>,
         policy: &SessionPolicy,
         random: &dyn RandomSource,
     ) -> Result<IssuedTokens, TokenError> {
         self.newest(now)
             .await
-            .issue(session, scope, now, policy, random)
+            .issue(session, access, now, policy, random)
     }
 
     /// Checks an access token, as [`Tokens::verify_access`] does.
@@ -267,6 +273,20 @@ impl TokenKeys {
             .await
     }
 
+    /// Checks an access token for another audience, as [`Tokens::verify_access_for`] does.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub async fn verify_access_for(
+        &self,
+        audience: &str,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        self.verify(now, |tokens| tokens.verify_access_for(audience, token, now))
+            .await
+    }
+
     /// Checks everything about an access token but its expiry, as [`Tokens::verify_access_of_any_age`] does.
     ///
     /// # Errors
@@ -276,20 +296,7 @@ impl TokenKeys {
         token: &Token,
         now: DateTime<Utc>,
     ) -> Result<AccessClaims, TokenError> {
-        self.verify(now, |tokens| tokens.verify_access_of_any_age(token))
-            .await
-    }
-
-    /// Checks a refresh token, as [`Tokens::verify_refresh`] does.
-    ///
-    /// # Errors
-    /// [`TokenError`], the first thing about it that is wrong.
-    pub async fn verify_refresh(
-        &self,
-        token: &Token,
-        now: DateTime<Utc>,
-    ) -> Result<RefreshClaims, TokenError> {
-        self.verify(now, |tokens| tokens.verify_refresh(token, now))
+        self.verify(now, |tokens| tokens.verify_access_of_any_age(token, now))
             .await
     }
 
@@ -302,7 +309,7 @@ impl TokenKeys {
         token: &Token,
         now: DateTime<Utc>,
     ) -> Result<RefreshClaims, TokenError> {
-        self.verify(now, |tokens| tokens.verify_refresh_of_any_age(token))
+        self.verify(now, |tokens| tokens.verify_refresh_of_any_age(token, now))
             .await
     }
 
@@ -323,7 +330,7 @@ impl TokenKeys {
             }
         }
         // Somebody else may have read it while this request waited.
-        check(self.kept().keys.at(now))
+        check(&self.kept().tokens)
     }
 
     /// The keys, read again if it is time to.
@@ -336,7 +343,7 @@ impl TokenKeys {
                 self.read_again(source, &mut readings, now).await;
             }
         }
-        self.kept().keys.at(now).clone()
+        self.kept().tokens
     }
 
     async fn read_again(&self, source: &Source, readings: &mut Readings, now: DateTime<Utc>) {
@@ -351,7 +358,10 @@ impl TokenKeys {
             }
             Err(reason) => {
                 readings.failed = Some(now);
-                tracing::error!(%reason, "the token secret could not be read again; the keys in use stay");
+                tracing::error!(
+                    reason = reason.as_str(),
+                    "the token secret could not be read again; the keys in use stay"
+                );
             }
         }
     }
@@ -368,17 +378,14 @@ impl TokenKeys {
                 ..kept
             });
         }
-        let keys = Keys::of(&version, &source.identity).map_err(|error| error.to_string())?;
+        let replacement = Kept::of(version, &source.identity, &source.policy, now)
+            .map_err(|error| error.to_string())?;
         tracing::info!(
-            version = version.id,
-            signs = keys.at(now).signing_key_id(),
+            version = replacement.version,
+            signs = replacement.tokens.signing_key_id(now),
             "the token secret has changed"
         );
-        Ok(Kept {
-            keys,
-            version: version.id,
-            read_at: now,
-        })
+        Ok(replacement)
     }
 
     fn kept(&self) -> Kept {

@@ -38,7 +38,7 @@ impl Store {
         Ok(item
             .map(account_from_item)
             .transpose()?
-            .map(|read| read.account))
+            .map(|stamped| stamped.account))
     }
 
     /// All items of a user; 1 read unit for each 4 KB.
@@ -53,12 +53,14 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Partition, StoreError> {
         // Nothing of a user sorts after the sessions ('$' follows '#').
-        let (mut read, is_whole) = self.query_partition(user, "SESSION$", now).await?;
-        if let (Some(account), false) = (&read.account, is_whole) {
+        let (mut snapshot, is_whole) = self.query_partition(user, "SESSION$", now).await?;
+        if let (Some(account), false) = (&snapshot.account, is_whole) {
             tracing::error!(user_id = %user, "a user has too many items to read them all");
-            read.sessions = self.with_unseen_sessions(account, read.sessions).await?;
+            snapshot.sessions = self
+                .with_unseen_sessions(account, snapshot.sessions)
+                .await?;
         }
-        Ok(read)
+        Ok(snapshot)
     }
 
     /// The account and one session of its user, in one request: it reads the items between the two as well, and
@@ -72,15 +74,16 @@ impl Store {
         session: SessionId,
         now: DateTime<Utc>,
     ) -> Result<(Option<Account>, Option<Session>), StoreError> {
-        let (read, is_whole) = self
+        let (snapshot, is_whole) = self
             .query_partition(user, &session_sort_key(session), now)
             .await?;
-        let described = read.sessions.into_iter().find(|found| found.id == session);
+        let mut sessions = snapshot.sessions.into_iter();
+        let described = sessions.find(|found| found.id == session);
         let described = match described {
             None if !is_whole => self.read_session(user, session).await?,
             described => described,
         };
-        Ok((read.account, described))
+        Ok((snapshot.account, described))
     }
 
     /// The items up to a sort key, and whether these were all.
@@ -90,7 +93,7 @@ impl Store {
         last_sort_key: &str,
         now: DateTime<Utc>,
     ) -> Result<(Partition, bool), StoreError> {
-        let mut read = Partition {
+        let mut snapshot = Partition {
             read_at: now,
             account: None,
             sessions: Vec::new(),
@@ -111,18 +114,18 @@ impl Store {
             .send();
         for _ in 0..MAX_PAGES {
             let Some(page) = pages.next().await else {
-                return Ok((read, true));
+                return Ok((snapshot, true));
             };
             let page = page.map_err(|error| store_error("Query", &error))?;
             let is_last = page.last_evaluated_key.is_none();
             for item in page.items.unwrap_or_default() {
-                read.add(item)?;
+                snapshot.add(item)?;
             }
             if is_last {
-                return Ok((read, true));
+                return Ok((snapshot, true));
             }
         }
-        Ok((read, false))
+        Ok((snapshot, false))
     }
 }
 

@@ -15,11 +15,12 @@ use crate::audit::log_ends;
 use crate::credential::{credential_as_verified, replace_hash};
 use crate::expression::Expression;
 use crate::item::{
-    ChangeAttribute, account_from_item, account_to_item, attribute, number, session_to_item,
+    ChangeAttribute, StampedAccount, account_from_item, account_to_item, attribute, number,
+    session_to_item,
 };
-use crate::keys::{Item, Key};
+use crate::keys::Key;
+use crate::refusal::PartHandle;
 use crate::retry::{OLD_ITEM, Retries};
-use crate::transaction::PartHandle;
 
 /// What is written in one transaction with an account.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +46,15 @@ pub enum Part<'a> {
 }
 
 /// What became of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// It is written, by this attempt or by an earlier one whose reply was lost.
     Written,
+    /// It was written by an earlier attempt whose reply was lost, and another change has followed it.
+    Followed {
+        /// The account after both.
+        account: Box<Account>,
+    },
     /// Account or credential are no longer as they were read: read and decide again.
     Overtaken {
         /// Whether the item of the new session is there. Its id is this request's own, so an earlier attempt of this
@@ -76,7 +82,7 @@ impl Store {
     ) -> Result<WriteOutcome, StoreError> {
         let account = account_update(before, change, cause, stamp)?;
         let key = Key::account(before.id);
-        let (mut refusal, account, new_session) = if parts.is_empty() {
+        let (mut conditions, account, new_session) = if parts.is_empty() {
             let ask = |update: UpdateItemFluentBuilder| {
                 update.return_values_on_condition_check_failure(OLD_ITEM)
             };
@@ -112,25 +118,38 @@ impl Store {
             let sent = self.transact(transaction, retries).await?;
             (sent.err(), account, new_session)
         };
-        if let Some(refusal) = &mut refusal {
-            let found = refusal.take_item(account);
-            let is_own = found.map_or(Ok(false), |found| is_own_write(found, before, stamp))?;
-            if !is_own {
-                let was_written_before =
-                    new_session.is_some_and(|part| refusal.take_item(part).is_some());
-                return Ok(WriteOutcome::Overtaken { was_written_before });
+        let outcome = if let Some(conditions) = &mut conditions {
+            let found = conditions.take_item(account).map(account_from_item);
+            let own_write = found
+                .transpose()?
+                .and_then(|it| own_write(it, before, stamp));
+            own_write.unwrap_or_else(|| WriteOutcome::Overtaken {
+                was_written_before: new_session
+                    .is_some_and(|part| conditions.take_item(part).is_some()),
+            })
+        } else {
+            WriteOutcome::Written
+        };
+        match outcome {
+            WriteOutcome::Written | WriteOutcome::Followed { .. } => {
+                log_ends(before.id, change, cause);
             }
+            WriteOutcome::Overtaken { .. } => {}
         }
-        log_ends(before.id, change, cause);
-        Ok(WriteOutcome::Written)
+        Ok(outcome)
     }
 }
 
-/// Whether the account that a failed condition met is the very result of this change: then the write had been made
-/// and only its reply was lost.
-fn is_own_write(found: Item, before: &Account, stamp: ChangeId) -> Result<bool, StoreError> {
-    let found = account_from_item(found)?;
-    Ok(found.change == stamp && found.account.version == before.version + 1)
+/// What the account that a failed condition met says of this change: if it is the last one or the one before, the write
+/// had been made and only its reply was lost.
+fn own_write(found: StampedAccount, before: &Account, stamp: ChangeId) -> Option<WriteOutcome> {
+    match found.account.version.checked_sub(before.version) {
+        Some(1) if found.change == stamp => Some(WriteOutcome::Written),
+        Some(2) if found.previous_change == Some(stamp) => Some(WriteOutcome::Followed {
+            account: Box::new(found.account),
+        }),
+        Some(_) | None => None,
+    }
 }
 
 /// The update that makes one account another, on the condition that it is as it was read; the condition fails for an
@@ -153,6 +172,10 @@ fn account_update(
         .only_if("#version = :read_version")
         .name(attribute::VERSION)
         .value("read_version", number(before.version))
+        .set_to_field(
+            attribute::PREVIOUS_CHANGE,
+            (attribute::CHANGE, attribute::CHANGE_ID),
+        )
         .set(attribute::CHANGE, written.to_attribute()?);
     for (name, value) in &new {
         if old.get(name) != Some(value) {

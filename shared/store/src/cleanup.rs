@@ -5,7 +5,7 @@ use chrono::serde::ts_milliseconds;
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::error::StoreError;
-use latchkey_domain::id::{ChangeId, SessionId, UserId};
+use latchkey_domain::id::{RequestId, SessionId, UserId};
 use latchkey_domain::session::Session;
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +109,7 @@ impl Checkpoint {
 /// The right to be the one cleanup that runs, until a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    owner: ChangeId,
+    owner: RequestId,
     leased_until: DateTime<Utc>,
 }
 
@@ -117,7 +117,7 @@ pub struct Lease {
 struct CheckpointItem {
     #[serde(flatten)]
     key: Key,
-    owner: ChangeId,
+    owner: RequestId,
     #[serde(with = "ts_milliseconds")]
     leased_until: DateTime<Utc>,
     #[serde(default)]
@@ -144,12 +144,12 @@ impl Store {
         now: DateTime<Utc>,
         leased_until: DateTime<Utc>,
     ) -> Result<Option<(Lease, Checkpoint)>, StoreError> {
-        let read = self
+        let saved = self
             .get(Key::cleanup())
             .await?
             .map(from_item::<CheckpointItem>)
             .transpose()?;
-        let checkpoint = match read {
+        let checkpoint = match saved {
             Some(item) if item.segments.len() == segments => Checkpoint {
                 segments: item.segments,
             },
@@ -161,7 +161,7 @@ impl Store {
             checkpoint
         };
         let lease = Lease {
-            owner: self.new_stamp(),
+            owner: self.new_request_id(),
             leased_until,
         };
         let held = self
@@ -319,16 +319,17 @@ impl Store {
         user: UserId,
         now: DateTime<Utc>,
     ) -> Result<usize, StoreError> {
-        let read = self.read_partition(user, now).await?;
+        let snapshot = self.read_partition(user, now).await?;
         // The account stands before the sessions in the partition, so it was read first; but a deleted account admits
         // nobody any more, so this order decides nothing.
-        let Some(account) = read.account else {
+        let Some(account) = snapshot.account else {
             return Ok(0);
         };
         if account.email().is_some() {
             return Ok(0);
         }
-        let sessions: Vec<SessionId> = read.sessions.iter().map(|session| session.id).collect();
+        let sessions = snapshot.sessions.iter().map(|session| session.id);
+        let sessions: Vec<SessionId> = sessions.collect();
         self.delete_sessions(user, &sessions).await?;
         let of_a_deleted_user = Expression::default()
             .only_if("#status = :deleted")
@@ -361,8 +362,8 @@ fn scanned(item: Item) -> Result<Scanned, StoreError> {
     };
     let of_a_user = key.pk.starts_with(USER_PREFIX);
     let item = if of_a_user && key.sk == ACCOUNT {
-        account_from_item(item).map_or(ScannedItem::Broken, |read| {
-            ScannedItem::Account(read.account)
+        account_from_item(item).map_or(ScannedItem::Broken, |stamped| {
+            ScannedItem::Account(stamped.account)
         })
     } else if of_a_user && key.sk.starts_with(SESSION_PREFIX) {
         session_from_item(item).map_or(ScannedItem::Broken, ScannedItem::Session)

@@ -89,10 +89,10 @@ impl Store {
         transaction.put_new(account_to_item(account, &change)?);
         transaction.put_new(session_to_item(session)?);
         let sent = self.transact(transaction, &mut self.retries()).await?;
-        let Err(mut failed) = sent else {
+        let Err(mut conditions) = sent else {
             return Ok(RegisterOutcome::Registered);
         };
-        let Some(found) = failed.take_item(new_credential) else {
+        let Some(found) = conditions.take_item(new_credential) else {
             // Not the credential, so an id that we have just drawn is taken.
             tracing::error!(user_id = %account.id, "a new id is taken");
             return Err(StoreError::Unavailable);

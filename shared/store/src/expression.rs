@@ -27,6 +27,13 @@ impl Expression {
         update
     }
 
+    /// Sets an attribute to what a field of another one, which is a map, was before this update.
+    pub(crate) fn set_to_field(self, attribute: &str, (map, field): (&str, &str)) -> Self {
+        let mut update = self.name(attribute).name(map).name(field);
+        update.set.push(format!("#{attribute} = #{map}.#{field}"));
+        update
+    }
+
     /// Sets an attribute that is known and removes one that is not: it was true of another place or time.
     pub(crate) fn set_or_remove(self, attribute: &str, value: Option<AttributeValue>) -> Self {
         match value {
@@ -114,6 +121,7 @@ mod tests {
         let text = |value: &str| AttributeValue::S(value.to_owned());
         let update = Expression::default()
             .set("name", text("Kitchen"))
+            .set_to_field("previous", ("change", "id"))
             .set_or_remove("city", None)
             .set_or_remove("country", Some(text("CA")))
             .add_to_set("tags", AttributeValue::Ss(vec!["new".to_owned()]))
@@ -124,13 +132,13 @@ mod tests {
             .only_if("attribute_exists(#name)");
         assert_eq!(
             update.update(),
-            "SET #name = :name, #country = :country REMOVE #city ADD #tags :tags DELETE #roles :roles"
+            "SET #name = :name, #previous = #change.#id, #country = :country REMOVE #city ADD #tags :tags DELETE #roles :roles"
         );
         assert_eq!(
             update.condition().as_deref(),
             Some("#version = :read AND attribute_exists(#name)")
         );
-        assert_eq!(update.names().map(|names| names.len()), Some(6));
+        assert_eq!(update.names().map(|names| names.len()), Some(9));
         assert_eq!(update.values().map(|values| values.len()), Some(5));
         let bare = Expression::default().remove("name");
         assert_eq!(bare.update(), "REMOVE #name");

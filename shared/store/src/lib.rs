@@ -34,7 +34,7 @@ use aws_sdk_dynamodb::config::Config;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_types::SdkConfig;
 use latchkey_domain::error::{StoreError, with_causes};
-use latchkey_domain::id::ChangeId;
+use latchkey_domain::id::{ChangeId, RequestId};
 use latchkey_domain::random::RandomSource;
 
 pub use account::Partition;
@@ -46,7 +46,7 @@ pub use cleanup::{
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use retry::Retries;
-pub use session::{PasswordAttempt, Rotation};
+pub use session::{PasswordAttempt, Reauthentication, Rotation};
 
 use crate::keys::{Item, Key};
 use crate::refusal::store_error;
@@ -86,7 +86,7 @@ impl Store {
     /// key that is never written. If that fails or takes longer than a second, the first request opens the connection.
     pub async fn open_connection(&self) {
         let once = Config::builder().retry_config(RetryConfig::disabled());
-        let read = self
+        let reading = self
             .client
             .get_item()
             .table_name(self.table.as_ref())
@@ -94,7 +94,7 @@ impl Store {
             .customize()
             .config_override(once)
             .send();
-        match tokio::time::timeout(LONGEST_OPENING, read).await {
+        match tokio::time::timeout(LONGEST_OPENING, reading).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(
@@ -120,6 +120,11 @@ impl Store {
     #[must_use]
     pub fn new_stamp(&self) -> ChangeId {
         ChangeId::random(self.random.as_ref())
+    }
+
+    /// A new id for a request of our own.
+    pub(crate) fn new_request_id(&self) -> RequestId {
+        RequestId::random(self.random.as_ref())
     }
 
     /// Reads one item, strongly consistent.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use latchkey_domain::error::{StoreError, with_causes};
 
 use crate::keys::Item;
-use crate::transaction::PartHandle;
 
 /// Why a write was not made, or may not have been.
 #[derive(Debug)]
@@ -19,6 +19,20 @@ pub(crate) enum WriteRefusal {
     Conflict,
     /// DynamoDB failed.
     Failed(StoreError),
+}
+
+/// One part of a transaction: what [`FailedConditions`] is asked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartHandle(usize);
+
+impl PartHandle {
+    /// The one part of a write that is no transaction.
+    pub(crate) const ONLY: Self = Self(0);
+
+    /// The part that is added to a transaction after so many others.
+    pub(crate) fn at(position: usize) -> Self {
+        Self(position)
+    }
 }
 
 /// Which conditions of a write failed, and the items that they met.
@@ -83,7 +97,7 @@ where
 }
 
 /// Whether another write was in flight on the same item.
-pub(crate) fn is_conflict(code: Option<&str>) -> bool {
+fn is_conflict(code: Option<&str>) -> bool {
     matches!(
         code,
         Some(
@@ -107,13 +121,31 @@ where
             if context.err().is_conditional_check_failed_exception() =>
         {
             let item = match context.into_err() {
-                UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
+                UpdateItemError::ConditionalCheckFailedException(met) => met.item,
                 _ => None,
             };
-            let failed = FailedConditions(BTreeMap::from([(PartHandle::ONLY, item)]));
-            WriteRefusal::ConditionFailed(failed)
+            let conditions = FailedConditions(BTreeMap::from([(PartHandle::ONLY, item)]));
+            WriteRefusal::ConditionFailed(conditions)
         }
         other => WriteRefusal::Failed(store_error("UpdateItem", &other)),
+    }
+}
+
+/// What a deletion's failure means. Nobody asks for the item that its condition met.
+pub(crate) fn delete_refusal<R>(error: SdkError<DeleteItemError, R>) -> WriteRefusal
+where
+    R: std::fmt::Debug + 'static,
+{
+    if is_conflict(error.code()) {
+        return WriteRefusal::Conflict;
+    }
+    match &error {
+        SdkError::ServiceError(context)
+            if context.err().is_conditional_check_failed_exception() =>
+        {
+            WriteRefusal::ConditionFailed(FailedConditions::default())
+        }
+        other => WriteRefusal::Failed(store_error("DeleteItem", other)),
     }
 }
 
@@ -138,7 +170,7 @@ where
     let mut conditions = BTreeMap::new();
     let mut try_again = true;
     let mut invalid = false;
-    for (part, reason) in PartHandle::in_order().zip(reasons) {
+    for (part, reason) in (0..).map(PartHandle).zip(reasons) {
         match reason.code.as_deref() {
             None
             | Some(

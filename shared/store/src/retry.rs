@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
@@ -11,7 +10,7 @@ use latchkey_domain::error::StoreError;
 use crate::Store;
 use crate::expression::Expression;
 use crate::keys::Key;
-use crate::refusal::{FailedConditions, WriteRefusal, is_conflict, store_error, update_refusal};
+use crate::refusal::{FailedConditions, WriteRefusal, delete_refusal, update_refusal};
 
 /// What every request asks for, so that its cost can be counted.
 pub(crate) const COUNT_CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
@@ -52,6 +51,25 @@ impl Retries<'_> {
         tokio::time::sleep(Duration::from_millis(millis)).await;
         Ok(())
     }
+
+    /// Sends a write until it meets no other one in flight. Returns what DynamoDB answered, or the conditions that failed.
+    pub(crate) async fn until_no_conflict<T, E, F>(
+        &mut self,
+        send: impl Fn() -> F,
+        refusal: impl Fn(E) -> WriteRefusal,
+    ) -> Result<Result<T, FailedConditions>, StoreError>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        loop {
+            match send().await.map_err(&refusal) {
+                Ok(output) => return Ok(Ok(output)),
+                Err(WriteRefusal::ConditionFailed(conditions)) => return Ok(Err(conditions)),
+                Err(WriteRefusal::Conflict) => self.pause().await?,
+                Err(WriteRefusal::Failed(error)) => return Err(error),
+            }
+        }
+    }
 }
 
 impl Store {
@@ -84,14 +102,9 @@ impl Store {
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values())
             .return_consumed_capacity(COUNT_CAPACITY));
-        loop {
-            match update.clone().send().await.map_err(update_refusal) {
-                Ok(output) => return Ok(Ok(output)),
-                Err(WriteRefusal::ConditionFailed(failed)) => return Ok(Err(failed)),
-                Err(WriteRefusal::Conflict) => retries.pause().await?,
-                Err(WriteRefusal::Failed(error)) => return Err(error),
-            }
-        }
+        retries
+            .until_no_conflict(|| update.clone().send(), update_refusal)
+            .await
     }
 
     /// Deletes an item if the expression's condition holds, and says whether it did.
@@ -110,17 +123,7 @@ impl Store {
             .set_expression_attribute_values(expression.values())
             .return_consumed_capacity(COUNT_CAPACITY);
         let mut retries = self.retries();
-        loop {
-            match delete.clone().send().await {
-                Ok(_) => return Ok(true),
-                Err(SdkError::ServiceError(error))
-                    if error.err().is_conditional_check_failed_exception() =>
-                {
-                    return Ok(false);
-                }
-                Err(error) if is_conflict(error.code()) => retries.pause().await?,
-                Err(error) => return Err(store_error("DeleteItem", &error)),
-            }
-        }
+        let sent = retries.until_no_conflict(|| delete.clone().send(), delete_refusal);
+        Ok(sent.await?.is_ok())
     }
 }

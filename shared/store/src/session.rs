@@ -10,7 +10,8 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::refresh::RotationAttempt;
-use latchkey_domain::session::{ClientLocation, Session, ended_sessions_beyond, idle_expiry};
+use latchkey_domain::selection::ended_sessions_beyond;
+use latchkey_domain::session::{ClientLocation, Session, idle_expiry};
 use std::collections::HashMap;
 
 use crate::Store;
@@ -64,6 +65,46 @@ impl Rotation<'_> {
     }
 }
 
+/// A session whose user has just proved who they are, and what is to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Reauthentication<'a> {
+    /// The session as it was read.
+    pub session: &'a Session,
+    /// Where the client is now.
+    pub location: &'a ClientLocation,
+    /// Now.
+    pub now: DateTime<Utc>,
+    /// How long things last.
+    pub policy: &'a SessionPolicy,
+}
+
+impl Reauthentication<'_> {
+    /// The rotation that is made in the same write, if the refresh token is due for one.
+    fn rotation(&self) -> Option<Expression> {
+        let (session, now) = (self.session, self.now);
+        if !session.is_rotation_due(now, self.policy) {
+            return None;
+        }
+        let rotation = Rotation {
+            user: session.user_id,
+            session: session.id,
+            presented: session.rotation,
+            location: self.location,
+            now,
+            policy: self.policy,
+        };
+        let successor = session.rotation.checked_add(1)?;
+        Some(self.proof(rotation.expression(successor)))
+    }
+
+    /// Writes the proof, and that no wrong password counts any more.
+    fn proof(&self, expression: Expression) -> Expression {
+        expression
+            .set(attribute::AUTHENTICATED_AT, millis(self.now))
+            .remove(attribute::PASSWORD_ATTEMPTS)
+    }
+}
+
 impl Expression {
     /// Writes only to a session that time has not ended.
     fn unless_expired(self, now: DateTime<Utc>) -> Self {
@@ -110,24 +151,79 @@ impl Store {
 
     /// The one conditional write of a refresh, and the account, read in parallel: 1 trip, 1 write unit, 1 read unit.
     ///
-    /// If the account cannot be read, that read alone is repeated once: the rotation may have been made.
-    ///
     /// # Errors
     /// [`StoreError`]
     pub async fn rotate(
         &self,
         rotation: &Rotation<'_>,
     ) -> Result<(Option<Account>, RotationAttempt), StoreError> {
-        let user = rotation.user;
-        let written = self.write_rotation(rotation);
-        let (attempt, account) = join(written, self.read_account(user)).await;
-        let attempt = attempt?;
+        self.with_account(rotation.user, self.write_rotation(rotation))
+            .await
+    }
+
+    /// The write of a reauthentication, and the account, read in parallel: 1 trip, 1 write unit, 1 read unit; 1 trip and
+    /// 1 write unit more if the refresh token was due and a refresh has rotated it since the session was read. Returns
+    /// the session as it is now, or nothing if it is gone or has expired.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reauthenticate(
+        &self,
+        reauthentication: &Reauthentication<'_>,
+    ) -> Result<(Option<Account>, Option<Session>), StoreError> {
+        let user = reauthentication.session.user_id;
+        self.with_account(user, self.write_reauthentication(reauthentication))
+            .await
+    }
+
+    async fn write_reauthentication(
+        &self,
+        reauthentication: &Reauthentication<'_>,
+    ) -> Result<Option<Session>, StoreError> {
+        if let Some(rotation) = reauthentication.rotation() {
+            let rotated = self.update_session(reauthentication.session, &rotation);
+            if let Some(session) = rotated.await? {
+                return Ok(Some(session));
+            }
+        }
+        // Its newest refresh token is young: it stays, whichever it is.
+        let proof = Expression::default().unless_expired(reauthentication.now);
+        let proof = reauthentication.proof(proof);
+        self.update_session(reauthentication.session, &proof).await
+    }
+
+    /// Updates a session's item. Returns it as it is then, or nothing if the condition has failed.
+    async fn update_session(
+        &self,
+        session: &Session,
+        expression: &Expression,
+    ) -> Result<Option<Session>, StoreError> {
+        let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::AllNew);
+        let key = Key::session(session.user_id, session.id);
+        match self
+            .update(key, expression, ask, &mut self.retries())
+            .await?
+        {
+            Ok(output) => output.attributes.map(session_from_item).transpose(),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Makes a write, and reads the account in parallel. If the account cannot be read, that read alone is repeated once:
+    /// the write may have been made.
+    async fn with_account<T>(
+        &self,
+        user: UserId,
+        write: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<(Option<Account>, T), StoreError> {
+        let (written, account) = join(write, self.read_account(user)).await;
+        let written = written?;
         let account = match account {
             Ok(account) => account,
             Err(StoreError::Unavailable) => self.read_account(user).await?,
             Err(StoreError::Corrupt) => return Err(StoreError::Corrupt),
         };
-        Ok((account, attempt))
+        Ok((account, written))
     }
 
     async fn write_rotation(&self, rotation: &Rotation<'_>) -> Result<RotationAttempt, StoreError> {
@@ -152,8 +248,8 @@ impl Store {
                 let item = output.attributes.ok_or(StoreError::Corrupt)?;
                 Ok(RotationAttempt::Rotated(session_from_item(item)?))
             }
-            Err(mut failed) => {
-                let found = failed.take_only().map(session_from_item).transpose()?;
+            Err(mut conditions) => {
+                let found = conditions.take_only().map(session_from_item).transpose()?;
                 Ok(RotationAttempt::Refused(found))
             }
         }
@@ -267,7 +363,7 @@ impl Store {
 
     /// Removes a user's sessions that are not live, for good, and says how many.
     ///
-    /// `read` was read before this is called: the account that judges its sessions is read here, so that a session which
+    /// `snapshot` was read before this is called: the account that judges its sessions is read here, so that a session which
     /// has just been admitted is never taken for an ended one. Expiry is judged as of the time of the reading, so that
     /// one which has just been refreshed is not either.
     ///
@@ -276,10 +372,11 @@ impl Store {
     pub async fn purge_ended_sessions(
         &self,
         user: UserId,
-        read: &Partition,
+        snapshot: &Partition,
     ) -> Result<usize, StoreError> {
         let account = self.read_account(user).await?;
-        let ended = ended_sessions_beyond(account.as_ref(), &read.sessions, read.read_at, 0);
+        let ended =
+            ended_sessions_beyond(account.as_ref(), &snapshot.sessions, snapshot.read_at, 0);
         // What has left the set never comes back. What is still in it has only expired by what was read, and may have
         // been refreshed in its last moment since.
         let (expired, left): (Vec<SessionId>, Vec<SessionId>) = ended.into_iter().partition(|id| {
@@ -288,7 +385,7 @@ impl Store {
                 .is_some_and(|account| account.sessions.contains(id))
         });
         self.delete_sessions(user, &left).await?;
-        let as_read = read
+        let as_read = snapshot
             .sessions
             .iter()
             .filter(|session| expired.contains(&session.id));

@@ -9,7 +9,8 @@ use latchkey_domain::account::Account;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::MAX_ENDED_SESSIONS_KEPT;
-use latchkey_domain::session::{Session, ended_sessions_beyond};
+use latchkey_domain::selection::ended_sessions_beyond;
+use latchkey_domain::session::Session;
 
 use crate::Store;
 

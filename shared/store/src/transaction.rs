@@ -6,22 +6,8 @@ use latchkey_domain::error::StoreError;
 use crate::Store;
 use crate::expression::Expression;
 use crate::keys::{Item, Key, PK};
-use crate::refusal::{FailedConditions, WriteRefusal, transaction_refusal};
+use crate::refusal::{FailedConditions, PartHandle, transaction_refusal};
 use crate::retry::{COUNT_CAPACITY, OLD_ITEM, Retries};
-
-/// One part of a transaction: what [`FailedConditions`] is asked by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PartHandle(usize);
-
-impl PartHandle {
-    /// The one part of a write that is no transaction.
-    pub(crate) const ONLY: Self = Self(0);
-
-    /// The parts in the order in which they were added.
-    pub(crate) fn in_order() -> impl Iterator<Item = Self> {
-        (0..).map(Self)
-    }
-}
 
 /// Writes that are made together or not at all.
 #[derive(Debug)]
@@ -32,8 +18,9 @@ pub(crate) struct Transaction<'a> {
 
 impl Transaction<'_> {
     fn add(&mut self, part: TransactWriteItem) -> PartHandle {
+        let handle = PartHandle::at(self.parts.len());
         self.parts.push(part);
-        PartHandle(self.parts.len() - 1)
+        handle
     }
 
     /// An item that must not be there yet.
@@ -99,15 +86,9 @@ impl Store {
             .client
             .transact_write_items()
             .set_transact_items(Some(transaction.parts))
-            .client_request_token(self.new_stamp().to_string())
+            .client_request_token(self.new_request_id().to_string())
             .return_consumed_capacity(COUNT_CAPACITY);
-        loop {
-            match request.clone().send().await.map_err(transaction_refusal) {
-                Ok(_) => return Ok(Ok(())),
-                Err(WriteRefusal::ConditionFailed(failed)) => return Ok(Err(failed)),
-                Err(WriteRefusal::Conflict) => retries.pause().await?,
-                Err(WriteRefusal::Failed(error)) => return Err(error),
-            }
-        }
+        let sent = retries.until_no_conflict(|| request.clone().send(), transaction_refusal);
+        Ok(sent.await?.map(drop))
     }
 }

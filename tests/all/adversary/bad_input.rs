@@ -10,7 +10,7 @@ use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity};
 use serde_json::{Value, json};
 
 /// Every route that takes a body, with the fields that it needs.
-const WITH_BODY: [(Method, &str, &[&str]); 7] = [
+const WITH_BODY: [(Method, &str, &[&str]); 8] = [
     (Method::POST, "/v1/auth/register", &["email", "password"]),
     (Method::POST, "/v1/auth/login", &["email", "password"]),
     (Method::POST, "/v1/auth/refresh", &["refresh_token"]),
@@ -22,6 +22,7 @@ const WITH_BODY: [(Method, &str, &[&str]); 7] = [
         &["current_password", "new_password"],
     ),
     (Method::POST, "/v1/me/delete", &["password"]),
+    (Method::POST, "/v1/auth/reauthenticate", &["password"]),
 ];
 
 fn path_for(path: &str, ada: &SignedIn) -> String {
@@ -75,6 +76,7 @@ async fn a_body_that_cannot_be_read_is_refused_on_every_route() {
         }
         for malformed in [
             &b""[..],
+            b" \r\n",
             b"{",
             b"null",
             b"[]",
@@ -100,7 +102,24 @@ async fn a_body_that_cannot_be_read_is_refused_on_every_route() {
                 "{path} {shown}"
             );
         }
+        if !path.ends_with("/logout") {
+            let reply = json_call(b"").await;
+            let reply = reply.expect_problem(400, "invalid_request");
+            assert_eq!(
+                reply.body["detail"],
+                "The body is empty. Send a JSON object."
+            );
+        }
         for field in fields {
+            let mut body = good_body(fields, &ada);
+            body[field] = json!(7);
+            let reply = json_call(body.to_string().as_bytes()).await;
+            let detail = format!("The field {field} must be a string.");
+            assert_eq!(reply.body["detail"], detail, "{path}");
+            body.as_object_mut().unwrap().remove(*field);
+            let reply = json_call(body.to_string().as_bytes()).await;
+            let detail = format!("The field {field} is missing.");
+            assert_eq!(reply.body["detail"], detail, "{path}");
             for wrong in [json!(7), json!(true), json!([]), json!({}), json!(["x"])] {
                 let mut body = good_body(fields, &ada);
                 body[field] = wrong;
@@ -261,17 +280,19 @@ async fn a_malformed_id_or_query_is_refused() {
             .json(&json!({"name": "x"}));
         reply.send().await.expect_problem(400, "invalid_request");
     }
-    for query in [
-        "keep_current=",
-        "keep_current=1",
-        "keep_current=TRUE",
-        "keep_current=no",
-        "keep_current=true&keep_current=false",
-        "keep_current=%ff",
+    for (query, wrong) in [
+        ("keep_current=", "must be true or false"),
+        ("keep_current=1", "must be true or false"),
+        ("keep_current=TRUE", "must be true or false"),
+        ("keep_current=no", "must be true or false"),
+        ("keep_current=true&keep_current=false", "is there twice"),
+        ("keep_current=%ff", "must be true or false"),
     ] {
         let path = format!("/v1/sessions/revoke-all?{query}");
         let reply = stack.post(&path).bearer(&ada.access_token).send().await;
-        reply.expect_problem(400, "invalid_request");
+        let reply = reply.expect_problem(400, "invalid_request");
+        let detail = format!("The query parameter keep_current {wrong}.");
+        assert_eq!(reply.body["detail"], detail, "{query}");
     }
     assert_eq!(stack.items().await, before);
 }
@@ -317,7 +338,13 @@ async fn an_unknown_query_parameter_is_refused_on_every_route() {
         let reply = stack.post(&path).bearer(&ada.access_token).send().await;
         reply.expect_problem(400, "invalid_request");
     }
-    let public = ["/.well-known/jwks.json", "/docs", "/openapi.json"];
+    let public = [
+        "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+        "/docs",
+        "/openapi.json",
+    ];
     let mut refused = 0;
     let paths = conformity::document()["paths"].as_object().unwrap();
     for (path, item) in paths {

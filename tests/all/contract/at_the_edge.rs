@@ -75,6 +75,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// `headers::value` and `headers::values` know the list; who reads past them would read what the edge leaves out.
+///
+/// This sees text alone: calls on what is named `headers` or `headers()`. A map of headers by another name would pass.
 #[test]
 fn headers_are_read_in_one_place() {
     let mut files = Vec::new();

@@ -252,12 +252,19 @@ async fn the_documents_are_there() {
 
 /// The keys and the document are the same for everybody, so a page of any origin may read them, whether or not other
 /// routes are open to some, and what it is answered does not depend on who asks.
+const PUBLIC_DOCUMENTS: [&str; 4] = [
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/openapi.json",
+];
+
 #[tokio::test]
 async fn any_page_may_read_the_public_documents() {
     let some = AllowedOrigins::These(vec![HeaderValue::from_static("https://app.example.com")]);
     for origins in [AllowedOrigins::None, some] {
         let stack = Stack::with(Default::default(), &origins).await;
-        for path in ["/.well-known/jwks.json", "/openapi.json"] {
+        for path in PUBLIC_DOCUMENTS {
             for origin in [
                 None,
                 Some("https://app.example.com"),
@@ -299,7 +306,7 @@ async fn any_page_may_read_the_public_documents() {
 #[tokio::test]
 async fn a_client_that_has_a_public_document_is_not_sent_it_again() {
     let stack = Stack::start().await;
-    for path in ["/.well-known/jwks.json", "/openapi.json"] {
+    for path in PUBLIC_DOCUMENTS {
         let first = stack.get(path).send().await;
         let tag = first.header("etag").unwrap().to_owned();
         assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 20);

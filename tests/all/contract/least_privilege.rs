@@ -6,38 +6,20 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
-use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::id::SessionId;
+use latchkey_service::AccessRules;
+use latchkey_tests::harness::authorizer::passes;
 use latchkey_tests::harness::permissions::{self, ALLOWED, Permission};
+use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
 use latchkey_tests::harness::template::{ON_TABLE, functions, template};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::routes::cleanup::{begin_deletion, clean_up};
 
-fn text(value: String) -> AttributeValue {
-    AttributeValue::S(value)
-}
-
-async fn forget(stack: &Stack, user: UserId, sort_key: String) {
-    let delete = stack.client.delete_item().table_name(TABLE);
-    let deleted = delete
-        .key("pk", text(format!("USER#{user}")))
-        .key("sk", text(sort_key))
-        .send()
-        .await;
-    deleted.unwrap();
-}
-
 async fn weaken_hash(stack: &Stack, email: &str) {
-    let update = stack.client.update_item().table_name(TABLE);
-    let updated = update
-        .key("pk", text(format!("EMAIL#{email}")))
-        .key("sk", text("CREDENTIAL".to_owned()))
-        .update_expression("SET password_hash = :hash")
-        .expression_attribute_values(":hash", text(OLD_PARAMETERS_HASH.to_owned()))
-        .send()
-        .await;
-    updated.unwrap();
+    let credential = stack.table().credential(email);
+    credential.set("password_hash", OLD_PARAMETERS_HASH).await;
 }
 
 /// Every route, with all that can happen to it: what must be looked up, upgraded, trimmed, purged, finished.
@@ -54,7 +36,7 @@ async fn do_everything(stack: &Stack) {
     // A sign-in that upgrades the hash, looks up a session of the set that the query did not show, and trims.
     weaken_hash(stack, email).await;
     let lost = stack.login(email).await;
-    forget(stack, user, format!("SESSION#{}", lost.session_id)).await;
+    stack.table().session(user, lost.session_id).delete().await;
     for _ in 0..22 {
         let short = stack.login(email).await;
         let logout = json!({"refresh_token": short.refresh_token});
@@ -70,6 +52,7 @@ async fn do_everything(stack: &Stack) {
         let reply = stack.get(path).bearer(&ada.access_token).send().await;
         reply.expect(StatusCode::OK);
     }
+    assert!(passes(&stack.authorizer(AccessRules::default()), &ada.access_token).await);
     let rename = stack.request(Method::PATCH, &session(other.session_id));
     let reply = rename
         .bearer(&ada.access_token)
@@ -100,8 +83,10 @@ async fn do_everything(stack: &Stack) {
     let ada = ada.expect(StatusCode::OK);
     stack.advance(TimeDelta::days(2));
     let ada = stack.refresh(ada["refresh_token"].as_str().unwrap()).await;
-    let ada = ada.expect(StatusCode::OK);
-    let access_token = ada["access_token"].as_str().unwrap();
+    let ada = SignedIn::from(ada.expect(StatusCode::OK));
+    let reply = stack.reauthenticate(&ada, PASSWORD).await;
+    reply.expect(StatusCode::OK);
+    let access_token = ada.access_token.as_str();
     let reply = stack
         .delete("/v1/sessions/expired")
         .bearer(access_token)
@@ -132,7 +117,7 @@ async fn do_everything(stack: &Stack) {
     stack.register("bob@example.com").await;
     stack.advance(TimeDelta::days(61));
     let eve = stack.register("eve@example.com").await.user_id.unwrap();
-    forget(stack, eve, "ACCOUNT".to_owned()).await;
+    stack.table().account(eve).delete().await;
     let mallory = stack.register("mallory@example.com").await;
     begin_deletion(
         stack,
@@ -210,8 +195,8 @@ async fn what_a_role_does_not_allow_is_refused() {
         client
             .get_item()
             .table_name(TABLE)
-            .key("pk", text(pk))
-            .key("sk", text(sk.to_owned()))
+            .key("pk", AttributeValue::S(pk))
+            .key("sk", AttributeValue::S(sk.to_owned()))
             .send()
     };
     let user = format!("USER#{}", ada.user_id.unwrap());
@@ -230,9 +215,13 @@ fn the_secret_is_read_by_those_who_sign_or_verify() {
     for (binary, function) in functions(&template()) {
         let statements = function["Properties"]["Policies"][0]["Statement"].clone();
         let statements = statements.as_array().unwrap();
+        let reads = |actions: &Value| match actions {
+            Value::Array(all) => all.contains(&json!("secretsmanager:GetSecretValue")),
+            one => one == "secretsmanager:GetSecretValue",
+        };
         let of_the_secret: Vec<_> = statements
             .iter()
-            .filter(|statement| statement["Action"] == "secretsmanager:GetSecretValue")
+            .filter(|statement| reads(&statement["Action"]))
             .collect();
         let variables = &function["Properties"]["Environment"]["Variables"];
         assert_eq!(

@@ -1,16 +1,22 @@
 //! What is counted: each operation, what it asks of DynamoDB, and that nothing else is published.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use http::Method;
+use latchkey_domain::clock::ManualClock;
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::SeededRandom;
+use latchkey_domain::token::TokenAlgorithm;
 use latchkey_runtime::emf::{self, Emf};
+use latchkey_service::key_rotation::KeyRotation;
 use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::metering::{Lines, extract, recorder};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, TABLE};
+use latchkey_tests::harness::secrets_manager::{ARN, FakeSecretsManager};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity, noon};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
@@ -159,6 +165,8 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     }
     for path in [
         "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
         "/openapi.json",
         "/docs",
         "/nowhere",
@@ -220,6 +228,17 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     };
     metered.row("purge", &[], purge).await;
     metered.row("", &[("SignIns", 1.0)], login).await;
+    let reauthenticate = |password: &'static str| {
+        let current = &current;
+        async move |stack: &Stack| stack.reauthenticate(current, password).await
+    };
+    let wrong = reauthenticate("a wrong password");
+    metered
+        .row("reauthentication, wrong password", &failed, wrong)
+        .await;
+    metered
+        .row("reauthentication", &[], reauthenticate(PASSWORD))
+        .await;
     let change = async |stack: &Stack| {
         let body = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
         send(stack, Method::PUT, "/v1/me/password", &current, body).await
@@ -261,7 +280,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     metered.row("admin: revoke-all", &ended, all).await;
     metered.row("admin: signed out", &[], show).await;
 
-    // Those that are left are the cleanup's, the 503s' and that of the next test.
+    // Those that are left are the cleanup's, the authorizer's, the 503s' and those of the next tests.
     let of_the_stack = METRICS.iter().filter(|metric| metric.scope == Scope::Stack);
     let left: Vec<&str> = of_the_stack
         .map(|metric| metric.name)
@@ -272,9 +291,11 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         [
             "TokenAhead",
             "Throttled",
+            "AuthorizerDenied",
             "LiveSessions",
             "CleanupRuns",
-            "CleanupRemoved"
+            "CleanupRemoved",
+            "KeyRotations"
         ]
     );
     let mut secrets = vec![
@@ -309,8 +330,6 @@ async fn clean_up(metered: &mut Metered, emf: &Emf, deadline: TimeDelta, expecte
 
 #[tokio::test]
 async fn a_token_ahead_of_its_session_is_counted() {
-    use aws_sdk_dynamodb::types::AttributeValue;
-
     let emf = recorder();
     let _recording = metrics::set_default_local_recorder(&emf);
     let mut metered = Metered::start(&emf).await;
@@ -318,22 +337,42 @@ async fn a_token_ahead_of_its_session_is_counted() {
     let reply = metered.stack.refresh(&ada.refresh_token).await;
     let newest = SignedIn::from(reply.body);
     // As a restored backup would.
-    let update = metered.stack.client.update_item().table_name(TABLE);
-    let text = |value: String| AttributeValue::S(value);
-    let updated = update
-        .key("pk", text(format!("USER#{}", ada.user_id.unwrap())))
-        .key("sk", text(format!("SESSION#{}", ada.session_id)))
-        .update_expression("SET #rotation = :zero")
-        .expression_attribute_names("#rotation", "rotation")
-        .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
-        .send()
-        .await;
-    updated.unwrap();
+    let table = metered.stack.table();
+    let session = table.session(ada.user_id.unwrap(), ada.session_id);
+    session.set("rotation", 0).await;
     drop(emf.line(metered.stack.now(), "the backup", None));
     drop((metered.lines.take(), metered.stack.recorder.take()));
     let ahead = async |stack: &Stack| stack.refresh(&newest.refresh_token).await;
     let counted = [("RefreshRefused", 1.0), ("TokenAhead", 1.0)];
     metered.row("refresh, ahead", &counted, ahead).await;
+}
+
+#[tokio::test]
+async fn a_rotation_of_the_keys_counts_itself_when_it_is_finished() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let secrets = FakeSecretsManager::start(&json!({"current": "x".repeat(32)}), None).await;
+    let rotation = KeyRotation {
+        secret: secrets.secret(),
+        identity: identity(),
+        policy: SessionPolicy::default(),
+        algorithm: TokenAlgorithm::EdDsa,
+        clock: Arc::new(ManualClock::starting_at(noon())),
+        random: Arc::new(SeededRandom::new(1)),
+    };
+    let token = "the-token-of-this-rotation-0123456789";
+    secrets.begin_rotation(token);
+    for (step, counted) in [
+        ("createSecret", None),
+        ("testSecret", None),
+        ("finishSecret", Some(1.0)),
+        ("finishSecret", None),
+    ] {
+        rotation.run(step, ARN, token).await.unwrap();
+        let line = emf.line(noon(), step, None);
+        let line = line.map(|line| extract(&line)).unwrap_or_default();
+        assert_eq!(line.get("KeyRotations").copied(), counted, "{step}");
+    }
 }
 
 #[tokio::test]

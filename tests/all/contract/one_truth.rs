@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use latchkey_domain::policy::{
-    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REFRESH_GRACE, SessionPolicy,
+    LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
+    LONGEST_REFRESH_GRACE, SessionPolicy,
 };
-use latchkey_runtime::settings::{MetricsSettings, Settings, StorageSettings};
+use latchkey_domain::token::TokenAlgorithm;
+use latchkey_runtime::settings::{AuthorizerSettings, MetricsSettings, Settings, StorageSettings};
 use latchkey_store::table;
 use latchkey_tests::harness::openapi;
 use latchkey_tests::harness::stack::{Stack, TABLE};
@@ -43,9 +45,12 @@ fn the_template_routes_to_each_function_what_its_router_answers() {
     let routers: BTreeMap<&str, Value> = on_table.into_iter().chain(others).collect();
     let mut all = BTreeSet::new();
     for (binary, function) in functions(&template()) {
-        if binary == "cleanup" {
+        let Some(router) = routers.get(binary.as_str()) else {
+            let events = function["Properties"]["Events"].as_object();
+            let mut events = events.into_iter().flat_map(|events| events.values());
+            assert!(events.all(|event| event["Type"] != "HttpApi"), "{binary}");
             continue;
-        }
+        };
         let mut in_template = BTreeSet::new();
         for event in function["Events"]
             .as_object()
@@ -66,7 +71,7 @@ fn the_template_routes_to_each_function_what_its_router_answers() {
             };
         }
         in_template.retain(|(_, path)| !path.starts_with("/docs/"));
-        let in_router = routes_of(&routers[binary.as_str()]);
+        let in_router = routes_of(router);
         assert_eq!(in_template, in_router, "{binary}");
         all.extend(in_template);
     }
@@ -119,16 +124,25 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     drop(Settings::read(lookup));
     drop(StorageSettings::read(lookup));
     drop(MetricsSettings::read(lookup));
-    let mut read = read.into_inner();
+    let mut read = read.take();
+    let asked: RefCell<BTreeSet<String>> = RefCell::default();
+    drop(AuthorizerSettings::read(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    }));
+    let of_the_authorizer = &asked.take() - &read;
     // Only outside of AWS.
     for local in [
         "TOKEN_SECRET",
         "TOKEN_SECRET_PREVIOUS",
+        "TOKEN_RSA_KEY",
         "AWS_ENDPOINT_URL",
         "AWS_ENDPOINT_URL_DYNAMODB",
     ] {
         assert!(read.remove(local), "{local}");
     }
+    // The former name of EDGE_SECRET: refused.
+    assert!(read.remove("FRONT_SECRET"));
     // Lambda sets it.
     assert!(read.remove("AWS_LAMBDA_FUNCTION_NAME"));
     // What makes a function's configuration another one when a parameter changes, and is read by nobody.
@@ -148,7 +162,11 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         let mut wanted = read.clone();
         match binary.as_str() {
             "cleanup" => wanted.remove("TOKEN_SECRET_ARN"),
-            "discovery" => wanted.remove("TABLE_NAME"),
+            "discovery" | "rotate-keys" => wanted.remove("TABLE_NAME"),
+            "authorizer" => {
+                wanted.extend(of_the_authorizer.clone());
+                true
+            }
             _ => true,
         };
         assert_eq!(set, wanted, "{binary}");
@@ -166,6 +184,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         ),
         ("RefreshGraceSeconds", policy.refresh_grace.num_seconds()),
         ("MaxSessions", i64::try_from(policy.max_sessions).unwrap()),
+        (
+            "ReauthenticateWithinSeconds",
+            policy.reauthenticate_within.num_seconds(),
+        ),
         ("RetentionSeconds", policy.retention.num_seconds()),
     ] {
         assert_eq!(
@@ -188,6 +210,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
             LONGEST_ACCESS_TOKEN_LIFETIME.num_seconds(),
         ),
         ("RefreshGraceSeconds", LONGEST_REFRESH_GRACE.num_seconds()),
+        (
+            "ReauthenticateWithinSeconds",
+            LONGEST_REAUTHENTICATE_WITHIN.num_seconds(),
+        ),
         ("MaxSessions", i64::try_from(LARGEST_SESSION_LIMIT).unwrap()),
     ] {
         assert_eq!(
@@ -196,13 +222,37 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
             "{parameter}"
         );
     }
-    let one_per_device = policy.one_session_per_device.to_string();
+    for (parameter, default) in [
+        ("OneSessionPerDevice", policy.one_session_per_device),
+        ("ReauthenticateToRevoke", policy.reauthenticate_to_revoke),
+    ] {
+        assert_eq!(
+            parameters[parameter]["Default"],
+            json!(default.to_string()),
+            "{parameter}"
+        );
+    }
     assert_eq!(
-        parameters["OneSessionPerDevice"]["Default"],
-        json!(one_per_device)
+        AuthorizerSettings::read(|name| {
+            let variables = &functions(&template)["authorizer"]["Properties"]["Environment"];
+            let parameter = variables["Variables"][name].as_str()?;
+            let default = parameters[parameter]["Default"].as_str()?;
+            Some(default.to_owned()).filter(|default| !default.is_empty())
+        }),
+        Ok(AuthorizerSettings::default())
+    );
+    let algorithms = [TokenAlgorithm::EdDsa, TokenAlgorithm::Rs256].map(TokenAlgorithm::as_str);
+    let parameter = &parameters["TokenAlgorithm"];
+    assert_eq!(parameter["AllowedValues"], json!(algorithms));
+    assert_eq!(
+        parameter["Default"],
+        json!(TokenAlgorithm::default().as_str())
     );
     for (variable, parameter) in [
+        ("TOKEN_ALGORITHM", "TokenAlgorithm"),
+        ("AUDIENCES", "Audiences"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
+        ("REAUTHENTICATE_TO_REVOKE", "ReauthenticateToRevoke"),
         ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),
     ] {
         assert_eq!(global[variable], json!(parameter));

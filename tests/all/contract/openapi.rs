@@ -271,6 +271,12 @@ fn every_operation_refuses_a_query_or_says_which_parameters_it_has() {
         "/v1/sessions/revoke-all",
     ];
     assert_eq!(reading, BTreeSet::from(with_parameters));
-    let public = ["/.well-known/jwks.json", "/docs", "/openapi.json"];
+    let public = [
+        "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+        "/docs",
+        "/openapi.json",
+    ];
     assert_eq!(ignoring, BTreeSet::from(public));
 }

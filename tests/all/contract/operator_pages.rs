@@ -30,7 +30,7 @@ fn fill_in(user: UserId, version: u64, stack: &Stack, template: &str) -> Value {
     let id = ChangeId::random(stack.core.random.as_ref()).to_string();
     let filled = template
         .replace("$(date +%s)", &stack.now().timestamp().to_string())
-        .replace("$(uuid)", &id)
+        .replace("$(change_id)", &id)
         .replace("$((VERSION + 1))", &(version + 1).to_string())
         .replace("$VERSION", &version.to_string())
         .replace("$TABLE", TABLE)

@@ -9,13 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use authorizer::Undecided;
 use chrono::{DateTime, TimeDelta, Utc};
 use cleanup::{Budget, CleanupError};
 use futures::future::LocalBoxFuture;
 use http::{Method, StatusCode};
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_service::AccessRules;
 use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, raw_items, stack_with};
+use latchkey_tests::harness::authorizer::{decide, event_with};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
 use serde_json::{Value, json};
@@ -131,18 +133,8 @@ async fn logout(stack: &Stack, who: &SignedIn) -> Reply {
 
 /// Gives a user a hash with the parameters of yesterday.
 async fn age_hash(stack: &Stack) {
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    stack
-        .client
-        .update_item()
-        .table_name(TABLE)
-        .key("pk", text("EMAIL#ada@example.com"))
-        .key("sk", text("CREDENTIAL"))
-        .update_expression("SET password_hash = :old")
-        .expression_attribute_values(":old", text(OLD_PARAMETERS_HASH))
-        .send()
-        .await
-        .unwrap();
+    let credential = stack.table().credential("ada@example.com");
+    credential.set("password_hash", OLD_PARAMETERS_HASH).await;
 }
 
 async fn sign_in_and_out(stack: &Stack, times: usize) {
@@ -150,6 +142,24 @@ async fn sign_in_and_out(stack: &Stack, times: usize) {
         stack.advance(TimeDelta::seconds(1));
         let short = stack.login("ada@example.com").await;
         logout(stack, &short).await.expect(StatusCode::NO_CONTENT);
+    }
+}
+
+/// Asks the authorizer, and tells of its answer as API Gateway does, less its 500 for what it cannot tell.
+async fn authorize(stack: &Stack, who: &SignedIn) -> Answer {
+    let event = event_with(&format!("Bearer {}", who.access_token));
+    let decision = decide(&stack.authorizer(AccessRules::default()), &event).await;
+    let (status, code) = match &decision {
+        Ok(decision) if decision.is_authorized => (200, ""),
+        Ok(_) => (403, ""),
+        Err(Undecided::Unavailable) => (503, "temporarily_unavailable"),
+        Err(Undecided::Internal) => (500, "internal_error"),
+    };
+    Answer {
+        status,
+        code: code.to_owned(),
+        body: decision.map_or(Value::Null, |decision| json!(decision)),
+        retry_after: status == 503,
     }
 }
 
@@ -227,6 +237,7 @@ fn operations() -> Vec<Operation> {
         operation("list", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/sessions", &cast.ada, Value::Null).await)),
         operation("current", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/sessions/current", &cast.ada, Value::Null).await)),
         operation("me", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/me", &cast.ada, Value::Null).await)),
+        operation("authorizer", 200, |stack, cast| Box::pin(authorize(stack, &cast.ada))),
         operation("rename", 200, acts!(|stack, cast| {
             let path = format!("/v1/sessions/{}", cast.phone.session_id);
             send(stack, Method::PATCH, &path, &cast.ada, json!({"name": "phone"})).await
@@ -259,6 +270,15 @@ fn operations() -> Vec<Operation> {
             in_steps: true,
             ..operation("purge", 200, acts!(|stack, cast| {
                 send(stack, Method::DELETE, "/v1/sessions/expired", &cast.ada, Value::Null).await
+            }))
+        },
+        operation("reauthentication", 200, acts!(|stack, cast| {
+            stack.reauthenticate(&cast.ada, PASSWORD).await
+        })),
+        Operation {
+            setup: first!(|stack, cast| drop(stack.refresh(&cast.ada.refresh_token).await)),
+            ..operation("reauthentication, refresh token young", 200, acts!(|stack, cast| {
+                stack.reauthenticate(&cast.ada, PASSWORD).await
             }))
         },
         operation("logout", 204, acts!(|stack, cast| logout(stack, &cast.ada).await)),
@@ -377,7 +397,7 @@ fn counted_passwords(stack: &Stack) -> usize {
     attempts.sum()
 }
 
-/// The items by key, without the stamp of the last change, counted passwords and the cleanup's own note.
+/// The items by key, without the stamps of the last two changes, counted passwords and the cleanup's own note.
 type Table = BTreeMap<String, Value>;
 
 fn table(stack: &Stack) -> Table {
@@ -388,6 +408,7 @@ fn table(stack: &Stack) -> Table {
             return None;
         }
         item.as_object_mut()?.remove("change");
+        item.as_object_mut()?.remove("previous_change");
         item.as_object_mut()?.remove("password_attempts");
         let set = item.pointer_mut("/sessions/SS");
         if let Some(set) = set.and_then(Value::as_array_mut) {

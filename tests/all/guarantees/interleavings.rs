@@ -33,6 +33,7 @@ fn user_with(sessions: &[u8]) -> Table {
         account: Some(AccountItem {
             version: 1,
             change: None,
+            previous_change: None,
             sessions: items.keys().copied().collect(),
             password_version: 1,
             status: Status::Active,
@@ -119,6 +120,13 @@ fn change_password(caller: u8, successor: u8) -> Request {
 
 fn delete(caller: u8) -> Request {
     Request::Delete {
+        caller: session_id(caller),
+        password: 1,
+    }
+}
+
+fn reauthenticate(caller: u8) -> Request {
+    Request::Reauthenticate {
         caller: session_id(caller),
         password: 1,
     }
@@ -256,6 +264,67 @@ fn refreshes_with_one_token_get_one_successor() {
     holds(
         &refreshes_and_the_next(),
         &["refreshed", "not due", "invalid"],
+    );
+}
+
+/// A reauthentication and a refresh with the newest token, which was made ten minutes ago.
+fn reauthentication_and_refresh() -> Scenario {
+    scenario(
+        "reauthentication x refresh",
+        with_rotated(user_with(&[1]), 1, 1),
+        1,
+        vec![reauthenticate(1), refresh(1, 1)],
+    )
+}
+
+#[test]
+fn a_reauthentication_forks_no_lineage_and_signs_nobody_out() {
+    let two_refreshes = account_first(scenario(
+        "reauthentication x refresh x refresh",
+        user_with(&[1]),
+        0,
+        vec![reauthenticate(1), refresh(1, 0), refresh(1, 0)],
+    ));
+    let twice = account_first(scenario(
+        "reauthentication x reauthentication",
+        user_with(&[1]),
+        1,
+        vec![reauthenticate(1); 2],
+    ));
+    for (scenario, occurring) in [
+        (&two_refreshes, &["reauthenticated", "refreshed"][..]),
+        (
+            &reauthentication_and_refresh(),
+            &["reauthenticated", "refreshed"],
+        ),
+        (&twice, &["reauthenticated"]),
+    ] {
+        let exploration = holds(scenario, occurring);
+        let signed_out = ["reused", "invalid", "caller not live"];
+        let all = exploration.outcomes.iter().flatten();
+        assert_eq!(all.filter(|answer| signed_out.contains(answer)).count(), 0);
+    }
+    for (name, end) in [
+        ("reauthentication x revoke", revoke(2, 1)),
+        ("reauthentication x password change", change_password(2, 3)),
+    ] {
+        let table = user_with(&[1, 2]);
+        let requests = vec![reauthenticate(1), end];
+        holds(
+            &account_first(scenario(name, table, 1, requests)),
+            &["reauthenticated", "caller not live"],
+        );
+    }
+    let without_condition = Mechanisms {
+        rotation_condition: false,
+        interval: false,
+        ..Mechanisms::ALL
+    };
+    breaks(
+        "the condition of the rotation",
+        without_condition,
+        &reauthentication_and_refresh(),
+        "the lineage has forked",
     );
 }
 
@@ -614,6 +683,21 @@ fn without_the_own_stamp_a_lost_reply_makes_a_second_change() {
 }
 
 #[test]
+fn without_the_previous_stamp_a_lost_reply_and_another_change_make_a_second_one() {
+    let with = Mechanisms {
+        previous_stamp: false,
+        ..Mechanisms::ALL
+    };
+    let scenario = scenario(
+        "revoke-all, its reply lost x revoke-all",
+        user_with(&[1, 2]),
+        1,
+        vec![revoke_all(1, true), revoke_all(1, true)],
+    );
+    breaks("the previous stamp", with, &scenario, "its change twice");
+}
+
+#[test]
 fn without_the_same_token_after_a_conflict_a_change_is_made_and_denied() {
     let with = Mechanisms {
         same_token_after_conflict: false,
@@ -641,7 +725,7 @@ fn without_the_same_token_after_a_conflict_a_change_is_made_and_denied() {
         "the same token after a conflict",
         with,
         &sign_in_and_its_end_and_purge(),
-        "came back",
+        "its change twice",
     );
 }
 

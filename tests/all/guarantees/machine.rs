@@ -120,6 +120,7 @@ enum Step {
     Purge(Held),
     ChangePassword(Held, Guess, usize),
     DeleteAccount(Held, Guess),
+    Reauthenticate(Held, Guess),
     /// The transaction of a deletion, and then nothing, as if the function had been stopped.
     InterruptedDeletion(Held),
     SetDisabled(usize, bool),
@@ -225,6 +226,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (held(false), guess(), password())
             .prop_map(|(by, guess, new)| ChangePassword(by, guess, new)),
         2 => (held(false), guess()).prop_map(|(by, guess)| DeleteAccount(by, guess)),
+        6 => (held(false), guess()).prop_map(|(by, guess)| Reauthenticate(by, guess)),
         1 => held(false).prop_map(InterruptedDeletion),
         3 => (who(), prop_oneof![2 => Just(true), 3 => Just(false)])
             .prop_map(|(who, disabled)| SetDisabled(who, disabled)),
@@ -483,6 +485,7 @@ impl Machine {
             | Step::Purge(by)
             | Step::ChangePassword(by, ..)
             | Step::DeleteAccount(by, _)
+            | Step::Reauthenticate(by, _)
             | Step::InterruptedDeletion(by) => match self.held_access(by) {
                 Some((token, claims)) => self.run_as(step, &token, claims).await,
                 None => Ok(()),
@@ -538,6 +541,13 @@ impl Machine {
                 let password = self.guessed_by(&by, guess);
                 let call = stack.post("/v1/me/delete");
                 let expected = self.model.delete_account(&by, password);
+                (call.json(&json!({"password": password})), expected)
+            }
+            Step::Reauthenticate(_, guess) => {
+                let password = self.guessed_by(&by, guess);
+                let call = stack.post("/v1/auth/reauthenticate");
+                let address = self.address();
+                let expected = self.model.reauthenticate(&by, password, &address);
                 (call.json(&json!({"password": password})), expected)
             }
             Step::ChangePassword(_, guess, new) => {

@@ -10,6 +10,7 @@ use futures::join;
 use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Fault, Faults, raw_items, stack_with};
+use latchkey_tests::attack::forgery::read_part;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::{Value, json};
@@ -197,4 +198,76 @@ async fn a_sign_in_keeps_a_session_whose_item_its_query_did_not_show() {
     let phone = SignedIn::from(phone.expect(StatusCode::OK));
     refresh(&stack, &laptop).await;
     assert_eq!(stack.session_ids(&phone).await.len(), 2);
+}
+
+fn rotation(who: &SignedIn) -> Value {
+    read_part(&who.refresh_token, 1)["jti"].take()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reauthentication_that_a_refresh_has_overtaken_gives_the_refreshs_token() {
+    let (stack, faults) = start().await;
+    let ada = stack.register(ADA).await;
+
+    // Its first update counts the password, the second one is the proof.
+    let proof = faults.hold("UpdateItem", 1);
+    let meanwhile = async {
+        let mut proof = proof;
+        let sent = proof.arrive().await;
+        assert!(sent.to_string().contains("authenticated_at"), "{sent}");
+        let refreshed = [refresh(&stack, &ada).await, refresh(&stack, &ada).await];
+        proof.release();
+        refreshed
+    };
+    let (proved, refreshed) = join!(stack.reauthenticate(&ada, PASSWORD), meanwhile);
+
+    let proved = SignedIn::from(proved.expect(StatusCode::OK));
+    for refreshed in refreshed {
+        assert_eq!(rotation(&refreshed), rotation(&proved));
+        assert_eq!(refreshed.refresh_token, proved.refresh_token);
+    }
+    let auth_time = &read_part(&proved.access_token, 1)["auth_time"];
+    assert_eq!(*auth_time, stack.now().timestamp());
+    stack.pass_interval();
+    refresh(&stack, &proved).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_a_reauthentication_has_overtaken_gets_its_token() {
+    let (stack, faults) = start().await;
+    let ada = stack.register(ADA).await;
+
+    let rotation_held = faults.hold("UpdateItem", 0);
+    let meanwhile = async {
+        let mut held = rotation_held;
+        held.arrive().await;
+        let proved = stack.reauthenticate(&ada, PASSWORD).await;
+        held.release();
+        SignedIn::from(proved.expect(StatusCode::OK))
+    };
+    let (refreshed, proved) = join!(refresh(&stack, &ada), meanwhile);
+
+    assert_eq!(refreshed.refresh_token, proved.refresh_token);
+    stack.pass_interval();
+    refresh(&stack, &refreshed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_while_its_password_is_checked_is_not_proved() {
+    let (stack, faults) = start().await;
+    let ada = stack.register(ADA).await;
+    let phone = stack.login(ADA).await;
+
+    // The first read of the credential follows that of the account: both show a session that lives.
+    let credential = faults.hold("GetItem", 0);
+    let meanwhile = async {
+        let credential = credential.carry_out().await;
+        let revoke_all = stack.post("/v1/sessions/revoke-all");
+        let revoked = revoke_all.bearer(&phone.access_token).send().await;
+        revoked.expect(StatusCode::OK);
+        credential.release();
+    };
+    let (proved, ()) = join!(stack.reauthenticate(&ada, PASSWORD), meanwhile);
+
+    proved.expect_problem(401, "invalid_token");
 }

@@ -5,6 +5,7 @@ mod causes;
 mod expiry;
 mod faults;
 mod interleavings;
+mod key_rotation;
 mod limit;
 mod machine;
 mod mechanisms;

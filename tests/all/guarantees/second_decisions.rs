@@ -4,10 +4,13 @@
 use futures::join;
 use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_tests::attack::faults::{Faults, stack_with};
+use latchkey_tests::attack::faults::{
+    Fault, Faults, Plan, Strikes, cancellation, raw_items, stack_with,
+};
+use latchkey_tests::attack::held::Held;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::Stack;
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::json;
 
 const ADA: &str = "ada@example.com";
@@ -92,4 +95,103 @@ async fn of_two_revoke_alls_at_once_each_session_is_counted_once() {
     assert_eq!(slower.expect(StatusCode::OK), json!({"revoked": 0}));
     let lines = log.end();
     assert_eq!(lines.matches("session ended").count(), 5, "{lines}");
+}
+
+/// The first write of an account loses its reply, and the SDK's second attempt is held.
+fn lose_reply_and_hold_retry(faults: &Faults) -> Held {
+    faults.arm(Plan {
+        fault: Fault::ReplyLost,
+        operation: "UpdateItem".to_owned(),
+        nth: 0,
+        strikes: Strikes::Times(1),
+    });
+    faults.hold("UpdateItem", 1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_all_whose_reply_is_lost_and_that_a_sign_in_follows_counts_and_logs_its_ends() {
+    let (stack, faults) = start().await;
+    let keeper = stack.register(ADA).await;
+    for _ in 0..3 {
+        stack.login(ADA).await;
+    }
+    let log = Log::capture();
+    let mut retry = lose_reply_and_hold_retry(&faults);
+    let meanwhile = async {
+        retry.arrive().await;
+        let newcomer = stack.login(ADA).await;
+        retry.release();
+        newcomer
+    };
+    let (revoked, newcomer) = join!(revoke_all(&stack, &keeper), meanwhile);
+
+    assert_eq!(revoked.expect(StatusCode::OK), json!({"revoked": 3}));
+    let lines = log.end();
+    assert_eq!(lines.matches("session ended").count(), 3, "{lines}");
+    // It signed in after all sessions had ended.
+    let mut live = stack.session_ids(&keeper).await;
+    live.sort();
+    let mut expected = [keeper.session_id, newcomer.session_id];
+    expected.sort();
+    assert_eq!(live, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_whose_reply_is_lost_and_that_another_follows_logs_its_end_once() {
+    let (stack, faults) = start().await;
+    let keeper = stack.register(ADA).await;
+    let victim = stack.login(ADA).await;
+    let log = Log::capture();
+    let mut retry = lose_reply_and_hold_retry(&faults);
+    let meanwhile = async {
+        retry.arrive().await;
+        let all = revoke_all(&stack, &keeper).await;
+        retry.release();
+        all
+    };
+    let (revoked, all) = join!(revoke(&stack, &keeper, &victim), meanwhile);
+
+    revoked.expect(StatusCode::NO_CONTENT);
+    assert_eq!(all.expect(StatusCode::OK), json!({"revoked": 0}));
+    let lines = log.end();
+    assert_eq!(lines.matches("session ended").count(), 1, "{lines}");
+    assert!(lines.contains("action=\"revoke\""), "{lines}");
+}
+
+/// A sign-in that is written and whose retry DynamoDB refuses, because it has forgotten the transaction's token, and
+/// what is done between the two.
+async fn sign_in_that_is_followed_by<T>(
+    stack: &Stack,
+    faults: &Faults,
+    following: impl Future<Output = T>,
+) -> (Reply, T) {
+    let mut written = faults.hold("TransactWriteItems", 0);
+    let meanwhile = async {
+        let sent = written.arrive().await;
+        let written = written.carry_out().await;
+        let done = following.await;
+        let items = raw_items(stack);
+        let account = items.iter().find(|item| item["sk"]["S"] == "ACCOUNT");
+        let failed = json!({"Code": "ConditionalCheckFailed", "Item": account});
+        let parts = sent["TransactItems"].as_array().map_or(0, Vec::len);
+        written.answer_with(400, cancellation(parts, failed));
+        done
+    };
+    join!(stack.try_login(ADA, PASSWORD), meanwhile)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_that_another_change_has_followed_is_answered_only_if_it_still_counts() {
+    let (stack, faults) = start().await;
+    let keeper = stack.register(ADA).await;
+    let (signed_in, other) = sign_in_that_is_followed_by(&stack, &faults, stack.login(ADA)).await;
+    let signed_in = SignedIn::from(signed_in.expect(StatusCode::OK));
+    for who in [&signed_in, &other] {
+        assert_eq!(stack.session_ids(who).await.len(), 3);
+    }
+
+    let ending = revoke_all(&stack, &keeper);
+    let (signed_in, ended) = sign_in_that_is_followed_by(&stack, &faults, ending).await;
+    assert_eq!(ended.expect(StatusCode::OK), json!({"revoked": 3}));
+    signed_in.expect_problem(503, "temporarily_unavailable");
 }

@@ -121,6 +121,8 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
         .bytes("application/json", malformed)
         .send()
         .await;
+    let proved = stack.reauthenticate(&ada, PASSWORD).await;
+    let proved = SignedIn::from(proved.expect(StatusCode::OK));
     let change =
         json!({"current_password": PASSWORD, "new_password": "wrong donkey charger paperclip"});
     let reply = stack
@@ -161,7 +163,7 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
     ] {
         assert!(!log.contains(secret), "{secret}");
     }
-    for token in [&ada, &two, &three, &four, &next, &changed] {
+    for token in [&ada, &two, &three, &four, &next, &proved, &changed] {
         for secret in [&token.access_token, &token.refresh_token] {
             assert!(!log.contains(secret.rsplit('.').next().unwrap()));
         }
@@ -172,6 +174,7 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
         (Some(&two), "a replaced refresh token was used again"),
         (Some(&three), r#"reason="revoked""#),
         (Some(&four), r#"reason="logged_out""#),
+        (Some(&ada), "reauthenticated"),
         (Some(&ada), r#"reason="password_changed""#),
         (Some(&changed), r#"reason="account_deleted""#),
         (None, r#"sign-in refused"#),

@@ -49,6 +49,8 @@ async fn what_comes_past_the_edge_is_refused_on_every_route() {
         (Method::GET, "/v1/sessions"),
         (Method::GET, "/v1/me"),
         (Method::GET, "/.well-known/jwks.json"),
+        (Method::GET, "/.well-known/oauth-authorization-server"),
+        (Method::GET, "/.well-known/openid-configuration"),
         (Method::GET, "/openapi.json"),
         (Method::GET, "/docs"),
         (Method::GET, "/v1/nothing"),

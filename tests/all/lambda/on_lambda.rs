@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use http::Method;
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::random::SystemRandom;
@@ -47,7 +48,7 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 29] = [
+const VISIT: [(&str, &str, u16); 32] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("admin", "admin-users", 200),
@@ -68,6 +69,7 @@ const VISIT: [(&str, &str, u16); 29] = [
     ("refresh", "refresh", 200),
     ("revoke-all", "revoke-all", 200),
     ("revoke-all", "revoke-all-expired", 200),
+    ("account", "account-reauthenticate", 200),
     ("account", "account-password", 200),
     ("revoke", "revoke", 204),
     ("login", "login-again", 200),
@@ -75,6 +77,8 @@ const VISIT: [(&str, &str, u16); 29] = [
     ("login", "login-again", 200),
     ("account", "account-delete", 204),
     ("discovery", "discovery-jwks", 200),
+    ("discovery", "discovery-openid", 200),
+    ("discovery", "discovery-oauth", 200),
     ("discovery", "discovery-openapi", 200),
     ("discovery", "discovery-not-found", 404),
 ];
@@ -138,6 +142,31 @@ async fn every_function_answers_its_sample_events() {
         };
         assert_eq!(reply.status.as_u16(), status, "{sample}: {}", reply.body);
         used.insert(sample.to_owned());
+        // Once somebody is signed in.
+        if sample == "list-sessions" {
+            let start = Function::start("authorizer", &dynamodb.endpoint, &[]);
+            let mut authorizer = start.await;
+            let allowed = authorizer
+                .invoke(&event("authorizer-allowed", &tokens))
+                .await;
+            let expected = json!({
+                "isAuthorized": true,
+                "context": {
+                    "user_id": tokens["user"]["id"],
+                    "session_id": tokens["session"]["id"],
+                    "scope": "account",
+                    "auth_time": authenticated_at(&tokens),
+                    "client_id": "latchkey-app",
+                    "amr": "pwd",
+                },
+            });
+            assert_eq!(allowed, Answer::Response(expected));
+            let denied = authorizer
+                .invoke(&event("authorizer-denied", &tokens))
+                .await;
+            assert_eq!(denied, Answer::Response(json!({"isAuthorized": false})));
+            used.extend(["authorizer-allowed", "authorizer-denied"].map(str::to_owned));
+        }
         if sample == "account-password" {
             let body: Value =
                 serde_json::from_str(event(sample, &tokens)["body"].as_str().unwrap()).unwrap();
@@ -176,6 +205,8 @@ async fn every_function_answers_its_sample_events() {
         "{report}"
     );
     used.insert("cleanup".to_owned());
+    rotate_keys().await;
+    used.insert("rotate-keys".to_owned());
 
     let samples: BTreeSet<String> =
         std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/samples"))
@@ -191,6 +222,107 @@ async fn every_function_answers_its_sample_events() {
             })
             .collect();
     assert_eq!(used, samples, "every sample event is used");
+}
+
+/// Secrets Manager calls it once for each step.
+async fn rotate_keys() {
+    let secrets = FakeSecretsManager::of_tests().await;
+    let mut step = event("rotate-keys", &Value::Null);
+    let token = step["ClientRequestToken"].as_str().unwrap().to_owned();
+    let algorithm = ("TOKEN_ALGORITHM", "RS256");
+    let settings = [secrets.settings().as_slice(), &[algorithm]].concat();
+    let mut function = Function::start("rotate-keys", "http://127.0.0.1:1", &settings).await;
+    // Not by Secrets Manager's order.
+    let Answer::Error(refused) = function.invoke(&step).await else {
+        panic!("it is refused");
+    };
+    assert_eq!(refused["errorType"], "KeyRotationFailed");
+    secrets.begin_rotation(&token);
+    for name in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        step["Step"] = json!(name);
+        let answer = function.invoke(&step).await;
+        assert_eq!(answer, Answer::Response(Value::Null), "{name}");
+    }
+    assert_eq!(secrets.staged("AWSCURRENT"), Some(token));
+    let mut discovery =
+        Function::start("discovery", "http://127.0.0.1:1", &secrets.settings()).await;
+    let jwks = invoke(&mut discovery, "discovery-jwks", &Value::Null).await;
+    let keys = jwks.body["keys"].as_array().unwrap();
+    let names: Vec<&Value> = keys.iter().map(|key| &key["alg"]).collect();
+    assert_eq!(names, ["EdDSA", "RS256"], "the key in use and the next one");
+}
+
+fn authenticated_at(tokens: &Value) -> i64 {
+    let time = tokens["session"]["authenticated_at"].as_str().unwrap();
+    time.parse::<DateTime<Utc>>().unwrap().timestamp()
+}
+
+#[tokio::test]
+async fn an_authorizer_that_cannot_tell_is_an_error_and_one_that_need_not_ask_answers() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let mut register = Function::start_alone("register", &dynamodb.endpoint, &[]).await;
+    let tokens = invoke(&mut register, "register", &json!({})).await.body;
+    let ask = async |settings: &[(&str, &str)], endpoint: &str, event: &Value| {
+        let mut authorizer = Function::start_alone("authorizer", endpoint, settings).await;
+        let answer = authorizer.invoke(event).await;
+        (answer, log_and_metrics(authorizer).1)
+    };
+    let nowhere = "http://127.0.0.1:1";
+    let allowed = event("authorizer-allowed", &tokens);
+    let (answer, _) = ask(&[], nowhere, &allowed).await;
+    let Answer::Error(error) = &answer else {
+        panic!("an error: {answer:?}");
+    };
+    assert_eq!(error["errorType"], "AuthorizerUnavailable");
+
+    let offline = [("AUTHORIZER_MODE", "offline")];
+    let (answer, metrics) = ask(&offline, nowhere, &allowed).await;
+    assert!(matches!(answer, Answer::Response(said) if said["isAuthorized"] == true));
+    // Nor does it open a connection.
+    let [line] = metrics.try_into().unwrap();
+    assert_eq!(
+        extract(&line).into_keys().collect::<Vec<_>>(),
+        ["ColdStarts"]
+    );
+
+    // The format of REST APIs, in which the token stands where the parser could quote it.
+    let mut other = allowed.clone();
+    other["version"] = json!("1.0");
+    other["identitySource"] = other["headers"]["authorization"].clone();
+    let (answer, _) = ask(&[], &dynamodb.endpoint, &other).await;
+    let Answer::Error(error) = &answer else {
+        panic!("an error: {answer:?}");
+    };
+    let token = tokens["access_token"].as_str().unwrap();
+    assert!(!error.to_string().contains(&token[..30]), "{error}");
+
+    let (answer, metrics) = ask(
+        &[],
+        &dynamodb.endpoint,
+        &event("authorizer-denied", &tokens),
+    )
+    .await;
+    assert_eq!(answer, Answer::Response(json!({"isAuthorized": false})));
+    let [line] = metrics.try_into().unwrap();
+    assert_eq!(extract(&line).get("AuthorizerDenied"), Some(&1.0));
+}
+
+#[tokio::test]
+async fn an_authorizer_with_wrong_settings_does_not_start() {
+    let settings = [("AUTHORIZER_MODE", "lax"), ("AUTHORIZER_SCOPE", "acount")];
+    let function = Function::start_alone("authorizer", "http://127.0.0.1:1", &settings).await;
+    let (code, message) = function.end();
+    assert_eq!(code, Some(1));
+    for expected in [
+        "AUTHORIZER_MODE is not strict or offline",
+        "AUTHORIZER_SCOPE has",
+    ] {
+        assert!(message.contains(expected), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,3 @@
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use cleanup::{Budget, CleanupError, Report, StoppedBy};
 use http::StatusCode;
@@ -7,7 +6,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_store::Part;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{PASSWORD, Stack, TABLE};
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::{Value, json};
 
 pub(crate) async fn clean_up(stack: &Stack) -> Report {
@@ -81,20 +80,6 @@ async fn an_ended_session_is_kept_for_the_audit_trail_to_the_second() {
     assert_eq!(sessions_of(&stack, user).await.len(), 0);
 }
 
-async fn set(stack: &Stack, pk: &str, sk: &str, update: &str, values: &[(&str, AttributeValue)]) {
-    let mut request = stack
-        .client
-        .update_item()
-        .table_name(TABLE)
-        .key("pk", AttributeValue::S(pk.to_owned()))
-        .key("sk", AttributeValue::S(sk.to_owned()))
-        .update_expression(update);
-    for (name, value) in values {
-        request = request.expression_attribute_values(*name, value.clone());
-    }
-    request.send().await.unwrap();
-}
-
 #[tokio::test]
 async fn an_item_renewed_after_it_was_read_stays() {
     let stack = Stack::start().await;
@@ -115,24 +100,9 @@ async fn an_item_renewed_after_it_was_read_stays() {
         .into_iter()
         .find(|item| item.delete_after.is_some())
         .unwrap();
-    let (pk, sk) = (
-        format!("USER#{}", ada.user_id.unwrap()),
-        format!("SESSION#{}", ada.session_id),
-    );
-    let later = AttributeValue::N((stack.now() + TimeDelta::days(1)).timestamp().to_string());
-    let renewed = "SET #ttl = :later";
-    stack
-        .client
-        .update_item()
-        .table_name(TABLE)
-        .key("pk", AttributeValue::S(pk))
-        .key("sk", AttributeValue::S(sk))
-        .update_expression(renewed)
-        .expression_attribute_names("#ttl", "ttl")
-        .expression_attribute_values(":later", later)
-        .send()
-        .await
-        .unwrap();
+    let later = (stack.now() + TimeDelta::days(1)).timestamp();
+    let session = stack.table().session(ada.user_id.unwrap(), ada.session_id);
+    session.set("ttl", later).await;
     let outcome = stack.store.delete_if_due(&due, stack.now()).await.unwrap();
     assert_eq!(outcome, latchkey_store::PurgeOutcome::NotDue);
     assert_eq!(sessions_of(&stack, ada.user_id.unwrap()).await.len(), 1);
@@ -186,15 +156,7 @@ async fn it_removes_sessions_whose_account_is_gone() {
     stack.login("ada@example.com").await;
     let bob = stack.register("bob@example.com").await;
     let user = ada.user_id.unwrap();
-    stack
-        .client
-        .delete_item()
-        .table_name(TABLE)
-        .key("pk", AttributeValue::S(format!("USER#{user}")))
-        .key("sk", AttributeValue::S("ACCOUNT".to_owned()))
-        .send()
-        .await
-        .unwrap();
+    stack.table().account(user).delete().await;
     let report = clean_up(&stack).await;
     assert_eq!((report.removed_orphaned, report.sessions_live), (2, 1));
     assert_eq!(sessions_of(&stack, user).await.len(), 0);
@@ -306,18 +268,8 @@ async fn a_broken_item_is_counted_and_does_no_harm() {
     let ada = stack.register("ada@example.com").await;
     let user = ada.user_id.unwrap();
     let broken = stack.login("ada@example.com").await;
-    let (pk, sk) = (
-        format!("USER#{user}"),
-        format!("SESSION#{}", broken.session_id),
-    );
-    set(
-        &stack,
-        &pk,
-        &sk,
-        "SET device_type = :nonsense",
-        &[(":nonsense", AttributeValue::Bool(true))],
-    )
-    .await;
+    let session = stack.table().session(user, broken.session_id);
+    session.set("device_type", true).await;
     let report = clean_up(&stack).await;
     assert_eq!((report.broken, report.sessions_live), (1, 1));
     let kept = SignedIn::from(
@@ -334,8 +286,8 @@ async fn a_broken_account_is_counted_and_does_not_fail_the_run() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     stack.register("bob@example.com").await;
-    let pk = format!("USER#{}", ada.user_id.unwrap());
-    set(&stack, &pk, "ACCOUNT", "REMOVE email", &[]).await;
+    let account = stack.table().account(ada.user_id.unwrap());
+    account.remove("email").await;
     let report = clean_up(&stack).await;
     assert_eq!(
         (report.broken, report.sessions_live, report.failed_removals),

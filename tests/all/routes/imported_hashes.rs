@@ -1,11 +1,10 @@
 //! Users who were brought along with the hashes of another system sign in with their old passwords.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use http::{Method, StatusCode};
 use latchkey_domain::email::EmailAddress;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
+use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack};
 use serde_json::json;
 
 /// Hashes of [`PASSWORD`], by Python's bcrypt, passlib and Django, converted as the operations guide says.
@@ -39,18 +38,8 @@ const UNUSABLE: [&str; 9] = [
 const EMAIL: &str = "ada@example.com";
 
 async fn store_hash(stack: &Stack, hash: &str) {
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    stack
-        .client
-        .update_item()
-        .table_name(TABLE)
-        .key("pk", text(&format!("EMAIL#{EMAIL}")))
-        .key("sk", text("CREDENTIAL"))
-        .update_expression("SET password_hash = :hash")
-        .expression_attribute_values(":hash", text(hash))
-        .send()
-        .await
-        .unwrap();
+    let credential = stack.table().credential(EMAIL);
+    credential.set("password_hash", hash).await;
 }
 
 async fn stored_hash(stack: &Stack) -> String {

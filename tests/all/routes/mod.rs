@@ -1,7 +1,9 @@
-//! What each route does for its callers, and the scheduled cleanup.
+//! What each route does for its callers, the authorizer of other APIs, and the scheduled cleanup.
 
 mod account;
 mod admin;
+mod audiences;
+mod authorizer;
 pub(crate) mod cleanup;
 mod devices;
 mod imported_hashes;
@@ -11,3 +13,4 @@ mod refreshing;
 mod registration;
 mod sessions;
 mod sign_in;
+mod step_up;

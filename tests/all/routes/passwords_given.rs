@@ -40,6 +40,22 @@ async fn the_fifth_wrong_password_ends_that_session_and_no_other() {
 }
 
 #[tokio::test]
+async fn the_access_token_of_an_ended_session_costs_no_hash() {
+    let stack = Stack::start().await;
+    let keeper = stack.register(ADA).await;
+    let ended = stack.login(ADA).await;
+    let revoke = stack.post("/v1/sessions/revoke-all");
+    let revoke = revoke.bearer(&keeper.access_token).send().await;
+    revoke.expect(StatusCode::OK);
+    let worked = stack.core.passwords.jobs_done();
+    let change = stack.change_password(&ended, PASSWORD, NEW).await;
+    change.expect_problem(401, "invalid_token");
+    let delete = stack.delete_account(&ended, PASSWORD).await;
+    delete.expect_problem(401, "invalid_token");
+    assert_eq!(stack.core.passwords.jobs_done(), worked);
+}
+
+#[tokio::test]
 async fn of_many_guesses_at_once_five_are_checked() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;

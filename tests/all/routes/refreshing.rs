@@ -202,8 +202,6 @@ async fn with_a_grace_of_zero_every_refresh_rotates() {
 
 #[tokio::test]
 async fn a_token_ahead_of_its_session_ends_nothing() {
-    use aws_sdk_dynamodb::types::AttributeValue;
-
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let first = refreshed(&stack, &ada.refresh_token).await;
@@ -211,22 +209,8 @@ async fn a_token_ahead_of_its_session_ends_nothing() {
     let second = refreshed(&stack, &first.refresh_token).await;
     assert_eq!(rotation_of(&second.refresh_token), 2);
     // As a restored backup would.
-    let user = ada.user_id.unwrap();
-    stack
-        .client
-        .update_item()
-        .table_name(latchkey_tests::harness::stack::TABLE)
-        .key("pk", AttributeValue::S(format!("USER#{user}")))
-        .key(
-            "sk",
-            AttributeValue::S(format!("SESSION#{}", ada.session_id)),
-        )
-        .update_expression("SET #rotation = :zero")
-        .expression_attribute_names("#rotation", "rotation")
-        .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
-        .send()
-        .await
-        .unwrap();
+    let session = stack.table().session(ada.user_id.unwrap(), ada.session_id);
+    session.set("rotation", 0).await;
     stack.advance(seconds(3600));
     stack
         .refresh(&second.refresh_token)

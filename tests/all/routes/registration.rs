@@ -79,6 +79,26 @@ async fn of_simultaneous_registrations_of_an_address_one_succeeds() {
 }
 
 #[tokio::test]
+async fn who_gets_both_values_wrong_hears_of_both_at_once() {
+    let stack = Stack::start().await;
+    for (password, code) in [("short", "too_short"), ("password1", "common")] {
+        let body = json!({"email": "no address", "password": password});
+        let reply = stack.post("/v1/auth/register").json(&body).send().await;
+        let reply = reply.expect_problem(422, "validation_failed");
+        let errors = reply.body["errors"].as_array().unwrap();
+        let named: Vec<(&str, &str)> = errors
+            .iter()
+            .map(|error| {
+                let text = |name: &str| error[name].as_str().unwrap();
+                (text("pointer"), text("code"))
+            })
+            .collect();
+        assert_eq!(named, [("#/email", "invalid_email"), ("#/password", code)]);
+    }
+    assert!(stack.items().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_weak_password_is_refused_with_what_is_wrong_with_it() {
     let stack = Stack::start().await;
     let long = "ä".repeat(129);

@@ -27,6 +27,7 @@ async fn assert_ended(stack: &Stack, who: &SignedIn) {
         stack.post("/v1/sessions/revoke-all"),
         stack.request(Method::PATCH, &path).json(&json!({"name": "x"})),
         stack.post("/v1/me/delete").json(&json!({"password": PASSWORD})),
+        stack.post("/v1/auth/reauthenticate").json(&json!({"password": PASSWORD})),
         stack
             .request(Method::PUT, "/v1/me/password")
             .json(&json!({"current_password": PASSWORD, "new_password": "wrong donkey charger paperclip"})),

@@ -8,7 +8,7 @@ use latchkey_domain::id::UserId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Faults, stack_with};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, Stack, TABLE};
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::json;
 
 #[tokio::test]
@@ -122,26 +122,8 @@ async fn a_hash_with_older_parameters_is_upgraded_at_sign_in() {
     // "correct horse battery staple" with m = 8 MiB, t = 1.
     let old = latchkey_tests::harness::stack::OLD_PARAMETERS_HASH;
     let email = EmailAddress::parse("ada@example.com").unwrap();
-    stack
-        .client
-        .update_item()
-        .table_name(TABLE)
-        .key(
-            "pk",
-            aws_sdk_dynamodb::types::AttributeValue::S("EMAIL#ada@example.com".to_owned()),
-        )
-        .key(
-            "sk",
-            aws_sdk_dynamodb::types::AttributeValue::S("CREDENTIAL".to_owned()),
-        )
-        .update_expression("SET password_hash = :old")
-        .expression_attribute_values(
-            ":old",
-            aws_sdk_dynamodb::types::AttributeValue::S(old.to_owned()),
-        )
-        .send()
-        .await
-        .unwrap();
+    let credential = stack.table().credential("ada@example.com");
+    credential.set("password_hash", old).await;
     let before = stack.store.read_credential(&email).await.unwrap().unwrap();
     assert_eq!(before.password_hash.as_phc(), old);
     stack.login("ada@example.com").await;

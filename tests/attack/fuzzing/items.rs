@@ -83,6 +83,7 @@ async fn call_all(world: &World) {
         (Method::PATCH, session.as_str(), &name),
         (Method::POST, "/v1/auth/refresh", &refresh),
         (Method::POST, "/v1/auth/login", &credentials),
+        (Method::POST, "/v1/auth/reauthenticate", &credentials),
         (Method::DELETE, "/v1/sessions/expired", &no_body),
         (Method::POST, "/v1/me/delete", &credentials),
         (Method::DELETE, session.as_str(), &no_body),

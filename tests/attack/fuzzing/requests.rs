@@ -10,7 +10,7 @@ use serde_json::json;
 use super::with_world;
 
 /// The routes that take a body.
-const WITH_BODY: [(Method, &str, &str); 9] = [
+const WITH_BODY: [(Method, &str, &str); 10] = [
     (
         Method::POST,
         "/v1/auth/register",
@@ -24,7 +24,7 @@ const WITH_BODY: [(Method, &str, &str); 9] = [
     (
         Method::POST,
         "/v1/auth/refresh",
-        r#"{"refresh_token": "a.b.c"}"#,
+        r#"{"refresh_token": "a.b.c", "audience": "latchkey"}"#,
     ),
     (
         Method::POST,
@@ -38,6 +38,11 @@ const WITH_BODY: [(Method, &str, &str); 9] = [
         r#"{"current_password": "x", "new_password": "correct horse battery staples"}"#,
     ),
     (Method::POST, "/v1/me/delete", r#"{"password": "x"}"#),
+    (
+        Method::POST,
+        "/v1/auth/reauthenticate",
+        r#"{"password": "correct horse battery staple"}"#,
+    ),
     (
         Method::PATCH,
         "/v1/admin/users/{user_id}",

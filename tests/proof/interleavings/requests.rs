@@ -14,7 +14,8 @@ use latchkey_domain::error::{AdmitError, CallerNotLive, SessionError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::refresh::{RefreshVerdict, RotationAttempt, judge};
-use latchkey_domain::session::{Session, ended_sessions_beyond, idle_expiry};
+use latchkey_domain::selection::ended_sessions_beyond;
+use latchkey_domain::session::{Session, idle_expiry};
 
 use super::Mechanisms;
 use super::table::{
@@ -80,6 +81,13 @@ pub enum Request {
         /// The password as it is.
         password: u8,
     },
+    /// `POST /v1/auth/reauthenticate`.
+    Reauthenticate {
+        /// Whose access token it is.
+        caller: SessionId,
+        /// The password as it is.
+        password: u8,
+    },
     /// An administrator closes the account.
     Disable,
     /// `DELETE /v1/sessions/expired`.
@@ -127,6 +135,9 @@ impl Process {
                 format!("password change by {}", name(*caller))
             }
             Request::Delete { caller, .. } => format!("deletion by {}", name(*caller)),
+            Request::Reauthenticate { caller, .. } => {
+                format!("reauthentication by {}", name(*caller))
+            }
             Request::Disable => "disabling".to_owned(),
             Request::Purge { caller } => format!("purge by {}", name(*caller)),
         }
@@ -162,6 +173,8 @@ impl Claims {
 pub enum Answer {
     /// 200 of a refresh: the successor.
     Refreshed(Claims),
+    /// 200 of a reauthentication: the newest refresh token.
+    Reauthenticated(Claims),
     /// 200 of a refresh: the token that was presented, which is too young to be replaced.
     NotDue(Claims),
     /// 401 `refresh_token_reused`.
@@ -177,11 +190,13 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The refresh token of an answer to a refresh.
+    /// The refresh token of an answer to a refresh or a reauthentication.
     #[must_use]
     pub fn refresh_token(&self) -> Option<&Claims> {
         match self {
-            Self::Refreshed(claims) | Self::NotDue(claims) => Some(claims),
+            Self::Refreshed(claims) | Self::NotDue(claims) | Self::Reauthenticated(claims) => {
+                Some(claims)
+            }
             _ => None,
         }
     }
@@ -192,6 +207,7 @@ impl Answer {
         match self {
             Self::Refreshed(_) => "refreshed",
             Self::NotDue(_) => "not due",
+            Self::Reauthenticated(_) => "reauthenticated",
             Self::Reused => "reused",
             Self::SignedIn(_) => "signed in",
             Self::Done => "done",
@@ -353,6 +369,7 @@ fn no_parts(_: &Reading, _: &Change) -> Vec<Write> {
 /// `WriteOutcome` of the store.
 enum Outcome {
     Written,
+    Followed(AccountItem),
     Overtaken { was_written_before: bool },
 }
 
@@ -366,13 +383,22 @@ fn refuse<T>(why: &'static str) -> Step<T> {
 
 const CALLER_NOT_LIVE: &str = "caller not live";
 
-/// Whether the account that a failed condition met is the request's own write: `is_own_write`.
-fn is_own_write(met: Option<&Met>, before: &AccountItem, stamp: Stamp, with: &Mechanisms) -> bool {
-    match met {
-        Some(Met::Account(found)) => {
-            with.own_stamp && found.change == Some(stamp) && found.version == before.version + 1
+/// What the account that a failed condition met says of the request's own write: `own_write`.
+fn own_write(
+    met: Option<&Met>,
+    before: &AccountItem,
+    stamp: Stamp,
+    with: &Mechanisms,
+) -> Option<Outcome> {
+    let Some(Met::Account(found)) = met else {
+        return None;
+    };
+    match found.version.checked_sub(before.version) {
+        Some(1) if with.own_stamp && found.change == Some(stamp) => Some(Outcome::Written),
+        Some(2) if with.previous_stamp && found.previous_change == Some(stamp) => {
+            Some(Outcome::Followed(found.clone()))
         }
-        Some(Met::Another) | None => false,
+        Some(_) | None => None,
     }
 }
 
@@ -416,6 +442,9 @@ impl Runner<'_> {
                 new,
             } => self.change_password(wire, caller, successor, current, new),
             Request::Delete { caller, password } => self.delete(wire, caller, password),
+            Request::Reauthenticate { caller, password } => {
+                self.reauthenticate(wire, caller, password)
+            }
             Request::Disable => self.disable(wire),
             Request::Purge { caller } => self.purge(wire, caller),
         };
@@ -527,6 +556,14 @@ impl Runner<'_> {
             let parts = (intent.parts)(&reading, &change);
             match self.write_change(wire, &before, &change, parts)? {
                 Outcome::Written => return Ok(Ok(Some((change, reading)))),
+                Outcome::Followed(account) => {
+                    let admitted = |id| account.sessions.contains(&id);
+                    return if intent.new_session.is_none_or(admitted) {
+                        Ok(Ok(Some((change, reading))))
+                    } else {
+                        Err(Stop::Answered(Answer::Unavailable))
+                    };
+                }
                 Outcome::Overtaken {
                     was_written_before: was,
                 } => was_written_before = was,
@@ -594,8 +631,8 @@ impl Runner<'_> {
             Reply::Written(_) => Ok(Outcome::Written),
             Reply::ConditionFailed(failed) => {
                 let met = failed.get(&0).and_then(Option::as_ref);
-                if is_own_write(met, before, self.stamp, self.with) {
-                    return Ok(Outcome::Written);
+                if let Some(outcome) = own_write(met, before, self.stamp, self.with) {
+                    return Ok(outcome);
                 }
                 let was_written_before =
                     new_session.is_some_and(|position| failed.contains_key(&(position + 1)));
@@ -631,6 +668,7 @@ impl Runner<'_> {
             Ok(_) => Answer::Done,
             Err(SessionError::CallerNotLive) => Answer::Refused(CALLER_NOT_LIVE),
             Err(SessionError::NotFound) => Answer::Refused("not found"),
+            Err(SessionError::ReauthenticationRequired(_)) => unreachable!("nothing asks for it"),
         })
     }
 
@@ -675,7 +713,7 @@ impl Runner<'_> {
     /// `Service::sign_in`.
     fn sign_in(&self, wire: &mut Wire<'_>, new: SessionId, password: u8) -> Step<Answer> {
         let now = self.process.now;
-        for attempt in 1..=SIGN_IN_ATTEMPTS {
+        for _ in 1..=SIGN_IN_ATTEMPTS {
             let Some(credential) = wire.credential()? else {
                 return refuse("invalid credentials");
             };
@@ -713,8 +751,8 @@ impl Runner<'_> {
                     }
                     return Ok(Answer::SignedIn(new));
                 }
-                Err(AdmitError::Disabled) if attempt > 1 => return refuse("disabled"),
-                Err(_) => {}
+                Err(AdmitError::Disabled) => return refuse("disabled"),
+                Err(AdmitError::OtherPassword | AdmitError::Deleted) => {}
             }
         }
         Err(Stop::Answered(Answer::Unavailable))
@@ -872,6 +910,62 @@ impl Runner<'_> {
                 Ok(Answer::SignedIn(successor))
             }
             Err(CallerNotLive) => refuse(CALLER_NOT_LIVE),
+        }
+    }
+
+    /// `Service::reauthenticate`, with `Store::reauthenticate`, without the count of attempts.
+    fn reauthenticate(&self, wire: &mut Wire<'_>, caller: SessionId, password: u8) -> Step<Answer> {
+        let now = self.process.now;
+        let policy = SessionPolicy::default();
+        let reading = self.read_own_account(wire)?;
+        let Ok((_, credential)) = self.own(&reading, caller, None) else {
+            return refuse(CALLER_NOT_LIVE);
+        };
+        if credential.password != password {
+            return refuse("wrong password");
+        }
+        let Some(session) = reading.sessions.iter().find(|found| found.id == caller) else {
+            return refuse(CALLER_NOT_LIVE);
+        };
+        let prove = Call::Prove {
+            session: caller,
+            now,
+        };
+        let rotate = session.is_rotation_due(now, &policy).then(|| Call::Rotate {
+            session: caller,
+            presented: session.rotation,
+            now,
+            due: now - policy.rotation_interval(),
+            idle_expires_at: idle_expiry(now, &policy),
+        });
+        let first = rotate.unwrap_or_else(|| prove.clone());
+        let (written, account) = loop {
+            let replies = wire.join(vec![first.clone(), Call::GetAccount])?;
+            let [written, Reply::Account(account)] = replies.as_slice() else {
+                unreachable!("{replies:?}")
+            };
+            if *written != Reply::Conflict {
+                break (written.clone(), account.clone());
+            }
+        };
+        let mut written = written;
+        while let (Reply::RotationRefused(_) | Reply::Conflict, Call::Rotate { .. }) =
+            (&written, &first)
+        {
+            written = wire.call(prove.clone())?;
+            if let Reply::RotationRefused(_) = written {
+                break;
+            }
+        }
+        let Reply::Written(Some(item)) = written else {
+            return refuse(CALLER_NOT_LIVE);
+        };
+        let session = item.to_domain();
+        let is_live = account.is_some_and(|account| account.to_domain().is_live(&session, now));
+        if is_live || !self.with.set_check_at_refresh {
+            Ok(Answer::Reauthenticated(Claims::of(&session)))
+        } else {
+            refuse(CALLER_NOT_LIVE)
         }
     }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
 
-use super::requests::{Answer, Process, Request};
+use super::requests::{Answer, Claims, Process, Request};
 use super::table::{AccountItem, Call, SessionItem, Status, Table, name, noon};
 
 /// A rule that was broken, in words.
@@ -130,7 +130,8 @@ impl Rules<'_> {
         was: &AccountItem,
         is: &AccountItem,
     ) -> Result<(), Broken> {
-        check(was.change != Some(request), || {
+        let is_known = was.change == Some(request) || was.previous_change == Some(request);
+        check(!is_known, || {
             "guarantee 7: one request has made its change twice".to_owned()
         })?;
         history.seen[request].committed = true;
@@ -175,6 +176,7 @@ impl Rules<'_> {
                 | Request::SignIn { .. }
                 | Request::Revoke { .. }
                 | Request::Logout { .. }
+                | Request::Reauthenticate { .. }
                 | Request::Purge { .. } => false,
             };
             let answered = matches!(
@@ -220,7 +222,7 @@ impl Rules<'_> {
                     .any(|items| self.makes_room(id, was, items, process.now))
             }
             Request::ChangePassword { .. } | Request::Delete { .. } | Request::Disable => true,
-            Request::Purge { .. } => false,
+            Request::Purge { .. } | Request::Reauthenticate { .. } => false,
         }
     }
 
@@ -345,14 +347,21 @@ impl Rules<'_> {
                 check(rotation == expected, || {
                     format!("guarantee 1: the successor of {presented} is {rotation}")
                 })?;
-                let others = history.seen.iter().filter_map(|seen| seen.answer.as_ref());
-                for other in others.filter_map(Answer::refresh_token) {
-                    let is_same_token =
-                        (other.session, other.rotation) == (given.session, rotation);
-                    check(!is_same_token || other == given, || {
-                        "guarantee 1: two different successors of one token".to_owned()
-                    })?;
-                }
+                check_successors(history, given)?;
+            }
+            (Answer::Reauthenticated(given), _) => {
+                check(at_start.contains(&given.session), || {
+                    format!(
+                        "guarantee 3: {} had ended before this reauthentication began",
+                        name(given.session)
+                    )
+                })?;
+                let newest = table.sessions.get(&given.session);
+                check(
+                    newest.is_none_or(|item| item.rotation >= given.rotation),
+                    || "guarantee 1: the token of a reauthentication was never written".to_owned(),
+                )?;
+                check_successors(history, given)?;
             }
             (Answer::SignedIn(new), asked) => {
                 check(table.admits(*new) || history.left.contains(new), || {
@@ -413,6 +422,18 @@ impl Rules<'_> {
         }
         Ok(())
     }
+}
+
+/// The rule on a refresh token that is given: it has the claims that everybody else got.
+fn check_successors(history: &History, given: &Claims) -> Result<(), Broken> {
+    let others = history.seen.iter().filter_map(|seen| seen.answer.as_ref());
+    for other in others.filter_map(Answer::refresh_token) {
+        let is_same_token = (other.session, other.rotation) == (given.session, given.rotation);
+        check(!is_same_token || other == given, || {
+            "guarantee 1: two different successors of one token".to_owned()
+        })?;
+    }
+    Ok(())
 }
 
 /// The set, if the account is active.

@@ -74,6 +74,8 @@ pub struct AccountItem {
     pub version: u64,
     /// Who wrote it last, if any of the scenario's requests did.
     pub change: Option<Stamp>,
+    /// Who wrote it before: `previous_change`.
+    pub previous_change: Option<Stamp>,
     /// The admitted sessions.
     pub sessions: BTreeSet<SessionId>,
     /// Which password it has.
@@ -110,6 +112,7 @@ impl AccountItem {
         Self {
             version: self.version + 1,
             change: Some(stamp),
+            previous_change: self.change,
             sessions: after.sessions.clone(),
             password_version: after.password_version,
             status: match after.status {
@@ -336,6 +339,13 @@ pub enum Call {
         /// The new idle expiry.
         idle_expires_at: DateTime<Utc>,
     },
+    /// `UpdateItem` of a session that leaves its rotation as it is, on the condition that it has not expired.
+    Prove {
+        /// The session.
+        session: SessionId,
+        /// The time of the request.
+        now: DateTime<Utc>,
+    },
     /// `TransactWriteItems`.
     Transact {
         /// Makes a repeated one harmless.
@@ -367,6 +377,7 @@ impl Call {
             | Self::QueryNext { .. } => false,
             Self::UpdateAccount { .. }
             | Self::Rotate { .. }
+            | Self::Prove { .. }
             | Self::Transact { .. }
             | Self::DeleteSession(_)
             | Self::DeleteSessionUnlessRefreshed { .. }
@@ -380,7 +391,10 @@ impl Call {
     #[must_use]
     pub fn may_conflict(&self) -> bool {
         match self {
-            Self::UpdateAccount { .. } | Self::Rotate { .. } | Self::Transact { .. } => true,
+            Self::UpdateAccount { .. }
+            | Self::Rotate { .. }
+            | Self::Prove { .. }
+            | Self::Transact { .. } => true,
             Self::GetCredential
             | Self::GetAccount
             | Self::GetSession(_)
@@ -415,6 +429,7 @@ impl fmt::Debug for Call {
                     presented + 1
                 )
             }
+            Self::Prove { session, .. } => write!(f, "UpdateItem {}: proved", name(*session)),
             Self::Transact { token, writes } => {
                 let parts: Vec<String> = writes.iter().map(|write| format!("{write:?}")).collect();
                 write!(f, "Transact #{} [{}]", token.1, parts.join(", "))
@@ -466,11 +481,11 @@ pub enum Reply {
     Account(Option<AccountItem>),
     /// Of `GetSession` and `QueryNext`.
     Session(Option<SessionItem>),
-    /// A write was made; the session as it is now, if it was a rotation.
+    /// A write was made; the session as it is now, if it was a rotation or a proof.
     Written(Option<SessionItem>),
     /// Conditions failed, by position, with what they met.
     ConditionFailed(BTreeMap<usize, Option<Met>>),
-    /// A rotation's condition failed; the session as it is.
+    /// A rotation's or a proof's condition failed; the session as it is.
     RotationRefused(Option<SessionItem>),
     /// `TransactionConflictException`, `TransactionInProgressException`, or a transaction cancelled for a conflict.
     Conflict,
@@ -554,6 +569,12 @@ impl Table {
                 item.idle_expires_at = *idle_expires_at;
                 Reply::Written(Some(item.clone()))
             }
+            Call::Prove { session, now } => match self.sessions.get(session) {
+                Some(item) if item.idle_expires_at > *now && item.absolute_expires_at > *now => {
+                    Reply::Written(Some(item.clone()))
+                }
+                found => Reply::RotationRefused(found.cloned()),
+            },
             Call::Transact { token, writes } => {
                 if self.made.contains(token) {
                     return Reply::Written(None);
@@ -639,6 +660,7 @@ impl Table {
             Write::Account { before, after } => {
                 if let Some(account) = &mut self.account {
                     account.version = after.version;
+                    account.previous_change = account.change;
                     account.change = after.change;
                     if before.sessions != after.sessions {
                         account.sessions.clone_from(&after.sessions);

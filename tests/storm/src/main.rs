@@ -234,6 +234,7 @@ async fn start() -> Result<Stack, StormError> {
     let identity = TokenIdentity {
         issuer: base.clone(),
         audience: "latchkey".to_owned(),
+        other_audiences: Vec::new(),
         client_id: "latchkey-app".to_owned(),
     };
     let secret = TokenSecret::new(secret)?;

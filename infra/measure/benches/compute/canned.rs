@@ -161,6 +161,7 @@ impl User {
         let identity = TokenIdentity {
             issuer: "https://id.example.com".to_owned(),
             audience: "latchkey".to_owned(),
+            other_audiences: Vec::new(),
             client_id: "latchkey-app".to_owned(),
         };
         let core = Core {

@@ -442,6 +442,7 @@ fn core() -> Result<Core, GrowthError> {
     let identity = TokenIdentity {
         issuer: "https://id.example.com".to_owned(),
         audience: "latchkey".to_owned(),
+        other_audiences: Vec::new(),
         client_id: "latchkey-app".to_owned(),
     };
     let secret = TokenSecret::new(secret)?;

@@ -62,7 +62,7 @@ impl Floor {
                 .item("email", text("somebody@example.com"))
                 .item("version", number(3))
                 .item("password_version", number(1))
-                .item("change", text("00000000-0000-4000-8000-000000000000"))
+                .item("change", change())
                 .item("sessions", AttributeValue::Ss(vec![SESSION_ID.to_owned()]))
                 .item("created_at", number(NOON))
                 .send()
@@ -171,4 +171,41 @@ fn text(value: &str) -> AttributeValue {
 
 fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+/// The stamp and the cause of an account's last change: here, of a sign-in.
+fn change() -> AttributeValue {
+    let parts = [
+        ("id", text("00000000-0000-4000-8000-000000000000")),
+        ("action", text("sign_in")),
+        ("actor", text(&format!("owner:{SESSION_ID}"))),
+        ("at", number(NOON)),
+    ];
+    let parts = parts.map(|(name, value)| (name.to_owned(), value));
+    AttributeValue::M(parts.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use latchkey_domain::random::SystemRandom;
+    use latchkey_store::Store;
+
+    use super::*;
+
+    /// Items of another form would have another size, and the floor would be that of something else.
+    #[tokio::test]
+    async fn the_items_are_in_the_form_that_the_service_reads() {
+        let floor = Floor::open().await.unwrap();
+        let items = floor.items(1).await.unwrap();
+        let (_, user) = items[0].partition.split_once('#').unwrap();
+        let user = user.parse().unwrap();
+        let store = Store::new(floor.client.clone(), TABLE, Arc::new(SystemRandom));
+        let account = store.read_account(user).await.unwrap().unwrap();
+        let session = SESSION_ID.parse().unwrap();
+        assert!(account.sessions.contains(&session));
+        assert!(store.read_session(user, session).await.unwrap().is_some());
+        floor.close().await;
+    }
 }

@@ -3,13 +3,16 @@
 // As a program it reads one token from standard input and exits with 0 if it is accepted, with 1 if it is refused, with 2
 // if that cannot be said:
 //
-//   ISSUER=https://auth.example.com AUDIENCE=latchkey node verify.js [--strict] < token
+//   ISSUER=https://auth.example.com AUDIENCE=https://orders.example.com node verify.js [--strict] < token
+//
+// AUDIENCE is the name of your API in Latchkey's setting AUDIENCES. --strict needs a token with Latchkey's own audience,
+// because it asks Latchkey with it.
 
 import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
 
-const CLAIMS = ['iss', 'aud', 'client_id', 'sub', 'sid', 'jti', 'iat', 'exp', 'auth_time', 'scope']
+const CLAIMS = ['iss', 'aud', 'client_id', 'sub', 'sid', 'jti', 'iat', 'exp', 'auth_time']
 
 /** The token is not valid. Answer 401. */
 export class Refused extends Error {}
@@ -34,7 +37,7 @@ export class Verifier {
   async verify(token) {
     try {
       const { payload } = await jwtVerify(token, this.keys, {
-        algorithms: ['EdDSA'], // never taken from the token
+        algorithms: ['EdDSA', 'RS256'], // never taken from the token; each key has one
         typ: 'at+jwt', // without this, any token of the same key would pass
         issuer: this.issuer,
         audience: this.audience,

@@ -3,7 +3,10 @@
 As a program it reads one token from standard input and exits with 0 if it is accepted, with 1 if it is refused, with 2
 if that cannot be said:
 
-    ISSUER=https://auth.example.com AUDIENCE=latchkey python verify.py [--strict] < token
+    ISSUER=https://auth.example.com AUDIENCE=https://orders.example.com python verify.py [--strict] < token
+
+AUDIENCE is the name of your API in Latchkey's setting AUDIENCES. --strict needs a token with Latchkey's own audience,
+because it asks Latchkey with it.
 """
 
 import json
@@ -14,7 +17,7 @@ import urllib.request
 
 import jwt
 
-CLAIMS = ["iss", "aud", "client_id", "sub", "sid", "jti", "iat", "exp", "auth_time", "scope"]
+CLAIMS = ["iss", "aud", "client_id", "sub", "sid", "jti", "iat", "exp", "auth_time"]
 
 
 class Refused(Exception):
@@ -43,7 +46,7 @@ class Verifier:
             return jwt.decode(
                 token,
                 self.keys.get_signing_key(header.get("kid")),
-                algorithms=["EdDSA"],  # never taken from the token
+                algorithms=["EdDSA", "RS256"],  # never taken from the token; each key has one
                 audience=self.audience,
                 issuer=self.issuer,
                 leeway=5,  # seconds by which the clocks may differ; PyJWT also wants `iat` to have passed

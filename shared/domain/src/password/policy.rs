@@ -120,14 +120,16 @@ impl PasswordPolicy {
 /// address (`example.com`). Made from a context word means: see [`PasswordPolicy`]; at least half of its
 /// letters belong to such words.
 ///
+/// Without an e-mail address, because the one that was sent is none, its rule is left out.
+///
 /// It is for new passwords only: a sign-in must accept what an earlier policy allowed.
 ///
 /// # Errors
 ///
 /// [`WeakPassword`] names the first rule that is broken, in the order of its variants.
-pub fn check_policy(
+pub fn check_policy<'a>(
     password: &Password,
-    email: &EmailAddress,
+    email: impl Into<Option<&'a EmailAddress>>,
     policy: &PasswordPolicy,
 ) -> Result<(), WeakPassword> {
     let length = password.code_points();
@@ -141,9 +143,11 @@ pub fn check_policy(
     if is_listed(&lower) || is_repetition(&lower) {
         return Err(WeakPassword::Common);
     }
-    let typed = email.as_typed().to_lowercase();
-    if is_made_from(&lower, email.normalized()) || is_made_from(&lower, &typed) {
-        return Err(WeakPassword::ContainsEmail);
+    if let Some(email) = email.into() {
+        let typed = email.as_typed().to_lowercase();
+        if is_made_from(&lower, email.normalized()) || is_made_from(&lower, &typed) {
+            return Err(WeakPassword::ContainsEmail);
+        }
     }
     if policy.makes_up(&lower) {
         return Err(WeakPassword::ContextWord);

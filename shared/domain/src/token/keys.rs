@@ -1,4 +1,4 @@
-//! The keys: derived from a secret, one pair for each kind of token.
+//! The keys: derived from a secret, one pair for each kind of token. An RSA key cannot be derived and is given.
 //!
 //! We sign ourselves because `jsonwebtoken` 11 parses an `EncodingKey` again for every token, which for Ed25519 costs
 //! nearly as much as the signature, and the parsed `Box<dyn JwtSigner>` is not `Send`, so no instance could share it.
@@ -7,15 +7,18 @@ use std::fmt;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{DecodingKey, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Kind, Token, TokenError};
+use super::{KeyMaterial, Kind, Token, TokenError};
+use crate::random::RandomSource;
 
 /// The shortest secret that keys are derived from, in bytes: as many as the keys have.
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -23,8 +26,8 @@ pub const MIN_SECRET_BYTES: usize = 32;
 /// Nearly all of ours are shorter.
 const TYPICAL_TOKEN_BYTES: usize = 768;
 
-/// A secret from which keys are derived.
-#[derive(Clone)]
+/// A secret from which keys are derived. Secrets are compared with each other, never with what a client sends.
+#[derive(Clone, PartialEq, Eq)]
 pub struct TokenSecret(Zeroizing<Vec<u8>>);
 
 /// The secret is shorter than [`MIN_SECRET_BYTES`].
@@ -44,6 +47,21 @@ impl TokenSecret {
         }
         Ok(Self(bytes))
     }
+
+    /// Makes a secret: 32 random bytes as text, in hexadecimal.
+    #[must_use]
+    pub fn generate(random: &dyn RandomSource) -> Self {
+        let mut bytes = Zeroizing::new([0; MIN_SECRET_BYTES]);
+        random.fill(bytes.as_mut());
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(Zeroizing::new(text.into_bytes()))
+    }
+
+    /// The bytes, to be stored as a secret, never logged.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for TokenSecret {
@@ -54,23 +72,43 @@ impl fmt::Debug for TokenSecret {
 
 /// The keys that belong to one secret.
 pub(super) struct KeySet {
-    access: KeyPair,
+    access: Option<AccessKey>,
     refresh: KeyPair,
-    pub(super) public: Jwk,
+}
+
+struct AccessKey {
+    pair: KeyPair,
+    public: Jwk,
+}
+
+/// Whether the key of access tokens is still of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AccessTokens {
+    /// They are made or accepted.
+    InUse,
+    /// They are over: an RSA key takes time to read, so it is left.
+    Over,
 }
 
 impl KeySet {
-    /// The key of a kind. Each kind has its own key, so one kind never passes as another.
-    pub(super) fn key(&self, kind: Kind) -> &KeyPair {
+    /// The key of a kind, unless it is over. Each kind has its own key, so one kind never passes as another.
+    pub(super) fn key(&self, kind: Kind) -> Option<&KeyPair> {
         match kind {
-            Kind::Access => &self.access,
-            Kind::Refresh => &self.refresh,
+            Kind::Access => self.access.as_ref().map(|key| &key.pair),
+            Kind::Refresh => Some(&self.refresh),
         }
+    }
+
+    /// The key that verifies access tokens, as it is published.
+    pub(super) fn public(&self) -> Option<&Jwk> {
+        self.access.as_ref().map(|key| &key.public)
     }
 }
 
 pub(super) struct KeyPair {
     pub(super) kid: String,
+    /// The one algorithm that this key is used with (RFC 8725 section 3.1).
+    pub(super) algorithm: Algorithm,
     /// The header of every token that it signs, encoded, with the dot that follows it.
     header: String,
     sign: SigningKey,
@@ -80,14 +118,35 @@ pub(super) struct KeyPair {
 /// A key that signs, in the form in which the cryptographic library uses it.
 enum SigningKey {
     Ed25519(Ed25519KeyPair),
+    Rsa(rsa::KeyPair),
     HmacSha256(Box<hmac::Key>),
 }
 
 impl SigningKey {
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
         match self {
-            Self::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
-            Self::HmacSha256(key) => hmac::sign(key, message).as_ref().to_vec(),
+            Self::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Self::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                // This padding takes no randomness; the parameter is there for others.
+                pair.sign(
+                    &RSA_PKCS1_SHA256,
+                    &SystemRandom::new(),
+                    message,
+                    &mut signature,
+                )
+                .map_err(|_| TokenError::SigningFailed)?;
+                Ok(signature)
+            }
+            Self::HmacSha256(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+        }
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Ed25519(_) => Algorithm::EdDSA,
+            Self::Rsa(_) => Algorithm::RS256,
+            Self::HmacSha256(_) => Algorithm::HS256,
         }
     }
 }
@@ -99,7 +158,8 @@ impl KeyPair {
         sign: SigningKey,
         verify: DecodingKey,
     ) -> Result<Self, KeyDerivationFailed> {
-        let mut header = Header::new(kind.algorithm());
+        let algorithm = sign.algorithm();
+        let mut header = Header::new(algorithm);
         header.typ = Some(kind.typ().to_owned());
         header.kid = Some(kid.clone());
         let header = serde_json::to_vec(&header).map_err(|_| KeyDerivationFailed)?;
@@ -107,6 +167,7 @@ impl KeyPair {
         header.push('.');
         Ok(Self {
             kid,
+            algorithm,
             header,
             sign,
             verify,
@@ -122,7 +183,7 @@ impl KeyPair {
         let mut token = String::with_capacity(TYPICAL_TOKEN_BYTES);
         token.push_str(&self.header);
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        let signature = self.sign.sign(token.as_bytes());
+        let signature = self.sign.sign(token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(Token(token))
@@ -159,30 +220,24 @@ pub(super) fn derive(
 }
 
 impl KeySet {
-    pub(super) fn derive(secret: &TokenSecret) -> Result<Self, KeyDerivationFailed> {
-        let seed = derive(secret, "access token: Ed25519 seed")?;
-        let pair =
-            Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| KeyDerivationFailed)?;
-        let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyDerivationFailed)?;
-        let encoding_key = EncodingKey::from_ed_der(pkcs8.as_ref());
-        let mut public = Jwk::from_encoding_key(&encoding_key, Kind::Access.algorithm())
-            .map_err(|_| KeyDerivationFailed)?;
-        let kid = public
-            .thumbprint(ThumbprintHash::SHA256)
-            .map_err(|_| KeyDerivationFailed)?;
-        public.common.key_id = Some(kid.clone());
-        public.common.public_key_use = Some(PublicKeyUse::Signature);
-        let verify = DecodingKey::from_jwk(&public).map_err(|_| KeyDerivationFailed)?;
-
-        let secret_key = derive(secret, "refresh token: HS256 key")?;
-        let name = derive(secret, "refresh token: key id")?;
+    pub(super) fn derive(
+        material: &KeyMaterial,
+        access: AccessTokens,
+    ) -> Result<Self, KeyDerivationFailed> {
+        let access = match (access, &material.rsa) {
+            (AccessTokens::Over, _) => None,
+            (AccessTokens::InUse, Some(key)) => Some(AccessKey::rsa(key.pair()?)?),
+            (AccessTokens::InUse, None) => Some(AccessKey::ed25519(&material.secret)?),
+        };
+        let secret_key = derive(&material.secret, "refresh token: HS256 key")?;
+        let name = derive(&material.secret, "refresh token: key id")?;
         let name = name
             .iter()
             .take(8)
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Ok(Self {
-            access: KeyPair::new(Kind::Access, kid, SigningKey::Ed25519(pair), verify)?,
+            access,
             refresh: KeyPair::new(
                 Kind::Refresh,
                 name,
@@ -192,6 +247,41 @@ impl KeySet {
                 ))),
                 DecodingKey::from_secret(secret_key.as_ref()),
             )?,
+        })
+    }
+}
+
+impl AccessKey {
+    fn ed25519(secret: &TokenSecret) -> Result<Self, KeyDerivationFailed> {
+        let seed = derive(secret, "access token: Ed25519 seed")?;
+        let pair =
+            Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| KeyDerivationFailed)?;
+        let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyDerivationFailed)?;
+        let encoding_key = EncodingKey::from_ed_der(pkcs8.as_ref());
+        let public = Jwk::from_encoding_key(&encoding_key, Algorithm::EdDSA);
+        Self::new(SigningKey::Ed25519(pair), public)
+    }
+
+    fn rsa(pair: rsa::KeyPair) -> Result<Self, KeyDerivationFailed> {
+        let public = DecodingKey::from_rsa_der(pair.public_key().as_ref());
+        let public = Jwk::from_decoding_key(&public, Some(Algorithm::RS256));
+        Self::new(SigningKey::Rsa(pair), public)
+    }
+
+    /// Named by its RFC 7638 thumbprint.
+    fn new(
+        sign: SigningKey,
+        public: jsonwebtoken::errors::Result<Jwk>,
+    ) -> Result<Self, KeyDerivationFailed> {
+        let mut public = public.map_err(|_| KeyDerivationFailed)?;
+        let kid = public
+            .thumbprint(ThumbprintHash::SHA256)
+            .map_err(|_| KeyDerivationFailed)?;
+        public.common.key_id = Some(kid.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        let verify = DecodingKey::from_jwk(&public).map_err(|_| KeyDerivationFailed)?;
+        Ok(Self {
+            pair: KeyPair::new(Kind::Access, kid, sign, verify)?,
             public,
         })
     }
@@ -203,10 +293,11 @@ mod tests {
 
     #[test]
     fn claims_that_json_cannot_hold_are_not_signed() {
-        let keys = KeySet::derive(&TokenSecret::new(vec![1; 32]).unwrap()).unwrap();
+        let secret = TokenSecret::new(vec![1; 32]).unwrap();
+        let keys = KeySet::derive(&secret.into(), AccessTokens::InUse).unwrap();
         let claims = std::collections::BTreeMap::from([((), "a name that is no text")]);
         for kind in [Kind::Access, Kind::Refresh] {
-            let signed = keys.key(kind).sign(&claims);
+            let signed = keys.key(kind).unwrap().sign(&claims);
             assert_eq!(signed, Err(TokenError::SigningFailed));
         }
     }

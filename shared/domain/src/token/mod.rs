@@ -1,29 +1,34 @@
 //! Access and refresh tokens: what they say, how they are signed, when they are valid.
 //!
-//! An **access token** is a profile of RFC 9068: a JWT of type `at+jwt`, signed with Ed25519, so that anyone can
+//! An **access token** is a profile of RFC 9068: a JWT of type `at+jwt`, signed with Ed25519 or RSA, so that anyone can
 //! verify it with the published key. A **refresh token** is a JWT of type `rt+jwt`, authenticated with HMAC: only
 //! this service can make or verify one. Kind, algorithm and key each belong to one kind alone, so one can
 //! never pass as the other (RFC 8725 sections 3.1, 3.11).
 //!
-//! All keys are derived from one secret (HKDF, RFC 5869), a label for each purpose. A refresh token is a function of
+//! All keys but those of RSA are derived from one secret (HKDF, RFC 5869), a label for each purpose. A refresh token is a function of
 //! its session's item, so it can be made again and is stored nowhere.
 
 mod issuer;
 mod keys;
+mod ring;
+mod rsa;
 mod scope;
 
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MalformedId, SessionId, UserId};
 
 pub use issuer::Tokens;
 pub use keys::{KeyDerivationFailed, MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
-pub use scope::Scope;
+pub use ring::{
+    ANNOUNCED, KeyMaterial, KeyRing, MOST_KEYS, NoKey, ROTATION_TIME, RingKey, Term, TooManyKeys,
+};
+pub use rsa::{InvalidRsaKey, RsaPrivateKey};
+pub use scope::{Access, Audience, Scope, UnknownAudience};
 
 /// The `typ` of an access token (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
@@ -32,7 +37,7 @@ pub const REFRESH_TOKEN_TYPE: &str = "rt+jwt";
 /// The authentication method of a sign-in by password (RFC 8176 section 2). All sessions have this one for now.
 pub const PASSWORD_METHOD: &str = "pwd";
 
-/// Which kind of token. It decides the type, the algorithm, the key and what is checked.
+/// Which kind of token. It decides the type, the key, and with it the algorithm, and what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Access,
@@ -46,12 +51,42 @@ impl Kind {
             Self::Refresh => REFRESH_TOKEN_TYPE,
         }
     }
+}
 
-    fn algorithm(self) -> Algorithm {
+/// With which algorithm new keys sign access tokens. All other tokens are authenticated with HMAC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenAlgorithm {
+    /// Ed25519 (RFC 8037).
+    #[default]
+    EdDsa,
+    /// RSA (RFC 7518 section 3.3), for verifiers that know nothing else.
+    Rs256,
+}
+
+impl TokenAlgorithm {
+    /// Its name in the header of a token.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Access => Algorithm::EdDSA,
-            Self::Refresh => Algorithm::HS256,
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
         }
+    }
+}
+
+/// The text names no algorithm of access tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not EdDSA or RS256")]
+pub struct UnknownAlgorithm;
+
+impl FromStr for TokenAlgorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAlgorithm> {
+        [Self::EdDsa, Self::Rs256]
+            .into_iter()
+            .find(|algorithm| algorithm.as_str() == text)
+            .ok_or(UnknownAlgorithm)
     }
 }
 
@@ -85,8 +120,10 @@ impl fmt::Debug for Token {
 pub struct TokenIdentity {
     /// `iss`: an https URL of the service.
     pub issuer: String,
-    /// `aud` of access tokens: the API that they are for.
+    /// `aud` of access tokens for this API.
     pub audience: String,
+    /// Other APIs, for which access tokens may be asked for. Each such token is for one of them alone.
+    pub other_audiences: Vec<String>,
     /// `client_id` (RFC 9068 section 2.2).
     pub client_id: String,
 }
@@ -117,6 +154,39 @@ pub struct AccessClaims {
     /// What it allows at this API. A token for another audience allows nothing here, and has no such claim.
     #[serde(skip_serializing_if = "Scope::is_empty")]
     pub scope: Scope,
+}
+
+/// What an access token for another audience says, in which `scope` is not required.
+#[derive(Deserialize)]
+struct ClaimsElsewhere {
+    iss: String,
+    aud: String,
+    client_id: String,
+    sub: UserId,
+    sid: SessionId,
+    jti: String,
+    iat: i64,
+    exp: i64,
+    auth_time: i64,
+    amr: Vec<String>,
+}
+
+impl From<ClaimsElsewhere> for AccessClaims {
+    fn from(claims: ClaimsElsewhere) -> Self {
+        Self {
+            iss: claims.iss,
+            aud: claims.aud,
+            client_id: claims.client_id,
+            sub: claims.sub,
+            sid: claims.sid,
+            jti: claims.jti,
+            iat: claims.iat,
+            exp: claims.exp,
+            auth_time: claims.auth_time,
+            amr: claims.amr,
+            scope: Scope::default(),
+        }
+    }
 }
 
 /// What a refresh token says.

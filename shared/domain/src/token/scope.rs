@@ -1,9 +1,11 @@
-//! Scopes: what an access token allows at this API (RFC 6749 section 3.3).
+//! What an access token is for: an API, and what it allows at this one (RFC 6749 section 3.3).
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::TokenIdentity;
 use crate::account::Account;
 use crate::role::Role;
 
@@ -37,6 +39,21 @@ impl Scope {
         *self == Self::default()
     }
 
+    /// Whether everything that is asked for is in it.
+    #[must_use]
+    pub fn allows(self, asked: Self) -> bool {
+        (self.account || !asked.account) && (self.admin || !asked.admin)
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn within(self, other: Self) -> Self {
+        Self {
+            account: self.account && other.account,
+            admin: self.admin && other.admin,
+        }
+    }
+
     /// `account` alone.
     #[must_use]
     pub fn own_account() -> Self {
@@ -52,6 +69,64 @@ impl Scope {
         Self {
             admin: account.roles.contains(&Role::admin()),
             ..Self::own_account()
+        }
+    }
+}
+
+/// The API that an access token is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Audience {
+    /// This one: its holder may use their account and sessions.
+    #[default]
+    ThisApi,
+    /// Another one, by its name: its holder may do nothing here.
+    Other(Arc<str>),
+}
+
+/// The audience is none of those that access tokens are issued for (RFC 8707 section 2, `invalid_target`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no access tokens are issued for this audience")]
+pub struct UnknownAudience;
+
+impl TokenIdentity {
+    /// The audience that a client asks for by name, or this API if it names none.
+    ///
+    /// # Errors
+    /// [`UnknownAudience`]
+    pub fn find_audience(&self, name: Option<&str>) -> Result<Audience, UnknownAudience> {
+        let Some(name) = name.filter(|name| *name != self.audience) else {
+            return Ok(Audience::ThisApi);
+        };
+        if self.other_audiences.iter().any(|one| one == name) {
+            Ok(Audience::Other(name.into()))
+        } else {
+            Err(UnknownAudience)
+        }
+    }
+}
+
+/// What an access token gives: a scope at this API, or an audience elsewhere and nothing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access<'a> {
+    /// At this API.
+    ThisApi(Scope),
+    /// At the API of this name.
+    Other(&'a str),
+}
+
+impl From<Scope> for Access<'_> {
+    fn from(scope: Scope) -> Self {
+        Self::ThisApi(scope)
+    }
+}
+
+impl Audience {
+    /// What a token for this audience gives the owner of an account.
+    #[must_use]
+    pub fn access(&self, account: &Account) -> Access<'_> {
+        match self {
+            Self::ThisApi => Access::ThisApi(Scope::of(account)),
+            Self::Other(name) => Access::Other(name),
         }
     }
 }

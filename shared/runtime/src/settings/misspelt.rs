@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use super::{MetricsSettings, Settings, StorageSettings};
-use crate::telemetry::{Format, LogSettings};
+use super::{AuthorizerSettings, Format, LogSettings, MetricsSettings, Settings, StorageSettings};
 
 /// A variable that is set, and the setting that was probably meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +25,7 @@ pub fn names() -> BTreeSet<String> {
     drop(Settings::read(lookup));
     drop(StorageSettings::read(lookup));
     drop(MetricsSettings::read(lookup));
+    drop(AuthorizerSettings::read(lookup));
     drop(LogSettings::read(lookup, Format::Text));
     names.into_inner()
 }
@@ -41,6 +41,8 @@ pub fn misspelt(variables: impl IntoIterator<Item = String>) -> Vec<Misspelt> {
         let upper = variable.to_ascii_uppercase();
         let distances = settings
             .iter()
+            // Each start does this for every variable of Lambda, and a distance takes thousands of instructions.
+            .filter(|setting| may_be_within(tolerance(setting), &upper, setting))
             .map(|setting| (strsim::osa_distance(&upper, setting), setting))
             .filter(|(distance, setting)| *distance <= tolerance(setting));
         let (_, setting) = distances.min()?;
@@ -61,6 +63,29 @@ pub fn warn_of_misspelt(variables: impl IntoIterator<Item = String>) {
             "{variable} is set but is not a setting; {setting} may be meant"
         );
     }
+}
+
+/// Whether two names can be so few edits apart, by the letters that each has and the other has not: an edit changes one.
+fn may_be_within(edits: usize, one: &str, other: &str) -> bool {
+    if one.len().abs_diff(other.len()) > edits {
+        return false;
+    }
+    let mut surplus = [0_i8; 256];
+    for byte in one.bytes() {
+        if let Some(count) = surplus.get_mut(usize::from(byte)) {
+            *count = count.saturating_add(1);
+        }
+    }
+    for byte in other.bytes() {
+        if let Some(count) = surplus.get_mut(usize::from(byte)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+    let of_sign = |sign: i8| -> usize {
+        let counts = surplus.iter().filter(|count| count.signum() == sign);
+        counts.map(|count| usize::from(count.unsigned_abs())).sum()
+    };
+    of_sign(1).max(of_sign(-1)) <= edits
 }
 
 /// How many edits away a name still looks like a setting's. Short names are close to too many others.

@@ -1,11 +1,15 @@
 //! Reads variables one by one, and collects what is wrong with them.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
-use latchkey_domain::token::{MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
+use latchkey_domain::token::{
+    KeyMaterial, MIN_SECRET_BYTES, RsaPrivateKey, Scope, SecretTooShort, TokenAlgorithm,
+    TokenSecret,
+};
 
 use super::address::{origin, path_of_issuer};
 use super::{AllowedOrigins, SettingsError, TokenSecretSource};
@@ -14,10 +18,17 @@ use latchkey_api::http::BasePath;
 
 /// The value of a dimension where there is no stack and no function.
 const NO_STACK: &str = "local";
+/// What `EDGE_SECRET` was called. Ignored, it would leave a service open that its operator takes for closed.
+const FORMER_EDGE_SECRET: &str = "FRONT_SECRET";
 /// The longest name that a dimension's value may have.
 const MAX_DIMENSION_CHARACTERS: usize = 255;
+/// How long the name of a table may be.
+const TABLE_NAME_CHARACTERS: RangeInclusive<usize> = 3..=255;
 /// A shorter word would refuse too many passwords that have nothing to do with it.
 const MIN_CONTEXT_WORD_CHARACTERS: usize = 3;
+
+/// An access token holds the name, and travels in a header.
+const MAX_AUDIENCE_BYTES: usize = 255;
 
 pub(crate) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -55,6 +66,31 @@ impl<'a> Reader<'a> {
             self.wrong(name, "is not set");
             String::new()
         })
+    }
+
+    /// A value without white space, as the template takes it: it stands in every token and is compared as it is.
+    pub(crate) fn word(&mut self, name: &str) -> String {
+        let value = self.required(name);
+        if value.chars().any(char::is_whitespace) {
+            self.wrong(name, "is not one word: it has white space");
+        }
+        value
+    }
+
+    /// The name of a table, by DynamoDB's rule (API Reference, CreateTable, `TableName`).
+    pub(crate) fn table_name(&mut self, name: &str) -> String {
+        let value = self.required(name);
+        let right = TABLE_NAME_CHARACTERS.contains(&value.len())
+            && value
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+        if !right && !value.is_empty() {
+            self.wrong(
+                name,
+                "is not a name of 3 to 255 letters, digits, _, . and -, as DynamoDB asks",
+            );
+        }
+        value
     }
 
     /// A name that CloudWatch takes as the value of a dimension. With another it would take the line and drop the
@@ -175,6 +211,45 @@ impl<'a> Reader<'a> {
         words
     }
 
+    /// Names of APIs, divided by commas. Not the issuer's: that is the audience of refresh tokens.
+    pub(crate) fn audiences(&mut self) -> Vec<String> {
+        let Some(text) = (self.lookup)("AUDIENCES") else {
+            return Vec::new();
+        };
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        let issuer = (self.lookup)("ISSUER").unwrap_or_default();
+        for name in &names {
+            let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+            if !plain || name.is_empty() || name.len() > MAX_AUDIENCE_BYTES || *name == issuer {
+                self.wrong(
+                    "AUDIENCES",
+                    format_args!(
+                        "has {name:?}, which is not a name of up to {MAX_AUDIENCE_BYTES} visible ASCII characters \
+                         other than ISSUER"
+                    ),
+                );
+            }
+        }
+        names
+    }
+
+    /// A scope of which every word is one that this service gives.
+    pub(crate) fn scope(&mut self, name: &str) -> Scope {
+        let Some(text) = (self.lookup)(name) else {
+            return Scope::default();
+        };
+        let unknown = text
+            .split(' ')
+            .find(|word| Scope::from((*word).to_owned()).is_empty());
+        if let Some(word) = unknown {
+            self.wrong(
+                name,
+                format_args!("has {word:?}, which is not a scope of this service"),
+            );
+        }
+        Scope::from(text)
+    }
+
     pub(crate) fn origins(&mut self) -> AllowedOrigins {
         let Some(text) = (self.lookup)("ALLOWED_ORIGINS") else {
             return AllowedOrigins::None;
@@ -196,13 +271,29 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn edge(&mut self) -> Option<EdgeSecret> {
+        if (self.lookup)(FORMER_EDGE_SECRET).is_some() {
+            self.wrong(
+                FORMER_EDGE_SECRET,
+                "is now called EDGE_SECRET; set that one instead",
+            );
+        }
         let secret = EdgeSecret::parse(&(self.lookup)("EDGE_SECRET")?);
         secret
             .map_err(|error| self.wrong("EDGE_SECRET", error))
             .ok()
     }
 
-    pub(crate) fn token_secret(&mut self) -> TokenSecretSource {
+    pub(crate) fn token_algorithm(&mut self) -> TokenAlgorithm {
+        let Some(text) = (self.lookup)("TOKEN_ALGORITHM") else {
+            return TokenAlgorithm::default();
+        };
+        text.parse().unwrap_or_else(|error| {
+            self.wrong("TOKEN_ALGORITHM", error);
+            TokenAlgorithm::default()
+        })
+    }
+
+    pub(crate) fn token_secret(&mut self, algorithm: TokenAlgorithm) -> TokenSecretSource {
         // After a complaint the value is not used.
         let unusable = TokenSecretSource::SecretsManager(String::new());
         if let Some(arn) = (self.lookup)("TOKEN_SECRET_ARN") {
@@ -216,8 +307,12 @@ impl<'a> Reader<'a> {
         }
         let current = self.secret("TOKEN_SECRET");
         let previous = self.secret("TOKEN_SECRET_PREVIOUS").and_then(Result::ok);
+        let rsa = self.rsa_key(algorithm);
         match current {
-            Some(Ok(current)) => TokenSecretSource::Literal { current, previous },
+            Some(Ok(secret)) => TokenSecretSource::Literal {
+                current: KeyMaterial { secret, rsa },
+                previous,
+            },
             Some(Err(SecretTooShort)) => unusable,
             None => {
                 self.wrong(
@@ -225,6 +320,24 @@ impl<'a> Reader<'a> {
                     "is not set (nor TOKEN_SECRET, for use without AWS)",
                 );
                 unusable
+            }
+        }
+    }
+
+    /// The RSA key, if the algorithm needs one.
+    fn rsa_key(&mut self, algorithm: TokenAlgorithm) -> Option<RsaPrivateKey> {
+        let text = (self.lookup)("TOKEN_RSA_KEY");
+        match (algorithm, text) {
+            (TokenAlgorithm::EdDsa, _) => None,
+            (TokenAlgorithm::Rs256, None) => {
+                self.wrong("TOKEN_RSA_KEY", "is not set, and TOKEN_ALGORITHM is RS256");
+                None
+            }
+            (TokenAlgorithm::Rs256, Some(text)) => {
+                let key = RsaPrivateKey::from_base64(&text);
+                let key = key.and_then(|key| key.check().map(|()| key));
+                key.map_err(|error| self.wrong("TOKEN_RSA_KEY:", error))
+                    .ok()
             }
         }
     }
