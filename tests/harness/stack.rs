@@ -6,9 +6,11 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use latchkey_api::cors::AllowedOrigins;
+use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
+use latchkey_api::http::Pages;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::clock::{Clock, ManualClock};
@@ -162,20 +164,32 @@ impl Stack {
             service_client: client,
             router: Router::new(),
         }
-        .served(origins, None)
+        .served(origins.into(), None)
+    }
+
+    /// The same, with the cookie transport, for pages of these origins.
+    #[must_use]
+    pub fn with_cookies(self, origins: &AllowedOrigins) -> Self {
+        let own = HeaderValue::from_static("https://id.example.com");
+        let cookies = CookieTransport::new(own, origins);
+        let pages = Pages {
+            origins,
+            cookies: Some(&cookies),
+        };
+        self.served(pages, None)
     }
 
     /// The same, behind the edge.
     #[must_use]
     pub fn behind(self, edge: &EdgeSecret) -> Self {
-        self.served(&AllowedOrigins::None, Some(edge))
+        self.served((&AllowedOrigins::None).into(), Some(edge))
     }
 
     /// The same, with other keys: another instance, or a later start of this one.
     #[must_use]
     pub fn with_tokens(mut self, tokens: TokenKeys) -> Self {
         self.core.tokens = tokens;
-        self.served(&AllowedOrigins::None, None)
+        self.served((&AllowedOrigins::None).into(), None)
     }
 
     /// The table as a function reaches it, with the role that the template gives it.
@@ -185,12 +199,12 @@ impl Stack {
         Store::new(client, TABLE, self.core.random.clone())
     }
 
-    fn served(mut self, origins: &AllowedOrigins, edge: Option<&EdgeSecret>) -> Self {
+    fn served(mut self, pages: Pages<'_>, edge: Option<&EdgeSecret>) -> Self {
         let (clock, random) = (self.core.clock.clone(), self.core.random.clone());
         let routes = latchkey::routes_by_function(&self.core, |function| self.store_of(function));
         let (routes, _) = routes.split_for_parts();
         self.cleanup_store = self.store_of("cleanup");
-        self.router = latchkey_api::http::service(routes, origins, edge, clock, random);
+        self.router = latchkey_api::http::service(routes, pages, edge, clock, random);
         self
     }
 
@@ -223,7 +237,7 @@ impl Stack {
         let clock = Arc::new(ManualClock::starting_at(self.now() + by));
         self.core.clock = clock.clone();
         self.clock = clock;
-        self.served(&AllowedOrigins::None, None)
+        self.served((&AllowedOrigins::None).into(), None)
     }
 
     /// Now.

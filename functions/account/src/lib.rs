@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_api::authenticate::Bearer;
 use latchkey_api::body::{Body, shared_password};
+use latchkey_api::credentials::Browser;
 use latchkey_api::handler;
 use latchkey_api::location::Location;
 use latchkey_api::problem::{Code, Problem};
@@ -27,13 +28,17 @@ pub fn routes<R: Routes<Service>>() -> R {
                 Code::WrongPassword,
                 Code::WeakPassword,
                 Code::PasswordUnchanged,
+                Code::CrossSiteRequest,
             ],
         )
         .route(
             handler!(delete),
             &[Code::WrongPassword, Code::ReauthenticationRequired],
         )
-        .route(handler!(reauthenticate), &[Code::WrongPassword])
+        .route(
+            handler!(reauthenticate),
+            &[Code::WrongPassword, Code::CrossSiteRequest],
+        )
 }
 
 /// Show your account
@@ -82,8 +87,10 @@ async fn change_password(
     State(service): State<Service>,
     Bearer(caller): Bearer,
     Location(location): Location,
+    browser: Browser,
     Body(body): Body<PasswordRequest>,
 ) -> Result<TokenResponse, Problem> {
+    let transport = browser.transport_of(caller, &service.core).await?;
     let request = PasswordChange {
         current: &body.current_password,
         new: &body.new_password,
@@ -91,7 +98,7 @@ async fn change_password(
     };
     let changed = service.change_password(caller, request).await;
     let changed = changed.map_err(|failure| Problem::from(failure).at("#/new_password"))?;
-    Ok(changed.into())
+    Ok(TokenResponse::from(changed).by(transport))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -140,8 +147,10 @@ async fn reauthenticate(
     State(service): State<Service>,
     Bearer(caller): Bearer,
     Location(location): Location,
+    browser: Browser,
     Body(body): Body<ConfirmRequest>,
 ) -> Result<TokenResponse, Problem> {
+    let transport = browser.transport_of(caller, &service.core).await?;
     let issued = service.reauthenticate(caller, &body.password, &location);
-    Ok(issued.await?.into())
+    Ok(TokenResponse::from(issued.await?).by(transport))
 }

@@ -51,7 +51,7 @@ fn function_under(base_path: &BasePath) -> Router {
     let router = routes.with_state(core).merge(default_routes());
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(2)));
     let router = base_path.hold(router);
-    service(router, &AllowedOrigins::None, None, clock, random)
+    service(router, (&AllowedOrigins::None).into(), None, clock, random)
 }
 
 async fn send(method: Method, path: &str) -> Response<Body> {

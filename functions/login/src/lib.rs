@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use latchkey_api::body::{Body, CredentialsRequest};
+use latchkey_api::credentials::Browser;
 use latchkey_api::handler;
 use latchkey_api::location::{ClientHeaders, Location};
 use latchkey_api::openapi::DeviceHeaders;
@@ -16,6 +17,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         Code::InvalidCredentials,
         Code::AccountDisabled,
         Code::ValidationFailed,
+        Code::CrossSiteRequest,
     ];
     R::new().route(handler!(login), &problems)
 }
@@ -36,8 +38,10 @@ async fn login(
     State(service): State<Service>,
     Location(location): Location,
     client: ClientHeaders,
+    browser: Browser,
     Body(body): Body<CredentialsRequest>,
 ) -> Result<TokenResponse, Problem> {
+    let transport = browser.transport(body.transport.as_deref())?;
     let request = SignIn {
         email: &body.email,
         password: &body.password,
@@ -48,5 +52,6 @@ async fn login(
             .tokens
             .find_audience(body.audience.as_deref())?,
     };
-    Ok(service.sign_in(request).await?.into())
+    let signed_in = service.sign_in(request).await?;
+    Ok(TokenResponse::from(signed_in).by(transport))
 }

@@ -1,7 +1,8 @@
 //! `POST /v1/auth/refresh`: a new pair of tokens for the newest refresh token of a session.
 
 use axum::extract::State;
-use latchkey_api::body::{Body, RefreshRequest};
+use latchkey_api::body::RefreshRequest;
+use latchkey_api::credentials::RefreshCredentials;
 use latchkey_api::handler;
 use latchkey_api::location::Location;
 use latchkey_api::problem::{Code, Problem};
@@ -15,6 +16,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         Code::InvalidRefreshToken,
         Code::RefreshTokenReused,
         Code::ValidationFailed,
+        Code::CrossSiteRequest,
     ];
     R::new().route(handler!(refresh), &problems)
 }
@@ -34,12 +36,10 @@ pub fn routes<R: Routes<Service>>() -> R {
 async fn refresh(
     State(service): State<Service>,
     Location(location): Location,
-    Body(body): Body<RefreshRequest>,
+    credentials: RefreshCredentials,
 ) -> Result<TokenResponse, Problem> {
-    let audience = service
-        .core
-        .tokens
-        .find_audience(body.audience.as_deref())?;
-    let issued = service.refresh(&body.refresh_token, &location, &audience);
-    Ok(issued.await?.into())
+    let audience = credentials.audience.as_deref();
+    let audience = service.core.tokens.find_audience(audience)?;
+    let issued = service.refresh(&credentials.token, &location, &audience);
+    Ok(TokenResponse::from(issued.await?).by(credentials.transport))
 }

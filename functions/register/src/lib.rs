@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_api::body::{Body, CredentialsRequest};
+use latchkey_api::credentials::Browser;
 use latchkey_api::handler;
 use latchkey_api::location::{ClientHeaders, Location};
 use latchkey_api::openapi::DeviceHeaders;
@@ -14,7 +15,12 @@ use latchkey_service::{Failure, Registration, Service};
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
-    let problems = [Code::EmailTaken, Code::ValidationFailed, Code::WeakPassword];
+    let problems = [
+        Code::EmailTaken,
+        Code::ValidationFailed,
+        Code::WeakPassword,
+        Code::CrossSiteRequest,
+    ];
     R::new().route(handler!(register), &problems)
 }
 
@@ -33,8 +39,10 @@ async fn register(
     State(service): State<Service>,
     Location(location): Location,
     client: ClientHeaders,
+    browser: Browser,
     Body(body): Body<CredentialsRequest>,
 ) -> Result<(StatusCode, TokenResponse), Problem> {
+    let transport = browser.transport(body.transport.as_deref())?;
     let request = Registration {
         email: &body.email,
         password: &body.password,
@@ -53,5 +61,6 @@ async fn register(
         };
         Problem::from(failure).at(pointer)
     })?;
-    Ok((StatusCode::CREATED, signed_in.into()))
+    let tokens = TokenResponse::from(signed_in).by(transport);
+    Ok((StatusCode::CREATED, tokens))
 }

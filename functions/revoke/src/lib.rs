@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_api::authenticate::{Bearer, SignOut};
 use latchkey_api::body::RefreshTokenRequest;
+use latchkey_api::credentials::SignedOut;
 use latchkey_api::handler;
 use latchkey_api::parameter::SessionPath;
 use latchkey_api::problem::{Code, Problem};
@@ -19,7 +20,7 @@ pub fn routes<R: Routes<Service>>() -> R {
     ];
     R::new()
         .route(handler!(revoke), &problems)
-        .route(handler!(logout), &[])
+        .route(handler!(logout), &[Code::CrossSiteRequest])
 }
 
 /// Revoke a session
@@ -46,7 +47,8 @@ async fn revoke(
 /// Sign out
 ///
 /// Ends the session of the refresh token in the body, or, when there is no body, that of the access token in the
-/// `Authorization` header, however old the token is. The reply is the same for any token (RFC 7009).
+/// `Authorization` header, however old the token is. Without either it is the session of the cookie, which goes too. The
+/// reply is the same for any token (RFC 7009).
 #[utoipa::path(
     post,
     path = "/v1/auth/logout",
@@ -57,8 +59,8 @@ async fn revoke(
 )]
 async fn logout(
     State(service): State<Service>,
-    SignOut(token): SignOut,
-) -> Result<StatusCode, Problem> {
+    SignOut(token, transport): SignOut,
+) -> Result<SignedOut, Problem> {
     service.sign_out(&token).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(SignedOut(transport))
 }

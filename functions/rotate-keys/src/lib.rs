@@ -34,7 +34,8 @@ pub async fn on_rotation(
         client_request_token,
         ..
     } = event;
-    let done = rotation.run(&step, &secret_id, &client_request_token).await;
+    // Boxed, because the compiler gives up on futures that are nested as deep as these.
+    let done = Box::pin(rotation.run(&step, &secret_id, &client_request_token)).await;
     done.map_err(|error| {
         tracing::error!(step, version = client_request_token, %error, "the rotation of the keys failed");
         StepFailed(error)

@@ -78,6 +78,7 @@ impl LocalError {
             | Self::Settings(_)
             | Self::SecretsManager
             | Self::Keys(_)
+            | Self::Output(_)
             | Self::Signals(_) => 1,
         }
     }

@@ -90,6 +90,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             a comma [default: none]
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
+  COOKIE_TRANSPORT          whether pages may have their refresh token in a cookie: true or false [default: false]
   ACCESS_TOKEN_SECONDS      1 to 3600 [default: 900]
   SESSION_IDLE_SECONDS      1 to 316224000, at most SESSION_ABSOLUTE_SECONDS [default: 604800]
   SESSION_ABSOLUTE_SECONDS  1 to 316224000 [default: 2592000]

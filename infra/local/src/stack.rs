@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::edge::EdgeSecret;
-use latchkey_api::http;
+use latchkey_api::http::{self, Pages};
 use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
@@ -96,6 +95,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         None => None,
     };
     let (allowed_origins, edge) = (settings.allowed_origins.clone(), settings.edge.clone());
+    let cookies = settings.cookies.clone();
     let base_path = settings.base_path.clone();
     let core = core(settings, random.clone())?;
     let store = Store::new(storage.client.clone(), &table_name, random);
@@ -118,7 +118,11 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         .merge(cleaner.clone().routes())
         .merge(authorizing::routes(authorizer));
     let hosts = Hosts::loopback_and_host_of(&issuer);
-    let application = application(router, &allowed_origins, edge.as_ref(), &core, hosts);
+    let pages = Pages {
+        origins: &allowed_origins,
+        cookies: cookies.as_ref(),
+    };
+    let application = application(router, pages, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
     let facts = Facts {
         address: &base_url,
@@ -176,7 +180,7 @@ pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core
 
 fn application(
     router: Router,
-    allowed_origins: &AllowedOrigins,
+    pages: Pages<'_>,
     edge: Option<&EdgeSecret>,
     core: &Core,
     hosts: Hosts,
@@ -184,7 +188,7 @@ fn application(
     let gate = from_fn_with_state(hosts, gate::pass);
     http::service_behind(
         router,
-        allowed_origins,
+        pages,
         edge,
         core.clock.clone(),
         core.random.clone(),

@@ -8,6 +8,7 @@ use latchkey_domain::token::Token;
 use latchkey_service::{Caller, Core, SignOutToken};
 
 use crate::body::{Body, RefreshTokenRequest};
+use crate::credentials::{Transport, is_empty, with_browser};
 use crate::headers;
 use crate::problem::{Code, Problem};
 
@@ -38,9 +39,10 @@ pub(crate) async fn authenticate(headers: &HeaderMap, core: &Core) -> Result<Cal
     })
 }
 
-/// What a client signs out with: a refresh token in the body, or without a body the bearer's access token.
+/// What a client signs out with: a refresh token in the body, or without a body the bearer's access token, or without
+/// either the refresh token of the cookie. And how that token came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignOut(pub SignOutToken);
+pub struct SignOut(pub SignOutToken, pub Transport);
 
 impl<S: Send + Sync> FromRequest<S> for SignOut {
     type Rejection = Problem;
@@ -48,19 +50,20 @@ impl<S: Send + Sync> FromRequest<S> for SignOut {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_empty(request.body()) {
             let Body(body) = Body::<RefreshTokenRequest>::from_request(request, state).await?;
-            return Ok(Self(SignOutToken::Refresh(body.refresh_token)));
+            let token = SignOutToken::Refresh(body.refresh_token);
+            return Ok(Self(token, Transport::Body));
         }
-        let token = bearer_token(request.headers()).map_err(|_| {
-            Problem::invalid_request(
+        let (browser, request) = with_browser(request, state).await;
+        if let Ok(token) = bearer_token(request.headers()) {
+            return Ok(Self(SignOutToken::Access(token), Transport::Body));
+        }
+        match browser.refresh_token()? {
+            Some(token) => Ok(Self(SignOutToken::Refresh(token), Transport::Cookie)),
+            None => Err(Problem::invalid_request(
                 "Send a refresh_token in the body, or an access token in the Authorization header.",
-            )
-        })?;
-        Ok(Self(SignOutToken::Access(token)))
+            )),
+        }
     }
-}
-
-fn is_empty(body: &axum::body::Body) -> bool {
-    axum::body::HttpBody::is_end_stream(body)
 }
 
 fn bearer_token(headers: &HeaderMap) -> Result<Token, Problem> {

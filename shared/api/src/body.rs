@@ -232,6 +232,10 @@ pub struct CredentialsRequest {
     /// this one is accepted there alone. This API unless given.
     #[schema(example = "latchkey")]
     pub audience: Option<String>,
+    /// How the refresh token travels: in the body, or, where the deployment has switched it on, in a cookie that scripts
+    /// cannot read. In the body unless given.
+    #[schema(example = "body")]
+    pub transport: Option<String>,
 }
 
 impl CredentialsRequest {
@@ -258,11 +262,11 @@ pub fn shared_password<'de, D: Deserializer<'de>>(
 }
 
 /// The body of a refresh.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct RefreshRequest {
-    /// The newest refresh token that the client holds.
-    #[schema(value_type = String, example = "eyJ0eXAiOiJydCtqd3Qi...")]
-    pub refresh_token: Token,
+    /// The newest refresh token that the client holds. Leave it out where a cookie holds it.
+    #[schema(value_type = String, required = false, nullable = false, example = "eyJ0eXAiOiJydCtqd3Qi...")]
+    pub refresh_token: Option<Token>,
     /// The API that the access token is to be for, as at sign-in. It is not kept: each refresh says it again.
     #[schema(example = "latchkey")]
     pub audience: Option<String>,

@@ -7,7 +7,7 @@ use http::header::GetAll;
 use http::{HeaderMap, HeaderValue};
 
 /// Every header that the service reads, in lower case. The last three are read by the middleware for CORS.
-pub const READ: [&str; 17] = [
+pub const READ: [&str; 19] = [
     "authorization",
     "content-type",
     "content-encoding",
@@ -22,6 +22,8 @@ pub const READ: [&str; 17] = [
     "cloudfront-viewer-country",
     "accept-encoding",
     "if-none-match",
+    "cookie",
+    "sec-fetch-site",
     "origin",
     "access-control-request-method",
     "access-control-request-headers",

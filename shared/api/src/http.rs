@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::{
@@ -28,6 +28,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use tracing::{Instrument, Span};
 
 use crate::cors::AllowedOrigins;
+use crate::credentials::CookieTransport;
 use crate::edge::{self, EdgeSecret};
 use crate::headers;
 use crate::location::DEVICE_ID_HEADER;
@@ -95,22 +96,41 @@ fn trace_root(header: &str) -> &str {
         .unwrap_or(header)
 }
 
+/// What pages of browsers may do.
+#[derive(Clone, Copy, Debug)]
+pub struct Pages<'a> {
+    /// Whose pages may call the API.
+    pub origins: &'a AllowedOrigins,
+    /// Whether and from whom refresh tokens are accepted in cookies.
+    pub cookies: Option<&'a CookieTransport>,
+}
+
+impl<'a> From<&'a AllowedOrigins> for Pages<'a> {
+    /// Without cookies.
+    fn from(origins: &'a AllowedOrigins) -> Self {
+        Self {
+            origins,
+            cookies: None,
+        }
+    }
+}
+
 /// Puts around a router what every function has.
 pub fn service(
     router: Router,
-    origins: &AllowedOrigins,
+    pages: Pages<'_>,
     edge: Option<&EdgeSecret>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn RandomSource>,
 ) -> Router {
-    service_behind(router, origins, edge, clock, random, |router| router)
+    service_behind(router, pages, edge, clock, random, |router| router)
 }
 
 /// The same with a gate: a layer that judges a request before anything of the service sees it. What the gate refuses is
 /// named, answered as a problem and logged like any other request.
 pub fn service_behind(
     router: Router,
-    origins: &AllowedOrigins,
+    pages: Pages<'_>,
     edge: Option<&EdgeSecret>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn RandomSource>,
@@ -123,10 +143,10 @@ pub fn service_behind(
         // Inside the routes, because only here it is known which one matched.
         .layer(from_fn(tag_route))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(
-            Cors::for_pages_of(origins),
-            allow_origins,
-        ));
+        .layer(from_fn_with_state(Cors::of(pages), allow_origins));
+    if let Some(cookies) = pages.cookies {
+        router = router.layer(Extension(cookies.clone()));
+    }
     if let Some(edge) = edge {
         router = router.layer(from_fn_with_state(edge.clone(), edge::require));
     }
@@ -292,6 +312,16 @@ fn is_public(path: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// The routes that set, read or end a cookie, under the base path if there is one. On no other are credentials allowed.
+const WITH_COOKIES: [&str; 6] = [
+    "/v1/auth/register",
+    "/v1/auth/login",
+    "/v1/auth/refresh",
+    "/v1/auth/logout",
+    "/v1/auth/reauthenticate",
+    "/v1/me/password",
+];
+
 /// Which pages of other origins may read what.
 #[derive(Clone)]
 struct Cors {
@@ -299,24 +329,34 @@ struct Cors {
     any: CorsLayer,
     /// For all else: closed unless origins are allowed.
     these: Option<CorsLayer>,
+    /// For [`WITH_COOKIES`].
+    with_cookies: Option<CorsLayer>,
 }
 
 impl Cors {
-    fn for_pages_of(origins: &AllowedOrigins) -> Self {
-        let these = match origins {
+    fn of(pages: Pages<'_>) -> Self {
+        let these = match pages.origins {
             AllowedOrigins::None => None,
             AllowedOrigins::These(origins) => Some(allowed(origins.clone())),
+        };
+        let with_cookies = match (&these, pages.cookies) {
+            (Some(these), Some(_)) => Some(these.clone().allow_credentials(true)),
+            (these, _) => these.clone(),
         };
         Self {
             any: anybody(),
             these,
+            with_cookies,
         }
     }
 }
 
 async fn allow_origins(State(cors): State<Cors>, request: Request, next: Next) -> Response {
-    let layer = if is_public(request.uri().path()) {
+    let path = request.uri().path();
+    let layer = if is_public(path) {
         Some(&cors.any)
+    } else if WITH_COOKIES.iter().any(|one| path.ends_with(one)) {
+        cors.with_cookies.as_ref()
     } else {
         cors.these.as_ref()
     };
@@ -339,7 +379,7 @@ fn anybody() -> CorsLayer {
         .max_age(PREFLIGHT_LIFETIME)
 }
 
-/// No cookies are used, so credentials are never allowed.
+/// Without credentials: an access token is sent by the page itself.
 fn allowed(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))

@@ -9,6 +9,7 @@ pub mod admin;
 pub mod authenticate;
 pub mod body;
 pub mod cors;
+pub mod credentials;
 pub mod edge;
 pub mod headers;
 pub mod http;

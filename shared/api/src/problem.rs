@@ -190,6 +190,13 @@ codes! {
         "This is your own account",
         "Administrators cannot lock themselves out; another administrator or a command can do this.",
     ),
+    /// The request has come with a cookie, and not from a page that may send it.
+    CrossSiteRequest => Row::new(
+        "cross_site_request",
+        StatusCode::FORBIDDEN,
+        "The request came from another site",
+        "A cookie counts only in requests of this site's pages and of those in ALLOWED_ORIGINS.",
+    ),
     /// The service stands behind CloudFront, and the request has come past it.
     EdgeRequired => Row::new(
         "edge_required",

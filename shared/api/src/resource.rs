@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, SecondsFormat, Utc};
-use http::header::CACHE_CONTROL;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use latchkey_domain::account::Account;
 use latchkey_domain::device::DeviceType;
 use latchkey_domain::id::SessionId;
@@ -14,6 +14,8 @@ use latchkey_service::{Issued, SignedIn};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::credentials::{REFRESH_COOKIE, Transport, set_cookie};
 
 /// A sign-in, as its owner sees it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -163,9 +165,10 @@ pub struct TokenResponse {
     /// How long the access token is valid, in seconds.
     #[schema(example = 900)]
     expires_in: i64,
-    /// For the next refresh; each can be exchanged once.
-    #[schema(value_type = String, example = "eyJ0eXAiOiJydCtqd3Qi...")]
-    refresh_token: Token,
+    /// For the next refresh; each can be exchanged once. In the cookie transport it is a cookie instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, nullable = false, example = "eyJ0eXAiOiJydCtqd3Qi...")]
+    refresh_token: Option<Token>,
     /// How long the refresh token is valid, in seconds.
     #[schema(example = 604_800)]
     refresh_expires_in: i64,
@@ -175,6 +178,21 @@ pub struct TokenResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     user: Option<UserResource>,
+    /// What goes into a cookie instead.
+    #[serde(skip)]
+    #[schema(ignore)]
+    refresh_cookie: Option<Token>,
+}
+
+impl TokenResponse {
+    /// The same, by this transport.
+    #[must_use]
+    pub fn by(mut self, transport: Transport) -> Self {
+        if transport == Transport::Cookie {
+            self.refresh_cookie = self.refresh_token.take();
+        }
+        self
+    }
 }
 
 impl From<Issued> for TokenResponse {
@@ -184,10 +202,11 @@ impl From<Issued> for TokenResponse {
             access_token: tokens.access_token,
             token_type: "Bearer",
             expires_in: tokens.expires_in.num_seconds(),
-            refresh_token: tokens.refresh_token,
+            refresh_token: Some(tokens.refresh_token),
             refresh_expires_in: tokens.refresh_expires_in.num_seconds(),
             session: SessionResource::new(&session, session.id),
             user: None,
+            refresh_cookie: None,
         }
     }
 }
@@ -203,8 +222,14 @@ impl From<SignedIn> for TokenResponse {
 
 impl IntoResponse for TokenResponse {
     fn into_response(self) -> Response {
+        let lifetime = TimeDelta::seconds(self.refresh_expires_in);
+        let cookie = self.refresh_cookie.as_ref();
+        let cookie = cookie.and_then(|token| set_cookie(REFRESH_COOKIE, token.expose(), lifetime));
         // RFC 6749 section 5.1
-        ([(CACHE_CONTROL, "no-store")], axum::Json(self)).into_response()
+        let mut response = ([(CACHE_CONTROL, "no-store")], axum::Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+        response
     }
 }
 

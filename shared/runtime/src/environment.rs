@@ -13,6 +13,7 @@ use aws_types::region::Region;
 use axum::Router;
 use chrono::{DateTime, Utc};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use latchkey_api::http::Pages;
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
 use latchkey_domain::password::PasswordPolicy;
@@ -241,10 +242,12 @@ fn core(settings: &Settings, tokens: TokenKeys) -> Core {
 /// Answers requests until Lambda ends the environment.
 async fn answer(routes: Router, core: &Core, settings: &Settings, emf: Emf) -> Result<(), Fatal> {
     let (clock, random) = (Arc::clone(&core.clock), Arc::clone(&core.random));
-    let origins = &settings.allowed_origins;
+    let pages = Pages {
+        origins: &settings.allowed_origins,
+        cookies: settings.cookies.as_ref(),
+    };
     let routes = settings.base_path.hold(routes);
-    let router =
-        latchkey_api::http::service(routes, origins, settings.edge.as_ref(), clock, random);
+    let router = latchkey_api::http::service(routes, pages, settings.edge.as_ref(), clock, random);
     let clock = Arc::clone(&core.clock);
     let router = emf::one_line_each(router, emf, clock, Arc::new(emf::print_line));
     end(gateway::run(router).await)

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use axum::Router;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::header::HOST;
+use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
@@ -49,6 +49,14 @@ impl<'de> Deserialize<'de> for Event {
         let mut request: ApiGatewayV2httpRequest =
             serde_json::from_value(Value::Object(event)).map_err(D::Error::custom)?;
         request.headers = readable_headers(headers);
+        // `lambda_http` drops all of them if one is not ASCII, and any page of the site may set one.
+        let cookies = request.cookies.take().unwrap_or_default().join("; ");
+        if let (false, Ok(cookies)) = (
+            cookies.is_empty(),
+            HeaderValue::from_bytes(cookies.as_bytes()),
+        ) {
+            request.headers.insert(COOKIE, cookies);
+        }
         // The router goes by the path alone, and neither of these is certain to make a URI.
         request.headers.remove(HOST);
         request.headers.remove("x-forwarded-proto");
@@ -251,6 +259,33 @@ mod tests {
         assert_eq!(headers["x-device-id"].as_bytes(), "\u{1f511}".as_bytes());
         assert_eq!(headers["accept"], "*/*");
         assert_eq!(headers.len(), 3);
+    }
+
+    #[test]
+    fn cookies_come_as_an_array_and_may_hold_any_text() {
+        for (cookies, read_as) in [
+            (json!(["a=1", "b=2"]), Some("a=1; b=2")),
+            (json!(["a=1", "b=Caf\u{e9}"]), Some("a=1; b=Caf\u{e9}")),
+            (json!([]), None),
+            (json!(null), None),
+        ] {
+            let mut event: Value = serde_json::from_str(&event("/", "", &json!({}))).unwrap();
+            event["cookies"] = cookies.clone();
+            let request = read(&event.to_string());
+            let found = request.headers().get(COOKIE).map(HeaderValue::as_bytes);
+            assert_eq!(found, read_as.map(str::as_bytes), "{cookies}");
+        }
+    }
+
+    #[tokio::test]
+    async fn cookies_are_set_as_an_array() {
+        let reply = || async { [("set-cookie", "a=1; HttpOnly")] };
+        let router = Router::new().route("/", axum::routing::get(reply));
+        let event = serde_json::from_str(&event("/", "", &json!({}))).unwrap();
+        let event = LambdaEvent::new(event, lambda_http::Context::default());
+        let answered = json!(answer(router, event).await.unwrap());
+        assert_eq!(answered["cookies"], json!(["a=1; HttpOnly"]));
+        assert_eq!(answered["headers"].get("set-cookie"), None);
     }
 
     #[test]

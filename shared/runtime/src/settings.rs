@@ -22,6 +22,7 @@ pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 use reader::Reader;
 
 use latchkey_api::cors::AllowedOrigins;
+use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::BasePath;
 
@@ -60,6 +61,8 @@ pub struct Settings {
     pub password_context_words: Vec<String>,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: AllowedOrigins,
+    /// `COOKIE_TRANSPORT`: from which pages cookies are accepted; none when it is off.
+    pub cookies: Option<CookieTransport>,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
     pub edge: Option<EdgeSecret>,
     /// `TOKEN_ALGORITHM`: what new keys sign access tokens with.
@@ -117,6 +120,8 @@ impl Settings {
         let default = SessionPolicy::default();
         let (issuer, base_path) = reader.issuer();
         let token_algorithm = reader.token_algorithm();
+        let allowed_origins = reader.origins();
+        let cookies = reader.cookies(&issuer, &allowed_origins);
         let settings = Self {
             identity: TokenIdentity {
                 issuer,
@@ -169,7 +174,8 @@ impl Settings {
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
             },
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
-            allowed_origins: reader.origins(),
+            allowed_origins,
+            cookies,
             edge: reader.edge(),
             token_algorithm,
             token_secret: reader.token_secret(token_algorithm),
@@ -439,6 +445,56 @@ mod tests {
                 message.contains("ONE_SESSION_PER_DEVICE is not true or false"),
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn audiences_are_visible_names_other_than_the_issuer() {
+        let audiences = |value: &str| {
+            read(&[("AUDIENCES", value)]).map(|settings| settings.identity.other_audiences)
+        };
+        assert_eq!(audiences(""), Ok(Vec::new()));
+        assert_eq!(
+            audiences("orders, https://pay.example.com"),
+            Ok(["orders", "https://pay.example.com"]
+                .map(str::to_owned)
+                .to_vec())
+        );
+        for wrong in [
+            "a,",
+            ",a",
+            "a b",
+            "\u{e4}",
+            "https://id.example.com",
+            &"a".repeat(256),
+        ] {
+            let message = audiences(wrong).unwrap_err().to_string();
+            assert!(message.contains("AUDIENCES has"), "{message}");
+        }
+    }
+
+    #[test]
+    fn with_cookies_every_allowed_origin_is_on_the_site_of_the_issuer() {
+        let cookies = |on: &str, origins: &str| {
+            read(&[("COOKIE_TRANSPORT", on), ("ALLOWED_ORIGINS", origins)])
+                .map(|settings| settings.cookies.is_some())
+        };
+        assert_eq!(cookies("", "https://app.example.org"), Ok(false));
+        assert_eq!(cookies("false", "https://app.example.org"), Ok(false));
+        assert_eq!(cookies("true", ""), Ok(true));
+        let app = "https://app.example.com,https://example.com,capacitor://localhost";
+        assert_eq!(cookies("true", app), Ok(true));
+        for wrong in [
+            "https://app.example.org",
+            "http://app.example.com",
+            "https://localhost",
+        ] {
+            let origins = format!("https://app.example.com,{wrong}");
+            let message = cookies("true", &origins).unwrap_err().to_string();
+            let expected =
+                format!("ALLOWED_ORIGINS has {wrong:?}, which is not on the site of ISSUER");
+            assert!(message.contains(&expected), "{message}");
+            assert_eq!(message.lines().count(), 2, "{message}");
         }
     }
 

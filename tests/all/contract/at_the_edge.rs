@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use latchkey_api::credentials::REFRESH_COOKIE;
 use latchkey_api::headers::READ;
 use latchkey_tests::harness::openapi;
 use latchkey_tests::harness::template::{EDGE, WEB_ACL, read, root, template};
@@ -35,6 +36,9 @@ fn every_header_that_a_function_reads_passes_the_edge() {
         };
         let origin = &policy("OriginRequestPolicyId")["OriginRequestPolicyConfig"];
         let mut passed = listed(&origin["HeadersConfig"]["Headers"]);
+        if origin["CookiesConfig"]["Cookies"] == json!([REFRESH_COOKIE]) {
+            passed.insert("cookie".to_owned());
+        }
         let key = &policy("CachePolicyId")["CachePolicyConfig"];
         let key = &key["ParametersInCacheKeyAndForwardedToOrigin"];
         passed.extend(listed(&key["HeadersConfig"]["Headers"]));

@@ -225,6 +225,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     for (parameter, default) in [
         ("OneSessionPerDevice", policy.one_session_per_device),
         ("ReauthenticateToRevoke", policy.reauthenticate_to_revoke),
+        ("CookieTransport", false),
     ] {
         assert_eq!(
             parameters[parameter]["Default"],
@@ -251,6 +252,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     for (variable, parameter) in [
         ("TOKEN_ALGORITHM", "TokenAlgorithm"),
         ("AUDIENCES", "Audiences"),
+        ("COOKIE_TRANSPORT", "CookieTransport"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
         ("REAUTHENTICATE_TO_REVOKE", "ReauthenticateToRevoke"),
         ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),

@@ -5,6 +5,7 @@ mod admin;
 mod audiences;
 mod authorizer;
 pub(crate) mod cleanup;
+mod cookies;
 mod devices;
 mod imported_hashes;
 mod mailboxes;

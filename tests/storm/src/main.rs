@@ -249,7 +249,7 @@ async fn start() -> Result<Stack, StormError> {
     let (routes, _) = latchkey::routes(&core, &store).split_for_parts();
     let router = service(
         routes,
-        &AllowedOrigins::None,
+        (&AllowedOrigins::None).into(),
         None,
         clock.clone(),
         random.clone(),

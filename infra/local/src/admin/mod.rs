@@ -17,8 +17,8 @@ mod users;
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
-use latchkey_runtime::settings::environment;
-use latchkey_runtime::telemetry::{self, Format, LogSettings};
+use latchkey_runtime::settings::{Format, LogSettings, environment};
+use latchkey_runtime::telemetry;
 use latchkey_service::{Administrator, Service};
 use tracing::Level;
 

@@ -42,7 +42,7 @@ impl Place {
         let StorageSettings {
             table_name,
             endpoint,
-        } = StorageSettings::read(lookup(environment, NO_ISSUER, None))?;
+        } = StorageSettings::read(lookup(environment, NO_ISSUER, None, None))?;
         if let Some(table) = &admin.table {
             let aws = Aws::open(admin.profile.as_deref(), admin.region.as_deref()).await?;
             let client = aws.client.clone();
@@ -78,7 +78,7 @@ impl Place {
         let random = Arc::new(SystemRandom);
         let secret = new_secret(random.as_ref());
         // Not those of the environment, which are for a service: nothing of them concerns a command.
-        let settings = Settings::read(lookup(|_| None, NO_ISSUER, Some(&secret)))?;
+        let settings = Settings::read(lookup(|_| None, NO_ISSUER, Some(&secret), None))?;
         let service = Service {
             core: core(settings, random.clone())?,
             store: Store::new(client, table, random),

@@ -179,7 +179,7 @@ impl User {
         let (router, _) = latchkey::routes(&core, &store).split_for_parts();
         let router = latchkey_api::http::service(
             router,
-            &AllowedOrigins::None,
+            (&AllowedOrigins::None).into(),
             None,
             core.clock.clone(),
             core.random.clone(),

@@ -389,7 +389,7 @@ mod tests {
     use serde::Serialize;
 
     use super::super::keys::derive;
-    use super::super::{ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE};
+    use super::super::{ACCESS_TOKEN_TYPE, Audience, REFRESH_TOKEN_TYPE, UnknownAudience};
     use super::*;
     use crate::random::SeededRandom;
     use crate::session::tests::{noon, session};
@@ -514,6 +514,36 @@ mod tests {
         let token = Token(jsonwebtoken::encode(&header, &claims, &key).unwrap());
         let refused = tokens.verify_refresh_of_any_age(&token, noon());
         assert_eq!(refused, Err(TokenError::Malformed));
+    }
+
+    #[test]
+    fn a_token_for_another_audience_allows_nothing_here() {
+        let tokens = tokens(1, None);
+        let (session, policy) = (session(1, noon()), SessionPolicy::default());
+        let other = identity().other_audiences[0].clone();
+        let issue = |access| {
+            let random = SeededRandom::new(7);
+            tokens.issue(&session, access, noon(), &policy, &random)
+        };
+        let foreign = issue(Access::Other(&other)).unwrap();
+        for refused in [
+            tokens.verify_access(&foreign.access_token, noon()),
+            tokens.verify_access_of_any_age(&foreign.access_token, noon()),
+        ] {
+            assert_eq!(refused, Err(TokenError::WrongAudience));
+        }
+        let own = issue(Access::ThisApi(Scope::own_account())).unwrap();
+        assert_eq!(foreign.refresh_token, own.refresh_token);
+        let found = |name| identity().find_audience(name);
+        assert_eq!(found(None), Ok(Audience::ThisApi));
+        assert_eq!(found(Some("latchkey")), Ok(Audience::ThisApi));
+        assert_eq!(
+            found(Some(&other)),
+            Ok(Audience::Other(other.as_str().into()))
+        );
+        for unknown in ["", "Latchkey", "https://id.example.com"] {
+            assert_eq!(found(Some(unknown)), Err(UnknownAudience), "{unknown}");
+        }
     }
 
     #[test]

@@ -65,6 +65,82 @@ pub(super) fn origin(text: &str) -> Option<String> {
     }
 }
 
+/// The origin of an address.
+pub(super) fn origin_of(address: &str) -> Option<String> {
+    Url::parse(address)
+        .ok()
+        .map(|url| url.origin().ascii_serialization())
+}
+
+/// Second-level names below two-letter domains under which anybody may register, such as `co.uk`.
+const SHARED_SECOND_LEVEL: [&str; 12] = [
+    "ac", "co", "com", "edu", "gob", "gov", "mil", "ne", "net", "nom", "or", "org",
+];
+
+/// Where everybody's services stand side by side: each name below is a site of its own.
+const SHARED_SUFFIXES: [&str; 16] = [
+    "amplifyapp.com",
+    "appspot.com",
+    "awsapprunner.com",
+    "azurewebsites.net",
+    "cloudfront.net",
+    "elasticbeanstalk.com",
+    "fly.dev",
+    "github.io",
+    "gitlab.io",
+    "herokuapp.com",
+    "netlify.app",
+    "onrender.com",
+    "pages.dev",
+    "vercel.app",
+    "web.app",
+    "workers.dev",
+];
+
+/// Whether two origins are on one site: the same scheme, and hosts below one registrable domain. Browsers decide by the
+/// public suffix list, which has 10,000 entries; this knows the forms that occur here, and calls some sites one that
+/// browsers tell apart, never the other way round.
+pub(super) fn is_same_site(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (Url::parse(one), Url::parse(other)) else {
+        return false;
+    };
+    if one.scheme() != other.scheme() {
+        return false;
+    }
+    match (one.host(), other.host()) {
+        (Some(Host::Domain(one)), Some(Host::Domain(other))) => {
+            one == other || is_registrable(&common_suffix(one, other))
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// The labels that two names end in alike.
+fn common_suffix(one: &str, other: &str) -> String {
+    let pairs = one.rsplit('.').zip(other.rsplit('.'));
+    let mut labels: Vec<&str> = pairs
+        .take_while(|(one, other)| one == other)
+        .map(|(label, _)| label)
+        .collect();
+    labels.reverse();
+    labels.join(".")
+}
+
+/// Whether a name can be somebody's own, or stands below one that is.
+fn is_registrable(name: &str) -> bool {
+    let labels: Vec<&str> = name.split('.').collect();
+    let is_shared = match labels.as_slice() {
+        [] | [_] => true,
+        [second, top] => top.len() == 2 && SHARED_SECOND_LEVEL.contains(second),
+        _ => false,
+    };
+    // All of Amazon's, such as execute-api.eu-central-1.amazonaws.com and lambda-url.eu-central-1.on.aws.
+    let is_amazons = ["amazonaws.com", "amazonaws.com.cn", "on.aws"]
+        .iter()
+        .any(|suffix| name == *suffix || name.ends_with(&format!(".{suffix}")));
+    !is_shared && !is_amazons && !SHARED_SUFFIXES.contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +257,56 @@ mod tests {
                 path_of_issuer(wrong),
                 Err(IssuerError::MoreThanPath),
                 "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_origins_are_on_one_site_below_one_registrable_domain() {
+        for (one, other) in [
+            ("https://auth.example.com", "https://app.example.com"),
+            ("https://auth.example.com", "https://example.com"),
+            (
+                "https://auth.eu.example.com",
+                "https://app.example.com:8443",
+            ),
+            ("https://auth.example.co.uk", "https://example.co.uk"),
+            ("https://a.b.github.io", "https://b.github.io"),
+            ("http://localhost:3000", "http://localhost:5173"),
+            ("http://127.0.0.1:3000", "http://127.0.0.1:5173"),
+            (
+                "https://x.execute-api.eu-west-1.amazonaws.com",
+                "https://x.execute-api.eu-west-1.amazonaws.com",
+            ),
+        ] {
+            assert!(
+                is_same_site(one, other) && is_same_site(other, one),
+                "{one} {other}"
+            );
+        }
+        for (one, other) in [
+            ("https://auth.example.com", "http://app.example.com"),
+            ("https://auth.example.com", "https://auth.example.org"),
+            ("https://example.com", "https://example2.com"),
+            ("https://auth.example.co.uk", "https://auth.other.co.uk"),
+            ("https://auth.example.com.br", "https://auth.other.com.br"),
+            ("https://a.cloudfront.net", "https://b.cloudfront.net"),
+            (
+                "https://a.execute-api.eu-west-1.amazonaws.com",
+                "https://b.execute-api.eu-west-1.amazonaws.com",
+            ),
+            (
+                "https://a.lambda-url.eu-west-1.on.aws",
+                "https://b.lambda-url.eu-west-1.on.aws",
+            ),
+            ("https://a.vercel.app", "https://b.vercel.app"),
+            ("http://127.0.0.1:3000", "http://localhost:3000"),
+            ("http://127.0.0.1:3000", "http://127.0.0.2:3000"),
+            ("http://a.localhost", "http://b.localhost"),
+        ] {
+            assert!(
+                !is_same_site(one, other) && !is_same_site(other, one),
+                "{one} {other}"
             );
         }
     }

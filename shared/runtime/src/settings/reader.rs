@@ -11,8 +11,9 @@ use latchkey_domain::token::{
     TokenSecret,
 };
 
-use super::address::{origin, path_of_issuer};
+use super::address::{is_same_site, origin, origin_of, path_of_issuer};
 use super::{AllowedOrigins, SettingsError, TokenSecretSource};
+use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::BasePath;
 
@@ -268,6 +269,34 @@ impl<'a> Reader<'a> {
             }
         }
         AllowedOrigins::These(origins)
+    }
+
+    /// A cookie reaches no page of another site, whatever else is allowed, so such an origin is a mistake. What is no
+    /// http(s) origin has no site: the web view of an app, which sends its tokens in bodies.
+    pub(crate) fn cookies(
+        &mut self,
+        issuer: &str,
+        origins: &AllowedOrigins,
+    ) -> Option<CookieTransport> {
+        if !self.boolean("COOKIE_TRANSPORT", false) {
+            return None;
+        }
+        let own = origin_of(issuer)?;
+        if let AllowedOrigins::These(origins) = origins {
+            for origin in origins.iter().filter_map(|origin| origin.to_str().ok()) {
+                if origin.starts_with("http") && !is_same_site(origin, &own) {
+                    self.wrong(
+                        "ALLOWED_ORIGINS",
+                        format_args!(
+                            "has {origin:?}, which is not on the site of ISSUER ({own}), so no cookie would reach the \
+                             API from there: give both one domain, or set COOKIE_TRANSPORT to false"
+                        ),
+                    );
+                }
+            }
+        }
+        let own = HeaderValue::try_from(own).ok()?;
+        Some(CookieTransport::new(own, origins))
     }
 
     pub(crate) fn edge(&mut self) -> Option<EdgeSecret> {
