@@ -128,10 +128,6 @@ async fn browse(
 /// Tells people how far it has come, and from where it can be continued.
 fn tell(progress: &Progress, next: Option<&UserCursor>) {
     let users = progress.users;
-    match next {
-        Some(next) => {
-            eprintln!("{users} users are signed out; to continue from here: --from {next}")
-        }
-        None => eprintln!("{users} users are signed out"),
-    }
+    let from = next.map(|next| format!("; to continue from here: --from {next}"));
+    eprintln!("{users} users are signed out{}", from.unwrap_or_default());
 }
