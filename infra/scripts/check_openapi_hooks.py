@@ -1,11 +1,14 @@
 """How Schemathesis signs in: see check-openapi.
 
-Every request that wants an access token gets one of a session that is live when the request is made: a request that
-revokes, changes the password or deletes the account ends sessions, and the next one must not run into that.
+Every request that wants a client's credentials gets those of one that may do everything. Every one that wants an access
+token gets one of a session that is live when the request is made: a request that revokes, changes the password or
+deletes the account ends sessions, and the next one must not run into that.
 """
 
+import base64
 import itertools
 import os
+import random
 import secrets
 
 import requests
@@ -72,14 +75,22 @@ def before_load_schema(context, raw_schema):
         raise ValueError(f"the document has no links to {missing}")
 
 
+def wants_client(case):
+    """Whether an operation is for services with a client id and a secret, as the document says."""
+    return {"client_credentials": []} in (case.operation.definition.raw.get("security") or [])
+
+
 @schemathesis.auth(refresh_interval=None)
-class AccessToken:
+class Credentials:
     def get(self, case, context):
-        return account.access_token()
+        if wants_client(case):
+            pair = f"orders-api:{os.environ['CLIENT_SECRET']}".encode()
+            return f"Basic {base64.b64encode(pair).decode()}"
+        return f"Bearer {account.access_token()}"
 
     def set(self, case, data, context):
         case.headers = case.headers or {}
-        case.headers["Authorization"] = f"Bearer {data}"
+        case.headers["Authorization"] = data
 
 
 @schemathesis.hook
@@ -94,10 +105,17 @@ def before_call(context, case, kwargs):
     case.body.pop("audience", None)
     if case.path == "/v1/auth/register":
         case.body.update(new_credentials())
-    elif case.path == "/v1/auth/login" and "user" in tokens:
+    elif case.path == "/v1/auth/login" and tokens.get("user", {}).get("email"):
         case.body.update({"email": tokens["user"]["email"], "password": PASSWORD})
     elif case.path in ("/v1/auth/refresh", "/v1/auth/logout"):
         case.body["refresh_token"] = tokens["refresh_token"]
+    elif case.path == "/v1/service/sessions":
+        case.body.pop("auth_time", None)
+        case.body.pop("audience", None)
+        subject = secrets.choice(["one", "two", secrets.token_hex(8)])
+        case.body.update({"identity": {"issuer": "https://idp.example.com", "subject": subject}, "amr": ["pwd"]})
+    elif case.path.startswith("/oauth/"):
+        case.body["token"] = tokens[random.choice(["access_token", "refresh_token"])]
     elif case.path == "/v1/me/password":
         case.body.update({"current_password": PASSWORD, "new_password": PASSWORD})
     elif case.path in ("/v1/me/delete", "/v1/auth/reauthenticate"):

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use axum::Router;
 use axum::body::Body;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
@@ -33,6 +35,24 @@ impl Call<'_> {
             AUTHORIZATION.as_str(),
             format!("Bearer {access_token}").as_bytes(),
         )
+    }
+
+    /// With the credentials of a client of another service, as RFC 6749 section 2.3.1 has them.
+    #[must_use]
+    pub fn basic(self, id: &str, secret: &str) -> Self {
+        let encoded =
+            |text: &str| -> String { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
+        let pair = BASE64_STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)));
+        self.header(AUTHORIZATION.as_str(), format!("Basic {pair}").as_bytes())
+    }
+
+    /// With a body that is a form.
+    #[must_use]
+    pub fn form(self, parameters: &[(&str, &str)]) -> Self {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(parameters)
+            .finish();
+        self.bytes("application/x-www-form-urlencoded", form.as_bytes())
     }
 
     /// From another address.

@@ -13,20 +13,26 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::Client;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use latchkey_domain::client::{Client as RegisteredClient, ClientScope, ClientSecret};
+use latchkey_domain::random::SeededRandom;
 use latchkey_runtime::settings::environment;
+use latchkey_store::Store;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::harness::stack::{SECRET, TABLE, identity};
+use crate::harness::stack::{SECRET, TABLE, identity, noon};
 
 /// How a function answered an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +93,34 @@ pub fn sample_event(name: &str, tokens: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../infra/samples")
         .join(format!("{name}.json"));
-    let mut text = std::fs::read_to_string(&path).expect("an event");
+    let text = std::fs::read_to_string(&path).expect("an event");
+    let mut event: Value = serde_json::from_str(&filled_in(text, tokens)).expect("JSON");
+    if event["isBase64Encoded"] == true {
+        let body = event["body"].as_str().unwrap_or_default();
+        let body = BASE64_STANDARD.decode(body).expect("base64");
+        let body = String::from_utf8(body).expect("text");
+        event["body"] = BASE64_STANDARD.encode(filled_in(body, tokens)).into();
+    }
+    event
+}
+
+/// The secret of the client in the sample events.
+pub const SAMPLE_SECRET: &str = "lks_a-secret-of-the-samples";
+
+/// Makes the client of the sample events, whose secret stands in them.
+///
+/// # Panics
+/// When it cannot be made.
+pub async fn add_sample_client(client: Client) {
+    let store = Store::new(client, TABLE, Arc::new(SeededRandom::new(1)));
+    let scopes = ClientScope::ALL.into();
+    let secret = ClientSecret::new(SAMPLE_SECRET.to_owned());
+    let registered = RegisteredClient::register("orders-api", "Orders", scopes, &secret, noon());
+    let created = store.create_client(&registered.expect("a client")).await;
+    assert_eq!(created, Ok(true));
+}
+
+fn filled_in(mut text: String, tokens: &Value) -> String {
     for (placeholder, pointer) in [
         ("{access_token}", "/access_token"),
         ("{refresh_token}", "/refresh_token"),
@@ -98,7 +131,7 @@ pub fn sample_event(name: &str, tokens: &Value) -> Value {
             text = text.replace(placeholder, value);
         }
     }
-    serde_json::from_str(&text).expect("JSON")
+    text
 }
 
 /// The binary of a function: from the folder that `LATCHKEY_FUNCTIONS` names, else built as it is for a laptop.

@@ -53,12 +53,13 @@ pub fn generated() -> OpenApi {
 }
 
 /// The operations whose reply holds tokens and a session.
-const WITH_TOKENS: [&str; 5] = [
+const WITH_TOKENS: [&str; 6] = [
     "register",
     "login",
     "refresh",
     "reauthenticate",
     "change_password",
+    "issue_session",
 ];
 
 /// Those of them that leave the user out.

@@ -13,15 +13,16 @@ use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::Pages;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
+use latchkey_domain::client::ClientScope;
 use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
 use latchkey_runtime::emf::{Emf, one_line_each};
-use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
+use latchkey_service::{Core, NewClient, Service};
 use latchkey_store::{Part, Store, WriteOutcome};
 use serde_json::{Value, json};
 
@@ -350,6 +351,24 @@ impl Stack {
     /// Gives a user the role of administration. A sign-in or a refresh after it has the scope.
     pub async fn grant(&self, user: UserId) {
         administrators::grant(&self.store, user, self.now()).await;
+    }
+
+    /// Makes a client of another service and returns its secret.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn add_client(&self, id: &str, scopes: &[ClientScope]) -> String {
+        let service = Service {
+            core: self.core.clone(),
+            store: self.store.clone(),
+        };
+        let new = NewClient {
+            id,
+            name: id,
+            scopes: scopes.iter().copied().collect(),
+        };
+        let added = service.add_client(new).await;
+        added.expect("a client").1.expose().to_owned()
     }
 
     /// Changes an account as administration does, by the way that every change of who is signed in takes.

@@ -26,6 +26,7 @@ pub fn routes<R: Routes<Service>>() -> R {
             handler!(change_password),
             &[
                 Code::WrongPassword,
+                Code::NoPassword,
                 Code::WeakPassword,
                 Code::PasswordUnchanged,
                 Code::CrossSiteRequest,
@@ -33,11 +34,19 @@ pub fn routes<R: Routes<Service>>() -> R {
         )
         .route(
             handler!(delete),
-            &[Code::WrongPassword, Code::ReauthenticationRequired],
+            &[
+                Code::WrongPassword,
+                Code::NoPassword,
+                Code::ReauthenticationRequired,
+            ],
         )
         .route(
             handler!(reauthenticate),
-            &[Code::WrongPassword, Code::CrossSiteRequest],
+            &[
+                Code::WrongPassword,
+                Code::NoPassword,
+                Code::CrossSiteRequest,
+            ],
         )
 }
 

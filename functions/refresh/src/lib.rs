@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use latchkey_api::body::RefreshRequest;
+use latchkey_api::client::Basic;
 use latchkey_api::credentials::RefreshCredentials;
 use latchkey_api::handler;
 use latchkey_api::location::Location;
@@ -15,6 +16,8 @@ pub fn routes<R: Routes<Service>>() -> R {
     let problems = [
         Code::InvalidRefreshToken,
         Code::RefreshTokenReused,
+        Code::InvalidClient,
+        Code::UnauthorizedClient,
         Code::ValidationFailed,
         Code::CrossSiteRequest,
     ];
@@ -26,20 +29,33 @@ pub fn routes<R: Routes<Service>>() -> R {
 /// Exchanges the newest refresh token of a session for a new pair. A refresh token that is younger than 35 seconds comes
 /// back as it is, with a new access token. For 30 seconds the token that was replaced gets the same successor again, so
 /// a lost reply may be asked for again; later, or if it is older, it ends the session. Both times are settings.
+///
+/// `client` is for a service of yours that refreshes for its visitors: it sends its credentials too, and needs the scope
+/// `sessions:issue`.
 #[utoipa::path(
     post,
     path = "/v1/auth/refresh",
     tag = "Authentication",
+    security((), ("client_credentials" = [])),
     request_body = RefreshRequest,
     responses((status = OK, description = "The new tokens; the reply has no `user`", body = TokenResponse))
 )]
 async fn refresh(
     State(service): State<Service>,
     Location(location): Location,
+    Basic(client): Basic,
     credentials: RefreshCredentials,
 ) -> Result<TokenResponse, Problem> {
-    let audience = credentials.audience.as_deref();
+    let (token, audience) = (&credentials.token, credentials.audience.as_deref());
     let audience = service.core.tokens.find_audience(audience)?;
-    let issued = service.refresh(&credentials.token, &location, &audience);
-    Ok(TokenResponse::from(issued.await?).by(credentials.transport))
+    let issued = match &credentials.visitor {
+        None => service.refresh(token, &location, &audience).await?,
+        Some(visitor) => {
+            let location = visitor.location()?;
+            let refreshed =
+                service.refresh_for_visitor(client.as_ref(), token, &location, &audience);
+            refreshed.await?
+        }
+    };
+    Ok(TokenResponse::from(issued).by(credentials.transport))
 }

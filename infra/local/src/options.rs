@@ -45,7 +45,7 @@ pub struct Options {
 }
 
 /// What to do instead of serving.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
     /// Find users, see and end their sessions, grant roles, disable or delete accounts: on the table itself.
     Admin(AdminOptions),

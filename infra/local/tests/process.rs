@@ -14,6 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 /// No reply takes longer, not even of a busy machine.
@@ -738,4 +740,59 @@ fn a_command_says_what_it_could_not_do_and_ends_with_a_code_for_it() {
     assert_eq!((code, text.as_str()), (Some(0), done));
     let (_, text, _) = administer_folder(&folder.0, &["sessions", "ada@example.com"]);
     assert_eq!(text, "ada@example.com is not signed in anywhere\n");
+}
+
+/// Runs a command of an operator, and returns its status and what it prints: JSON if it can be read so.
+fn administer_clients(arguments: &[&str]) -> (bool, Value) {
+    let output = program(arguments).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let value = serde_json::from_str(&printed);
+    (
+        output.status.success(),
+        value.unwrap_or_else(|_| json!(format!("{printed}{log}"))),
+    )
+}
+
+#[test]
+fn a_client_is_made_changed_and_removed_by_command_also_while_the_stack_runs() {
+    let stack = Stack::start(&["--memory", "--dynamodb-port", "0"], &[]);
+    let dynamodb = stack.says("DynamoDB").unwrap().to_owned();
+    let client = |arguments: &[&str]| {
+        let storage = ["--dynamodb-url", &dynamodb, "admin", "client", "--json"];
+        administer_clients(&[&storage, arguments].concat())
+    };
+    let (done, added) = client(&["add", "orders-api", "--scope", "introspect"]);
+    assert!(done, "{added}");
+    assert_eq!(added["scopes"], json!(["introspect"]));
+    let introspect = |secret: &str| {
+        let pair = format!("orders-api:{secret}");
+        let encoded = BASE64_STANDARD.encode(pair);
+        stack.send(&format!(
+            "POST /oauth/introspect HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic {encoded}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\ntoken=x"
+        ))
+    };
+    let first = added["secret"].as_str().unwrap();
+    assert_eq!(introspect(first).json(), json!({"active": false}));
+    let (_, second) = client(&["add-secret", "orders-api"]);
+    let second = second["secret"].as_str().unwrap();
+    let id = added["secrets"][0]["id"].as_str().unwrap();
+    let (done, left) = client(&["remove-secret", "orders-api", id]);
+    assert!(done, "{left}");
+    assert_eq!(left["secret"], Value::Null, "a secret is shown once");
+    assert_eq!(introspect(first).status, 401);
+    assert_eq!(introspect(second).status, 200);
+    let (_, list) = client(&["list"]);
+    assert_eq!(list["clients"], json!([left]));
+    assert!(!list.to_string().contains(second));
+    assert!(client(&["remove", "orders-api"]).0);
+    assert_eq!(introspect(second).status, 401);
+    let (done, refused) = client(&["remove", "orders-api"]);
+    assert!(!done);
+    let refused = refused.as_str().unwrap();
+    assert!(
+        refused.contains("there is no client with this id"),
+        "{refused}"
+    );
 }

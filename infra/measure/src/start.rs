@@ -13,7 +13,7 @@ use latchkey_domain::random::SystemRandom;
 use latchkey_store::Store;
 use latchkey_tests::harness::administrators;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
-use latchkey_tests::harness::lambda::{Answer, Function, sample_event};
+use latchkey_tests::harness::lambda::{Answer, Function, add_sample_client, sample_event};
 use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
 use latchkey_tests::harness::stack::TABLE;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 /// A function, and the sample event that it is given first, in an order in which each finds what it needs.
-const VISIT: [(&str, &str); 14] = [
+const VISIT: [(&str, &str); 15] = [
     ("hello", "discovery-not-found"),
     ("register", "register"),
     ("login", "login"),
@@ -44,6 +44,7 @@ const VISIT: [(&str, &str); 14] = [
     ("refresh", "refresh"),
     ("revoke-all", "revoke-all"),
     ("revoke", "revoke"),
+    ("clients", "clients-introspect"),
     ("discovery", "discovery-jwks"),
     ("cleanup", "cleanup"),
     ("rotate-keys", "rotate-keys"),
@@ -118,6 +119,7 @@ async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
     let dynamodb = ListeningDynamoDb::start().await;
     let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE).await?;
+    add_sample_client(client.clone()).await;
     let secrets = FakeSecretsManager::of_tests().await;
     let on_aws = secrets.settings();
     let mut tokens = json!({});

@@ -1,14 +1,17 @@
 //! Bodies: JSON of at most 16 KiB, read in one place.
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use latchkey_domain::device::Device;
+use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::password::Password;
+use latchkey_domain::session::ClientLocation;
 use latchkey_domain::text::{self, InvalidName};
 use latchkey_domain::token::Token;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use std::net::IpAddr;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -33,10 +36,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        check_headers(request.headers())?;
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES)
-            .await
-            .map_err(|error| body_problem(&error))?;
+        let bytes = read(request, is_json, Code::UnsupportedMediaType.into()).await?;
         if bytes.trim_ascii().is_empty() {
             return Err(Problem::invalid_request(
                 "The body is empty. Send a JSON object.",
@@ -134,37 +134,45 @@ fn body_problem(error: &axum::Error) -> Problem {
     Problem::invalid_request("The body could not be read.")
 }
 
-/// What the headers say of a body must be what is read here: JSON, as it is.
-fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
-    if !is_json(headers) {
-        return Err(Code::UnsupportedMediaType.into());
+/// Reads a body whose headers say that it is what is read here, as it is. `of_another_type` is the problem of any other.
+pub(crate) async fn read(
+    request: Request,
+    is_expected: fn(&HeaderMap) -> bool,
+    of_another_type: Problem,
+) -> Result<Bytes, Problem> {
+    if !is_expected(request.headers()) {
+        return Err(of_another_type);
     }
-    if !is_plain(headers) {
+    if !is_plain(request.headers()) {
         // RFC 9110 section 15.5.16: by this header a client sees that it was not the media type.
         return Err(Problem::from(Code::UnsupportedMediaType)
             .with_detail("Send the body without a content coding.")
             .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
-    Ok(())
+    axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES)
+        .await
+        .map_err(|error| body_problem(&error))
 }
 
 /// Whether one media type is given, and it is `application/json` or one that is built on it (RFC 6839 section 3.1).
 fn is_json(headers: &HeaderMap) -> bool {
-    let mut values = headers::values(headers, CONTENT_TYPE.as_str()).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return false;
-    };
-    let Ok(value) = value.to_str() else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    let Some((kind, subtype)) = essence.split_once('/') else {
+    let Some((kind, subtype)) = media_type(headers).and_then(|essence| essence.split_once('/'))
+    else {
         return false;
     };
     let subtype = subtype.to_ascii_lowercase();
     kind.eq_ignore_ascii_case("application")
         && subtype.bytes().all(is_token_byte)
         && (subtype == "json" || subtype.len() > "+json".len() && subtype.ends_with("+json"))
+}
+
+/// The one media type that is given, without its parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers::values(headers, CONTENT_TYPE.as_str()).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    value.to_str().ok()?.split(';').next().map(str::trim)
 }
 
 /// What a type may be made of (RFC 9110 sections 5.6.2 and 8.3.1).
@@ -261,6 +269,45 @@ pub fn shared_password<'de, D: Deserializer<'de>>(
     Password::deserialize(deserializer).map(Arc::new)
 }
 
+/// The visitor for whom a service of yours calls. Only a client with the scope `sessions:issue` may send it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = Visitor)]
+pub struct VisitorRequest {
+    /// The visitor's address.
+    #[schema(example = "203.0.113.7")]
+    pub ip_address: Option<String>,
+    /// The visitor's User-Agent.
+    #[schema(example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")]
+    pub user_agent: Option<String>,
+    /// An id of the visitor's installation, as in `X-Device-Id`.
+    #[schema(example = "c0ffee")]
+    pub device_id: Option<String>,
+}
+
+impl VisitorRequest {
+    /// Where the visitor is. Nothing is known of the place.
+    ///
+    /// # Errors
+    /// 422 for an address that is none.
+    pub fn location(&self) -> Result<ClientLocation, Problem> {
+        let address: Option<Result<IpAddr, _>> = self.ip_address.as_deref().map(str::parse);
+        let address = address.transpose().map_err(|_| {
+            let detail = "An address is one of IPv4 or IPv6.";
+            let invalid = InvalidValue::new("#/client/ip_address", "invalid_address", detail);
+            Problem::validation_failed(vec![invalid])
+        })?;
+        Ok(address.map(ClientLocation::from).unwrap_or_default())
+    }
+
+    /// What the visitor uses.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        let hints = ClientHints::default();
+        let (agent, id) = (self.user_agent.as_deref(), self.device_id.as_deref());
+        Device::describe(None, agent, id, hints)
+    }
+}
+
 /// The body of a refresh.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct RefreshRequest {
@@ -270,6 +317,10 @@ pub struct RefreshRequest {
     /// The API that the access token is to be for, as at sign-in. It is not kept: each refresh says it again.
     #[schema(example = "latchkey")]
     pub audience: Option<String>,
+    /// The visitor for whom a service refreshes. The address becomes the session's; the device stays what it was at
+    /// sign-in.
+    #[schema(required = false, nullable = false)]
+    pub client: Option<VisitorRequest>,
 }
 
 /// The body of a sign-out.

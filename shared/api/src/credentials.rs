@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use latchkey_domain::token::Token;
 use latchkey_service::{Caller, Core};
 
-use crate::body::{Body, RefreshRequest};
+use crate::body::{Body, RefreshRequest, VisitorRequest};
 use crate::cors::AllowedOrigins;
 use crate::headers;
 use crate::problem::{Code, InvalidValue, Problem};
@@ -204,6 +204,8 @@ pub struct RefreshCredentials {
     pub token: Token,
     /// The API that the access token is to be for.
     pub audience: Option<String>,
+    /// The visitor for whom a client of another service refreshes.
+    pub visitor: Option<VisitorRequest>,
     /// How the next one travels: as this one did.
     pub transport: Transport,
 }
@@ -233,6 +235,7 @@ impl<S: Send + Sync> FromRequest<S> for RefreshCredentials {
         Ok(Self {
             token,
             audience: body.audience,
+            visitor: body.client,
             transport,
         })
     }

@@ -32,6 +32,7 @@ use crate::credentials::CookieTransport;
 use crate::edge::{self, EdgeSecret};
 use crate::headers;
 use crate::location::DEVICE_ID_HEADER;
+use crate::oauth;
 use crate::problem::{Code, Problem};
 
 /// The header in which every reply names its request.
@@ -241,8 +242,14 @@ async fn identify(
     });
     let span = invocation.span();
     let method = request.method().clone();
+    let as_oauth = oauth::is_endpoint(request.uri().path());
     let response = next.run(request).instrument(span.clone()).await;
     let _entered = span.enter();
+    let response = if as_oauth {
+        oauth::in_its_form(response)
+    } else {
+        response
+    };
     let response = with_security_headers(with_request_id(response, &invocation.request_id));
     let route = response.extensions().get::<Route>();
     let code = response
@@ -264,12 +271,12 @@ async fn identify(
 /// Writes the body of a problem, which only now is known to which request it belongs.
 fn with_request_id(response: Response, id: &str) -> Response {
     let mut response = match response.extensions().get::<Problem>() {
-        Some(problem) => {
+        Some(problem) if !oauth::has_its_form(&response) => {
             let body = axum::Json(problem.body(id)).into_response().into_body();
             let (parts, _) = response.into_parts();
             Response::from_parts(parts, body)
         }
-        None => response,
+        Some(_) | None => response,
     };
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);

@@ -8,13 +8,16 @@
 pub mod admin;
 pub mod authenticate;
 pub mod body;
+pub mod client;
 pub mod cors;
 pub mod credentials;
 pub mod edge;
+pub mod form;
 pub mod headers;
 pub mod http;
 pub mod location;
 mod mistake;
+pub mod oauth;
 pub mod openapi;
 pub mod parameter;
 pub mod problem;

@@ -20,11 +20,15 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use crate::oauth::{self, OAuthErrorBody};
 use crate::parameter::Query;
 use crate::problem::{Code, InvalidValue, PROBLEM_JSON, Problem, ProblemBody};
 
 /// The name of the security scheme: an access token in the `Authorization` header.
 pub const ACCESS_TOKEN: &str = "access_token";
+
+/// The name of the security scheme: the credentials of a client of another service, by HTTP Basic.
+pub const CLIENT_CREDENTIALS: &str = "client_credentials";
 
 /// What every route may answer.
 const ALWAYS: [Code; 3] = [
@@ -58,13 +62,14 @@ pub struct DeviceHeaders {
 type Schemas = Vec<(String, RefOr<utoipa::openapi::Schema>)>;
 
 /// Documents the errors of a route: `codes`, and those that follow from its having a body, refusing a query or wanting an
-/// access token.
+/// access token or a client's credentials.
 pub(crate) fn with_problems<S>(
     (schemas, mut paths, router): (Schemas, Paths, MethodRouter<S>),
     codes: &[Code],
     query: Query,
 ) -> (Schemas, Paths, MethodRouter<S>) {
-    for item in paths.paths.values_mut() {
+    for (path, item) in &mut paths.paths {
+        let as_oauth = oauth::is_endpoint(path);
         for operation in operations(item) {
             let mut all: Vec<Code> = codes.iter().copied().chain(ALWAYS).collect();
             if operation.request_body.is_some() {
@@ -73,24 +78,32 @@ pub(crate) fn with_problems<S>(
             if query != Query::Ignored {
                 all.push(Code::InvalidRequest);
             }
-            if wants_access_token(operation) {
+            if wants(operation, ACCESS_TOKEN) {
                 all.extend([Code::InvalidToken, Code::InsufficientScope]);
+            }
+            if wants(operation, CLIENT_CREDENTIALS) {
+                all.extend([Code::InvalidClient, Code::UnauthorizedClient]);
             }
             leave_out_or_send(operation);
             all.sort_unstable();
             all.dedup();
-            document(operation, &all);
+            if as_oauth {
+                document_oauth(operation, &all);
+            } else {
+                document(operation, &all);
+            }
             document_throttling(operation);
         }
     }
     (schemas, paths, router)
 }
 
-/// Whether an operation is refused without an access token.
-fn wants_access_token(operation: &Operation) -> bool {
+/// Whether an operation is refused without what a security scheme names.
+fn wants(operation: &Operation, scheme: &str) -> bool {
     let without = SecurityRequirement::default();
+    let with = SecurityRequirement::new(scheme, [""; 0]);
     let ways = operation.security.as_ref();
-    ways.is_some_and(|ways| !ways.contains(&without))
+    ways.is_some_and(|ways| !ways.contains(&without) && ways.contains(&with))
 }
 
 /// A body that need not be sent is the object or nothing. utoipa documents an `Option` as the object or JSON's `null`,
@@ -159,6 +172,44 @@ fn document(operation: &mut Operation, codes: &[Code]) {
     }
 }
 
+/// Documents the errors of an endpoint of OAuth.
+fn document_oauth(operation: &mut Operation, codes: &[Code]) {
+    let mut by_status: Vec<(http::StatusCode, Vec<Code>)> = Vec::new();
+    for code in codes {
+        let (status, _) = oauth::error_of(*code);
+        match by_status.iter_mut().find(|(known, _)| *known == status) {
+            Some((_, same)) => same.push(*code),
+            None => by_status.push((status, vec![*code])),
+        }
+    }
+    for (status, codes) in by_status {
+        let examples = codes.iter().map(|code| {
+            let problem = Problem::from(*code);
+            let example = ExampleBuilder::new()
+                .summary(code.title())
+                .value(Some(json!(oauth::body_of(&problem))));
+            (code.as_str().to_owned(), example.build())
+        });
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name(OAuthErrorBody::name())))
+            .examples_from_iter(examples)
+            .build();
+        let described = codes.iter().map(|code| {
+            let (_, error) = oauth::error_of(*code);
+            format!("`{error}`: {}", code.title())
+        });
+        let described: Vec<String> = described.collect();
+        let mut response = ResponseBuilder::new()
+            .description(described.join("; "))
+            .content("application/json", content);
+        for (name, meaning) in headers(status.as_u16()) {
+            response = response.header(*name, text_header(meaning));
+        }
+        let responses = &mut operation.responses.responses;
+        responses.insert(status.as_str().to_owned(), RefOr::T(response.build()));
+    }
+}
+
 /// What a client gets that sends too much: from the gateway or the firewall before any function is asked, so the body may
 /// be theirs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -214,7 +265,7 @@ fn document_throttling(operation: &mut Operation) {
 
 fn headers(status: u16) -> &'static [(&'static str, &'static str)] {
     match status {
-        401 => &[("WWW-Authenticate", "The challenge (RFC 6750)")],
+        401 => &[("WWW-Authenticate", "The challenge (RFC 6750, RFC 7617)")],
         415 => &[(
             "Accept-Encoding",
             "`identity`, if it is the coding of the body that is not supported",
@@ -265,6 +316,7 @@ pub fn document_without_routes() -> OpenApi {
         .schema(ProblemBody::name(), ProblemBody::schema())
         .schema(Code::name(), Code::schema())
         .schema(InvalidValue::name(), InvalidValue::schema())
+        .schema(OAuthErrorBody::name(), OAuthErrorBody::schema())
         .schema(Throttled::name(), Throttled::schema())
         .security_scheme(
             ACCESS_TOKEN,
@@ -273,6 +325,17 @@ pub fn document_without_routes() -> OpenApi {
                     .scheme(HttpAuthScheme::Bearer)
                     .bearer_format("JWT")
                     .description(Some("The access_token of a sign-in or a refresh."))
+                    .build(),
+            ),
+        )
+        .security_scheme(
+            CLIENT_CREDENTIALS,
+            SecurityScheme::Http(
+                Http::builder()
+                    .scheme(HttpAuthScheme::Basic)
+                    .description(Some(
+                        "The client id and a secret of a service, each form-urlencoded (RFC 6749 section 2.3.1).",
+                    ))
                     .build(),
             ),
         )
@@ -296,7 +359,7 @@ pub fn document_without_routes() -> OpenApi {
 }
 
 /// The groups of routes, in the order in which they are shown.
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     (
         "Authentication",
         "Register, sign in, refresh, sign out: what gives and ends tokens.",
@@ -307,6 +370,10 @@ const TAGS: [(&str, &str); 5] = [
         "Administration",
         "The accounts and sessions of others, for administrators: users with the role `admin` who have proved who they \
          are within the last minutes. No account has the role until an operator grants it.",
+    ),
+    (
+        "Clients",
+        "What other services of yours ask for, with a client id and a secret.",
     ),
     (
         "Discovery",
@@ -323,6 +390,7 @@ seconds, so a lost reply or a second tab does no harm. A replaced token used lat
 somebody else may have it.
 
 **Errors** are `application/problem+json` (RFC 9457). Decide by `code`, which never changes its meaning; `request_id` \
-names the request in the service's logs.
+names the request in the service's logs. The routes under `/oauth/` answer errors as OAuth has it, \
+`{\"error\": ...}` (RFC 6749 section 5.2), and name the request in the header `X-Request-Id`.
 
 **Retries.** A 503 says `Retry-After`. A refresh may be repeated with the same token at once.";

@@ -9,11 +9,14 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
+use latchkey_domain::client::ClientError;
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
     AdminError, CallerNotLive, ConfirmError, LoginError, NotAdministrator,
-    ReauthenticationRequired, RefreshError, RegisterError, SessionError, StepUpError,
+    ReauthenticationRequired, RefreshError, RegisterError, SessionError, SignInElsewhereError,
+    StepUpError, VisitorRefreshError,
 };
+use latchkey_domain::identity::InvalidAuthTime;
 use latchkey_domain::password::WeakPassword;
 use latchkey_domain::token::UnknownAudience;
 use latchkey_service::Failure;
@@ -71,6 +74,9 @@ const CHALLENGE_INVALID_TOKEN: &str = r#"Bearer realm="latchkey", error="invalid
 
 /// For a genuine access token that does not allow what was asked for (RFC 6750 section 3.1).
 const CHALLENGE_INSUFFICIENT_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_scope", error_description="The access token does not allow this""#;
+
+/// For a client of another service that has not proved who it is (RFC 7617 section 2).
+const CHALLENGE_BASIC: &str = r#"Basic realm="latchkey", charset="UTF-8""#;
 
 /// Makes the enum of codes, the list of all and the table of their rows.
 macro_rules! codes {
@@ -176,6 +182,21 @@ codes! {
         "Send an access token whose scope allows this.",
     )
     .challenging(CHALLENGE_INSUFFICIENT_SCOPE),
+    /// The credentials of a client of another service are missing or wrong (RFC 6749 section 5.2).
+    InvalidClient => Row::new(
+        "invalid_client",
+        StatusCode::UNAUTHORIZED,
+        "The client's credentials are not valid",
+        "Send the client id and one of its secrets by HTTP Basic.",
+    )
+    .challenging(CHALLENGE_BASIC),
+    /// The client of another service does not have the scope for this (RFC 6749 section 5.2).
+    UnauthorizedClient => Row::new(
+        "unauthorized_client",
+        StatusCode::FORBIDDEN,
+        "The client may not do this",
+        "The client does not have the scope for this.",
+    ),
     /// The user has not proved who they are recently enough for this: authenticate again, then repeat the request.
     ReauthenticationRequired => Row::new(
         "reauthentication_required",
@@ -238,6 +259,13 @@ codes! {
         StatusCode::CONFLICT,
         "The e-mail address is taken",
         "An account with this e-mail address exists; sign in instead.",
+    ),
+    /// The account has no password, because its user signs in elsewhere.
+    NoPassword => Row::new(
+        "no_password",
+        StatusCode::CONFLICT,
+        "The account has no password",
+        "This user signs in elsewhere, so there is no password to give or to change.",
     ),
     /// The body is larger than 16 KiB.
     PayloadTooLarge => Row::new(
@@ -542,6 +570,11 @@ impl Problem {
         }
     }
 
+    /// What it means here, for people.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = vec![
             (CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON)),
@@ -589,6 +622,15 @@ impl<E: Into<Self>> From<Failure<E>> for Problem {
 impl From<CallerNotLive> for Problem {
     fn from(_: CallerNotLive) -> Self {
         Code::InvalidToken.into()
+    }
+}
+
+impl From<ClientError> for Problem {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Invalid => Code::InvalidClient.into(),
+            ClientError::NotAllowed => Code::UnauthorizedClient.into(),
+        }
     }
 }
 
@@ -683,6 +725,35 @@ impl From<RefreshError> for Problem {
     }
 }
 
+impl From<SignInElsewhereError> for Problem {
+    fn from(error: SignInElsewhereError) -> Self {
+        match error {
+            SignInElsewhereError::Client(error) => error.into(),
+            SignInElsewhereError::AuthTime(error) => error.into(),
+            SignInElsewhereError::AccountDisabled => Code::AccountDisabled.into(),
+        }
+    }
+}
+
+impl From<InvalidAuthTime> for Problem {
+    fn from(error: InvalidAuthTime) -> Self {
+        let code = match error {
+            InvalidAuthTime::Future => "in_the_future",
+            InvalidAuthTime::TooOld => "too_old",
+        };
+        Self::validation_failed(vec![InvalidValue::new(WHOLE_BODY, code, error.to_string())])
+    }
+}
+
+impl From<VisitorRefreshError> for Problem {
+    fn from(error: VisitorRefreshError) -> Self {
+        match error {
+            VisitorRefreshError::Client(error) => error.into(),
+            VisitorRefreshError::Refresh(error) => error.into(),
+        }
+    }
+}
+
 impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         match error {
@@ -700,6 +771,7 @@ impl From<ConfirmError> for Problem {
             ConfirmError::WrongPassword => Code::WrongPassword.into(),
             ConfirmError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
+            ConfirmError::NoPassword => Code::NoPassword.into(),
             ConfirmError::ReauthenticationRequired(required) => required.into(),
         }
     }

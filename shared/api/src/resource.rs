@@ -102,9 +102,10 @@ pub struct UserResource {
     /// Names the user; the `sub` of every token.
     #[schema(example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")]
     id: Uuid,
-    /// The e-mail address as it was typed at registration.
-    #[schema(example = "ada@example.com")]
-    email: String,
+    /// The e-mail address as it was typed at registration. Of somebody who signs in elsewhere, the one that was told from
+    /// there, or null.
+    #[schema(required = true, example = "ada@example.com")]
+    email: Option<String>,
     /// When the user registered.
     #[serde(serialize_with = "rfc3339")]
     #[schema(example = "2026-03-01T12:00:00.000Z")]
@@ -117,7 +118,7 @@ impl UserResource {
     pub fn new(account: &Account) -> Self {
         Self {
             id: account.id.as_uuid(),
-            email: email_of(account),
+            email: account.email().map(|email| email.as_typed().to_owned()),
             created_at: account.created_at,
         }
     }
@@ -143,13 +144,6 @@ impl AccountResource {
             roles: account.roles.iter().cloned().map(String::from).collect(),
         }
     }
-}
-
-fn email_of(account: &Account) -> String {
-    account
-        .email()
-        .map(|email| email.as_typed().to_owned())
-        .unwrap_or_default()
 }
 
 /// A pair of tokens (RFC 6749 section 5.1) and the session that they belong to. Never cached.

@@ -13,6 +13,7 @@ use crate::clock::whole_seconds;
 use crate::email::EmailAddress;
 use crate::error::{AdmitError, CallerNotLive, SessionError};
 use crate::id::{SessionId, UserId};
+use crate::identity::Identity;
 use crate::policy::{DELETED_ACCOUNT_RETENTION, SessionPolicy};
 use crate::role::Role;
 use crate::session::Session;
@@ -22,13 +23,13 @@ use crate::session::Session;
 pub enum AccountStatus {
     /// It may sign in.
     Active {
-        /// Where its credential is found.
-        email: EmailAddress,
+        /// The address of its user. Every account with a password has one, where its credential is found.
+        email: Option<EmailAddress>,
     },
     /// An administrator has closed it; nobody is signed in.
     Disabled {
-        /// Where its credential is found.
-        email: EmailAddress,
+        /// The same.
+        email: Option<EmailAddress>,
     },
     /// Its owner has deleted it. What is left only tells the cleanup what to remove.
     Deleted {
@@ -44,6 +45,9 @@ pub struct Account {
     pub id: UserId,
     /// What the account is allowed.
     pub status: AccountStatus,
+    /// Who its user is elsewhere, if they sign in there. Such an account has no password, and its address is only shown:
+    /// it finds nothing, for nobody here has verified it.
+    pub identity: Option<Identity>,
     /// What its user may do in addition to using their own account.
     pub roles: BTreeSet<Role>,
     /// The admitted sessions. Only these can be live.
@@ -116,11 +120,34 @@ impl Account {
     ) -> Self {
         Self {
             id,
-            status: AccountStatus::Active { email },
+            status: AccountStatus::Active { email: Some(email) },
+            identity: None,
             roles: BTreeSet::new(),
             sessions: BTreeSet::from([first_session]),
             version: 1,
             password_version: 1,
+            created_at: now,
+        }
+    }
+
+    /// A new account of somebody who signs in elsewhere, with its first session. It has no password, so the number of its
+    /// password never changes.
+    #[must_use]
+    pub fn register_identity(
+        id: UserId,
+        identity: Identity,
+        email: Option<EmailAddress>,
+        first_session: SessionId,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            status: AccountStatus::Active { email },
+            identity: Some(identity),
+            roles: BTreeSet::new(),
+            sessions: BTreeSet::from([first_session]),
+            version: 1,
+            password_version: 0,
             created_at: now,
         }
     }
@@ -192,13 +219,20 @@ impl Account {
         matches!(self.status, AccountStatus::Deleted { .. })
     }
 
-    /// Where its credential is found; a deleted account has none.
+    /// The address of its user, to be shown. A deleted account has none, and one of somebody who signs in elsewhere may
+    /// have none.
     #[must_use]
     pub fn email(&self) -> Option<&EmailAddress> {
         match &self.status {
-            AccountStatus::Active { email } | AccountStatus::Disabled { email } => Some(email),
+            AccountStatus::Active { email } | AccountStatus::Disabled { email } => email.as_ref(),
             AccountStatus::Deleted { .. } => None,
         }
+    }
+
+    /// Where its credential is found, if it has a password.
+    #[must_use]
+    pub fn credential_email(&self) -> Option<&EmailAddress> {
+        self.email().filter(|_| self.identity.is_none())
     }
 
     /// Lets a new session in, whose user has given the password of `password_version`.
@@ -264,6 +298,33 @@ impl Account {
             ended,
             always_write: true,
         })
+    }
+
+    /// Lets a new session in, whose user has signed in elsewhere as `identity`. The address that was told there takes the
+    /// place of the one of before; without one that stays. There is no password that could have been replaced: that the
+    /// account is active, and that it is still this identity's, is all that counts.
+    ///
+    /// # Errors
+    /// [`AdmitError`] if the account may not sign in; [`AdmitError::Deleted`] too if it is not this identity's.
+    pub fn admit_identity(
+        self,
+        new: &Session,
+        (identity, email): (&Identity, Option<&EmailAddress>),
+        known: &[Session],
+        read_at: DateTime<Utc>,
+        policy: &SessionPolicy,
+    ) -> Result<Change, AdmitError> {
+        if self.identity.as_ref() != Some(identity) {
+            return Err(AdmitError::Deleted);
+        }
+        let password_version = self.password_version;
+        let mut change = self.admit(new, password_version, known, read_at, policy)?;
+        if email.is_some() {
+            change.account.status = AccountStatus::Active {
+                email: email.cloned(),
+            };
+        }
+        Ok(change)
     }
 
     /// Ends one session at the wish of its owner, who is signed in with `caller` (perhaps the same).
@@ -354,6 +415,7 @@ impl Account {
     pub(crate) fn erase(self, reason: EndReason, now: DateTime<Utc>) -> Change {
         let mut change = self.end_all_but(BTreeSet::new(), reason);
         change.account.roles.clear();
+        change.account.identity = None;
         change.account.status = AccountStatus::Deleted {
             delete_after: whole_seconds(now + DELETED_ACCOUNT_RETENTION),
         };

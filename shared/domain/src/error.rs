@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
+use crate::client::ClientError;
 use crate::email::InvalidEmail;
+use crate::identity::InvalidAuthTime;
 use crate::password::WeakPassword;
 use crate::role::MAX_ROLES;
 use crate::token::TokenError;
@@ -153,6 +155,31 @@ pub enum LoginError {
     AccountDisabled,
 }
 
+/// Why no session was started for somebody who signed in elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignInElsewhereError {
+    /// The service that asks may not.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The time of the sign-in is not accepted.
+    #[error(transparent)]
+    AuthTime(#[from] InvalidAuthTime),
+    /// The account is disabled.
+    #[error("the account is disabled")]
+    AccountDisabled,
+}
+
+/// Why a refresh for a visitor of another service was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VisitorRefreshError {
+    /// Only a client that may issue sessions says where a visitor calls from.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The refresh itself was refused.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+}
+
 /// Why a session could not be shown, renamed or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
@@ -205,6 +232,9 @@ pub enum ConfirmError {
     /// The new password is the old one.
     #[error("the new password is the old one")]
     Unchanged,
+    /// The account has no password: its user signs in elsewhere.
+    #[error("the account has no password")]
+    NoPassword,
     /// The caller must prove who they are again first.
     #[error(transparent)]
     ReauthenticationRequired(#[from] ReauthenticationRequired),

@@ -8,12 +8,14 @@
 pub mod account;
 pub mod administration;
 pub mod cause;
+pub mod client;
 pub mod clock;
 pub mod credential;
 pub mod device;
 pub mod email;
 pub mod error;
 pub mod id;
+pub mod identity;
 pub mod password;
 pub mod policy;
 pub mod random;

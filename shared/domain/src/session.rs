@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::clock::whole_seconds;
 use crate::device::Device;
 use crate::id::{SessionId, UserId};
+use crate::identity::AuthenticationMethods;
 use crate::policy::SessionPolicy;
 
 /// Where a client calls from.
@@ -52,6 +53,8 @@ pub struct Session {
     pub created_at: DateTime<Utc>,
     /// When the user last proved who they are, at first by signing in; the `auth_time` of its access tokens.
     pub authenticated_at: DateTime<Utc>,
+    /// How; the `amr` of its access tokens.
+    pub methods: AuthenticationMethods,
     /// When it was last refreshed, or began.
     pub last_used_at: DateTime<Utc>,
     /// Ends here unless it is refreshed before; whole seconds.
@@ -85,11 +88,24 @@ impl Session {
             location,
             created_at: now,
             authenticated_at: now,
+            methods: AuthenticationMethods::password(),
             last_used_at: now,
             idle_expires_at: idle_expiry(now, policy),
             absolute_expires_at,
             delete_after: after(absolute_expires_at, policy.retention),
         }
+    }
+
+    /// The same session of a user who has proved who they are elsewhere, then and so.
+    #[must_use]
+    pub fn authenticated_elsewhere(
+        mut self,
+        at: DateTime<Utc>,
+        methods: AuthenticationMethods,
+    ) -> Self {
+        self.authenticated_at = at;
+        self.methods = methods;
+        self
     }
 
     /// The session that takes this one's place: on the same device, under the same name.

@@ -13,8 +13,9 @@
 //! | device id | [`device::MAX_DEVICE_ID_BYTES`](crate::device::MAX_DEVICE_ID_BYTES) | is cut and ends in a digest, so two ids stay two |
 //! | device name, id and User-Agent together | [`device::MAX_DEVICE_BYTES`](crate::device::MAX_DEVICE_BYTES) | the User-Agent is cut |
 //! | city | [`MAX_CITY_BYTES`] | is cut |
+//! | methods of a sign-in made elsewhere | [`MAX_METHODS_BYTES`](crate::identity::MAX_METHODS_BYTES) | is refused |
 //!
-//! The rest of an item is keys, times, addresses and their attributes' names, at most 454 bytes, and 96 bytes that
+//! The rest of an item is keys, times, addresses and their attributes' names, at most 457 bytes, and 53 bytes that
 //! are kept free for what comes later.
 
 use thiserror::Error;

@@ -72,7 +72,7 @@ impl Service {
     ) -> Result<SignedIn, Failure<ConfirmError>> {
         let caller = confirmation.caller;
         let own = confirmation.own()?;
-        if let Some(email) = own.account.email() {
+        if let Some(email) = own.account.credential_email() {
             check_policy(request.new, email, &self.core.password_policy)
                 .map_err(|weakness| Failure::Refused(ConfirmError::Weak(weakness)))?;
         }
@@ -234,7 +234,7 @@ impl Service {
         outcome: &Result<T, Failure<ConfirmError>>,
     ) {
         use ConfirmError::{
-            CallerNotLive, ReauthenticationRequired, Unchanged, Weak, WrongPassword,
+            CallerNotLive, NoPassword, ReauthenticationRequired, Unchanged, Weak, WrongPassword,
         };
         let (user, session) = (caller.user_id, caller.session_id);
         let settled = match outcome {
@@ -244,7 +244,7 @@ impl Service {
                 self.store.clear_password_attempts(user, session).await
             }
             Err(
-                Failure::Refused(ReauthenticationRequired(_))
+                Failure::Refused(NoPassword | ReauthenticationRequired(_))
                 | Failure::Unavailable
                 | Failure::Internal,
             ) => {
@@ -281,7 +281,8 @@ impl Service {
         &self,
         partition: Partition,
     ) -> Result<Reading, Failure<ConfirmError>> {
-        let credential = match partition.account.as_ref().and_then(Account::email) {
+        let account = partition.account.as_ref();
+        let credential = match account.and_then(Account::credential_email) {
             Some(email) => self.store.read_credential(email).await?,
             None => None,
         };
@@ -342,7 +343,18 @@ pub(crate) struct Confirmed {
 impl Reading {
     /// Account, session and credential, if the session is live and the credential is the account's.
     fn own(&self, caller: Caller) -> Result<Own<'_>, Failure<ConfirmError>> {
+        if self.has_no_password(caller) {
+            return Err(Failure::Refused(ConfirmError::NoPassword));
+        }
         self.find_own(caller).ok_or(NOT_LIVE)
+    }
+
+    /// Whether the caller is live and signs in elsewhere.
+    fn has_no_password(&self, caller: Caller) -> bool {
+        let account = self.partition.account.as_ref();
+        account.is_some_and(|account| {
+            account.identity.is_some() && account.authorize(caller.session_id).is_ok()
+        })
     }
 
     fn find_own(&self, caller: Caller) -> Option<Own<'_>> {

@@ -21,7 +21,9 @@ mod admin;
 mod authorize;
 mod caller;
 mod change;
+mod client;
 mod error;
+mod introspect;
 mod key_document;
 pub mod key_rotation;
 mod log;
@@ -32,6 +34,7 @@ mod register;
 mod revoke;
 mod sessions;
 mod sign_in;
+mod sign_in_elsewhere;
 mod sign_out;
 mod step_up;
 pub mod token_keys;
@@ -58,10 +61,13 @@ pub use admin::{
 };
 pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
 pub use caller::Caller;
+pub use client::{ClientCredentials, NewClient};
 pub use error::Failure;
+pub use introspect::ActiveToken;
 pub use register::Registration;
 pub use sessions::SessionList;
 pub use sign_in::SignIn;
+pub use sign_in_elsewhere::SignInElsewhere;
 pub use sign_out::SignOutToken;
 
 /// What every function works with, also one that stores nothing. Cheap to clone.

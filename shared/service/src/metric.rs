@@ -60,6 +60,8 @@ metrics! {
         "A session was ended by a person, its owner or an administrator: revoked, signed out, or by a password change, a disabling or a deletion.";
     ADMIN_ACTIONS, Stack, "AdminActions",
         "An administrator has looked at accounts or changed one, or has tried to; a command counts nothing.";
+    CLIENT_REFUSALS, Stack, "ClientRefusals",
+        "A client of another service was refused: wrong credentials, or a scope that it does not have.";
     THROTTLED, Stack, "Throttled",
         "A request was answered 503 because DynamoDB throttled it, or because too many passwords were waiting.";
     AUTHORIZER_DENIED, Stack, "AuthorizerDenied",

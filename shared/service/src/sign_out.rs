@@ -37,7 +37,10 @@ impl Service {
             }
         };
         match owner {
-            Ok((user, session)) => self.end_own(user, session).await,
+            Ok((user, session)) => {
+                let actor = Actor::Owner(session);
+                self.end_signed_out(user, session, actor).await
+            }
             Err(reason) => {
                 tracing::info!(
                     reason = reason.to_string(),
@@ -48,13 +51,15 @@ impl Service {
         }
     }
 
-    async fn end_own(
+    /// Ends a session, if it has not ended, by a token of it that `actor` holds.
+    pub(crate) async fn end_signed_out<E>(
         &self,
         user: UserId,
         session: SessionId,
-    ) -> Result<(), Failure<CallerNotLive>> {
+        actor: Actor,
+    ) -> Result<(), Failure<E>> {
         let account = self.store.read_account(user).await?;
-        let cause = (Action::SignOut, Actor::Owner(session));
+        let cause = (Action::SignOut, actor);
         let end = |account: Account| Ok(account.end_one(session, EndReason::LoggedOut));
         match self.change_account(user, account, cause, end).await {
             Ok(changed) => {
@@ -63,7 +68,8 @@ impl Service {
             }
             // The account is gone, and the session with it.
             Err(Failure::Refused(CallerNotLive)) => Ok(()),
-            Err(other) => Err(other),
+            Err(Failure::Unavailable) => Err(Failure::Unavailable),
+            Err(Failure::Internal) => Err(Failure::Internal),
         }
     }
 }

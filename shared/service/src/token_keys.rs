@@ -300,6 +300,21 @@ impl TokenKeys {
             .await
     }
 
+    /// The same for any audience of ours, as [`Tokens::verify_access_for_any_audience`] does.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub async fn verify_access_for_any_audience(
+        &self,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        self.verify(now, |tokens| {
+            tokens.verify_access_for_any_audience(token, now)
+        })
+        .await
+    }
+
     /// Checks everything about a refresh token but its expiry, as [`Tokens::verify_refresh_of_any_age`] does.
     ///
     /// # Errors

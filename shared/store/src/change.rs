@@ -14,6 +14,7 @@ use crate::Store;
 use crate::audit::log_ends;
 use crate::credential::{credential_as_verified, replace_hash};
 use crate::expression::Expression;
+use crate::identity::identity_of;
 use crate::item::{
     ChangeAttribute, StampedAccount, account_from_item, account_to_item, attribute, number,
     session_to_item,
@@ -82,7 +83,10 @@ impl Store {
     ) -> Result<WriteOutcome, StoreError> {
         let account = account_update(before, change, cause, stamp)?;
         let key = Key::account(before.id);
-        let (mut conditions, account, new_session) = if parts.is_empty() {
+        let lost_identity = before.identity.as_ref();
+        let lost_identity = lost_identity.filter(|_| change.account.identity.is_none());
+        let (mut conditions, account, new_session) = if parts.is_empty() && lost_identity.is_none()
+        {
             let ask = |update: UpdateItemFluentBuilder| {
                 update.return_values_on_condition_check_failure(OLD_ITEM)
             };
@@ -106,14 +110,21 @@ impl Store {
                         hash,
                         password_version,
                     } => {
-                        let key = Key::credential(before.email().ok_or(StoreError::Corrupt)?);
+                        let key =
+                            Key::credential(before.credential_email().ok_or(StoreError::Corrupt)?);
                         transaction.update(key, &replace_hash(verified, hash, *password_version));
                     }
                     Part::NoCredential { verified } => {
-                        let key = Key::credential(before.email().ok_or(StoreError::Corrupt)?);
+                        let key =
+                            Key::credential(before.credential_email().ok_or(StoreError::Corrupt)?);
                         transaction.delete(key, &credential_as_verified(verified));
                     }
                 }
+            }
+            // Whoever deletes the account: what leads to it goes in the same transaction, so nothing is left to find.
+            if let Some(identity) = lost_identity {
+                let own = identity_of(before.id);
+                transaction.delete(Key::identity(identity), &own);
             }
             let sent = self.transact(transaction, retries).await?;
             (sent.err(), account, new_session)

@@ -325,7 +325,7 @@ impl Store {
         let Some(account) = snapshot.account else {
             return Ok(0);
         };
-        if account.email().is_some() {
+        if !account.is_deleted() {
             return Ok(0);
         }
         let sessions = snapshot.sessions.iter().map(|session| session.id);

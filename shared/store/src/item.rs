@@ -3,7 +3,7 @@
 //! Times are epoch milliseconds, except `ttl`, which DynamoDB wants in seconds. An attribute that has no value is
 //! absent, and what the key says is said nowhere else: an account with 20 sessions and an e-mail address of up to
 //! 44 bytes takes at most 1 KB after a sign-in, so that this costs the account one write unit; a longer address costs one
-//! more. Attributes that this version does not know are left as they are.
+//! more, and so does an identity. Attributes that this version does not know are left as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,6 +18,7 @@ use latchkey_domain::device::{Device, DeviceType};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
+use latchkey_domain::identity::{AuthenticationMethods, Identity};
 use latchkey_domain::password::PasswordHash;
 use latchkey_domain::role::Role;
 use latchkey_domain::session::{ClientLocation, Session};
@@ -47,6 +48,7 @@ pub(crate) mod attribute {
     pub(crate) const COUNTRY: &str = "country";
     pub(crate) const NAME: &str = "name";
     pub(crate) const PASSWORD_ATTEMPTS: &str = "password_attempts";
+    pub(crate) const SECRETS: &str = "secrets";
     pub(crate) const TTL: &str = "ttl";
 }
 
@@ -107,6 +109,8 @@ struct AccountItem {
     status: StatusAttribute,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<IdentityAttribute>,
     #[serde(
         default,
         with = "serde_dynamo::string_set",
@@ -135,6 +139,13 @@ struct AccountItem {
     ttl: Option<DateTime<Utc>>,
 }
 
+/// Who a user is elsewhere: what leads to the item of the identity.
+#[derive(Debug, Serialize, Deserialize)]
+struct IdentityAttribute {
+    issuer: String,
+    subject: String,
+}
+
 /// An account, and the stamps of the last change that wrote it and of the one before.
 #[derive(Clone, Debug)]
 pub(crate) struct StampedAccount {
@@ -156,6 +167,10 @@ pub(crate) fn account_to_item(
         key: Key::account(account.id),
         status,
         email: account.email().map(|email| email.as_typed().to_owned()),
+        identity: account.identity.as_ref().map(|identity| IdentityAttribute {
+            issuer: identity.issuer().to_owned(),
+            subject: identity.subject().to_owned(),
+        }),
         roles: account.roles.clone(),
         sessions: account.sessions.clone(),
         version: account.version,
@@ -169,9 +184,17 @@ pub(crate) fn account_to_item(
 
 pub(crate) fn account_from_item(item: Item) -> Result<StampedAccount, StoreError> {
     let item: AccountItem = from_item(item)?;
-    let email = || {
-        let text = item.email.as_deref().unwrap_or_default();
-        EmailAddress::parse(text).map_err(|_| corrupt("account", "email"))
+    let identity = item.identity.map(|identity| {
+        Identity::new(&identity.issuer, &identity.subject)
+            .map_err(|_| corrupt("account", "identity"))
+    });
+    let identity = identity.transpose()?;
+    let has_password = identity.is_none();
+    let email = || match item.email.as_deref() {
+        None if !has_password => Ok(None),
+        text => EmailAddress::parse(text.unwrap_or_default())
+            .map(Some)
+            .map_err(|_| corrupt("account", "email")),
     };
     let status = match item.status {
         StatusAttribute::Active => AccountStatus::Active { email: email()? },
@@ -184,6 +207,7 @@ pub(crate) fn account_from_item(item: Item) -> Result<StampedAccount, StoreError
         account: Account {
             id: item.key.user().ok_or_else(|| corrupt("account", "pk"))?,
             status,
+            identity,
             roles: item.roles,
             sessions: item.sessions,
             version: item.version,
@@ -230,6 +254,9 @@ struct SessionItem {
         skip_serializing_if = "Option::is_none"
     )]
     authenticated_at: Option<DateTime<Utc>>,
+    /// Divided by spaces. Absent for a password alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amr: Option<String>,
     #[serde(with = "ts_milliseconds")]
     last_used_at: DateTime<Utc>,
     #[serde(with = "ts_milliseconds")]
@@ -257,6 +284,9 @@ pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
         created_ip_address: session.created_ip_address,
         created_at: session.created_at,
         authenticated_at: Some(session.authenticated_at),
+        amr: Some(&session.methods)
+            .filter(|methods| **methods != AuthenticationMethods::password())
+            .map(ToString::to_string),
         last_used_at: session.last_used_at,
         idle_expires_at: session.idle_expires_at,
         absolute_expires_at: session.absolute_expires_at,
@@ -270,6 +300,11 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
     if item.key != Key::session(user_id, item.jti) {
         return Err(corrupt("session", "jti"));
     }
+    let methods = item
+        .amr
+        .map_or(Ok(AuthenticationMethods::password()), |amr| {
+            AuthenticationMethods::new(amr.split(' ')).map_err(|_| corrupt("session", "amr"))
+        });
     Ok(Session {
         id: item.jti,
         user_id,
@@ -290,6 +325,7 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
         created_ip_address: item.created_ip_address,
         created_at: item.created_at,
         authenticated_at: item.authenticated_at.unwrap_or(item.created_at),
+        methods: methods?,
         last_used_at: item.last_used_at,
         idle_expires_at: item.idle_expires_at,
         absolute_expires_at: item.absolute_expires_at,
@@ -359,7 +395,7 @@ pub(crate) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, StoreError
         .map_err(|_| corrupt(std::any::type_name::<T>(), "its form"))
 }
 
-fn corrupt(item: &str, what: &str) -> StoreError {
+pub(crate) fn corrupt(item: &str, what: &str) -> StoreError {
     tracing::error!(item, what, "an item in the table is broken");
     StoreError::Corrupt
 }
@@ -434,6 +470,7 @@ mod tests {
     fn a_session_is_read_as_it_was_written() {
         let mut session = session();
         session.authenticated_at += TimeDelta::milliseconds(4_567);
+        session.methods = AuthenticationMethods::new(["pwd", "otp"]).unwrap();
         let item = session_to_item(&session).unwrap();
         assert_eq!(session_from_item(item), Ok(session));
     }

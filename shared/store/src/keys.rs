@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use latchkey_domain::client::ClientId;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::identity::Identity;
 
 /// An item as DynamoDB has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -15,6 +17,7 @@ pub(crate) const CREDENTIAL: &str = "CREDENTIAL";
 pub(crate) const ACCOUNT: &str = "ACCOUNT";
 pub(crate) const SESSION_PREFIX: &str = "SESSION#";
 pub(crate) const USER_PREFIX: &str = "USER#";
+pub(crate) const CLIENT_PREFIX: &str = "CLIENT#";
 
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -31,6 +34,13 @@ impl Key {
         }
     }
 
+    pub(crate) fn identity(identity: &Identity) -> Self {
+        Self {
+            pk: format!("IDENTITY#{}", identity.issuer()),
+            sk: identity.subject().to_owned(),
+        }
+    }
+
     pub(crate) fn account(user: UserId) -> Self {
         Self {
             pk: partition(user),
@@ -42,6 +52,13 @@ impl Key {
         Self {
             pk: partition(user),
             sk: session_sort_key(session),
+        }
+    }
+
+    pub(crate) fn client(client: &ClientId) -> Self {
+        Self {
+            pk: format!("{CLIENT_PREFIX}{client}"),
+            sk: "CLIENT".to_owned(),
         }
     }
 

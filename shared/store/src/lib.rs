@@ -16,10 +16,12 @@ mod cleanup;
 mod client;
 mod credential;
 mod expression;
+mod identity;
 mod item;
 mod keys;
 pub mod metering;
 mod refusal;
+mod registered_client;
 mod retry;
 mod session;
 mod sign_in;
@@ -45,6 +47,7 @@ pub use cleanup::{
 };
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
+pub use identity::IdentityOutcome;
 pub use retry::Retries;
 pub use session::{PasswordAttempt, Reauthentication, Rotation};
 

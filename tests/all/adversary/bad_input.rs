@@ -10,7 +10,7 @@ use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity};
 use serde_json::{Value, json};
 
 /// Every route that takes a body, with the fields that it needs.
-const WITH_BODY: [(Method, &str, &[&str]); 8] = [
+const WITH_BODY: [(Method, &str, &[&str]); 9] = [
     (Method::POST, "/v1/auth/register", &["email", "password"]),
     (Method::POST, "/v1/auth/login", &["email", "password"]),
     (Method::POST, "/v1/auth/refresh", &["refresh_token"]),
@@ -22,14 +22,41 @@ const WITH_BODY: [(Method, &str, &[&str]); 8] = [
         &["current_password", "new_password"],
     ),
     (Method::POST, "/v1/me/delete", &["password"]),
+    (Method::POST, "/v1/service/sessions", &["identity"]),
     (Method::POST, "/v1/auth/reauthenticate", &["password"]),
 ];
+
+/// The type of a form. What reads one has its own tests, in `routes::clients`.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 fn path_for(path: &str, ada: &SignedIn) -> String {
     let session = ada.session_id.to_string();
     path.replace("{user_id}", &ada.user_id.unwrap().to_string())
         .replace("{session_id}", &session)
         .replace("{id}", &session)
+}
+
+/// The list above is whole: what the document says of bodies is what is tried here.
+#[test]
+fn every_route_that_takes_json_is_tried() {
+    let mut documented = Vec::new();
+    for (path, item) in conformity::document()["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["requestBody"]["content"]
+                .get("application/json")
+                .is_some()
+            {
+                documented.push(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+    }
+    let mut tried: Vec<String> = WITH_BODY
+        .iter()
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    documented.sort();
+    tried.sort();
+    assert_eq!(tried, documented);
 }
 
 #[tokio::test]
@@ -176,12 +203,17 @@ fn good_body(fields: &[&str], ada: &SignedIn) -> Value {
         "email" => json!("bob@example.com"),
         "refresh_token" => json!(ada.refresh_token),
         "name" => json!("Kitchen"),
+        "identity" => json!({"issuer": "https://accounts.example.com", "subject": "7"}),
         _ => json!(PASSWORD),
     };
-    fields
+    let mut body: Value = fields
         .iter()
         .map(|field| ((*field).to_owned(), value(field)))
-        .collect()
+        .collect();
+    if fields.contains(&"identity") {
+        body["amr"] = json!(["pwd"]);
+    }
+    body
 }
 
 #[tokio::test]
@@ -352,13 +384,21 @@ async fn an_unknown_query_parameter_is_refused_on_every_route() {
             let method: Method = method.to_ascii_uppercase().parse().unwrap();
             let path = format!("{}?v=1", path_for(path, &ada));
             let mut call = stack.request(method, &path).bearer(&ada.access_token);
-            let body = &operation["requestBody"]["content"]["application/json"]["example"];
+            let content = &operation["requestBody"]["content"];
+            let body = &content["application/json"]["example"];
             if !body.is_null() {
                 call = call.json(body);
+            }
+            let as_oauth = content.get(FORM).is_some();
+            if as_oauth {
+                call = call.form(&[("token", &ada.access_token)]);
             }
             let reply = call.send().await;
             if public.iter().any(|one| path.starts_with(one)) {
                 assert_eq!(reply.status, StatusCode::OK, "{path}");
+            } else if as_oauth {
+                assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{path}");
+                assert_eq!(reply.body["error"], "invalid_request", "{path}");
             } else {
                 reply.expect_problem(400, "invalid_request");
                 refused += 1;

@@ -149,6 +149,16 @@ fn bodies_hold() {
 }
 
 #[test]
+fn forms_hold() {
+    hold("forms");
+}
+
+#[test]
+fn basic_credentials_hold() {
+    hold("basic_credentials");
+}
+
+#[test]
 fn urls_hold() {
     hold("urls");
 }

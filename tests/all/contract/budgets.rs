@@ -4,6 +4,7 @@
 
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
+use latchkey_domain::client::ClientScope;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::AccessRules;
 use latchkey_tests::harness::authorizer::passes;
@@ -183,6 +184,75 @@ async fn no_operation_exceeds_its_budget() {
     let reuse = async |stack: &Stack| stack.refresh(&victim.refresh_token).await;
     table
         .row("reuse detected", cost(2, 2.0, 1.0), reuse, 401)
+        .await;
+
+    let secret = table
+        .stack
+        .add_client("orders-api", &ClientScope::ALL)
+        .await;
+    let ask = |path: &'static str, token: &str| {
+        let (token, secret) = (token.to_owned(), secret.clone());
+        async move |stack: &Stack| {
+            let call = stack.post(path).basic("orders-api", &secret);
+            call.form(&[("token", &token)]).send().await
+        }
+    };
+    for (operation, budget, token) in [
+        (
+            "introspect an access token",
+            cost(1, 0.0, 2.0),
+            &newest.access_token,
+        ),
+        (
+            "introspect a refresh token",
+            cost(1, 0.0, 3.0),
+            &newest.refresh_token,
+        ),
+        (
+            "introspect what is not genuine",
+            cost(1, 0.0, 1.0),
+            &"x".to_owned(),
+        ),
+    ] {
+        let asked = ask("/oauth/introspect", token);
+        table.row(operation, budget, asked, 200).await;
+    }
+    let five = SignedIn::from(login(&table.stack).await.body);
+    let revoked = ask("/oauth/revoke", &five.access_token);
+    table
+        .row(
+            "revoke a token for a client",
+            cost(3, 1.0, 2.0),
+            revoked,
+            200,
+        )
+        .await;
+
+    let elsewhere = json!({
+        "identity": {"issuer": "https://accounts.example.com", "subject": "110169484474386276334"},
+        "amr": ["pwd"],
+    });
+    let sign_in_elsewhere = async |stack: &Stack| {
+        let call = stack
+            .post("/v1/service/sessions")
+            .basic("orders-api", &secret);
+        call.json(&elsewhere).send().await
+    };
+    for (operation, budget) in [
+        ("first sign-in from elsewhere", cost(2, 7.0, 2.0)),
+        ("sign-in from elsewhere", cost(3, 5.0, 3.0)),
+    ] {
+        table.row(operation, budget, sign_in_elsewhere, 201).await;
+    }
+    let six = SignedIn::from(login(&table.stack).await.body);
+    let for_visitor = async |stack: &Stack| {
+        let visitor = json!({"ip_address": "198.51.100.9"});
+        let body = json!({"refresh_token": six.refresh_token, "client": visitor});
+        let call = stack.post("/v1/auth/refresh").basic("orders-api", &secret);
+        call.json(&body).send().await
+    };
+    table
+        .row("refresh for a visitor", cost(2, 1.0, 2.0), for_visitor, 200)
         .await;
 
     table.stack.pass_interval();

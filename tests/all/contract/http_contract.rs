@@ -44,11 +44,13 @@ async fn a_wrong_method_is_told_which_are_right() {
     let paths = conformity::document()["paths"].as_object().unwrap();
     for (path, item) in paths {
         let path = path.replace("{id}", "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11");
-        let reply = stack
-            .request(Method::TRACE, &path)
-            .send()
-            .await
-            .expect_problem(405, "method_not_allowed");
+        let reply = stack.request(Method::TRACE, &path).send().await;
+        if path.starts_with("/oauth/") {
+            assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(reply.body["error"], "invalid_request");
+        } else {
+            reply.clone().expect_problem(405, "method_not_allowed");
+        }
         let allowed = reply.header("allow").unwrap().to_ascii_lowercase();
         let allowed: Vec<&str> = allowed.split(',').map(str::trim).collect();
         for method in item

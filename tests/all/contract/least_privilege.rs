@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
+use latchkey_domain::client::ClientScope;
 use latchkey_domain::id::SessionId;
 use latchkey_service::AccessRules;
 use latchkey_tests::harness::authorizer::passes;
@@ -68,6 +69,34 @@ async fn do_everything(stack: &Stack) {
     let reply = revoke_all.bearer(&ada.access_token).send().await;
     reply.expect(StatusCode::OK);
 
+    let secret = stack.add_client("orders-api", &ClientScope::ALL).await;
+    let short = stack.login(email).await;
+    for (path, token) in [
+        ("/oauth/introspect", &short.access_token),
+        ("/oauth/introspect", &short.refresh_token),
+        ("/oauth/revoke", &short.refresh_token),
+    ] {
+        let call = stack.post(path).basic("orders-api", &secret);
+        let reply = call.form(&[("token", token)]).send().await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+    }
+
+    // The first sign-in of an identity, and so many that old items are trimmed; a refresh for a visitor.
+    let elsewhere = json!({"identity": {"issuer": "idp", "subject": "1"}, "amr": ["pwd"]});
+    for _ in 0..23 {
+        let call = stack
+            .post("/v1/service/sessions")
+            .basic("orders-api", &secret);
+        let reply = call.json(&elsewhere).send().await;
+        let token = reply.expect(StatusCode::CREATED)["refresh_token"].clone();
+        let call = stack.post("/v1/auth/refresh").basic("orders-api", &secret);
+        let call = call.json(&json!({"refresh_token": token, "client": {}}));
+        call.send().await.expect(StatusCode::OK);
+        let logout = json!({"refresh_token": token});
+        let reply = stack.post("/v1/auth/logout").json(&logout).send().await;
+        reply.expect(StatusCode::NO_CONTENT);
+    }
+
     // A purge of sessions that were ended and of one that has run out.
     stack.advance(TimeDelta::days(8));
     let ada = stack.login(email).await;
@@ -127,7 +156,11 @@ async fn do_everything(stack: &Stack) {
     )
     .await;
     let report = clean_up(stack).await;
-    assert_eq!((report.removed_expired, report.removed_orphaned), (1, 1));
+    // Of those who signed in elsewhere the newest 20 ended sessions were kept, and the last one.
+    assert_eq!(
+        (report.removed_expired, report.removed_orphaned),
+        (1 + 21, 1)
+    );
     assert_eq!((report.removed_of_deleted_users, report.broken), (2, 0));
 }
 
@@ -165,6 +198,23 @@ async fn administer_everything(stack: &Stack) {
     }
     let reply = stack.delete(&user).bearer(&admin.access_token).send().await;
     reply.expect(StatusCode::NO_CONTENT);
+    // The same of somebody who signed in elsewhere.
+    let secret = stack.add_client("sso", &[ClientScope::IssueSessions]).await;
+    let elsewhere = json!({"identity": {"issuer": "idp", "subject": "2"}, "amr": ["pwd"]});
+    let call = stack.post("/v1/service/sessions").basic("sso", &secret);
+    let issued = call
+        .json(&elsewhere)
+        .send()
+        .await
+        .expect(StatusCode::CREATED);
+    let path = format!("/v1/admin/users/{}", issued["user"]["id"].as_str().unwrap());
+    let reply = stack.delete(&path).bearer(&admin.access_token).send().await;
+    reply.expect(StatusCode::NO_CONTENT);
+    let left = json!(stack.items().await).to_string();
+    assert!(
+        !left.contains(issued["user"]["id"].as_str().unwrap()),
+        "{left}"
+    );
     // So that the cleanup meets none of these.
     let body = json!({"password": PASSWORD});
     let delete = stack.post("/v1/me/delete").bearer(&admin.access_token);

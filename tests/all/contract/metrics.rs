@@ -279,6 +279,14 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     let ended = [("AdminActions", 1.0), ("Revocations", 2.0)];
     metered.row("admin: revoke-all", &ended, all).await;
     metered.row("admin: signed out", &[], show).await;
+    let unknown_client = async |stack: &Stack| {
+        let call = stack.post("/oauth/introspect").basic("nobody", "x");
+        call.form(&[("token", "x")]).send().await
+    };
+    let refused = [("ClientRefusals", 1.0)];
+    metered
+        .row("unknown client", &refused, unknown_client)
+        .await;
 
     // Those that are left are the cleanup's, the authorizer's, the 503s' and those of the next tests.
     let of_the_stack = METRICS.iter().filter(|metric| metric.scope == Scope::Stack);

@@ -18,6 +18,7 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::AccessRules;
 use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, raw_items, stack_with};
 use latchkey_tests::harness::authorizer::{decide, event_with};
+use latchkey_tests::harness::lambda::{SAMPLE_SECRET, add_sample_client};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, TABLE};
 use serde_json::{Value, json};
@@ -129,6 +130,19 @@ async fn register(stack: &Stack, email: &str) -> Reply {
 async fn logout(stack: &Stack, who: &SignedIn) -> Reply {
     let body = json!({"refresh_token": who.refresh_token});
     stack.post("/v1/auth/logout").json(&body).send().await
+}
+
+async fn as_client(stack: &Stack, path: &str, who: &SignedIn) -> Reply {
+    let call = stack.post(path).basic("orders-api", SAMPLE_SECRET);
+    call.form(&[("token", &who.refresh_token)]).send().await
+}
+
+async fn sign_in_elsewhere(stack: &Stack, subject: &str) -> Reply {
+    let identity = json!({"issuer": "https://idp.example.com", "subject": subject});
+    let body = json!({"identity": identity, "amr": ["pwd"]});
+    let call = stack.post("/v1/service/sessions");
+    let call = call.basic("orders-api", SAMPLE_SECRET);
+    call.json(&body).send().await
 }
 
 /// Gives a user a hash with the parameters of yesterday.
@@ -282,6 +296,13 @@ fn operations() -> Vec<Operation> {
             }))
         },
         operation("logout", 204, acts!(|stack, cast| logout(stack, &cast.ada).await)),
+        operation("introspect", 200, acts!(|stack, cast| as_client(stack, "/oauth/introspect", &cast.ada).await)),
+        operation("revoke by a client", 200, acts!(|stack, cast| as_client(stack, "/oauth/revoke", &cast.ada).await)),
+        operation("sign-in from elsewhere, the first", 201, acts!(|stack, cast| sign_in_elsewhere(stack, "grace").await)),
+        Operation {
+            setup: first!(|stack, cast| drop(sign_in_elsewhere(stack, "grace").await)),
+            ..operation("sign-in from elsewhere", 201, acts!(|stack, cast| sign_in_elsewhere(stack, "grace").await))
+        },
         Operation {
             repeated: [(200, ""), (401, "invalid_token")],
             ..operation("password change", 200, acts!(|stack, cast| {
@@ -373,6 +394,7 @@ impl Scene {
         let phone = stack.login("ada@example.com").await;
         register(&stack, "bob@example.com").await;
         let root = stack.administrator("root@example.com").await;
+        add_sample_client(stack.client.clone()).await;
         stack.advance(TimeDelta::seconds(1));
         let cast = Cast { ada, phone, root };
         (operation.setup)(&stack, &cast).await;

@@ -1,6 +1,7 @@
 //! Guarantee 10: a table read by a thief yields no usable token. And: no secret is logged.
 
 use http::{Method, StatusCode};
+use latchkey_domain::client::ClientScope;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack};
@@ -114,6 +115,28 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
     let four = stack.login("ada@example.com").await;
     let logout = json!({"refresh_token": four.refresh_token});
     stack.post("/v1/auth/logout").json(&logout).send().await;
+    let client = stack.add_client("orders-api", &ClientScope::ALL).await;
+    let five = stack.login("ada@example.com").await;
+    for path in ["/oauth/introspect", "/oauth/revoke"] {
+        for (secret, token) in [
+            (client.as_str(), &five.access_token),
+            ("a wrong secret", &forged),
+        ] {
+            let call = stack.post(path).basic("orders-api", secret);
+            call.form(&[("token", token)]).send().await;
+        }
+    }
+    let elsewhere = json!({
+        "identity": {"issuer": "https://idp.example.com", "subject": "a secret subject"},
+        "email": "grace@example.com",
+        "amr": ["pwd"],
+    });
+    for secret in [client.as_str(), &client, "a wrong secret"] {
+        let call = stack
+            .post("/v1/service/sessions")
+            .basic("orders-api", secret);
+        call.json(&elsewhere).send().await;
+    }
     let malformed =
         br#"{"email": "ada@example.com", "password": ["correct horse battery staple"]}"#;
     stack
@@ -159,11 +182,15 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
         "$argon2",
         "ada@example.com",
         "a secret name",
+        &client,
+        "a wrong secret",
+        "a secret subject",
+        "grace@example.com",
         std::str::from_utf8(SECRET).unwrap(),
     ] {
         assert!(!log.contains(secret), "{secret}");
     }
-    for token in [&ada, &two, &three, &four, &next, &proved, &changed] {
+    for token in [&ada, &two, &three, &four, &five, &next, &proved, &changed] {
         for secret in [&token.access_token, &token.refresh_token] {
             assert!(!log.contains(secret.rsplit('.').next().unwrap()));
         }
@@ -177,6 +204,7 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
         (Some(&ada), "reauthenticated"),
         (Some(&ada), r#"reason="password_changed""#),
         (Some(&changed), r#"reason="account_deleted""#),
+        (Some(&five), "actor=client:orders-api"),
         (None, r#"sign-in refused"#),
         (None, r#"confirmation refused"#),
     ] {

@@ -67,6 +67,11 @@ async fn read_all(world: &World) {
     drop(cleanup::run(store, clock, budget).await);
 }
 
+/// Somebody who signs in elsewhere.
+pub(super) fn grace() -> Value {
+    json!({"identity": {"issuer": "https://idp.example.com", "subject": "grace"}, "amr": ["otp"]})
+}
+
 async fn call_all(world: &World) {
     let bearer = &world.ada.access_token;
     let stack = &world.stack;
@@ -98,6 +103,21 @@ async fn call_all(world: &World) {
         conformity::check_form(&method, path, &reply);
         let status = reply.status.as_u16();
         assert!(status <= 500, "{method} {path}: {status} {}", reply.body);
+    }
+    let path = "/v1/service/sessions";
+    let call = stack.post(path).json(&grace());
+    let call = call.header("authorization", world.client.as_bytes());
+    let reply = call.send_unchecked().await;
+    conformity::check_form(&Method::POST, path, &reply);
+    assert!(reply.status.as_u16() <= 503, "{path}: {}", reply.body);
+    for path in ["/oauth/introspect", "/oauth/revoke"] {
+        let token = [("token", world.phone.refresh_token.as_str())];
+        let call = stack.post(path).form(&token);
+        let call = call.header("authorization", world.client.as_bytes());
+        let reply = call.send_unchecked().await;
+        conformity::check_form(&Method::POST, path, &reply);
+        let status = reply.status.as_u16();
+        assert!(status <= 500, "{path}: {status} {}", reply.body);
     }
 }
 

@@ -15,7 +15,10 @@ mod tokens;
 use std::cell::{Cell, RefCell};
 use std::sync::Once;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, HeaderValue, Method};
+use latchkey_domain::client::{Client, ClientScope, ClientSecret};
 use latchkey_domain::policy::SessionPolicy;
 use serde_json::{Value, json};
 
@@ -37,7 +40,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     Target {
         name: "tokens",
         run: tokens::tokens,
@@ -52,6 +55,16 @@ pub const TARGETS: [Target; 9] = [
         name: "bodies",
         run: requests::bodies,
         seeds: requests::body_seeds,
+    },
+    Target {
+        name: "forms",
+        run: requests::forms,
+        seeds: requests::form_seeds,
+    },
+    Target {
+        name: "basic_credentials",
+        run: requests::basic_credentials,
+        seeds: requests::basic_credentials_seeds,
     },
     Target {
         name: "urls",
@@ -89,6 +102,9 @@ pub const TARGETS: [Target; 9] = [
 const QUICK_HASH: &str =
     "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// The secret of the one client.
+const CLIENT_SECRET: &str = "lks_a-secret-of-the-fuzzing";
+
 /// A service with one user, who is an administrator and signed in, always the same.
 struct World {
     runtime: tokio::runtime::Runtime,
@@ -97,6 +113,8 @@ struct World {
     items: Vec<Value>,
     ada: SignedIn,
     phone: SignedIn,
+    /// The `Authorization` of a client that may do everything.
+    client: String,
     forger: Forger,
 }
 
@@ -116,6 +134,16 @@ impl World {
             let (stack, faults) = faults::stack_with(policy, 1, Vec::new()).await;
             let ada = stack.administrator("ada@example.com").await;
             let phone = stack.login("ada@example.com").await;
+            let secret = ClientSecret::new(CLIENT_SECRET.to_owned());
+            let scopes = ClientScope::ALL.into();
+            let client = Client::register("orders-api", "Orders", scopes, &secret, stack.now());
+            let made = stack.store.create_client(&client.expect("a client")).await;
+            assert_eq!(made, Ok(true));
+            let grace = stack
+                .post("/v1/service/sessions")
+                .basic("orders-api", CLIENT_SECRET);
+            let grace = grace.json(&items::grace()).send().await;
+            assert_eq!(grace.status.as_u16(), 201);
             (stack, faults, ada, phone)
         });
         let mut items = faults::raw_items(&stack);
@@ -133,6 +161,10 @@ impl World {
             items,
             ada,
             phone,
+            client: format!(
+                "Basic {}",
+                BASE64_STANDARD.encode(format!("orders-api:{CLIENT_SECRET}"))
+            ),
             forger: Forger::default(),
         }
     }
@@ -176,8 +208,17 @@ fn checked(method: &Method, path: &str, reply: Reply) -> Reply {
     assert!(status < 500, "{method} {path}: {} {}", status, reply.body);
     if status >= 400 {
         let kind = reply.header("content-type").unwrap_or_default();
-        assert_eq!(kind, "application/problem+json", "{method} {path}");
-        let has_code = reply.code() != "none" || *method == Method::HEAD;
+        let as_oauth = reply.body["error"].is_string();
+        let known = if as_oauth {
+            "application/json"
+        } else {
+            "application/problem+json"
+        };
+        assert!(
+            kind == known || *method == Method::HEAD,
+            "{method} {path}: {kind}"
+        );
+        let has_code = as_oauth || reply.code() != "none" || *method == Method::HEAD;
         assert!(has_code, "{method} {path}");
     }
     reply

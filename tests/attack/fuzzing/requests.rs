@@ -2,15 +2,17 @@
 
 use crate::harness::conformity;
 use crate::harness::stack::{CHROME, PASSWORD};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, Method};
 use latchkey_domain::device::{self, ClientHints, Device};
 use latchkey_domain::text;
 use serde_json::json;
 
-use super::with_world;
+use super::{CLIENT_SECRET, with_world};
 
 /// The routes that take a body.
-const WITH_BODY: [(Method, &str, &str); 10] = [
+const WITH_BODY: [(Method, &str, &str); 12] = [
     (
         Method::POST,
         "/v1/auth/register",
@@ -53,6 +55,16 @@ const WITH_BODY: [(Method, &str, &str); 10] = [
         "/v1/admin/sessions/revoke",
         r#"{"user_ids": ["0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11"]}"#,
     ),
+    (
+        Method::POST,
+        "/v1/service/sessions",
+        r#"{"identity": {"issuer": "https://idp.example.com", "subject": "7"}, "email": "eve@example.com", "amr": ["otp"], "auth_time": 1772366400, "client": {"ip_address": "::1", "user_agent": "curl/8", "device_id": "x"}}"#,
+    ),
+    (
+        Method::POST,
+        "/v1/auth/refresh",
+        r#"{"refresh_token": "a.b.c", "client": {"ip_address": "203.0.113.9"}}"#,
+    ),
 ];
 
 const CONTENT_TYPES: [&str; 4] = [
@@ -72,8 +84,10 @@ pub(super) fn bodies(data: &[u8]) {
     let kind = CONTENT_TYPES[choice / WITH_BODY.len() % CONTENT_TYPES.len()];
     with_world(async |world| {
         let path = world.fill_in(path);
-        let bearer = format!("Bearer {}", world.ada.access_token).into_bytes();
-        let headers = [("authorization", &bearer[..])];
+        let bearer = format!("Bearer {}", world.ada.access_token);
+        let by_client = matches!(path.as_str(), "/v1/service/sessions" | "/v1/auth/refresh");
+        let authorization = if by_client { &world.client } else { &bearer };
+        let headers = [("authorization", authorization.as_bytes())];
         let body = Some((kind, body));
         world.send(method, &path, &headers, body).await;
     });
@@ -83,6 +97,83 @@ pub(super) fn body_seeds() -> Vec<Vec<u8>> {
     let seed =
         |(place, (_, _, body)): (u8, &(Method, &str, &str))| [&[place], body.as_bytes()].concat();
     (0..).zip(&WITH_BODY).map(seed).collect()
+}
+
+/// The first byte says which endpoint of OAuth; the rest is the form. The client is the right one.
+pub(super) fn forms(data: &[u8]) {
+    let Some((choice, form)) = data.split_first() else {
+        return;
+    };
+    let path = ["/oauth/introspect", "/oauth/revoke"][usize::from(choice & 1)];
+    with_world(async |world| {
+        let headers = [("authorization", world.client.as_bytes())];
+        let body = Some(("application/x-www-form-urlencoded", form));
+        let reply = world.send(&Method::POST, path, &headers, body).await;
+        let Some(reply) = reply.filter(|reply| reply.body["active"] == true) else {
+            return;
+        };
+        let genuine = [&world.ada, &world.phone];
+        let sid = reply.body["sid"].as_str();
+        let known = genuine.map(|one| one.session_id.to_string());
+        assert!(
+            known.iter().any(|id| Some(id.as_str()) == sid),
+            "a forgery passed"
+        );
+    });
+}
+
+/// The first byte says to which endpoint of OAuth; the rest is what stands behind `Basic`, as it is or in base64.
+pub(super) fn basic_credentials(data: &[u8]) {
+    let Some((choice, credentials)) = data.split_first() else {
+        return;
+    };
+    let path = ["/oauth/introspect", "/oauth/revoke"][usize::from(choice & 1)];
+    let encoded = match choice & 2 {
+        0 => BASE64_STANDARD.encode(credentials).into_bytes(),
+        _ => credentials.to_vec(),
+    };
+    let header = [b"Basic ", &encoded[..]].concat();
+    with_world(async |world| {
+        let headers = [("authorization", &header[..])];
+        let body = Some(("application/x-www-form-urlencoded", &b"token=x"[..]));
+        let reply = world.send(&Method::POST, path, &headers, body).await;
+        let pair = match choice & 2 {
+            0 => credentials.to_vec(),
+            _ => BASE64_STANDARD
+                .decode(credentials.trim_ascii())
+                .unwrap_or_default(),
+        };
+        let genuine =
+            form_urlencoded::parse(&pair).any(|(decoded, _)| decoded.ends_with(CLIENT_SECRET));
+        let passed = reply.is_some_and(|reply| reply.status.is_success());
+        assert!(genuine || !passed, "a client without a secret passed");
+    });
+}
+
+pub(super) fn basic_credentials_seeds() -> Vec<Vec<u8>> {
+    let right = format!("orders-api:{CLIENT_SECRET}");
+    let encoded = format!("orders%2Dapi:{}", CLIENT_SECRET.replace('-', "%2D"));
+    let mut seeds: Vec<Vec<u8>> = [right.as_str(), &encoded, "orders-api:", ":", "a%zz:+%C3%A4"]
+        .iter()
+        .map(|pair| [&[0], pair.as_bytes()].concat())
+        .collect();
+    seeds.push([&[3], BASE64_STANDARD.encode(&right).as_bytes()].concat());
+    seeds
+}
+
+pub(super) fn form_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = vec![
+        b"\0token=x&token_type_hint=access_token".to_vec(),
+        b"\0token=%ff+%00&a=b&&=c&client_id=x".to_vec(),
+    ];
+    with_world(async |world| {
+        for token in [&world.ada.access_token, &world.phone.refresh_token] {
+            for choice in [0, 1] {
+                seeds.push([&[choice], &b"token="[..], token.as_bytes()].concat());
+            }
+        }
+    });
+    seeds
 }
 
 const METHODS: [Method; 8] = [

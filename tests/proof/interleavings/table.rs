@@ -92,12 +92,13 @@ impl AccountItem {
         Account {
             id: *USER,
             status: match self.status {
-                Status::Active => AccountStatus::Active { email },
-                Status::Disabled => AccountStatus::Disabled { email },
+                Status::Active => AccountStatus::Active { email: Some(email) },
+                Status::Disabled => AccountStatus::Disabled { email: Some(email) },
                 Status::Deleted => AccountStatus::Deleted {
                     delete_after: noon() + TimeDelta::days(1),
                 },
             },
+            identity: None,
             roles: BTreeSet::new(),
             sessions: self.sessions.clone(),
             version: self.version,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use latchkey_domain::client::ManageClientError;
 use latchkey_domain::error as domain;
 use latchkey_service::Failure;
 
@@ -17,6 +18,9 @@ pub enum AdminError {
     /// That is neither an address nor an id.
     #[error("{0} is neither an e-mail address nor a user id")]
     NotAUser(String),
+    /// A client of another service could not be made or changed.
+    #[error(transparent)]
+    Client(#[from] Failure<ManageClientError>),
     /// The rules refuse it.
     #[error("{0}")]
     Refused(domain::AdminError),
@@ -63,7 +67,8 @@ impl AdminError {
         match self {
             Self::NoSuchUser(_) | Self::NoSuchSession(_) => 3,
             Self::NotAUser(_) | Self::Memory => 2,
-            Self::Refused(_)
+            Self::Client(_)
+            | Self::Refused(_)
             | Self::NoData(_)
             | Self::NoTable { .. }
             | Self::NotConfirmed

@@ -18,7 +18,7 @@ const ATTEMPTS: usize = 3;
 /// Sign every user out everywhere; they can sign in again.
 ///
 /// Every account is written once, so that a sign-in under way decides again. The command may be repeated, and continued where it was broken off: it says from where.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Everybody {
     /// Without a question.
     #[arg(long)]

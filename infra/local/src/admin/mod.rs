@@ -7,6 +7,7 @@
 //!
 //! [`Actor::Operator`]: latchkey_domain::cause::Actor::Operator
 
+mod client;
 mod confirm;
 mod error;
 mod everybody;
@@ -26,13 +27,14 @@ pub use error::AdminError;
 
 use crate::error::LocalError;
 use crate::options::Options;
+use client::ClientCommand;
 use everybody::Everybody;
 use output::Output;
 use place::Place;
 use users::UserCommand;
 
 /// An operator's command, and where its table is.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_long_help = EXAMPLES, after_help = "--help shows examples and exit codes.")]
 pub(crate) struct AdminOptions {
     /// A table on AWS instead of the local one.
@@ -58,13 +60,17 @@ pub(crate) struct AdminOptions {
 }
 
 /// What can be done.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum AdminCommand {
     #[command(flatten)]
     User(UserCommand),
 
     /// Sign every user out everywhere; they can sign in again.
     SignEverybodyOut(Everybody),
+
+    /// The services that may introspect and revoke tokens, and issue sessions.
+    #[command(subcommand)]
+    Client(ClientCommand),
 }
 
 const EXAMPLES: &str = "\
@@ -115,6 +121,7 @@ impl Place {
             AdminCommand::SignEverybodyOut(command) => {
                 command.execute(service, &who, &self.name).await
             }
+            AdminCommand::Client(command) => Ok(client::run(service, command).await?),
         }
     }
 }

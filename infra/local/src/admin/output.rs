@@ -78,7 +78,7 @@ fn status(account: &Account) -> &'static str {
 
 fn address(account: &Account) -> String {
     let address = account.email().map(|email| plain(email.as_typed()));
-    address.unwrap_or_default()
+    address.unwrap_or_else(|| "none".to_owned())
 }
 
 /// A user, on some lines.

@@ -17,7 +17,7 @@ use super::error::AdminError;
 use super::output::{Output, session_text, user_line, user_text};
 
 /// What is done about users.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Give a user a role: administration, unless another is named.
     ///

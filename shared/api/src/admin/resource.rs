@@ -30,9 +30,9 @@ pub struct AdminUserResource {
     /// Names the user; the `sub` of every token.
     #[schema(example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")]
     id: Uuid,
-    /// The e-mail address as it was typed at registration.
-    #[schema(example = "ada@example.com")]
-    email: String,
+    /// The e-mail address as it was typed at registration; null if the user signs in elsewhere, without one.
+    #[schema(required = true, example = "ada@example.com")]
+    email: Option<String>,
     /// Whether the account may be used.
     status: AccountState,
     /// What the user may do in addition to using their own account.
@@ -49,10 +49,9 @@ pub struct AdminUserResource {
 
 impl From<&Account> for AdminUserResource {
     fn from(account: &Account) -> Self {
-        let email = account.email().map(|email| email.as_typed().to_owned());
         Self {
             id: account.id.as_uuid(),
-            email: email.unwrap_or_default(),
+            email: account.email().map(|email| email.as_typed().to_owned()),
             status: if account.is_active() {
                 AccountState::Active
             } else {

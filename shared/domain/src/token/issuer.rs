@@ -11,9 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::keys::{AccessTokens, KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
-    Access, AccessClaims, ClaimsElsewhere, IssuedTokens, KeyMaterial, KeyRing, Kind,
-    PASSWORD_METHOD, RefreshClaims, RefreshTokenId, RingKey, Scope, Term, Token, TokenError,
-    TokenIdentity,
+    Access, AccessClaims, ClaimsElsewhere, IssuedTokens, KeyMaterial, KeyRing, Kind, RefreshClaims,
+    RefreshTokenId, RingKey, Scope, Term, Token, TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -205,7 +204,7 @@ impl Tokens {
             iat: now.timestamp(),
             exp: access_expiry.timestamp(),
             auth_time: session.authenticated_at.timestamp(),
-            amr: vec![PASSWORD_METHOD.to_owned()],
+            amr: session.methods.as_slice().to_vec(),
             scope,
         };
         let refresh = self.refresh_claims(session);
@@ -280,6 +279,27 @@ impl Tokens {
     ) -> Result<AccessClaims, TokenError> {
         let (claims, _) = self.verify(Kind::Access, token, now)?;
         Ok(claims)
+    }
+
+    /// The same for an access token for any audience of ours.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub fn verify_access_for_any_audience(
+        &self,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<AccessClaims, TokenError> {
+        let verified = self.verify_access_of_any_age(token, now);
+        if !matches!(verified, Err(TokenError::WrongAudience)) {
+            return verified;
+        }
+        let (key, _) = self.key_for(Kind::Access, token, now)?;
+        let identity = &self.0.identity;
+        let mut validation = validation(&identity.issuer, &identity.audience, key.algorithm);
+        validation.set_audience(&identity.other_audiences);
+        let claims: ClaimsElsewhere = claims(token, key, &validation)?;
+        Ok(claims.into())
     }
 
     /// Checks everything about a refresh token but its expiry: enough to end its session (RFC 7009), and to notice that a

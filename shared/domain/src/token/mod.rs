@@ -34,7 +34,7 @@ pub use scope::{Access, Audience, Scope, UnknownAudience};
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 /// The `typ` of a refresh token.
 pub const REFRESH_TOKEN_TYPE: &str = "rt+jwt";
-/// The authentication method of a sign-in by password (RFC 8176 section 2). All sessions have this one for now.
+/// The authentication method of a sign-in by password (RFC 8176 section 2).
 pub const PASSWORD_METHOD: &str = "pwd";
 
 /// Which kind of token. It decides the type, the key, and with it the algorithm, and what is checked.

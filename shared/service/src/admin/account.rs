@@ -163,7 +163,7 @@ impl Service {
     /// Reads the account, and the credential that goes with it.
     async fn read_for_deletion(&self, user: UserId) -> Result<Reading, Failure<AdminError>> {
         let account = self.store.read_account(user).await?;
-        let credential = match account.as_ref().and_then(Account::email) {
+        let credential = match account.as_ref().and_then(Account::credential_email) {
             Some(email) => self.store.read_credential(email).await?,
             None => None,
         };

@@ -97,7 +97,8 @@ fn protected_routes(who: &SignedIn) -> Vec<(Method, String, Value)> {
         for (method, operation) in item.as_object().unwrap() {
             let ways = operation.get("security").and_then(Value::as_array);
             // A sign-out may also go without an access token, and answers any: see below.
-            if ways.is_none_or(|ways| ways.contains(&json!({}))) {
+            let token = json!({"access_token": []});
+            if ways.is_none_or(|ways| ways.contains(&json!({})) || !ways.contains(&token)) {
                 continue;
             }
             let method: Method = method.to_uppercase().parse().unwrap();

@@ -1,0 +1,98 @@
+//! `POST /oauth/introspect`, `POST /oauth/revoke` and `POST /v1/service/sessions`: what other services of yours ask about
+//! tokens, how they end one, and how they start sessions for people who signed in elsewhere.
+
+mod session_request;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use latchkey_api::body::Body;
+use latchkey_api::client::Basic;
+use latchkey_api::form::{Form, TokenRequest};
+use latchkey_api::handler;
+use latchkey_api::oauth::IntrospectionResponse;
+use latchkey_api::problem::{Code, Problem};
+use latchkey_api::resource::TokenResponse;
+use latchkey_api::routes::Routes;
+use latchkey_service::Service;
+
+use crate::session_request::SessionRequest;
+
+/// The routes of this function.
+pub fn routes<R: Routes<Service>>() -> R {
+    R::new()
+        .route(handler!(introspect), &[])
+        .route(handler!(revoke_token), &[])
+        .route(
+            handler!(issue_session),
+            &[Code::AccountDisabled, Code::ValidationFailed],
+        )
+}
+
+/// Ask whether a token is active
+///
+/// RFC 7662, for a client with the scope `introspect`. The answer is as of now: it reads the account, so a token whose
+/// session has ended is not active from the moment of the end. Why one is not active is not told.
+#[utoipa::path(
+    post,
+    path = "/oauth/introspect",
+    tag = "Clients",
+    security(("client_credentials" = [])),
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses((status = OK, description = "What the token says, if it is active", body = IntrospectionResponse))
+)]
+async fn introspect(
+    State(service): State<Service>,
+    Basic(credentials): Basic,
+    Form(request): Form<TokenRequest>,
+) -> Result<Json<IntrospectionResponse>, Problem> {
+    let active = service.introspect(credentials.as_ref(), &request.token);
+    Ok(Json(active.await?.into()))
+}
+
+/// End the session of a token
+///
+/// RFC 7009, for a client with the scope `revoke`. Ends the session of an access token or a refresh token, however old
+/// it is. The reply is the same for any token.
+#[utoipa::path(
+    post,
+    path = "/oauth/revoke",
+    tag = "Clients",
+    security(("client_credentials" = [])),
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses((status = OK, description = "If the token was genuine, its session has ended"))
+)]
+async fn revoke_token(
+    State(service): State<Service>,
+    Basic(credentials): Basic,
+    Form(request): Form<TokenRequest>,
+) -> Result<StatusCode, Problem> {
+    let revoked = service.revoke_token(credentials.as_ref(), &request.token);
+    revoked.await?;
+    Ok(StatusCode::OK)
+}
+
+/// Start a session for somebody who signed in elsewhere
+///
+/// For a client with the scope `sessions:issue`, after it has verified a sign-in with Cognito, Google, SAML or whatever
+/// your users sign in with. The first sign-in of an identity makes its account, which has no password; each later one is
+/// a sign-in to the same account. An e-mail address never leads to an account.
+#[utoipa::path(
+    post,
+    path = "/v1/service/sessions",
+    tag = "Clients",
+    security(("client_credentials" = [])),
+    request_body = SessionRequest,
+    responses((status = CREATED, description = "Signed in", body = TokenResponse))
+)]
+async fn issue_session(
+    State(service): State<Service>,
+    Basic(credentials): Basic,
+    Body(body): Body<SessionRequest>,
+) -> Result<(StatusCode, TokenResponse), Problem> {
+    let request = body.check(&service.core.tokens)?;
+    let signed_in = service.sign_in_elsewhere(credentials.as_ref(), request);
+    let signed_in = signed_in.await;
+    let signed_in = signed_in.map_err(|failure| Problem::from(failure).at("#/auth_time"))?;
+    Ok((StatusCode::CREATED, signed_in.into()))
+}

@@ -1,0 +1,249 @@
+//! Sessions for people who signed in elsewhere: with Cognito, Google, SAML, whatever a team has.
+//!
+//! A service of the team's own vouches for the person, so there is no password to check. The first sign-in of an identity
+//! makes the account.
+
+use latchkey_domain::account::{Account, Change};
+use latchkey_domain::cause::{Action, Actor, Cause};
+use latchkey_domain::client::{ClientError, ClientScope};
+use latchkey_domain::device::Device;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::{AdmitError, SignInElsewhereError, VisitorRefreshError};
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::identity::{AuthenticationMethods, Identity, authenticated_at};
+use latchkey_domain::session::{ClientLocation, Session};
+use latchkey_domain::token::{Audience, Token};
+use latchkey_store::{IdentityOutcome, Part, Partition};
+
+use crate::change::{Changed, Intent, require_admitted};
+use crate::metric::{REGISTRATIONS, SIGN_IN_FAILURES, SIGN_INS};
+use crate::{ClientCredentials, Failure, Issued, Service, SignedIn};
+
+/// How often the identity is read when it does not lead to an account that admits: a deletion or another first sign-in
+/// comes between them once, not again and again.
+const ATTEMPTS: u32 = 3;
+
+/// Somebody who has signed in elsewhere.
+#[derive(Clone, Debug)]
+pub struct SignInElsewhere {
+    /// Who they are there.
+    pub identity: Identity,
+    /// Their address, as it was told there. It is shown and finds nothing.
+    pub email: Option<EmailAddress>,
+    /// How they proved who they are.
+    pub methods: AuthenticationMethods,
+    /// When, in seconds since 1970; now unless it is told.
+    pub auth_time: Option<i64>,
+    /// What they use.
+    pub device: Device,
+    /// Where that is.
+    pub location: ClientLocation,
+    /// The API that the access token is to be for.
+    pub audience: Audience,
+}
+
+impl Service {
+    /// Starts a session for somebody who signed in elsewhere. 2 trips and 7 write units the first time; 3 trips and 5 write
+    /// units from then on, as a sign-in, and 1 more trip when old items are trimmed.
+    ///
+    /// # Errors
+    /// [`SignInElsewhereError`]
+    pub async fn sign_in_elsewhere(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        request: SignInElsewhere,
+    ) -> Result<SignedIn, Failure<SignInElsewhereError>> {
+        // One trip: what is read of the identity is used only for a client that proves itself.
+        let (client, known) = tokio::join!(
+            self.authenticate_client(credentials, ClientScope::IssueSessions),
+            self.store.read_identity(&request.identity)
+        );
+        let client = client.map_err(|failure| failure.map_refusal(SignInElsewhereError::from))?;
+        let now = self.core.now();
+        let proved_at = authenticated_at(request.auth_time, now, &self.core.policy)
+            .map_err(|error| Failure::Refused(error.into()))?;
+        let actor = Actor::Client(client.id.into());
+        let session_id = SessionId::random(self.core.random.as_ref());
+        let session_of = |user| {
+            let (device, location) = (request.device.clone(), request.location.clone());
+            Session::begin(session_id, user, device, location, now, &self.core.policy)
+                .authenticated_elsewhere(proved_at, request.methods.clone())
+        };
+        let mut known = known?;
+        for _ in 1..=ATTEMPTS {
+            let new_user = || UserId::random(self.core.random.as_ref());
+            let session = session_of(known.unwrap_or_else(new_user));
+            let account = match known {
+                None => self.register_identity(&request, &session, &actor).await?,
+                Some(_) => self.admit_identity(&request, &session, &actor).await?,
+            };
+            if let Some(account) = account {
+                let access = request.audience.access(&account);
+                let issued = self.core.issue(session, access, now).await?;
+                return Ok(SignedIn { account, issued });
+            }
+            known = self.store.read_identity(&request.identity).await?;
+        }
+        tracing::error!("an identity leads to no account that is its own");
+        Err(Failure::Unavailable)
+    }
+
+    /// Makes the account of an identity, unless another first sign-in is faster.
+    async fn register_identity(
+        &self,
+        request: &SignInElsewhere,
+        session: &Session,
+        actor: &Actor,
+    ) -> Result<Option<Account>, Failure<SignInElsewhereError>> {
+        let (user_id, session_id, now) = (session.user_id, session.id, session.created_at);
+        let (identity, email) = (request.identity.clone(), request.email.clone());
+        let account = Account::register_identity(user_id, identity, email, session_id, now);
+        let cause = Cause {
+            action: Action::Register,
+            actor: actor.clone(),
+            at: now,
+        };
+        let registered = self
+            .store
+            .register_identity(&request.identity, &account, session, &cause);
+        match registered.await? {
+            IdentityOutcome::Registered => {
+                tracing::info!(%user_id, %session_id, %actor, "registered");
+                REGISTRATIONS.count(1);
+                Ok(Some(account))
+            }
+            IdentityOutcome::Taken => Ok(None),
+        }
+    }
+
+    /// Admits the session to the account that the identity led to. Nothing if it is no longer the identity's.
+    async fn admit_identity(
+        &self,
+        request: &SignInElsewhere,
+        session: &Session,
+        actor: &Actor,
+    ) -> Result<Option<Account>, Failure<SignInElsewhereError>> {
+        let admission = IdentityAdmission {
+            service: self,
+            request,
+            session,
+            actor,
+        };
+        let (user_id, session_id) = (session.user_id, session.id);
+        let reading = admission.read_again().await;
+        let reading =
+            reading.map_err(|failure| failure.map_refusal(|_| ClientError::Invalid.into()))?;
+        let account = match self.change(&admission, reading).await {
+            Ok(Changed::Written {
+                change,
+                reading,
+                account,
+            }) => {
+                self.store
+                    .trim_ended_sessions(&change.account, &reading.sessions, reading.read_at)
+                    .await;
+                Some(account)
+            }
+            Ok(Changed::Fulfilled { account }) => account,
+            Err(Failure::Refused(AdmitError::Disabled)) => {
+                tracing::info!(%user_id, reason = "account_disabled", "sign-in refused");
+                SIGN_IN_FAILURES.count(1);
+                return Err(Failure::Refused(SignInElsewhereError::AccountDisabled));
+            }
+            Err(Failure::Refused(AdmitError::Deleted | AdmitError::OtherPassword)) => None,
+            Err(Failure::Unavailable) => return Err(Failure::Unavailable),
+            Err(Failure::Internal) => return Err(Failure::Internal),
+        };
+        let Some(account) = account else {
+            return Ok(None);
+        };
+        let account = require_admitted(account, session_id)?;
+        tracing::info!(%user_id, %session_id, %actor, "signed in");
+        SIGN_INS.count(1);
+        Ok(Some(account))
+    }
+
+    /// Exchanges a refresh token for a visitor of another service, which says where the visitor is: only a client that may
+    /// issue sessions is believed. 2 trips, 1 write unit, 2 read units.
+    ///
+    /// # Errors
+    /// [`VisitorRefreshError`]
+    pub async fn refresh_for_visitor(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        token: &Token,
+        location: &ClientLocation,
+        audience: &Audience,
+    ) -> Result<Issued, Failure<VisitorRefreshError>> {
+        // Who sends no credentials is no service that has forgotten its own.
+        if credentials.is_none() {
+            return Err(Failure::Refused(ClientError::NotAllowed.into()));
+        }
+        let client = self.authenticate_client(credentials, ClientScope::IssueSessions);
+        let client = client.await;
+        client.map_err(|failure| failure.map_refusal(VisitorRefreshError::from))?;
+        let refreshed = self.refresh(token, location, audience).await;
+        refreshed.map_err(|failure| failure.map_refusal(VisitorRefreshError::from))
+    }
+}
+
+/// The admission of a new session, whose user has signed in elsewhere.
+struct IdentityAdmission<'a> {
+    service: &'a Service,
+    request: &'a SignInElsewhere,
+    session: &'a Session,
+    actor: &'a Actor,
+}
+
+impl Intent for IdentityAdmission<'_> {
+    type Reading = Partition;
+    type Refusal = AdmitError;
+
+    fn action(&self) -> Action {
+        Action::SignIn
+    }
+
+    fn actor(&self) -> Actor {
+        self.actor.clone()
+    }
+
+    fn account<'r>(&self, reading: &'r Partition) -> Option<&'r Account> {
+        reading.account.as_ref()
+    }
+
+    async fn read_again(&self) -> Result<Partition, Failure<AdmitError>> {
+        let (store, user) = (&self.service.store, self.session.user_id);
+        let mut partition = store.read_partition(user, self.service.core.now()).await?;
+        if let Some(account) = &partition.account {
+            // A query is no snapshot: a session that was admitted while it ran may be missing from it.
+            partition.sessions = store
+                .with_unseen_sessions(account, partition.sessions)
+                .await?;
+        }
+        Ok(partition)
+    }
+
+    fn decide(&self, reading: &Partition) -> Result<Change, AdmitError> {
+        let account = reading.account.clone().ok_or(AdmitError::Deleted)?;
+        account.admit_identity(
+            self.session,
+            (&self.request.identity, self.request.email.as_ref()),
+            &reading.sessions,
+            reading.read_at,
+            &self.service.core.policy,
+        )
+    }
+
+    fn parts<'a>(&'a self, _: &'a Partition, _: &'a Change) -> Vec<Part<'a>> {
+        vec![Part::NewSession(self.session)]
+    }
+
+    fn new_session(&self) -> Option<SessionId> {
+        Some(self.session.id)
+    }
+
+    /// A sign-in wants its session in the set and nothing else.
+    fn is_fulfilled(&self, _: &Change, _: Option<&Account>) -> bool {
+        false
+    }
+}
