@@ -125,6 +125,7 @@ fn filled_in(mut text: String, tokens: &Value) -> String {
         ("{access_token}", "/access_token"),
         ("{refresh_token}", "/refresh_token"),
         ("{session_id}", "/session/id"),
+        ("{user_id}", "/user/id"),
     ] {
         if let Some(value) = tokens.pointer(pointer).and_then(Value::as_str) {
             text = text.replace(placeholder, value);

@@ -24,6 +24,7 @@
 //! [`dynamodb`] counts the trips and units of a call, [`log`] holds what was logged, [`lambda`] runs a function's program
 //! as Lambda does, [`table`] changes an item behind the service. DynamoDB fails on demand in [`crate::attack::faults`].
 
+pub mod administrators;
 pub mod authorizer;
 pub mod call;
 pub mod conformity;

@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
+use latchkey_store::table::INDEX_NAME;
 use serde_json::{Value, json};
 
 use crate::harness::template::{functions, template};
@@ -23,9 +24,12 @@ pub struct Permission {
     pub function: String,
     /// `dynamodb:GetItem`, ...
     pub action: String,
-    /// What the partition keys are like (`USER#*`), or `*` if the role does not say.
+    /// What the partition keys are like (`USER#*`), or `*` if the role does not say, or that it is the index.
     pub leading_keys: String,
 }
+
+/// Stands for the index in the place of partition keys.
+const INDEX: &str = "the index";
 
 /// What the template allows on the table.
 pub static ALLOWED: LazyLock<BTreeSet<Permission>> = LazyLock::new(|| {
@@ -88,14 +92,20 @@ fn permissions(function: &str, statement: &Value) -> Vec<Permission> {
     if actions.is_empty() {
         return Vec::new();
     }
-    // The stack's table or the one that it is given. The index has another name, and no function reads it.
-    let table = json!([
+    // The stack's table or the one that it is given, or the index of it, whose partition keys are session ids.
+    let arn = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${ExistingTableName}";
+    let index = json!([
         "MakesTable",
-        "Table.Arn",
-        "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${ExistingTableName}"
+        format!("${{Table.Arn}}/index/{INDEX_NAME}"),
+        format!("{arn}/index/{INDEX_NAME}")
     ]);
-    assert_eq!(statement["Resource"], table, "{function}");
+    let is_index = statement["Resource"] == index;
+    if !is_index {
+        let table = json!(["MakesTable", "Table.Arn", arn]);
+        assert_eq!(statement["Resource"], table, "{function}");
+    }
     let patterns = match &statement["Condition"] {
+        Value::Null if is_index => vec![INDEX.to_owned()],
         Value::Null => vec!["*".to_owned()],
         condition => {
             let keys = &condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
@@ -123,8 +133,8 @@ fn permissions(function: &str, statement: &Value) -> Vec<Permission> {
 fn needs(operation: &str, request: &Value) -> Vec<(String, Option<String>)> {
     let action = |name: &str| format!("dynamodb:{name}");
     let key_of = |place: &Value| place["pk"]["S"].as_str().map(str::to_owned);
-    if !request["IndexName"].is_null() {
-        return vec![(action("an index"), None)];
+    if request["IndexName"] == INDEX_NAME {
+        return vec![(action(operation), Some(INDEX.to_owned()))];
     }
     match operation {
         "TransactWriteItems" => request["TransactItems"]
@@ -176,6 +186,7 @@ fn covering(function: &str, action: &str, key: Option<&str>) -> Option<Permissio
         .iter()
         .find(|allowed| {
             let fits = match (allowed.leading_keys.as_str(), key) {
+                (pattern, Some(INDEX)) => pattern == INDEX,
                 ("*", _) => true,
                 (_, None) => false,
                 (pattern, Some(key)) => pattern

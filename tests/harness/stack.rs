@@ -27,6 +27,7 @@ use latchkey_service::{Core, NewClient, Service, UserRequests};
 use latchkey_store::{Part, Store, WriteOutcome};
 use serde_json::{Value, json};
 
+use crate::harness::administrators;
 use crate::harness::call::Call;
 use crate::harness::dynamodb::{EmbeddedDynamoDb, Recorder};
 use crate::harness::permissions;
@@ -354,6 +355,19 @@ impl Stack {
             .await
     }
 
+    /// Registers somebody with the role of administration, who has then just signed in.
+    pub async fn administrator(&self, email: &str) -> SignedIn {
+        let registered = self.register(email).await;
+        let user = registered.user_id.expect("a registration shows the user");
+        self.grant(user).await;
+        self.login(email).await
+    }
+
+    /// Gives a user the role of administration. A sign-in or a refresh after it has the scope.
+    pub async fn grant(&self, user: UserId) {
+        administrators::grant(&self.store, user, self.now()).await;
+    }
+
     /// Makes a client of another service and returns its secret.
     ///
     /// # Panics
@@ -372,7 +386,7 @@ impl Stack {
         added.expect("a client").1.expose().to_owned()
     }
 
-    /// Changes an account as administration will, by the way that every change of who is signed in takes.
+    /// Changes an account as administration does, by the way that every change of who is signed in takes.
     ///
     /// # Panics
     /// When there is no such account, or it is changed by somebody else at the same moment.

@@ -1,4 +1,4 @@
-//! Why the local stack could not start: one line each, which says what to do about it.
+//! Why the local stack could not start or a command not be carried out: one line each, which says what to do about it.
 
 use std::io;
 
@@ -52,7 +52,7 @@ pub enum LocalError {
     /// The keys could not be derived.
     #[error(transparent)]
     Keys(#[from] KeyDerivationFailed),
-    /// A command of an operator failed.
+    /// An operator's command could not be carried out.
     #[error(transparent)]
     Admin(#[from] AdminError),
     /// Standard output does not take what a command prints.
@@ -61,4 +61,25 @@ pub enum LocalError {
     /// Ctrl-C could not be listened for.
     #[error("the signals that stop a program cannot be received: {0}")]
     Signals(#[source] io::Error),
+}
+
+impl LocalError {
+    /// The program's exit code: 1, unless a command says what is the matter.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Admin(error) => error.exit_code(),
+            Self::PortTaken(_)
+            | Self::Port { .. }
+            | Self::Folder(_)
+            | Self::Embedded(_)
+            | Self::Outside(_)
+            | Self::Table(_)
+            | Self::Settings(_)
+            | Self::SecretsManager
+            | Self::Keys(_)
+            | Self::Output(_)
+            | Self::Signals(_) => 1,
+        }
+    }
 }

@@ -186,6 +186,17 @@ impl Folder {
     }
 }
 
+/// The database of a data folder that has been used, whether or not a service has it open. Nothing is made.
+pub(crate) fn existing_database(folder: &Path) -> Result<Option<PathBuf>, FolderError> {
+    let path = folder.join(DATABASE);
+    match fs::metadata(&path) {
+        Ok(found) if found.is_file() && found.len() > 0 => Ok(Some(path)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(&path)(error)),
+    }
+}
+
 fn is_rsa_key(text: &str) -> bool {
     RsaPrivateKey::from_base64(text).is_ok_and(|key| key.check().is_ok())
 }

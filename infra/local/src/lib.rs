@@ -28,6 +28,7 @@ use latchkey_service::{Core, Service};
 use latchkey_store::Store;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use admin::AdminError;
 pub use error::LocalError;
 pub use options::Options;
 
@@ -47,7 +48,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
 
 /// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
 /// of them: the tests compare the template and the folders with it.
-pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 9] {
+pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 10] {
     [
         ("register", register::routes()),
         ("login", login::routes()),
@@ -57,6 +58,7 @@ pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 9] {
         ("revoke", revoke::routes()),
         ("revoke-all", revoke_all::routes()),
         ("account", account::routes()),
+        ("admin", ::admin::routes()),
         ("clients", clients::routes()),
     ]
 }

@@ -24,7 +24,7 @@ pub struct Options {
     pub(crate) port: u16,
 
     /// Where data and secret are kept between runs [default: .latchkey].
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
 
     /// Keep everything in memory: nothing is written, nothing is left at the end.
@@ -34,7 +34,7 @@ pub struct Options {
     /// Use this DynamoDB instead of the embedded one, such as DynamoDB Local.
     ///
     /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
-    #[arg(long, value_name = "URL", value_parser = DynamoDbUrl::parse)]
+    #[arg(long, value_name = "URL", global = true, value_parser = DynamoDbUrl::parse)]
     pub(crate) dynamodb_url: Option<DynamoDbUrl>,
 
     /// Also open the embedded DynamoDB on this port of 127.0.0.1, for the AWS CLI or NoSQL Workbench; 0 takes any free one.
@@ -47,7 +47,7 @@ pub struct Options {
 /// What to do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
-    /// What an operator does by command, on the local table or on one on AWS.
+    /// Find users, see and end their sessions, grant roles, disable or delete accounts: on the table itself.
     Admin(AdminOptions),
     /// Print the OpenAPI document of the service, for generators of clients, and end.
     Openapi,
@@ -69,6 +69,7 @@ Examples (after `cargo run --`, or of the binary target/debug/latchkey):
   latchkey --data-dir demo-data                    another data folder
   latchkey --dynamodb-url http://127.0.0.1:8000    over DynamoDB Local
   latchkey --dynamodb-port 8000                    the table can be read with the AWS CLI
+  latchkey admin grant ada@example.com             make somebody an administrator; see latchkey admin --help
   latchkey openapi > openapi.json                  the document of the API, without a server
 
 Settings (environment variables, the same as on Lambda; an empty one counts as not set):

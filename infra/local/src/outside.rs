@@ -37,7 +37,7 @@ pub enum OutsideError {
     NotAUrl(#[from] NotAUrl),
     /// Nothing that answers.
     #[error(
-        "the DynamoDB at {url} cannot be reached: {reason}; is it running, and is the address right?"
+        "the DynamoDB {url} cannot be reached: {reason}; is it running, and is the address right?"
     )]
     Unreachable {
         /// Where it should be.
@@ -46,15 +46,15 @@ pub enum OutsideError {
         reason: String,
     },
     /// It answers, and says no.
-    #[error("the DynamoDB at {url} refuses: {reason}")]
+    #[error("the DynamoDB {url} refuses: {reason}")]
     Refused {
         /// Where it is.
         url: String,
         /// What it said.
         reason: String,
     },
-    /// AWS has many of them.
-    #[error("no AWS region; set AWS_REGION, or a region in your AWS profile")]
+    /// Nothing says which region.
+    #[error("no AWS region: give --region, set AWS_REGION, or set one in your AWS profile")]
     NoRegion,
     /// AWS wants to know who asks.
     #[error(
@@ -124,67 +124,93 @@ impl DynamoDbUrl {
                 .await);
         }
         let sdk = loader.load().await;
-        let url = self.url.clone();
-        let Some(provider) = sdk.credentials_provider() else {
-            return Err(OutsideError::NoCredentials(url));
-        };
-        match provider.provide_credentials().await {
-            Ok(_) => Ok(sdk),
-            Err(CredentialsError::CredentialsNotLoaded(_)) => Err(OutsideError::NoCredentials(url)),
-            Err(error) => Err(OutsideError::BadCredentials {
-                url,
-                reason: with_causes(&error),
-            }),
-        }
+        require_credentials(&sdk, &self.url).await?;
+        Ok(sdk)
     }
 
     /// Asks whether a DynamoDB is there that lets us in.
     pub(crate) async fn check(&self, client: &Client, table: &str) -> Result<(), OutsideError> {
-        match client.describe_table().table_name(table).send().await {
-            Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(refusal))
-                if refusal.err().is_resource_not_found_exception() =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(OutsideError::of(self, &error)),
-        }
-    }
-
-    /// AWS's own endpoint of the region that the environment or the profile names.
-    pub(crate) async fn of_aws() -> Result<Self, OutsideError> {
-        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-            .or_else(ProfileFileRegionProvider::new());
-        let region = region.region().await.ok_or(OutsideError::NoRegion)?;
-        let partition = match region.as_ref() {
-            china if china.starts_with("cn-") => "amazonaws.com.cn",
-            _ => "amazonaws.com",
-        };
-        Ok(Self::parse(&format!(
-            "https://dynamodb.{region}.{partition}"
-        ))?)
+        let place = format!("at {}", self.url);
+        table_exists(client, table, &place).await.map(drop)
     }
 }
 
-impl OutsideError {
-    /// What became of a request.
-    pub(crate) fn of<E, R>(url: &DynamoDbUrl, error: &SdkError<E, R>) -> Self
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug + 'static,
-    {
-        let url = url.url.clone();
-        match error.as_service_error() {
-            Some(refusal) => {
-                let code = refusal.code().unwrap_or("it does not say why");
-                let reason = format!("{code}: {}", refusal.message().unwrap_or("no details"));
-                Self::Refused { url, reason }
-            }
-            None => Self::Unreachable {
-                url,
-                reason: with_causes(error),
-            },
+/// AWS, as an operator's credentials reach it.
+pub(crate) struct Aws {
+    pub(crate) client: Client,
+    /// What people call it.
+    pub(crate) name: String,
+}
+
+impl Aws {
+    /// With the credentials and the region that the AWS CLI would take: those given, of the environment, of the profile.
+    pub(crate) async fn open(
+        profile: Option<&str>,
+        region: Option<&str>,
+    ) -> Result<Self, OutsideError> {
+        let mut of_profile = ProfileFileRegionProvider::builder();
+        if let Some(profile) = profile {
+            of_profile = of_profile.profile_name(profile);
         }
+        let region =
+            RegionProviderChain::first_try(region.map(|name| Region::new(name.to_owned())))
+                .or_else(EnvironmentVariableRegionProvider::new())
+                .or_else(of_profile.build());
+        let region = region.region().await.ok_or(OutsideError::NoRegion)?;
+        let name = format!("in {region}");
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
+        if let Some(profile) = profile {
+            loader = loader.profile_name(profile);
+        }
+        let sdk = loader.load().await;
+        require_credentials(&sdk, &name).await?;
+        let config = aws_sdk_dynamodb::config::Builder::from(&sdk);
+        let client = Client::from_conf(latchkey_store::with_limits(config).build());
+        Ok(Self { client, name })
+    }
+}
+
+/// Whether somebody can be found who asks.
+async fn require_credentials(sdk: &SdkConfig, place: &str) -> Result<(), OutsideError> {
+    let place = place.to_owned();
+    let Some(provider) = sdk.credentials_provider() else {
+        return Err(OutsideError::NoCredentials(place));
+    };
+    match provider.provide_credentials().await {
+        Ok(_) => Ok(()),
+        Err(CredentialsError::CredentialsNotLoaded(_)) => Err(OutsideError::NoCredentials(place)),
+        Err(error) => Err(OutsideError::BadCredentials {
+            url: place,
+            reason: with_causes(&error),
+        }),
+    }
+}
+
+/// Whether the table is there. `place` is what people call the DynamoDB.
+///
+/// # Errors
+/// [`OutsideError`] if there is no DynamoDB, or it does not let us in.
+pub(crate) async fn table_exists(
+    client: &Client,
+    table: &str,
+    place: &str,
+) -> Result<bool, OutsideError> {
+    let url = place.to_owned();
+    match client.describe_table().table_name(table).send().await {
+        Ok(_) => Ok(true),
+        Err(SdkError::ServiceError(refusal)) if refusal.err().is_resource_not_found_exception() => {
+            Ok(false)
+        }
+        Err(SdkError::ServiceError(refusal)) => {
+            let refusal = refusal.err();
+            let code = refusal.code().unwrap_or("it does not say why");
+            let reason = format!("{code}: {}", refusal.message().unwrap_or("no details"));
+            Err(OutsideError::Refused { url, reason })
+        }
+        Err(error) => Err(OutsideError::Unreachable {
+            url,
+            reason: with_causes(&error),
+        }),
     }
 }
 

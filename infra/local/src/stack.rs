@@ -161,7 +161,7 @@ async fn listen(port: u16) -> Result<TcpListener, LocalError> {
         })
 }
 
-/// What every function works with.
+/// What every use case works with.
 pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
     let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
         return Err(LocalError::SecretsManager);

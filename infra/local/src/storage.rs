@@ -113,17 +113,6 @@ impl Storage {
         })
     }
 
-    /// A DynamoDB that a client reaches, without a secret.
-    pub(crate) fn of_client(client: Client) -> Self {
-        Self {
-            client,
-            secret: None,
-            place: String::new(),
-            embedded: None,
-            folder: None,
-        }
-    }
-
     async fn outside(
         url: &DynamoDbUrl,
         table: &str,

@@ -21,16 +21,22 @@ impl<S: AsRef<Core> + Send + Sync> FromRequestParts<S> for Bearer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let token = bearer_token(&parts.headers)?;
-        match state.as_ref().authenticate(&token).await {
-            Ok(caller) if caller.scope.account => Ok(Self(caller)),
-            Ok(_) => Err(Code::InsufficientScope.into()),
-            Err(reason) => {
-                tracing::info!(reason = reason.to_string(), "access token refused");
-                Err(Code::InvalidToken.into())
-            }
+        let caller = authenticate(&parts.headers, state.as_ref()).await?;
+        if caller.scope.account {
+            Ok(Self(caller))
+        } else {
+            Err(Code::InsufficientScope.into())
         }
     }
+}
+
+/// The bearer of a genuine access token that has not expired, whatever its scope.
+pub(crate) async fn authenticate(headers: &HeaderMap, core: &Core) -> Result<Caller, Problem> {
+    let token = bearer_token(headers)?;
+    core.authenticate(&token).await.map_err(|reason| {
+        tracing::info!(reason = reason.to_string(), "access token refused");
+        Code::InvalidToken.into()
+    })
 }
 
 /// What a client signs out with: a refresh token in the body, or without a body the bearer's access token, or without

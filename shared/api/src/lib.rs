@@ -5,6 +5,7 @@
 //! test it is called directly; [`http::service`] puts the same layers around it each time. This crate knows neither
 //! DynamoDB nor Lambda.
 
+pub mod admin;
 pub mod authenticate;
 pub mod body;
 pub mod client;

@@ -386,13 +386,18 @@ pub fn document_without_routes() -> OpenApi {
 }
 
 /// The groups of routes, in the order in which they are shown.
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     (
         "Authentication",
         "Register, sign in, refresh, sign out: what gives and ends tokens.",
     ),
     ("Sessions", "Where you are signed in, and how to end that."),
     ("Account", "Who you are to this service."),
+    (
+        "Administration",
+        "The accounts and sessions of others, for administrators: users with the role `admin` who have proved who they \
+         are within the last minutes. No account has the role until an operator grants it.",
+    ),
     (
         "Clients",
         "What other services of yours ask for, with a client id and a secret.",

@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Path, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use latchkey_domain::id::SessionId;
+use latchkey_domain::id::{SessionId, UserId};
 use serde::de::DeserializeOwned;
 
 use crate::body::shown;
@@ -27,6 +27,40 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
             .ok_or_else(|| {
                 Problem::invalid_request("The session id in the path is not a UUID with hyphens.")
             })
+    }
+}
+
+/// The user that a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserPath(pub UserId);
+
+impl<S: Send + Sync> FromRequestParts<S> for UserPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = Path::<String>::from_request_parts(parts, state).await.ok();
+        id.and_then(|Path(id)| UserId::parse_any_case(&id).ok())
+            .map(Self)
+            .ok_or_else(|| {
+                Problem::invalid_request("The user id in the path is not a UUID with hyphens.")
+            })
+    }
+}
+
+/// The user that a path names, and one of the user's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserSessionPath(pub UserId, pub SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for UserSessionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let ids = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let ids = ids.ok().and_then(|Path((user, session))| {
+            let user = UserId::parse_any_case(&user).ok()?;
+            Some(Self(user, SessionId::parse_any_case(&session).ok()?))
+        });
+        ids.ok_or_else(|| Problem::invalid_request("An id in the path is not a UUID with hyphens."))
     }
 }
 

@@ -13,8 +13,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::client::ClientError;
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
-    CallerNotLive, ConfirmError, LoginError, ReauthenticationRequired, RefreshError, RegisterError,
-    SessionError, SignInElsewhereError, StepUpError, VisitorRefreshError,
+    AdminError, CallerNotLive, ConfirmError, LoginError, NotAdministrator,
+    ReauthenticationRequired, RefreshError, RegisterError, SessionError, SignInElsewhereError,
+    StepUpError, VisitorRefreshError,
 };
 use latchkey_domain::identity::InvalidAuthTime;
 use latchkey_domain::password::WeakPassword;
@@ -205,6 +206,13 @@ codes! {
         "Authenticate again",
         "Prove who you are again, then repeat the request with the new access token.",
     ),
+    /// An administrator may not disable or delete their own account here, or take the role of administration from it.
+    OwnAccount => Row::new(
+        "own_account",
+        StatusCode::CONFLICT,
+        "This is your own account",
+        "Administrators cannot lock themselves out; another administrator or a command can do this.",
+    ),
     /// The request has come with a cookie, and not from a page that may send it.
     CrossSiteRequest => Row::new(
         "cross_site_request",
@@ -225,6 +233,13 @@ codes! {
         StatusCode::NOT_FOUND,
         "No such session",
         "You have no such session, or it has ended.",
+    ),
+    /// There is no such user, or the account is deleted.
+    UserNotFound => Row::new(
+        "user_not_found",
+        StatusCode::NOT_FOUND,
+        "No such user",
+        "There is no such user, or the account is deleted.",
     ),
     /// There is no such route.
     NotFound => Row::new(
@@ -696,6 +711,32 @@ impl From<ClientError> for Problem {
 impl From<ReauthenticationRequired> for Problem {
     fn from(_: ReauthenticationRequired) -> Self {
         Code::ReauthenticationRequired.into()
+    }
+}
+
+impl From<NotAdministrator> for Problem {
+    fn from(error: NotAdministrator) -> Self {
+        match error {
+            NotAdministrator::CallerNotLive => Code::InvalidToken.into(),
+            NotAdministrator::NotAllowed => Code::InsufficientScope.into(),
+            NotAdministrator::ReauthenticationRequired(error) => error.into(),
+        }
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::UserNotFound => Code::UserNotFound.into(),
+            AdminError::SessionNotFound => Self::from(Code::SessionNotFound)
+                .with_detail("The user has no such session, or it has ended."),
+            AdminError::TooManyRoles => Self::validation_failed(vec![InvalidValue::new(
+                "#/roles",
+                "too_many",
+                error.to_string(),
+            )]),
+            AdminError::OwnAccount => Code::OwnAccount.into(),
+        }
     }
 }
 

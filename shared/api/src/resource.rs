@@ -75,9 +75,9 @@ pub struct SessionResource {
 }
 
 impl SessionResource {
-    /// A session as the owner of `current` sees it.
+    /// A session as the owner of `current` sees it, or as somebody without a session does.
     #[must_use]
-    pub fn new(session: &Session, current: SessionId) -> Self {
+    pub fn new(session: &Session, current: impl Into<Option<SessionId>>) -> Self {
         Self {
             id: session.id.as_uuid(),
             name: session.name.clone(),
@@ -92,7 +92,7 @@ impl SessionResource {
             authenticated_at: session.authenticated_at,
             last_used_at: session.last_used_at,
             expires_at: session.expires_at(),
-            is_current: session.id == current,
+            is_current: current.into() == Some(session.id),
         }
     }
 }
@@ -132,7 +132,7 @@ impl UserResource {
 pub struct AccountResource {
     #[serde(flatten)]
     user: UserResource,
-    /// What the user may do beside using their own account.
+    /// What the user may do in addition to using their own account.
     #[schema(example = json!([]))]
     roles: Vec<String>,
 }
@@ -256,6 +256,9 @@ impl IntoResponse for TokenResponse {
     }
 }
 
-fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn rfc3339<S: Serializer>(
+    time: &DateTime<Utc>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

@@ -138,8 +138,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for OpenApiRouter<S> {
         P: utoipa::Path,
         D: FnOnce() -> UtoipaMethodRouter<S>,
     {
-        let (schemas, paths, router) = (described.description)();
-        let router = with_query(router, described.query);
+        let (schemas, paths, _) = (described.description)();
+        let methods = P::methods();
+        let methods = methods.iter().map(PathItemExt::to_method_filter);
+        let Some(methods) = methods.reduce(MethodFilter::or) else {
+            return self;
+        };
+        // The handler that was given, which may be another than the one that was described, such as one behind a check.
+        let router = with_query(on(methods, described.handler), described.query);
         self.routes(with_problems(
             (schemas, paths, router),
             codes,

@@ -408,16 +408,21 @@ impl Account {
     /// [`CallerNotLive`] if the caller has been signed out.
     pub fn delete(self, caller: SessionId, now: DateTime<Utc>) -> Result<Change, CallerNotLive> {
         self.authorize(caller)?;
-        let mut change = self.end_all_but(BTreeSet::new(), EndReason::AccountDeleted);
+        Ok(self.erase(EndReason::AccountDeleted, now))
+    }
+
+    /// Empties the account, whoever wants it. What is left names nobody.
+    pub(crate) fn erase(self, reason: EndReason, now: DateTime<Utc>) -> Change {
+        let mut change = self.end_all_but(BTreeSet::new(), reason);
         change.account.roles.clear();
         change.account.identity = None;
         change.account.status = AccountStatus::Deleted {
             delete_after: whole_seconds(now + DELETED_ACCOUNT_RETENTION),
         };
-        Ok(change)
+        change
     }
 
-    fn end_all_but(mut self, keep: BTreeSet<SessionId>, reason: EndReason) -> Change {
+    pub(crate) fn end_all_but(mut self, keep: BTreeSet<SessionId>, reason: EndReason) -> Change {
         let ended = self
             .sessions
             .difference(&keep)

@@ -33,6 +33,10 @@ pub enum Action {
     ChangePassword,
     /// The account was closed.
     Disable,
+    /// A closed account was opened again.
+    Enable,
+    /// The user's roles were replaced.
+    ChangeRoles,
     /// The account was deleted.
     Delete,
 }
@@ -51,12 +55,15 @@ impl Action {
             Self::GuessPassword => "guess_password",
             Self::ChangePassword => "change_password",
             Self::Disable => "disable",
+            Self::Enable => "enable",
+            Self::ChangeRoles => "change_roles",
             Self::Delete => "delete",
         }
     }
 }
 
-/// Who changed an account. Written as `owner:<session id>`, `admin:<user id>`, `client:<client id>` or `system`.
+/// Who changed an account. Written as `owner:<session id>`, `admin:<user id>`, `client:<client id>`, `operator` or
+/// `system`.
 ///
 /// ```
 /// use latchkey_domain::cause::Actor;
@@ -74,6 +81,8 @@ pub enum Actor {
     Admin(UserId),
     /// A client of another service, by its client id.
     Client(String),
+    /// Somebody who ran a command of this program on the table itself. No token says who that was.
+    Operator,
     /// The service itself, because a rule wants it so.
     System,
 }
@@ -84,6 +93,7 @@ impl fmt::Display for Actor {
             Self::Owner(session) => write!(f, "owner:{session}"),
             Self::Admin(user) => write!(f, "admin:{user}"),
             Self::Client(client) => write!(f, "client:{client}"),
+            Self::Operator => f.write_str("operator"),
             Self::System => f.write_str("system"),
         }
     }
@@ -97,6 +107,7 @@ impl FromStr for Actor {
             Some(("owner", session)) => session.parse().map(Self::Owner),
             Some(("admin", user)) => user.parse().map(Self::Admin),
             Some(("client", client)) => Ok(Self::Client(client.to_owned())),
+            None if text == "operator" => Ok(Self::Operator),
             None if text == "system" => Ok(Self::System),
             Some(_) | None => Err(MalformedId),
         }
@@ -154,6 +165,8 @@ pub enum EndReason {
     AccountDisabled,
     /// Its owner deleted the account.
     AccountDeleted,
+    /// An administrator ended it, or deleted the account.
+    Admin,
 }
 
 impl EndReason {
@@ -172,6 +185,7 @@ impl EndReason {
             Self::PasswordChanged => "password_changed",
             Self::AccountDisabled => "account_disabled",
             Self::AccountDeleted => "account_deleted",
+            Self::Admin => "admin",
         }
     }
 }
@@ -188,11 +202,12 @@ mod tests {
             Actor::Owner(SessionId::random(&random)),
             Actor::Admin(UserId::random(&random)),
             Actor::Client("reports:nightly".to_owned()),
+            Actor::Operator,
             Actor::System,
         ] {
             assert_eq!(actor.to_string().parse(), Ok(actor));
         }
-        for wrong in ["", "owner", "owner:x", "systems", "nobody:x"] {
+        for wrong in ["", "owner", "owner:x", "operators", "systems", "nobody:x"] {
             assert_eq!(wrong.parse::<Actor>(), Err(MalformedId), "{wrong}");
         }
     }

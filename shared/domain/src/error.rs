@@ -6,6 +6,7 @@ use crate::client::ClientError;
 use crate::email::InvalidEmail;
 use crate::identity::InvalidAuthTime;
 use crate::password::WeakPassword;
+use crate::role::MAX_ROLES;
 use crate::token::TokenError;
 
 /// An error and what caused it, in one line, for logs and for people.
@@ -57,6 +58,43 @@ pub struct CallerNotLive;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the caller must authenticate again")]
 pub struct ReauthenticationRequired;
+
+/// Why a caller may not administer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdministrator {
+    /// The caller's session has ended.
+    #[error("the session of the caller has ended")]
+    CallerNotLive,
+    /// The access token does not have the scope, or the account does not have the role.
+    #[error("the caller is no administrator")]
+    NotAllowed,
+    /// The caller has not proved who they are recently enough.
+    #[error(transparent)]
+    ReauthenticationRequired(#[from] ReauthenticationRequired),
+}
+
+impl From<CallerNotLive> for NotAdministrator {
+    fn from(_: CallerNotLive) -> Self {
+        Self::CallerNotLive
+    }
+}
+
+/// Why what an administrator wants is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// There is no such user, or no longer.
+    #[error("no such user")]
+    UserNotFound,
+    /// The user has no such live session.
+    #[error("no such session")]
+    SessionNotFound,
+    /// A user has at most [`MAX_ROLES`] roles.
+    #[error("a user has at most {MAX_ROLES} roles")]
+    TooManyRoles,
+    /// Administrators may not lock themselves out.
+    #[error("an administrator may not do this to their own account")]
+    OwnAccount,
+}
 
 /// Why something that may ask for a recent proof was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The most characters of a role.
 const MAX_ROLE_CHARACTERS: usize = 32;
 
+/// The most roles of one user: with 20 sessions, the account still takes at most 2 write units.
+pub const MAX_ROLES: usize = 10;
+
 /// A role of a user. [`Role::admin`] opens this service's administration; all others are the team's own, and
 /// `GET /v1/me` shows them.
 ///

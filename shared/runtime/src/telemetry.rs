@@ -111,6 +111,7 @@ pub fn filter(level: Level) -> Targets {
         "latchkey_service",
         "latchkey_store",
         "account",
+        "admin",
         "authorizer",
         "cleanup",
         "clients",

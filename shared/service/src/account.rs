@@ -7,7 +7,7 @@ use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::credential::Credential;
 use latchkey_domain::error::{CallerNotLive, ConfirmError};
-use latchkey_domain::id::SessionId;
+use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::Scope;
@@ -155,11 +155,15 @@ impl Service {
             tracing::info!(%user_id, %session_id, "account deleted");
         }
         REVOCATIONS.count(deleted.ended().count());
-        // The account is empty; what is left of it the cleanup would remove as well.
+        self.finish_deletion(user_id).await;
+        Ok(())
+    }
+
+    /// Removes what is left of a user whose account is empty; what fails here the cleanup removes.
+    pub(crate) async fn finish_deletion(&self, user_id: UserId) {
         if let Err(error) = self.store.finish_deletion(user_id, self.core.now()).await {
             tracing::warn!(%user_id, %error, "the cleanup has to finish a deletion");
         }
-        Ok(())
     }
 
     /// Reads what a confirmation is decided on, and counts the password that is about to be checked: before the check, so

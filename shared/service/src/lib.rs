@@ -9,7 +9,7 @@
 //! store   one request per intention  refresh.rs    refresh token -> successor
 //! service the plots  <- here         revoke.rs     the end of one session, of all
 //! api     HTTP                       change.rs     the one loop that changes who is signed in
-//! runtime Lambda
+//! runtime Lambda                     admin/         the same for administration
 //! ```
 //!
 //! To add a use case: an error enum in the domain if its refusals are new; a method on [`Service`] in a file named after
@@ -17,6 +17,7 @@
 //! handler that calls it; a row in the table of budgets.
 
 mod account;
+mod admin;
 mod authorize;
 mod caller;
 mod change;
@@ -56,6 +57,10 @@ use crate::passwords::Passwords;
 use crate::token_keys::TokenKeys;
 
 pub use account::PasswordChange;
+pub use admin::{
+    AccountUpdate, Administrator, Chosen, DescribedSession, SessionOfUser, UserCursor, UserPage,
+    UserRevocation,
+};
 pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
 pub use caller::Caller;
 pub use client::{ClientCredentials, NewClient};

@@ -59,7 +59,9 @@ metrics! {
     TOKEN_AHEAD, Stack, "TokenAhead",
         "A refresh token was ahead of its session: a restored backup, or the secret has leaked.";
     REVOCATIONS, Stack, "Revocations",
-        "A session was ended by a person: revoked, signed out, or by a password change or a deletion.";
+        "A session was ended by a person, its owner or an administrator: revoked, signed out, or by a password change, a disabling or a deletion.";
+    ADMIN_ACTIONS, Stack, "AdminActions",
+        "An administrator has looked at accounts or changed one, or has tried to; a command counts nothing.";
     CLIENT_REFUSALS, Stack, "ClientRefusals",
         "A client of another service was refused: wrong credentials, or a scope that it does not have.";
     THROTTLED, Stack, "Throttled",

@@ -1,11 +1,14 @@
 //! The end of one session, of all, and of what is left of those that have ended, at the wish of their owner.
 
+use std::collections::BTreeSet;
+
 use latchkey_domain::cause::{Action, Actor};
 use latchkey_domain::error::{SessionError, StepUpError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::throttle::Limit;
 
 use crate::caller::admitted;
+use crate::change::Changed;
 use crate::metric::REVOCATIONS;
 use crate::{Caller, Failure, Service};
 
@@ -76,11 +79,7 @@ impl Service {
                 Ok(account.revoke_all(own, keep_current)?)
             })
             .await?;
-        let was_live = |id: &SessionId| {
-            let not_live = not_live.as_ref();
-            !not_live.is_some_and(|not_live| not_live.contains(id))
-        };
-        let revoked = changed.ended().filter(was_live).count();
+        let revoked = count_live_ends(&changed, not_live.as_ref());
         REVOCATIONS.count(revoked);
         Ok(revoked)
     }
@@ -100,4 +99,14 @@ impl Service {
         admitted::<StepUpError>(partition.account.clone(), caller)?;
         Ok(self.store.purge_ended_sessions(user, &partition).await?)
     }
+}
+
+/// How many sessions a change has ended that were live. `not_live` are those that a reading before it showed not to be:
+/// to end them is no act that counts.
+pub(crate) fn count_live_ends<R>(
+    changed: &Changed<R>,
+    not_live: Option<&BTreeSet<SessionId>>,
+) -> usize {
+    let was_live = |id: &SessionId| !not_live.is_some_and(|not_live| not_live.contains(id));
+    changed.ended().filter(was_live).count()
 }

@@ -21,7 +21,8 @@ pub(crate) fn log_ends(user_id: UserId, change: &Change, cause: &Cause) {
             | EndReason::Expired
             | EndReason::PasswordChanged
             | EndReason::AccountDisabled
-            | EndReason::AccountDeleted => {
+            | EndReason::AccountDeleted
+            | EndReason::Admin => {
                 tracing::info!(%user_id, %session_id, reason = word, action, %actor, "session ended");
             }
         }

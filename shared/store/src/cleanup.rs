@@ -21,7 +21,7 @@ use crate::retry::COUNT_CAPACITY;
 
 /// Where a scan continues: behind this key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScanPosition(Key);
+pub struct ScanPosition(pub(crate) Key);
 
 /// One page of a segment.
 #[derive(Debug)]

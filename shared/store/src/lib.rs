@@ -9,6 +9,7 @@
 //! is written here; what happened is logged here, once.
 
 mod account;
+mod administration;
 mod audit;
 mod change;
 mod cleanup;
@@ -40,6 +41,7 @@ use latchkey_domain::id::{ChangeId, RequestId};
 use latchkey_domain::random::RandomSource;
 
 pub use account::Partition;
+pub use administration::AccountPage;
 pub use change::{Part, WriteOutcome};
 pub use cleanup::{
     Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,

@@ -30,7 +30,10 @@ const WITH_BODY: [(Method, &str, &[&str]); 9] = [
 const FORM: &str = "application/x-www-form-urlencoded";
 
 fn path_for(path: &str, ada: &SignedIn) -> String {
-    path.replace("{id}", &ada.session_id.to_string())
+    let session = ada.session_id.to_string();
+    path.replace("{user_id}", &ada.user_id.unwrap().to_string())
+        .replace("{session_id}", &session)
+        .replace("{id}", &session)
 }
 
 /// The list above is whole: what the document says of bodies is what is tried here.
@@ -359,8 +362,7 @@ async fn an_id_in_a_path_is_read_in_any_letter_case() {
 #[tokio::test]
 async fn an_unknown_query_parameter_is_refused_on_every_route() {
     let stack = Stack::start().await;
-    let ada = stack.register("ada@example.com").await;
-    stack.login("ada@example.com").await;
+    let ada = stack.administrator("ada@example.com").await;
     let before = stack.items().await;
     for query in [
         "keepCurrent=false",

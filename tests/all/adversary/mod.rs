@@ -1,5 +1,6 @@
 //! What somebody sends who means harm.
 
 mod bad_input;
+mod every_operation;
 mod fuzzing;
 mod token_attacks;

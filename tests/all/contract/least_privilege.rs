@@ -140,6 +140,8 @@ async fn do_everything(stack: &Stack) {
         .await;
     reply.expect(StatusCode::NO_CONTENT);
 
+    administer_everything(stack).await;
+
     // A cleanup with expired sessions, a session whose account is gone, and the rest of a deleted user.
     stack.register("bob@example.com").await;
     stack.advance(TimeDelta::days(61));
@@ -160,6 +162,64 @@ async fn do_everything(stack: &Stack) {
         (1 + 21, 1)
     );
     assert_eq!((report.removed_of_deleted_users, report.broken), (2, 0));
+}
+
+/// Every route of administration.
+async fn administer_everything(stack: &Stack) {
+    let admin = stack.administrator("root@example.com").await;
+    let grace = stack.register("grace@example.com").await;
+    let phone = stack.login("grace@example.com").await;
+    let user = format!("/v1/admin/users/{}", grace.user_id.unwrap());
+    let session = format!("/v1/admin/sessions/{}", grace.session_id);
+    let all = format!("{user}/sessions?state=all");
+    for path in [
+        "/v1/admin/users",
+        "/v1/admin/users?email=grace@example.com",
+        &user,
+        &all,
+        &session,
+    ] {
+        let reply = stack.get(path).bearer(&admin.access_token).send().await;
+        reply.expect(StatusCode::OK);
+    }
+    let revoke = stack.delete(&format!("{user}/sessions/{}", phone.session_id));
+    let reply = revoke.bearer(&admin.access_token).send().await;
+    reply.expect(StatusCode::NO_CONTENT);
+    let revoke_all = stack.post(&format!("{user}/sessions/revoke-all"));
+    let reply = revoke_all.bearer(&admin.access_token).send().await;
+    reply.expect(StatusCode::OK);
+    for update in [
+        json!({"status": "disabled"}),
+        json!({"status": "active", "roles": ["clerk"]}),
+    ] {
+        let call = stack.request(Method::PATCH, &user);
+        let reply = call.bearer(&admin.access_token).json(&update).send().await;
+        reply.expect(StatusCode::OK);
+    }
+    let reply = stack.delete(&user).bearer(&admin.access_token).send().await;
+    reply.expect(StatusCode::NO_CONTENT);
+    // The same of somebody who signed in elsewhere.
+    let secret = stack.add_client("sso", &[ClientScope::IssueSessions]).await;
+    let elsewhere = json!({"identity": {"issuer": "idp", "subject": "2"}, "amr": ["pwd"]});
+    let call = stack.post("/v1/service/sessions").basic("sso", &secret);
+    let issued = call
+        .json(&elsewhere)
+        .send()
+        .await
+        .expect(StatusCode::CREATED);
+    let path = format!("/v1/admin/users/{}", issued["user"]["id"].as_str().unwrap());
+    let reply = stack.delete(&path).bearer(&admin.access_token).send().await;
+    reply.expect(StatusCode::NO_CONTENT);
+    let left = json!(stack.items().await).to_string();
+    assert!(
+        !left.contains(issued["user"]["id"].as_str().unwrap()),
+        "{left}"
+    );
+    // So that the cleanup meets none of these.
+    let body = json!({"password": PASSWORD});
+    let delete = stack.post("/v1/me/delete").bearer(&admin.access_token);
+    let reply = delete.json(&body).send().await;
+    reply.expect(StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]

@@ -268,6 +268,22 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .row("delete", &ended(1.0), delete(NEW_PASSWORD))
         .await;
 
+    // Administration: every request that is admitted, done or refused by the rules, and the sessions that it ends.
+    let reply = metered.row("", &[("Registrations", 1.0)], register).await;
+    let user = SignedIn::from(reply.body).user_id.unwrap();
+    metered.stack.grant(user).await;
+    let admin = SignedIn::from(metered.row("", &[("SignIns", 1.0)], login).await.body);
+    let acted = [("AdminActions", 1.0)];
+    let path = format!("/v1/admin/users/{user}");
+    let show = async |stack: &Stack| send(stack, Method::GET, &path, &admin, Value::Null).await;
+    metered.row("admin: show", &acted, show).await;
+    let own = async |stack: &Stack| send(stack, Method::DELETE, &path, &admin, Value::Null).await;
+    metered.row("admin: own account", &acted, own).await;
+    let all = format!("{path}/sessions/revoke-all");
+    let all = async |stack: &Stack| send(stack, Method::POST, &all, &admin, Value::Null).await;
+    let ended = [("AdminActions", 1.0), ("Revocations", 2.0)];
+    metered.row("admin: revoke-all", &ended, all).await;
+    metered.row("admin: signed out", &[], show).await;
     let unknown_client = async |stack: &Stack| {
         let call = stack.post("/oauth/introspect").basic("nobody", "x");
         call.form(&[("token", "x")]).send().await

@@ -34,6 +34,8 @@ struct Cast {
     ada: SignedIn,
     /// Another device of hers.
     phone: SignedIn,
+    /// An administrator.
+    root: SignedIn,
 }
 
 type Act = for<'a> fn(&'a Stack, &'a Cast) -> LocalBoxFuture<'a, Answer>;
@@ -115,6 +117,10 @@ async fn send(stack: &Stack, method: Method, path: &str, who: &SignedIn, body: V
         Value::Null => call.send().await,
         body => call.json(&body).send().await,
     }
+}
+
+fn path_of(who: &SignedIn) -> String {
+    format!("/v1/admin/users/{}", who.user_id.unwrap())
 }
 
 async fn register(stack: &Stack, email: &str) -> Reply {
@@ -312,6 +318,42 @@ fn operations() -> Vec<Operation> {
                 send(stack, Method::POST, "/v1/me/delete", &cast.ada, json!({"password": PASSWORD})).await
             }))
         },
+        operation("admin: find by address", 200, acts!(|stack, cast| {
+            send(stack, Method::GET, "/v1/admin/users?email=ada@example.com", &cast.root, Value::Null).await
+        })),
+        operation("admin: a page of users", 200, acts!(|stack, cast| {
+            send(stack, Method::GET, "/v1/admin/users", &cast.root, Value::Null).await
+        })),
+        operation("admin: find a session", 200, acts!(|stack, cast| {
+            let path = format!("/v1/admin/sessions/{}", cast.phone.session_id);
+            send(stack, Method::GET, &path, &cast.root, Value::Null).await
+        })),
+        Operation {
+            repeated: [(204, ""), (404, "session_not_found")],
+            ..operation("admin: revoke", 204, acts!(|stack, cast| {
+                let path = format!("{}/sessions/{}", path_of(&cast.ada), cast.phone.session_id);
+                send(stack, Method::DELETE, &path, &cast.root, Value::Null).await
+            }))
+        },
+        operation("admin: revoke-all", 200, acts!(|stack, cast| {
+            let path = format!("{}/sessions/revoke-all", path_of(&cast.ada));
+            send(stack, Method::POST, &path, &cast.root, Value::Null).await
+        })),
+        operation("admin: disable", 200, acts!(|stack, cast| {
+            let body = json!({"status": "disabled"});
+            send(stack, Method::PATCH, &path_of(&cast.ada), &cast.root, body).await
+        })),
+        operation("admin: roles", 200, acts!(|stack, cast| {
+            let body = json!({"roles": ["clerk"]});
+            send(stack, Method::PATCH, &path_of(&cast.ada), &cast.root, body).await
+        })),
+        Operation {
+            repeated: [(204, ""), (404, "user_not_found")],
+            in_steps: true,
+            ..operation("admin: delete", 204, acts!(|stack, cast| {
+                send(stack, Method::DELETE, &path_of(&cast.ada), &cast.root, Value::Null).await
+            }))
+        },
         Operation {
             setup: first!(|stack, cast| {
                 // Bob's session has passed its retention, an orphan is there, and a deletion was interrupted.
@@ -352,9 +394,10 @@ impl Scene {
         stack.advance(TimeDelta::seconds(1));
         let phone = stack.login("ada@example.com").await;
         register(&stack, "bob@example.com").await;
+        let root = stack.administrator("root@example.com").await;
         add_sample_client(stack.client.clone()).await;
         stack.advance(TimeDelta::seconds(1));
-        let cast = Cast { ada, phone };
+        let cast = Cast { ada, phone, root };
         (operation.setup)(&stack, &cast).await;
         Self {
             cast,
@@ -441,7 +484,7 @@ fn check_invariants(table: &Table, policy: &SessionPolicy, context: &str) {
             let account_item = table
                 .get(&account)
                 .unwrap_or_else(|| panic!("{context}: {key}"));
-            assert_eq!(account_item["status"]["S"], "active", "{context}: {key}");
+            assert_ne!(account_item["status"]["S"], "deleted", "{context}: {key}");
             assert_eq!(
                 account_item["password_version"], item["password_version"],
                 "{context}"
@@ -454,7 +497,8 @@ fn check_invariants(table: &Table, policy: &SessionPolicy, context: &str) {
             continue;
         };
         let active = item["status"]["S"] == "active";
-        assert_eq!(credentials.contains(key), active, "{context}: {key}");
+        let kept = item["status"]["S"] != "deleted";
+        assert_eq!(credentials.contains(key), kept, "{context}: {key}");
         let set = item["sessions"]["SS"]
             .as_array()
             .cloned()
@@ -746,8 +790,9 @@ async fn a_write_whose_reply_is_lost_and_that_then_meets_a_conflict_is_known_for
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_operation_reads_the_index_so_it_may_lag() {
-    for operation in operations() {
+async fn no_operation_of_a_user_reads_the_index_so_it_may_lag() {
+    let of_users = |operation: &Operation| !operation.name.starts_with("admin: ");
+    for operation in operations().into_iter().filter(of_users) {
         let scene = Scene::of(&operation).await;
         let (stack, faults) = scene.stage(&operation).await;
         (operation.act)(&stack, &scene.cast).await;

@@ -1,5 +1,6 @@
 //! The README's guarantees: each on the real code, and with its mechanism taken out.
 
+mod administration;
 mod causes;
 mod expiry;
 mod faults;

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use http::Method;
+use latchkey_domain::clock::{Clock, SystemClock};
+use latchkey_domain::random::SystemRandom;
+use latchkey_store::Store;
+use latchkey_tests::harness::administrators;
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
 use latchkey_tests::harness::lambda::{
@@ -13,7 +18,7 @@ use latchkey_tests::harness::lambda::{
 use latchkey_tests::harness::metering::extract;
 use latchkey_tests::harness::reply::Reply;
 use latchkey_tests::harness::secrets_manager::FakeSecretsManager;
-use latchkey_tests::harness::stack::{SECRET, TABLE};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, TABLE};
 use latchkey_tests::harness::template::ON_TABLE;
 use serde_json::{Value, json};
 
@@ -45,8 +50,19 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 25] = [
+const VISIT: [(&str, &str, u16); 36] = [
     ("register", "register", 201),
+    ("login", "login", 200),
+    ("admin", "admin-users", 200),
+    ("admin", "admin-user", 200),
+    ("admin", "admin-update", 200),
+    ("admin", "admin-user-sessions", 200),
+    ("admin", "admin-session", 200),
+    ("admin", "admin-revoke-many", 200),
+    ("admin", "admin-delete", 204),
+    ("admin", "admin-revoke", 204),
+    ("login", "login", 200),
+    ("admin", "admin-revoke-all", 200),
     ("login", "login", 200),
     ("list-sessions", "list-sessions", 200),
     ("list-sessions", "list-sessions-current", 200),
@@ -92,6 +108,19 @@ async fn every_function_answers_its_sample_events() {
                 Function::start(function, &dynamodb.endpoint, &[]).await,
             );
         }
+        let mut who = tokens.clone();
+        if sample == "admin-delete" {
+            // Administrators do not delete themselves there.
+            let mut other = event("register", &tokens);
+            other["body"] =
+                json!(json!({"email": "bob@example.com", "password": PASSWORD}).to_string());
+            let register = functions.get_mut("register").unwrap();
+            let Answer::Response(response) = register.invoke(&other).await else {
+                panic!("bob registers");
+            };
+            let bob: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+            who["user"] = bob["user"].clone();
+        }
         let function = functions.get_mut(function).unwrap();
         let reply = match sample {
             // With the password as `account-password` left it.
@@ -116,7 +145,7 @@ async fn every_function_answers_its_sample_events() {
                 used.insert(sample.to_owned());
                 continue;
             }
-            sample => invoke(function, sample, &tokens).await,
+            sample => invoke(function, sample, &who).await,
         };
         assert_eq!(reply.status.as_u16(), status, "{sample}: {}", reply.body);
         used.insert(sample.to_owned());
@@ -152,6 +181,12 @@ async fn every_function_answers_its_sample_events() {
             let body: Value =
                 serde_json::from_str(event(sample, &tokens)["body"].as_str().unwrap()).unwrap();
             password = body["new_password"].clone();
+        }
+        if sample == "register" {
+            let user = reply.body["user"]["id"].as_str().unwrap().parse().unwrap();
+            let random = Arc::new(SystemRandom);
+            let store = Store::new(client.clone(), TABLE, random);
+            administrators::grant(&store, user, SystemClock.now()).await;
         }
         if reply.body["access_token"].is_string() {
             tokens = reply.body.clone();

@@ -105,7 +105,7 @@ const QUICK_HASH: &str =
 /// The secret of the one client.
 const CLIENT_SECRET: &str = "lks_a-secret-of-the-fuzzing";
 
-/// A service with one user, who is signed in twice, always the same.
+/// A service with one user, who is an administrator and signed in, always the same.
 struct World {
     runtime: tokio::runtime::Runtime,
     stack: Stack,
@@ -132,7 +132,7 @@ impl World {
         let (stack, faults, ada, phone) = runtime.block_on(async {
             let policy = SessionPolicy::default();
             let (stack, faults) = faults::stack_with(policy, 1, Vec::new()).await;
-            let ada = stack.register("ada@example.com").await;
+            let ada = stack.administrator("ada@example.com").await;
             let phone = stack.login("ada@example.com").await;
             let secret = ClientSecret::new(CLIENT_SECRET.to_owned());
             let scopes = ClientScope::ALL.into();
@@ -167,6 +167,15 @@ impl World {
             ),
             forger: Forger::default(),
         }
+    }
+
+    /// A path of the document about the user of this world.
+    fn fill_in(&self, path: &str) -> String {
+        let user = self.ada.user_id.map(|user| user.to_string());
+        let session = self.phone.session_id.to_string();
+        path.replace("{user_id}", &user.unwrap_or_default())
+            .replace("{session_id}", &session)
+            .replace("{id}", &session)
     }
 
     /// Sends a request, if HTTP can carry it: the reply must be as documented.
@@ -231,7 +240,7 @@ fn with_world(run: impl AsyncFnOnce(&World)) {
         let panics = PANICS.get();
         world.runtime.block_on(run(&world));
         assert_eq!(PANICS.get(), panics, "something panicked");
-        let reads = ["GetItem", "Query"];
+        let reads = ["GetItem", "Query", "Scan"];
         let calls = world.faults.disarm();
         if calls
             .iter()

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{CLIENT_SECRET, with_world};
 
 /// The routes that take a body.
-const WITH_BODY: [(Method, &str, &str); 10] = [
+const WITH_BODY: [(Method, &str, &str); 12] = [
     (
         Method::POST,
         "/v1/auth/register",
@@ -46,6 +46,16 @@ const WITH_BODY: [(Method, &str, &str); 10] = [
         r#"{"password": "correct horse battery staple"}"#,
     ),
     (
+        Method::PATCH,
+        "/v1/admin/users/{user_id}",
+        r#"{"status": "active", "roles": ["admin", "clerk"]}"#,
+    ),
+    (
+        Method::POST,
+        "/v1/admin/sessions/revoke",
+        r#"{"user_ids": ["0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11"]}"#,
+    ),
+    (
         Method::POST,
         "/v1/service/sessions",
         r#"{"identity": {"issuer": "https://idp.example.com", "subject": "7"}, "email": "eve@example.com", "amr": ["otp"], "auth_time": 1772366400, "client": {"ip_address": "::1", "user_agent": "curl/8", "device_id": "x"}}"#,
@@ -73,7 +83,7 @@ pub(super) fn bodies(data: &[u8]) {
     let (method, path, _) = &WITH_BODY[choice % WITH_BODY.len()];
     let kind = CONTENT_TYPES[choice / WITH_BODY.len() % CONTENT_TYPES.len()];
     with_world(async |world| {
-        let path = path.replace("{id}", &world.phone.session_id.to_string());
+        let path = world.fill_in(path);
         let bearer = format!("Bearer {}", world.ada.access_token);
         let by_client = matches!(path.as_str(), "/v1/service/sessions" | "/v1/auth/refresh");
         let authorization = if by_client { &world.client } else { &bearer };
@@ -200,7 +210,7 @@ pub(super) fn url_seeds() -> Vec<Vec<u8>> {
     with_world(async |world| {
         let paths = conformity::document()["paths"].as_object();
         for (path, item) in paths.into_iter().flatten() {
-            let path = path.replace("{id}", &world.phone.session_id.to_string());
+            let path = world.fill_in(path);
             for (choice, method) in (0_u8..).zip(&METHODS) {
                 let name = method.as_str().to_lowercase();
                 if item.get(&name).is_some() {
@@ -211,6 +221,13 @@ pub(super) fn url_seeds() -> Vec<Vec<u8>> {
     });
     for query in ["keep_current=false", "keep_current=%ff&x=1", "a=b&&=c+d"] {
         seeds.push(format!("\u{1}v1/sessions/revoke-all?{query}").into_bytes());
+    }
+    for query in [
+        "email=ada%40example.com",
+        "cursor=VVNFUiMxCkFDQ09VTlQ",
+        "cursor=%ff&email=",
+    ] {
+        seeds.push(format!("\0v1/admin/users?{query}").into_bytes());
     }
     seeds
 }

@@ -6,6 +6,8 @@ use latchkey_domain::client::{Client, ClientScope, ClientSecret, ManageClientErr
 use latchkey_service::{Failure, NewClient, Service};
 use serde_json::{Value, json};
 
+use super::output::Output;
+
 /// What is done with clients of other services.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ClientCommand {
@@ -41,12 +43,11 @@ pub(crate) enum ClientCommand {
     },
 }
 
-/// Carries out a command, and returns what is to be printed: JSON, or text for people.
+/// Carries out a command, and returns what is to be printed.
 pub(crate) async fn run(
     service: &Service,
     command: &ClientCommand,
-    as_json: bool,
-) -> Result<String, Failure<ManageClientError>> {
+) -> Result<Output, Failure<ManageClientError>> {
     let done = match command {
         ClientCommand::Add { id, name, scopes } => {
             let new = NewClient {
@@ -71,11 +72,7 @@ pub(crate) async fn run(
             Done::Client(client, None)
         }
     };
-    Ok(if as_json {
-        format!("{:#}", done.to_json())
-    } else {
-        done.to_text()
-    })
+    Ok(Output::new(done.to_json(), done.to_text()))
 }
 
 /// What a command has done.

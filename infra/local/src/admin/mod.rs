@@ -1,38 +1,57 @@
-//! `cargo run -- admin ...`: what an operator does by command, on the table itself.
+//! `latchkey admin`: what an operator does by command, on the table itself.
+//!
+//! The commands call the same use cases as the routes of administration, as [`Actor::Operator`]. They ask for no token
+//! and no role: whoever may read and write the table needs none.
+//!
+//! A new command is a variant of [`AdminCommand`] and a function that returns what is to be printed.
+//!
+//! [`Actor::Operator`]: latchkey_domain::cause::Actor::Operator
 
 mod client;
+mod confirm;
+mod error;
+mod everybody;
+mod output;
+mod place;
+mod users;
 
-use std::sync::Arc;
+use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
-use latchkey_domain::client::ManageClientError;
-use latchkey_domain::random::SystemRandom;
-use latchkey_runtime::settings::{Format, LogSettings, Settings, StorageSettings, environment};
+use latchkey_runtime::settings::{Format, LogSettings, environment};
 use latchkey_runtime::telemetry;
-use latchkey_service::{Failure, Service};
-use latchkey_store::Store;
+use latchkey_service::{Administrator, Service};
+use tracing::Level;
 
-use crate::admin::client::ClientCommand;
+pub use error::AdminError;
+
 use crate::error::LocalError;
-use crate::folder::new_secret;
 use crate::options::Options;
-use crate::outside::{DynamoDbUrl, OutsideError};
-use crate::settings::lookup;
-use crate::stack::core;
-use crate::storage::{Choice, Storage};
-
-/// The address that tokens would name. No command makes one.
-const NO_ISSUER: &str = "http://127.0.0.1";
+use client::ClientCommand;
+use everybody::Everybody;
+use output::Output;
+use place::Place;
+use users::UserCommand;
 
 /// An operator's command, and where its table is.
 #[derive(Clone, Debug, Args)]
+#[command(after_long_help = EXAMPLES, after_help = "--help shows examples and exit codes.")]
 pub(crate) struct AdminOptions {
-    /// A table on AWS, in the region and with the credentials of the environment or your AWS profile, instead of the
-    /// local one.
-    #[arg(long, value_name = "NAME", global = true)]
+    /// A table on AWS instead of the local one.
+    ///
+    /// Credentials and region come from the environment or your AWS profile, as for the AWS CLI. For single sign-on: eval "$(aws configure export-credentials --format env)".
+    #[arg(long, value_name = "NAME", global = true, conflicts_with_all = ["data_dir", "dynamodb_url"])]
     table: Option<String>,
 
-    /// Print JSON.
+    /// The region of --table [default: that of the environment or the profile].
+    #[arg(long, value_name = "REGION", global = true, requires = "table")]
+    region: Option<String>,
+
+    /// The AWS profile for --table [default: AWS_PROFILE, or the default profile].
+    #[arg(long, value_name = "NAME", global = true, requires = "table")]
+    profile: Option<String>,
+
+    /// Print JSON, in the form of the routes below /v1/admin.
     #[arg(long, global = true)]
     json: bool,
 
@@ -40,71 +59,69 @@ pub(crate) struct AdminOptions {
     command: AdminCommand,
 }
 
+/// What can be done.
 #[derive(Clone, Debug, Subcommand)]
 enum AdminCommand {
+    #[command(flatten)]
+    User(UserCommand),
+
+    /// Sign every user out everywhere; they can sign in again.
+    SignEverybodyOut(Everybody),
+
     /// The services that may introspect and revoke tokens, and issue sessions.
     #[command(subcommand)]
     Client(ClientCommand),
 }
 
-/// Why a command did not do what it was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    /// A client could not be made or changed.
-    #[error(transparent)]
-    Client(#[from] Failure<ManageClientError>),
-    /// The table on AWS is not there.
-    #[error("there is no table {0} in this account and region")]
-    NoTable(String),
-}
+const EXAMPLES: &str = "\
+A USER is an e-mail address or a user id.
 
-/// Carries out a command, and prints what came of it.
+Examples:
+  latchkey admin find ada@example.com
+  latchkey admin grant ada@example.com
+  latchkey admin sessions ada@example.com --all
+  latchkey admin revoke 0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11
+  latchkey admin disable ada@example.com --data-dir demo-data
+  latchkey admin find --table auth-prod-Table-1A2B3C --region eu-central-1 --profile ops --json
+
+On the data folder the commands work whether or not the service runs. A service with --memory is reached by
+--dynamodb-url, if it was started with --dynamodb-port.
+
+Exit codes: 0 done, 1 not or not wholly done, 2 the command line is wrong, 3 there is no such user or session.";
+
+/// Carries out a command and prints what came of it.
+///
+/// # Errors
+/// [`LocalError`], in one line.
 pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), LocalError> {
-    telemetry::start(LogSettings::read(environment, Format::Text)?);
-    let random = Arc::new(SystemRandom);
-    let secret = new_secret(random.as_ref());
-    let settings = lookup(environment, NO_ISSUER, Some(&secret), None);
-    let StorageSettings {
-        table_name,
-        endpoint,
-    } = StorageSettings::read(&settings)?;
-    // Its keys sign nothing here.
-    let core = core(Settings::read(&settings)?, random.clone())?;
-    let storage = match &admin.table {
-        Some(table) => Storage::on_aws(table).await?,
-        None => {
-            let choice = Choice::new(options, endpoint.as_deref())?;
-            Storage::open(&choice, &table_name, false, random.as_ref()).await?
-        }
+    let mut log = LogSettings::read(environment, Format::Text)?;
+    if environment("AWS_LAMBDA_LOG_LEVEL").is_none() {
+        // What was done is printed; the lines of the audit trail are for a service.
+        log.level = Level::WARN;
+    }
+    telemetry::start(log);
+    let place = Place::open(options, admin).await?;
+    let output = place.execute(&admin.command).await?;
+    let mut stdout = io::stdout().lock();
+    let text = if admin.json {
+        output.to_json()
+    } else {
+        output.to_string()
     };
-    let table = admin.table.as_deref().unwrap_or(&table_name);
-    let service = Service {
-        core,
-        store: Store::new(storage.client.clone(), table, random),
-    };
-    let printed = match &admin.command {
-        AdminCommand::Client(command) => client::run(&service, command, admin.json).await,
-    };
-    storage.close().await;
-    println!("{}", printed.map_err(AdminError::from)?);
-    Ok(())
+    // Nobody may be reading: what was done is done all the same.
+    let _ = writeln!(stdout, "{text}");
+    Ok(output.into_result()?)
 }
 
-impl Storage {
-    /// A table on AWS, which must be there.
-    async fn on_aws(table: &str) -> Result<Self, LocalError> {
-        let url = DynamoDbUrl::of_aws().await?;
-        let client = url.client().await?;
-        match client.describe_table().table_name(table).send().await {
-            Ok(_) => Ok(Self::of_client(client)),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_resource_not_found_exception()) =>
-            {
-                Err(AdminError::NoTable(table.to_owned()).into())
+impl Place {
+    async fn execute(&self, command: &AdminCommand) -> Result<Output, AdminError> {
+        let (service, who): (&Service, _) = (&self.service, Administrator::operator());
+        match command {
+            AdminCommand::User(command) => command.execute(service, &who, &self.name).await,
+            AdminCommand::SignEverybodyOut(command) => {
+                command.execute(service, &who, &self.name).await
             }
-            Err(error) => Err(OutsideError::of(&url, &error).into()),
+            AdminCommand::Client(command) => Ok(client::run(service, command).await?),
         }
     }
 }

@@ -1,0 +1,181 @@
+//! Finding users, and what is changed about an account.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use latchkey_api::admin::Admin;
+use latchkey_api::admin::resource::{AdminUserPageResource, AdminUserResource};
+use latchkey_api::body::Body;
+use latchkey_api::parameter::{QueryParameters, UserPath};
+use latchkey_api::problem::{InvalidValue, Problem};
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::role::Role;
+use latchkey_service::{AccountUpdate, Service, UserCursor};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BrowseParameters {
+    /// Only the user with this e-mail address, in any spelling that is the same mailbox.
+    #[param(required = false, nullable = false, max_length = 254)]
+    email: Option<String>,
+    /// The `next_cursor` of the page before, as it is. Not together with `email`.
+    #[param(required = false, nullable = false)]
+    cursor: Option<String>,
+}
+
+/// Find users
+///
+/// With `email`, the user with this address: one or none, for 3 read units. Without it, all users, page by page, in no
+/// order: a page looks through 1,000 items of the table and shows the users among them, at most 100 and perhaps none,
+/// for some 60 read units ($0.000008). Continue while there is a `next_cursor`. To see all users costs as much as to
+/// read the whole table, 0.5 read units for each 4 KB of it.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/users",
+    operation_id = "admin_find_users",
+    tag = "Administration",
+    params(BrowseParameters),
+    security(("access_token" = [])),
+    responses((status = OK, description = "Users", body = AdminUserPageResource))
+)]
+pub(crate) async fn browse(
+    State(service): State<Service>,
+    Admin(administrator): Admin,
+    QueryParameters(parameters): QueryParameters<BrowseParameters>,
+) -> Result<Json<AdminUserPageResource>, Problem> {
+    match (parameters.email, parameters.cursor) {
+        (Some(email), None) => {
+            let email = EmailAddress::parse(&email)
+                .map_err(|_| Problem::invalid_request("The query's email is no e-mail address."))?;
+            let found = service.find_user(&administrator, &email).await?;
+            Ok(Json(AdminUserPageResource::found(found.as_ref())))
+        }
+        (None, cursor) => {
+            let cursor: Option<UserCursor> = cursor
+                .map(|cursor| cursor.parse())
+                .transpose()
+                .map_err(|_| {
+                    Problem::invalid_request("The query's cursor is not the next_cursor of a page.")
+                })?;
+            let page = service.browse_users(&administrator, cursor).await?;
+            Ok(Json(AdminUserPageResource::from(&page)))
+        }
+        (Some(_), Some(_)) => Err(Problem::invalid_request(
+            "The query has an email and a cursor; only one of them is possible.",
+        )),
+    }
+}
+
+/// Show a user
+///
+/// The account as it is now. A user who has been deleted is not found.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/users/{user_id}",
+    operation_id = "admin_get_user",
+    tag = "Administration",
+    params(("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")),
+    security(("access_token" = [])),
+    responses((status = OK, description = "The user", body = AdminUserResource))
+)]
+pub(crate) async fn show(
+    State(service): State<Service>,
+    Admin(administrator): Admin,
+    UserPath(user): UserPath,
+) -> Result<Json<AdminUserResource>, Problem> {
+    let account = service.show_user(&administrator, user).await?;
+    Ok(Json(AdminUserResource::from(&account)))
+}
+
+/// What is to be another. At least one of the two.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AdminUserUpdate)]
+pub(crate) struct UpdateRequest {
+    /// `disabled` closes the account: all sessions end at once, and nobody can sign in. `active` opens it again;
+    /// sessions that have ended stay ended.
+    #[schema(example = "disabled")]
+    status: Option<String>,
+    /// All roles of the user, at most 10: each 1 to 32 lower-case letters, digits, hyphens and underscores. `admin`
+    /// opens administration, the others are your own.
+    #[schema(example = json!(["clerk"]))]
+    roles: Option<Vec<String>>,
+}
+
+impl UpdateRequest {
+    fn check(self) -> Result<AccountUpdate, Problem> {
+        let invalid = |pointer, code, detail: String| {
+            Problem::validation_failed(vec![InvalidValue::new(pointer, code, detail)])
+        };
+        if self.status.is_none() && self.roles.is_none() {
+            let detail = "Give a status, roles, or both.".to_owned();
+            return Err(invalid("#", "nothing_to_change", detail));
+        }
+        let active = match self.status.as_deref() {
+            None => None,
+            Some("active") => Some(true),
+            Some("disabled") => Some(false),
+            Some(_) => {
+                let detail = "A status is active or disabled.".to_owned();
+                return Err(invalid("#/status", "not_allowed", detail));
+            }
+        };
+        let roles = self.roles.map(|roles| {
+            let roles: Result<BTreeSet<Role>, _> = roles.iter().map(|role| role.parse()).collect();
+            roles.map_err(|error| invalid("#/roles", "not_allowed", error.to_string()))
+        });
+        let roles = roles.transpose()?;
+        Ok(AccountUpdate { active, roles })
+    }
+}
+
+/// Change a user's status or roles
+///
+/// Administrators may neither disable themselves nor take the role `admin` from themselves: that is `own_account`. A role
+/// that is withdrawn allows nothing from the next request on; one that is granted is in the access tokens of the next
+/// refresh or sign-in. Status and roles are two changes: if a request for both fails with 503, repeat it.
+#[utoipa::path(
+    patch,
+    path = "/v1/admin/users/{user_id}",
+    operation_id = "admin_update_user",
+    tag = "Administration",
+    params(("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")),
+    security(("access_token" = [])),
+    request_body = UpdateRequest,
+    responses((status = OK, description = "The user as they are now", body = AdminUserResource))
+)]
+pub(crate) async fn update(
+    State(service): State<Service>,
+    Admin(administrator): Admin,
+    UserPath(user): UserPath,
+    Body(body): Body<UpdateRequest>,
+) -> Result<Json<AdminUserResource>, Problem> {
+    let update = body.check()?;
+    let account = service.update_account(&administrator, user, update).await?;
+    Ok(Json(AdminUserResource::from(&account)))
+}
+
+/// Delete a user
+///
+/// All sessions end at once, everything that is kept of the user goes, and the e-mail address is free again. It cannot be
+/// undone. Administrators delete their own account as all users do, with `POST /v1/me/delete`.
+#[utoipa::path(
+    delete,
+    path = "/v1/admin/users/{user_id}",
+    operation_id = "admin_delete_user",
+    tag = "Administration",
+    params(("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")),
+    security(("access_token" = [])),
+    responses((status = NO_CONTENT, description = "The user is deleted"))
+)]
+pub(crate) async fn delete(
+    State(service): State<Service>,
+    Admin(administrator): Admin,
+    UserPath(user): UserPath,
+) -> Result<StatusCode, Problem> {
+    service.delete_user(&administrator, user).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,97 @@
+//! Why a command did not do what it was asked for.
+
+use std::path::PathBuf;
+
+use latchkey_domain::client::ManageClientError;
+use latchkey_domain::error as domain;
+use latchkey_service::Failure;
+
+/// Why a command did not do what it was asked for: one line each, which says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// There is no such user.
+    #[error("there is no such user: {0}")]
+    NoSuchUser(String),
+    /// There is no such session.
+    #[error("there is no such session, or it has ended: {0}")]
+    NoSuchSession(String),
+    /// That is neither an address nor an id.
+    #[error("{0} is neither an e-mail address nor a user id")]
+    NotAUser(String),
+    /// A client of another service could not be made or changed.
+    #[error(transparent)]
+    Client(#[from] Failure<ManageClientError>),
+    /// The rules refuse it.
+    #[error("{0}")]
+    Refused(domain::AdminError),
+    /// The data folder holds no database.
+    #[error(
+        "{} holds no data: start the service there once, or name another folder with --data-dir, a DynamoDB with \
+         --dynamodb-url, or a table on AWS with --table",
+        .0.display()
+    )]
+    NoData(PathBuf),
+    /// A service in memory is reached by its port only.
+    #[error(
+        "--memory has no table that a command could reach: start the service with --dynamodb-port too, and give its \
+         address with --dynamodb-url"
+    )]
+    Memory,
+    /// The table is not there.
+    #[error("there is no table {table} in the DynamoDB {place}")]
+    NoTable {
+        /// Its name.
+        table: String,
+        /// Where it should be.
+        place: String,
+    },
+    /// Nobody has agreed.
+    #[error("not confirmed, so nothing was done; --yes does it without a question")]
+    NotConfirmed,
+    /// Some users were not signed out.
+    #[error("{0} users could not be signed out: run the command again")]
+    Incomplete(usize),
+    /// DynamoDB was busy or out of reach.
+    #[error(
+        "the table is not available for the moment: it may or may not be done; run the command again"
+    )]
+    Unavailable,
+    /// Something is broken, and was logged.
+    #[error("something is broken: see the lines above")]
+    Broken,
+}
+
+impl AdminError {
+    /// The program's exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoSuchUser(_) | Self::NoSuchSession(_) => 3,
+            Self::NotAUser(_) | Self::Memory => 2,
+            Self::Client(_)
+            | Self::Refused(_)
+            | Self::NoData(_)
+            | Self::NoTable { .. }
+            | Self::NotConfirmed
+            | Self::Incomplete(_)
+            | Self::Unavailable
+            | Self::Broken => 1,
+        }
+    }
+
+    /// A failure of a use case, about what the operator named.
+    pub(super) fn about(named: &str) -> impl Fn(Failure<domain::AdminError>) -> Self + '_ {
+        |failure| match failure {
+            Failure::Refused(domain::AdminError::UserNotFound) => {
+                Self::NoSuchUser(named.to_owned())
+            }
+            Failure::Refused(domain::AdminError::SessionNotFound) => {
+                Self::NoSuchSession(named.to_owned())
+            }
+            Failure::Refused(
+                refusal @ (domain::AdminError::TooManyRoles | domain::AdminError::OwnAccount),
+            ) => Self::Refused(refusal),
+            Failure::Throttled(_) | Failure::Unavailable => Self::Unavailable,
+            Failure::Internal => Self::Broken,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What a command prints: JSON in the form of the API's replies, or text for people.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use latchkey_domain::account::{Account, Liveness};
+use latchkey_domain::text::is_control;
+use latchkey_service::DescribedSession;
+use serde_json::Value;
+
+use super::error::AdminError;
+
+/// What came of a command, for programs and for people.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: Value,
+    text: String,
+    failure: Option<AdminError>,
+}
+
+impl Output {
+    pub(super) fn new(json: Value, text: String) -> Self {
+        Self {
+            json,
+            text,
+            failure: None,
+        }
+    }
+
+    /// The same of a command that has not done all of it.
+    pub(super) fn failing(mut self, failure: Option<AdminError>) -> Self {
+        self.failure = failure;
+        self
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        format!("{:#}", self.json)
+    }
+
+    pub(super) fn into_result(self) -> Result<(), AdminError> {
+        self.failure.map_or(Ok(()), Err)
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// What a client has sent, as a terminal may show it: a control character could do there what nobody wants.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if is_control(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn roles(account: &Account) -> String {
+    let roles: Vec<&str> = account.roles.iter().map(|role| role.as_str()).collect();
+    if roles.is_empty() {
+        "none".to_owned()
+    } else {
+        roles.join(" ")
+    }
+}
+
+fn status(account: &Account) -> &'static str {
+    if account.is_active() {
+        "active"
+    } else {
+        "disabled"
+    }
+}
+
+fn address(account: &Account) -> String {
+    let address = account.email().map(|email| plain(email.as_typed()));
+    address.unwrap_or_else(|| "none".to_owned())
+}
+
+/// A user, on some lines.
+pub(super) fn user_text(account: &Account) -> String {
+    format!(
+        "user        {}\nemail       {}\nstatus      {}\nroles       {}\nsessions    {}\nregistered  {}",
+        account.id,
+        address(account),
+        status(account),
+        roles(account),
+        account.sessions.len(),
+        time(account.created_at)
+    )
+}
+
+/// A user, on one line of a list.
+pub(super) fn user_line(account: &Account) -> String {
+    format!(
+        "{}  {:8}  {}  {}  roles: {}",
+        account.id,
+        status(account),
+        time(account.created_at),
+        address(account),
+        roles(account)
+    )
+}
+
+/// A session, on some lines.
+pub(super) fn session_text(described: &DescribedSession) -> String {
+    let session = &described.session;
+    let state = match described.liveness {
+        Liveness::Live => "live",
+        Liveness::AccountNotActive | Liveness::NotAdmitted => "ended",
+        Liveness::IdleExpired | Liveness::AbsolutelyExpired => "expired",
+    };
+    let ip = session.location.ip_address.map(|ip| ip.to_string());
+    let mut text = format!(
+        "session     {}\nstate       {state}\ndevice      {}\naddress     {}\nsigned in   {}\nlast used   {}\nexpires     {}",
+        session.id,
+        plain(session.device.shown_name()),
+        ip.as_deref().unwrap_or("unknown"),
+        time(session.created_at),
+        time(session.last_used_at),
+        time(session.expires_at())
+    );
+    if let Some(name) = &session.name {
+        text = format!("{text}\nname        {}", plain(name));
+    }
+    text
+}

@@ -1,0 +1,266 @@
+//! Commands about one user, or some.
+
+use clap::Subcommand;
+use latchkey_api::admin::resource::{
+    AdminRevocationsResource, AdminSessionListResource, AdminSessionOfUserResource,
+    AdminUserPageResource, AdminUserResource,
+};
+use latchkey_domain::account::Account;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::role::Role;
+use latchkey_service::{AccountUpdate, Administrator, Chosen, Service, UserPage, UserRevocation};
+use serde_json::json;
+
+use super::confirm::confirm;
+use super::error::AdminError;
+use super::output::{Output, session_text, user_line, user_text};
+
+/// What is done about users.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Give a user a role: administration, unless another is named.
+    ///
+    /// It is in the access tokens of the user's next refresh or sign-in. No account has the role of administration until it is granted.
+    Grant {
+        /// The user.
+        user: String,
+        /// The role.
+        #[arg(long, default_value = "admin")]
+        role: Role,
+    },
+    /// Take a role from a user: administration, unless another is named.
+    ///
+    /// It allows nothing any more from the next request on.
+    Withdraw {
+        /// The user.
+        user: String,
+        /// The role.
+        #[arg(long, default_value = "admin")]
+        role: Role,
+    },
+    /// Show a user, the user of a session, or without either all users.
+    Find {
+        /// The user.
+        user: Option<String>,
+        /// A session, whose user and description are shown.
+        #[arg(long, value_name = "SESSION", conflicts_with = "user", value_parser = session_id)]
+        session: Option<SessionId>,
+    },
+    /// List where a user is signed in.
+    Sessions {
+        /// The user.
+        user: String,
+        /// Those that have ended or expired too, as long as they are kept.
+        #[arg(long)]
+        all: bool,
+    },
+    /// End one session.
+    Revoke {
+        /// The session.
+        #[arg(value_parser = session_id)]
+        session: SessionId,
+    },
+    /// Sign users out everywhere. They can sign in again.
+    RevokeAll {
+        /// The users.
+        #[arg(required = true)]
+        users: Vec<String>,
+    },
+    /// Close an account: all its sessions end, and nobody can sign in.
+    Disable {
+        /// The user.
+        user: String,
+    },
+    /// Open a closed account again. Sessions that have ended stay ended.
+    Enable {
+        /// The user.
+        user: String,
+    },
+    /// Delete a user and everything that is kept of them. It cannot be undone.
+    Delete {
+        /// The user.
+        user: String,
+        /// Without a question.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+fn session_id(text: &str) -> Result<SessionId, latchkey_domain::id::MalformedId> {
+    SessionId::parse_any_case(text)
+}
+
+impl UserCommand {
+    pub(super) async fn execute(
+        &self,
+        service: &Service,
+        who: &Administrator,
+        place: &str,
+    ) -> Result<Output, AdminError> {
+        match self {
+            Self::Grant { user, role } => {
+                let id = resolve(service, who, user).await?;
+                let account = service.grant_role(who, id, role.clone()).await;
+                Ok(user_output(&account.map_err(AdminError::about(user))?))
+            }
+            Self::Withdraw { user, role } => {
+                let id = resolve(service, who, user).await?;
+                let account = service.withdraw_role(who, id, role.clone()).await;
+                Ok(user_output(&account.map_err(AdminError::about(user))?))
+            }
+            Self::Find {
+                user: Some(user), ..
+            } => {
+                let id = resolve(service, who, user).await?;
+                let account = service.show_user(who, id).await;
+                Ok(user_output(&account.map_err(AdminError::about(user))?))
+            }
+            Self::Find {
+                session: Some(session),
+                ..
+            } => {
+                let named = session.to_string();
+                let found = service.find_session(who, *session).await;
+                let found = found.map_err(AdminError::about(&named))?;
+                let shown = AdminSessionOfUserResource::new(&found, None);
+                let described = session_text(&found.described);
+                let text = format!("{}\n\n{described}", user_text(&found.account));
+                Ok(Output::new(json!(shown), text))
+            }
+            Self::Find { .. } => all_users(service, who).await,
+            Self::Sessions { user, all } => {
+                let id = resolve(service, who, user).await?;
+                let chosen = if *all { Chosen::All } else { Chosen::Live };
+                let sessions = service.list_sessions_of(who, id, chosen).await;
+                let sessions = sessions.map_err(AdminError::about(user))?;
+                let shown = AdminSessionListResource::new(&sessions, None);
+                let text: Vec<String> = sessions.iter().map(session_text).collect();
+                let text = if text.is_empty() {
+                    format!("{user} is not signed in anywhere")
+                } else {
+                    text.join("\n\n")
+                };
+                Ok(Output::new(json!(shown), text))
+            }
+            Self::Revoke { session } => {
+                let named = session.to_string();
+                let found = service.find_session(who, *session).await;
+                let found = found.map_err(AdminError::about(&named))?;
+                let user = found.account.id;
+                let revoked = service.revoke_of(who, user, *session).await;
+                revoked.map_err(AdminError::about(&named))?;
+                let json = json!({"user_id": user, "session_id": session});
+                Ok(Output::new(
+                    json,
+                    format!("session {session} of user {user} has ended"),
+                ))
+            }
+            Self::RevokeAll { users } => revoke_all(service, who, users).await,
+            Self::Disable { user } => set_active(service, who, user, false).await,
+            Self::Enable { user } => set_active(service, who, user, true).await,
+            Self::Delete { user, yes } => {
+                let id = resolve(service, who, user).await?;
+                let account = service.show_user(who, id).await;
+                account.map_err(AdminError::about(user))?;
+                confirm(
+                    *yes,
+                    &format!(
+                        "This deletes {user} and all that is kept of them in {place}, for good."
+                    ),
+                )?;
+                let deleted = service.delete_user(who, id).await;
+                deleted.map_err(AdminError::about(user))?;
+                let json = json!({"user_id": id, "deleted": true});
+                Ok(Output::new(json, format!("user {id} is deleted")))
+            }
+        }
+    }
+}
+
+/// The user that an operator names by an address or an id.
+async fn resolve(
+    service: &Service,
+    who: &Administrator,
+    named: &str,
+) -> Result<UserId, AdminError> {
+    if let Ok(id) = UserId::parse_any_case(named.trim()) {
+        return Ok(id);
+    }
+    let email = EmailAddress::parse(named).map_err(|_| AdminError::NotAUser(named.to_owned()))?;
+    let found = service.find_user(who, &email).await;
+    let found = found.map_err(AdminError::about(named))?;
+    let account = found.ok_or_else(|| AdminError::NoSuchUser(named.to_owned()))?;
+    Ok(account.id)
+}
+
+async fn set_active(
+    service: &Service,
+    who: &Administrator,
+    user: &str,
+    active: bool,
+) -> Result<Output, AdminError> {
+    let id = resolve(service, who, user).await?;
+    let update = AccountUpdate {
+        active: Some(active),
+        roles: None,
+    };
+    let account = service.update_account(who, id, update).await;
+    Ok(user_output(&account.map_err(AdminError::about(user))?))
+}
+
+async fn all_users(service: &Service, who: &Administrator) -> Result<Output, AdminError> {
+    let (mut users, mut from) = (Vec::new(), None);
+    loop {
+        let page = service.browse_users(who, from).await;
+        let page = page.map_err(AdminError::about(""))?;
+        users.extend(page.users);
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    users.sort_by_key(|account| (account.created_at, account.id));
+    let lines: Vec<String> = users.iter().map(user_line).collect();
+    let text = if lines.is_empty() {
+        "no users yet".to_owned()
+    } else {
+        lines.join("\n")
+    };
+    let page = UserPage { users, next: None };
+    Ok(Output::new(json!(AdminUserPageResource::from(&page)), text))
+}
+
+async fn revoke_all(
+    service: &Service,
+    who: &Administrator,
+    named: &[String],
+) -> Result<Output, AdminError> {
+    // All are looked up before anything is done, so that a misspelt one does not leave half of it done.
+    let mut users = Vec::new();
+    for user in named {
+        let id = resolve(service, who, user).await?;
+        if !users.contains(&id) {
+            users.push(id);
+        }
+    }
+    let results: Vec<UserRevocation> = service.revoke_all_of_many(who, users).await;
+    let mut lines = Vec::new();
+    let mut failure = None;
+    for UserRevocation { user, result } in &results {
+        match result {
+            Ok(revoked) => lines.push(format!("user {user}: {revoked} sessions have ended")),
+            Err(error) => {
+                let error = AdminError::about(&user.to_string())(*error);
+                lines.push(format!("user {user}: {error}"));
+                failure = Some(error);
+            }
+        }
+    }
+    let shown = AdminRevocationsResource::from(results.as_slice());
+    Ok(Output::new(json!(shown), lines.join("\n")).failing(failure))
+}
+
+fn user_output(account: &Account) -> Output {
+    Output::new(json!(AdminUserResource::from(account)), user_text(account))
+}

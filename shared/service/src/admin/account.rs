@@ -1,0 +1,257 @@
+//! What administration changes about an account: its status, its roles, its end.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use latchkey_domain::account::{Account, Change};
+use latchkey_domain::administration::AdminAct;
+use latchkey_domain::cause::{Action, Actor};
+use latchkey_domain::credential::Credential;
+use latchkey_domain::error::AdminError;
+use latchkey_domain::id::UserId;
+use latchkey_domain::role::Role;
+use latchkey_store::Part;
+
+use super::{Administrator, Deed, not_deleted};
+use crate::change::{Changed, Intent};
+use crate::metric::REVOCATIONS;
+use crate::{Failure, Service};
+
+/// What is to be another about an account; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountUpdate {
+    /// Whether the account may be used.
+    pub active: Option<bool>,
+    /// All roles of the user.
+    pub roles: Option<BTreeSet<Role>>,
+}
+
+impl AccountUpdate {
+    /// What is done, in an order in which nobody has for a moment more than they are to have: an account is closed
+    /// before its roles change, and opened after.
+    fn acts(self) -> VecDeque<AdminAct> {
+        let roles = self.roles.map(AdminAct::ChangeRoles);
+        match self.active {
+            Some(true) => roles.into_iter().chain([AdminAct::Enable]).collect(),
+            Some(false) => [AdminAct::Disable].into_iter().chain(roles).collect(),
+            None => roles.into_iter().collect(),
+        }
+    }
+}
+
+impl Service {
+    /// Changes the status or the roles of a user, or both. 2 trips and 1 write unit for each of them. Returns the
+    /// account as it is then.
+    ///
+    /// Status and roles are two changes, each with its cause; of both, the first may be made and the second fail. Repeat
+    /// the request then.
+    ///
+    /// # Errors
+    /// [`AdminError::UserNotFound`], [`AdminError::OwnAccount`]
+    pub async fn update_account(
+        &self,
+        who: &Administrator,
+        user: UserId,
+        update: AccountUpdate,
+    ) -> Result<Account, Failure<AdminError>> {
+        let mut account = None;
+        let mut acts = update.acts();
+        while let Some(act) = acts.pop_front() {
+            account = Some(self.change_user(who, user, act, &acts).await?);
+        }
+        match account {
+            Some(account) => Ok(account),
+            None => self.show_user(who, user).await,
+        }
+    }
+
+    /// Gives a user one more role. 2 trips, 1 write unit.
+    ///
+    /// # Errors
+    /// [`AdminError::UserNotFound`], [`AdminError::TooManyRoles`]
+    pub async fn grant_role(
+        &self,
+        who: &Administrator,
+        user: UserId,
+        role: Role,
+    ) -> Result<Account, Failure<AdminError>> {
+        let nothing = VecDeque::new();
+        self.change_user(who, user, AdminAct::Grant(role), &nothing)
+            .await
+    }
+
+    /// Takes a role from a user. 2 trips, 1 write unit.
+    ///
+    /// # Errors
+    /// [`AdminError::UserNotFound`], [`AdminError::OwnAccount`]
+    pub async fn withdraw_role(
+        &self,
+        who: &Administrator,
+        user: UserId,
+        role: Role,
+    ) -> Result<Account, Failure<AdminError>> {
+        let nothing = VecDeque::new();
+        self.change_user(who, user, AdminAct::Withdraw(role), &nothing)
+            .await
+    }
+
+    /// Does an act that leaves a user behind, if the rules allow those that are to follow it too.
+    async fn change_user(
+        &self,
+        who: &Administrator,
+        user: UserId,
+        act: AdminAct,
+        following: &VecDeque<AdminAct>,
+    ) -> Result<Account, Failure<AdminError>> {
+        let deed = Deed::on_user(act.action().as_str(), user);
+        let work = async {
+            let account = not_deleted(self.store.read_account(user).await?)?;
+            for act in following {
+                let decided = account.clone();
+                let decided = decided.administer(&who.actor, act, self.core.now());
+                decided.map_err(Failure::Refused)?;
+            }
+            let reading = Reading::of(account);
+            let changed = self.administer(who, user, act, reading).await?;
+            REVOCATIONS.count(changed.ended().count());
+            not_deleted(match changed {
+                Changed::Written { change, .. } => Some(change.account),
+                Changed::Fulfilled { account } => account,
+            })
+        };
+        self.audited(who, deed, work).await
+    }
+
+    /// Deletes a user as the user could: all sessions end at once, then everything that is kept of them goes.
+    ///
+    /// # Errors
+    /// [`AdminError::UserNotFound`], [`AdminError::OwnAccount`]
+    pub async fn delete_user(
+        &self,
+        who: &Administrator,
+        user: UserId,
+    ) -> Result<(), Failure<AdminError>> {
+        let delete = async {
+            let reading = self.read_for_deletion(user).await?;
+            let changed = self
+                .administer(who, user, AdminAct::Delete, reading)
+                .await?;
+            REVOCATIONS.count(changed.ended().count());
+            self.finish_deletion(user).await;
+            Ok(())
+        };
+        self.audited(who, Deed::on_user("delete", user), delete)
+            .await
+    }
+
+    /// Does an administrator's act by the one loop that changes who is signed in.
+    pub(super) async fn administer(
+        &self,
+        who: &Administrator,
+        user: UserId,
+        act: AdminAct,
+        reading: Reading,
+    ) -> Result<Changed<Reading>, Failure<AdminError>> {
+        let intent = Administration {
+            service: self,
+            actor: &who.actor,
+            user,
+            act,
+        };
+        self.change(&intent, reading).await
+    }
+
+    /// Reads the account, and the credential that goes with it.
+    async fn read_for_deletion(&self, user: UserId) -> Result<Reading, Failure<AdminError>> {
+        let account = self.store.read_account(user).await?;
+        let credential = match account.as_ref().and_then(Account::credential_email) {
+            Some(email) => self.store.read_credential(email).await?,
+            None => None,
+        };
+        Ok(Reading {
+            account,
+            // What stands under the address may be another user's: an import by hand, or a restored backup.
+            credential: credential.filter(|credential| credential.user_id == user),
+        })
+    }
+}
+
+/// What an act is decided on.
+#[derive(Debug)]
+pub(super) struct Reading {
+    account: Option<Account>,
+    /// Only for a deletion, which takes it away too.
+    credential: Option<Credential>,
+}
+
+impl Reading {
+    /// The account alone.
+    pub(super) fn of(account: Account) -> Self {
+        Self {
+            account: Some(account),
+            credential: None,
+        }
+    }
+}
+
+/// An administrator's act on an account.
+struct Administration<'a> {
+    service: &'a Service,
+    actor: &'a Actor,
+    user: UserId,
+    act: AdminAct,
+}
+
+impl Intent for Administration<'_> {
+    type Reading = Reading;
+    type Refusal = AdminError;
+
+    fn action(&self) -> Action {
+        self.act.action()
+    }
+
+    fn actor(&self) -> Actor {
+        self.actor.clone()
+    }
+
+    fn account<'r>(&self, reading: &'r Reading) -> Option<&'r Account> {
+        reading.account.as_ref()
+    }
+
+    async fn read_again(&self) -> Result<Reading, Failure<AdminError>> {
+        if self.act == AdminAct::Delete {
+            return self.service.read_for_deletion(self.user).await;
+        }
+        Ok(Reading {
+            account: self.service.store.read_account(self.user).await?,
+            credential: None,
+        })
+    }
+
+    fn decide(&self, reading: &Reading) -> Result<Change, AdminError> {
+        let account = reading.account.clone().ok_or(AdminError::UserNotFound)?;
+        account.administer(self.actor, &self.act, self.service.core.now())
+    }
+
+    fn parts<'a>(&'a self, reading: &'a Reading, _: &'a Change) -> Vec<Part<'a>> {
+        let verified = reading.credential.as_ref();
+        let part = verified.map(|verified| Part::NoCredential { verified });
+        part.into_iter().collect()
+    }
+
+    fn is_fulfilled(&self, first: &Change, account: Option<&Account>) -> bool {
+        match self.act {
+            // Gone is gone, whoever has deleted it.
+            AdminAct::Delete => account.is_none_or(Account::is_deleted),
+            // A session that has ended, or whose user is gone, is not signed in any more.
+            AdminAct::Revoke { .. } | AdminAct::RevokeAll => {
+                let is_admitted = |id| account.is_some_and(|account| account.sessions.contains(id));
+                !first.ended.is_empty() && !first.ended.iter().any(|(id, _)| is_admitted(id))
+            }
+            AdminAct::Disable
+            | AdminAct::Enable
+            | AdminAct::ChangeRoles(_)
+            | AdminAct::Grant(_)
+            | AdminAct::Withdraw(_) => false,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Finding users: by their address, by their id, or page by page.
+
+use std::fmt;
+use std::str::FromStr;
+
+use latchkey_domain::account::Account;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::AdminError;
+use latchkey_domain::id::UserId;
+use latchkey_store::ScanPosition;
+
+use super::{Administrator, Deed, not_deleted};
+use crate::{Failure, Service};
+
+/// The most users of a page.
+const USERS_OF_A_PAGE: usize = 100;
+
+/// Some of the users, in no order that means anything.
+#[derive(Debug)]
+pub struct UserPage {
+    /// Perhaps none although there are more.
+    pub users: Vec<Account>,
+    /// Where the next page begins; nothing after the last.
+    pub next: Option<UserCursor>,
+}
+
+/// Where a page of users begins: a word that a client gives back as it is. One that was made up begins the page
+/// elsewhere, and shows nothing that another page does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCursor(ScanPosition);
+
+/// The text is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor")]
+pub struct MalformedCursor;
+
+impl fmt::Display for UserCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_text())
+    }
+}
+
+impl FromStr for UserCursor {
+    type Err = MalformedCursor;
+
+    fn from_str(text: &str) -> Result<Self, MalformedCursor> {
+        ScanPosition::from_text(text)
+            .map(Self)
+            .ok_or(MalformedCursor)
+    }
+}
+
+impl Service {
+    /// The user with this e-mail address, if there is one. 2 trips, 2 read units.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] and [`Failure::Internal`] only.
+    pub async fn find_user(
+        &self,
+        who: &Administrator,
+        email: &EmailAddress,
+    ) -> Result<Option<Account>, Failure<AdminError>> {
+        let find = async {
+            let Some(credential) = self.store.read_credential(email).await? else {
+                return Ok(None);
+            };
+            let account = self.store.read_account(credential.user_id).await?;
+            Ok(account.filter(|account| !account.is_deleted()))
+        };
+        self.audited(who, Deed::new("find_user"), find).await
+    }
+
+    /// Some of the users: those among the next 1,000 items of the table, at most 100. 1 trip, some 60 read units.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] and [`Failure::Internal`] only.
+    pub async fn browse_users(
+        &self,
+        who: &Administrator,
+        from: Option<UserCursor>,
+    ) -> Result<UserPage, Failure<AdminError>> {
+        let browse = async {
+            let from = from.map(|cursor| cursor.0);
+            let page = self.store.scan_accounts(from, USERS_OF_A_PAGE).await?;
+            let mut users = page.accounts;
+            users.retain(|account| !account.is_deleted());
+            Ok(UserPage {
+                users,
+                next: page.next.map(UserCursor),
+            })
+        };
+        self.audited(who, Deed::new("browse_users"), browse).await
+    }
+
+    /// A user. 1 trip, 1 read unit.
+    ///
+    /// # Errors
+    /// [`AdminError::UserNotFound`]
+    pub async fn show_user(
+        &self,
+        who: &Administrator,
+        user: UserId,
+    ) -> Result<Account, Failure<AdminError>> {
+        let show = async { not_deleted(self.store.read_account(user).await?) };
+        self.audited(who, Deed::on_user("show_user", user), show)
+            .await
+    }
+}

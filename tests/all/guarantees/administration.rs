@@ -1,0 +1,351 @@
+//! Administration is for administrators: who may call its routes, when that stops, and what it leaves behind.
+
+use chrono::TimeDelta;
+use futures::join;
+use http::{Method, StatusCode};
+use latchkey_domain::administration::AdminAct;
+use latchkey_domain::cause::{Action, Actor};
+use latchkey_domain::id::UserId;
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_tests::attack::faults::stack_with;
+use latchkey_tests::harness::conformity;
+use latchkey_tests::harness::log::Log;
+use latchkey_tests::harness::reply::{Reply, SignedIn};
+use latchkey_tests::harness::stack::{PASSWORD, Stack};
+use serde_json::{Value, json};
+
+const ROOT: &str = "root@example.com";
+const GRACE: &str = "grace@example.com";
+
+/// A request to a route of administration that the rules would carry out.
+struct Route {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+}
+
+/// One of each operation below `/v1/admin` that the OpenAPI document has, about a user and their session.
+fn routes_about(who: &SignedIn) -> Vec<Route> {
+    let user = who.user_id.unwrap().to_string();
+    let mut routes = Vec::new();
+    let paths = conformity::document()["paths"].as_object().unwrap();
+    for (path, item) in paths
+        .iter()
+        .filter(|(path, _)| path.starts_with("/v1/admin"))
+    {
+        let path = path
+            .replace("{user_id}", &user)
+            .replace("{session_id}", &who.session_id.to_string());
+        assert!(
+            !path.contains('{'),
+            "a parameter that is not filled in: {path}"
+        );
+        for (method, operation) in item.as_object().unwrap() {
+            let example = &operation["requestBody"]["content"]["application/json"]["example"];
+            let mut body = Some(example.clone()).filter(|body| !body.is_null());
+            if let Some(users) = body.as_mut().and_then(|body| body.get_mut("user_ids")) {
+                *users = json!([user]);
+            }
+            routes.push(Route {
+                method: method.to_ascii_uppercase().parse().unwrap(),
+                path: path.clone(),
+                body,
+            });
+        }
+    }
+    assert!(routes.len() >= 9, "{}", routes.len());
+    // The deletion of the user last: nothing can be done to them after it.
+    routes.sort_by_key(|route| route.method == Method::DELETE && route.path.ends_with(&user));
+    routes
+}
+
+async fn ask(stack: &Stack, route: &Route, access_token: Option<&str>) -> Reply {
+    let mut call = stack.request(route.method.clone(), &route.path);
+    if let Some(token) = access_token {
+        call = call.bearer(token);
+    }
+    if let Some(body) = &route.body {
+        call = call.json(body);
+    }
+    call.send().await
+}
+
+fn user_path(who: &SignedIn) -> String {
+    format!("/v1/admin/users/{}", who.user_id.unwrap())
+}
+
+async fn patch(stack: &Stack, by: &SignedIn, of: &SignedIn, body: Value) -> Reply {
+    let call = stack.request(Method::PATCH, &user_path(of));
+    call.bearer(&by.access_token).json(&body).send().await
+}
+
+async fn set_roles(stack: &Stack, user: UserId, roles: &[&str]) {
+    let roles = roles.iter().map(|role| role.parse().unwrap()).collect();
+    let act = AdminAct::ChangeRoles(roles);
+    let now = stack.now();
+    stack
+        .change_account(user, Action::ChangeRoles, |account| {
+            account.administer(&Actor::Operator, &act, now).unwrap()
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn nobody_without_the_role_gets_past_the_check_of_any_route() {
+    let stack = Stack::start().await;
+    let grace = stack.register(GRACE).await;
+    let bob = stack.register("bob@example.com").await;
+    let before = stack.items().await;
+    for route in routes_about(&grace) {
+        let stranger = ask(&stack, &route, None).await;
+        stranger.expect_problem(401, "invalid_token");
+        let forged = ask(&stack, &route, Some("a.b.c")).await;
+        forged.expect_problem(401, "invalid_token");
+        let own = ask(&stack, &route, Some(&grace.access_token)).await;
+        own.expect_problem(403, "insufficient_scope");
+        drop(stack.recorder.take());
+        let user = ask(&stack, &route, Some(&bob.access_token)).await;
+        let user = user.expect_problem(403, "insufficient_scope");
+        let challenge = user.header("www-authenticate").unwrap();
+        assert!(challenge.contains("insufficient_scope"), "{challenge}");
+        assert_eq!(stack.recorder.take(), [], "the scope is judged alone");
+    }
+    assert_eq!(stack.items().await, before);
+}
+
+#[tokio::test]
+async fn a_role_that_is_withdrawn_and_a_session_that_has_ended_allow_nothing_from_then_on() {
+    let stack = Stack::start().await;
+    let grace = stack.register(GRACE).await;
+    let routes = routes_about(&grace);
+
+    let root = stack.administrator(ROOT).await;
+    set_roles(&stack, root.user_id.unwrap(), &["clerk"]).await;
+    let before = stack.items().await;
+    for route in &routes {
+        let refused = ask(&stack, route, Some(&root.access_token)).await;
+        refused.expect_problem(403, "insufficient_scope");
+    }
+    assert_eq!(stack.items().await, before);
+    set_roles(&stack, root.user_id.unwrap(), &["admin"]).await;
+    let again = ask(&stack, &routes[0], Some(&root.access_token)).await;
+    again.expect(StatusCode::OK);
+
+    let logout = json!({"refresh_token": root.refresh_token});
+    let reply = stack.post("/v1/auth/logout").json(&logout).send().await;
+    reply.expect(StatusCode::NO_CONTENT);
+    let before = stack.items().await;
+    for route in &routes {
+        let refused = ask(&stack, route, Some(&root.access_token)).await;
+        refused.expect_problem(401, "invalid_token");
+    }
+    assert_eq!(stack.items().await, before);
+
+    let other = stack.login(ROOT).await;
+    stack
+        .change_account(root.user_id.unwrap(), Action::Disable, |account| {
+            account.disable()
+        })
+        .await;
+    let refused = ask(&stack, &routes[0], Some(&other.access_token)).await;
+    refused.expect_problem(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn a_proof_that_is_too_old_allows_no_administration() {
+    let stack = Stack::start().await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let within = stack.core.policy.reauthenticate_within;
+    stack.advance(within);
+    let routes = routes_about(&grace);
+    ask(&stack, &routes[0], Some(&root.access_token))
+        .await
+        .expect(StatusCode::OK);
+    stack.advance(TimeDelta::seconds(1));
+    let before = stack.items().await;
+    for route in &routes {
+        let refused = ask(&stack, route, Some(&root.access_token)).await;
+        refused.expect_problem(403, "reauthentication_required");
+    }
+    assert_eq!(stack.items().await, before);
+}
+
+#[tokio::test]
+async fn administrators_cannot_lock_themselves_out() {
+    let stack = Stack::start().await;
+    let root = stack.administrator(ROOT).await;
+    let other = stack.administrator("eve@example.com").await;
+    let before = stack.items().await;
+    for lock_out in [
+        json!({"status": "disabled"}),
+        json!({"roles": []}),
+        json!({"roles": ["clerk"]}),
+        json!({"status": "disabled", "roles": ["admin"]}),
+        // The first of the two would be allowed.
+        json!({"status": "active", "roles": []}),
+    ] {
+        let refused = patch(&stack, &root, &root, lock_out).await;
+        refused.expect_problem(409, "own_account");
+    }
+    let delete = stack.delete(&user_path(&root));
+    let refused = delete.bearer(&root.access_token).send().await;
+    refused.expect_problem(409, "own_account");
+    assert_eq!(stack.items().await, before, "nothing is half done");
+
+    let allowed = patch(&stack, &root, &root, json!({"roles": ["admin", "clerk"]})).await;
+    allowed.expect(StatusCode::OK);
+    let withdrawn = patch(&stack, &other, &root, json!({"roles": []})).await;
+    withdrawn.expect(StatusCode::OK);
+    let refused = patch(&stack, &root, &other, json!({"status": "disabled"})).await;
+    refused.expect_problem(403, "insufficient_scope");
+}
+
+/// The sign-in has read the account, and so has the administrator. Whoever writes second looks again.
+#[tokio::test(start_paused = true)]
+async fn a_disabling_and_a_sign_in_at_once_leave_nobody_signed_in() {
+    for disabled_first in [true, false] {
+        let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+        let root = stack.administrator(ROOT).await;
+        let grace = stack.register(GRACE).await;
+        let disable = async || {
+            let disabled = patch(&stack, &root, &grace, json!({"status": "disabled"})).await;
+            disabled.expect(StatusCode::OK)
+        };
+        if disabled_first {
+            let mut write = faults.hold("TransactWriteItems", 0);
+            let meanwhile = async {
+                write.arrive().await;
+                disable().await;
+                write.release();
+            };
+            let (signed_in, ()) = join!(stack.try_login(GRACE, PASSWORD), meanwhile);
+            signed_in.expect_problem(403, "account_disabled");
+        } else {
+            let mut write = faults.hold("UpdateItem", 0);
+            let meanwhile = async {
+                write.arrive().await;
+                let late = stack.login(GRACE).await;
+                write.release();
+                late
+            };
+            let (shown, late) = join!(disable(), meanwhile);
+            assert_eq!(
+                (&shown["status"], &shown["sessions"]),
+                (&json!("disabled"), &json!(0))
+            );
+            let refused = stack.refresh(&late.refresh_token).await;
+            refused.expect_problem(401, "invalid_refresh_token");
+        }
+        let account = stack.store.read_account(grace.user_id.unwrap()).await;
+        let account = account.unwrap().unwrap();
+        assert!(!account.is_active() && account.sessions.is_empty());
+        let refused = stack.refresh(&grace.refresh_token).await;
+        refused.expect_problem(401, "invalid_refresh_token");
+    }
+}
+
+/// Two administrators delete one user: both are told that it is done, and it is told once in the trail.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_was_overtaken_by_the_owners_is_a_success() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let log = Log::capture_json();
+    let mut write = faults.hold("TransactWriteItems", 0);
+    let meanwhile = async {
+        write.arrive().await;
+        let own = stack.delete_account(&grace, PASSWORD).await;
+        write.release();
+        own.expect(StatusCode::NO_CONTENT)
+    };
+    let path = user_path(&grace);
+    let delete = stack.delete(&path).bearer(&root.access_token).send();
+    let (deleted, _) = join!(delete, meanwhile);
+    deleted.expect(StatusCode::NO_CONTENT);
+    let ends = lines(&log.end(), "session ended");
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    assert_eq!(ends[0]["reason"], "account_deleted", "the owner was faster");
+    let again = stack.delete(&path).bearer(&root.access_token).send().await;
+    again.expect_problem(404, "user_not_found");
+}
+
+/// The lines of a log with this message.
+fn lines(log: &str, message: &str) -> Vec<Value> {
+    log.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["message"] == message)
+        .collect()
+}
+
+#[tokio::test]
+async fn every_act_of_administration_is_in_the_audit_trail_with_its_actor() {
+    let stack = Stack::start().await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let log = Log::capture_json();
+    let routes = routes_about(&grace);
+    for route in &routes {
+        // A session that is to end may have ended by then: that is in the trail too.
+        ask(&stack, route, Some(&root.access_token)).await;
+    }
+    let written = log.end();
+    let actor = format!("admin:{}", root.user_id.unwrap());
+    let deeds = lines(&written, "administration");
+    // The example of a PATCH changes the status and the roles.
+    assert_eq!(deeds.len(), routes.len() + 1, "{written}");
+    for line in &deeds {
+        assert_eq!(line["actor"], actor, "{line}");
+        assert!(line["action"].is_string() && line["outcome"].is_string());
+    }
+    let ends = lines(&written, "session ended");
+    assert!(!ends.is_empty());
+    for line in &ends {
+        assert_eq!(line["actor"], actor, "{line}");
+    }
+    for secret in [GRACE, PASSWORD, &root.access_token, &grace.refresh_token] {
+        assert!(!written.contains(secret), "{secret} is in {written}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_by_an_administrator_is_written_with_its_cause() {
+    let stack = Stack::start().await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let actor = format!("admin:{}", root.user_id.unwrap());
+    let key = format!("USER#{}", grace.user_id.unwrap());
+    let change = async || {
+        let items = stack.items().await;
+        let mut accounts = items.iter();
+        let account = accounts.find(|item| item["pk"] == key && item["sk"] == "ACCOUNT");
+        account.unwrap()["change"].clone()
+    };
+    for (update, action, reason) in [
+        (json!({"roles": ["clerk"]}), "change_roles", Value::Null),
+        (
+            json!({"status": "disabled"}),
+            "disable",
+            json!("account_disabled"),
+        ),
+        (json!({"status": "active"}), "enable", Value::Null),
+    ] {
+        patch(&stack, &root, &grace, update)
+            .await
+            .expect(StatusCode::OK);
+        let change = change().await;
+        assert_eq!(change["action"], action);
+        assert_eq!(change["actor"], actor);
+        assert_eq!(change["reason"], reason, "{action}");
+        assert_eq!(change["at"], stack.now().timestamp_millis());
+    }
+    let again = stack.login(GRACE).await;
+    let path = format!("{}/sessions/{}", user_path(&grace), again.session_id);
+    let revoke = stack.delete(&path).bearer(&root.access_token);
+    revoke.send().await.expect(StatusCode::NO_CONTENT);
+    let change = change().await;
+    assert_eq!(
+        (&change["action"], &change["reason"]),
+        (&json!("revoke"), &json!("admin"))
+    );
+}
