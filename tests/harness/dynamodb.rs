@@ -38,6 +38,18 @@ pub struct Cost {
     pub read_units: f64,
 }
 
+impl Cost {
+    /// What requests cost together.
+    #[must_use]
+    pub fn of(calls: &[Call]) -> Self {
+        Self {
+            trips: longest_series(calls),
+            write_units: calls.iter().map(|call| call.write_units).sum(),
+            read_units: calls.iter().map(|call| call.read_units).sum(),
+        }
+    }
+}
+
 /// Notes the requests to DynamoDB.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
@@ -55,12 +67,7 @@ impl Recorder {
     /// What that cost.
     #[must_use]
     pub fn take_cost(&self) -> Cost {
-        let calls = self.take();
-        Cost {
-            trips: longest_series(&calls),
-            write_units: calls.iter().map(|call| call.write_units).sum(),
-            read_units: calls.iter().map(|call| call.read_units).sum(),
-        }
+        Cost::of(&self.take())
     }
 
     fn tick(&self) -> u64 {

@@ -63,6 +63,8 @@ pub struct SignedIn {
     pub access_token: String,
     /// For the next refresh.
     pub refresh_token: String,
+    /// For the next sign-in on this device, if the reply had one.
+    pub device_token: Option<String>,
     /// The session.
     pub session_id: SessionId,
     /// The user, if the reply had one.
@@ -77,6 +79,7 @@ impl From<Value> for SignedIn {
         Self {
             access_token: text(&body["access_token"]),
             refresh_token: text(&body["refresh_token"]),
+            device_token: body["device_token"].as_str().map(str::to_owned),
             session_id: text(&body["session"]["id"]).parse().expect("a session id"),
             user_id: body["user"]["id"].as_str().and_then(|id| id.parse().ok()),
             body,

@@ -138,7 +138,7 @@ impl State {
             Some(to) if attached != Some(to) && attached != remove => {
                 return Err("InvalidParameterException");
             }
-            Some(to) => self.move_stage(stage, &to.to_owned()),
+            Some(to) => self.move_stage(stage, to),
             None if attached != remove => return Err("InvalidParameterException"),
             None => drop(self.stages.remove(stage)),
         }

@@ -18,11 +18,12 @@ use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
+use latchkey_domain::throttle::Limits;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
 use latchkey_runtime::emf::{Emf, one_line_each};
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
-use latchkey_service::{Core, NewClient, Service};
+use latchkey_service::{Core, NewClient, Service, UserRequests};
 use latchkey_store::{Part, Store, WriteOutcome};
 use serde_json::{Value, json};
 
@@ -63,6 +64,7 @@ pub struct Stack {
     /// Stands still until a test moves it.
     pub clock: Arc<ManualClock>,
     service_client: Client,
+    store_random: Arc<SeededRandom>,
     router: Router,
 }
 
@@ -80,6 +82,15 @@ pub fn identity() -> TokenIdentity {
         audience: "latchkey".to_owned(),
         other_audiences: vec![OTHER_AUDIENCE.to_owned()],
         client_id: "latchkey-app".to_owned(),
+    }
+}
+
+/// The default policy without limits: for a test that asks for more at one moment than people do.
+#[must_use]
+pub fn without_limits() -> SessionPolicy {
+    SessionPolicy {
+        limits: Limits::off(),
+        ..SessionPolicy::default()
     }
 }
 
@@ -143,7 +154,9 @@ impl Stack {
     ) -> Self {
         let random = Arc::new(SeededRandom::new(seed));
         let clock = Arc::new(ManualClock::starting_at(noon()));
-        let store = Store::new(client.clone(), TABLE, random.clone());
+        // Its own, so that what is drawn for ids and salts does not depend on how often a request is tried again.
+        let store_random = Arc::new(SeededRandom::new(seed + 1_000_000));
+        let store = Store::new(client.clone(), TABLE, store_random.clone());
         let secret = TokenSecret::new(SECRET).expect("long enough");
         let core = Core {
             tokens: Tokens::new(identity(), &secret, None).expect("keys").into(),
@@ -151,6 +164,7 @@ impl Stack {
             random: random.clone(),
             policy: Arc::new(policy),
             passwords,
+            requests: UserRequests::default(),
             password_policy: Arc::default(),
         };
         Self {
@@ -162,6 +176,7 @@ impl Stack {
             core,
             clock,
             service_client: client,
+            store_random,
             router: Router::new(),
         }
         .served(origins.into(), None)
@@ -196,7 +211,7 @@ impl Stack {
     #[must_use]
     pub fn store_of(&self, function: &'static str) -> Store {
         let client = permissions::with_role_of(function, &self.service_client);
-        Store::new(client, TABLE, self.core.random.clone())
+        Store::new(client, TABLE, self.store_random.clone())
     }
 
     fn served(mut self, pages: Pages<'_>, edge: Option<&EdgeSecret>) -> Self {
@@ -412,11 +427,24 @@ impl Stack {
             .collect()
     }
 
-    /// Every item of the table.
+    /// Every item of the table but the counters of attempts, which change with each password.
     ///
     /// # Panics
     /// When the table cannot be read.
     pub async fn items(&self) -> Vec<Value> {
+        let mut items = self.items_with_counters().await;
+        items.retain(|item| {
+            let key = item["pk"].as_str().unwrap_or_default();
+            !key.starts_with("THROTTLE#")
+        });
+        items
+    }
+
+    /// Every item of the table.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    pub async fn items_with_counters(&self) -> Vec<Value> {
         let mut pages = self
             .client
             .scan()

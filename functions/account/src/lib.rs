@@ -30,6 +30,7 @@ pub fn routes<R: Routes<Service>>() -> R {
                 Code::WeakPassword,
                 Code::PasswordUnchanged,
                 Code::CrossSiteRequest,
+                Code::TooManyRequests,
             ],
         )
         .route(
@@ -38,6 +39,7 @@ pub fn routes<R: Routes<Service>>() -> R {
                 Code::WrongPassword,
                 Code::NoPassword,
                 Code::ReauthenticationRequired,
+                Code::TooManyRequests,
             ],
         )
         .route(
@@ -46,6 +48,7 @@ pub fn routes<R: Routes<Service>>() -> R {
                 Code::WrongPassword,
                 Code::NoPassword,
                 Code::CrossSiteRequest,
+                Code::TooManyRequests,
             ],
         )
 }
@@ -134,9 +137,12 @@ struct ConfirmRequest {
 async fn delete(
     State(service): State<Service>,
     Bearer(caller): Bearer,
+    Location(location): Location,
     Body(body): Body<ConfirmRequest>,
 ) -> Result<StatusCode, Problem> {
-    service.delete_account(caller, &body.password).await?;
+    service
+        .delete_account(caller, &body.password, &location)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -98,7 +98,8 @@ pub async fn authorize(authorizer: &Authorizer, event: Event) -> Result<Decision
             context: Some(claims.into()),
         }),
         Err(Failure::Refused(_)) => Ok(Decision::DENIED),
-        Err(Failure::Unavailable) => Err(Undecided::Unavailable),
+        // No limit is asked here; if one were, its answer would not be a denial either.
+        Err(Failure::Throttled(_) | Failure::Unavailable) => Err(Undecided::Unavailable),
         Err(Failure::Internal) => Err(Undecided::Internal),
     }
 }

@@ -45,6 +45,7 @@ fn function_under(base_path: &BasePath) -> Router {
         random: Arc::new(SeededRandom::new(1)),
         policy: Arc::new(SessionPolicy::default()),
         passwords: Passwords::for_this_machine(),
+        requests: latchkey_service::UserRequests::default(),
         password_policy: Arc::default(),
     };
     let routes: Router<_> = routes();

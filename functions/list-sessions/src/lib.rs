@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use latchkey_api::authenticate::Bearer;
 use latchkey_api::handler;
-use latchkey_api::problem::Problem;
+use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::SessionResource;
 use latchkey_api::routes::Routes;
 use latchkey_service::Service;
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
     R::new()
-        .route(handler!(list), &[])
+        .route(handler!(list), &[Code::TooManyRequests])
         .route(handler!(current), &[])
 }
 

@@ -18,6 +18,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         Code::AccountDisabled,
         Code::ValidationFailed,
         Code::CrossSiteRequest,
+        Code::TooManyRequests,
     ];
     R::new().route(handler!(login), &problems)
 }
@@ -45,6 +46,7 @@ async fn login(
     let request = SignIn {
         email: &body.email,
         password: &body.password,
+        device_token: body.device_token.as_ref(),
         device: body.device(&client)?,
         location,
         audience: service

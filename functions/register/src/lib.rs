@@ -20,6 +20,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         Code::ValidationFailed,
         Code::WeakPassword,
         Code::CrossSiteRequest,
+        Code::TooManyRequests,
     ];
     R::new().route(handler!(register), &problems)
 }

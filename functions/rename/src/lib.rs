@@ -15,7 +15,11 @@ use utoipa::ToSchema;
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
-    let problems = [Code::SessionNotFound, Code::ValidationFailed];
+    let problems = [
+        Code::SessionNotFound,
+        Code::ValidationFailed,
+        Code::TooManyRequests,
+    ];
     R::new().route(handler!(rename), &problems)
 }
 

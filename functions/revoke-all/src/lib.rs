@@ -17,9 +17,12 @@ pub fn routes<R: Routes<Service>>() -> R {
     R::new()
         .route(
             handler!(revoke_all).reading_query(),
-            &[Code::ReauthenticationRequired],
+            &[Code::ReauthenticationRequired, Code::TooManyRequests],
         )
-        .route(handler!(purge), &[Code::ReauthenticationRequired])
+        .route(
+            handler!(purge),
+            &[Code::ReauthenticationRequired, Code::TooManyRequests],
+        )
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -17,6 +17,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         Code::InvalidRequest,
         Code::SessionNotFound,
         Code::ReauthenticationRequired,
+        Code::TooManyRequests,
     ];
     R::new()
         .route(handler!(revoke), &problems)

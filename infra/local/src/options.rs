@@ -109,6 +109,12 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   AUTHORIZER_SCOPE          what they must allow: account, admin, or both divided by a space [default: none]
   AUTHORIZER_MAX_AGE_SECONDS
                             how long ago the user may have given the password, 1 to 316224000 [default: any]
+  SIGN_IN_FREE_FAILURES     wrong passwords in a row before an account's clients must wait, 0 to 100 [default: 10]
+  ADDRESS_ATTEMPTS_PER_MINUTE
+                            requests with a password from one address, 0 to 1000000 [default: 60]
+  LIST_PER_MINUTE           lists of sessions of one user, 0 to 1000000 [default: 30]
+  CHANGE_PER_MINUTE         revocations and renames of one user, 0 to 1000000 [default: 10]
+  PURGE_PER_MINUTE          purges of one user, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]

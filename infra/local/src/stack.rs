@@ -18,7 +18,7 @@ use latchkey_runtime::settings::{
 };
 use latchkey_runtime::telemetry;
 use latchkey_service::passwords::Passwords;
-use latchkey_service::{Authorizer, Core, Service};
+use latchkey_service::{Authorizer, Core, Service, UserRequests};
 use latchkey_store::Store;
 use tokio::net::TcpListener;
 
@@ -175,6 +175,7 @@ pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core
         policy: Arc::new(settings.policy),
         password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
+        requests: UserRequests::default(),
     })
 }
 

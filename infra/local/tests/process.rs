@@ -209,6 +209,40 @@ fn what_was_answered_survives_a_kill_and_a_start_on_another_port() {
 }
 
 #[test]
+fn an_rsa_key_is_made_once_and_signs_from_the_first_start_with_it() {
+    let folder = Scratch::new();
+    let keys = |stack: &Stack| stack.get("/.well-known/jwks.json").json()["keys"].clone();
+    let first = Stack::in_folder(&folder.0, &[]);
+    let tokens = first.register("ada@example.com");
+    let issuer = first.says("API").unwrap().to_owned();
+    assert_eq!(keys(&first)[0]["alg"], "EdDSA");
+    first.kill();
+
+    let rs256 = ("TOKEN_ALGORITHM", "RS256");
+    let second = Stack::in_folder(&folder.0, &[rs256]);
+    let published = keys(&second);
+    assert_eq!(published.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&published[0]["alg"], &published[0]["kty"]),
+        (&json!("RS256"), &json!("RSA"))
+    );
+    // The refresh token is none of its business.
+    let refresh = json!({"refresh_token": tokens["refresh_token"]});
+    let refreshed = second.call("POST", "/v1/auth/refresh", "", &refresh);
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text);
+    let tokens = refreshed.json();
+    second.kill();
+
+    let third = Stack::in_folder(&folder.0, &[rs256]);
+    assert_eq!(keys(&third), published);
+    let access = tokens["access_token"].as_str().unwrap();
+    let list = third.call("GET", "/v1/sessions", access, &json!({}));
+    assert_eq!(list.status, 200, "{}", list.text);
+    let configuration = third.get("/.well-known/openid-configuration").json();
+    assert_eq!(configuration["issuer"], issuer);
+}
+
+#[test]
 fn another_issuer_than_the_folders_is_told() {
     let folder = Scratch::new();
     let first = Stack::in_folder(&folder.0, &[]);

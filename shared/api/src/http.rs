@@ -33,7 +33,7 @@ use crate::edge::{self, EdgeSecret};
 use crate::headers;
 use crate::location::DEVICE_ID_HEADER;
 use crate::oauth;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, RATE_LIMIT, RATE_LIMIT_POLICY};
 
 /// The header in which every reply names its request.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -411,6 +411,8 @@ fn allowed(origins: Vec<HeaderValue>) -> CorsLayer {
         .expose_headers([
             HeaderName::from_static(REQUEST_ID_HEADER),
             RETRY_AFTER,
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
             WWW_AUTHENTICATE,
         ])
         .max_age(PREFLIGHT_LIFETIME)
@@ -467,7 +469,7 @@ impl BasePath {
             .nest(&self.0, router)
             .route(
                 &format!("{AUTHORIZATION_SERVER_METADATA}{}", self.0),
-                axum::routing::any(describe),
+                get(describe),
             )
             .route(&format!("{}/", self.0), get(async || to_page))
     }

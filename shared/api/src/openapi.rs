@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use axum::routing::MethodRouter;
+use latchkey_domain::throttle::{Limit, Limits, Violation};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::example::{Example, ExampleBuilder};
+use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
@@ -210,57 +211,65 @@ fn document_oauth(operation: &mut Operation, codes: &[Code]) {
     }
 }
 
-/// What a client gets that sends too much: from the gateway or the firewall before any function is asked, so the body may
-/// be theirs.
+/// What a client gets that sends too much, from the gateway or the firewall before any function is asked. A function's own
+/// 429 is a problem.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Throttled {
     /// The gateway's own words.
     #[schema(required = false, nullable = false, example = "Too Many Requests")]
     message: Option<String>,
-    /// A stable name, if the service or its firewall has answered.
+    /// A stable name, if the firewall has answered.
     #[schema(required = false, nullable = false, example = "too_many_requests")]
     code: Option<String>,
-    /// What it means here, if the service or its firewall has answered.
+    /// What it means here, if the firewall has answered.
     #[schema(required = false, nullable = false, example = "Wait a few minutes.")]
     detail: Option<String>,
 }
 
+/// The body of the firewall, in the form of our own problems, without what it cannot know. A test compares it with the
+/// firewall's template.
+#[must_use]
+pub fn body_of_firewall() -> serde_json::Value {
+    let code = Code::TooManyRequests;
+    json!({
+        "type": format!("urn:latchkey:problem:{}", code.as_str()),
+        "title": code.title(),
+        "status": code.status().as_u16(),
+        "code": code.as_str(),
+        "detail": "Wait a few minutes.",
+    })
+}
+
 /// Every route may be answered by what stands before it.
 fn document_throttling(operation: &mut Operation) {
-    let gateway = json!({"message": "Too Many Requests"});
-    let firewall = json!({
-        "type": "urn:latchkey:problem:too_many_requests",
-        "title": "Too many requests",
-        "status": 429,
-        "code": "too_many_requests",
-        "detail": "Wait a few minutes.",
-    });
+    const STATUS: &str = "429";
     let described = |summary: &str, value| {
         let example = ExampleBuilder::new().summary(summary);
         example.value(Some(value)).build()
     };
-    let content = |examples: Vec<(&str, Example)>| {
-        ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name(Throttled::name())))
-            .examples_from_iter(examples)
-            .build()
-    };
-    let as_json = vec![
-        ("gateway", described("API Gateway", gateway)),
-        ("firewall", described("The firewall", firewall.clone())),
-    ];
-    let as_problem = vec![("too_many_requests", described("A problem", firewall))];
-    let response = ResponseBuilder::new()
-        .description("Too many requests: try again later, after `Retry-After` if it is there")
-        .content("application/json", content(as_json))
-        .content(PROBLEM_JSON, content(as_problem))
-        .header(
-            "Retry-After",
-            text_header("Seconds until it may be tried again"),
-        )
+    let gateway = json!({"message": "Too Many Requests"});
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Throttled::name())))
+        .examples_from_iter([
+            ("gateway", described("API Gateway", gateway)),
+            ("firewall", described("The firewall", body_of_firewall())),
+        ])
         .build();
     let responses = &mut operation.responses.responses;
-    responses.insert("429".to_owned(), RefOr::T(response));
+    let mut response = match responses.remove(STATUS) {
+        Some(RefOr::T(response)) => response,
+        Some(RefOr::Ref(_)) | None => ResponseBuilder::new()
+            .header(
+                "Retry-After",
+                text_header("Seconds until it may be tried again"),
+            )
+            .build(),
+    };
+    response.description =
+        "Too many requests: try again later, after `Retry-After` if it is there".to_owned();
+    let media = "application/json".to_owned();
+    response.content.insert(media, RefOr::T(content));
+    responses.insert(STATUS.to_owned(), RefOr::T(response));
 }
 
 fn headers(status: u16) -> &'static [(&'static str, &'static str)] {
@@ -270,6 +279,18 @@ fn headers(status: u16) -> &'static [(&'static str, &'static str)] {
             "Accept-Encoding",
             "`identity`, if it is the coding of the body that is not supported",
         )],
+        429 => &[
+            ("Retry-After", "Seconds until it may be tried again"),
+            (
+                "RateLimit-Policy",
+                "The limits that were exceeded: name, quota, window in seconds \
+                 (draft-ietf-httpapi-ratelimit-headers-10)",
+            ),
+            (
+                "RateLimit",
+                "What is left of them: name, rest, seconds until there is more",
+            ),
+        ],
         503 => &[("Retry-After", "Seconds until it may be tried again")],
         _ => &[],
     }
@@ -293,6 +314,12 @@ fn example(code: Code) -> serde_json::Value {
             "#/password",
             latchkey_domain::password::WeakPassword::TooShort,
         ),
+        Code::TooManyRequests => {
+            let wait = chrono::TimeDelta::seconds(17);
+            let (limit, limits) = (Limit::SignIn, Limits::default());
+            let quota = limit.quota(&limits);
+            latchkey_domain::throttle::Throttled::from(Violation { limit, quota, wait }).into()
+        }
         other => other.into(),
     };
     json!(problem.body("8f2c7c1e-2c1b-4b6e-9a55-0d3f6f0f5a51"))

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use chrono::TimeDelta;
 use http::header::{self, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::client::ClientError;
@@ -17,6 +18,7 @@ use latchkey_domain::error::{
 };
 use latchkey_domain::identity::InvalidAuthTime;
 use latchkey_domain::password::WeakPassword;
+use latchkey_domain::throttle::{Throttled, Violation};
 use latchkey_domain::token::UnknownAudience;
 use latchkey_service::Failure;
 use serde::{Deserialize, Serialize, Serializer};
@@ -301,6 +303,13 @@ codes! {
         "The headers are too large",
         "The path and the headers have at most 10,240 bytes together.",
     ),
+    /// Something was tried too often: wait for `Retry-After` seconds. `violated-policies` names the limits.
+    TooManyRequests => Row::new(
+        "too_many_requests",
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many requests",
+        "Try again when the time in Retry-After is over.",
+    ),
     /// Something is broken on our side.
     InternalError => Row::new(
         "internal_error",
@@ -411,6 +420,7 @@ pub struct Problem {
     pub code: Code,
     detail: Cow<'static, str>,
     errors: Vec<InvalidValue>,
+    throttled: Option<Box<Throttled>>,
     challenge: Option<&'static str>,
     retry_after: Option<Duration>,
     additional: Vec<(HeaderName, HeaderValue)>,
@@ -442,6 +452,10 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(required = false)]
     errors: &'a [InvalidValue],
+    /// With `too_many_requests`: the limits that were exceeded, as `RateLimit-Policy` names them.
+    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, example = json!(["signin"]))]
+    violated_policies: Vec<&'static str>,
 }
 
 impl From<Code> for Problem {
@@ -450,6 +464,7 @@ impl From<Code> for Problem {
             code,
             detail: code.default_detail().into(),
             errors: Vec::new(),
+            throttled: None,
             challenge: code.row().challenge,
             retry_after: match code.status() {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -552,6 +567,12 @@ impl Problem {
             code: self.code,
             request_id,
             errors: &self.errors,
+            violated_policies: self
+                .throttled
+                .iter()
+                .flat_map(|throttled| throttled.violations())
+                .map(|violation| violation.limit.name())
+                .collect(),
         }
     }
 
@@ -569,8 +590,7 @@ impl Problem {
             headers.push((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
         }
         if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            headers.push((header::RETRY_AFTER, seconds.into()));
+            headers.push((header::RETRY_AFTER, whole_seconds(wait).into()));
         }
         headers.extend(self.additional.iter().cloned());
         headers
@@ -598,10 +618,64 @@ impl<E: Into<Self>> From<Failure<E>> for Problem {
     fn from(failure: Failure<E>) -> Self {
         match failure {
             Failure::Refused(refused) => refused.into(),
+            Failure::Throttled(throttled) => throttled.into(),
             Failure::Unavailable => Code::TemporarilyUnavailable.into(),
             Failure::Internal => Self::internal(),
         }
     }
+}
+
+/// Which limits there are, as structured fields (draft-ietf-httpapi-ratelimit-headers-10, section 3).
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// What is left of them (section 4).
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+impl From<Throttled> for Problem {
+    fn from(throttled: Throttled) -> Self {
+        let list = |item: fn(Violation) -> String| {
+            let items: Vec<String> = throttled.violations().map(item).collect();
+            HeaderValue::try_from(items.join(", ")).ok()
+        };
+        let policy = list(|Violation { limit, quota, .. }| {
+            let window = limit
+                .window()
+                .map(|window| format!(";w={}", window.num_seconds()));
+            format!(
+                "\"{}\";q={quota}{}",
+                limit.name(),
+                window.unwrap_or_default()
+            )
+        });
+        let left = list(|Violation { limit, wait, .. }| {
+            format!(
+                "\"{}\";r=0;t={}",
+                limit.name(),
+                whole_seconds(as_duration(wait))
+            )
+        });
+        let headers = [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)];
+        let problem = Self {
+            throttled: Some(Box::new(throttled)),
+            ..Code::TooManyRequests.into()
+        };
+        headers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .fold(problem, |problem, (name, value)| {
+                problem.with_header(name, value)
+            })
+            .retry_after(as_duration(throttled.wait()))
+    }
+}
+
+/// A wait is never negative.
+fn as_duration(wait: TimeDelta) -> Duration {
+    wait.to_std().unwrap_or_default()
+}
+
+/// A wait in whole seconds: never too short.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl From<CallerNotLive> for Problem {
@@ -738,6 +812,8 @@ impl From<ConfirmError> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use latchkey_domain::throttle::{Limit, Limits};
+
     use super::*;
 
     #[test]
@@ -770,6 +846,49 @@ mod tests {
                 .retry_after(Duration::from_millis(milliseconds));
             let response = problem.into_response();
             assert_eq!(response.headers()[header::RETRY_AFTER], told);
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_throttled_is_told_by_which_limits_and_how_long() {
+        let limits = Limits::default();
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let violation = |limit, milliseconds| {
+            Violation::new(
+                limit,
+                &limits,
+                now + TimeDelta::milliseconds(milliseconds),
+                now,
+            )
+        };
+        let one = violation(Limit::SignIn, 16_001);
+        let other = violation(Limit::Guesses, 900_000);
+        for (throttled, policy, left, retry_after, names) in [
+            (
+                Throttled::from(one),
+                r#""signin";q=60;w=60"#,
+                r#""signin";r=0;t=17"#,
+                "17",
+                &["signin"][..],
+            ),
+            (
+                Throttled {
+                    one,
+                    other: Some(other),
+                },
+                r#""signin";q=60;w=60, "guesses";q=10"#,
+                r#""signin";r=0;t=17, "guesses";r=0;t=900"#,
+                "900",
+                &["signin", "guesses"],
+            ),
+        ] {
+            let problem = Problem::from(throttled);
+            let body = json!(problem.body("1"));
+            assert_eq!(body["violated-policies"], json!(names));
+            let headers = problem.into_response().headers().clone();
+            assert_eq!(headers[RATE_LIMIT_POLICY], policy);
+            assert_eq!(headers[RATE_LIMIT], left);
+            assert_eq!(headers[header::RETRY_AFTER], retry_after);
         }
     }
 

@@ -172,6 +172,11 @@ pub struct TokenResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     user: Option<UserResource>,
+    /// Shows that this client has signed in to this account before. Keep it when the user signs out, and send it with the next
+    /// sign-in; it opens nothing. Only a sign-in and a registration give one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, nullable = false, example = "eyJ0eXAiOiJkdCtqd3Qi...")]
+    device_token: Option<Token>,
     /// What goes into a cookie instead.
     #[serde(skip)]
     #[schema(ignore)]
@@ -201,14 +206,21 @@ impl From<Issued> for TokenResponse {
             session: SessionResource::new(&session, session.id),
             user: None,
             refresh_cookie: None,
+            device_token: None,
         }
     }
 }
 
 impl From<SignedIn> for TokenResponse {
-    fn from(SignedIn { account, issued }: SignedIn) -> Self {
+    fn from(signed_in: SignedIn) -> Self {
+        let SignedIn {
+            account,
+            issued,
+            device_token,
+        } = signed_in;
         Self {
             user: Some(UserResource::new(&account)),
+            device_token,
             ..issued.into()
         }
     }

@@ -106,6 +106,17 @@ id_type!(
     RequestId
 );
 
+id_type!(
+    /// A client that somebody has signed in on: the `jti` of its device token.
+    DeviceNonce
+);
+
+id_type!(
+    /// One attempt that is counted. It is stamped on the counter, so that a count whose reply was lost can be recognised
+    /// as one's own.
+    AttemptId
+);
+
 /// One attempt to change an account. It is stamped on the account, so that a write whose reply was lost can be recognised
 /// as one's own.
 ///

@@ -23,4 +23,5 @@ pub mod role;
 pub mod selection;
 pub mod session;
 pub mod text;
+pub mod throttle;
 pub mod token;

@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 
+use crate::throttle::Limits;
+
 /// The limits that an operator sets. The defaults are those of the template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionPolicy {
@@ -24,6 +26,8 @@ pub struct SessionPolicy {
     pub reauthenticate_to_revoke: bool,
     /// How long the description of an ended session is kept after its absolute expiry.
     pub retention: TimeDelta,
+    /// How often something may be tried.
+    pub limits: Limits,
 }
 
 impl Default for SessionPolicy {
@@ -38,6 +42,7 @@ impl Default for SessionPolicy {
             reauthenticate_within: TimeDelta::minutes(10),
             reauthenticate_to_revoke: false,
             retention: TimeDelta::days(30),
+            limits: Limits::default(),
         }
     }
 }

@@ -22,7 +22,7 @@ use latchkey_domain::token::{TokenIdentity, Tokens};
 use latchkey_service::key_rotation::KeyRotation;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::{SecretError, SecretsManager, TokenKeys};
-use latchkey_service::{Authorizer, AuthorizerMode, Core, Service};
+use latchkey_service::{Authorizer, AuthorizerMode, Core, Service, UserRequests};
 use latchkey_store::Store;
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
@@ -236,6 +236,7 @@ fn core(settings: &Settings, tokens: TokenKeys) -> Core {
         policy: Arc::new(settings.policy.clone()),
         password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
+        requests: UserRequests::default(),
     }
 }
 

@@ -55,7 +55,8 @@ pub struct Settings {
     pub base_path: BasePath,
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
     /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `REAUTHENTICATE_WITHIN_SECONDS`, `REAUTHENTICATE_TO_REVOKE`,
-    /// `RETENTION_SECONDS`.
+    /// `RETENTION_SECONDS`, `SIGN_IN_FREE_FAILURES`, `ADDRESS_ATTEMPTS_PER_MINUTE`, `LIST_PER_MINUTE`,
+    /// `CHANGE_PER_MINUTE`, `PURGE_PER_MINUTE`.
     pub policy: SessionPolicy,
     /// `PASSWORD_CONTEXT_WORDS`: words that a password may not be made of (OWASP ASVS 5.0, 6.1.2), as they are written.
     pub password_context_words: Vec<String>,
@@ -172,6 +173,7 @@ impl Settings {
                 reauthenticate_to_revoke: reader
                     .boolean("REAUTHENTICATE_TO_REVOKE", default.reauthenticate_to_revoke),
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
+                limits: reader.limits(default.limits),
             },
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
             allowed_origins,
@@ -234,6 +236,7 @@ mod tests {
     use std::collections::HashMap;
 
     use http::HeaderValue;
+    use latchkey_domain::throttle::Limits;
     use latchkey_domain::token::RsaPrivateKey;
 
     use super::*;
@@ -413,6 +416,11 @@ mod tests {
             ("SESSION_IDLE_SECONDS", 316_224_000),
             ("SESSION_ABSOLUTE_SECONDS", 316_224_000),
             ("RETENTION_SECONDS", 316_224_000),
+            ("SIGN_IN_FREE_FAILURES", 100),
+            ("ADDRESS_ATTEMPTS_PER_MINUTE", 1_000_000),
+            ("LIST_PER_MINUTE", 1_000_000),
+            ("CHANGE_PER_MINUTE", 1_000_000),
+            ("PURGE_PER_MINUTE", 1_000_000),
         ] {
             // A short idle lifetime, so that it is not longer than the absolute one, and longer than the longest grace.
             let idle = ("SESSION_IDLE_SECONDS", "306");
@@ -428,6 +436,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_off() {
+        let settings = read(&[
+            ("SIGN_IN_FREE_FAILURES", "0"),
+            ("ADDRESS_ATTEMPTS_PER_MINUTE", "0"),
+            ("LIST_PER_MINUTE", "0"),
+            ("CHANGE_PER_MINUTE", "0"),
+            ("PURGE_PER_MINUTE", "0"),
+        ]);
+        assert_eq!(settings.unwrap().policy.limits, Limits::off());
     }
 
     #[test]

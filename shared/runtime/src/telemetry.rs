@@ -113,6 +113,7 @@ pub fn filter(level: Level) -> Targets {
         "account",
         "authorizer",
         "cleanup",
+        "clients",
         "rotate_keys",
         "discovery",
         "list_sessions",

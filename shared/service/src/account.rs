@@ -1,5 +1,6 @@
 //! The caller's own account: a new password, and the end of the account. Both ask for the password again.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use latchkey_domain::account::{Account, Change};
@@ -35,7 +36,7 @@ pub struct PasswordChange<'a> {
 
 impl Service {
     /// Replaces the caller's password: all sessions end, and a new one takes the place of the caller's. 3 trips, one of
-    /// them in parallel with the hash of the new password; 11 write units.
+    /// them in parallel with the hash of the new password; 11 write units, and 1 for the limit.
     ///
     /// # Errors
     /// [`ConfirmError`]; the fifth wrong password on a session ends it.
@@ -48,7 +49,9 @@ impl Service {
         let random = self.core.random.as_ref();
         let session_id = SessionId::random(random);
         let hashing = place.hash(request.new, random);
-        let (attempt, confirmation, new_hash) = self.begin_confirmation(caller, hashing).await?;
+        let address = request.location.ip_address;
+        let confirmation = self.begin_confirmation(caller, address, hashing);
+        let (attempt, confirmation, new_hash) = confirmation.await?;
         let changed = async {
             let confirmed = self
                 .confirm(&mut place, &confirmation, request.current)
@@ -111,7 +114,11 @@ impl Service {
         };
         let account = require_admitted(account, session_id)?;
         let issued = self.core.issue(session, Scope::of(&account), now).await?;
-        Ok(SignedIn { account, issued })
+        Ok(SignedIn {
+            account,
+            issued,
+            device_token: None,
+        })
     }
 
     /// Deletes the caller's account: all sessions end at once, then everything that is kept of the user goes. Wants a recent
@@ -123,11 +130,13 @@ impl Service {
         &self,
         caller: Caller,
         password: &Arc<Password>,
+        location: &ClientLocation,
     ) -> Result<(), Failure<ConfirmError>> {
         self.require_recent_authentication(caller).await?;
         let mut place = self.core.passwords.reserve()?;
         let nothing = std::future::ready(());
-        let (attempt, confirmation, ()) = self.begin_confirmation(caller, nothing).await?;
+        let confirmation = self.begin_confirmation(caller, location.ip_address, nothing);
+        let (attempt, confirmation, ()) = confirmation.await?;
         let deleted = async {
             let Confirmed { verified } = self.confirm(&mut place, &confirmation, password).await?;
             let deletion = OnOwnAccount {
@@ -159,16 +168,19 @@ impl Service {
     pub(crate) async fn begin_confirmation<T>(
         &self,
         caller: Caller,
+        address: Option<IpAddr>,
         alongside: impl Future<Output = T>,
     ) -> Result<(PasswordAttempt, Confirmation, T), Failure<ConfirmError>> {
         let (user, session) = (caller.user_id, caller.session_id);
         let attempt = PasswordAttempt::random(self.core.random.as_ref());
         let store = &self.store;
-        let (partition, counted) = tokio::join!(
+        let (of_address, partition, counted) = tokio::join!(
+            self.count_address_attempt(address),
             store.read_partition(user, self.core.now()),
             store.count_password_attempt(user, session, &attempt, MAX_WRONG_PASSWORDS)
         );
         let confirmation = async {
+            of_address?;
             let partition = partition?;
             find_live(&partition, caller).ok_or(NOT_LIVE)?;
             let Some(number) = counted? else {
@@ -241,6 +253,7 @@ impl Service {
             }
             Err(
                 Failure::Refused(NoPassword | ReauthenticationRequired(_))
+                | Failure::Throttled(_)
                 | Failure::Unavailable
                 | Failure::Internal,
             ) => {

@@ -1,6 +1,7 @@
 //! What can go wrong in a use case.
 
 use latchkey_domain::error::StoreError;
+use latchkey_domain::throttle::Throttled;
 
 use crate::passwords::PasswordsError;
 
@@ -10,6 +11,9 @@ pub enum Failure<E> {
     /// The rules refused it.
     #[error(transparent)]
     Refused(E),
+    /// It was tried too often. Nothing was checked or done.
+    #[error(transparent)]
+    Throttled(Throttled),
     /// Storage or processors are busy or out of reach. What was asked for may or may not have been done: try again.
     #[error("not available for the moment")]
     Unavailable,
@@ -23,6 +27,7 @@ impl<E> Failure<E> {
     pub(crate) fn map_refusal<F>(self, map: impl FnOnce(E) -> F) -> Failure<F> {
         match self {
             Self::Refused(refusal) => Failure::Refused(map(refusal)),
+            Self::Throttled(throttled) => Failure::Throttled(throttled),
             Self::Unavailable => Failure::Unavailable,
             Self::Internal => Failure::Internal,
         }

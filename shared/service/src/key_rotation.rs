@@ -125,10 +125,10 @@ impl KeyRotation {
             return Err(RotationError::NotPending(token.to_owned()));
         }
         let done = match step {
-            "createSecret" => self.create(&described, token).await,
+            "createSecret" => Box::pin(self.create(&described, token)).await,
             "setSecret" => Ok(()),
-            "testSecret" => self.test(&described, token).await.map(|_| ()),
-            "finishSecret" => self.finish(&described, token).await,
+            "testSecret" => Box::pin(self.test(&described, token)).await.map(|_| ()),
+            "finishSecret" => Box::pin(self.finish(&described, token)).await,
             other => Err(RotationError::UnknownStep(other.to_owned())),
         };
         if let Err(

@@ -36,6 +36,7 @@ mod sign_in;
 mod sign_in_elsewhere;
 mod sign_out;
 mod step_up;
+mod throttle;
 pub mod token_keys;
 
 use std::sync::Arc;
@@ -43,11 +44,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::clock::Clock;
+use latchkey_domain::id::UserId;
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
-use latchkey_domain::token::{Access, IssuedTokens};
+use latchkey_domain::token::{Access, DeviceClaims, IssuedTokens, Token, TokenError};
 use latchkey_store::Store;
 
 use crate::passwords::Passwords;
@@ -64,6 +66,7 @@ pub use sessions::SessionList;
 pub use sign_in::SignIn;
 pub use sign_in_elsewhere::SignInElsewhere;
 pub use sign_out::SignOutToken;
+pub use throttle::UserRequests;
 
 /// What every function works with, also one that stores nothing. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -80,6 +83,8 @@ pub struct Core {
     pub password_policy: Arc<PasswordPolicy>,
     /// Hashes and verifies passwords.
     pub passwords: Passwords,
+    /// Counts the requests of users.
+    pub requests: UserRequests,
 }
 
 /// The service: its core, and the table. Cheap to clone.
@@ -107,6 +112,9 @@ pub struct SignedIn {
     pub account: Account,
     /// The new session.
     pub issued: Issued,
+    /// What shows that this client has signed in to this account, for its next sign-in. A password change gives none: the
+    /// client keeps what it has.
+    pub device_token: Option<Token>,
 }
 
 impl Core {
@@ -132,12 +140,31 @@ impl Core {
             .await;
         match issued {
             Ok(tokens) => Ok(Issued { session, tokens }),
-            Err(error) => {
-                tracing::error!(%error, "tokens could not be signed");
-                Err(Failure::Internal)
-            }
+            Err(error) => Err(not_signed(error)),
         }
     }
+
+    /// The device token of a client that has just signed in: the one that it has shown of this account, or the first.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] if signing fails.
+    pub(crate) async fn issue_device<E>(
+        &self,
+        shown: Option<DeviceClaims>,
+        user: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<Token, Failure<E>> {
+        let of_user = shown.filter(|claims| claims.sub == user);
+        self.tokens
+            .issue_device(of_user, user, now, self.random.as_ref())
+            .await
+            .map_err(not_signed)
+    }
+}
+
+fn not_signed<E>(error: TokenError) -> Failure<E> {
+    tracing::error!(%error, "tokens could not be signed");
+    Failure::Internal
 }
 
 impl AsRef<Core> for Core {

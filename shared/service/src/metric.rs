@@ -45,6 +45,8 @@ metrics! {
     SIGN_INS, Stack, "SignIns", "A user has signed in.";
     SIGN_IN_FAILURES, Stack, "SignInFailures",
         "A sign-in was refused (unknown e-mail address, wrong password, disabled account), or a wrong password was given on a session.";
+    SIGN_INS_THROTTLED, Stack, "SignInsThrottled",
+        "A request with a password was answered 429, before the password was checked: too many of its address, or too many wrong ones of its account.";
     REFRESHES, Stack, "Refreshes", "A refresh token was replaced by its successor.";
     REFRESH_REPLAYS, Stack, "RefreshReplays",
         "A replaced refresh token got its successor again, within the grace.";

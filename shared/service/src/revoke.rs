@@ -3,6 +3,7 @@
 use latchkey_domain::cause::{Action, Actor};
 use latchkey_domain::error::{SessionError, StepUpError};
 use latchkey_domain::id::SessionId;
+use latchkey_domain::throttle::Limit;
 
 use crate::caller::admitted;
 use crate::metric::REVOCATIONS;
@@ -18,6 +19,7 @@ impl Service {
         caller: Caller,
         target: SessionId,
     ) -> Result<(), Failure<SessionError>> {
+        self.core.count_request(caller.user_id, Limit::Change)?;
         if target != caller.session_id {
             self.require_recent_authentication_to_revoke(caller).await?;
         }
@@ -59,6 +61,7 @@ impl Service {
         caller: Caller,
         keep_current: bool,
     ) -> Result<usize, Failure<StepUpError>> {
+        self.core.count_request(caller.user_id, Limit::Change)?;
         self.require_recent_authentication_to_revoke(caller).await?;
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
@@ -92,6 +95,7 @@ impl Service {
     ) -> Result<usize, Failure<StepUpError>> {
         self.require_recent_authentication_to_revoke(caller).await?;
         let user = caller.user_id;
+        self.core.count_request(user, Limit::Purge)?;
         let partition = self.store.read_partition(user, self.core.now()).await?;
         admitted::<StepUpError>(partition.account.clone(), caller)?;
         Ok(self.store.purge_ended_sessions(user, &partition).await?)

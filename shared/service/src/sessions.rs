@@ -4,6 +4,7 @@ use latchkey_domain::error::{CallerNotLive, SessionError};
 use latchkey_domain::id::SessionId;
 use latchkey_domain::selection::live_sessions;
 use latchkey_domain::session::Session;
+use latchkey_domain::throttle::Limit;
 
 use crate::caller::admitted;
 use crate::{Caller, Failure, Service};
@@ -26,6 +27,7 @@ impl Service {
         &self,
         caller: Caller,
     ) -> Result<SessionList, Failure<CallerNotLive>> {
+        self.core.count_request(caller.user_id, Limit::List)?;
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
         let account = admitted(partition.account, caller)?;
@@ -61,6 +63,7 @@ impl Service {
         session: SessionId,
         name: Option<&str>,
     ) -> Result<Session, Failure<SessionError>> {
+        self.core.count_request(caller.user_id, Limit::Change)?;
         let account = self.live_account(caller).await;
         let account = account.map_err(|failure| failure.map_refusal(SessionError::from))?;
         let not_found = Failure::Refused(SessionError::NotFound);

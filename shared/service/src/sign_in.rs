@@ -14,12 +14,13 @@ use latchkey_domain::error::{AdmitError, LoginError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::Audience;
+use latchkey_domain::token::{Audience, Token};
 use latchkey_store::{Part, Partition};
 
 use crate::change::{Changed, Intent, require_admitted};
 use crate::log::{log_done, log_refusal};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
+use crate::throttle::Guess;
 use crate::{Failure, Service, SignedIn};
 
 /// How often credential and account are read when they do not belong together: a password change or a deletion comes
@@ -33,6 +34,8 @@ pub struct SignIn<'a> {
     pub email: &'a str,
     /// The password.
     pub password: &'a Arc<Password>,
+    /// What the client got when it last signed in, if it says so. What is not genuine counts as absent.
+    pub device_token: Option<&'a Token>,
     /// What it is to happen on.
     pub device: Device,
     /// Where that is.
@@ -42,7 +45,8 @@ pub struct SignIn<'a> {
 }
 
 impl Service {
-    /// Signs a user in. 3 trips, the middle one in parallel with the hash; 5 write units.
+    /// Signs a user in. 3 trips, the middle one in parallel with the hash; 5 write units, and 2 for the limits, 3 when
+    /// earlier attempts are forgotten.
     ///
     /// # Errors
     /// [`LoginError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
@@ -52,11 +56,24 @@ impl Service {
         let email = EmailAddress::parse(request.email).ok();
         let session_id = SessionId::random(random);
         let mut verified: Option<Credential> = None;
+        let device = match request.device_token {
+            Some(token) => self.core.tokens.verify_device(token, self.core.now()).await,
+            None => None,
+        };
+        let address = request.location.ip_address;
+        let mut guess = email
+            .as_ref()
+            .map(|email| Guess::new(self, email, device.as_ref()));
 
-        for _ in 1..=ATTEMPTS {
-            let credential = match &email {
-                Some(email) => self.store.read_credential(email).await?,
-                None => None,
+        for attempt in 1..=ATTEMPTS {
+            let credential = match &mut guess {
+                Some(guess) if attempt == 1 => guess.read_credential(address).await?,
+                Some(guess) => guess.read_credential_again().await?,
+                // What is no e-mail address has no account that could be guessed.
+                None => {
+                    self.count_address_attempt(address).await?;
+                    None
+                }
             };
             let (user_id, hash) = match &credential {
                 Some(found) => (found.user_id, &found.password_hash),
@@ -95,8 +112,20 @@ impl Service {
                     &self.core.policy,
                 ),
             };
-            let reading = admission.with_unseen_sessions(partition).await?;
-            let admitted = match self.change(&admission, reading).await {
+            let admitting = async {
+                let reading = admission.with_unseen_sessions(partition).await;
+                let reading = reading
+                    .map_err(|failure| failure.map_refusal(|_| AdmitError::OtherPassword))?;
+                self.change(&admission, reading).await
+            };
+            // The right password was given, so nobody waits for what went before.
+            let forgiving = async {
+                if let Some(guess) = &guess {
+                    guess.forgive().await;
+                }
+            };
+            let (admitted, ()) = tokio::join!(admitting, forgiving);
+            let admitted = match admitted {
                 Ok(Changed::Written {
                     change,
                     reading,
@@ -126,7 +155,12 @@ impl Service {
                         now,
                     )
                     .await?;
-                return Ok(SignedIn { account, issued });
+                let device_token = self.core.issue_device(device, user_id, now).await?;
+                return Ok(SignedIn {
+                    account,
+                    issued,
+                    device_token: Some(device_token),
+                });
             }
             verified = Some(credential);
         }

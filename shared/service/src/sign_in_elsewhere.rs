@@ -80,7 +80,12 @@ impl Service {
             if let Some(account) = account {
                 let access = request.audience.access(&account);
                 let issued = self.core.issue(session, access, now).await?;
-                return Ok(SignedIn { account, issued });
+                // No password is guessed here, so no device need be known.
+                return Ok(SignedIn {
+                    account,
+                    issued,
+                    device_token: None,
+                });
             }
             known = self.store.read_identity(&request.identity).await?;
         }
@@ -151,6 +156,7 @@ impl Service {
                 return Err(Failure::Refused(SignInElsewhereError::AccountDisabled));
             }
             Err(Failure::Refused(AdmitError::Deleted | AdmitError::OtherPassword)) => None,
+            Err(Failure::Throttled(throttled)) => return Err(Failure::Throttled(throttled)),
             Err(Failure::Unavailable) => return Err(Failure::Unavailable),
             Err(Failure::Internal) => return Err(Failure::Internal),
         };

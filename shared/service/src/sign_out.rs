@@ -68,6 +68,7 @@ impl Service {
             }
             // The account is gone, and the session with it.
             Err(Failure::Refused(CallerNotLive)) => Ok(()),
+            Err(Failure::Throttled(throttled)) => Err(Failure::Throttled(throttled)),
             Err(Failure::Unavailable) => Err(Failure::Unavailable),
             Err(Failure::Internal) => Err(Failure::Internal),
         }

@@ -69,7 +69,8 @@ impl Service {
     }
 
     /// Takes the caller's password as a new proof of who they are: new tokens, whose `auth_time` is now. The refresh token
-    /// rotates unless it is younger than the interval. 3 trips, two of them before argon2; 2 write units, 3 read units.
+    /// rotates unless it is younger than the interval. 3 trips, two of them before argon2; 2 write units and 1 for the
+    /// limit, 3 read units.
     ///
     /// # Errors
     /// [`ConfirmError`]; the fifth wrong password on a session ends it.
@@ -81,7 +82,8 @@ impl Service {
     ) -> Result<Issued, Failure<ConfirmError>> {
         let mut place = self.core.passwords.reserve()?;
         let nothing = std::future::ready(());
-        let (attempt, confirmation, ()) = self.begin_confirmation(caller, nothing).await?;
+        let confirmation = self.begin_confirmation(caller, location.ip_address, nothing);
+        let (attempt, confirmation, ()) = confirmation.await?;
         let proved = self.prove(&mut place, &confirmation, password, location);
         let proved = proved.await;
         self.settle_attempt(caller, &attempt, &proved).await;

@@ -21,13 +21,15 @@ use aws_sdk_secretsmanager::operation::get_secret_value::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::jwk::JwkSet;
-use latchkey_domain::error::with_causes;
+use latchkey_domain::error::{StoreError, with_causes};
+use latchkey_domain::id::UserId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
+use latchkey_domain::throttle::{Counter, Subject};
 use latchkey_domain::token::{
-    Access, AccessClaims, Audience, IssuedTokens, KeyDerivationFailed, KeyRing, RefreshClaims,
-    Token, TokenAlgorithm, TokenError, TokenIdentity, Tokens, UnknownAudience,
+    Access, AccessClaims, Audience, DeviceClaims, IssuedTokens, KeyDerivationFailed, KeyRing,
+    RefreshClaims, Token, TokenAlgorithm, TokenError, TokenIdentity, Tokens, UnknownAudience,
 };
 use tokio::sync::Mutex;
 
@@ -326,6 +328,46 @@ impl TokenKeys {
     ) -> Result<RefreshClaims, TokenError> {
         self.verify(now, |tokens| tokens.verify_refresh_of_any_age(token, now))
             .await
+    }
+
+    /// The device token of a client that has signed in to an account: the one that it has shown, with the key of today, or
+    /// the first one.
+    ///
+    /// # Errors
+    /// [`TokenError::SigningFailed`].
+    pub async fn issue_device(
+        &self,
+        shown: Option<DeviceClaims>,
+        user: UserId,
+        now: DateTime<Utc>,
+        random: &dyn RandomSource,
+    ) -> Result<Token, TokenError> {
+        let tokens = self.newest(now).await;
+        let claims = shown.unwrap_or_else(|| tokens.new_device(user, now, random));
+        tokens.issue_device(&claims, now)
+    }
+
+    /// What a device token says, if it is genuine. One that is not is no error: who shows it is a stranger.
+    pub async fn verify_device(&self, token: &Token, now: DateTime<Utc>) -> Option<DeviceClaims> {
+        let verified = self
+            .verify(now, |tokens| tokens.verify_device(token, now))
+            .await;
+        verified
+            .inspect_err(|reason| tracing::info!(%reason, "a device token is not genuine"))
+            .ok()
+    }
+
+    /// Where the attempts of a subject are counted, as [`Tokens::counter`] says.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if there is no key, which cannot be.
+    pub async fn counter(
+        &self,
+        subject: Subject<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Counter, StoreError> {
+        let counter = self.newest(now).await.counter(subject, now);
+        counter.ok_or(StoreError::Corrupt)
     }
 
     async fn verify<C>(

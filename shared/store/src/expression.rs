@@ -57,6 +57,11 @@ impl Expression {
         update
     }
 
+    /// Adds a number, perhaps a negative one, to an attribute, which counts as 0 if it is not there.
+    pub(crate) fn add_number(self, attribute: &str, number: AttributeValue) -> Self {
+        self.add_to_set(attribute, number)
+    }
+
     /// Takes the elements of a set out of an attribute, which is removed if it is empty then.
     pub(crate) fn delete_from_set(self, attribute: &str, elements: AttributeValue) -> Self {
         let mut update = self.name(attribute).value(attribute, elements);

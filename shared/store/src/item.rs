@@ -50,6 +50,9 @@ pub(crate) mod attribute {
     pub(crate) const PASSWORD_ATTEMPTS: &str = "password_attempts";
     pub(crate) const SECRETS: &str = "secrets";
     pub(crate) const TTL: &str = "ttl";
+    pub(crate) const ATTEMPTS: &str = "attempts";
+    pub(crate) const LAST_ATTEMPT: &str = "last_attempt";
+    pub(crate) const LAST_ATTEMPT_AT: &str = "last_attempt_at";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

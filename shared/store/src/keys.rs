@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
 use latchkey_domain::client::ClientId;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::identity::Identity;
+use latchkey_domain::throttle::Counter;
 
 /// An item as DynamoDB has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -18,6 +20,7 @@ pub(crate) const ACCOUNT: &str = "ACCOUNT";
 pub(crate) const SESSION_PREFIX: &str = "SESSION#";
 pub(crate) const USER_PREFIX: &str = "USER#";
 pub(crate) const CLIENT_PREFIX: &str = "CLIENT#";
+pub(crate) const THROTTLE_PREFIX: &str = "THROTTLE#";
 
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -59,6 +62,22 @@ impl Key {
         Self {
             pk: format!("{CLIENT_PREFIX}{client}"),
             sk: "CLIENT".to_owned(),
+        }
+    }
+
+    /// Where failures in a row are counted.
+    pub(crate) fn failures(counter: &Counter) -> Self {
+        Self {
+            pk: format!("{THROTTLE_PREFIX}{counter}"),
+            sk: "FAILURES".to_owned(),
+        }
+    }
+
+    /// Where the attempts of the window that begins then are counted.
+    pub(crate) fn window(counter: &Counter, begin: DateTime<Utc>) -> Self {
+        Self {
+            pk: format!("{THROTTLE_PREFIX}{counter}"),
+            sk: format!("WINDOW#{}", begin.timestamp()),
         }
     }
 

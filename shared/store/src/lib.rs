@@ -25,6 +25,7 @@ mod retry;
 mod session;
 mod sign_in;
 pub mod table;
+mod throttle;
 mod transaction;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use retry::Retries;
 pub use session::{PasswordAttempt, Reauthentication, Rotation};
+pub use throttle::{Counted, Tally};
 
 use crate::keys::{Item, Key};
 use crate::refusal::store_error;

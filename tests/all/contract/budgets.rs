@@ -62,13 +62,28 @@ async fn no_operation_exceeds_its_budget() {
     let body = json!({"email": "ada@example.com", "password": PASSWORD});
     let register = async |stack: &Stack| stack.post("/v1/auth/register").json(&body).send().await;
     let reply = table
-        .row("register", cost(1, 7.0, 0.0), register, 201)
+        .row(
+            "register, the limit's trip before the hash",
+            cost(2, 7.0 + 1.0, 0.0),
+            register,
+            201,
+        )
         .await;
     let one = SignedIn::from(reply.body);
     let login = async |stack: &Stack| stack.post("/v1/auth/login").json(&body).send().await;
-    let reply = table.row("sign-in", cost(3, 5.0, 2.0), login, 200).await;
+    let reply = table
+        .row("sign-in", cost(3, 5.0 + 2.0, 2.0), login, 200)
+        .await;
     let two = SignedIn::from(reply.body);
-    let three = SignedIn::from(login(&table.stack).await.body);
+    let reply = table
+        .row(
+            "sign-in that clears a count",
+            cost(3, 5.0 + 3.0, 2.0),
+            login,
+            200,
+        )
+        .await;
+    let three = SignedIn::from(reply.body);
     let refresh = async |stack: &Stack| stack.refresh(&one.refresh_token).await;
     let reply = table.row("refresh", cost(1, 1.0, 1.0), refresh, 200).await;
     let next = SignedIn::from(reply.body);
@@ -289,13 +304,56 @@ async fn no_operation_exceeds_its_budget() {
         .row(
             // The index has an entry of the session that is made and one of the session that goes.
             "password change, one trip in parallel with argon2",
-            cost(3, 11.0, 2.0),
+            cost(3, 11.0 + 1.0, 2.0),
             change,
             200,
         )
         .await;
 
+    sign_ins_that_are_refused(&mut table).await;
     print_and_check(&table.rows);
+}
+
+/// With and without a device token, and where nothing is checked.
+async fn sign_ins_that_are_refused(table: &mut Table) {
+    let sign_in = |email: &'static str, device: Option<String>| {
+        let body = json!({"email": email, "password": "not it", "device_token": device});
+        async move |stack: &Stack| stack.post("/v1/auth/login").json(&body).send().await
+    };
+    let bob = table.stack.register("bob@example.com").await.device_token;
+    let refused = cost(2, 2.0, 2.0);
+    for (operation, budget, email, device) in [
+        ("sign-in refused", refused, "ada@example.com", None),
+        (
+            "sign-in refused, unknown address",
+            refused,
+            "eve@example.com",
+            None,
+        ),
+        (
+            "sign-in refused, known device",
+            refused,
+            "bob@example.com",
+            bob.clone(),
+        ),
+        (
+            "sign-in refused, device of another account",
+            cost(3, 2.0 + 2.0, 2.0),
+            "ada@example.com",
+            bob.clone(),
+        ),
+    ] {
+        table
+            .row(operation, budget, sign_in(email, device), 401)
+            .await;
+    }
+    for _ in 0..10 {
+        sign_in("eve@example.com", None)(&table.stack).await;
+    }
+    let throttled = sign_in("eve@example.com", None);
+    table
+        .row("sign-in throttled", cost(1, 2.0, 1.0), throttled, 429)
+        .await;
 }
 
 /// With as many sessions as are allowed and as many ended ones as are kept, the account is still one write unit; what
@@ -320,7 +378,7 @@ async fn a_user_with_twenty_live_and_twenty_ended_sessions_costs_no_more_writes(
     table
         .row(
             "full: sign-in that trims one",
-            cost(4, 7.0, 1.0 + 6.0),
+            cost(4, 7.0 + 3.0, 1.0 + 6.0),
             login,
             200,
         )
@@ -392,7 +450,7 @@ async fn a_sign_in_that_trims_costs_one_trip_and_two_write_units_for_each_old_it
     table
         .row(
             "sign-in that trims one",
-            cost(4, 7.0, 1.0 + 4.0),
+            cost(4, 7.0 + 3.0, 1.0 + 4.0),
             login,
             200,
         )

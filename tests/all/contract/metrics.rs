@@ -124,6 +124,11 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     metered.row("wrong password", &failed, wrong).await;
     let unknown = async |stack: &Stack| stack.try_login("eve@example.com", PASSWORD).await;
     metered.row("unknown address", &failed, unknown).await;
+    for _ in 0..9 {
+        metered.row("", &failed, unknown).await;
+    }
+    let throttled = [("SignInsThrottled", 1.0)];
+    metered.row("throttled", &throttled, unknown).await;
     let malformed = async |stack: &Stack| {
         let call = stack.post("/v1/auth/login");
         call.bytes("application/json", b"{").send().await

@@ -189,6 +189,14 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
             policy.reauthenticate_within.num_seconds(),
         ),
         ("RetentionSeconds", policy.retention.num_seconds()),
+        ("SignInFreeFailures", policy.limits.free_failures.into()),
+        (
+            "AddressAttemptsPerMinute",
+            policy.limits.address_attempts.into(),
+        ),
+        ("ListPerMinute", policy.limits.lists.into()),
+        ("ChangePerMinute", policy.limits.changes.into()),
+        ("PurgePerMinute", policy.limits.purges.into()),
     ] {
         assert_eq!(
             template["Parameters"][parameter]["Default"],
@@ -213,6 +221,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         (
             "ReauthenticateWithinSeconds",
             LONGEST_REAUTHENTICATE_WITHIN.num_seconds(),
+        ),
+        (
+            "SignInFreeFailures",
+            latchkey_domain::throttle::HARD_STOP.into(),
         ),
         ("MaxSessions", i64::try_from(LARGEST_SESSION_LIMIT).unwrap()),
     ] {

@@ -69,6 +69,7 @@ impl From<Reply> for Answer {
         if let Some(body) = body.as_object_mut() {
             body.remove("request_id");
             body.remove("access_token");
+            body.remove("device_token");
         }
         Self {
             status: reply.status.as_u16(),
@@ -376,22 +377,36 @@ fn counted_passwords(stack: &Stack) -> usize {
     attempts.sum()
 }
 
-/// The items by key, without the stamps of the last two changes, counted passwords and the cleanup's own note.
+/// The attempts that are counted for accounts and addresses.
+fn counted_attempts(stack: &Stack) -> BTreeMap<String, u64> {
+    let items = raw_items(stack).into_iter();
+    let counted = items.filter_map(|item| {
+        let key = item["pk"]["S"].as_str()?;
+        let attempts = item["attempts"]["N"].as_str()?.parse().ok()?;
+        key.starts_with("THROTTLE#")
+            .then(|| (key.to_owned(), attempts))
+    });
+    counted.collect()
+}
+
+/// The items by key, without the stamps of the last two changes, counted passwords, counters and the cleanup's own note.
 type Table = BTreeMap<String, Value>;
 
 fn table(stack: &Stack) -> Table {
     let items = raw_items(stack).into_iter().filter_map(|mut item| {
         let (pk, sk) = (item["pk"]["S"].as_str()?, item["sk"]["S"].as_str()?);
         let key = format!("{pk} {sk}");
-        if pk == "CLEANUP" {
+        if pk == "CLEANUP" || pk.starts_with("THROTTLE#") {
             return None;
         }
         item.as_object_mut()?.remove("change");
         item.as_object_mut()?.remove("previous_change");
         item.as_object_mut()?.remove("password_attempts");
-        let set = item.pointer_mut("/sessions/SS");
-        if let Some(set) = set.and_then(Value::as_array_mut) {
-            set.sort_by_key(ToString::to_string);
+        for set in ["/sessions/SS", "/scopes/SS"] {
+            let set = item.pointer_mut(set);
+            if let Some(set) = set.and_then(Value::as_array_mut) {
+                set.sort_by_key(ToString::to_string);
+            }
         }
         Some((key, item))
     });
@@ -511,7 +526,7 @@ async fn try_everything(operation: &Operation) -> Found {
     let scene = Scene::of(operation).await;
     let policy = (operation.policy)();
     let (stack, faults) = scene.stage(operation).await;
-    let before = table(&stack);
+    let (before, attempts_before) = (table(&stack), counted_attempts(&stack));
     let right = (operation.act)(&stack, &scene.cast).await;
     assert_eq!(
         right.status, operation.status,
@@ -551,6 +566,10 @@ async fn try_everything(operation: &Operation) -> Found {
                 faults.disarm();
                 let left = table(&stack);
                 assert!(counted_passwords(&stack) <= 1, "{context}: counted twice");
+                for (counter, attempts) in counted_attempts(&stack) {
+                    let before = attempts_before.get(&counter).copied().unwrap_or_default();
+                    assert!(attempts <= before + 1, "{context}: {counter} counted twice");
+                }
                 check_invariants(&left, &policy, &context);
                 found.cases += 1;
                 found.longest = found.longest.max(took);

@@ -165,8 +165,8 @@ impl Load {
         self.check_tokens(now).await;
         self.stack.advance(TimeDelta::seconds(1));
         let now = self.stack.now();
-        let at = |offset: u64| {
-            let index = usize::try_from(now.timestamp() as u64 / 900 + offset).unwrap();
+        let at = |offset: i64| {
+            let index = usize::try_from(now.timestamp() / 900 + offset).unwrap();
             &self.instances[index % self.instances.len()]
         };
         for verifier in &mut self.verifiers {

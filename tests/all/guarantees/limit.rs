@@ -5,12 +5,12 @@ use futures::future::join_all;
 use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::Stack;
+use latchkey_tests::harness::stack::{Stack, without_limits};
 
 fn at_most(max_sessions: usize) -> SessionPolicy {
     SessionPolicy {
         max_sessions,
-        ..Default::default()
+        ..without_limits()
     }
 }
 
@@ -91,7 +91,7 @@ async fn simultaneous_sign_ins_never_exceed_the_limit_and_none_is_dead_already()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_simultaneous_sign_ins_end_at_exactly_the_limit() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     stack.register("ada@example.com").await;
     let replies = join_all(
         (0..30)

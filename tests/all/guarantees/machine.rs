@@ -30,7 +30,7 @@ use latchkey_domain::token::{Scope, Token};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::dynamodb::EmbeddedDynamoDb;
 use latchkey_tests::harness::reply::Reply;
-use latchkey_tests::harness::stack::Stack;
+use latchkey_tests::harness::stack::{Stack, without_limits};
 use latchkey_tests::proof::model::{
     AccessToken, Answer, Cleaned, Model, Outcome, RefreshToken, Rules, Session, Shown, SignIn,
     Status, seconds,
@@ -271,7 +271,7 @@ impl Machine {
             refresh_grace: millis(rules.grace),
             max_sessions: rules.limit,
             retention: millis(rules.retention),
-            ..SessionPolicy::default()
+            ..without_limits()
         };
         let engine_clock = EngineClock::new(0);
         let dynamodb = EmbeddedDynamoDb::start_at(&engine_clock);

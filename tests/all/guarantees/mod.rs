@@ -3,6 +3,7 @@
 mod causes;
 mod expiry;
 mod faults;
+mod guessing;
 mod interleavings;
 mod key_rotation;
 mod limit;

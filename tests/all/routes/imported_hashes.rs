@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use latchkey_domain::email::EmailAddress;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack};
+use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack, without_limits};
 use serde_json::json;
 
 /// Hashes of [`PASSWORD`], by Python's bcrypt, passlib and Django, converted as the operations guide says.
@@ -50,7 +50,7 @@ async fn stored_hash(stack: &Stack) -> String {
 
 #[tokio::test]
 async fn an_imported_hash_is_verified_and_replaced_at_the_first_sign_in() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let mut ada = stack.register(EMAIL).await;
     for hash in IMPORTED {
         store_hash(&stack, hash).await;

@@ -6,6 +6,7 @@ mod authorizer;
 pub(crate) mod cleanup;
 mod clients;
 mod cookies;
+mod device_tokens;
 mod devices;
 mod imported_hashes;
 mod mailboxes;

@@ -6,7 +6,7 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, Stack};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
 
 const ADA: &str = "ada@example.com";
 const WRONG: &str = "not the password at all";
@@ -144,7 +144,7 @@ async fn the_fifth_password_is_checked_though_the_reply_of_its_count_is_lost() {
 
 #[tokio::test]
 async fn two_hundred_password_changes_leave_a_partition_small() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let mut ada = stack.register(ADA).await;
     let passwords = [PASSWORD, NEW];
     for n in 0..200 {

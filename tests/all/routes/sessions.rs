@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{PASSWORD, Stack};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
 use serde_json::json;
 
 async fn three_devices(stack: &Stack) -> [SignedIn; 3] {
@@ -75,7 +75,7 @@ async fn the_list_shows_the_live_sessions_the_most_recently_used_first() {
 
 #[tokio::test]
 async fn a_revoked_session_is_dead_at_once_on_every_route() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let [one, two, three] = three_devices(&stack).await;
     let path = format!("/v1/sessions/{}", two.session_id);
     let reply = stack.delete(&path).bearer(&one.access_token).send().await;
@@ -123,7 +123,7 @@ async fn a_session_can_end_itself() {
 
 #[tokio::test]
 async fn revoke_all_keeps_the_current_session_unless_told_otherwise() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let [one, two, three] = three_devices(&stack).await;
     let call = |path: &str| stack.post(path).bearer(&two.access_token);
     let reply = call("/v1/sessions/revoke-all")

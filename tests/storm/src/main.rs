@@ -36,8 +36,8 @@ use latchkey_domain::random::{RandomSource as _, SystemRandom};
 use latchkey_domain::token::{
     KeyDerivationFailed, SecretTooShort, TokenIdentity, TokenSecret, Tokens,
 };
-use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
+use latchkey_service::{Core, UserRequests};
 use latchkey_store::table::{TableError, create_if_missing};
 use latchkey_store::{ScannedItem, Store};
 use latchkey_tests::attack::faults::{self, Faults};
@@ -242,8 +242,13 @@ async fn start() -> Result<Stack, StormError> {
         tokens: Tokens::new(identity, &secret, None)?.into(),
         clock: clock.clone(),
         random: random.clone(),
-        policy: Arc::new(SessionPolicy::default()),
+        // All clients have one address here, and ask for more than people do.
+        policy: Arc::new(SessionPolicy {
+            limits: latchkey_domain::throttle::Limits::off(),
+            ..SessionPolicy::default()
+        }),
         passwords: Passwords::for_this_machine(),
+        requests: UserRequests::default(),
         password_policy: Arc::default(),
     };
     let (routes, _) = latchkey::routes(&core, &store).split_for_parts();
@@ -412,7 +417,7 @@ async fn whole_table(
             match scanned.item {
                 ScannedItem::Account(_) => accounts += 1,
                 ScannedItem::Session(_) => sessions += 1,
-                ScannedItem::Other => others += 1,
+                ScannedItem::Other | ScannedItem::Counter => others += 1,
                 ScannedItem::Broken => wrong.push("a broken item".to_owned()),
             }
         }

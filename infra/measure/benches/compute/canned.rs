@@ -173,6 +173,7 @@ impl User {
             policy: policy.clone(),
             // On the thread that is measured.
             passwords: Passwords::new(0, 0),
+            requests: latchkey_service::UserRequests::default(),
             password_policy: Arc::default(),
         };
         let store = Store::new(client.clone(), TABLE, random);

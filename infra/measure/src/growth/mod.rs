@@ -30,8 +30,8 @@ use latchkey_domain::random::{RandomSource as _, SystemRandom};
 use latchkey_domain::token::{
     KeyDerivationFailed, SecretTooShort, TokenError, TokenIdentity, TokenSecret, Tokens,
 };
-use latchkey_service::Core;
 use latchkey_service::passwords::Passwords;
+use latchkey_service::{Core, UserRequests};
 use latchkey_store::Store;
 use latchkey_store::table::{TableError, create_if_missing};
 use latchkey_tests::harness::dynamodb::{EmbeddedDynamoDb, Recorder};
@@ -454,9 +454,11 @@ fn core() -> Result<Core, GrowthError> {
             max_sessions: OF_A_USER.into_iter().max().unwrap_or(1),
             // Without a grace there is no interval either, so every refresh rotates.
             refresh_grace: TimeDelta::zero(),
+            limits: latchkey_domain::throttle::Limits::off(),
             ..SessionPolicy::default()
         }),
         passwords: Passwords::for_this_machine(),
+        requests: UserRequests::default(),
         password_policy: Arc::default(),
     })
 }

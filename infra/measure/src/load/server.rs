@@ -47,6 +47,12 @@ impl Server {
             .arg(folder.path())
             // Without a grace there is no interval either, so every refresh rotates.
             .env("REFRESH_GRACE_SECONDS", "0")
+            // All clients have one address, and ask for more than people do.
+            .env("SIGN_IN_FREE_FAILURES", "0")
+            .env("ADDRESS_ATTEMPTS_PER_MINUTE", "0")
+            .env("LIST_PER_MINUTE", "0")
+            .env("CHANGE_PER_MINUTE", "0")
+            .env("PURGE_PER_MINUTE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // Its log lines are made, as always, and not kept.

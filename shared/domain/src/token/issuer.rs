@@ -25,20 +25,21 @@ const MAX_TOKEN_BYTES: usize = 4096;
 
 /// Issues tokens, and tells whether one is valid.
 #[derive(Clone)]
-pub struct Tokens(Arc<Inner>);
+pub struct Tokens(pub(super) Arc<Inner>);
 
-struct Inner {
-    identity: TokenIdentity,
+pub(super) struct Inner {
+    pub(super) identity: TokenIdentity,
     /// In the order of their turns; there is one.
     keys: Vec<RingKeys>,
     ed25519_validation: Validation,
     rsa_validation: Validation,
     refresh_validation: Validation,
+    device_validation: Validation,
 }
 
 /// The keys of a place in the ring, and their times.
-struct RingKeys {
-    keys: KeySet,
+pub(super) struct RingKeys {
+    pub(super) keys: KeySet,
     signs_from: DateTime<Utc>,
     term: Term,
 }
@@ -48,7 +49,7 @@ impl RingKeys {
     fn accepts(&self, kind: Kind, now: DateTime<Utc>) -> bool {
         let until = match kind {
             Kind::Access => self.term.access_over_at,
-            Kind::Refresh => self.term.forgotten_at,
+            Kind::Refresh | Kind::Device => self.term.forgotten_at,
         };
         now < until
     }
@@ -125,6 +126,7 @@ impl Tokens {
             ed25519_validation: validation(issuer, &identity.audience, Algorithm::EdDSA),
             rsa_validation: validation(issuer, &identity.audience, Algorithm::RS256),
             refresh_validation: validation(issuer, issuer, Algorithm::HS256),
+            device_validation: device_validation(issuer),
             identity,
         })))
     }
@@ -155,7 +157,7 @@ impl Tokens {
         Some(&key.kid)
     }
 
-    fn signing_at(&self, now: DateTime<Utc>) -> Option<&RingKeys> {
+    pub(super) fn signing_at(&self, now: DateTime<Utc>) -> Option<&RingKeys> {
         let keys = &self.0.keys;
         keys.iter()
             .rfind(|one| one.signs_from <= now)
@@ -163,7 +165,7 @@ impl Tokens {
     }
 
     /// Signs claims with the key whose turn it is.
-    fn sign<C: Serialize>(
+    pub(super) fn sign<C: Serialize>(
         &self,
         kind: Kind,
         claims: &C,
@@ -347,7 +349,7 @@ impl Tokens {
     }
 
     /// Checks everything about a token but its expiry. The key decides the algorithm, never the token.
-    fn verify<C: DeserializeOwned>(
+    pub(super) fn verify<C: DeserializeOwned>(
         &self,
         kind: Kind,
         token: &Token,
@@ -358,6 +360,7 @@ impl Tokens {
             (Kind::Access, Algorithm::RS256) => &self.0.rsa_validation,
             (Kind::Access, _) => &self.0.ed25519_validation,
             (Kind::Refresh, _) => &self.0.refresh_validation,
+            (Kind::Device, _) => &self.0.device_validation,
         };
         Ok((claims(token, key, validation)?, term))
     }
@@ -373,6 +376,13 @@ fn validation(issuer: &str, audience: &str, algorithm: Algorithm) -> Validation 
     validation.set_issuer(&[issuer]);
     validation.set_audience(&[audience]);
     validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+    validation
+}
+
+/// A device token has no expiry.
+fn device_validation(issuer: &str) -> Validation {
+    let mut validation = validation(issuer, issuer, Algorithm::HS256);
+    validation.set_required_spec_claims(&["iss", "aud", "sub"]);
     validation
 }
 

@@ -74,6 +74,9 @@ impl fmt::Debug for TokenSecret {
 pub(super) struct KeySet {
     access: Option<AccessKey>,
     refresh: KeyPair,
+    device: KeyPair,
+    /// Of the keyed digests under which attempts are counted.
+    pub(super) counters: hmac::Key,
 }
 
 struct AccessKey {
@@ -96,6 +99,7 @@ impl KeySet {
         match kind {
             Kind::Access => self.access.as_ref().map(|key| &key.pair),
             Kind::Refresh => Some(&self.refresh),
+            Kind::Device => Some(&self.device),
         }
     }
 
@@ -229,24 +233,13 @@ impl KeySet {
             (AccessTokens::InUse, Some(key)) => Some(AccessKey::rsa(key.pair()?)?),
             (AccessTokens::InUse, None) => Some(AccessKey::ed25519(&material.secret)?),
         };
-        let secret_key = derive(&material.secret, "refresh token: HS256 key")?;
-        let name = derive(&material.secret, "refresh token: key id")?;
-        let name = name
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let secret = &material.secret;
+        let counters = derive(secret, "counters of attempts: HMAC key")?;
         Ok(Self {
             access,
-            refresh: KeyPair::new(
-                Kind::Refresh,
-                name,
-                SigningKey::HmacSha256(Box::new(hmac::Key::new(
-                    hmac::HMAC_SHA256,
-                    secret_key.as_ref(),
-                ))),
-                DecodingKey::from_secret(secret_key.as_ref()),
-            )?,
+            refresh: symmetric(secret, Kind::Refresh, "refresh token")?,
+            device: symmetric(secret, Kind::Device, "device token")?,
+            counters: hmac::Key::new(hmac::HMAC_SHA256, counters.as_ref()),
         })
     }
 }
@@ -287,6 +280,28 @@ impl AccessKey {
     }
 }
 
+/// The key of a kind that only this service makes and reads, and its name, derived with labels that begin alike.
+fn symmetric(
+    secret: &TokenSecret,
+    kind: Kind,
+    label: &str,
+) -> Result<KeyPair, KeyDerivationFailed> {
+    let key = derive(secret, &format!("{label}: HS256 key"))?;
+    let name = derive(secret, &format!("{label}: key id"))?;
+    let name = name
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let sign = Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()));
+    KeyPair::new(
+        kind,
+        name,
+        SigningKey::HmacSha256(sign),
+        DecodingKey::from_secret(key.as_ref()),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,7 +311,7 @@ mod tests {
         let secret = TokenSecret::new(vec![1; 32]).unwrap();
         let keys = KeySet::derive(&secret.into(), AccessTokens::InUse).unwrap();
         let claims = std::collections::BTreeMap::from([((), "a name that is no text")]);
-        for kind in [Kind::Access, Kind::Refresh] {
+        for kind in [Kind::Access, Kind::Refresh, Kind::Device] {
             let signed = keys.key(kind).unwrap().sign(&claims);
             assert_eq!(signed, Err(TokenError::SigningFailed));
         }

@@ -5,9 +5,13 @@
 //! this service can make or verify one. Kind, algorithm and key each belong to one kind alone, so one can
 //! never pass as the other (RFC 8725 sections 3.1, 3.11).
 //!
-//! All keys but those of RSA are derived from one secret (HKDF, RFC 5869), a label for each purpose. A refresh token is a function of
+//! A **device token** is made as a refresh token is; see [`DeviceClaims`].
+//!
+//! All keys but those of RSA are derived from one secret (HKDF, RFC 5869), a label for each purpose. A refresh token is a
+//! function of
 //! its session's item, so it can be made again and is stored nowhere.
 
+mod device;
 mod issuer;
 mod keys;
 mod ring;
@@ -22,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MalformedId, SessionId, UserId};
 
+pub use device::DeviceClaims;
 pub use issuer::Tokens;
 pub use keys::{KeyDerivationFailed, MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
 pub use ring::{
@@ -34,6 +39,8 @@ pub use scope::{Access, Audience, Scope, UnknownAudience};
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 /// The `typ` of a refresh token.
 pub const REFRESH_TOKEN_TYPE: &str = "rt+jwt";
+/// The `typ` of a device token.
+pub const DEVICE_TOKEN_TYPE: &str = "dt+jwt";
 /// The authentication method of a sign-in by password (RFC 8176 section 2).
 pub const PASSWORD_METHOD: &str = "pwd";
 
@@ -42,6 +49,7 @@ pub const PASSWORD_METHOD: &str = "pwd";
 enum Kind {
     Access,
     Refresh,
+    Device,
 }
 
 impl Kind {
@@ -49,6 +57,7 @@ impl Kind {
         match self {
             Self::Access => ACCESS_TOKEN_TYPE,
             Self::Refresh => REFRESH_TOKEN_TYPE,
+            Self::Device => DEVICE_TOKEN_TYPE,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
+use latchkey_domain::throttle::{HARD_STOP, Limits};
 use latchkey_domain::token::{
     KeyMaterial, MIN_SECRET_BYTES, RsaPrivateKey, Scope, SecretTooShort, TokenAlgorithm,
     TokenSecret,
@@ -150,6 +151,28 @@ impl<'a> Reader<'a> {
                 );
                 default
             }
+        }
+    }
+
+    /// How often something may be tried; 0 turns a limit off.
+    pub(crate) fn limits(&mut self, default: Limits) -> Limits {
+        const MOST: u32 = 1_000_000;
+        Limits {
+            free_failures: self.within(
+                "SIGN_IN_FREE_FAILURES",
+                default.free_failures,
+                0,
+                HARD_STOP,
+            ),
+            address_attempts: self.within(
+                "ADDRESS_ATTEMPTS_PER_MINUTE",
+                default.address_attempts,
+                0,
+                MOST,
+            ),
+            lists: self.within("LIST_PER_MINUTE", default.lists, 0, MOST),
+            changes: self.within("CHANGE_PER_MINUTE", default.changes, 0, MOST),
+            purges: self.within("PURGE_PER_MINUTE", default.purges, 0, MOST),
         }
     }
 

@@ -17,7 +17,7 @@ use latchkey_tests::attack::forgery::{Forger, Kind, read_part};
 use latchkey_tests::harness::authorizer::passes;
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{PASSWORD, Stack, noon};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, noon, without_limits};
 use serde_json::{Value, json};
 
 use with_the_key::with_the_key;
@@ -184,7 +184,7 @@ async fn attacks(stack: &Stack, kind: Kind, who: &SignedIn) -> Vec<Attack> {
 /// Strict and offline, for this service's audience and for another one.
 #[tokio::test]
 async fn no_attack_passes_the_authorizer() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let ada = stack.register("ada@example.com").await;
     let genuine = Genuine::new(Kind::Access, &ada);
     let audience = [("aud", json!("orders")), ("scope", MISSING)];
@@ -225,7 +225,7 @@ async fn no_attack_passes_the_authorizer() {
 
 #[tokio::test]
 async fn no_attack_passes_as_an_access_token_on_any_route() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let ada = stack.register("ada@example.com").await;
     let before = stack.items().await;
     let mut attacks = attacks(&stack, Kind::Access, &ada).await;
@@ -271,7 +271,7 @@ async fn no_attack_passes_as_an_access_token_on_any_route() {
 
 #[tokio::test]
 async fn no_attack_passes_as_a_refresh_token() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let ada = stack.register("ada@example.com").await;
     let before = stack.items().await;
     let attacks = attacks(&stack, Kind::Refresh, &ada).await;
@@ -305,7 +305,7 @@ async fn no_attack_passes_as_a_refresh_token() {
 
 #[tokio::test]
 async fn a_sign_out_takes_a_token_of_any_age_and_no_forgery() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let ada = stack.register("ada@example.com").await;
     let before = stack.items().await;
     drop(stack.recorder.take());
@@ -329,7 +329,7 @@ async fn a_sign_out_takes_a_token_of_any_age_and_no_forgery() {
 
 #[tokio::test]
 async fn a_sign_out_without_a_body_takes_an_access_token_of_any_age_and_no_forgery() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let ada = stack.register("ada@example.com").await;
     let before = stack.items().await;
     let mut attacks = attacks(&stack, Kind::Access, &ada).await;
@@ -353,7 +353,7 @@ async fn a_sign_out_without_a_body_takes_an_access_token_of_any_age_and_no_forge
 /// about another's.
 #[tokio::test]
 async fn the_subject_and_the_session_of_a_token_must_belong_together() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_policy(without_limits()).await;
     let ada = stack.register("ada@example.com").await;
     let bob = stack.register("bob@example.com").await;
     let before = stack.items().await;
