@@ -57,6 +57,10 @@ pub(crate) trait Intent {
 
 /// What became of a change.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of one request, and the large one is the usual one"
+)]
 pub(crate) enum Changed<R> {
     /// This request has changed the account.
     Written {
