@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
+use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::{Value, json};
@@ -120,6 +121,7 @@ async fn a_cursor_that_was_made_up_shows_nothing_but_users() {
     let of_grace = format!("USER#{}", grace.user_id.unwrap());
     let session = format!("SESSION#{}", grace.session_id);
     let emoji = "\u{1f511}".repeat(500);
+    let log = Log::capture();
     for (pk, sk) in [
         ("EMAIL#grace@example.com", "CREDENTIAL"),
         ("EMAIL#", "A"),
@@ -145,6 +147,9 @@ async fn a_cursor_that_was_made_up_shows_nothing_but_users() {
             assert!(!text.contains(secret), "{secret} is in {text}");
         }
     }
+    // What is no account did not even leave the database: it would be logged as a broken one.
+    let log = log.end();
+    assert!(!log.contains("ERROR"), "{log}");
 }
 
 #[tokio::test]
