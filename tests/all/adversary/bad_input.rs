@@ -36,16 +36,16 @@ fn path_for(path: &str, ada: &SignedIn) -> String {
         .replace("{id}", &session)
 }
 
-/// The list above is whole: what the document says of bodies is what is tried here.
+/// The list above is whole: what the document says of bodies is what is tried here, but for administration, whose callers
+/// have another scope and whose fields other types. `every_operation` tries those.
 #[test]
 fn every_route_that_takes_json_is_tried() {
     let mut documented = Vec::new();
     for (path, item) in conformity::document()["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            if operation["requestBody"]["content"]
-                .get("application/json")
-                .is_some()
-            {
+            let is_elsewhere = path.starts_with("/v1/admin/");
+            let content = &operation["requestBody"]["content"];
+            if content.get("application/json").is_some() && !is_elsewhere {
                 documented.push(format!("{} {path}", method.to_uppercase()));
             }
         }

@@ -66,7 +66,13 @@ async fn a_body_that_cannot_be_read_is_refused_by_each_operation_that_reads_one(
     } in operations()
     {
         let content = &described["requestBody"]["content"]["application/json"];
-        if content.is_null() {
+        // Clients of other services have other credentials; their routes have their own tests.
+        let ways = described["security"].as_array().into_iter().flatten();
+        let is_for_clients = ways.clone().count() > 0
+            && !ways
+                .clone()
+                .any(|way| way.get("access_token").is_some() || *way == json!({}));
+        if content.is_null() || is_for_clients {
             continue;
         }
         checked += 1;
@@ -145,14 +151,11 @@ async fn a_body_that_cannot_be_read_is_refused_by_each_operation_that_reads_one(
                 let found = (reply.status.as_u16(), reply.code().to_owned());
                 assert_eq!(found, (400, "invalid_request".to_owned()), "{path} {body}");
             }
-            // No field of this service takes an object, or a number in an array.
-            for wrong in [
-                json!({}),
-                json!({"x": [1]}),
-                json!([7]),
-                json!([[]]),
-                json!([{}]),
-            ] {
+            let takes_objects = !resolve(schema)["properties"].is_null();
+            let objects = [json!({}), json!({"x": [1]})].into_iter();
+            // No field of this service takes a number in an array.
+            let arrays = [json!([7]), json!([[]]), json!([{}])];
+            for wrong in objects.filter(|_| !takes_objects).chain(arrays) {
                 let mut body = example.clone();
                 body[field] = wrong.clone();
                 let reply = call().json(&body).send().await;

@@ -164,7 +164,7 @@ async fn every_function_answers_its_sample_events() {
                 "context": {
                     "user_id": tokens["user"]["id"],
                     "session_id": tokens["session"]["id"],
-                    "scope": "account",
+                    "scope": "account admin",
                     "auth_time": authenticated_at(&tokens),
                     "client_id": "latchkey-app",
                     "amr": "pwd",
