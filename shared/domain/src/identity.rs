@@ -247,7 +247,10 @@ mod tests {
 
     #[test]
     fn the_time_of_a_sign_in_is_neither_to_come_nor_older_than_a_session() {
-        let (now, policy) = (noon(), SessionPolicy::default());
+        let (now, policy) = (
+            crate::clock::whole_seconds(noon()),
+            SessionPolicy::default(),
+        );
         let at = |seconds: i64| authenticated_at(Some(now.timestamp() + seconds), now, &policy);
         assert_eq!(authenticated_at(None, now, &policy), Ok(now));
         assert_eq!(at(0), Ok(now));

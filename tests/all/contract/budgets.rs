@@ -275,7 +275,7 @@ async fn no_operation_exceeds_its_budget() {
     table
         .row(
             "reauthentication, two trips before argon2",
-            cost(3, 2.0, 3.0),
+            cost(3, 2.0 + 1.0, 3.0),
             reauthenticate,
             200,
         )
@@ -283,7 +283,7 @@ async fn no_operation_exceeds_its_budget() {
     table
         .row(
             "reauthentication, refresh token young",
-            cost(3, 2.0, 3.0),
+            cost(3, 2.0 + 1.0, 3.0),
             reauthenticate,
             200,
         )

@@ -68,6 +68,8 @@ struct Answer {
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Self {
         let mut body = reply.body.clone();
+        let code = [&reply.body["code"], &reply.body["error"]];
+        let code = code.into_iter().find_map(Value::as_str);
         if let Some(body) = body.as_object_mut() {
             body.remove("request_id");
             body.remove("access_token");
@@ -75,7 +77,7 @@ impl From<Reply> for Answer {
         }
         Self {
             status: reply.status.as_u16(),
-            code: reply.body["code"].as_str().unwrap_or_default().to_owned(),
+            code: code.unwrap_or_default().to_owned(),
             body,
             retry_after: reply.header("retry-after").is_some(),
         }
@@ -490,6 +492,19 @@ fn check_invariants(table: &Table, policy: &SessionPolicy, context: &str) {
                 "{context}"
             );
             assert!(credentials.insert(account), "{context}: two credentials");
+        }
+        // Somebody who signs in elsewhere has an identity in its place.
+        if key.starts_with("IDENTITY#") {
+            let account = format!("USER#{} ACCOUNT", item["user_id"]["S"].as_str().unwrap());
+            let identity = &table[&account]["identity"]["M"];
+            let (issuer, subject) = (&identity["issuer"]["S"], &identity["subject"]["S"]);
+            let back = format!(
+                "IDENTITY#{} {}",
+                issuer.as_str().unwrap_or_default(),
+                subject.as_str().unwrap_or_default()
+            );
+            assert_eq!(*key, back, "{context}: {account} leads elsewhere");
+            assert!(credentials.insert(account), "{context}: two identities");
         }
     }
     for (key, item) in table {

@@ -279,7 +279,11 @@ impl Tokens {
         token: &Token,
         now: DateTime<Utc>,
     ) -> Result<AccessClaims, TokenError> {
-        let (claims, _) = self.verify(Kind::Access, token, now)?;
+        let (claims, _): (AccessClaims, _) = self.verify(Kind::Access, token, now)?;
+        // Each token for this API says what it allows here.
+        if claims.scope.is_empty() {
+            return Err(TokenError::Malformed);
+        }
         Ok(claims)
     }
 
