@@ -209,8 +209,8 @@ async fn a_reauthentication_that_a_refresh_has_overtaken_gives_the_refreshs_toke
     let (stack, faults) = start().await;
     let ada = stack.register(ADA).await;
 
-    // Its first update counts the password, the second one is the proof.
-    let proof = faults.hold("UpdateItem", 1);
+    // Two updates count the address and the password, the third one is the proof.
+    let proof = faults.hold("UpdateItem", 2);
     let meanwhile = async {
         let mut proof = proof;
         let sent = proof.arrive().await;
