@@ -59,7 +59,16 @@ async fn a_token_for_another_audience_opens_no_route() {
             let Some(ways) = operation.get("security").and_then(Value::as_array) else {
                 continue;
             };
-            let path = path.replace("{id}", &ada.session_id.to_string());
+            // The others want a client's credentials, or none.
+            let wants_access_token = |way: &Value| way.get("access_token").is_some();
+            if !ways.iter().any(wants_access_token) {
+                continue;
+            }
+            let session = ada.session_id.to_string();
+            let path = path
+                .replace("{user_id}", &ada.user_id.unwrap().to_string())
+                .replace("{session_id}", &session)
+                .replace("{id}", &session);
             let method: Method = method.to_uppercase().parse().unwrap();
             let call = stack.request(method, &path).bearer(&foreign.access_token);
             // A sign-out may go without a token, and answers a useless one as a good one (RFC 7009).
