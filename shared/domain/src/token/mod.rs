@@ -161,7 +161,7 @@ pub struct AccessClaims {
     /// How they proved it (RFC 9068 section 2.2.1): values of RFC 8176, such as [`PASSWORD_METHOD`].
     pub amr: Vec<String>,
     /// What it allows at this API. A token for another audience allows nothing here, and has no such claim.
-    #[serde(default, skip_serializing_if = "Scope::is_empty")]
+    #[serde(skip_serializing_if = "Scope::is_empty")]
     pub scope: Scope,
 }
 
