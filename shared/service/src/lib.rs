@@ -18,6 +18,7 @@
 
 mod account;
 mod admin;
+mod admission;
 mod authorize;
 mod caller;
 mod change;

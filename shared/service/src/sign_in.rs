@@ -17,7 +17,8 @@ use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{Audience, Token};
 use latchkey_store::{Part, Partition};
 
-use crate::change::{Changed, Intent, require_admitted};
+use crate::admission::Admitted;
+use crate::change::Intent;
 use crate::log::{log_done, log_refusal};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
 use crate::throttle::Guess;
@@ -113,10 +114,8 @@ impl Service {
                 ),
             };
             let admitting = async {
-                let reading = admission.with_unseen_sessions(partition).await;
-                let reading = reading
-                    .map_err(|failure| failure.map_refusal(|_| AdmitError::OtherPassword))?;
-                self.change(&admission, reading).await
+                let reading = self.store.with_unseen_sessions(partition).await?;
+                self.admit(&admission, reading, session_id).await
             };
             // The right password was given, so nobody waits for what went before.
             let forgiving = async {
@@ -125,42 +124,29 @@ impl Service {
                 }
             };
             let (admitted, ()) = tokio::join!(admitting, forgiving);
-            let admitted = match admitted {
-                Ok(Changed::Written {
-                    change,
-                    reading,
-                    account,
-                }) => {
-                    self.store
-                        .trim_ended_sessions(&change.account, &reading.sessions, reading.read_at)
-                        .await;
-                    Some(account)
+            match admitted? {
+                Admitted::By(account) => {
+                    log_done("signed in", SIGN_INS, user_id, session_id);
+                    let issued = self
+                        .core
+                        .issue(
+                            admission.session.clone(),
+                            request.audience.access(&account),
+                            now,
+                        )
+                        .await?;
+                    let device_token = self.core.issue_device(device, user_id, now).await?;
+                    return Ok(SignedIn {
+                        account,
+                        issued,
+                        device_token: Some(device_token),
+                    });
                 }
-                Ok(Changed::Fulfilled { account }) => account,
-                Err(Failure::Refused(AdmitError::Disabled)) => {
+                Admitted::Disabled => {
                     return Err(refuse(LoginError::AccountDisabled, Some(user_id)));
                 }
                 // They changed between the two readings.
-                Err(Failure::Refused(AdmitError::OtherPassword | AdmitError::Deleted)) => None,
-                Err(other) => return Err(other.map_refusal(|_| LoginError::InvalidCredentials)),
-            };
-            if let Some(account) = admitted {
-                let account = require_admitted(account, session_id)?;
-                log_done("signed in", SIGN_INS, user_id, session_id);
-                let issued = self
-                    .core
-                    .issue(
-                        admission.session.clone(),
-                        request.audience.access(&account),
-                        now,
-                    )
-                    .await?;
-                let device_token = self.core.issue_device(device, user_id, now).await?;
-                return Ok(SignedIn {
-                    account,
-                    issued,
-                    device_token: Some(device_token),
-                });
+                Admitted::NoLonger => {}
             }
             verified = Some(credential);
         }
@@ -187,22 +173,6 @@ struct Admission<'a> {
     session: &'a Session,
 }
 
-impl Admission<'_> {
-    /// A query is no snapshot: a session that was admitted while it ran may be missing from it.
-    async fn with_unseen_sessions(
-        &self,
-        mut partition: Partition,
-    ) -> Result<Partition, Failure<LoginError>> {
-        if let Some(account) = &partition.account {
-            let store = &self.service.store;
-            partition.sessions = store
-                .with_unseen_sessions(account, partition.sessions)
-                .await?;
-        }
-        Ok(partition)
-    }
-}
-
 impl Intent for Admission<'_> {
     type Reading = Partition;
     type Refusal = AdmitError;
@@ -220,11 +190,8 @@ impl Intent for Admission<'_> {
     }
 
     async fn read_again(&self) -> Result<Partition, Failure<AdmitError>> {
-        let service = self.service;
         let user = self.session.user_id;
-        let partition = service.store.read_partition(user, service.core.now());
-        let snapshot = self.with_unseen_sessions(partition.await?).await;
-        snapshot.map_err(|failure| failure.map_refusal(|_| AdmitError::OtherPassword))
+        self.service.read_with_unseen_sessions(user).await
     }
 
     fn decide(&self, reading: &Partition) -> Result<Change, AdmitError> {

@@ -15,7 +15,9 @@ use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{Audience, Token};
 use latchkey_store::{IdentityOutcome, Part, Partition};
 
-use crate::change::{Changed, Intent, require_admitted};
+use crate::admission::Admitted;
+use crate::change::Intent;
+use crate::log::log_refusal;
 use crate::metric::{REGISTRATIONS, SIGN_IN_FAILURES, SIGN_INS};
 use crate::{ClientCredentials, Failure, Issued, Service, SignedIn};
 
@@ -135,35 +137,16 @@ impl Service {
             actor,
         };
         let (user_id, session_id) = (session.user_id, session.id);
-        let reading = admission.read_again().await;
-        let reading =
-            reading.map_err(|failure| failure.map_refusal(|_| ClientError::Invalid.into()))?;
-        let account = match self.change(&admission, reading).await {
-            Ok(Changed::Written {
-                change,
-                reading,
-                account,
-            }) => {
-                self.store
-                    .trim_ended_sessions(&change.account, &reading.sessions, reading.read_at)
-                    .await;
-                Some(account)
-            }
-            Ok(Changed::Fulfilled { account }) => account,
-            Err(Failure::Refused(AdmitError::Disabled)) => {
-                tracing::info!(%user_id, reason = "account_disabled", "sign-in refused");
-                SIGN_IN_FAILURES.count(1);
+        let reading = self.read_with_unseen_sessions(user_id).await?;
+        let account = match self.admit(&admission, reading, session_id).await? {
+            Admitted::By(account) => account,
+            Admitted::Disabled => {
+                let (what, reason) = ("sign-in refused", "account_disabled");
+                log_refusal(what, reason, SIGN_IN_FAILURES, Some(user_id), None);
                 return Err(Failure::Refused(SignInElsewhereError::AccountDisabled));
             }
-            Err(Failure::Refused(AdmitError::Deleted | AdmitError::OtherPassword)) => None,
-            Err(Failure::Throttled(throttled)) => return Err(Failure::Throttled(throttled)),
-            Err(Failure::Unavailable) => return Err(Failure::Unavailable),
-            Err(Failure::Internal) => return Err(Failure::Internal),
+            Admitted::NoLonger => return Ok(None),
         };
-        let Some(account) = account else {
-            return Ok(None);
-        };
-        let account = require_admitted(account, session_id)?;
         tracing::info!(%user_id, %session_id, %actor, "signed in");
         SIGN_INS.count(1);
         Ok(Some(account))
@@ -218,15 +201,8 @@ impl Intent for IdentityAdmission<'_> {
     }
 
     async fn read_again(&self) -> Result<Partition, Failure<AdmitError>> {
-        let (store, user) = (&self.service.store, self.session.user_id);
-        let mut partition = store.read_partition(user, self.service.core.now()).await?;
-        if let Some(account) = &partition.account {
-            // A query is no snapshot: a session that was admitted while it ran may be missing from it.
-            partition.sessions = store
-                .with_unseen_sessions(account, partition.sessions)
-                .await?;
-        }
-        Ok(partition)
+        let user = self.session.user_id;
+        self.service.read_with_unseen_sessions(user).await
     }
 
     fn decide(&self, reading: &Partition) -> Result<Change, AdmitError> {

@@ -53,14 +53,12 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Partition, StoreError> {
         // Nothing of a user sorts after the sessions ('$' follows '#').
-        let (mut snapshot, is_whole) = self.query_partition(user, "SESSION$", now).await?;
-        if let (Some(account), false) = (&snapshot.account, is_whole) {
-            tracing::error!(user_id = %user, "a user has too many items to read them all");
-            snapshot.sessions = self
-                .with_unseen_sessions(account, snapshot.sessions)
-                .await?;
+        let (snapshot, is_whole) = self.query_partition(user, "SESSION$", now).await?;
+        if is_whole || snapshot.account.is_none() {
+            return Ok(snapshot);
         }
-        Ok(snapshot)
+        tracing::error!(user_id = %user, "a user has too many items to read them all");
+        self.with_unseen_sessions(snapshot).await
     }
 
     /// The account and one session of its user, in one request: it reads the items between the two as well, and

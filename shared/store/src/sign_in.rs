@@ -13,27 +13,31 @@ use latchkey_domain::selection::ended_sessions_beyond;
 use latchkey_domain::session::Session;
 
 use crate::Store;
+use crate::account::Partition;
 
 /// How long a user who is signed in already waits for the deletion of old sessions.
 const TRIM_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// The sessions that a query showed, and those of the set that it did not: a query is no snapshot, so a session that
-    /// was admitted while it ran may be missing. 1 read unit for each that was not shown.
+    /// The partition with the sessions of the account's set that its query did not show: a query is no snapshot, so a session
+    /// that was admitted while it ran may be missing. 1 read unit for each that was not shown.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn with_unseen_sessions(
         &self,
-        account: &Account,
-        mut shown: Vec<Session>,
-    ) -> Result<Vec<Session>, StoreError> {
-        let seen: BTreeSet<SessionId> = shown.iter().map(|session| session.id).collect();
+        mut partition: Partition,
+    ) -> Result<Partition, StoreError> {
+        let Some(account) = &partition.account else {
+            return Ok(partition);
+        };
+        let shown = partition.sessions.iter();
+        let seen: BTreeSet<SessionId> = shown.map(|session| session.id).collect();
         let unseen = account.sessions.difference(&seen);
         let looked_up =
             try_join_all(unseen.map(|session| self.read_session(account.id, *session))).await?;
-        shown.extend(looked_up.into_iter().flatten());
-        Ok(shown)
+        partition.sessions.extend(looked_up.into_iter().flatten());
+        Ok(partition)
     }
 
     /// Keeps a partition small: deletes all but the newest ended sessions, 2 write units each. What cannot be deleted now
