@@ -36,7 +36,6 @@ pub(crate) struct SessionRequest {
     #[schema(required = false, example = "latchkey")]
     audience: Option<String>,
     /// Where they are and what they use.
-    #[schema(required = false, nullable = false)]
     client: Option<VisitorRequest>,
 }
 

@@ -247,7 +247,7 @@ pub struct CredentialsRequest {
     /// The `device_token` of this client's last sign-in to the account, so that other people's wrong passwords do not keep
     /// its user waiting. One that is not genuine, is somebody else's or has more than 4,096 bytes counts as none, as does any
     /// at a registration.
-    #[schema(value_type = String, required = false, nullable = false, example = "eyJ0eXAiOiJkdCtqd3Qi...")]
+    #[schema(value_type = Option<String>, example = "eyJ0eXAiOiJkdCtqd3Qi...")]
     pub device_token: Option<Token>,
 }
 
@@ -317,14 +317,13 @@ impl VisitorRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct RefreshRequest {
     /// The newest refresh token that the client holds. Leave it out where a cookie holds it.
-    #[schema(value_type = String, required = false, nullable = false, example = "eyJ0eXAiOiJydCtqd3Qi...")]
+    #[schema(value_type = Option<String>, example = "eyJ0eXAiOiJydCtqd3Qi...")]
     pub refresh_token: Option<Token>,
     /// The API that the access token is to be for, as at sign-in. It is not kept: each refresh says it again.
     #[schema(example = "latchkey")]
     pub audience: Option<String>,
     /// The visitor for whom a service refreshes. The address becomes the session's; the device stays what it was at
     /// sign-in.
-    #[schema(required = false, nullable = false)]
     pub client: Option<VisitorRequest>,
 }
 

@@ -7,7 +7,7 @@ import { JwtVerifier } from 'aws-jwt-verify'
 import * as errors from 'aws-jwt-verify/error'
 import { SimpleJwksCache } from 'aws-jwt-verify/jwk'
 
-const CLAIMS = ['iss', 'aud', 'client_id', 'sub', 'sid', 'jti', 'iat', 'exp', 'auth_time', 'scope']
+const CLAIMS = ['iss', 'aud', 'client_id', 'sub', 'sid', 'jti', 'iat', 'exp', 'auth_time']
 
 /** The token is not valid. Answer 401. */
 export class Refused extends Error {}

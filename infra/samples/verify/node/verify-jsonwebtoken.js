@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import jwt from 'jsonwebtoken'
 import jwksRsa from 'jwks-rsa'
 
-const CLAIMS = ['iss', 'aud', 'client_id', 'sub', 'sid', 'jti', 'iat', 'exp', 'auth_time', 'scope']
+const CLAIMS = ['iss', 'aud', 'client_id', 'sub', 'sid', 'jti', 'iat', 'exp', 'auth_time']
 
 /** The token is not valid. Answer 401. */
 export class Refused extends Error {}
