@@ -25,7 +25,12 @@ pub(crate) struct SessionRequest {
     amr: Vec<String>,
     /// When they did, in seconds since 1970; now unless it is told. Not in the future, and not longer ago than a session
     /// may last.
-    #[schema(required = false, example = 1_772_366_400)]
+    #[schema(
+        required = false,
+        minimum = 0,
+        maximum = 253_402_300_799_i64,
+        example = 1_772_366_400
+    )]
     auth_time: Option<i64>,
     /// The API that the access token is to be for, as at sign-in.
     #[schema(required = false, example = "latchkey")]

@@ -9,7 +9,7 @@ use latchkey_service::{Failure, NewClient, Service};
 use latchkey_tests::attack::forgery::{part, read_part};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, Stack};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, identity};
 use serde_json::json;
 
 const INTROSPECT: &str = "/oauth/introspect";
@@ -195,6 +195,31 @@ async fn revocation_ends_the_session_of_any_genuine_token_and_answers_the_same_f
         revoke(token, "access_token").await;
     }
     assert_eq!(stack.items().await, before);
+}
+
+/// A token for another API says nothing here, and is a token of a session all the same.
+#[tokio::test]
+async fn a_token_for_another_audience_is_known_too() {
+    let stack = Stack::start().await;
+    let secret = stack.add_client("orders-api", &ClientScope::ALL).await;
+    stack.register("ada@example.com").await;
+    let other = &identity().other_audiences[0];
+    let body = json!({"email": "ada@example.com", "password": PASSWORD, "audience": other});
+    let reply = stack.post("/v1/auth/login").json(&body).send().await;
+    let orders = SignedIn::from(reply.expect(StatusCode::OK));
+    let found = ask(&stack, &secret, &orders.access_token).await;
+    let found = found.expect(StatusCode::OK);
+    assert_eq!(
+        (&found["active"], &found["aud"]),
+        (&json!(true), &json!(other))
+    );
+    assert_eq!(found["scope"], serde_json::Value::Null);
+    let form = [("token", orders.access_token.as_str())];
+    let call = stack.post(REVOKE).basic("orders-api", &secret).form(&form);
+    assert_eq!(call.send().await.status, StatusCode::OK);
+    assert_inactive(ask(&stack, &secret, &orders.access_token).await);
+    let refused = stack.refresh(&orders.refresh_token).await;
+    refused.expect_problem(401, "invalid_refresh_token");
 }
 
 #[track_caller]

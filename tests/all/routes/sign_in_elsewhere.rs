@@ -9,7 +9,7 @@ use latchkey_domain::cause::Action;
 use latchkey_domain::client::ClientScope;
 use latchkey_tests::attack::forgery::read_part;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{CHROME, PASSWORD, Stack};
+use latchkey_tests::harness::stack::{CHROME, PASSWORD, Stack, TABLE, identity};
 use serde_json::{Value, json};
 
 const PATH: &str = "/v1/service/sessions";
@@ -449,4 +449,49 @@ async fn only_a_client_with_the_scope_says_where_a_visitor_is_at_a_refresh() {
         .basic("web", "wrong");
     let reply = plain.send().await.expect(StatusCode::OK);
     assert_eq!(reply["session"]["ip_address"], "203.0.113.7");
+}
+
+/// As a restored backup or a mistake by hand may leave it: what leads to an account must be the account's own.
+#[tokio::test]
+async fn an_identity_that_leads_to_somebody_elses_account_opens_nothing() {
+    let elsewhere = Elsewhere::start().await;
+    let stack = &elsewhere.stack;
+    let owner = stack.register("ada@example.com").await;
+    let grace = elsewhere.sign_in(&ada()).await;
+    for (subject, victim) in [("one", &owner), ("two", &grace)] {
+        let text = |text: String| aws_sdk_dynamodb::types::AttributeValue::S(text);
+        let put = stack.client.put_item().table_name(TABLE);
+        let put = put
+            .item(
+                "pk",
+                text("IDENTITY#https://accounts.google.com".to_owned()),
+            )
+            .item("sk", text(subject.to_owned()))
+            .item("user_id", text(victim.user_id.unwrap().to_string()));
+        put.send().await.unwrap();
+        let before = stack.items().await;
+        let mut body = ada();
+        body["identity"]["subject"] = json!(subject);
+        let refused = elsewhere.ask(&body).await;
+        refused.expect_problem(503, "temporarily_unavailable");
+        assert_eq!(stack.items().await, before);
+    }
+}
+
+#[tokio::test]
+async fn the_access_token_is_for_the_audience_that_is_asked_for() {
+    let elsewhere = Elsewhere::start().await;
+    let mut body = ada();
+    body["audience"] = json!("nobody");
+    let refused = elsewhere.ask(&body).await;
+    let refused = refused.expect_problem(422, "validation_failed");
+    assert_eq!(refused.body["errors"][0]["pointer"], "#/audience");
+    let other = &identity().other_audiences[0];
+    body["audience"] = json!(other);
+    let signed_in = elsewhere.sign_in(&body).await;
+    let claims = read_part(&signed_in.access_token, 1);
+    assert_eq!(
+        (&claims["aud"], &claims["scope"]),
+        (&json!(other), &Value::Null)
+    );
 }
