@@ -37,6 +37,7 @@ use self::steps::{Step, case};
 
 /// How many sequences a normal run tries.
 const CASES: u32 = 24;
+
 /// The service, the model, and every token that was ever issued.
 struct Machine {
     stack: Stack,
