@@ -328,6 +328,26 @@ impl Stack {
             .await
     }
 
+    /// Refreshes the session of somebody who is signed in.
+    ///
+    /// # Panics
+    /// When the refresh is refused.
+    pub async fn refresh_session(&self, who: &SignedIn) -> SignedIn {
+        let reply = self.refresh(&who.refresh_token).await;
+        SignedIn::from(reply.expect(StatusCode::OK))
+    }
+
+    /// That a session has ended: it has no access, and its refresh token is refused.
+    ///
+    /// # Panics
+    /// When the session is live.
+    pub async fn expect_ended(&self, who: &SignedIn) {
+        let call = self.get("/v1/sessions/current").bearer(&who.access_token);
+        call.send().await.expect_problem(401, "invalid_token");
+        let reply = self.refresh(&who.refresh_token).await;
+        reply.expect_problem(401, "invalid_refresh_token");
+    }
+
     /// Tries to change the password of somebody who is signed in.
     pub async fn change_password(&self, who: &SignedIn, current: &str, new: &str) -> Reply {
         self.request(Method::PUT, "/v1/me/password")
