@@ -13,7 +13,7 @@ use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::Pages;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
-use latchkey_domain::client::ClientScope;
+use latchkey_domain::client::{ClientBounds, ClientScope};
 use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
@@ -42,6 +42,14 @@ pub const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/
                           Chrome/141.0.0.0 Safari/537.36";
 /// Another API than the service's own, for which it issues access tokens.
 pub const OTHER_AUDIENCE: &str = "https://orders.example.com";
+/// The identity providers that clients of tests speak for.
+pub const ISSUERS: [&str; 5] = [
+    "https://idp.example.com",
+    "https://accounts.google.com",
+    "https://accounts.example.com",
+    "https://Accounts.google.com",
+    "idp",
+];
 /// The table of every test.
 pub const TABLE: &str = "latchkey";
 /// The secret of every test.
@@ -93,6 +101,16 @@ pub fn without_limits() -> SessionPolicy {
         limits: Limits::off(),
         ..SessionPolicy::default()
     }
+}
+
+/// The bounds of a client with these scopes: [`ISSUERS`], if it may issue sessions, and every audience.
+#[must_use]
+pub fn client_bounds(scopes: &[ClientScope]) -> ClientBounds {
+    let mut bounds = ClientBounds::default();
+    if scopes.contains(&ClientScope::IssueSessions) {
+        bounds.issuers = ISSUERS.map(str::to_owned).into();
+    }
+    bounds
 }
 
 impl Stack {
@@ -388,7 +406,7 @@ impl Stack {
         administrators::grant(&self.store, user, self.now()).await;
     }
 
-    /// Makes a client of another service and returns its secret.
+    /// Makes a client of another service and returns its secret. One that may issue sessions does so for [`ISSUERS`].
     ///
     /// # Panics
     /// When it cannot be made.
@@ -401,6 +419,7 @@ impl Stack {
             id,
             name: id,
             scopes: scopes.iter().copied().collect(),
+            bounds: client_bounds(scopes),
         };
         let added = service.add_client(new).await;
         added.expect("a client").1.expose().to_owned()

@@ -34,7 +34,7 @@ pub struct SignInElsewhere {
     pub email: Option<EmailAddress>,
     /// How they proved who they are.
     pub methods: AuthenticationMethods,
-    /// When, in seconds since 1970; now unless it is told.
+    /// When, in seconds since 1970. Unless it is told, nothing counts as a proof of who they are.
     pub auth_time: Option<i64>,
     /// What they use.
     pub device: Device,
@@ -57,7 +57,7 @@ impl Service {
     ) -> Result<SignedIn, Failure<SignInElsewhereError>> {
         // One trip: what is read of the identity is used only for a client that proves itself.
         let (client, known) = tokio::join!(
-            self.authenticate_client(credentials, ClientScope::IssueSessions),
+            self.authenticate_client_of(credentials, request.identity.issuer()),
             self.store.read_identity(&request.identity)
         );
         let client = client.map_err(|failure| failure.map_refusal(SignInElsewhereError::from))?;
