@@ -2,6 +2,7 @@
 
 mod administration;
 mod causes;
+mod counting;
 mod expiry;
 mod faults;
 mod guessing;

@@ -25,6 +25,9 @@ pub struct DeviceClaims {
     pub jti: DeviceNonce,
     /// When the client first signed in, epoch seconds.
     pub iat: i64,
+    /// Which of the user's passwords the client has last given. Tokens of earlier versions of this service do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_version: Option<u64>,
 }
 
 impl Tokens {
@@ -42,6 +45,7 @@ impl Tokens {
             sub: user,
             jti: DeviceNonce::random(random),
             iat: now.timestamp(),
+            password_version: None,
         }
     }
 
