@@ -3,6 +3,7 @@
 mod administration;
 mod causes;
 mod counting;
+mod device_secret;
 mod expiry;
 mod faults;
 mod guessing;

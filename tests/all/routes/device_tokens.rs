@@ -5,7 +5,7 @@ use http::StatusCode;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::token::{Token, TokenSecret, Tokens};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity, noon};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, identity, noon, tokens};
 use serde_json::{Value, json};
 
 async fn login_with(stack: &Stack, email: &str, device_token: Value) -> Reply {
@@ -15,10 +15,8 @@ async fn login_with(stack: &Stack, email: &str, device_token: Value) -> Reply {
 
 /// The nonce of a device token, if it is a genuine one of that user.
 fn nonce(who: &SignedIn) -> String {
-    let secret = TokenSecret::new(SECRET).unwrap();
-    let tokens = Tokens::new(identity(), &secret, None).unwrap();
     let token = Token::new(who.device_token.clone().unwrap());
-    let claims = tokens.verify_device(&token, noon()).unwrap();
+    let claims = tokens().verify_device(&token, noon()).unwrap();
     assert_eq!(Some(claims.sub), who.user_id);
     claims.jti.to_string()
 }
