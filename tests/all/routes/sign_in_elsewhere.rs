@@ -549,6 +549,58 @@ async fn an_identity_that_leads_to_somebody_elses_account_opens_nothing() {
     }
 }
 
+/// As a restored backup may leave it: the way to the account is there, and the account is not.
+#[tokio::test]
+async fn an_identity_that_leads_to_no_account_gets_a_new_one() {
+    let elsewhere = Elsewhere::start().await;
+    let stack = &elsewhere.stack;
+    let first = elsewhere.sign_in(&ada()).await;
+    stack.table().account(first.user_id.unwrap()).delete().await;
+    let body = ada();
+    let replies = futures::future::join_all((0..4).map(|_| elsewhere.ask(&body))).await;
+    let signed_in = replies
+        .into_iter()
+        .map(|reply| SignedIn::from(reply.expect(StatusCode::CREATED)));
+    let users: BTreeSet<_> = signed_in.map(|one| one.user_id).collect();
+    assert_eq!(users.len(), 1, "{users:?}");
+    assert!(!users.contains(&first.user_id));
+    let again = elsewhere.sign_in(&ada()).await;
+    assert!(users.contains(&again.user_id));
+    assert_eq!(elsewhere.identity_items().await, 1);
+    let refused = stack.refresh(&first.refresh_token).await;
+    refused.expect_problem(401, "invalid_refresh_token");
+}
+
+/// The way to it was lost, and perhaps leads to a newer account since: that is no reason to keep the older one.
+#[tokio::test]
+async fn an_account_whose_identity_is_lost_can_be_deleted() {
+    for signs_in_again in [false, true] {
+        let elsewhere = Elsewhere::start().await;
+        let stack = &elsewhere.stack;
+        let root = stack.administrator("root@example.com").await;
+        let first = elsewhere.sign_in(&ada()).await;
+        let identity = &ada()["identity"];
+        let part = |name: &str| identity[name].as_str().unwrap().to_owned();
+        let item = stack.table().identity(&part("issuer"), &part("subject"));
+        item.delete().await;
+        let again = if signs_in_again {
+            Some(elsewhere.sign_in(&ada()).await)
+        } else {
+            None
+        };
+        let user = first.user_id.unwrap();
+        let delete = stack.delete(&format!("/v1/admin/users/{user}"));
+        let deleted = delete.bearer(&root.access_token).send().await;
+        deleted.expect(StatusCode::NO_CONTENT);
+        let items = json!(stack.items().await).to_string();
+        assert!(!items.contains(&user.to_string()), "{items}");
+        if let Some(again) = again {
+            let later = elsewhere.sign_in(&ada()).await;
+            assert_eq!(later.user_id, again.user_id, "the newer one stays");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_access_token_is_for_the_audience_that_is_asked_for() {
     let elsewhere = Elsewhere::start().await;
