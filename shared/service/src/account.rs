@@ -10,7 +10,6 @@ use latchkey_domain::error::{CallerNotLive, ConfirmError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::Scope;
 use latchkey_store::{Part, Partition, PasswordAttempt};
 
 use crate::change::{Changed, Intent, require_admitted};
@@ -113,7 +112,7 @@ impl Service {
             Changed::Fulfilled { account } => account.ok_or(NOT_LIVE)?,
         };
         let account = require_admitted(account, session_id)?;
-        let issued = self.core.issue(session, Scope::of(&account), now).await?;
+        let issued = self.core.issue(session, account.scope(), now).await?;
         Ok(SignedIn {
             account,
             issued,

@@ -131,7 +131,7 @@ impl Service {
                         .core
                         .issue(
                             admission.session.clone(),
-                            request.audience.access(&account),
+                            request.audience.access(account.scope()),
                             now,
                         )
                         .await?;
