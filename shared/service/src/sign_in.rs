@@ -148,7 +148,7 @@ impl Service {
                         .core
                         .issue(
                             admission.session.clone(),
-                            request.audience.access(&account),
+                            request.audience.access(account.scope()),
                             now,
                         )
                         .await?;

@@ -16,11 +16,12 @@ use std::collections::HashMap;
 
 use crate::Store;
 use crate::account::Partition;
+use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::item::{attribute, millis, number, session_from_item, string};
 use crate::keys::{Item, Key, PK};
 use crate::refusal::store_error;
-use crate::retry::{COUNT_CAPACITY, OLD_ITEM};
+use crate::retry::OLD_ITEM;
 
 /// How many items one `BatchWriteItem` takes.
 const BATCH_SIZE: usize = 25;
