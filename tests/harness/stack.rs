@@ -13,7 +13,7 @@ use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::Pages;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
-use latchkey_domain::client::ClientScope;
+use latchkey_domain::client::{ClientBounds, ClientScope};
 use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
@@ -42,6 +42,14 @@ pub const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/
                           Chrome/141.0.0.0 Safari/537.36";
 /// Another API than the service's own, for which it issues access tokens.
 pub const OTHER_AUDIENCE: &str = "https://orders.example.com";
+/// The identity providers that clients of tests speak for.
+pub const ISSUERS: [&str; 5] = [
+    "https://idp.example.com",
+    "https://accounts.google.com",
+    "https://accounts.example.com",
+    "https://Accounts.google.com",
+    "idp",
+];
 /// The table of every test.
 pub const TABLE: &str = "latchkey";
 /// The secret of every test.
@@ -106,6 +114,16 @@ pub fn without_limits() -> SessionPolicy {
         limits: Limits::off(),
         ..SessionPolicy::default()
     }
+}
+
+/// The bounds of a client with these scopes: [`ISSUERS`], if it may issue sessions, and every audience.
+#[must_use]
+pub fn client_bounds(scopes: &[ClientScope]) -> ClientBounds {
+    let mut bounds = ClientBounds::default();
+    if scopes.contains(&ClientScope::IssueSessions) {
+        bounds.issuers = ISSUERS.map(str::to_owned).into();
+    }
+    bounds
 }
 
 impl Stack {
@@ -340,6 +358,26 @@ impl Stack {
             .await
     }
 
+    /// Refreshes the session of somebody who is signed in.
+    ///
+    /// # Panics
+    /// When the refresh is refused.
+    pub async fn refresh_session(&self, who: &SignedIn) -> SignedIn {
+        let reply = self.refresh(&who.refresh_token).await;
+        SignedIn::from(reply.expect(StatusCode::OK))
+    }
+
+    /// That a session has ended: it has no access, and its refresh token is refused.
+    ///
+    /// # Panics
+    /// When the session is live.
+    pub async fn expect_ended(&self, who: &SignedIn) {
+        let call = self.get("/v1/sessions/current").bearer(&who.access_token);
+        call.send().await.expect_problem(401, "invalid_token");
+        let reply = self.refresh(&who.refresh_token).await;
+        reply.expect_problem(401, "invalid_refresh_token");
+    }
+
     /// Tries to change the password of somebody who is signed in.
     pub async fn change_password(&self, who: &SignedIn, current: &str, new: &str) -> Reply {
         self.request(Method::PUT, "/v1/me/password")
@@ -380,7 +418,7 @@ impl Stack {
         administrators::grant(&self.store, user, self.now()).await;
     }
 
-    /// Makes a client of another service and returns its secret.
+    /// Makes a client of another service and returns its secret. One that may issue sessions does so for [`ISSUERS`].
     ///
     /// # Panics
     /// When it cannot be made.
@@ -393,6 +431,7 @@ impl Stack {
             id,
             name: id,
             scopes: scopes.iter().copied().collect(),
+            bounds: client_bounds(scopes),
         };
         let added = service.add_client(new).await;
         added.expect("a client").1.expose().to_owned()

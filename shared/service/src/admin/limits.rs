@@ -19,14 +19,14 @@ impl Service {
         who: &Administrator,
         user: UserId,
     ) -> Result<bool, Failure<AdminError>> {
-        let unblock = async {
-            let account = not_deleted(self.store.read_account(user).await?)?;
-            let former = self.forget(Subject::FormerDevices(user));
+        let unblock = move |service: Self, _| async move {
+            let account = not_deleted(service.store.read_account(user).await?)?;
+            let former = service.forget(Subject::FormerDevices(user));
             let Some(email) = account.credential_email() else {
                 return former.await;
             };
-            let (strangers, former) =
-                tokio::try_join!(self.forget(Subject::Account(email)), former)?;
+            let strangers = service.forget(Subject::Account(email));
+            let (strangers, former) = tokio::try_join!(strangers, former)?;
             Ok(strangers || former)
         };
         self.audited(who, Deed::on_user("unblock_user", user), unblock)
