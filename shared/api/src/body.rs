@@ -244,7 +244,7 @@ pub struct CredentialsRequest {
     /// cannot read. In the body unless given.
     #[schema(example = "body")]
     pub transport: Option<String>,
-    /// The `device_token` of this client's last sign-in to the account, so that other people's wrong passwords do not keep
+    /// The last `device_token` that this client got for the account, so that other people's wrong passwords do not keep
     /// its user waiting. One that is not genuine, is somebody else's or has more than 4,096 bytes counts as none, as does any
     /// at a registration.
     #[schema(value_type = Option<String>, example = "eyJ0eXAiOiJkdCtqd3Qi...")]

@@ -4,6 +4,7 @@
 //! change accounts by the same loop as their owners do, and each leaves one line in the audit trail, with its actor.
 
 mod account;
+mod limits;
 mod sessions;
 mod users;
 
