@@ -124,7 +124,6 @@ impl Service {
             let store = &self.store;
             let (account, described) = store.read_account_with_session(user, target, now).await?;
             let account = not_deleted(account)?;
-            // The account was read first, so the item of an admitted session cannot have been missed.
             if !described.is_some_and(|session| account.is_live(&session, now)) {
                 return Err(Failure::Refused(AdminError::SessionNotFound));
             }
