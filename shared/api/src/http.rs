@@ -143,7 +143,7 @@ pub fn service_behind(
         .layer(from_fn(in_time))
         // Inside the routes, because only here it is known which one matched.
         .layer(from_fn(tag_route))
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(answer_panic))
         .layer(from_fn_with_state(Cors::of(pages), allow_origins));
     if let Some(cookies) = pages.cookies {
         router = router.layer(Extension(cookies.clone()));
@@ -221,7 +221,7 @@ async fn tag_route(request: Request, next: Next) -> Response {
     response
 }
 
-fn panicked(_: Box<dyn any::Any + Send + 'static>) -> Response {
+fn answer_panic(_: Box<dyn any::Any + Send + 'static>) -> Response {
     // The panic's own message may hold what a client sent; the runtime's hook logs where it happened.
     tracing::error!("a request panicked");
     Problem::internal().into_response()

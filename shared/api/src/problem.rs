@@ -13,9 +13,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::client::ClientError;
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
-    AdminError, CallerNotLive, ConfirmError, LoginError, NotAdministrator,
-    ReauthenticationRequired, RefreshError, RegisterError, SessionError, SignInElsewhereError,
-    StepUpError, VisitorRefreshError,
+    AdminError, CallerNotLive, ConfirmError, NotAdministrator, ReauthenticationRequired,
+    RefreshError, RegisterError, SessionError, SignInElsewhereError, SignInError, StepUpError,
+    VisitorRefreshError,
 };
 use latchkey_domain::identity::InvalidAuthTime;
 use latchkey_domain::password::WeakPassword;
@@ -781,11 +781,11 @@ impl From<RegisterError> for Problem {
     }
 }
 
-impl From<LoginError> for Problem {
-    fn from(error: LoginError) -> Self {
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
         match error {
-            LoginError::InvalidCredentials => Code::InvalidCredentials.into(),
-            LoginError::AccountDisabled => Code::AccountDisabled.into(),
+            SignInError::InvalidCredentials => Code::InvalidCredentials.into(),
+            SignInError::AccountDisabled => Code::AccountDisabled.into(),
         }
     }
 }

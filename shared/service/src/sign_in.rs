@@ -10,7 +10,7 @@ use latchkey_domain::cause::{Action, Actor};
 use latchkey_domain::credential::Credential;
 use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::error::{AdmitError, LoginError};
+use latchkey_domain::error::{AdmitError, SignInError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
@@ -51,7 +51,7 @@ impl Service {
     ///
     /// # Errors
     /// [`LoginError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
-    pub async fn sign_in(&self, request: SignIn<'_>) -> Result<SignedIn, Failure<LoginError>> {
+    pub async fn sign_in(&self, request: SignIn<'_>) -> Result<SignedIn, Failure<SignInError>> {
         let mut place = self.core.passwords.reserve()?;
         let random = self.core.random.as_ref();
         let email = EmailAddress::parse(request.email).ok();
@@ -92,7 +92,7 @@ impl Service {
             let (partition, matches) = (partition?, matches?);
             let (Some(credential), true) = (credential, matches) else {
                 let known_user = partition.account.map(|account| account.id);
-                return Err(refuse(LoginError::InvalidCredentials, known_user));
+                return Err(refuse(SignInError::InvalidCredentials, known_user));
             };
             let upgraded_hash = if needs_upgrade(&credential.password_hash) {
                 Some(place.hash(request.password, random).await?)
@@ -143,7 +143,7 @@ impl Service {
                     });
                 }
                 Admitted::Disabled => {
-                    return Err(refuse(LoginError::AccountDisabled, Some(user_id)));
+                    return Err(refuse(SignInError::AccountDisabled, Some(user_id)));
                 }
                 // They changed between the two readings.
                 Admitted::NoLonger => {}
@@ -155,10 +155,10 @@ impl Service {
 }
 
 /// Counts a refused sign-in and logs why. The address is not logged: people type passwords into that field too.
-fn refuse(refusal: LoginError, user_id: Option<UserId>) -> Failure<LoginError> {
+fn refuse(refusal: SignInError, user_id: Option<UserId>) -> Failure<SignInError> {
     let reason = match refusal {
-        LoginError::InvalidCredentials => "invalid_credentials",
-        LoginError::AccountDisabled => "account_disabled",
+        SignInError::InvalidCredentials => "invalid_credentials",
+        SignInError::AccountDisabled => "account_disabled",
     };
     log_refusal("sign-in refused", reason, SIGN_IN_FAILURES, user_id, None);
     Failure::Refused(refusal)

@@ -61,7 +61,7 @@ pub enum ScannedItem {
 
 /// What became of an item whose time had passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PurgeOutcome {
+pub enum RemovalOutcome {
     /// It is gone.
     Removed,
     /// It had been renewed, or deleted by DynamoDB itself.
@@ -267,7 +267,7 @@ impl Store {
                 .items
                 .unwrap_or_default()
                 .into_iter()
-                .map(scanned)
+                .map(read_scanned)
                 .collect::<Result<_, _>>()?,
             next,
             read_units: output
@@ -285,16 +285,16 @@ impl Store {
         &self,
         scanned: &Scanned,
         now: DateTime<Utc>,
-    ) -> Result<PurgeOutcome, StoreError> {
+    ) -> Result<RemovalOutcome, StoreError> {
         let due = Expression::default()
             .only_if("#ttl <= :now")
             .name(attribute::TTL)
             .value("now", number(now.timestamp()));
         let removed = self.delete_item_if(scanned.key.clone(), &due).await?;
         Ok(if removed {
-            PurgeOutcome::Removed
+            RemovalOutcome::Removed
         } else {
-            PurgeOutcome::NotDue
+            RemovalOutcome::NotDue
         })
     }
 
@@ -348,7 +348,7 @@ fn key_of(item: Item) -> Result<Key, StoreError> {
     from_item(item)
 }
 
-fn scanned(item: Item) -> Result<Scanned, StoreError> {
+fn read_scanned(item: Item) -> Result<Scanned, StoreError> {
     let key_attributes = item
         .iter()
         .filter(|(name, _)| *name == PK || *name == SK)

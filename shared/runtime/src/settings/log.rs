@@ -36,13 +36,13 @@ impl LogSettings {
     ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(&lookup);
         let settings = Self {
-            format: reader.named(
+            format: reader.choose(
                 "AWS_LAMBDA_LOG_FORMAT",
                 format,
                 &[("JSON", Format::Json), ("Text", Format::Text)],
                 "JSON or Text",
             ),
-            level: reader.named(
+            level: reader.choose(
                 "AWS_LAMBDA_LOG_LEVEL",
                 Level::INFO,
                 &[
