@@ -429,6 +429,15 @@ impl InvalidValue {
 }
 
 /// An error as a client sees it. It turns into a reply; [`crate::http::service`] adds the `request_id`.
+///
+/// ```
+/// use latchkey_api::problem::{Code, InvalidValue, Problem};
+///
+/// let name = InvalidValue::new("#/name", "too_long", "The name is too long.");
+/// let problem = Problem::validation_failed(vec![name]);
+/// assert_eq!(problem.code, Code::ValidationFailed);
+/// assert_eq!(Problem::from(Code::SessionNotFound).code, Code::SessionNotFound);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// What went wrong.

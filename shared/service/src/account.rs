@@ -23,6 +23,23 @@ use crate::{Caller, Failure, Service, SignedIn};
 const MAX_WRONG_PASSWORDS: usize = 5;
 
 /// A password that is to be replaced.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use latchkey_domain::password::Password;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_service::PasswordChange;
+///
+/// let password = |text: &str| Arc::new(Password::new(text.to_owned()));
+/// let (current, new) = (password("correct horse"), password("wrong donkey"));
+/// let change = PasswordChange {
+///     current: &current,
+///     new: &new,
+///     location: ClientLocation::default(),
+/// };
+/// assert!(!format!("{change:?}").contains("donkey"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct PasswordChange<'a> {
     /// The password as it is.

@@ -29,6 +29,29 @@ use crate::{Failure, Service, SignedIn};
 const ATTEMPTS: u32 = 3;
 
 /// Somebody who wants to sign in.
+///
+/// ```
+/// use std::net::IpAddr;
+/// use std::sync::Arc;
+///
+/// use latchkey_domain::device::{ClientHints, Device};
+/// use latchkey_domain::password::Password;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_domain::token::Audience;
+/// use latchkey_service::SignIn;
+///
+/// let password = Arc::new(Password::new("correct horse battery staple".to_owned()));
+/// let address = IpAddr::from([198, 51, 100, 7]);
+/// let sign_in = SignIn {
+///     email: "Ada@example.com",
+///     password: &password,
+///     device_token: None,
+///     device: Device::describe(None, Some("curl/8.7.1"), None, ClientHints::default()),
+///     location: ClientLocation::from(address),
+///     audience: Audience::ThisApi,
+/// };
+/// assert_eq!(sign_in.location.ip_address, Some(address));
+/// ```
 #[derive(Clone, Debug)]
 pub struct SignIn<'a> {
     /// The e-mail address, as it was typed.

@@ -84,6 +84,15 @@ pub enum SegmentProgress {
 }
 
 /// How far a pass over the table has come: one entry for each segment.
+///
+/// ```
+/// use latchkey_store::{Checkpoint, SegmentProgress};
+///
+/// let mut checkpoint = Checkpoint::beginning(4);
+/// assert!(!checkpoint.is_complete());
+/// checkpoint.segments.fill(SegmentProgress::Done);
+/// assert!(checkpoint.is_complete());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The segments.

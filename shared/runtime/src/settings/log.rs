@@ -14,6 +14,15 @@ pub enum Format {
 }
 
 /// How much is logged, and in which form: the settings of Lambda's advanced logging controls.
+///
+/// ```
+/// use latchkey_runtime::settings::{Format, LogSettings};
+///
+/// let lookup = |name: &str| (name == "AWS_LAMBDA_LOG_LEVEL").then(|| "WARN".to_owned());
+/// let settings = LogSettings::read(lookup, Format::Json)?;
+/// assert_eq!(settings.level, tracing::Level::WARN);
+/// # Ok::<(), latchkey_runtime::settings::SettingsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// `AWS_LAMBDA_LOG_FORMAT`: `JSON` or `Text`.
