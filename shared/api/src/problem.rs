@@ -192,12 +192,12 @@ codes! {
         "Send the client id and one of its secrets by HTTP Basic.",
     )
     .challenging(CHALLENGE_BASIC),
-    /// The client of another service does not have the scope for this (RFC 6749 section 5.2).
+    /// The client of another service does not have the scope for this, or speaks for another issuer (RFC 6749 section 5.2).
     UnauthorizedClient => Row::new(
         "unauthorized_client",
         StatusCode::FORBIDDEN,
         "The client may not do this",
-        "The client does not have the scope for this.",
+        "The client does not have the scope for this, or may not speak for this issuer.",
     ),
     /// The user has not proved who they are recently enough for this: authenticate again, then repeat the request.
     ReauthenticationRequired => Row::new(
@@ -712,7 +712,7 @@ impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Invalid => Code::InvalidClient.into(),
-            ClientError::NotAllowed => Code::UnauthorizedClient.into(),
+            ClientError::NotAllowed | ClientError::OtherIssuer => Code::UnauthorizedClient.into(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::policy::{CLOCK_DIFFERENCE, SessionPolicy};
+use crate::session::UNKNOWN_PROOF;
 use crate::text;
 
 /// The longest issuer and the longest subject, in bytes each. OpenID Connect Core section 2 bounds the subject so.
@@ -157,7 +158,8 @@ pub enum InvalidAuthTime {
 }
 
 /// When somebody proved who they are, as another provider tells it: not in the future, and not longer ago than a session
-/// lasts. `auth_time` is in seconds since 1970 (OpenID Connect Core section 2); without one it was just now.
+/// lasts. `auth_time` is in seconds since 1970 (OpenID Connect Core section 2). Without one it is not known, which no
+/// request takes for a recent proof.
 ///
 /// # Errors
 /// [`InvalidAuthTime`]
@@ -167,7 +169,7 @@ pub fn authenticated_at(
     policy: &SessionPolicy,
 ) -> Result<DateTime<Utc>, InvalidAuthTime> {
     let Some(seconds) = auth_time else {
-        return Ok(now);
+        return Ok(UNKNOWN_PROOF);
     };
     let Some(told) = DateTime::from_timestamp(seconds, 0) else {
         return Err(if seconds < 0 {
@@ -254,7 +256,7 @@ mod tests {
             SessionPolicy::default(),
         );
         let at = |seconds: i64| authenticated_at(Some(now.timestamp() + seconds), now, &policy);
-        assert_eq!(authenticated_at(None, now, &policy), Ok(now));
+        assert_eq!(authenticated_at(None, now, &policy), Ok(UNKNOWN_PROOF));
         assert_eq!(at(0), Ok(now));
         assert_eq!(at(-60), Ok(now - TimeDelta::seconds(60)));
         assert_eq!(at(5), Ok(now), "clocks differ");

@@ -15,20 +15,25 @@ use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::settings::{Format, LogSettings};
 
-/// Starts logging. Does nothing if logging was started before.
+/// Starts logging: JSON to stdout, where Lambda reads it, text to stderr. Does nothing if logging was started before.
 pub fn start(settings: LogSettings) {
-    let lines = match settings.format {
-        Format::Json => lines(Format::Json, false, std::io::stdout),
-        Format::Text => lines(
-            Format::Text,
-            settings.color && std::io::stderr().is_terminal(),
-            std::io::stderr,
-        ),
-    };
+    match settings.format {
+        Format::Json => start_with(settings, lines(Format::Json, false, std::io::stdout)),
+        Format::Text => start_on_stderr(settings),
+    }
+}
+
+/// The same of a program whose stdout is for something else.
+pub fn start_on_stderr(settings: LogSettings) {
+    let color = settings.color && std::io::stderr().is_terminal();
+    start_with(settings, lines(settings.format, color, std::io::stderr));
+}
+
+fn start_with(settings: LogSettings, lines: Box<dyn Layer<Registry> + Send + Sync>) {
     let filter = filter(settings.level);
     let started = tracing_subscriber::registry()
         .with(lines.with_filter(filter))

@@ -8,6 +8,8 @@
 //! | `testSecret` | signs and verifies with the new key, and compares the keys with the current ones |
 //! | `finishSecret` | the same comparison, then the pending version becomes `AWSCURRENT` |
 //!
+//! The device secret stays as it is; a document that has none is given one.
+//!
 //! Each may be repeated, and the whole may stop between any two: only the last one changes what instances read. A new key
 //! signs long after it is published ([`ANNOUNCED`]), so a rotation that is finished too late, or over a document that was
 //! replaced in the meantime, is given up: its version is no longer pending, and the next rotation begins again.
@@ -152,12 +154,15 @@ impl KeyRotation {
             return self.compare(described, &current, &pending, now);
         }
         let current = self.read_current(described).await?;
-        let signs_from = if is_new(described, &current, now) {
+        let signs_from = if is_first(described, &current, now) {
             whole_seconds(now)
         } else {
             whole_seconds(now + ANNOUNCED + ROTATION_TIME)
         };
         let rotated = current.rotate(self.new_key()?, signs_from, now, &self.policy)?;
+        let device = current.device_secret().cloned();
+        let device = device.unwrap_or_else(|| TokenSecret::generate(self.random.as_ref()));
+        let rotated = rotated.with_device_secret(Some(device));
         let document = key_document::write(&rotated, now)
             .map_err(|error| failure("write the document", error))?;
         let put = self.secret.client.put_secret_value();
@@ -210,6 +215,8 @@ impl KeyRotation {
         let issued = tokens.issue(&session, Scope::own_account(), at, &self.policy, random)?;
         tokens.verify_access(&issued.access_token, at)?;
         tokens.verify_refresh_of_any_age(&issued.refresh_token, at)?;
+        let device = tokens.new_device(session.user_id, at, random);
+        tokens.verify_device(&tokens.issue_device(&device, at)?, at)?;
         Ok(pending)
     }
 
@@ -261,20 +268,29 @@ impl KeyRotation {
         let same = |one: &RingKey, other: &RingKey| {
             one.signs_from == other.signs_from && one.material.secret == other.material.secret
         };
-        let has = |ring: &KeyRing, key: &RingKey| ring.iter().any(|one| same(one, key));
-        let lost = current
-            .terms(&self.policy)
-            .any(|(key, term)| term.is_needed(key, now) && !has(pending, key));
-        let came_back = pending
-            .iter()
-            .any(|key| !same(key, newest) && !has(current, key));
-        if lost || came_back || has(current, newest) {
+        let same_rsa = |one: &RingKey, other: &RingKey| one.material.rsa == other.material.rsa;
+        let lost = current.terms(&self.policy).any(|(key, term)| {
+            let is_over = now >= term.access_over_at;
+            let is_kept = |one: &RingKey| same(one, key) && (is_over || same_rsa(one, key));
+            term.is_needed(key, now) && !pending.iter().any(is_kept)
+        });
+        // An RSA key may be taken out alone, by the rotation when its time is over, or by hand.
+        let came_back = pending.iter().any(|key| {
+            let is_older = |one: &RingKey| {
+                same(one, key) && (key.material.rsa.is_none() || same_rsa(one, key))
+            };
+            !same(key, newest) && !current.iter().any(is_older)
+        });
+        let is_new = !current.iter().any(|one| same(one, newest));
+        let device = current.device_secret();
+        let other_device = device.is_some() && pending.device_secret() != device;
+        if lost || came_back || other_device || !is_new {
             return Err(RotationError::Replaced);
         }
         if newest.material.algorithm() != self.algorithm {
             return Err(RotationError::OtherAlgorithm(self.algorithm));
         }
-        if newest.signs_from < now + ANNOUNCED && !is_new(described, current, now) {
+        if newest.signs_from < now + ANNOUNCED && !is_first(described, current, now) {
             return Err(RotationError::TooLate);
         }
         Ok(())
@@ -323,7 +339,7 @@ fn failure(operation: &'static str, reason: impl Display) -> RotationError {
 }
 
 /// Whether the secret is young and was never rotated.
-fn is_new(described: &DescribeSecretOutput, current: &KeyRing, now: DateTime<Utc>) -> bool {
+fn is_first(described: &DescribeSecretOutput, current: &KeyRing, now: DateTime<Utc>) -> bool {
     let created = described.created_date();
     let created = created.and_then(|at| DateTime::from_timestamp(at.secs(), 0));
     let is_young = created.is_some_and(|at| now - at < NEW);

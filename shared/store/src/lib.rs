@@ -50,8 +50,8 @@ pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use retry::Retries;
-pub use session::{PasswordAttempt, Reauthentication, Rotation};
-pub use throttle::{Counted, Tally};
+pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
+pub use throttle::{Admission, Counted, Tally};
 
 use crate::client::COUNT_CAPACITY;
 use crate::keys::{Item, Key};

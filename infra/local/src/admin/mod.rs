@@ -21,7 +21,6 @@ use clap::{Args, Subcommand};
 use latchkey_runtime::settings::{Format, LogSettings, environment};
 use latchkey_runtime::telemetry;
 use latchkey_service::{Administrator, Service};
-use tracing::Level;
 
 pub use error::AdminError;
 
@@ -94,12 +93,8 @@ Exit codes: 0 done, 1 not or not wholly done, 2 the command line is wrong, 3 the
 /// # Errors
 /// [`LocalError`], in one line.
 pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), LocalError> {
-    let mut log = LogSettings::read(environment, Format::Text)?;
-    if environment("AWS_LAMBDA_LOG_LEVEL").is_none() {
-        // What was done is printed; the lines of the audit trail are for a service.
-        log.level = Level::WARN;
-    }
-    telemetry::start(log);
+    // The lines of the audit trail go to stderr in either format: stdout is for what the command prints.
+    telemetry::start_on_stderr(LogSettings::read(environment, Format::Text)?);
     let place = Place::open(options, admin).await?;
     let output = place.execute(&admin.command).await?;
     let mut stdout = io::stdout().lock();

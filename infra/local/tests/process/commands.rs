@@ -43,6 +43,19 @@ fn commands_work_on_a_data_folder_whether_or_not_the_service_runs() {
     assert_eq!(code, Some(0), "{error}");
     let granted: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(granted["roles"], json!(["admin"]));
+    // What was done is told apart from what is printed, for whoever keeps a record.
+    let deed = error
+        .lines()
+        .find(|line| line.contains("action=\"change_roles\""));
+    let deed = deed.unwrap_or_else(|| panic!("{error}"));
+    for part in [
+        "actor=operator",
+        "outcome=\"done\"",
+        "roles_before=\"\"",
+        "roles_after=\"admin\"",
+    ] {
+        assert!(deed.contains(part), "no {part} in {deed}");
+    }
     // The running service knows at once.
     let me = running.call("GET", "/v1/me", access, &json!({}));
     assert_eq!(me.json()["roles"], json!(["admin"]), "{}", me.text);
@@ -50,6 +63,9 @@ fn commands_work_on_a_data_folder_whether_or_not_the_service_runs() {
     assert_eq!(code, Some(0));
     let refused = running.call("GET", "/v1/me", access, &json!({}));
     assert_eq!(refused.status, 401, "{}", refused.text);
+    let add = ["client", "add", "orders-api", "--scope", "introspect"];
+    let (code, _, error) = administer_folder(&folder.0, &add);
+    assert!(error.contains("client added"), "{code:?} {error}");
     let log = running.kill();
     assert!(!log.contains("ERROR"), "{log}");
 

@@ -164,7 +164,7 @@ impl Runner<'_> {
         Ok(ended.map_or_else(Answer::Refused, |()| Answer::Done))
     }
 
-    /// `Service::remove_ended_sessions`, with `Store::purge_ended_sessions`.
+    /// `Service::purge_ended_sessions`, with `Store::purge_ended_sessions`.
     pub(super) fn purge(&self, wire: &mut Wire<'_>, caller: SessionId) -> Step<Answer> {
         let read = wire.query(None)?;
         let known = read.sessions;
