@@ -86,7 +86,7 @@ fn is_object(body: &[u8]) -> bool {
 /// What is wrong with a body that begins as an object. `path` is where. The library's own message may repeat a value of
 /// the body, which may be a password, so [`Mistake`] takes nothing from it but our own words.
 fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
-    let at = (path != ".").then(|| shown(path));
+    let at = (path != ".").then(|| shorten(path));
     let message = error.to_string();
     let mistake = Mistake::in_message(&message);
     let detail = match (at, mistake) {
@@ -113,7 +113,7 @@ fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
 }
 
 /// Names of fields and parameters are the client's own text: shown short and plain.
-pub(crate) fn shown(path: &str) -> String {
+pub(crate) fn shorten(path: &str) -> String {
     path.chars()
         .filter(|c| c.is_ascii_graphic())
         .take(50)

@@ -44,7 +44,7 @@ pub use account::Partition;
 pub use administration::AccountPage;
 pub use change::{Part, WriteOutcome};
 pub use cleanup::{
-    Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
+    Checkpoint, Lease, Page, RemovalOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
 };
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
