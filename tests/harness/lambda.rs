@@ -32,7 +32,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::harness::stack::{SECRET, TABLE, client_bounds, identity, noon};
+use crate::harness::stack::{DEVICE_SECRET, SECRET, TABLE, client_bounds, identity, noon};
 
 /// How a function answered an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -378,7 +378,11 @@ fn set_environment(
         .env("ISSUER", identity.issuer)
         .env("AUDIENCE", identity.audience)
         .env("CLIENT_ID", identity.client_id)
-        .env("TOKEN_SECRET", String::from_utf8_lossy(SECRET).as_ref());
+        .env("TOKEN_SECRET", String::from_utf8_lossy(SECRET).as_ref())
+        .env(
+            "DEVICE_SECRET",
+            String::from_utf8_lossy(DEVICE_SECRET).as_ref(),
+        );
     for (name, value) in settings {
         if value.is_empty() {
             command.env_remove(name);

@@ -54,6 +54,8 @@ pub const ISSUERS: [&str; 5] = [
 pub const TABLE: &str = "latchkey";
 /// The secret of every test.
 pub const SECRET: &[u8] = b"a secret of tests, 32 bytes long";
+/// Its device secret.
+pub const DEVICE_SECRET: &[u8] = b"a device secret of tests, as long";
 
 /// The whole service.
 #[derive(Clone)]
@@ -92,6 +94,17 @@ pub fn identity() -> TokenIdentity {
         other_audiences: vec![OTHER_AUDIENCE.to_owned()],
         client_id: "latchkey-app".to_owned(),
     }
+}
+
+/// The service's own tokens.
+///
+/// # Panics
+/// When the keys cannot be derived.
+#[must_use]
+pub fn tokens() -> Tokens {
+    let secret = |bytes: &[u8]| TokenSecret::new(bytes).expect("long enough");
+    let (current, device) = (secret(SECRET).into(), Some(secret(DEVICE_SECRET)));
+    Tokens::of_secret(identity(), current, None, device, noon()).expect("keys")
 }
 
 /// The default policy without limits: for a test that asks for more at one moment than people do.
@@ -176,9 +189,8 @@ impl Stack {
         // Its own, so that what is drawn for ids and salts does not depend on how often a request is tried again.
         let store_random = Arc::new(SeededRandom::new(seed + 1_000_000));
         let store = Store::new(client.clone(), TABLE, store_random.clone());
-        let secret = TokenSecret::new(SECRET).expect("long enough");
         let core = Core {
-            tokens: Tokens::new(identity(), &secret, None).expect("keys").into(),
+            tokens: tokens().into(),
             clock: clock.clone(),
             random: random.clone(),
             policy: Arc::new(policy),
@@ -344,6 +356,26 @@ impl Stack {
             .json(&json!({"refresh_token": refresh_token}))
             .send()
             .await
+    }
+
+    /// Refreshes the session of somebody who is signed in.
+    ///
+    /// # Panics
+    /// When the refresh is refused.
+    pub async fn refresh_session(&self, who: &SignedIn) -> SignedIn {
+        let reply = self.refresh(&who.refresh_token).await;
+        SignedIn::from(reply.expect(StatusCode::OK))
+    }
+
+    /// That a session has ended: it has no access, and its refresh token is refused.
+    ///
+    /// # Panics
+    /// When the session is live.
+    pub async fn expect_ended(&self, who: &SignedIn) {
+        let call = self.get("/v1/sessions/current").bearer(&who.access_token);
+        call.send().await.expect_problem(401, "invalid_token");
+        let reply = self.refresh(&who.refresh_token).await;
+        reply.expect_problem(401, "invalid_refresh_token");
     }
 
     /// Tries to change the password of somebody who is signed in.

@@ -326,8 +326,13 @@ async fn read_token_keys(
 ) -> Result<TokenKeys, SecretError> {
     let identity: TokenIdentity = settings.identity.clone();
     let arn = match &settings.token_secret {
-        TokenSecretSource::Literal { current, previous } => {
-            let tokens = Tokens::of_secret(identity, current.clone(), previous.clone(), now)?;
+        TokenSecretSource::Literal {
+            current,
+            previous,
+            device,
+        } => {
+            let (current, previous) = (current.clone(), previous.clone());
+            let tokens = Tokens::of_secret(identity, current, previous, device.clone(), now)?;
             return Ok(tokens.into());
         }
         TokenSecretSource::SecretsManager(arn) => arn.clone(),

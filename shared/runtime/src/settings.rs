@@ -36,13 +36,15 @@ pub struct SettingsError(Vec<String>);
 pub enum TokenSecretSource {
     /// A secret in Secrets Manager, by its ARN: `TOKEN_SECRET_ARN`.
     SecretsManager(String),
-    /// The secret itself: `TOKEN_SECRET`, with `TOKEN_RSA_KEY` if access tokens are signed with RSA, and
-    /// `TOKEN_SECRET_PREVIOUS` for one that was replaced.
+    /// The secret itself: `TOKEN_SECRET`, with `TOKEN_RSA_KEY` if access tokens are signed with RSA,
+    /// `TOKEN_SECRET_PREVIOUS` for one that was replaced, and `DEVICE_SECRET`.
     Literal {
         /// Signs.
         current: KeyMaterial,
         /// Signs nothing; its tokens are still accepted.
         previous: Option<TokenSecret>,
+        /// What device tokens and counters are derived from, also after `current` was replaced.
+        device: Option<TokenSecret>,
     },
 }
 

@@ -8,6 +8,8 @@
 //! | `testSecret` | signs and verifies with the new key, and compares the keys with the current ones |
 //! | `finishSecret` | the same comparison, then the pending version becomes `AWSCURRENT` |
 //!
+//! The device secret stays as it is; a document that has none is given one.
+//!
 //! Each may be repeated, and the whole may stop between any two: only the last one changes what instances read. A new key
 //! signs long after it is published ([`ANNOUNCED`]), so a rotation that is finished too late, or over a document that was
 //! replaced in the meantime, is given up: its version is no longer pending, and the next rotation begins again.
@@ -158,6 +160,9 @@ impl KeyRotation {
             whole_seconds(now + ANNOUNCED + ROTATION_TIME)
         };
         let rotated = current.rotate(self.new_key()?, signs_from, now, &self.policy)?;
+        let device = current.device_secret().cloned();
+        let device = device.unwrap_or_else(|| TokenSecret::generate(self.random.as_ref()));
+        let rotated = rotated.with_device_secret(Some(device));
         let document = key_document::write(&rotated, now)
             .map_err(|error| failed("write the document", error))?;
         let put = self.secret.client.put_secret_value();
@@ -210,6 +215,8 @@ impl KeyRotation {
         let issued = tokens.issue(&session, Scope::own_account(), at, &self.policy, random)?;
         tokens.verify_access(&issued.access_token, at)?;
         tokens.verify_refresh_of_any_age(&issued.refresh_token, at)?;
+        let device = tokens.new_device(session.user_id, at, random);
+        tokens.verify_device(&tokens.issue_device(&device, at)?, at)?;
         Ok(pending)
     }
 
@@ -275,7 +282,9 @@ impl KeyRotation {
             !same(key, newest) && !current.iter().any(is_older)
         });
         let is_new = !current.iter().any(|one| same(one, newest));
-        if lost || came_back || !is_new {
+        let device = current.device_secret();
+        let other_device = device.is_some() && pending.device_secret() != device;
+        if lost || came_back || other_device || !is_new {
             return Err(RotationError::Replaced);
         }
         if newest.material.algorithm() != self.algorithm {

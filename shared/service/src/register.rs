@@ -74,9 +74,9 @@ impl Service {
             RegisterOutcome::EmailTaken => return Err(refuse(RegisterError::EmailTaken)),
         }
         log_done("registered", REGISTRATIONS, user_id, session_id);
-        let access = request.audience.access(&account);
+        let access = request.audience.access(account.scope());
         let issued = self.core.issue(session, access, now).await?;
-        let device_token = Some(self.core.issue_device(None, user_id, now).await?);
+        let device_token = Some(self.core.issue_device(None, &account, now).await?);
         Ok(SignedIn {
             account,
             issued,

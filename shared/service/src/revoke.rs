@@ -22,7 +22,7 @@ impl Service {
         caller: Caller,
         target: SessionId,
     ) -> Result<(), Failure<SessionError>> {
-        self.core.count_request(caller.user_id, Limit::Change)?;
+        self.core.count_request(caller, Limit::Change)?;
         if target != caller.session_id {
             self.require_recent_authentication_to_revoke(caller).await?;
         }
@@ -64,7 +64,7 @@ impl Service {
         caller: Caller,
         keep_current: bool,
     ) -> Result<usize, Failure<StepUpError>> {
-        self.core.count_request(caller.user_id, Limit::Change)?;
+        self.core.count_request(caller, Limit::Change)?;
         self.require_recent_authentication_to_revoke(caller).await?;
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
@@ -92,9 +92,9 @@ impl Service {
         &self,
         caller: Caller,
     ) -> Result<usize, Failure<StepUpError>> {
+        self.core.count_request(caller, Limit::Purge)?;
         self.require_recent_authentication_to_revoke(caller).await?;
         let user = caller.user_id;
-        self.core.count_request(user, Limit::Purge)?;
         let partition = self.store.read_partition(user, self.core.now()).await?;
         admitted::<StepUpError>(partition.account.clone(), caller)?;
         Ok(self.store.purge_ended_sessions(user, &partition).await?)

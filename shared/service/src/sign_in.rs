@@ -14,13 +14,14 @@ use latchkey_domain::error::{AdmitError, LoginError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::{Audience, Token};
+use latchkey_domain::token::{Audience, DeviceClaims, Token};
 use latchkey_store::{Part, Partition};
 
 use crate::admission::Admitted;
 use crate::change::Intent;
 use crate::log::{log_done, log_refusal};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
+use crate::passwords::Place;
 use crate::throttle::Guess;
 use crate::{Failure, Service, SignedIn};
 
@@ -52,25 +53,41 @@ impl Service {
     /// # Errors
     /// [`LoginError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
     pub async fn sign_in(&self, request: SignIn<'_>) -> Result<SignedIn, Failure<LoginError>> {
-        let mut place = self.core.passwords.reserve()?;
-        let random = self.core.random.as_ref();
+        let place = self.core.passwords.reserve()?;
         let email = EmailAddress::parse(request.email).ok();
-        let session_id = SessionId::random(random);
-        let mut verified: Option<Credential> = None;
         let device = match request.device_token {
             Some(token) => self.core.tokens.verify_device(token, self.core.now()).await,
             None => None,
         };
-        let address = request.location.ip_address;
         let mut guess = email
             .as_ref()
             .map(|email| Guess::new(self, email, device.as_ref()));
+        let outcome = self
+            .sign_in_by(guess.as_mut(), place, &request, device.clone())
+            .await;
+        if let Some(guess) = &guess {
+            guess.settle(&outcome).await;
+        }
+        outcome
+    }
+
+    /// Signs a user in whose attempt is counted. What is no e-mail address has no account that could be guessed.
+    async fn sign_in_by(
+        &self,
+        mut guess: Option<&mut Guess<'_>>,
+        mut place: Place,
+        request: &SignIn<'_>,
+        device: Option<DeviceClaims>,
+    ) -> Result<SignedIn, Failure<LoginError>> {
+        let random = self.core.random.as_ref();
+        let session_id = SessionId::random(random);
+        let mut verified: Option<Credential> = None;
+        let address = request.location.ip_address;
 
         for attempt in 1..=ATTEMPTS {
             let credential = match &mut guess {
                 Some(guess) if attempt == 1 => guess.read_credential(address).await?,
                 Some(guess) => guess.read_credential_again().await?,
-                // What is no e-mail address has no account that could be guessed.
                 None => {
                     self.count_address_attempt(address).await?;
                     None
@@ -131,11 +148,11 @@ impl Service {
                         .core
                         .issue(
                             admission.session.clone(),
-                            request.audience.access(&account),
+                            request.audience.access(account.scope()),
                             now,
                         )
                         .await?;
-                    let device_token = self.core.issue_device(device, user_id, now).await?;
+                    let device_token = self.core.issue_device(device, &account, now).await?;
                     return Ok(SignedIn {
                         account,
                         issued,

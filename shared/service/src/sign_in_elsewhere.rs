@@ -97,7 +97,7 @@ impl Service {
                 }
             };
             if let Some(account) = account {
-                let access = request.audience.access(&account);
+                let access = request.audience.access(account.scope());
                 let issued = self.core.issue(session, access, now).await?;
                 // No password is guessed here, so no device need be known.
                 return Ok(SignedIn {

@@ -8,10 +8,10 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::session::Session;
 
 use crate::Store;
+use crate::client::COUNT_CAPACITY;
 use crate::item::{account_from_item, session_from_item, string};
 use crate::keys::{ACCOUNT, Item, Key, PK, SESSION_PREFIX, SK, partition, session_sort_key};
 use crate::refusal::store_error;
-use crate::retry::COUNT_CAPACITY;
 
 /// A user's items, read item by item: the account is at most as new as the sessions, for it is read first.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use latchkey_domain::session::Session;
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
+use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::item::{
     StatusAttribute, account_from_item, attribute, from_item, millis, number, session_from_item,
@@ -17,7 +18,6 @@ use crate::item::{
 };
 use crate::keys::{ACCOUNT, Item, Key, PK, SESSION_PREFIX, SK, THROTTLE_PREFIX, USER_PREFIX};
 use crate::refusal::store_error;
-use crate::retry::COUNT_CAPACITY;
 
 /// Where a scan continues: behind this key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -136,6 +136,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         "TOKEN_SECRET",
         "TOKEN_SECRET_PREVIOUS",
         "TOKEN_RSA_KEY",
+        "DEVICE_SECRET",
         "AWS_ENDPOINT_URL",
         "AWS_ENDPOINT_URL_DYNAMODB",
     ] {

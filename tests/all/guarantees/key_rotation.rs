@@ -301,7 +301,7 @@ async fn what_is_signed_with_leaked_keys_is_accepted_until_their_time_is_over() 
             // He makes them live for a year.
             session.idle_expires_at = now + TimeDelta::days(365);
             session.absolute_expires_at = now + TimeDelta::days(365);
-            let tokens = Tokens::of_secret(identity(), leaked[1].clone(), None, now).unwrap();
+            let tokens = Tokens::of_secret(identity(), leaked[1].clone(), None, None, now).unwrap();
             let issued = tokens.issue(&session, Scope::own_account(), now, &policy, &random);
             (live, issued.unwrap())
         };

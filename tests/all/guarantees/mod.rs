@@ -2,6 +2,8 @@
 
 mod administration;
 mod causes;
+mod counting;
+mod device_secret;
 mod expiry;
 mod faults;
 mod guessing;

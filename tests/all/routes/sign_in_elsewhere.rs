@@ -86,8 +86,7 @@ async fn the_first_sign_in_makes_an_account_and_later_ones_lead_to_it() {
 
     // The session is one like any other.
     stack.pass_interval();
-    let next = stack.refresh(&first.refresh_token).await;
-    let next = SignedIn::from(next.expect(StatusCode::OK));
+    let next = stack.refresh_session(&first).await;
     assert_eq!(
         read_part(&next.access_token, 1)["amr"],
         json!(["pwd", "otp"]),

@@ -19,7 +19,7 @@ use crate::error::LocalError;
 use crate::folder::{existing_database, new_secret};
 use crate::options::Options;
 use crate::outside::{Aws, table_exists};
-use crate::settings::lookup;
+use crate::settings::{Generated, lookup};
 use crate::stack::core;
 use crate::storage::Choice;
 
@@ -42,7 +42,7 @@ impl Place {
         let StorageSettings {
             table_name,
             endpoint,
-        } = StorageSettings::read(lookup(environment, NO_ISSUER, None, None))?;
+        } = StorageSettings::read(lookup(environment, NO_ISSUER, Generated::default()))?;
         if let Some(table) = &admin.table {
             let aws = Aws::open(admin.profile.as_deref(), admin.region.as_deref()).await?;
             let client = aws.client.clone();
@@ -76,9 +76,12 @@ impl Place {
             return Err(AdminError::NoTable { table, place }.into());
         }
         let random = Arc::new(SystemRandom);
-        let secret = new_secret(random.as_ref());
+        let generated = Generated {
+            token_secret: Some(&new_secret(random.as_ref())),
+            ..Generated::default()
+        };
         // Not those of the environment, which are for a service: nothing of them concerns a command.
-        let settings = Settings::read(lookup(|_| None, NO_ISSUER, Some(&secret), None))?;
+        let settings = Settings::read(lookup(|_| None, NO_ISSUER, generated))?;
         let service = Service {
             core: core(settings, random.clone())?,
             store: Store::new(client, table, random),

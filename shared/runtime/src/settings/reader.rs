@@ -359,11 +359,13 @@ impl<'a> Reader<'a> {
         }
         let current = self.secret("TOKEN_SECRET");
         let previous = self.secret("TOKEN_SECRET_PREVIOUS").and_then(Result::ok);
+        let device = self.secret("DEVICE_SECRET").and_then(Result::ok);
         let rsa = self.rsa_key(algorithm);
         match current {
             Some(Ok(secret)) => TokenSecretSource::Literal {
                 current: KeyMaterial { secret, rsa },
                 previous,
+                device,
             },
             Some(Err(SecretTooShort)) => unusable,
             None => {
