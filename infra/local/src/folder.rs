@@ -214,6 +214,16 @@ pub(crate) fn existing_database(folder: &Path) -> Result<Option<PathBuf>, Folder
     }
 }
 
+/// The secret and the device secret of a data folder, as far as it has them. Nothing is made.
+pub(crate) fn existing_secrets(
+    folder: &Path,
+) -> Result<(Option<String>, Option<String>), FolderError> {
+    Ok((
+        read_secret(&folder.join(SECRET), FolderError::BadSecret)?,
+        read_secret(&folder.join(DEVICE_SECRET), FolderError::BadDeviceSecret)?,
+    ))
+}
+
 /// A secret that was kept, if there is one.
 fn read_secret(
     path: &Path,

@@ -302,7 +302,9 @@ const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 const SECRET_ATTEMPT: Duration = Duration::from_secs(2);
 const SECRET_READ: Duration = Duration::from_secs(8);
 
-fn secrets_manager(sdk: &SdkConfig, arn: String) -> SecretsManager {
+/// A secret in Secrets Manager, with the timeouts of a start.
+#[must_use]
+pub fn secrets_manager(sdk: &SdkConfig, arn: String) -> SecretsManager {
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
     config.set_endpoint_url(environment(SECRETS_ENDPOINT));
     // Lambda gives a function 10 seconds to start, and ends one that waits longer without a word.

@@ -160,9 +160,11 @@ impl KeyRotation {
             whole_seconds(now + ANNOUNCED + ROTATION_TIME)
         };
         let rotated = current.rotate(self.new_key()?, signs_from, now, &self.policy)?;
-        let device = current.device_secret().cloned();
-        let device = device.unwrap_or_else(|| TokenSecret::generate(self.random.as_ref()));
-        let rotated = rotated.with_device_secret(Some(device));
+        let rotated = if rotated.device_secret().is_some() {
+            rotated
+        } else {
+            rotated.with_device_secret(Some(TokenSecret::generate(self.random.as_ref())))
+        };
         let document = key_document::write(&rotated, now)
             .map_err(|error| failure("write the document", error))?;
         let put = self.secret.client.put_secret_value();

@@ -189,7 +189,7 @@ impl<'a> Guess<'a> {
         };
         let clearing = self.service.store.clear_failures(counter);
         match tokio::time::timeout(LONGEST_CLEARING, clearing).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!("the failures before a right password stay counted");
             }
