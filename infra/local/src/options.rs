@@ -104,6 +104,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             how old a proof of the password may be for what asks for a recent one, 1 to 86400
                             [default: 600]
   REAUTHENTICATE_TO_REVOKE  whether ending other sessions asks for a recent one: true or false [default: false]
+  ADMINISTRATION            whether the routes below /v1/admin are there: true or false [default: true]
   PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
                             [default: none]
   RETENTION_SECONDS         how long ended sessions are kept, 0 to 316224000 [default: 2592000]

@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use crate::policy::{CLOCK_DIFFERENCE, SessionPolicy};
 use crate::session::UNKNOWN_PROOF;
 use crate::text;
-use crate::token::PASSWORD_METHOD;
 
 /// The longest issuer and the longest subject, in bytes each. OpenID Connect Core section 2 bounds the subject so.
 pub const MAX_IDENTITY_BYTES: usize = 255;
@@ -98,6 +97,9 @@ pub struct AuthenticationMethods(Vec<String>);
     "There is at least one method, each of 1 to 16 letters, digits and -_. and all together of at most 40."
 )]
 pub struct InvalidMethods;
+
+/// The authentication method of a sign-in by password (RFC 8176 section 2).
+const PASSWORD_METHOD: &str = "pwd";
 
 impl AuthenticationMethods {
     /// A password, which is what this service asks for itself.

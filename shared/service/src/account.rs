@@ -12,7 +12,6 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::throttle::{Limit, MAX_WRONG_PASSWORDS, Violation};
-use latchkey_domain::token::Scope;
 use latchkey_store::{Part, Partition, PasswordAttempt, PasswordCounted};
 
 use crate::change::{Changed, Intent, require_admitted};
@@ -29,6 +28,23 @@ const LONGEST_CHECK: TimeDelta = TimeDelta::seconds(20);
 const MAX_WRONG: usize = MAX_WRONG_PASSWORDS as usize;
 
 /// A password that is to be replaced.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use latchkey_domain::password::Password;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_service::PasswordChange;
+///
+/// let password = |text: &str| Arc::new(Password::new(text.to_owned()));
+/// let (current, new) = (password("correct horse"), password("wrong donkey"));
+/// let change = PasswordChange {
+///     current: &current,
+///     new: &new,
+///     location: ClientLocation::default(),
+/// };
+/// assert!(!format!("{change:?}").contains("donkey"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct PasswordChange<'a> {
     /// The password as it is.
@@ -118,7 +134,7 @@ impl Service {
             Changed::Fulfilled { account } => account.ok_or(NOT_LIVE)?,
         };
         let account = require_admitted(account, session_id)?;
-        let issued = self.core.issue(session, Scope::of(&account), now).await?;
+        let issued = self.core.issue(session, account.scope(), now).await?;
         // Those from before are of a replaced password, also the one that this client may have.
         let device_token = Some(self.core.issue_device(None, &account, now).await?);
         Ok(SignedIn {

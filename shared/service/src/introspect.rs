@@ -8,7 +8,7 @@ use latchkey_domain::cause::Actor;
 use latchkey_domain::client::{ClientError, ClientScope};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::session::Session;
-use latchkey_domain::token::{AccessClaims, RefreshClaims, Scope, Token};
+use latchkey_domain::token::{AccessClaims, RefreshClaims, Token};
 
 use crate::{ClientCredentials, Failure, Service};
 
@@ -85,7 +85,7 @@ impl Service {
                 Genuine::Access(mut claims) => {
                     account.authorize(claims.sid).ok()?;
                     // A role that the account has lost since the token was issued allows nothing any more.
-                    claims.scope = claims.scope.within(Scope::of(&account));
+                    claims.scope = claims.scope.within(account.scope());
                     Some(ActiveToken::Access(claims))
                 }
                 Genuine::Refresh(claims) => {

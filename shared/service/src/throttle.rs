@@ -302,7 +302,9 @@ const MOST_COUNTED: usize = 8192;
 
 /// The requests of users in this minute, counted in memory for each session. All clones count together.
 #[derive(Clone, Default)]
-pub struct UserRequests(Arc<Mutex<HashMap<(UserId, SessionId, Limit), Requests>>>);
+pub struct UserRequests(Arc<Mutex<Counts>>);
+
+type Counts = HashMap<(UserId, SessionId, Limit), Requests>;
 
 /// How many there were in a window.
 struct Requests {

@@ -44,7 +44,7 @@ pub use account::Partition;
 pub use administration::AccountPage;
 pub use change::{Part, WriteOutcome};
 pub use cleanup::{
-    Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
+    Checkpoint, Lease, Page, RemovalOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
 };
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
@@ -53,9 +53,9 @@ pub use retry::Retries;
 pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
 pub use throttle::{Admission, Counted, Tally};
 
+use crate::client::COUNT_CAPACITY;
 use crate::keys::{Item, Key};
 use crate::refusal::store_error;
-use crate::retry::COUNT_CAPACITY;
 
 /// How long [`Store::open_connection`] may keep a function from its first request.
 const LONGEST_OPENING: Duration = Duration::from_secs(1);

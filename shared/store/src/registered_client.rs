@@ -11,11 +11,11 @@ use latchkey_domain::error::StoreError;
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
+use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::item::{attribute, corrupt, from_item, string, to_attribute, to_item};
 use crate::keys::{CLIENT_PREFIX, Item, Key, PK};
 use crate::refusal::store_error;
-use crate::retry::COUNT_CAPACITY;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct ClientItem {

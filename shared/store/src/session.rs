@@ -16,16 +16,42 @@ use std::collections::HashMap;
 
 use crate::Store;
 use crate::account::Partition;
+use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::item::{attribute, millis, number, session_from_item, string};
 use crate::keys::{Item, Key, PK};
 use crate::refusal::store_error;
-use crate::retry::{COUNT_CAPACITY, OLD_ITEM};
+use crate::retry::OLD_ITEM;
 
 /// How many items one `BatchWriteItem` takes.
 const BATCH_SIZE: usize = 25;
 
 /// A refresh token that is presented, and what is to be written if it is the one to rotate.
+///
+/// ```
+/// use chrono::{DateTime, Utc};
+/// use latchkey_domain::id::{SessionId, UserId};
+/// use latchkey_domain::policy::SessionPolicy;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_store::{Rotation, Store};
+///
+/// # async fn example(
+/// #     store: &Store, user: UserId, session: SessionId, now: DateTime<Utc>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let (location, policy) = (ClientLocation::default(), SessionPolicy::default());
+/// let rotation = Rotation {
+///     user,
+///     session,
+///     presented: 3,
+///     location: &location,
+///     now,
+///     policy: &policy,
+/// };
+/// let (account, attempt) = store.rotate(&rotation).await?;
+/// # drop((account, attempt));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation<'a> {
     /// The token's user.

@@ -4,10 +4,11 @@ use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use latchkey_domain::error::StoreError;
 
 use crate::Store;
+use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::keys::{Item, Key, PK};
 use crate::refusal::{FailedConditions, PartHandle, transaction_refusal};
-use crate::retry::{COUNT_CAPACITY, OLD_ITEM, Retries};
+use crate::retry::{OLD_ITEM, Retries};
 
 /// Writes that are made together or not at all.
 #[derive(Debug)]

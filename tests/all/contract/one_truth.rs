@@ -238,6 +238,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     for (parameter, default) in [
         ("OneSessionPerDevice", policy.one_session_per_device),
         ("ReauthenticateToRevoke", policy.reauthenticate_to_revoke),
+        ("Administration", policy.administration),
         ("CookieTransport", false),
     ] {
         assert_eq!(
@@ -268,6 +269,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         ("COOKIE_TRANSPORT", "CookieTransport"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
         ("REAUTHENTICATE_TO_REVOKE", "ReauthenticateToRevoke"),
+        ("ADMINISTRATION", "Administration"),
         ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),
     ] {
         assert_eq!(global[variable], json!(parameter));

@@ -173,6 +173,26 @@ async fn a_proof_that_is_too_old_allows_no_administration() {
     assert_eq!(stack.items().await, before);
 }
 
+/// A team that administers by command alone has nothing there that a stolen token could open.
+#[tokio::test]
+async fn administration_that_is_off_is_not_there_for_anybody() {
+    let policy = SessionPolicy {
+        administration: false,
+        ..SessionPolicy::default()
+    };
+    let (stack, _) = stack_with(policy, 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let before = stack.items().await;
+    for route in routes_about(&grace) {
+        for token in [None, Some(root.access_token.as_str())] {
+            let refused = ask(&stack, &route, token).await;
+            refused.expect_problem(404, "not_found");
+        }
+    }
+    assert_eq!(stack.items().await, before);
+}
+
 #[tokio::test]
 async fn administrators_cannot_lock_themselves_out() {
     let stack = Stack::start().await;

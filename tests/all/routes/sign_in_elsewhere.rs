@@ -549,6 +549,22 @@ async fn an_identity_that_leads_to_somebody_elses_account_opens_nothing() {
     }
 }
 
+#[tokio::test]
+async fn administrators_see_who_somebody_is_elsewhere() {
+    let elsewhere = Elsewhere::start().await;
+    let stack = &elsewhere.stack;
+    let root = stack.administrator("root@example.com").await;
+    let first = elsewhere.sign_in(&ada()).await;
+    let path = format!("/v1/admin/users/{}", first.user_id.unwrap());
+    let shown = stack.get(&path).bearer(&root.access_token).send().await;
+    let shown = shown.expect(StatusCode::OK);
+    assert_eq!(shown["identity"], ada()["identity"]);
+    assert_eq!(
+        (&shown["email"], &shown["email_verified"]),
+        (&json!("ada@example.com"), &json!(false))
+    );
+}
+
 /// As a restored backup may leave it: the way to the account is there, and the account is not.
 #[tokio::test]
 async fn an_identity_that_leads_to_no_account_gets_a_new_one() {

@@ -1,7 +1,8 @@
 //! Administration: what somebody may do with the accounts and sessions of others.
 //!
 //! Every use case here takes an [`Administrator`], which only a caller with the role or an operator's command gets. They
-//! change accounts by the same loop as their owners do, and each leaves one line in the audit trail, with its actor.
+//! change accounts by the same loop as their owners do. Each act leaves one line in the audit trail, with its actor: a
+//! request that changes status and roles leaves two, one for many users one for each.
 
 mod account;
 mod limits;
