@@ -130,6 +130,12 @@ impl Place {
             }
             (SecretPlace::Folder(folder), _) => {
                 let kept = existing_secrets(folder).map_err(|error| unreadable(&error))?;
+                if kept.0.is_none() && environment("TOKEN_SECRET").is_none() {
+                    let folder = folder.display();
+                    return Err(unreadable(&format_args!(
+                        "there is none in {folder}; give TOKEN_SECRET and DEVICE_SECRET as the service has them"
+                    )));
+                }
                 let generated = Generated {
                     token_secret: kept.0.as_deref(),
                     device_secret: kept.1.as_deref(),
