@@ -6,11 +6,17 @@ use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{AccountImage, Event, events_between, session_events_between};
 use latchkey_domain::session::Session;
 
-use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use chrono::serde::{ts_milliseconds, ts_seconds};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
-use crate::item::{ChangeAttribute, account_from_item, corrupt, from_item, session_from_item};
+use crate::Store;
+use crate::item::{
+    ChangeAttribute, account_from_item, corrupt, from_item, session_from_item, to_item,
+};
 use crate::keys::{ACCOUNT, Item, Key, SESSION_PREFIX};
+use crate::refusal::store_error;
+use crate::retry::COUNT_CAPACITY;
 
 /// An item as a record of the stream has it.
 pub type StreamImage = serde_dynamo::Item;
@@ -97,6 +103,60 @@ fn attributes(image: StreamImage) -> Item {
     converted
         .map(|(name, value)| (name, value.into()))
         .collect()
+}
+
+/// How long a dead letter is kept.
+const DEAD_LETTER_LIFETIME: TimeDelta = TimeDelta::days(90);
+/// The longest record that is kept whole, in bytes. DynamoDB's items have at most 400 KB.
+const LONGEST_RECORD: usize = 350_000;
+
+#[derive(Serialize)]
+struct DeadLetterItem<'a> {
+    #[serde(flatten)]
+    key: Key,
+    record: &'a str,
+    reason: &'a str,
+    #[serde(with = "ts_milliseconds")]
+    kept_at: DateTime<Utc>,
+    #[serde(with = "ts_seconds")]
+    ttl: DateTime<Utc>,
+}
+
+impl Store {
+    /// Keeps a record of the stream that cannot become events, for 90 days; 1 write unit for each KB. Keeping it again
+    /// replaces it. Of a record that is longer than an item may be, the beginning is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn keep_dead_letter(
+        &self,
+        sequence_number: &str,
+        record: &str,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let record = record.get(..record.floor_char_boundary(LONGEST_RECORD));
+        let item = to_item(&DeadLetterItem {
+            key: Key::dead_letter(sequence_number),
+            record: record.unwrap_or_default(),
+            reason,
+            kept_at: now,
+            ttl: now + DEAD_LETTER_LIFETIME,
+        })?;
+        self.put(item).await
+    }
+
+    /// Writes an item whatever stands there.
+    async fn put(&self, item: Item) -> Result<(), StoreError> {
+        let put = self.client.put_item().table_name(&*self.table);
+        let sent = put
+            .set_item(Some(item))
+            .return_consumed_capacity(COUNT_CAPACITY)
+            .send();
+        let sent = sent.await;
+        sent.map(drop)
+            .map_err(|error| store_error("PutItem", &error))
+    }
 }
 
 #[cfg(test)]

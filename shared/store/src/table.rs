@@ -74,7 +74,6 @@ pub async fn create_if_missing(client: &Client, table: &str) -> Result<bool, Tab
         .key_schema(key(SORT_KEY, KeyType::Range, table)?)
         .global_secondary_indexes(index)
         .billing_mode(BillingMode::PayPerRequest)
-        .stream_specification(stream(table)?)
         .send()
         .await;
     match created {
@@ -99,7 +98,7 @@ pub async fn create_if_missing(client: &Client, table: &str) -> Result<bool, Tab
     Ok(true)
 }
 
-/// Gives a table that an earlier version has made the stream that events are made of. Does nothing if it has one.
+/// Gives a table the stream that events are made of. Does nothing if it has one.
 ///
 /// # Errors
 /// [`TableError`] if DynamoDB cannot be reached or refuses.

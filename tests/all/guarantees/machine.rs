@@ -1,7 +1,7 @@
 //! A machine that tries to break the service: random sequences of requests and of time, against the real handlers on
 //! the embedded DynamoDB, held against [`latchkey_tests::proof::model`] after every step: the reply, and all that can be seen
 //! of every user, which is the list of live sessions in its order, the items of the table, and that a session that has
-//! ended opens nothing.
+//! ended opens nothing. The events of every step are heard too, and who is signed in is rebuilt from them alone.
 //!
 //! A [`Step`] names what it acts on by its place ("the newest live session's direct predecessor token"), not by an id,
 //! so every sequence means something and a failing one shrinks by leaving steps out. The service draws its ids itself;
@@ -17,6 +17,8 @@
 //! A failure prints the shortest sequence that was found, and its seed goes to `tests/proptest-regressions/machine.txt`,
 //! which is tried first from then on: keep it with the fix.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use cleanup::Budget;
 use dynoxide::storage_backend::ManualClock as EngineClock;
@@ -29,6 +31,7 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::token::{Scope, Token};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::dynamodb::EmbeddedDynamoDb;
+use latchkey_tests::harness::events::Stream;
 use latchkey_tests::harness::reply::Reply;
 use latchkey_tests::harness::stack::{Stack, without_limits};
 use latchkey_tests::proof::model::{
@@ -256,6 +259,9 @@ struct Machine {
     begun: Vec<SessionId>,
     access: Vec<(String, AccessToken)>,
     refresh: Vec<(String, RefreshToken)>,
+    stream: Stream,
+    /// Who is signed in, by the events alone.
+    heard: BTreeMap<UserId, BTreeSet<SessionId>>,
     steps: usize,
 }
 
@@ -283,6 +289,8 @@ impl Machine {
             sessions: Default::default(),
         };
         let mut machine = Self {
+            stream: stack.stream(),
+            heard: BTreeMap::new(),
             stack,
             engine_clock,
             model,
@@ -720,6 +728,47 @@ impl Machine {
         self.wait((moment + off - self.model.now).max(0));
     }
 
+    /// Rebuilds from the events who is signed in, and holds that against the model.
+    async fn listen(&mut self) -> Verdict {
+        self.stream.drain().await;
+        for event in self.stream.bus.take() {
+            let sessions = self.heard.entry(parsed(&event["subject"])).or_default();
+            let session = &event["data"]["session_id"];
+            let fits = match event["type"].as_str() {
+                Some("session.created") => sessions.insert(parsed(session)),
+                Some("session.ended") => sessions.remove(&parsed(session)),
+                Some("user.deleted") => sessions.is_empty(),
+                _ => true,
+            };
+            prop_assert!(fits, "{} of {:?}", event, sessions);
+        }
+        for (user, heard) in &self.heard {
+            let account = self.model.accounts.get(user);
+            let active = account.filter(|account| account.status == Status::Active);
+            let admitted = active.map(|account| account.admitted.clone());
+            prop_assert_eq!(
+                heard,
+                &admitted.unwrap_or_default(),
+                "the events of {}",
+                user
+            );
+            // Whoever hears them knows the time too.
+            let over = |id: &&SessionId| {
+                let session = self.model.sessions.get(*id);
+                session.is_none_or(|session| self.model.now >= session.end())
+            };
+            let live = heard.iter().filter(|id| !over(id)).copied();
+            let expected = self.model.live(*user).into_iter().map(|session| session.id);
+            prop_assert_eq!(
+                live.collect::<BTreeSet<_>>(),
+                expected.collect(),
+                "{}",
+                user
+            );
+        }
+        Ok(())
+    }
+
     /// Holds everything that can be seen against the model.
     async fn look_around(&self) -> Verdict {
         let mut users: Vec<UserId> = self.access.iter().map(|(_, token)| token.sub).collect();
@@ -895,7 +944,10 @@ async fn tried(rules: Rules, start: i64, steps: Vec<Step>) -> Verdict {
     let mut machine = Machine::new(rules, start).await;
     for (place, step) in steps.into_iter().enumerate() {
         let ran = match machine.run(step).await {
-            Ok(()) => machine.look_around().await,
+            Ok(()) => match machine.look_around().await {
+                Ok(()) => machine.listen().await,
+                failed => failed,
+            },
             failed => failed,
         };
         ran.map_err(|error| TestCaseError::fail(format!("after step {place}, {step:?}: {error}")))?;

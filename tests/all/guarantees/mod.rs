@@ -2,6 +2,7 @@
 
 mod administration;
 mod causes;
+mod events;
 mod expiry;
 mod faults;
 mod guessing;
