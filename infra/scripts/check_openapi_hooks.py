@@ -1,7 +1,7 @@
 """How Schemathesis signs in: see check-openapi.
 
-Every request that wants a client's credentials gets those of one that may do everything. Every one that wants an access
-token gets one of a session that is live when the request is made: a request that revokes, changes the password or
+Every request that wants a client's credentials gets those of one that may do everything, every one that wants an
+administrator's access token that of one. Every other that wants an access token gets one of a session that is live when the request is made: a request that revokes, changes the password or
 deletes the account ends sessions, and the next one must not run into that.
 """
 
@@ -50,6 +50,24 @@ class Account:
 account = Account()
 
 
+class Administrator(Account):
+    """The user whom check-openapi has given the role. Whoever ends their sessions only makes them sign in again."""
+
+    def access_token(self):
+        if self.tokens is not None:
+            headers = {"Authorization": f"Bearer {self.tokens['access_token']}"}
+            if requests.get(f"{API}/v1/me", headers=headers, timeout=30).status_code == 200:
+                return self.tokens["access_token"]
+        credentials = {"email": os.environ["ADMIN_EMAIL"], "password": PASSWORD}
+        reply = requests.post(f"{API}/v1/auth/login", json=credentials, timeout=30)
+        reply.raise_for_status()
+        self.tokens = reply.json()
+        return self.tokens["access_token"]
+
+
+administrator = Administrator()
+
+
 # What the links of the served document say in words, for walks: the specification has no form for it that every reader
 # takes, so the document itself leaves it out.
 TOKEN = {"refresh_token": "$response.body#/refresh_token"}
@@ -80,13 +98,19 @@ def wants_client(case):
     return {"client_credentials": []} in (case.operation.definition.raw.get("security") or [])
 
 
+def wants_administrator(case):
+    """Whether an operation is for administrators, as the document says."""
+    return {"access_token": ["admin"]} in (case.operation.definition.raw.get("security") or [])
+
+
 @schemathesis.auth(refresh_interval=None)
 class Credentials:
     def get(self, case, context):
         if wants_client(case):
             pair = f"orders-api:{os.environ['CLIENT_SECRET']}".encode()
             return f"Basic {base64.b64encode(pair).decode()}"
-        return f"Bearer {account.access_token()}"
+        who = administrator if wants_administrator(case) else account
+        return f"Bearer {who.access_token()}"
 
     def set(self, case, data, context):
         case.headers = case.headers or {}
@@ -120,6 +144,14 @@ def before_call(context, case, kwargs):
     is_right = case.meta is not None and case.meta.generation.mode is schemathesis.GenerationMode.POSITIVE
     if is_right and isinstance(case.body, dict):
         leave_out_what_a_schema_cannot_refuse(case)
+    if is_right and wants_administrator(case) and next(numbers) % 4:
+        # A user who is there, and one of their sessions: a random id is nobody's.
+        account.access_token()
+        known = {"session_id": account.tokens["session"]["id"]}
+        if "user" in account.tokens:
+            known["user_id"] = account.tokens["user"]["id"]
+        for name in case.path_parameters or {}:
+            case.path_parameters[name] = known.get(name, case.path_parameters[name])
     by_link = case.meta is not None and case.meta.phase.name.value == "stateful"
     if not is_right or by_link or not isinstance(case.body, dict) or next(numbers) % 4 == 0:
         return

@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "what cannot start ends with the reason")]
 
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
-use latchkey_tests::harness::stack::{SECRET, TABLE, identity};
+use latchkey_tests::harness::stack::{DEVICE_SECRET, SECRET, TABLE, identity};
 
 #[tokio::main]
 async fn main() {
@@ -17,6 +17,7 @@ async fn main() {
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint.as_str()),
         ("TABLE_NAME", TABLE),
         ("TOKEN_SECRET", &String::from_utf8_lossy(SECRET)),
+        ("DEVICE_SECRET", &String::from_utf8_lossy(DEVICE_SECRET)),
         ("ISSUER", &identity.issuer),
         ("AUDIENCE", &identity.audience),
         ("CLIENT_ID", &identity.client_id),

@@ -32,7 +32,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::harness::stack::{SECRET, TABLE, identity, noon};
+use crate::harness::stack::{DEVICE_SECRET, SECRET, TABLE, client_bounds, identity, noon};
 
 /// How a function answered an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,9 +113,9 @@ pub const SAMPLE_SECRET: &str = "lks_a-secret-of-the-samples";
 /// When it cannot be made.
 pub async fn add_sample_client(client: Client) {
     let store = Store::new(client, TABLE, Arc::new(SeededRandom::new(1)));
-    let scopes = ClientScope::ALL.into();
+    let may = (ClientScope::ALL.into(), client_bounds(&ClientScope::ALL));
     let secret = ClientSecret::new(SAMPLE_SECRET.to_owned());
-    let registered = RegisteredClient::register("orders-api", "Orders", scopes, &secret, noon());
+    let registered = RegisteredClient::register("orders-api", "Orders", may, &secret, noon());
     let created = store.create_client(&registered.expect("a client")).await;
     assert_eq!(created, Ok(true));
 }
@@ -378,7 +378,11 @@ fn set_environment(
         .env("ISSUER", identity.issuer)
         .env("AUDIENCE", identity.audience)
         .env("CLIENT_ID", identity.client_id)
-        .env("TOKEN_SECRET", String::from_utf8_lossy(SECRET).as_ref());
+        .env("TOKEN_SECRET", String::from_utf8_lossy(SECRET).as_ref())
+        .env(
+            "DEVICE_SECRET",
+            String::from_utf8_lossy(DEVICE_SECRET).as_ref(),
+        );
     for (name, value) in settings {
         if value.is_empty() {
             command.env_remove(name);

@@ -13,7 +13,7 @@ use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::Pages;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
-use latchkey_domain::client::ClientScope;
+use latchkey_domain::client::{ClientBounds, ClientScope};
 use latchkey_domain::clock::{Clock, ManualClock};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
@@ -42,10 +42,20 @@ pub const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/
                           Chrome/141.0.0.0 Safari/537.36";
 /// Another API than the service's own, for which it issues access tokens.
 pub const OTHER_AUDIENCE: &str = "https://orders.example.com";
+/// The identity providers that clients of tests speak for.
+pub const ISSUERS: [&str; 5] = [
+    "https://idp.example.com",
+    "https://accounts.google.com",
+    "https://accounts.example.com",
+    "https://Accounts.google.com",
+    "idp",
+];
 /// The table of every test.
 pub const TABLE: &str = "latchkey";
 /// The secret of every test.
 pub const SECRET: &[u8] = b"a secret of tests, 32 bytes long";
+/// Its device secret.
+pub const DEVICE_SECRET: &[u8] = b"a device secret of tests, as long";
 
 /// The whole service.
 #[derive(Clone)]
@@ -86,6 +96,17 @@ pub fn identity() -> TokenIdentity {
     }
 }
 
+/// The service's own tokens.
+///
+/// # Panics
+/// When the keys cannot be derived.
+#[must_use]
+pub fn tokens() -> Tokens {
+    let secret = |bytes: &[u8]| TokenSecret::new(bytes).expect("long enough");
+    let (current, device) = (secret(SECRET).into(), Some(secret(DEVICE_SECRET)));
+    Tokens::of_secret(identity(), current, None, device, noon()).expect("keys")
+}
+
 /// The default policy without limits: for a test that asks for more at one moment than people do.
 #[must_use]
 pub fn without_limits() -> SessionPolicy {
@@ -93,6 +114,16 @@ pub fn without_limits() -> SessionPolicy {
         limits: Limits::off(),
         ..SessionPolicy::default()
     }
+}
+
+/// The bounds of a client with these scopes: [`ISSUERS`], if it may issue sessions, and every audience.
+#[must_use]
+pub fn client_bounds(scopes: &[ClientScope]) -> ClientBounds {
+    let mut bounds = ClientBounds::default();
+    if scopes.contains(&ClientScope::IssueSessions) {
+        bounds.issuers = ISSUERS.map(str::to_owned).into();
+    }
+    bounds
 }
 
 impl Stack {
@@ -161,9 +192,8 @@ impl Stack {
         // Its own, so that what is drawn for ids and salts does not depend on how often a request is tried again.
         let store_random = Arc::new(SeededRandom::new(seed + 1_000_000));
         let store = Store::new(client.clone(), TABLE, store_random.clone());
-        let secret = TokenSecret::new(SECRET).expect("long enough");
         let core = Core {
-            tokens: Tokens::new(identity(), &secret, None).expect("keys").into(),
+            tokens: tokens().into(),
             clock: clock.clone(),
             random: random.clone(),
             policy: Arc::new(policy),
@@ -331,6 +361,26 @@ impl Stack {
             .await
     }
 
+    /// Refreshes the session of somebody who is signed in.
+    ///
+    /// # Panics
+    /// When the refresh is refused.
+    pub async fn refresh_session(&self, who: &SignedIn) -> SignedIn {
+        let reply = self.refresh(&who.refresh_token).await;
+        SignedIn::from(reply.expect(StatusCode::OK))
+    }
+
+    /// That a session has ended: it has no access, and its refresh token is refused.
+    ///
+    /// # Panics
+    /// When the session is live.
+    pub async fn expect_ended(&self, who: &SignedIn) {
+        let call = self.get("/v1/sessions/current").bearer(&who.access_token);
+        call.send().await.expect_problem(401, "invalid_token");
+        let reply = self.refresh(&who.refresh_token).await;
+        reply.expect_problem(401, "invalid_refresh_token");
+    }
+
     /// Tries to change the password of somebody who is signed in.
     pub async fn change_password(&self, who: &SignedIn, current: &str, new: &str) -> Reply {
         self.request(Method::PUT, "/v1/me/password")
@@ -371,7 +421,7 @@ impl Stack {
         administrators::grant(&self.store, user, self.now()).await;
     }
 
-    /// Makes a client of another service and returns its secret.
+    /// Makes a client of another service and returns its secret. One that may issue sessions does so for [`ISSUERS`].
     ///
     /// # Panics
     /// When it cannot be made.
@@ -384,6 +434,7 @@ impl Stack {
             id,
             name: id,
             scopes: scopes.iter().copied().collect(),
+            bounds: client_bounds(scopes),
         };
         let added = service.add_client(new).await;
         added.expect("a client").1.expose().to_owned()

@@ -49,6 +49,12 @@ impl<'a> Table<'a> {
         self.item(format!("EMAIL#{email}"), "CREDENTIAL".to_owned())
     }
 
+    /// The item of an identity.
+    #[must_use]
+    pub fn identity(self, issuer: &str, subject: &str) -> Item<'a> {
+        self.item(format!("IDENTITY#{issuer}"), subject.to_owned())
+    }
+
     fn item(self, pk: String, sk: String) -> Item<'a> {
         let client = self.client;
         Item { client, pk, sk }

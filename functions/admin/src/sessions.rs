@@ -51,7 +51,7 @@ pub(crate) struct ListParameters {
         ("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"),
         ListParameters
     ),
-    security(("access_token" = [])),
+    security(("access_token" = ["admin"])),
     responses((status = OK, description = "The user's sessions", body = AdminSessionListResource))
 )]
 pub(crate) async fn list_sessions(
@@ -81,7 +81,7 @@ pub(crate) async fn list_sessions(
         ("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"),
         ("session_id" = uuid::Uuid, Path, description = "The session", example = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11")
     ),
-    security(("access_token" = [])),
+    security(("access_token" = ["admin"])),
     responses((status = NO_CONTENT, description = "The session has ended"))
 )]
 pub(crate) async fn revoke(
@@ -102,7 +102,7 @@ pub(crate) async fn revoke(
     operation_id = "admin_revoke_all_sessions",
     tag = "Administration",
     params(("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")),
-    security(("access_token" = [])),
+    security(("access_token" = ["admin"])),
     responses((status = OK, description = "They have ended", body = AdminRevokedResource))
 )]
 pub(crate) async fn revoke_all(
@@ -124,7 +124,7 @@ pub(crate) async fn revoke_all(
     operation_id = "admin_find_session",
     tag = "Administration",
     params(("session_id" = uuid::Uuid, Path, description = "The session", example = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11")),
-    security(("access_token" = [])),
+    security(("access_token" = ["admin"])),
     responses((status = OK, description = "The session", body = AdminSessionOfUserResource))
 )]
 pub(crate) async fn find_session(
@@ -168,7 +168,7 @@ fn user_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserId>, D
     path = "/v1/admin/sessions/revoke",
     operation_id = "admin_revoke_sessions_of_users",
     tag = "Administration",
-    security(("access_token" = [])),
+    security(("access_token" = ["admin"])),
     request_body = RevokeManyRequest,
     responses((status = OK, description = "A result for each user", body = AdminRevocationsResource))
 )]

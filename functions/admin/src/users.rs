@@ -39,7 +39,7 @@ pub(crate) struct BrowseParameters {
     operation_id = "admin_find_users",
     tag = "Administration",
     params(BrowseParameters),
-    security(("access_token" = [])),
+    security(("access_token" = ["admin"])),
     responses((status = OK, description = "Users", body = AdminUserPageResource))
 )]
 pub(crate) async fn browse(
@@ -79,7 +79,7 @@ pub(crate) async fn browse(
     operation_id = "admin_get_user",
     tag = "Administration",
     params(("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")),
-    security(("access_token" = [])),
+    security(("access_token" = ["admin"])),
     responses((status = OK, description = "The user", body = AdminUserResource))
 )]
 pub(crate) async fn show(
@@ -143,7 +143,7 @@ impl UpdateRequest {
     operation_id = "admin_update_user",
     tag = "Administration",
     params(("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")),
-    security(("access_token" = [])),
+    security(("access_token" = ["admin"])),
     request_body = UpdateRequest,
     responses((status = OK, description = "The user as they are now", body = AdminUserResource))
 )]
@@ -168,7 +168,7 @@ pub(crate) async fn update(
     operation_id = "admin_delete_user",
     tag = "Administration",
     params(("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")),
-    security(("access_token" = [])),
+    security(("access_token" = ["admin"])),
     responses((status = NO_CONTENT, description = "The user is deleted"))
 )]
 pub(crate) async fn delete(

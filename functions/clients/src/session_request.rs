@@ -23,8 +23,8 @@ pub(crate) struct SessionRequest {
     /// How they proved who they are: values of RFC 8176 such as `pwd`, `otp`, `fpt`; at most 40 bytes together.
     #[schema(min_items = 1, max_items = 8, example = json!(["pwd", "otp"]))]
     amr: Vec<String>,
-    /// When they did, in seconds since 1970; now unless it is told. Not in the future, and not longer ago than a session
-    /// may last.
+    /// When they did, in seconds since 1970. Not in the future, and not longer ago than a session may last. Unless it is
+    /// told, nothing counts as a recent proof of who they are.
     #[schema(
         required = false,
         minimum = 0,
@@ -43,7 +43,8 @@ pub(crate) struct SessionRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = Identity)]
 struct IdentityRequest {
-    /// The identity provider: `iss` of an ID token, or the entity id of a SAML provider. Compared byte by byte.
+    /// The identity provider: `iss` of an ID token, or the entity id of a SAML provider. Compared byte by byte. One that the
+    /// client may speak for.
     #[schema(
         min_length = 1,
         max_length = 255,

@@ -48,8 +48,9 @@ async fn revoke(
 /// Sign out
 ///
 /// Ends the session of the refresh token in the body, or, when there is no body, that of the access token in the
-/// `Authorization` header, however old the token is. Without either it is the session of the cookie, which goes too. The
-/// reply is the same for any token (RFC 7009).
+/// `Authorization` header. Without either, or if that access token is not genuine, it is the session of the cookie, which
+/// goes too. Tokens that have expired count: a refresh token always, an access token until an hour after the key that has
+/// signed it was replaced. The reply is the same for any token (RFC 7009).
 #[utoipa::path(
     post,
     path = "/v1/auth/logout",
@@ -58,10 +59,7 @@ async fn revoke(
     security((), ("access_token" = [])),
     responses((status = NO_CONTENT, description = "If the token was genuine, its session has ended"))
 )]
-async fn logout(
-    State(service): State<Service>,
-    SignOut(token, transport): SignOut,
-) -> Result<SignedOut, Problem> {
-    service.sign_out(&token).await?;
-    Ok(SignedOut(transport))
+async fn logout(State(service): State<Service>, sign_out: SignOut) -> Result<SignedOut, Problem> {
+    let ended = service.sign_out(sign_out.tokens()).await?;
+    Ok(SignedOut(sign_out.transport(ended)))
 }

@@ -93,13 +93,15 @@ fn dynamodb(address: SocketAddr) -> String {
     )
 }
 
-/// One line for each route of a document.
+/// One line for each route of a document, the summaries below each other.
 fn routes(document: &OpenApi) -> String {
+    let paths = &document.paths.paths;
+    let longest = paths.keys().map(String::len).max().unwrap_or_default();
     let mut lines = String::new();
-    for (path, item) in &document.paths.paths {
+    for (path, item) in paths {
         for (method, operation) in operations(item) {
             let summary = operation.summary.as_deref().unwrap_or_default();
-            let line = format!("  {method:<6} {path:<26} {summary}");
+            let line = format!("  {method:<6} {path:<longest$}  {summary}");
             lines.push_str(line.trim_end());
             lines.push('\n');
         }

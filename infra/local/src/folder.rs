@@ -10,6 +10,7 @@ use latchkey_domain::token::{MIN_SECRET_BYTES, RsaPrivateKey};
 const LOCK: &str = "lock";
 const DATABASE: &str = "latchkey.db";
 const SECRET: &str = "token-secret";
+const DEVICE_SECRET: &str = "device-secret";
 const RSA_KEY: &str = "token-rsa-key";
 const ISSUER: &str = "issuer";
 const STREAM_CHECKPOINT: &str = "stream-checkpoint";
@@ -43,6 +44,12 @@ pub enum FolderError {
         .0.display()
     )]
     BadSecret(PathBuf),
+    /// The device secret was damaged.
+    #[error(
+        "{} does not hold a secret of at least {MIN_SECRET_BYTES} bytes; restore it, or remove it to have a new one made:          failed sign-ins are then counted anew, and devices are not known until their next sign-in",
+        .0.display()
+    )]
+    BadDeviceSecret(PathBuf),
     /// The RSA key was damaged.
     #[error(
         "{} does not hold an RSA key; restore it, or remove it to have a new one made: access tokens of the old one are \
@@ -109,26 +116,36 @@ impl Folder {
     /// The secret from which the signing keys are derived, made on the first call.
     pub(crate) fn token_secret(&self, random: &dyn RandomSource) -> Result<String, FolderError> {
         let path = self.path.join(SECRET);
-        match fs::read_to_string(&path) {
-            Ok(secret) if secret.trim().len() >= MIN_SECRET_BYTES => Ok(secret.trim().to_owned()),
-            Ok(_) => Err(FolderError::BadSecret(path)),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Err(FolderError::BadSecret(path))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.was_used() {
-                    tracing::warn!(
-                        path = %path.display(),
-                        "the data folder has been used before and has no secret of its own: a new one was made, and \
-                         every token that was issued with another is refused"
-                    );
-                }
-                let secret = new_secret(random);
-                self.write_whole(&path, &secret).map_err(unusable(&path))?;
-                Ok(secret)
-            }
-            Err(error) => Err(unusable(&path)(error)),
+        if let Some(secret) = read_secret(&path, FolderError::BadSecret)? {
+            return Ok(secret);
         }
+        if self.was_used() {
+            tracing::warn!(
+                path = %path.display(),
+                "the data folder has been used before and has no secret of its own: a new one was made, and \
+                 every token that was issued with another is refused"
+            );
+        }
+        self.keep_new_secret(&path, random)
+    }
+
+    /// The secret from which the keys of device tokens and counters are derived, made on the first call.
+    pub(crate) fn device_secret(&self, random: &dyn RandomSource) -> Result<String, FolderError> {
+        let path = self.path.join(DEVICE_SECRET);
+        match read_secret(&path, FolderError::BadDeviceSecret)? {
+            Some(secret) => Ok(secret),
+            None => self.keep_new_secret(&path, random),
+        }
+    }
+
+    fn keep_new_secret(
+        &self,
+        path: &Path,
+        random: &dyn RandomSource,
+    ) -> Result<String, FolderError> {
+        let secret = new_secret(random);
+        self.write_whole(path, &secret).map_err(unusable(path))?;
+        Ok(secret)
     }
 
     /// The RSA key that signs access tokens: the one that was kept, else `new`, which is kept now.
@@ -226,6 +243,30 @@ pub(crate) fn existing_database(folder: &Path) -> Result<Option<PathBuf>, Folder
     }
 }
 
+/// The secret and the device secret of a data folder, as far as it has them. Nothing is made.
+pub(crate) fn existing_secrets(
+    folder: &Path,
+) -> Result<(Option<String>, Option<String>), FolderError> {
+    Ok((
+        read_secret(&folder.join(SECRET), FolderError::BadSecret)?,
+        read_secret(&folder.join(DEVICE_SECRET), FolderError::BadDeviceSecret)?,
+    ))
+}
+
+/// A secret that was kept, if there is one.
+fn read_secret(
+    path: &Path,
+    damaged: fn(PathBuf) -> FolderError,
+) -> Result<Option<String>, FolderError> {
+    match fs::read_to_string(path) {
+        Ok(secret) if secret.trim().len() >= MIN_SECRET_BYTES => Ok(Some(secret.trim().to_owned())),
+        Ok(_) => Err(damaged(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(damaged(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(path)(error)),
+    }
+}
+
 fn is_sequence_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -315,6 +356,10 @@ mod tests {
         assert_eq!(first, second);
         assert_eq!(first.len(), 64);
         assert_ne!(first, new_secret(&random));
+        let device = || Folder::open(&path).unwrap().device_secret(&random).unwrap();
+        let made = device();
+        assert_eq!(made, device());
+        assert_ne!(made, first);
     }
 
     #[test]
@@ -353,6 +398,12 @@ mod tests {
             let outcome = folder.token_secret(&SeededRandom::new(1));
             assert!(
                 matches!(outcome, Err(FolderError::BadSecret(_))),
+                "{outcome:?}"
+            );
+            fs::write(folder.path().join(DEVICE_SECRET), damaged).unwrap();
+            let outcome = folder.device_secret(&SeededRandom::new(1));
+            assert!(
+                matches!(outcome, Err(FolderError::BadDeviceSecret(_))),
                 "{outcome:?}"
             );
         }
@@ -403,11 +454,13 @@ mod tests {
         let scratch = Scratch::new();
         let folder = Folder::open(&scratch.0.join("data")).unwrap();
         folder.token_secret(&SeededRandom::new(1)).unwrap();
+        folder.device_secret(&SeededRandom::new(1)).unwrap();
         folder.rsa_key(&RsaPrivateKey::generate().unwrap()).unwrap();
         let database = folder.database().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(folder.path()), 0o700);
         assert_eq!(mode(&folder.path().join(SECRET)), 0o600);
+        assert_eq!(mode(&folder.path().join(DEVICE_SECRET)), 0o600);
         assert_eq!(mode(&folder.path().join(RSA_KEY)), 0o600);
         assert_eq!(mode(&database), 0o600);
     }

@@ -86,6 +86,8 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   TOKEN_RSA_KEY             the RSA key of RS256, PKCS#8 in PEM or base64
                             [default: made once, kept in the data folder]
   TOKEN_SECRET_PREVIOUS     a replaced secret whose tokens are still accepted
+  DEVICE_SECRET             at least 32 bytes; device tokens and the counts of failed sign-ins depend on it, also when
+                            TOKEN_SECRET changes [default: made once, kept in the data folder; with TOKEN_SECRET, that]
   EDGE_SECRET               what CloudFront proves itself with; at least 32 characters, or two such values divided by
                             a comma [default: none]
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
@@ -102,6 +104,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             how old a proof of the password may be for what asks for a recent one, 1 to 86400
                             [default: 600]
   REAUTHENTICATE_TO_REVOKE  whether ending other sessions asks for a recent one: true or false [default: false]
+  ADMINISTRATION            whether the routes below /v1/admin are there: true or false [default: true]
   PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
                             [default: none]
   RETENTION_SECONDS         how long ended sessions are kept, 0 to 316224000 [default: 2592000]
@@ -113,9 +116,9 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   SIGN_IN_FREE_FAILURES     wrong passwords in a row before an account's clients must wait, 0 to 100 [default: 10]
   ADDRESS_ATTEMPTS_PER_MINUTE
                             requests with a password from one address, 0 to 1000000 [default: 60]
-  LIST_PER_MINUTE           lists of sessions of one user, 0 to 1000000 [default: 30]
-  CHANGE_PER_MINUTE         revocations and renames of one user, 0 to 1000000 [default: 10]
-  PURGE_PER_MINUTE          purges of one user, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
+  LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
+  CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
+  PURGE_PER_MINUTE          purges on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]

@@ -33,7 +33,7 @@ use crate::options::Options;
 use crate::publishing::RecentEvents;
 use crate::routes;
 use crate::server::serve;
-use crate::settings::lookup;
+use crate::settings::{Generated, lookup};
 use crate::signals::StopSignals;
 use crate::storage::{Choice, Storage};
 
@@ -58,33 +58,30 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let StorageSettings {
         table_name,
         endpoint,
-    } = StorageSettings::read(lookup(environment, &base_url, None, None))?;
+    } = StorageSettings::read(lookup(environment, &base_url, Generated::default()))?;
     let choice = Choice::new(&options, endpoint.as_deref())?;
     let new_rsa_key = new_rsa_key()?;
     // Before anything is made: are the settings right, with any secret?
-    Settings::read(lookup(
-        environment,
-        &base_url,
-        Some(&new_secret(random.as_ref())),
-        new_rsa_key
-            .as_ref()
-            .map(RsaPrivateKey::to_base64)
-            .as_deref()
-            .map(String::as_str),
-    ))?;
+    let any_rsa_key = new_rsa_key.as_ref().map(RsaPrivateKey::to_base64);
+    let any = Generated {
+        token_secret: Some(&new_secret(random.as_ref())),
+        device_secret: None,
+        rsa_key: any_rsa_key.as_deref().map(String::as_str),
+    };
+    Settings::read(lookup(environment, &base_url, any))?;
     let AuthorizerSettings { rules } =
-        AuthorizerSettings::read(lookup(environment, &base_url, None, None))?;
+        AuthorizerSettings::read(lookup(environment, &base_url, Generated::default()))?;
     let wants_secret = environment("TOKEN_SECRET").is_none() || new_rsa_key.is_some();
     let mut storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
     let rsa_key = new_rsa_key.map(|key| storage.rsa_key(&key)).transpose()?;
     let kept = storage.issuer()?;
     let default_issuer = kept.as_deref().unwrap_or(&base_url);
-    let settings = Settings::read(lookup(
-        environment,
-        default_issuer,
-        storage.secret.as_deref(),
-        rsa_key.as_deref(),
-    ))?;
+    let generated = Generated {
+        token_secret: storage.token_secret.as_deref(),
+        device_secret: storage.device_secret.as_deref(),
+        rsa_key: rsa_key.as_deref(),
+    };
+    let settings = Settings::read(lookup(environment, default_issuer, generated))?;
     let issuer = settings.identity.issuer.clone();
     match &kept {
         Some(kept) if *kept != issuer => warn_of_another_issuer(&issuer, kept),
@@ -172,13 +169,19 @@ async fn listen(port: u16) -> Result<TcpListener, LocalError> {
 
 /// What every use case works with.
 pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
-    let TokenSecretSource::Literal { current, previous } = settings.token_secret else {
+    let TokenSecretSource::Literal {
+        current,
+        previous,
+        device,
+    } = settings.token_secret
+    else {
         return Err(LocalError::SecretsManager);
     };
+    let now = SystemClock.now();
     let words = settings.password_context_words.iter().map(String::as_str);
     let password_policy = PasswordPolicy::new(&settings.identity.issuer, words);
     Ok(Core {
-        tokens: Tokens::of_secret(settings.identity, current, previous, SystemClock.now())?.into(),
+        tokens: Tokens::of_secret(settings.identity, current, previous, device, now)?.into(),
         clock: Arc::new(SystemClock),
         random,
         policy: Arc::new(settings.policy),

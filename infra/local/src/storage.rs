@@ -54,7 +54,9 @@ impl Choice {
 pub(crate) struct Storage {
     pub(crate) client: Client,
     /// The secret that belongs to the data, unless the environment gives one.
-    pub(crate) secret: Option<String>,
+    pub(crate) token_secret: Option<String>,
+    /// The device secret that belongs to it.
+    pub(crate) device_secret: Option<String>,
     /// Where the data is, for people.
     pub(crate) place: String,
     embedded: Option<Embedded>,
@@ -90,7 +92,8 @@ impl Storage {
         let embedded = Embedded::in_memory()?;
         Ok(Self {
             client: embedded.client(),
-            secret: Some(new_secret(random)),
+            token_secret: Some(new_secret(random)),
+            device_secret: Some(new_secret(random)),
             place: "in memory, gone at the end".to_owned(),
             embedded: Some(embedded),
             folder: None,
@@ -103,15 +106,16 @@ impl Storage {
         random: &dyn RandomSource,
     ) -> Result<Self, LocalError> {
         let folder = Folder::open(path)?;
-        let secret = if wants_secret {
-            Some(folder.token_secret(random)?)
-        } else {
-            None
-        };
+        let (mut token_secret, mut device_secret) = (None, None);
+        if wants_secret {
+            token_secret = Some(folder.token_secret(random)?);
+            device_secret = Some(folder.device_secret(random)?);
+        }
         let embedded = Embedded::in_file(&folder.database()?)?;
         Ok(Self {
             client: embedded.client(),
-            secret,
+            token_secret,
+            device_secret,
             place: format!("{}, kept between runs", folder.path().display()),
             embedded: Some(embedded),
             folder: Some(Arc::new(folder)),
@@ -127,13 +131,12 @@ impl Storage {
         let client = url.client().await?;
         url.check(&client, table).await?;
         let folder = folder.map(Folder::open).transpose()?;
-        let secret = folder
-            .as_ref()
-            .map(|folder| folder.token_secret(random))
-            .transpose()?;
+        let secret = folder.as_ref().map(|folder| folder.token_secret(random));
+        let device = folder.as_ref().map(|folder| folder.device_secret(random));
         Ok(Self {
             client,
-            secret,
+            token_secret: secret.transpose()?,
+            device_secret: device.transpose()?,
             place: format!("table {table} of the DynamoDB at {}", url.as_str()),
             embedded: None,
             folder: folder.map(Arc::new),

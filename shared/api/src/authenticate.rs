@@ -39,10 +39,31 @@ pub(crate) async fn authenticate(headers: &HeaderMap, core: &Core) -> Result<Cal
     })
 }
 
-/// What a client signs out with: a refresh token in the body, or without a body the bearer's access token, or without
-/// either the refresh token of the cookie. And how that token came.
+/// What a client signs out with: a refresh token in the body, or without a body the bearer's access token and the refresh
+/// token of the cookie, of which the first that is genuine counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignOut(pub SignOutToken, pub Transport);
+pub struct SignOut {
+    tokens: Vec<SignOutToken>,
+    has_cookie: bool,
+}
+
+impl SignOut {
+    /// The tokens, the one that comes first first.
+    #[must_use]
+    pub fn tokens(&self) -> &[SignOutToken] {
+        &self.tokens
+    }
+
+    /// How the token came that has ended a session. A cookie that ends nothing is of no use any more, and goes too.
+    #[must_use]
+    pub fn transport(&self, ended: Option<&SignOutToken>) -> Transport {
+        match ended {
+            Some(SignOutToken::Access(_)) => Transport::Body,
+            Some(SignOutToken::Refresh(_)) | None if self.has_cookie => Transport::Cookie,
+            Some(SignOutToken::Refresh(_)) | None => Transport::Body,
+        }
+    }
+}
 
 impl<S: Send + Sync> FromRequest<S> for SignOut {
     type Rejection = Problem;
@@ -50,19 +71,27 @@ impl<S: Send + Sync> FromRequest<S> for SignOut {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_empty(request.body()) {
             let Body(body) = Body::<RefreshTokenRequest>::from_request(request, state).await?;
-            let token = SignOutToken::Refresh(body.refresh_token);
-            return Ok(Self(token, Transport::Body));
+            return Ok(Self {
+                tokens: vec![SignOutToken::Refresh(body.refresh_token)],
+                has_cookie: false,
+            });
         }
         let (browser, request) = with_browser(request, state).await;
-        if let Ok(token) = bearer_token(request.headers()) {
-            return Ok(Self(SignOutToken::Access(token), Transport::Body));
-        }
-        match browser.refresh_token()? {
-            Some(token) => Ok(Self(SignOutToken::Refresh(token), Transport::Cookie)),
-            None => Err(Problem::invalid_request(
+        let bearer = bearer_token(request.headers()).ok();
+        let cookie = match &bearer {
+            // Another page's cookie is no reason to refuse who shows a token.
+            Some(_) => browser.refresh_token().ok().flatten(),
+            None => browser.refresh_token()?,
+        };
+        let has_cookie = cookie.is_some();
+        let bearer = bearer.map(SignOutToken::Access).into_iter();
+        let tokens: Vec<_> = bearer.chain(cookie.map(SignOutToken::Refresh)).collect();
+        if tokens.is_empty() {
+            return Err(Problem::invalid_request(
                 "Send a refresh_token in the body, or an access token in the Authorization header.",
-            )),
+            ));
         }
+        Ok(Self { tokens, has_cookie })
     }
 }
 

@@ -172,7 +172,7 @@ impl From<Option<ActiveToken>> for IntrospectionResponse {
                 claims,
                 authenticated_at,
             }) => Self {
-                auth_time: Some(authenticated_at.timestamp()),
+                auth_time: authenticated_at.map(|at| at.timestamp()),
                 ..claims.into()
             },
         }

@@ -13,9 +13,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::client::ClientError;
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
-    AdminError, CallerNotLive, ConfirmError, LoginError, NotAdministrator,
-    ReauthenticationRequired, RefreshError, RegisterError, SessionError, SignInElsewhereError,
-    StepUpError, VisitorRefreshError,
+    AdminError, CallerNotLive, ConfirmError, NotAdministrator, ReauthenticationRequired,
+    RefreshError, RegisterError, SessionError, SignInElsewhereError, SignInError, StepUpError,
+    VisitorRefreshError,
 };
 use latchkey_domain::identity::InvalidAuthTime;
 use latchkey_domain::password::WeakPassword;
@@ -192,12 +192,12 @@ codes! {
         "Send the client id and one of its secrets by HTTP Basic.",
     )
     .challenging(CHALLENGE_BASIC),
-    /// The client of another service does not have the scope for this (RFC 6749 section 5.2).
+    /// The client of another service does not have the scope for this, or speaks for another issuer (RFC 6749 section 5.2).
     UnauthorizedClient => Row::new(
         "unauthorized_client",
         StatusCode::FORBIDDEN,
         "The client may not do this",
-        "The client does not have the scope for this.",
+        "The client does not have the scope for this, or may not speak for this issuer.",
     ),
     /// The user has not proved who they are recently enough for this: authenticate again, then repeat the request.
     ReauthenticationRequired => Row::new(
@@ -429,6 +429,15 @@ impl InvalidValue {
 }
 
 /// An error as a client sees it. It turns into a reply; [`crate::http::service`] adds the `request_id`.
+///
+/// ```
+/// use latchkey_api::problem::{Code, InvalidValue, Problem};
+///
+/// let name = InvalidValue::new("#/name", "too_long", "The name is too long.");
+/// let problem = Problem::validation_failed(vec![name]);
+/// assert_eq!(problem.code, Code::ValidationFailed);
+/// assert_eq!(Problem::from(Code::SessionNotFound).code, Code::SessionNotFound);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// What went wrong.
@@ -703,7 +712,7 @@ impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Invalid => Code::InvalidClient.into(),
-            ClientError::NotAllowed => Code::UnauthorizedClient.into(),
+            ClientError::NotAllowed | ClientError::OtherIssuer => Code::UnauthorizedClient.into(),
         }
     }
 }
@@ -781,11 +790,11 @@ impl From<RegisterError> for Problem {
     }
 }
 
-impl From<LoginError> for Problem {
-    fn from(error: LoginError) -> Self {
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
         match error {
-            LoginError::InvalidCredentials => Code::InvalidCredentials.into(),
-            LoginError::AccountDisabled => Code::AccountDisabled.into(),
+            SignInError::InvalidCredentials => Code::InvalidCredentials.into(),
+            SignInError::AccountDisabled => Code::AccountDisabled.into(),
         }
     }
 }

@@ -58,10 +58,10 @@ pub struct SessionResource {
     #[serde(serialize_with = "rfc3339")]
     #[schema(example = "2026-03-01T12:00:00.000Z")]
     created_at: DateTime<Utc>,
-    /// When the user last proved who they are, at first by signing in.
-    #[serde(serialize_with = "rfc3339")]
-    #[schema(example = "2026-03-01T12:00:00.000Z")]
-    authenticated_at: DateTime<Utc>,
+    /// When the user last proved who they are, at first by signing in. Null if the service that signed them in has not told.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(required = true, example = "2026-03-01T12:00:00.000Z")]
+    authenticated_at: Option<DateTime<Utc>>,
     /// When the session was last refreshed.
     #[serde(serialize_with = "rfc3339")]
     #[schema(example = "2026-03-01T12:14:00.000Z")]
@@ -89,7 +89,7 @@ impl SessionResource {
             location_city: session.location.city.clone(),
             location_country: session.location.country.clone(),
             created_at: session.created_at,
-            authenticated_at: session.authenticated_at,
+            authenticated_at: session.proved_at(),
             last_used_at: session.last_used_at,
             expires_at: session.expires_at(),
             is_current: current.into() == Some(session.id),
@@ -175,8 +175,8 @@ pub struct TokenResponse {
     #[schema(required = false, nullable = false)]
     user: Option<UserResource>,
     /// Shows that this client has signed in to this account before. Keep it when the user signs out, and send it with the next
-    /// sign-in; it opens nothing. Only a sign-in and a registration give one. In the cookie
-    /// transport it is a cookie instead.
+    /// sign-in; it opens nothing. A sign-in, a registration and a password change give one, which replaces the one before. In
+    /// the cookie transport it is a cookie instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, nullable = false, example = "eyJ0eXAiOiJkdCtqd3Qi...")]
     device_token: Option<Token>,
@@ -261,4 +261,14 @@ pub(crate) fn rfc3339<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+fn rfc3339_or_null<S: Serializer>(
+    time: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }

@@ -17,6 +17,7 @@ use crate::identity::Identity;
 use crate::policy::{DELETED_ACCOUNT_RETENTION, SessionPolicy};
 use crate::role::Role;
 use crate::session::Session;
+use crate::token::Scope;
 
 /// What an account is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,6 +203,15 @@ impl Account {
             .map(|session| session.id)
             .collect();
         self.sessions.difference(&live).copied().collect()
+    }
+
+    /// The scope that the account's own tokens have for this API.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope {
+            admin: self.roles.contains(&Role::admin()),
+            ..Scope::own_account()
+        }
     }
 
     /// Whether it may sign in.

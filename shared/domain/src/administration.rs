@@ -63,7 +63,8 @@ impl AdminAct {
 impl Account {
     /// What an administrator's act makes of the account.
     ///
-    /// A deleted account stays deleted. Administrators may not lock themselves out, so that a team always keeps one.
+    /// A deleted account stays deleted. Administrators may not lock themselves out by a slip. Two who take the role from
+    /// each other at once leave none, and an operator's command makes the next one.
     ///
     /// # Errors
     /// [`AdminError`]

@@ -15,11 +15,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::identity::{Identity, InvalidIdentity};
 use crate::random::RandomSource;
 use crate::text::{self, InvalidName};
 
 /// How many secrets a client may have: the one in use, and its successor while the service changes over.
 pub const MAX_CLIENT_SECRETS: usize = 2;
+/// How many issuers a client may speak for, and to how many audiences its questions may be bound: its item stays small.
+pub const MAX_CLIENT_BOUNDS: usize = 8;
 /// The longest client id, in bytes.
 pub const MAX_CLIENT_ID_BYTES: usize = 64;
 /// What every secret begins with, so that scanners of source code and logs find one that was left there.
@@ -242,10 +245,41 @@ pub struct Client {
     pub name: String,
     /// What it may do.
     pub scopes: BTreeSet<ClientScope>,
+    /// For whom it may do it.
+    pub bounds: ClientBounds,
     /// Any of these opens; at most [`MAX_CLIENT_SECRETS`], the oldest first.
     pub secrets: Vec<StoredSecret>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+}
+
+/// For which issuers and audiences a client may do what its scopes say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientBounds {
+    /// The identity providers whose sign-ins it may vouch for, compared byte by byte. Without any it starts no session.
+    pub issuers: BTreeSet<String>,
+    /// The audiences whose access tokens it may ask about (RFC 7662 section 4). Without any it may ask about every token.
+    pub audiences: BTreeSet<String>,
+}
+
+impl ClientBounds {
+    fn check(&self, scopes: &BTreeSet<ClientScope>) -> Result<(), ManageClientError> {
+        for text in self.issuers.iter().chain(&self.audiences) {
+            Identity::check(text).map_err(|InvalidIdentity| ManageClientError::Bound)?;
+        }
+        for (bounds, scope) in [
+            (&self.issuers, ClientScope::IssueSessions),
+            (&self.audiences, ClientScope::Introspect),
+        ] {
+            if bounds.len() > MAX_CLIENT_BOUNDS {
+                return Err(ManageClientError::TooManyBounds);
+            }
+            if !bounds.is_empty() && !scopes.contains(&scope) {
+                return Err(ManageClientError::BoundWithoutScope);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Who asks was not proved (RFC 6749 section 5.2, `invalid_client`): no such client, or another secret. Nobody learns
@@ -258,6 +292,9 @@ pub enum ClientError {
     /// The client is who it says, and may not do this (`unauthorized_client`).
     #[error("the client may not do this")]
     NotAllowed,
+    /// The client may vouch for sign-ins, and not for those of this identity provider (`unauthorized_client`).
+    #[error("the client may not speak for this issuer")]
+    OtherIssuer,
 }
 
 /// Why a client could not be made or changed.
@@ -272,6 +309,15 @@ pub enum ManageClientError {
     /// A client that may do nothing is a mistake.
     #[error("a client has at least one scope")]
     NoScope,
+    /// An issuer or an audience is none.
+    #[error("an issuer and an audience have 1 to 255 bytes, all of which can be seen")]
+    Bound,
+    /// More than [`MAX_CLIENT_BOUNDS`].
+    #[error("a client has at most 8 issuers and 8 audiences")]
+    TooManyBounds,
+    /// It would bind nothing.
+    #[error("an issuer goes with the scope sessions:issue, an audience with the scope introspect")]
+    BoundWithoutScope,
     /// There is one with this id.
     #[error("there is a client with this id")]
     Exists,
@@ -296,11 +342,11 @@ impl Client {
     /// A new client with its first secret, which is kept as a digest only.
     ///
     /// # Errors
-    /// [`ManageClientError::Id`], [`ManageClientError::Name`] and [`ManageClientError::NoScope`].
+    /// [`ManageClientError::Id`], [`ManageClientError::Name`], [`ManageClientError::NoScope`] and those about bounds.
     pub fn register(
         id: &str,
         name: &str,
-        scopes: BTreeSet<ClientScope>,
+        (scopes, bounds): (BTreeSet<ClientScope>, ClientBounds),
         secret: &ClientSecret,
         now: DateTime<Utc>,
     ) -> Result<Self, ManageClientError> {
@@ -308,10 +354,12 @@ impl Client {
         if scopes.is_empty() {
             return Err(ManageClientError::NoScope);
         }
+        bounds.check(&scopes)?;
         Ok(Self {
             id: id.parse()?,
             name: name.trim().to_owned(),
             scopes,
+            bounds,
             secrets: vec![StoredSecret {
                 digest: secret.digest(),
                 created_at: now,
@@ -341,6 +389,25 @@ impl Client {
         } else {
             Err(ClientError::NotAllowed)
         }
+    }
+
+    /// Whether the client may vouch for a sign-in with this identity provider.
+    ///
+    /// # Errors
+    /// [`ClientError::OtherIssuer`]
+    pub fn require_issuer(&self, issuer: &str) -> Result<(), ClientError> {
+        if self.bounds.issuers.contains(issuer) {
+            Ok(())
+        } else {
+            Err(ClientError::OtherIssuer)
+        }
+    }
+
+    /// Whether the client may ask about tokens for an audience.
+    #[must_use]
+    pub fn may_ask_about(&self, audience: &str) -> bool {
+        let audiences = &self.bounds.audiences;
+        audiences.is_empty() || audiences.contains(audience)
     }
 
     /// The client with one more secret.
@@ -388,7 +455,8 @@ mod tests {
 
     fn client(secret: &ClientSecret) -> Client {
         let scopes = BTreeSet::from([ClientScope::Introspect]);
-        Client::register("orders-api", "Orders", scopes, secret, noon()).unwrap()
+        let may = (scopes, ClientBounds::default());
+        Client::register("orders-api", "Orders", may, secret, noon()).unwrap()
     }
 
     #[test]
@@ -462,13 +530,56 @@ mod tests {
     fn a_client_that_may_do_nothing_is_not_made() {
         let secret = ClientSecret::random(&SeededRandom::new(4));
         let made = |id: &str, name: &str, scopes: &[ClientScope]| {
-            let scopes = scopes.iter().copied().collect();
-            Client::register(id, name, scopes, &secret, noon()).map(drop)
+            let may = (scopes.iter().copied().collect(), ClientBounds::default());
+            Client::register(id, name, may, &secret, noon()).map(drop)
         };
         let any = [ClientScope::Revoke];
         assert_eq!(made("a", "A", &any), Ok(()));
         assert_eq!(made("a", "A", &[]), Err(ManageClientError::NoScope));
         assert_eq!(made("a b", "A", &any), Err(InvalidClientId.into()));
         assert_eq!(made("a", " ", &any), Err(InvalidName::Empty.into()));
+    }
+
+    #[test]
+    fn a_client_speaks_for_its_issuers_and_asks_about_its_audiences() {
+        let secret = ClientSecret::random(&SeededRandom::new(5));
+        let set = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let made = |scopes: &[ClientScope], issuers: &[&str], audiences: &[&str]| {
+            let bounds = ClientBounds {
+                issuers: set(issuers),
+                audiences: set(audiences),
+            };
+            let may = (scopes.iter().copied().collect(), bounds);
+            Client::register("a", "A", may, &secret, noon())
+        };
+        let all = ClientScope::ALL;
+        let bound = made(&all, &["https://idp.example"], &["orders"]).unwrap();
+        assert_eq!(bound.require_issuer("https://idp.example"), Ok(()));
+        for other in ["https://idp.example/", "https://IDP.example", ""] {
+            assert_eq!(bound.require_issuer(other), Err(ClientError::OtherIssuer));
+        }
+        assert!(bound.may_ask_about("orders") && !bound.may_ask_about("latchkey"));
+        let free = made(&all, &[], &[]).unwrap();
+        assert_eq!(free.require_issuer("idp"), Err(ClientError::OtherIssuer));
+        assert!(free.may_ask_about("orders"));
+
+        let nine = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        for (refused, error) in [
+            (made(&all, &[" "], &[]), ManageClientError::Bound),
+            (made(&all, &[], &[""]), ManageClientError::Bound),
+            (made(&all, &nine, &[]), ManageClientError::TooManyBounds),
+            (made(&all, &[], &nine), ManageClientError::TooManyBounds),
+            (
+                made(&[ClientScope::Introspect], &["idp"], &[]),
+                ManageClientError::BoundWithoutScope,
+            ),
+            (
+                made(&[ClientScope::IssueSessions], &[], &["orders"]),
+                ManageClientError::BoundWithoutScope,
+            ),
+        ] {
+            assert_eq!(refused, Err(error));
+        }
+        assert!(made(&all, &nine[..8], &nine[..8]).is_ok());
     }
 }

@@ -8,8 +8,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::policy::{CLOCK_DIFFERENCE, SessionPolicy};
+use crate::session::UNKNOWN_PROOF;
 use crate::text;
-use crate::token::PASSWORD_METHOD;
 
 /// The longest issuer and the longest subject, in bytes each. OpenID Connect Core section 2 bounds the subject so.
 pub const MAX_IDENTITY_BYTES: usize = 255;
@@ -98,6 +98,9 @@ pub struct AuthenticationMethods(Vec<String>);
 )]
 pub struct InvalidMethods;
 
+/// The authentication method of a sign-in by password (RFC 8176 section 2).
+const PASSWORD_METHOD: &str = "pwd";
+
 impl AuthenticationMethods {
     /// A password, which is what this service asks for itself.
     #[must_use]
@@ -155,7 +158,8 @@ pub enum InvalidAuthTime {
 }
 
 /// When somebody proved who they are, as another provider tells it: not in the future, and not longer ago than a session
-/// lasts. `auth_time` is in seconds since 1970 (OpenID Connect Core section 2); without one it was just now.
+/// lasts. `auth_time` is in seconds since 1970 (OpenID Connect Core section 2). Without one it is not known, which no
+/// request takes for a recent proof.
 ///
 /// # Errors
 /// [`InvalidAuthTime`]
@@ -165,7 +169,7 @@ pub fn authenticated_at(
     policy: &SessionPolicy,
 ) -> Result<DateTime<Utc>, InvalidAuthTime> {
     let Some(seconds) = auth_time else {
-        return Ok(now);
+        return Ok(UNKNOWN_PROOF);
     };
     let Some(told) = DateTime::from_timestamp(seconds, 0) else {
         return Err(if seconds < 0 {
@@ -252,7 +256,7 @@ mod tests {
             SessionPolicy::default(),
         );
         let at = |seconds: i64| authenticated_at(Some(now.timestamp() + seconds), now, &policy);
-        assert_eq!(authenticated_at(None, now, &policy), Ok(now));
+        assert_eq!(authenticated_at(None, now, &policy), Ok(UNKNOWN_PROOF));
         assert_eq!(at(0), Ok(now));
         assert_eq!(at(-60), Ok(now - TimeDelta::seconds(60)));
         assert_eq!(at(5), Ok(now), "clocks differ");

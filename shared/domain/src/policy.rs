@@ -24,6 +24,8 @@ pub struct SessionPolicy {
     pub reauthenticate_within: TimeDelta,
     /// Whether ending other sessions asks for a recent proof too (OWASP ASVS 5.0, 7.5.2).
     pub reauthenticate_to_revoke: bool,
+    /// Whether the routes of administration are there. Commands of operators work in either case.
+    pub administration: bool,
     /// How long the description of an ended session is kept after its absolute expiry.
     pub retention: TimeDelta,
     /// How often something may be tried.
@@ -41,6 +43,7 @@ impl Default for SessionPolicy {
             one_session_per_device: true,
             reauthenticate_within: TimeDelta::minutes(10),
             reauthenticate_to_revoke: false,
+            administration: true,
             retention: TimeDelta::days(30),
             limits: Limits::default(),
         }

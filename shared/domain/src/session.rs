@@ -10,6 +10,10 @@ use crate::id::{SessionId, UserId};
 use crate::identity::AuthenticationMethods;
 use crate::policy::SessionPolicy;
 
+/// The `authenticated_at` of a session whose user was signed in by another service that has not told when: as old as can
+/// be, so that no request takes it for a recent proof.
+pub const UNKNOWN_PROOF: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
 /// Where a client calls from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientLocation {
@@ -53,7 +57,8 @@ pub struct Session {
     pub created_ip_address: Option<IpAddr>,
     /// When the user signed in.
     pub created_at: DateTime<Utc>,
-    /// When the user last proved who they are, at first by signing in; the `auth_time` of its access tokens.
+    /// When the user last proved who they are, at first by signing in, or [`UNKNOWN_PROOF`]; the `auth_time` of its access
+    /// tokens.
     pub authenticated_at: DateTime<Utc>,
     /// How; the `amr` of its access tokens.
     pub methods: AuthenticationMethods,
@@ -97,6 +102,12 @@ impl Session {
             absolute_expires_at,
             delete_after: after(absolute_expires_at, policy.retention),
         }
+    }
+
+    /// When the user last proved who they are, if it is known.
+    #[must_use]
+    pub fn proved_at(&self) -> Option<DateTime<Utc>> {
+        Some(self.authenticated_at).filter(|at| *at > UNKNOWN_PROOF)
     }
 
     /// The same session of a user who has proved who they are elsewhere, then and so.

@@ -1,9 +1,14 @@
-//! How often something may be tried: passwords for an account, passwords from an address, requests of a user.
+//! How often something may be tried: passwords for an account, passwords from an address, requests on a session.
 //!
 //! A wrong password is one **failure** of whoever gave it. The failures of clients that hold a device token of the
 //! account are counted for each such client, and those of all other clients together (OWASP, "Device cookies"), so a
 //! stranger's guesses never keep an owner out of a device on which they have signed in before. The count is of attempts,
 //! taken before the password is checked: of any number at once, no more are checked than one after the other.
+//!
+//! Whoever has a password can collect device tokens, one at each sign-in. They are of no use until it is changed, because a
+//! password that one knows need not be guessed; then all tokens from before share one count. So such a person gets as many
+//! guesses at the next password as one stranger, and can keep the owner out of nothing but devices that were last used
+//! before the change. We do not make those strangers' at once: their owner may still be among them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,10 +19,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::email::EmailAddress;
-use crate::id::DeviceNonce;
+use crate::id::{DeviceNonce, UserId};
 
 /// After how many failures in a row no more are checked (NIST SP 800-63B-4, 3.2.2).
 pub const HARD_STOP: u32 = 100;
+
+/// How many wrong passwords a session survives: the fifth ends it. Without a bound, whoever has an access token for a
+/// moment could guess the password for as long as it is valid.
+pub const MAX_WRONG_PASSWORDS: u32 = 5;
 
 /// The longest wait between two attempts before the [`HARD_STOP`].
 pub const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(15);
@@ -25,7 +34,7 @@ pub const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(15);
 /// How long after its last attempt a counter is kept. Then the count begins again, after a hard stop too.
 pub const COUNTER_LIFETIME: TimeDelta = TimeDelta::days(30);
 
-/// The window in which the attempts of an address and the requests of a user are counted.
+/// The window in which the attempts of an address and the requests on a session are counted.
 pub const WINDOW: TimeDelta = TimeDelta::minutes(1);
 
 /// How often something may be tried; 0 turns a limit off. The defaults are those of the template.
@@ -35,11 +44,11 @@ pub struct Limits {
     pub free_failures: u32,
     /// How many requests with a password an address may send in a minute.
     pub address_attempts: u32,
-    /// How often a user may list their sessions in a minute.
+    /// How often sessions may be listed on one session in a minute.
     pub lists: u32,
-    /// How often a user may revoke or rename sessions in a minute.
+    /// How often sessions may be revoked or renamed on one session in a minute.
     pub changes: u32,
-    /// How often a user may purge their sessions in a minute.
+    /// How often ended sessions may be purged on one session in a minute.
     pub purges: u32,
 }
 
@@ -74,13 +83,15 @@ impl Limits {
 pub enum Limit {
     /// Wrong passwords in a row.
     Guesses,
+    /// Passwords that are checked at once on one session.
+    Passwords,
     /// Requests with a password, from one address.
     SignIn,
-    /// Lists of one user.
+    /// Lists on one session.
     List,
-    /// Revocations and renames of one user.
+    /// Revocations and renames on one session.
     Change,
-    /// Purges of one user.
+    /// Purges on one session.
     Purge,
 }
 
@@ -90,6 +101,7 @@ impl Limit {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Guesses => "guesses",
+            Self::Passwords => "passwords",
             Self::SignIn => "signin",
             Self::List => "list",
             Self::Change => "change",
@@ -102,6 +114,7 @@ impl Limit {
     pub const fn quota(self, limits: &Limits) -> u32 {
         match self {
             Self::Guesses => limits.free_failures,
+            Self::Passwords => MAX_WRONG_PASSWORDS,
             Self::SignIn => limits.address_attempts,
             Self::List => limits.lists,
             Self::Change => limits.changes,
@@ -113,7 +126,7 @@ impl Limit {
     #[must_use]
     pub const fn window(self) -> Option<TimeDelta> {
         match self {
-            Self::Guesses => None,
+            Self::Guesses | Self::Passwords => None,
             Self::SignIn | Self::List | Self::Change | Self::Purge => Some(WINDOW),
         }
     }
@@ -237,8 +250,10 @@ pub fn window_of(now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
 pub enum Subject<'a> {
     /// An e-mail address, whether or not it has an account: the attempts of clients without a device token of it.
     Account(&'a EmailAddress),
-    /// A client with a device token.
+    /// A client with a device token of the password in use.
     Device(DeviceNonce),
+    /// All clients of a user with device tokens of replaced passwords.
+    FormerDevices(UserId),
     /// An address of the network. All requests whose address is not known are counted together: a limit that is off for
     /// them would be off for everybody, when what hands requests over forgets the address.
     Address(Option<IpAddr>),
@@ -250,6 +265,7 @@ impl Subject<'_> {
         match self {
             Self::Account(_) => "account",
             Self::Device(_) => "device",
+            Self::FormerDevices(_) => "former-devices",
             Self::Address(_) => "address",
         }
     }
@@ -258,6 +274,7 @@ impl Subject<'_> {
         match self {
             Self::Account(email) => email.normalized().to_owned(),
             Self::Device(nonce) => nonce.to_string(),
+            Self::FormerDevices(user) => user.to_string(),
             Self::Address(address) => address.map(network_of).unwrap_or_default(),
         }
     }

@@ -329,7 +329,9 @@ const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 const SECRET_ATTEMPT: Duration = Duration::from_secs(2);
 const SECRET_READ: Duration = Duration::from_secs(8);
 
-fn secrets_manager(sdk: &SdkConfig, arn: String) -> SecretsManager {
+/// A secret in Secrets Manager, with the timeouts of a start.
+#[must_use]
+pub fn secrets_manager(sdk: &SdkConfig, arn: String) -> SecretsManager {
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
     config.set_endpoint_url(environment(SECRETS_ENDPOINT));
     // Lambda gives a function 10 seconds to start, and ends one that waits longer without a word.
@@ -353,8 +355,13 @@ async fn read_token_keys(
 ) -> Result<TokenKeys, SecretError> {
     let identity: TokenIdentity = settings.identity.clone();
     let arn = match &settings.token_secret {
-        TokenSecretSource::Literal { current, previous } => {
-            let tokens = Tokens::of_secret(identity, current.clone(), previous.clone(), now)?;
+        TokenSecretSource::Literal {
+            current,
+            previous,
+            device,
+        } => {
+            let (current, previous) = (current.clone(), previous.clone());
+            let tokens = Tokens::of_secret(identity, current, previous, device.clone(), now)?;
             return Ok(tokens.into());
         }
         TokenSecretSource::SecretsManager(arn) => arn.clone(),

@@ -38,17 +38,33 @@ pub struct SettingsError(Vec<String>);
 pub enum TokenSecretSource {
     /// A secret in Secrets Manager, by its ARN: `TOKEN_SECRET_ARN`.
     SecretsManager(String),
-    /// The secret itself: `TOKEN_SECRET`, with `TOKEN_RSA_KEY` if access tokens are signed with RSA, and
-    /// `TOKEN_SECRET_PREVIOUS` for one that was replaced.
+    /// The secret itself: `TOKEN_SECRET`, with `TOKEN_RSA_KEY` if access tokens are signed with RSA,
+    /// `TOKEN_SECRET_PREVIOUS` for one that was replaced, and `DEVICE_SECRET`.
     Literal {
         /// Signs.
         current: KeyMaterial,
         /// Signs nothing; its tokens are still accepted.
         previous: Option<TokenSecret>,
+        /// What device tokens and counters are derived from, also after `current` was replaced.
+        device: Option<TokenSecret>,
     },
 }
 
 /// The settings of a function that answers over HTTP.
+///
+/// ```
+/// use latchkey_runtime::settings::Settings;
+///
+/// let settings = Settings::read(|name| match name {
+///     "ISSUER" => Some("https://id.example.com/auth".to_owned()),
+///     "AUDIENCE" | "CLIENT_ID" => Some("app".to_owned()),
+///     "TOKEN_SECRET_ARN" => Some("arn:aws:secretsmanager:eu-west-1:1:secret:keys".to_owned()),
+///     _ => None,
+/// })?;
+/// assert_eq!(settings.base_path.as_str(), "/auth");
+/// assert_eq!(settings.policy.max_sessions, 20);
+/// # Ok::<(), latchkey_runtime::settings::SettingsError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `ISSUER` (an https URL; http for this machine), `AUDIENCE`, `AUDIENCES`, `CLIENT_ID`.
@@ -56,7 +72,7 @@ pub struct Settings {
     /// The path of `ISSUER`: the API answers under it.
     pub base_path: BasePath,
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
-    /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `REAUTHENTICATE_WITHIN_SECONDS`, `REAUTHENTICATE_TO_REVOKE`,
+    /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `REAUTHENTICATE_WITHIN_SECONDS`, `REAUTHENTICATE_TO_REVOKE`, `ADMINISTRATION`,
     /// `RETENTION_SECONDS`, `SIGN_IN_FREE_FAILURES`, `ADDRESS_ATTEMPTS_PER_MINUTE`, `LIST_PER_MINUTE`,
     /// `CHANGE_PER_MINUTE`, `PURGE_PER_MINUTE`.
     pub policy: SessionPolicy,
@@ -174,6 +190,7 @@ impl Settings {
                 ),
                 reauthenticate_to_revoke: reader
                     .boolean("REAUTHENTICATE_TO_REVOKE", default.reauthenticate_to_revoke),
+                administration: reader.boolean("ADMINISTRATION", default.administration),
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
                 limits: reader.limits(default.limits),
             },

@@ -15,20 +15,25 @@ use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::settings::{Format, LogSettings};
 
-/// Starts logging. Does nothing if logging was started before.
+/// Starts logging: JSON to stdout, where Lambda reads it, text to stderr. Does nothing if logging was started before.
 pub fn start(settings: LogSettings) {
-    let lines = match settings.format {
-        Format::Json => lines(Format::Json, false, std::io::stdout),
-        Format::Text => lines(
-            Format::Text,
-            settings.color && std::io::stderr().is_terminal(),
-            std::io::stderr,
-        ),
-    };
+    match settings.format {
+        Format::Json => start_with(settings, lines(Format::Json, false, std::io::stdout)),
+        Format::Text => start_on_stderr(settings),
+    }
+}
+
+/// The same of a program whose stdout is for something else.
+pub fn start_on_stderr(settings: LogSettings) {
+    let color = settings.color && std::io::stderr().is_terminal();
+    start_with(settings, lines(settings.format, color, std::io::stderr));
+}
+
+fn start_with(settings: LogSettings, lines: Box<dyn Layer<Registry> + Send + Sync>) {
     let filter = filter(settings.level);
     let started = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
@@ -79,10 +84,10 @@ fn text_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
                     write!(
                         writer,
                         "{ITALIC}{name}{PLAIN}{DIMMED}={PLAIN}{}",
-                        quoted(text)
+                        quote(text)
                     )
                 }
-                name => write!(writer, "{name}={}", quoted(text)),
+                name => write!(writer, "{name}={}", quote(text)),
             }
         },
     );
@@ -90,7 +95,7 @@ fn text_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
 }
 
 /// A value as it stands, if it has neither white space nor control characters or is quoted already; else in quotes.
-fn quoted(text: String) -> String {
+fn quote(text: String) -> String {
     let is_quoted = text.len() > 1 && text.starts_with('"') && text.ends_with('"');
     if is_quoted || !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         text
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn in_text_a_value_with_spaces_is_quoted_however_it_was_recorded() {
-        let line = written(|| {
+        let line = lines_of(|| {
             let (reason, path) = ("it has expired", std::path::Path::new("a b"));
             tracing::info!(%reason, reason_text = reason, ?path, path = %path.display(), n = 7, "said {reason}");
         });
@@ -164,13 +169,13 @@ mod tests {
     #[test]
     fn in_text_nothing_that_was_sent_begins_a_line_or_colours_the_terminal() {
         let sent = "a\nERROR b\u{1b}[31m";
-        let line = written(|| tracing::info!(display = %sent, text = sent, "said {sent}"));
+        let line = lines_of(|| tracing::info!(display = %sent, text = sent, "said {sent}"));
         assert_eq!(line.lines().count(), 1, "{line}");
         assert!(!line.contains('\u{1b}'), "{line}");
     }
 
     /// What is written of what is logged in text.
-    fn written(log: impl FnOnce()) -> String {
+    fn lines_of(log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let layer = super::lines(Format::Text, false, lines.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::credential::Credential;
@@ -10,20 +11,40 @@ use latchkey_domain::error::{CallerNotLive, ConfirmError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::Scope;
-use latchkey_store::{Part, Partition, PasswordAttempt};
+use latchkey_domain::throttle::{Limit, MAX_WRONG_PASSWORDS, Violation};
+use latchkey_store::{Part, Partition, PasswordAttempt, PasswordCounted};
 
 use crate::change::{Changed, Intent, require_admitted};
 use crate::log::log_refusal;
 use crate::metric::{REVOCATIONS, SIGN_IN_FAILURES};
 use crate::passwords::Place;
+use crate::throttle::refuse_throttled;
 use crate::{Caller, Failure, Service, SignedIn};
 
-/// How many wrong passwords a session survives: the fifth ends it. Without a bound, whoever has an access token for a
-/// moment could guess the password for as long as it is valid.
-const MAX_WRONG_PASSWORDS: usize = 5;
+/// How long a password that was counted may still be about to be checked: a function's 15 seconds, and the difference of
+/// two clocks.
+const LONGEST_CHECK: TimeDelta = TimeDelta::seconds(20);
+/// [`MAX_WRONG_PASSWORDS`], as a size.
+const MAX_WRONG: usize = MAX_WRONG_PASSWORDS as usize;
 
 /// A password that is to be replaced.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use latchkey_domain::password::Password;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_service::PasswordChange;
+///
+/// let password = |text: &str| Arc::new(Password::new(text.to_owned()));
+/// let (current, new) = (password("correct horse"), password("wrong donkey"));
+/// let change = PasswordChange {
+///     current: &current,
+///     new: &new,
+///     location: ClientLocation::default(),
+/// };
+/// assert!(!format!("{change:?}").contains("donkey"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct PasswordChange<'a> {
     /// The password as it is.
@@ -113,11 +134,13 @@ impl Service {
             Changed::Fulfilled { account } => account.ok_or(NOT_LIVE)?,
         };
         let account = require_admitted(account, session_id)?;
-        let issued = self.core.issue(session, Scope::of(&account), now).await?;
+        let issued = self.core.issue(session, account.scope(), now).await?;
+        // Those from before are of a replaced password, also the one that this client may have.
+        let device_token = Some(self.core.issue_device(None, &account, now).await?);
         Ok(SignedIn {
             account,
             issued,
-            device_token: None,
+            device_token,
         })
     }
 
@@ -176,21 +199,29 @@ impl Service {
         alongside: impl Future<Output = T>,
     ) -> Result<(PasswordAttempt, Confirmation, T), Failure<ConfirmError>> {
         let (user, session) = (caller.user_id, caller.session_id);
-        let attempt = PasswordAttempt::random(self.core.random.as_ref());
+        let now = self.core.now();
+        let attempt = PasswordAttempt::new(now, self.core.random.as_ref());
         let store = &self.store;
         let (of_address, partition, counted) = tokio::join!(
             self.count_address_attempt(address),
-            store.read_partition(user, self.core.now()),
-            store.count_password_attempt(user, session, &attempt, MAX_WRONG_PASSWORDS)
+            store.read_partition(user, now),
+            store.count_password_attempt(user, session, &attempt, MAX_WRONG)
         );
         let confirmation = async {
             of_address?;
             let partition = partition?;
             find_live(&partition, caller).ok_or(NOT_LIVE)?;
-            let Some(number) = counted? else {
-                // The fifth wrong password has not yet ended the session, or could not.
-                self.end_guessed(caller, partition.account).await?;
-                return Err(NOT_LIVE);
+            let number = match counted? {
+                PasswordCounted::Admitted(number) => number,
+                // They may be right, and are judged in a moment.
+                PasswordCounted::Refused { last } if now - last < LONGEST_CHECK => {
+                    return Err(self.refuse_until_judged(now));
+                }
+                // They were wrong, and the fifth could not end the session.
+                PasswordCounted::Refused { .. } => {
+                    self.end_guessed(caller, partition.account).await?;
+                    return Err(NOT_LIVE);
+                }
             };
             let (reading, done) = tokio::join!(self.with_credential(partition), alongside);
             let reading = reading?;
@@ -228,10 +259,18 @@ impl Service {
         let (what, reason) = ("confirmation refused", "wrong_password");
         let (user, session) = (Some(user_id), Some(session_id));
         log_refusal(what, reason, SIGN_IN_FAILURES, user, session);
-        if confirmation.number >= MAX_WRONG_PASSWORDS {
+        if confirmation.number >= MAX_WRONG {
             // The caller still hears what was wrong; the next request meets an ended session.
             let account = confirmation.reading.partition.account.clone();
-            self.end_guessed(confirmation.caller, account).await?;
+            match self.end_guessed(confirmation.caller, account).await {
+                Err(refusal @ Failure::Refused(_)) => return Err(refusal),
+                Err(_) => tracing::warn!(
+                    %user_id,
+                    %session_id,
+                    "a session outlives its last wrong password; the next password ends it"
+                ),
+                Ok(()) => {}
+            }
         }
         Err(Failure::Refused(ConfirmError::WrongPassword))
     }
@@ -268,6 +307,12 @@ impl Service {
         if let Err(error) = settled {
             tracing::warn!(user_id = %user, session_id = %session, %error, "a password stays counted");
         }
+    }
+
+    /// Refuses a password on a session on which as many as may be wrong are being checked.
+    fn refuse_until_judged(&self, now: DateTime<Utc>) -> Failure<ConfirmError> {
+        let (limits, until) = (&self.core.policy.limits, now + TimeDelta::seconds(1));
+        refuse_throttled(Violation::new(Limit::Passwords, limits, until, now).into())
     }
 
     /// Ends the caller's session after too many wrong passwords.

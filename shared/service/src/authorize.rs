@@ -104,7 +104,7 @@ impl Authorizer {
                 let account = account
                     .map_err(|failure| failure.map_refusal(|CallerNotLive| CallerNotLive.into()))?;
                 // A role that the account has lost since the token was issued.
-                claims.scope = claims.scope.within(Scope::of(&account));
+                claims.scope = claims.scope.within(account.scope());
                 if claims.scope.allows(self.rules.scope) {
                     Ok(claims)
                 } else {

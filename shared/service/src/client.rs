@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use latchkey_domain::client::{
-    Client, ClientError, ClientId, ClientScope, ClientSecret, ManageClientError,
+    Client, ClientBounds, ClientError, ClientId, ClientScope, ClientSecret, ManageClientError,
 };
 
 use crate::metric::CLIENT_REFUSALS;
@@ -19,6 +19,19 @@ pub struct ClientCredentials {
 }
 
 /// A client that is to be made.
+///
+/// ```
+/// use latchkey_domain::client::ClientScope;
+/// use latchkey_service::NewClient;
+///
+/// let client = NewClient {
+///     id: "orders",
+///     name: "Orders",
+///     scopes: ["introspect".parse::<ClientScope>()?].into(),
+/// };
+/// assert_eq!(client.scopes.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct NewClient<'a> {
     /// Names it.
@@ -27,6 +40,8 @@ pub struct NewClient<'a> {
     pub name: &'a str,
     /// What it may do.
     pub scopes: BTreeSet<ClientScope>,
+    /// For which issuers and audiences.
+    pub bounds: ClientBounds,
 }
 
 impl Service {
@@ -41,13 +56,30 @@ impl Service {
     ) -> Result<Client, Failure<ClientError>> {
         let authenticated = self.verify_client(credentials, scope).await;
         if let Err(Failure::Refused(reason)) = authenticated {
-            // An id that is none may be a secret in the wrong field, so it is not logged.
-            let id = credentials.and_then(|sent| sent.id.parse::<ClientId>().ok());
-            let client_id = id.as_ref().map(tracing::field::display);
-            tracing::info!(client_id, %reason, "client refused");
-            CLIENT_REFUSALS.count(1);
+            log_client_refusal(credentials, reason);
         }
         authenticated
+    }
+
+    /// The client that sent these credentials, if it may start sessions for people who signed in with `issuer`. 1 trip,
+    /// 1 read unit.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub(crate) async fn authenticate_client_of(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        issuer: &str,
+    ) -> Result<Client, Failure<ClientError>> {
+        let scope = ClientScope::IssueSessions;
+        let client = self.authenticate_client(credentials, scope).await?;
+        match client.require_issuer(issuer) {
+            Ok(()) => Ok(client),
+            Err(reason) => {
+                log_client_refusal(credentials, reason);
+                Err(Failure::Refused(reason))
+            }
+        }
     }
 
     async fn verify_client(
@@ -75,7 +107,8 @@ impl Service {
         new: NewClient<'_>,
     ) -> Result<(Client, ClientSecret), Failure<ManageClientError>> {
         let secret = ClientSecret::random(self.core.random.as_ref());
-        let client = Client::register(new.id, new.name, new.scopes, &secret, self.core.now());
+        let may = (new.scopes, new.bounds);
+        let client = Client::register(new.id, new.name, may, &secret, self.core.now());
         let client = client.map_err(Failure::Refused)?;
         if !self.store.create_client(&client).await? {
             return Err(Failure::Refused(ManageClientError::Exists));
@@ -151,6 +184,14 @@ impl Service {
             Err(Failure::Refused(ManageClientError::Overtaken))
         }
     }
+}
+
+fn log_client_refusal(credentials: Option<&ClientCredentials>, reason: ClientError) {
+    // An id that is none may be a secret in the wrong field, so it is not logged.
+    let id = credentials.and_then(|sent| sent.id.parse::<ClientId>().ok());
+    let client_id = id.as_ref().map(tracing::field::display);
+    tracing::info!(client_id, %reason, "client refused");
+    CLIENT_REFUSALS.count(1);
 }
 
 fn refuse(error: impl Into<ManageClientError>) -> Failure<ManageClientError> {

@@ -21,8 +21,8 @@ pub enum ActiveToken {
     Refresh {
         /// What it says.
         claims: RefreshClaims,
-        /// When the user last proved who they are.
-        authenticated_at: DateTime<Utc>,
+        /// When the user last proved who they are, if it is known.
+        authenticated_at: Option<DateTime<Utc>>,
     },
 }
 
@@ -40,6 +40,13 @@ impl Genuine {
         }
     }
 
+    fn audience(&self) -> &str {
+        match self {
+            Self::Access(claims) => &claims.aud,
+            Self::Refresh(claims) => &claims.aud,
+        }
+    }
+
     fn has_expired(&self, now: DateTime<Utc>) -> bool {
         match self {
             Self::Access(claims) => now.timestamp() >= claims.exp,
@@ -50,8 +57,8 @@ impl Genuine {
 
 impl Service {
     /// What a token says, if it is active: nothing for one that is not genuine or has expired, whose session is not
-    /// live, or for a refresh token that has been replaced, also within the grace. 1 trip, 2 read units for an access
-    /// token, 3 for a refresh token.
+    /// live, for a refresh token that has been replaced, also within the grace, or for an audience that the client may not
+    /// ask about. 1 trip, 2 read units for an access token, 3 for a refresh token.
     ///
     /// # Errors
     /// [`ClientError`]
@@ -70,11 +77,15 @@ impl Service {
         );
         let client = client?;
         let (account, session) = state?;
+        // A token for another API is none to this client (RFC 7662 sections 2.2 and 4).
+        let genuine = genuine.filter(|genuine| client.may_ask_about(genuine.audience()));
         let active = genuine.and_then(|genuine| {
             let account = account?;
             match genuine {
-                Genuine::Access(claims) => {
+                Genuine::Access(mut claims) => {
                     account.authorize(claims.sid).ok()?;
+                    // A role that the account has lost since the token was issued allows nothing any more.
+                    claims.scope = claims.scope.within(account.scope());
                     Some(ActiveToken::Access(claims))
                 }
                 Genuine::Refresh(claims) => {
@@ -82,7 +93,7 @@ impl Service {
                     let is_current = session.rotation == claims.jti.rotation;
                     (is_current && account.is_live(&session, now)).then_some(ActiveToken::Refresh {
                         claims,
-                        authenticated_at: session.authenticated_at,
+                        authenticated_at: session.proved_at(),
                     })
                 }
             }

@@ -1,11 +1,16 @@
 //! The secret as it stands in Secrets Manager: the keys and their times, in JSON.
 //!
 //! ```json
-//! {"keys": [{"secret": "...", "signs_from": "2026-11-26T05:00:00Z", "rsa": "..."}, ...], "current": "...", "next": "..."}
+//! {"keys": [{"secret": "...", "signs_from": "2026-11-26T05:00:00Z", "rsa": "..."}, ...],
+//!  "device_secret": "...", "current": "...", "next": "..."}
 //! ```
 //!
 //! A key without `signs_from` has always signed; `rsa` is PKCS#8 in base64 or PEM. `current` and `next` repeat what signs
 //! and what comes next: versions of this service from before `keys` read them while an upgrade takes over.
+//!
+//! Device tokens and counters are derived from `device_secret`, which does not rotate. A document without it is one from
+//! before there was one, or from CloudFormation, which makes one value at a time: the secret of the key that signs takes its
+//! place, and the next rotation adds it.
 //!
 //! A document without `keys` is one that CloudFormation made, `{"current": "..."}`, or that a person wrote for such a
 //! version: `{"current": "...", "previous": "...", "next": "..."}`.
@@ -42,6 +47,8 @@ pub(crate) enum DocumentError {
 struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<Vec<Entry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_secret: Option<String>,
     current: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<String>,
@@ -64,12 +71,20 @@ pub(crate) fn read(
     text: &str,
     written_at: Option<DateTime<Utc>>,
 ) -> Result<KeyRing, DocumentError> {
-    let document: Document = serde_json::from_str(text).map_err(|_| DocumentError::Malformed)?;
-    let Some(entries) = document.keys else {
-        return without_times(document, written_at);
+    let mut document: Document =
+        serde_json::from_str(text).map_err(|_| DocumentError::Malformed)?;
+    let device_secret = document.device_secret.take();
+    let device_secret = device_secret.map(TokenSecret::new).transpose()?;
+    let keys = match document.keys.take() {
+        Some(entries) => with_times(entries, document.current)?,
+        None => without_times(document, written_at)?,
     };
+    Ok(keys.with_device_secret(device_secret))
+}
+
+fn with_times(entries: Vec<Entry>, current: Option<String>) -> Result<KeyRing, DocumentError> {
     let keys: Vec<RingKey> = entries.into_iter().map(key).collect::<Result<_, _>>()?;
-    if let Some(current) = document.current {
+    if let Some(current) = current {
         let is_current = |key: &RingKey| key.material.secret.expose() == current.as_bytes();
         if !keys.iter().any(is_current) {
             return Err(DocumentError::Contradictory);
@@ -116,10 +131,10 @@ fn without_times(
 
 /// Writes a document at a time.
 pub(crate) fn write(ring: &KeyRing, now: DateTime<Utc>) -> Result<String, DocumentError> {
-    let text = |key: &RingKey| {
-        String::from_utf8(key.material.secret.expose().to_vec())
-            .map_err(|_| DocumentError::Malformed)
+    let text_of = |secret: &TokenSecret| {
+        String::from_utf8(secret.expose().to_vec()).map_err(|_| DocumentError::Malformed)
     };
+    let text = |key: &RingKey| text_of(&key.material.secret);
     let entry = |key: &RingKey| {
         let rsa = key.material.rsa.as_ref();
         let has_begun = key.signs_from > DateTime::<Utc>::MIN_UTC;
@@ -136,6 +151,7 @@ pub(crate) fn write(ring: &KeyRing, now: DateTime<Utc>) -> Result<String, Docume
                 .map(entry)
                 .collect::<Result<_, DocumentError>>()?,
         ),
+        device_secret: ring.device_secret().map(text_of).transpose()?,
         current: Some(text(signing)?),
         next: (signing != newest).then(|| text(newest)).transpose()?,
         previous: None,
@@ -172,7 +188,8 @@ mod tests {
         let keys = ring(vec![
             RingKey::signing(secret(ONE)),
             RingKey::signing_from(rsa, noon()),
-        ]);
+        ])
+        .with_device_secret(Some(secret(THREE)));
         let before = noon() - ANNOUNCED;
         let text = write(&keys, before).unwrap();
         assert_eq!(read(&text, Some(before)), Ok(keys.clone()));
@@ -219,6 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn every_form_may_have_a_device_secret() {
+        for text in [
+            format!(r#"{{"current": "{ONE}", "device_secret": "{THREE}"}}"#),
+            format!(r#"{{"keys": [{{"secret": "{ONE}"}}], "device_secret": "{THREE}"}}"#),
+        ] {
+            let read = read(&text, Some(noon())).unwrap();
+            assert_eq!(read.device_secret(), Some(&secret(THREE)), "{text}");
+        }
+        let without = read(&format!(r#"{{"current": "{ONE}"}}"#), None).unwrap();
+        assert_eq!(without.device_secret(), None);
+        assert!(!write(&without, noon()).unwrap().contains("device_secret"));
+    }
+
+    #[test]
     fn what_is_no_document_is_refused_without_a_word_of_it() {
         for (text, error) in [
             ("no object".to_owned(), DocumentError::Malformed),
@@ -226,6 +257,10 @@ mod tests {
             (r#"{"keys": []}"#.to_owned(), DocumentError::Empty(NoKey)),
             (
                 r#"{"current": "short"}"#.to_owned(),
+                DocumentError::TooShort(SecretTooShort),
+            ),
+            (
+                format!(r#"{{"current": "{ONE}", "device_secret": "short"}}"#),
                 DocumentError::TooShort(SecretTooShort),
             ),
             (

@@ -8,6 +8,8 @@
 //! | `testSecret` | signs and verifies with the new key, and compares the keys with the current ones |
 //! | `finishSecret` | the same comparison, then the pending version becomes `AWSCURRENT` |
 //!
+//! The device secret stays as it is; a document that has none is given one.
+//!
 //! Each may be repeated, and the whole may stop between any two: only the last one changes what instances read. A new key
 //! signs long after it is published ([`ANNOUNCED`]), so a rotation that is finished too late, or over a document that was
 //! replaced in the meantime, is given up: its version is no longer pending, and the next rotation begins again.
@@ -148,18 +150,23 @@ impl KeyRotation {
     ) -> Result<(), RotationError> {
         let now = self.clock.now();
         if let Some(pending) = self.secret.read_version(token, PENDING).await? {
-            let current = self.current(described).await?;
+            let current = self.read_current(described).await?;
             return self.compare(described, &current, &pending, now);
         }
-        let current = self.current(described).await?;
-        let signs_from = if is_new(described, &current, now) {
+        let current = self.read_current(described).await?;
+        let signs_from = if is_first(described, &current, now) {
             whole_seconds(now)
         } else {
             whole_seconds(now + ANNOUNCED + ROTATION_TIME)
         };
         let rotated = current.rotate(self.new_key()?, signs_from, now, &self.policy)?;
+        let rotated = if rotated.device_secret().is_some() {
+            rotated
+        } else {
+            rotated.with_device_secret(Some(TokenSecret::generate(self.random.as_ref())))
+        };
         let document = key_document::write(&rotated, now)
-            .map_err(|error| failed("write the document", error))?;
+            .map_err(|error| failure("write the document", error))?;
         let put = self.secret.client.put_secret_value();
         let put = put
             .secret_id(&self.secret.arn)
@@ -178,7 +185,7 @@ impl KeyRotation {
             {
                 Ok(())
             }
-            Err(error) => Err(failed("PutSecretValue", with_causes(&error))),
+            Err(error) => Err(failure("PutSecretValue", with_causes(&error))),
         }
     }
 
@@ -201,7 +208,7 @@ impl KeyRotation {
         let now = self.clock.now();
         let pending = self.secret.read_version(token, PENDING).await?;
         let pending = pending.ok_or_else(|| RotationError::NotPending(token.to_owned()))?;
-        let current = self.current(described).await?;
+        let current = self.read_current(described).await?;
         self.compare(described, &current, &pending, now)?;
         let at = pending.newest().signs_from;
         let tokens = Tokens::of_ring(self.identity.clone(), &pending, &self.policy, now)?;
@@ -210,6 +217,8 @@ impl KeyRotation {
         let issued = tokens.issue(&session, Scope::own_account(), at, &self.policy, random)?;
         tokens.verify_access(&issued.access_token, at)?;
         tokens.verify_refresh_of_any_age(&issued.refresh_token, at)?;
+        let device = tokens.new_device(session.user_id, at, random);
+        tokens.verify_device(&tokens.issue_device(&device, at)?, at)?;
         Ok(pending)
     }
 
@@ -261,27 +270,39 @@ impl KeyRotation {
         let same = |one: &RingKey, other: &RingKey| {
             one.signs_from == other.signs_from && one.material.secret == other.material.secret
         };
-        let has = |ring: &KeyRing, key: &RingKey| ring.iter().any(|one| same(one, key));
-        let lost = current
-            .terms(&self.policy)
-            .any(|(key, term)| term.is_needed(key, now) && !has(pending, key));
-        let came_back = pending
-            .iter()
-            .any(|key| !same(key, newest) && !has(current, key));
-        if lost || came_back || has(current, newest) {
+        let same_rsa = |one: &RingKey, other: &RingKey| one.material.rsa == other.material.rsa;
+        let lost = current.terms(&self.policy).any(|(key, term)| {
+            let is_over = now >= term.access_over_at;
+            let is_kept = |one: &RingKey| same(one, key) && (is_over || same_rsa(one, key));
+            term.is_needed(key, now) && !pending.iter().any(is_kept)
+        });
+        // An RSA key may be taken out alone, by the rotation when its time is over, or by hand.
+        let came_back = pending.iter().any(|key| {
+            let is_older = |one: &RingKey| {
+                same(one, key) && (key.material.rsa.is_none() || same_rsa(one, key))
+            };
+            !same(key, newest) && !current.iter().any(is_older)
+        });
+        let is_new = !current.iter().any(|one| same(one, newest));
+        let device = current.device_secret();
+        let other_device = device.is_some() && pending.device_secret() != device;
+        if lost || came_back || other_device || !is_new {
             return Err(RotationError::Replaced);
         }
         if newest.material.algorithm() != self.algorithm {
             return Err(RotationError::OtherAlgorithm(self.algorithm));
         }
-        if newest.signs_from < now + ANNOUNCED && !is_new(described, current, now) {
+        if newest.signs_from < now + ANNOUNCED && !is_first(described, current, now) {
             return Err(RotationError::TooLate);
         }
         Ok(())
     }
 
-    async fn current(&self, described: &DescribeSecretOutput) -> Result<KeyRing, RotationError> {
-        let missing = || failed("GetSecretValue", "there is no current version");
+    async fn read_current(
+        &self,
+        described: &DescribeSecretOutput,
+    ) -> Result<KeyRing, RotationError> {
+        let missing = || failure("GetSecretValue", "there is no current version");
         let version = version_with(described, CURRENT).ok_or_else(missing)?;
         let current = self.secret.read_version(version, CURRENT).await?;
         current.ok_or(RotationError::Replaced)
@@ -290,7 +311,7 @@ impl KeyRotation {
     async fn describe(&self) -> Result<DescribeSecretOutput, RotationError> {
         let request = self.secret.client.describe_secret();
         let described = request.secret_id(&self.secret.arn).send().await;
-        described.map_err(|error| failed("DescribeSecret", with_causes(&error)))
+        described.map_err(|error| failure("DescribeSecret", with_causes(&error)))
     }
 
     async fn move_stage(
@@ -308,11 +329,11 @@ impl KeyRotation {
             .send()
             .await;
         let moved = moved.map(|_| ());
-        moved.map_err(|error| failed("UpdateSecretVersionStage", with_causes(&error)))
+        moved.map_err(|error| failure("UpdateSecretVersionStage", with_causes(&error)))
     }
 }
 
-fn failed(operation: &'static str, reason: impl Display) -> RotationError {
+fn failure(operation: &'static str, reason: impl Display) -> RotationError {
     RotationError::SecretsManager {
         operation,
         reason: reason.to_string(),
@@ -320,7 +341,7 @@ fn failed(operation: &'static str, reason: impl Display) -> RotationError {
 }
 
 /// Whether the secret is young and was never rotated.
-fn is_new(described: &DescribeSecretOutput, current: &KeyRing, now: DateTime<Utc>) -> bool {
+fn is_first(described: &DescribeSecretOutput, current: &KeyRing, now: DateTime<Utc>) -> bool {
     let created = described.created_date();
     let created = created.and_then(|at| DateTime::from_timestamp(at.secs(), 0));
     let is_young = created.is_some_and(|at| now - at < NEW);

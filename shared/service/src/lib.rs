@@ -47,7 +47,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::clock::Clock;
-use latchkey_domain::id::UserId;
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::RandomSource;
@@ -119,8 +118,8 @@ pub struct SignedIn {
     pub account: Account,
     /// The new session.
     pub issued: Issued,
-    /// What shows that this client has signed in to this account, for its next sign-in. A password change gives none: the
-    /// client keeps what it has.
+    /// What shows that this client has given this account's password, for its next sign-in. None for a user who signs in
+    /// elsewhere.
     pub device_token: Option<Token>,
 }
 
@@ -151,19 +150,20 @@ impl Core {
         }
     }
 
-    /// The device token of a client that has just signed in: the one that it has shown of this account, or the first.
+    /// The device token of a client that has just given the password of an account: for the device that it has shown to be,
+    /// or for a new one.
     ///
     /// # Errors
     /// [`Failure::Internal`] if signing fails.
     pub(crate) async fn issue_device<E>(
         &self,
         shown: Option<DeviceClaims>,
-        user: UserId,
+        account: &Account,
         now: DateTime<Utc>,
     ) -> Result<Token, Failure<E>> {
-        let of_user = shown.filter(|claims| claims.sub == user);
+        let (user, password) = (account.id, account.password_version);
         self.tokens
-            .issue_device(of_user, user, now, self.random.as_ref())
+            .issue_device(shown, user, password, now, self.random.as_ref())
             .await
             .map_err(not_signed)
     }

@@ -61,7 +61,9 @@ impl Service {
         };
         let grace = self.core.policy.refresh_grace;
         // What is live has an account; without one nothing is issued.
-        let access = account.as_ref().map(|account| audience.access(account));
+        let access = account
+            .as_ref()
+            .map(|account| audience.access(account.scope()));
         let access = access.unwrap_or(Access::ThisApi(Scope::default()));
         match judge(account.as_ref(), attempt, presented, now, grace) {
             RefreshVerdict::Reused(session) => {

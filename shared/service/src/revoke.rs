@@ -22,7 +22,7 @@ impl Service {
         caller: Caller,
         target: SessionId,
     ) -> Result<(), Failure<SessionError>> {
-        self.core.count_request(caller.user_id, Limit::Change)?;
+        self.core.count_request(caller, Limit::Change)?;
         if target != caller.session_id {
             self.require_recent_authentication_to_revoke(caller).await?;
         }
@@ -35,8 +35,8 @@ impl Service {
                 .store
                 .read_account_with_session(caller.user_id, target, now)
                 .await?;
-            // The account was read first, so the item of an admitted session cannot have been missed.
-            let is_live = described.is_some_and(|session| !session.is_expired(now));
+            let found = account.as_ref().zip(described);
+            let is_live = found.is_some_and(|(account, session)| account.is_live(&session, now));
             (account, is_live)
         };
         let own = caller.session_id;
@@ -64,7 +64,7 @@ impl Service {
         caller: Caller,
         keep_current: bool,
     ) -> Result<usize, Failure<StepUpError>> {
-        self.core.count_request(caller.user_id, Limit::Change)?;
+        self.core.count_request(caller, Limit::Change)?;
         self.require_recent_authentication_to_revoke(caller).await?;
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
@@ -88,13 +88,13 @@ impl Service {
     ///
     /// # Errors
     /// [`StepUpError`]
-    pub async fn remove_ended_sessions(
+    pub async fn purge_ended_sessions(
         &self,
         caller: Caller,
     ) -> Result<usize, Failure<StepUpError>> {
+        self.core.count_request(caller, Limit::Purge)?;
         self.require_recent_authentication_to_revoke(caller).await?;
         let user = caller.user_id;
-        self.core.count_request(user, Limit::Purge)?;
         let partition = self.store.read_partition(user, self.core.now()).await?;
         admitted::<StepUpError>(partition.account.clone(), caller)?;
         Ok(self.store.purge_ended_sessions(user, &partition).await?)

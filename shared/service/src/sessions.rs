@@ -27,7 +27,7 @@ impl Service {
         &self,
         caller: Caller,
     ) -> Result<SessionList, Failure<CallerNotLive>> {
-        self.core.count_request(caller.user_id, Limit::List)?;
+        self.core.count_request(caller, Limit::List)?;
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
         let account = admitted(partition.account, caller)?;
@@ -63,7 +63,7 @@ impl Service {
         session: SessionId,
         name: Option<&str>,
     ) -> Result<Session, Failure<SessionError>> {
-        self.core.count_request(caller.user_id, Limit::Change)?;
+        self.core.count_request(caller, Limit::Change)?;
         let account = self.live_account(caller).await;
         let account = account.map_err(|failure| failure.map_refusal(SessionError::from))?;
         let not_found = Failure::Refused(SessionError::NotFound);

@@ -26,6 +26,26 @@ use crate::{ClientCredentials, Failure, Issued, Service, SignedIn};
 const ATTEMPTS: u32 = 3;
 
 /// Somebody who has signed in elsewhere.
+///
+/// ```
+/// use latchkey_domain::device::{ClientHints, Device};
+/// use latchkey_domain::identity::{AuthenticationMethods, Identity};
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_domain::token::Audience;
+/// use latchkey_service::SignInElsewhere;
+///
+/// let sign_in = SignInElsewhere {
+///     identity: Identity::new("https://login.example.com", "248289761001")?,
+///     email: None,
+///     methods: AuthenticationMethods::new(["pwd", "otp"])?,
+///     auth_time: None,
+///     device: Device::describe(None, None, None, ClientHints::default()),
+///     location: ClientLocation::default(),
+///     audience: Audience::ThisApi,
+/// };
+/// assert_eq!(sign_in.methods.to_string(), "pwd otp");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SignInElsewhere {
     /// Who they are there.
@@ -34,7 +54,7 @@ pub struct SignInElsewhere {
     pub email: Option<EmailAddress>,
     /// How they proved who they are.
     pub methods: AuthenticationMethods,
-    /// When, in seconds since 1970; now unless it is told.
+    /// When, in seconds since 1970. Unless it is told, nothing counts as a proof of who they are.
     pub auth_time: Option<i64>,
     /// What they use.
     pub device: Device,
@@ -57,7 +77,7 @@ impl Service {
     ) -> Result<SignedIn, Failure<SignInElsewhereError>> {
         // One trip: what is read of the identity is used only for a client that proves itself.
         let (client, known) = tokio::join!(
-            self.authenticate_client(credentials, ClientScope::IssueSessions),
+            self.authenticate_client_of(credentials, request.identity.issuer()),
             self.store.read_identity(&request.identity)
         );
         let client = client.map_err(|failure| failure.map_refusal(SignInElsewhereError::from))?;
@@ -74,13 +94,30 @@ impl Service {
         let mut known = known?;
         for _ in 1..=ATTEMPTS {
             let new_user = || UserId::random(self.core.random.as_ref());
-            let session = session_of(known.unwrap_or_else(new_user));
-            let account = match known {
-                None => self.register_identity(&request, &session, &actor).await?,
-                Some(_) => self.admit_identity(&request, &session, &actor).await?,
+            let (session, account) = match known {
+                None => {
+                    let session = session_of(new_user());
+                    let registered = self.register_identity(&request, None, &session, &actor);
+                    let account = registered.await?;
+                    (session, account)
+                }
+                Some(user) => {
+                    let session = session_of(user);
+                    match self.admit_identity(&request, &session, &actor).await? {
+                        LedTo::Account(account) => (session, Some(account)),
+                        LedTo::OtherAccount => (session, None),
+                        LedTo::Nothing => {
+                            let session = session_of(new_user());
+                            let lost = Some(user);
+                            let again = self.register_identity(&request, lost, &session, &actor);
+                            let account = again.await?;
+                            (session, account)
+                        }
+                    }
+                }
             };
             if let Some(account) = account {
-                let access = request.audience.access(&account);
+                let access = request.audience.access(account.scope());
                 let issued = self.core.issue(session, access, now).await?;
                 // No password is guessed here, so no device need be known.
                 return Ok(SignedIn {
@@ -95,10 +132,12 @@ impl Service {
         Err(Failure::Unavailable)
     }
 
-    /// Makes the account of an identity, unless another first sign-in is faster.
+    /// Makes the account of an identity, unless another first sign-in is faster. `lost` is the user without an account to
+    /// whom it leads, after a restored backup for example.
     async fn register_identity(
         &self,
         request: &SignInElsewhere,
+        lost: Option<UserId>,
         session: &Session,
         actor: &Actor,
     ) -> Result<Option<Account>, Failure<SignInElsewhereError>> {
@@ -110,11 +149,14 @@ impl Service {
             actor: actor.clone(),
             at: now,
         };
-        let registered = self
-            .store
-            .register_identity(&request.identity, &account, session, &cause);
+        let registered =
+            self.store
+                .register_identity((&request.identity, lost), &account, session, &cause);
         match registered.await? {
             IdentityOutcome::Registered => {
+                if let Some(lost) = lost {
+                    tracing::warn!(%user_id, lost_user_id = %lost, "an identity led to no account, and has a new one");
+                }
                 tracing::info!(%user_id, %session_id, %actor, "registered");
                 REGISTRATIONS.count(1);
                 Ok(Some(account))
@@ -123,13 +165,13 @@ impl Service {
         }
     }
 
-    /// Admits the session to the account that the identity led to. Nothing if it is no longer the identity's.
+    /// Admits the session to the account that the identity led to, if it is the identity's.
     async fn admit_identity(
         &self,
         request: &SignInElsewhere,
         session: &Session,
         actor: &Actor,
-    ) -> Result<Option<Account>, Failure<SignInElsewhereError>> {
+    ) -> Result<LedTo, Failure<SignInElsewhereError>> {
         let admission = IdentityAdmission {
             service: self,
             request,
@@ -138,6 +180,10 @@ impl Service {
         };
         let (user_id, session_id) = (session.user_id, session.id);
         let reading = self.read_with_unseen_sessions(user_id).await?;
+        // Account and identity go in one transaction: read in this order, either both are there or the account is lost.
+        if reading.account.as_ref().is_none_or(Account::is_deleted) {
+            return Ok(LedTo::Nothing);
+        }
         let account = match self.admit(&admission, reading, session_id).await? {
             Admitted::By(account) => account,
             Admitted::Disabled => {
@@ -145,11 +191,11 @@ impl Service {
                 log_refusal(what, reason, SIGN_IN_FAILURES, Some(user_id), None);
                 return Err(Failure::Refused(SignInElsewhereError::AccountDisabled));
             }
-            Admitted::NoLonger => return Ok(None),
+            Admitted::NoLonger => return Ok(LedTo::OtherAccount),
         };
         tracing::info!(%user_id, %session_id, %actor, "signed in");
         SIGN_INS.count(1);
-        Ok(Some(account))
+        Ok(LedTo::Account(account))
     }
 
     /// Exchanges a refresh token for a visitor of another service, which says where the visitor is: only a client that may
@@ -174,6 +220,16 @@ impl Service {
         let refreshed = self.refresh(token, location, audience).await;
         refreshed.map_err(|failure| failure.map_refusal(VisitorRefreshError::from))
     }
+}
+
+/// What an identity has led to.
+enum LedTo {
+    /// The account that is the identity's. It holds the new session.
+    Account(Account),
+    /// One that is not, or no longer.
+    OtherAccount,
+    /// A user who has no account.
+    Nothing,
 }
 
 /// The admission of a new session, whose user has signed in elsewhere.

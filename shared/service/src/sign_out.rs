@@ -4,7 +4,7 @@ use latchkey_domain::account::Account;
 use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::error::CallerNotLive;
 use latchkey_domain::id::{SessionId, UserId};
-use latchkey_domain::token::Token;
+use latchkey_domain::token::{Token, TokenError};
 
 use crate::metric::REVOCATIONS;
 use crate::{Failure, Service};
@@ -19,14 +19,35 @@ pub enum SignOutToken {
 }
 
 impl Service {
-    /// Ends the session of a token, however old the token is. For a token that is not genuine there is nothing to end,
-    /// which is no failure (RFC 7009 section 2.2). 2 trips, 1 write unit.
+    /// Ends the session of the first of these tokens that is genuine, however old it is as long as its key is kept.
+    /// Returns that token. If none is genuine there is nothing to end, which is no failure (RFC 7009 section 2.2). 2
+    /// trips, 1 write unit.
     ///
     /// # Errors
     /// [`Failure::Unavailable`] and [`Failure::Internal`] only.
-    pub async fn sign_out(&self, token: &SignOutToken) -> Result<(), Failure<CallerNotLive>> {
+    pub async fn sign_out<'a>(
+        &self,
+        tokens: &'a [SignOutToken],
+    ) -> Result<Option<&'a SignOutToken>, Failure<CallerNotLive>> {
+        for token in tokens {
+            match self.owner_of(token).await {
+                Ok((user, session)) => {
+                    let actor = Actor::Owner(session);
+                    self.end_signed_out(user, session, actor).await?;
+                    return Ok(Some(token));
+                }
+                Err(reason) => tracing::info!(
+                    reason = reason.to_string(),
+                    "sign-out with a token that is not genuine"
+                ),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn owner_of(&self, token: &SignOutToken) -> Result<(UserId, SessionId), TokenError> {
         let (tokens, now) = (&self.core.tokens, self.core.now());
-        let owner = match token {
+        match token {
             SignOutToken::Refresh(token) => {
                 let claims = tokens.verify_refresh_of_any_age(token, now).await;
                 claims.map(|claims| (claims.sub, claims.sid))
@@ -34,19 +55,6 @@ impl Service {
             SignOutToken::Access(token) => {
                 let claims = tokens.verify_access_of_any_age(token, now).await;
                 claims.map(|claims| (claims.sub, claims.sid))
-            }
-        };
-        match owner {
-            Ok((user, session)) => {
-                let actor = Actor::Owner(session);
-                self.end_signed_out(user, session, actor).await
-            }
-            Err(reason) => {
-                tracing::info!(
-                    reason = reason.to_string(),
-                    "sign-out with a token that is not genuine"
-                );
-                Ok(())
             }
         }
     }

@@ -10,7 +10,6 @@ use latchkey_domain::account::{Account, Liveness};
 use latchkey_domain::error::{CallerNotLive, ConfirmError, ReauthenticationRequired};
 use latchkey_domain::password::Password;
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_domain::token::Scope;
 use latchkey_store::Reauthentication;
 
 use crate::account::{Confirmation, NOT_LIVE};
@@ -91,7 +90,7 @@ impl Service {
         let (user_id, session_id) = (caller.user_id, caller.session_id);
         tracing::info!(%user_id, %session_id, rotation = session.rotation, "reauthenticated");
         let now = session.authenticated_at;
-        self.core.issue(session, Scope::of(&account), now).await
+        self.core.issue(session, account.scope(), now).await
     }
 
     /// Checks the password and writes the proof. The account is read again in parallel with the write, because the session

@@ -1,7 +1,8 @@
 //! Limits: passwords are counted before they are checked, requests of users before anything is read.
 //!
-//! Passwords are counted in the table, for all instances together. The requests of a user are counted in memory, without a
-//! write: exactly in one instance, so a limit is that limit times the number of instances.
+//! Passwords are counted in the table, for all instances together. The requests on a session are counted in memory, without
+//! a write: exactly in one instance, so a limit is that limit times the number of instances. They are counted for a session
+//! and not for its user, so that a thief who has one session cannot keep the owner from ending it on another.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,17 +14,17 @@ use chrono::{DateTime, Utc};
 use latchkey_domain::credential::Credential;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
-use latchkey_domain::id::{AttemptId, UserId};
+use latchkey_domain::id::{AttemptId, DeviceNonce, SessionId, UserId};
 use latchkey_domain::throttle::{
     Counter, Limit, Limits, Subject, Throttled, Violation, wait_after, window_of,
 };
 use latchkey_domain::token::DeviceClaims;
-use latchkey_store::{Counted, Tally};
+use latchkey_store::{Admission, Counted};
 
 use crate::metric::SIGN_INS_THROTTLED;
-use crate::{Core, Failure, Service};
+use crate::{Caller, Core, Failure, Service};
 
-/// How long a user who has given the right password waits for the wrong ones to be forgotten.
+/// How long a request waits for a count to be cleared or taken back.
 const LONGEST_CLEARING: Duration = Duration::from_secs(1);
 
 impl Service {
@@ -38,7 +39,7 @@ impl Service {
     ) -> Result<(), Failure<E>> {
         match Throttled::by(self.address_violation(address).await?, None) {
             None => Ok(()),
-            Some(throttled) => Err(refuse(throttled)),
+            Some(throttled) => Err(refuse_throttled(throttled)),
         }
     }
 
@@ -78,7 +79,7 @@ impl Service {
 }
 
 /// Counts and logs a request that is not looked at. Whose account it was for is not logged: it was not looked up.
-fn refuse<E>(throttled: Throttled) -> Failure<E> {
+pub(crate) fn refuse_throttled<E>(throttled: Throttled) -> Failure<E> {
     for violation in throttled.violations() {
         let limit = violation.limit.name();
         tracing::info!(
@@ -91,16 +92,28 @@ fn refuse<E>(throttled: Throttled) -> Failure<E> {
     Failure::Throttled(throttled)
 }
 
-/// One attempt to sign in, as it is counted: for a client with a device token in that device's counter, for all others in
-/// that of the e-mail address. Whose account the address is, is not known before the credential is read. So the device is
-/// counted in the same trip; if the token is another account's, the attempt is a stranger's and is counted as one.
+/// One attempt to sign in, as it is counted: see [`Guesser`]. Whose account the address is, is not known before the
+/// credential is read. So whoever has a device token is counted as that device in the same trip; if the token turns out to
+/// be another account's, or to be older than the password, the attempt is counted as what it is, and taken back there.
 pub(crate) struct Guess<'a> {
     service: &'a Service,
     email: &'a EmailAddress,
     device: Option<&'a DeviceClaims>,
     attempt: AttemptId,
-    as_device: Option<Count>,
-    as_stranger: Option<Count>,
+    guesser: Guesser,
+    count: Option<Count>,
+}
+
+/// Who gives a password, as far as a device token tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guesser {
+    /// A client that has signed in to the account since its password was changed: counted for itself.
+    Device(DeviceNonce),
+    /// A client that has signed in with a password that was replaced. All of an account are counted together, apart from
+    /// strangers: whoever once had the password may hold any number of tokens, and gets no more guesses at the next one.
+    FormerDevice(UserId),
+    /// Anybody else: all of an account are counted together.
+    Stranger,
 }
 
 /// A counter, and what it said.
@@ -120,13 +133,13 @@ impl<'a> Guess<'a> {
             email,
             device,
             attempt: AttemptId::random(service.core.random.as_ref()),
-            as_device: None,
-            as_stranger: None,
+            guesser: device.map_or(Guesser::Stranger, |device| Guesser::Device(device.jti)),
+            count: None,
         }
     }
 
     /// Counts the attempt and reads the credential of the address: 1 trip, 1 more for a device token that is not this
-    /// account's. 2 write units.
+    /// account's or older than its password. 2 write units.
     ///
     /// # Errors
     /// [`Failure::Throttled`]: the password must not be checked.
@@ -135,22 +148,22 @@ impl<'a> Guess<'a> {
         address: Option<IpAddr>,
     ) -> Result<Option<Credential>, Failure<E>> {
         let (service, email) = (self.service, self.email);
-        let (of_address, counted, credential) = tokio::join!(
+        let (of_address, count, credential) = tokio::join!(
             service.address_violation(address),
-            self.count_first(),
+            self.count_as(self.guesser),
             service.store.read_credential(email)
         );
-        let (of_address, ()) = (of_address?, counted?);
+        // What was counted is kept first: whatever has failed, it can be taken back.
+        let count = count.map(|count| self.count = count);
+        let of_address = of_address?;
+        count?;
         let credential = credential?;
-        // An attempt that goes no further stays counted, but is not counted once more.
         if of_address.is_none() {
-            self.count_as_stranger_unless_known(credential.as_ref())
-                .await?;
+            self.count_as_what_it_is(credential.as_ref()).await?;
         }
-        let of_account = self.violation(credential.as_ref());
-        match Throttled::by(of_address, of_account) {
+        match Throttled::by(of_address, self.violation()) {
             None => Ok(credential),
-            Some(throttled) => Err(refuse(throttled)),
+            Some(throttled) => Err(refuse_throttled(throttled)),
         }
     }
 
@@ -162,67 +175,70 @@ impl<'a> Guess<'a> {
         &mut self,
     ) -> Result<Option<Credential>, Failure<E>> {
         let credential = self.service.store.read_credential(self.email).await?;
-        self.count_as_stranger_unless_known(credential.as_ref())
-            .await?;
-        match self.violation(credential.as_ref()) {
+        self.count_as_what_it_is(credential.as_ref()).await?;
+        match self.violation() {
             None => Ok(credential),
-            Some(violation) => Err(refuse(violation.into())),
+            Some(violation) => Err(refuse_throttled(violation.into())),
         }
     }
 
     /// Forgets the wrong passwords before the right one. One attempt is not worth a write: it is this one.
     pub(crate) async fn forgive(&self) {
-        let counts = self.as_stranger.as_ref().or(self.as_device.as_ref());
-        let Some(Count { counter, counted }) = counts else {
-            return;
-        };
-        let Counted::Admitted(Tally { attempts: 2.., .. }) = counted else {
+        let Some((counter, Admission { attempts: 2.., .. })) = self.admission() else {
             return;
         };
         let clearing = self.service.store.clear_failures(counter);
         match tokio::time::timeout(LONGEST_CLEARING, clearing).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!("the failures before a right password stay counted");
             }
         }
     }
 
-    async fn count_first(&mut self) -> Result<(), StoreError> {
-        match self.device {
-            Some(device) => self.as_device = self.count(Subject::Device(device.jti)).await?,
-            None => self.as_stranger = self.count(Subject::Account(self.email)).await?,
+    /// Takes the attempt back if its password was not checked, or if nobody learns what came of it, because of a limit or
+    /// because something failed: such an attempt tells a guesser nothing, and must not make an owner wait.
+    pub(crate) async fn settle<T, E>(&self, outcome: &Result<T, Failure<E>>) {
+        match outcome {
+            Ok(_) | Err(Failure::Refused(_)) => {}
+            Err(Failure::Throttled(_) | Failure::Unavailable | Failure::Internal) => {
+                self.take_back(self.count.as_ref()).await;
+            }
         }
-        Ok(())
     }
 
-    /// Whether the device token is of the account that was read.
-    fn is_known(&self, credential: Option<&Credential>) -> bool {
-        let owner = credential.map(|credential| credential.user_id);
-        self.device.is_some_and(|device| Some(device.sub) == owner)
-    }
-
-    async fn count_as_stranger_unless_known(
+    /// Counts the attempt as that of whoever makes it, if it was counted as another's.
+    async fn count_as_what_it_is(
         &mut self,
         credential: Option<&Credential>,
     ) -> Result<(), StoreError> {
-        if self.as_stranger.is_none() && !self.is_known(credential) {
-            let (counted, ()) =
-                tokio::join!(self.count(Subject::Account(self.email)), self.uncount());
-            self.as_stranger = counted?;
+        let guesser = self.guesser(credential);
+        if guesser == self.guesser {
+            return Ok(());
         }
+        let (count, ()) = tokio::join!(self.count_as(guesser), self.take_back(self.count.as_ref()));
+        (self.guesser, self.count) = (guesser, None);
+        self.count = count?;
         Ok(())
     }
 
-    /// The limit of failures, if this attempt on what was read exceeds it.
-    fn violation(&self, credential: Option<&Credential>) -> Option<Violation> {
-        let count = if self.is_known(credential) {
-            &self.as_device
-        } else {
-            &self.as_stranger
-        };
+    fn guesser(&self, credential: Option<&Credential>) -> Guesser {
+        match (self.device, credential) {
+            (Some(device), Some(credential)) if device.sub == credential.user_id => {
+                if device.password_version == Some(credential.password_version) {
+                    Guesser::Device(device.jti)
+                } else {
+                    Guesser::FormerDevice(device.sub)
+                }
+            }
+            _ => Guesser::Stranger,
+        }
+    }
+
+    /// The limit of failures, if this attempt exceeds it.
+    fn violation(&self) -> Option<Violation> {
         let limits = &self.service.core.policy.limits;
-        match count.as_ref()?.counted {
+        match self.count.as_ref()?.counted {
             Counted::Admitted(_) => None,
             Counted::Refused(tally) => {
                 let wait = wait_after(tally.attempts, limits.free_failures);
@@ -233,28 +249,36 @@ impl<'a> Guess<'a> {
         }
     }
 
-    /// Takes the attempt back from the device's counter. Several people may use one device, and the sign-ins of one must not
-    /// use up the attempts of another.
-    async fn uncount(&self) {
-        if let Some(Count { counter, counted }) = &self.as_device
-            && let Counted::Admitted(_) = counted
-            && let Err(error) = self
-                .service
-                .store
-                .uncount_failure(counter, self.attempt)
-                .await
-        {
-            tracing::warn!(%error, "an attempt of another account stays counted for a device");
+    fn admission(&self) -> Option<(&Counter, &Admission)> {
+        self.count.as_ref().and_then(Count::admission)
+    }
+
+    async fn take_back(&self, count: Option<&Count>) {
+        let Some((counter, admission)) = count.and_then(Count::admission) else {
+            return;
+        };
+        let store = &self.service.store;
+        let taking = store.uncount_failure(counter, admission);
+        match tokio::time::timeout(LONGEST_CLEARING, taking).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("an attempt whose password was not checked stays counted");
+            }
         }
     }
 
     /// Counts the attempt, unless the limit is off.
-    async fn count(&self, subject: Subject<'_>) -> Result<Option<Count>, StoreError> {
+    async fn count_as(&self, guesser: Guesser) -> Result<Option<Count>, StoreError> {
         let Core { policy, tokens, .. } = &self.service.core;
         let free_failures = policy.limits.free_failures;
         if free_failures == 0 {
             return Ok(None);
         }
+        let subject = match guesser {
+            Guesser::Device(nonce) => Subject::Device(nonce),
+            Guesser::FormerDevice(user) => Subject::FormerDevices(user),
+            Guesser::Stranger => Subject::Account(self.email),
+        };
         let now = self.service.core.now();
         let counter = tokens.counter(subject, now).await?;
         let store = &self.service.store;
@@ -264,12 +288,23 @@ impl<'a> Guess<'a> {
     }
 }
 
-/// How many users' requests are counted at once, in entries of some 50 bytes.
+impl Count {
+    fn admission(&self) -> Option<(&Counter, &Admission)> {
+        match &self.counted {
+            Counted::Admitted(admission) => Some((&self.counter, admission)),
+            Counted::Refused(_) => None,
+        }
+    }
+}
+
+/// How many sessions' requests are counted at once, in entries of some 70 bytes.
 const MOST_COUNTED: usize = 8192;
 
-/// The requests of users in this minute, counted in memory. All clones count together.
+/// The requests of users in this minute, counted in memory for each session. All clones count together.
 #[derive(Clone, Default)]
-pub struct UserRequests(Arc<Mutex<HashMap<(UserId, Limit), Requests>>>);
+pub struct UserRequests(Arc<Mutex<Counts>>);
+
+type Counts = HashMap<(UserId, SessionId, Limit), Requests>;
 
 /// How many there were in a window.
 struct Requests {
@@ -287,7 +322,7 @@ impl UserRequests {
     /// Counts a request, unless the limit is off. Returns the limit if there were as many before.
     fn count(
         &self,
-        user: UserId,
+        (user, session): (UserId, SessionId),
         limit: Limit,
         limits: &Limits,
         now: DateTime<Utc>,
@@ -298,10 +333,10 @@ impl UserRequests {
         }
         let (window, end) = window_of(now);
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (user, limit);
+        let key = (user, session, limit);
         if counted.len() >= MOST_COUNTED && !counted.contains_key(&key) {
             counted.retain(|_, requests| requests.window == window);
-            // As many users in one minute: the counts begin again rather than grow.
+            // As many sessions in one minute: the counts begin again rather than grow.
             if counted.len() >= MOST_COUNTED {
                 counted.clear();
             }
@@ -319,18 +354,20 @@ impl UserRequests {
 }
 
 impl Core {
-    /// Counts a request of a user who has shown an access token, before anything is read for it.
+    /// Counts a request of a caller who has shown an access token, before anything is read or asked for.
     ///
     /// # Errors
-    /// [`Failure::Throttled`] if the user has sent too many of the kind to this instance in this minute.
-    pub(crate) fn count_request<E>(&self, user: UserId, limit: Limit) -> Result<(), Failure<E>> {
+    /// [`Failure::Throttled`] if too many of the kind were sent on the session to this instance in this minute.
+    pub(crate) fn count_request<E>(&self, caller: Caller, limit: Limit) -> Result<(), Failure<E>> {
+        let (user, session) = (caller.user_id, caller.session_id);
+        let limits = &self.policy.limits;
         let counted = self
             .requests
-            .count(user, limit, &self.policy.limits, self.now());
+            .count((user, session), limit, limits, self.now());
         match counted {
             None => Ok(()),
             Some(violation) => {
-                tracing::info!(user_id = %user, limit = limit.name(), "too many requests of a user");
+                tracing::info!(user_id = %user, session_id = %session, limit = limit.name(), "too many requests on a session");
                 Err(Failure::Throttled(violation.into()))
             }
         }
@@ -345,15 +382,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_may_send_as_many_requests_of_a_kind_in_a_minute_as_the_limit_says() {
+    fn a_session_may_send_as_many_requests_of_a_kind_in_a_minute_as_the_limit_says() {
         let (requests, limits) = (UserRequests::default(), Limits::default());
         let random = SeededRandom::new(1);
-        let (one, other) = (UserId::random(&random), UserId::random(&random));
+        let user = UserId::random(&random);
+        let session = || (user, SessionId::random(&random));
+        let (one, other) = (session(), session());
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(13);
-        let count = |user, limit, now| requests.count(user, limit, &limits, now);
+        let count = |session, limit, now| requests.count(session, limit, &limits, now);
         for (limit, quota) in [(Limit::List, 30), (Limit::Change, 10), (Limit::Purge, 5)] {
-            for user in [one, other] {
-                let admitted = (0..100).take_while(|_| count(user, limit, now).is_none());
+            for session in [one, other] {
+                let admitted = (0..100).take_while(|_| count(session, limit, now).is_none());
                 assert_eq!(admitted.count(), quota, "{limit:?}");
             }
             let violation = count(one, limit, now).unwrap();
@@ -368,26 +407,22 @@ mod tests {
     }
 
     #[test]
-    fn however_many_users_there_are_no_more_than_so_many_are_counted() {
+    fn however_many_sessions_there_are_no_more_than_so_many_are_counted() {
         let (requests, limits) = (UserRequests::default(), Limits::default());
         let random = SeededRandom::new(1);
+        let session = || (UserId::random(&random), SessionId::random(&random));
         let now = DateTime::UNIX_EPOCH;
         let size = || requests.0.lock().unwrap().len();
         for _ in 0..MOST_COUNTED + 10 {
-            requests.count(UserId::random(&random), Limit::List, &limits, now);
+            requests.count(session(), Limit::List, &limits, now);
             assert!(size() <= MOST_COUNTED);
         }
         // Those of another minute make room first.
-        let (user, now) = (UserId::random(&random), now + TimeDelta::minutes(1));
         while size() < MOST_COUNTED {
-            requests.count(
-                UserId::random(&random),
-                Limit::List,
-                &limits,
-                DateTime::UNIX_EPOCH,
-            );
+            requests.count(session(), Limit::List, &limits, now);
         }
-        requests.count(user, Limit::List, &limits, now);
+        let now = now + TimeDelta::minutes(1);
+        requests.count(session(), Limit::List, &limits, now);
         assert_eq!(size(), 1);
     }
 }

@@ -226,6 +226,12 @@ impl TokenKeys {
         self.kept().newest_algorithm
     }
 
+    /// Who issues the tokens, and for whom.
+    #[must_use]
+    pub fn identity(&self) -> TokenIdentity {
+        self.kept().tokens.identity().clone()
+    }
+
     /// Who issues tokens, as they name it.
     #[must_use]
     pub fn issuer(&self) -> String {
@@ -330,8 +336,8 @@ impl TokenKeys {
             .await
     }
 
-    /// The device token of a client that has signed in to an account: the one that it has shown, with the key of today, or
-    /// the first one.
+    /// The device token of a client that has given a user's password of this version: the one that it has shown, if it is
+    /// that user's, with the key and the version of today, or the first one.
     ///
     /// # Errors
     /// [`TokenError::SigningFailed`].
@@ -339,11 +345,15 @@ impl TokenKeys {
         &self,
         shown: Option<DeviceClaims>,
         user: UserId,
+        password_version: u64,
         now: DateTime<Utc>,
         random: &dyn RandomSource,
     ) -> Result<Token, TokenError> {
         let tokens = self.newest(now).await;
-        let claims = shown.unwrap_or_else(|| tokens.new_device(user, now, random));
+        let mut claims = shown
+            .filter(|claims| claims.sub == user)
+            .unwrap_or_else(|| tokens.new_device(user, now, random));
+        claims.password_version = Some(password_version);
         tokens.issue_device(&claims, now)
     }
 

@@ -8,10 +8,10 @@ use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::session::Session;
 
 use crate::Store;
+use crate::client::COUNT_CAPACITY;
 use crate::item::{account_from_item, session_from_item, string};
 use crate::keys::{ACCOUNT, Item, Key, PK, SESSION_PREFIX, SK, partition, session_sort_key};
 use crate::refusal::store_error;
-use crate::retry::COUNT_CAPACITY;
 
 /// A user's items, read item by item: the account is at most as new as the sessions, for it is read first.
 #[derive(Clone, Debug)]
@@ -62,7 +62,8 @@ impl Store {
     }
 
     /// The account and one session of its user, in one request: it reads the items between the two as well, and
-    /// for most users all of them together cost the 1 read unit that the account alone would.
+    /// for most users all of them together cost the 1 read unit that the account alone would. A query is no snapshot: an
+    /// admitted session that it did not show is looked up.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -77,8 +78,10 @@ impl Store {
             .await?;
         let mut sessions = snapshot.sessions.into_iter();
         let described = sessions.find(|found| found.id == session);
+        let account = snapshot.account.as_ref();
+        let is_admitted = account.is_some_and(|account| account.sessions.contains(&session));
         let described = match described {
-            None if !is_whole => self.read_session(user, session).await?,
+            None if is_admitted || !is_whole => self.read_session(user, session).await?,
             described => described,
         };
         Ok((snapshot.account, described))

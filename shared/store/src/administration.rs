@@ -9,10 +9,10 @@ use latchkey_domain::id::{SessionId, UserId};
 
 use crate::Store;
 use crate::cleanup::ScanPosition;
+use crate::client::COUNT_CAPACITY;
 use crate::item::{account_from_item, from_item, string};
 use crate::keys::{ACCOUNT, Item, Key, PK, SK, USER_PREFIX};
 use crate::refusal::store_error;
-use crate::retry::COUNT_CAPACITY;
 use crate::table::{INDEX_NAME, INDEX_PARTITION_KEY};
 
 /// How many items of the table a page of accounts is looked for in: some 60 read units, of 0.5 KB for each item.

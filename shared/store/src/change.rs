@@ -7,6 +7,7 @@ use latchkey_domain::cause::Cause;
 use latchkey_domain::credential::Credential;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{ChangeId, SessionId};
+use latchkey_domain::identity::Identity;
 use latchkey_domain::password::PasswordHash;
 use latchkey_domain::session::Session;
 
@@ -20,10 +21,27 @@ use crate::item::{
     session_to_item,
 };
 use crate::keys::Key;
-use crate::refusal::PartHandle;
+use crate::refusal::{FailedConditions, PartHandle};
 use crate::retry::{OLD_ITEM, Retries};
 
 /// What is written in one transaction with an account.
+///
+/// ```
+/// use latchkey_domain::account::{Account, Change};
+/// use latchkey_domain::cause::Cause;
+/// use latchkey_domain::error::StoreError;
+/// use latchkey_domain::session::Session;
+/// use latchkey_store::{Part, Store, WriteOutcome};
+///
+/// # async fn example(
+/// #     store: &Store, before: &Account, change: &Change, session: &Session, cause: Cause,
+/// # ) -> Result<WriteOutcome, StoreError> {
+/// // The account and the new session's item are written together or not at all.
+/// let parts = [Part::NewSession(session)];
+/// let (stamp, mut retries) = (store.new_stamp(), store.retries());
+/// store.write_change(before, change, &cause, &parts, stamp, &mut retries).await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Part<'a> {
     /// The item of the session that the change admits. There must be none yet.
@@ -82,53 +100,24 @@ impl Store {
         retries: &mut Retries<'_>,
     ) -> Result<WriteOutcome, StoreError> {
         let account = account_update(before, change, cause, stamp)?;
-        let key = Key::account(before.id);
+        let write = ChangeWrite {
+            before,
+            account: &account,
+            parts,
+        };
         let lost_identity = before.identity.as_ref();
         let lost_identity = lost_identity.filter(|_| change.account.identity.is_none());
-        let (mut conditions, account, new_session) = if parts.is_empty() && lost_identity.is_none()
-        {
-            let ask = |update: UpdateItemFluentBuilder| {
-                update.return_values_on_condition_check_failure(OLD_ITEM)
-            };
-            let sent = self.update(key, &account, ask, retries).await?;
-            (sent.err(), PartHandle::ONLY, None)
-        } else {
-            let mut transaction = self.begin_transaction();
-            let account = transaction.update(key, &account);
-            let mut new_session = None;
-            for part in parts {
-                match part {
-                    Part::NewSession(session) => {
-                        new_session = Some(transaction.put_new(session_to_item(session)?));
-                    }
-                    Part::NoSession(session) => {
-                        let key = Key::session(before.id, *session);
-                        transaction.delete(key, &Expression::default());
-                    }
-                    Part::Hash {
-                        verified,
-                        hash,
-                        password_version,
-                    } => {
-                        let key =
-                            Key::credential(before.credential_email().ok_or(StoreError::Corrupt)?);
-                        transaction.update(key, &replace_hash(verified, hash, *password_version));
-                    }
-                    Part::NoCredential { verified } => {
-                        let key =
-                            Key::credential(before.credential_email().ok_or(StoreError::Corrupt)?);
-                        transaction.delete(key, &credential_as_verified(verified));
-                    }
-                }
-            }
-            // Whoever deletes the account: what leads to it goes in the same transaction, so nothing is left to find.
-            if let Some(identity) = lost_identity {
-                let own = identity_of(before.id);
-                transaction.delete(Key::identity(identity), &own);
-            }
-            let sent = self.transact(transaction, retries).await?;
-            (sent.err(), account, new_session)
-        };
+        let mut sent = self.send_change(&write, lost_identity, retries).await?;
+        if sent.identity_is_anothers() {
+            // Its item was lost once, and the person has a newer account since: this one goes without it.
+            sent = self.send_change(&write, None, retries).await?;
+        }
+        let SentChange {
+            mut conditions,
+            account,
+            new_session,
+            ..
+        } = sent;
         let outcome = if let Some(conditions) = &mut conditions {
             let found = conditions.take_item(account).map(account_from_item);
             let own_write = found
@@ -148,6 +137,95 @@ impl Store {
             WriteOutcome::Overtaken { .. } => {}
         }
         Ok(outcome)
+    }
+
+    /// Sends a change: one update, or one transaction with its parts and the end of the identity that the account loses.
+    async fn send_change(
+        &self,
+        write: &ChangeWrite<'_>,
+        lost_identity: Option<&Identity>,
+        retries: &mut Retries<'_>,
+    ) -> Result<SentChange, StoreError> {
+        let ChangeWrite {
+            before,
+            account,
+            parts,
+        } = write;
+        let key = Key::account(before.id);
+        if parts.is_empty() && lost_identity.is_none() {
+            let ask = |update: UpdateItemFluentBuilder| {
+                update.return_values_on_condition_check_failure(OLD_ITEM)
+            };
+            let sent = self.update(key, account, ask, retries).await?;
+            return Ok(SentChange {
+                conditions: sent.err(),
+                account: PartHandle::ONLY,
+                new_session: None,
+                identity: None,
+            });
+        }
+        let mut transaction = self.begin_transaction();
+        let account = transaction.update(key, account);
+        let mut new_session = None;
+        for part in *parts {
+            match part {
+                Part::NewSession(session) => {
+                    new_session = Some(transaction.put_new(session_to_item(session)?));
+                }
+                Part::NoSession(session) => {
+                    let key = Key::session(before.id, *session);
+                    transaction.delete(key, &Expression::default());
+                }
+                Part::Hash {
+                    verified,
+                    hash,
+                    password_version,
+                } => {
+                    let key =
+                        Key::credential(before.credential_email().ok_or(StoreError::Corrupt)?);
+                    transaction.update(key, &replace_hash(verified, hash, *password_version));
+                }
+                Part::NoCredential { verified } => {
+                    let key =
+                        Key::credential(before.credential_email().ok_or(StoreError::Corrupt)?);
+                    transaction.delete(key, &credential_as_verified(verified));
+                }
+            }
+        }
+        // Whoever deletes the account: what leads to it goes in the same transaction, so nothing is left to find.
+        let identity = lost_identity
+            .map(|identity| transaction.delete(Key::identity(identity), &identity_of(before.id)));
+        let sent = self.transact(transaction, retries).await?;
+        Ok(SentChange {
+            conditions: sent.err(),
+            account,
+            new_session,
+            identity,
+        })
+    }
+}
+
+/// What is written of a change.
+struct ChangeWrite<'a> {
+    before: &'a Account,
+    account: &'a Expression,
+    parts: &'a [Part<'a>],
+}
+
+/// What became of it, and which part was which.
+struct SentChange {
+    conditions: Option<FailedConditions>,
+    account: PartHandle,
+    new_session: Option<PartHandle>,
+    identity: Option<PartHandle>,
+}
+
+impl SentChange {
+    /// Whether it was not made because the identity leads to another account.
+    fn identity_is_anothers(&mut self) -> bool {
+        let conditions = self.conditions.as_mut();
+        let met = |conditions: &mut FailedConditions| conditions.take_item(self.identity?);
+        conditions.and_then(met).is_some()
     }
 }
 

@@ -5,8 +5,12 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
 use crate::metering::Meter;
+
+/// What every request asks for, so that its cost can be counted.
+pub(crate) const COUNT_CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
 
 /// Sets timeouts and retries on a client's configuration, and counts its requests ([`crate::metering`]). The SDK has no timeouts
 /// by default.

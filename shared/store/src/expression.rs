@@ -42,6 +42,14 @@ impl Expression {
         }
     }
 
+    /// Sets an attribute that is not there yet.
+    pub(crate) fn set_once(self, attribute: &str, value: AttributeValue) -> Self {
+        let mut update = self.name(attribute).value(attribute, value);
+        let set = format!("#{attribute} = if_not_exists(#{attribute}, :{attribute})");
+        update.set.push(set);
+        update
+    }
+
     /// Removes an attribute.
     pub(crate) fn remove(self, attribute: &str) -> Self {
         let mut update = self.name(attribute);

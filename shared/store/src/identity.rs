@@ -13,7 +13,7 @@ use crate::expression::Expression;
 use crate::item::{
     ChangeAttribute, account_to_item, attribute, from_item, session_to_item, string, to_item,
 };
-use crate::keys::{Item, Key};
+use crate::keys::{Item, Key, PK};
 
 /// What became of the first sign-in of an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +45,28 @@ impl Store {
         item.map(user_of).transpose()
     }
 
-    /// Creates a user who signs in elsewhere: identity, account and first session, all or nothing. One transaction, 7
-    /// write units.
+    /// Creates a user who signs in elsewhere: identity, account and first session, all or nothing. `lost` is the user
+    /// without an account to whom the identity has led. One transaction, 7 write units.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn register_identity(
         &self,
-        identity: &Identity,
+        (identity, lost): (&Identity, Option<UserId>),
         account: &Account,
         session: &Session,
         cause: &Cause,
     ) -> Result<IdentityOutcome, StoreError> {
         let change = ChangeAttribute::new(self.new_stamp(), cause, &[]);
         let mut transaction = self.begin_transaction();
-        let new_identity = transaction.put_new(to_item(&IdentityItem {
+        let item = to_item(&IdentityItem {
             key: Key::identity(identity),
             user_id: account.id,
-        })?);
+        })?;
+        let new_identity = match lost {
+            None => transaction.put_new(item),
+            Some(lost) => transaction.put(item, &identity_of(lost)),
+        };
         transaction.put_new(account_to_item(account, &change)?);
         transaction.put_new(session_to_item(session)?);
         let sent = self.transact(transaction, &mut self.retries()).await?;
@@ -83,10 +87,11 @@ impl Store {
     }
 }
 
-/// The condition that an identity leads to this user.
+/// The condition that an identity leads to this user, or that it is gone.
 pub(crate) fn identity_of(user: UserId) -> Expression {
     Expression::default()
-        .only_if("#user_id = :user_id")
+        .only_if("(attribute_not_exists(#pk) OR #user_id = :user_id)")
+        .name(PK)
         .name(attribute::USER_ID)
         .value("user_id", string(user))
 }

@@ -54,6 +54,7 @@ pub(crate) mod attribute {
     pub(crate) const SECRETS: &str = "secrets";
     pub(crate) const TTL: &str = "ttl";
     pub(crate) const ATTEMPTS: &str = "attempts";
+    pub(crate) const FIRST_ATTEMPT: &str = "first_attempt";
     pub(crate) const LAST_ATTEMPT: &str = "last_attempt";
     pub(crate) const LAST_ATTEMPT_AT: &str = "last_attempt_at";
 }

@@ -45,19 +45,19 @@ pub use account::Partition;
 pub use administration::AccountPage;
 pub use change::{Part, WriteOutcome};
 pub use cleanup::{
-    Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
+    Checkpoint, Lease, Page, RemovalOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
 };
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use retry::Retries;
-pub use session::{PasswordAttempt, Reauthentication, Rotation};
+pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
 pub use stream::{ItemChange, StreamImage};
-pub use throttle::{Counted, Tally};
+pub use throttle::{Admission, Counted, Tally};
 
+use crate::client::COUNT_CAPACITY;
 use crate::keys::{Item, Key};
 use crate::refusal::store_error;
-use crate::retry::COUNT_CAPACITY;
 
 /// How long [`Store::open_connection`] may keep a function from its first request.
 const LONGEST_OPENING: Duration = Duration::from_secs(1);

@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 
 use chrono::serde::ts_milliseconds;
 use chrono::{DateTime, Utc};
-use latchkey_domain::client::{Client, ClientId, ClientScope, SecretDigest, StoredSecret};
+use latchkey_domain::client::{
+    Client, ClientBounds, ClientId, ClientScope, SecretDigest, StoredSecret,
+};
 use latchkey_domain::error::StoreError;
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
+use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::item::{attribute, corrupt, from_item, string, to_attribute, to_item};
 use crate::keys::{CLIENT_PREFIX, Item, Key, PK};
 use crate::refusal::store_error;
-use crate::retry::COUNT_CAPACITY;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct ClientItem {
@@ -22,6 +24,18 @@ struct ClientItem {
     name: String,
     #[serde(with = "serde_dynamo::string_set")]
     scopes: BTreeSet<ClientScope>,
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeSet::is_empty",
+        with = "serde_dynamo::string_set"
+    )]
+    issuers: BTreeSet<String>,
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeSet::is_empty",
+        with = "serde_dynamo::string_set"
+    )]
+    audiences: BTreeSet<String>,
     secrets: Vec<SecretAttribute>,
     #[serde(with = "ts_milliseconds")]
     created_at: DateTime<Utc>,
@@ -56,6 +70,8 @@ fn client_to_item(client: &Client) -> Result<Item, StoreError> {
         key: Key::client(&client.id),
         name: client.name.clone(),
         scopes: client.scopes.clone(),
+        issuers: client.bounds.issuers.clone(),
+        audiences: client.bounds.audiences.clone(),
         secrets: SecretAttribute::list(client),
         created_at: client.created_at,
     })
@@ -76,6 +92,10 @@ fn client_from_item(item: Item) -> Result<Client, StoreError> {
         id: id.ok_or_else(|| corrupt("client", "pk"))?,
         name: item.name,
         scopes: item.scopes,
+        bounds: ClientBounds {
+            issuers: item.issuers,
+            audiences: item.audiences,
+        },
         secrets: secrets.collect::<Result<_, StoreError>>()?,
         created_at: item.created_at,
     })
@@ -134,15 +154,22 @@ impl Store {
         Ok(sent.await?.is_ok())
     }
 
-    /// Removes a client. False if there is none.
+    /// Removes a client. False if there is none. It is looked for first, because a deletion that is repeated after a lost
+    /// reply finds none.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn delete_client(&self, id: &ClientId) -> Result<bool, StoreError> {
+        let key = Key::client(id);
+        if self.get(key.clone()).await?.is_none() {
+            return Ok(false);
+        }
         let there = Expression::default()
             .only_if("attribute_exists(#pk)")
             .name(PK);
-        self.delete_item_if(Key::client(id), &there).await
+        // If it fails, the client is gone all the same: by an attempt whose reply was lost, or by somebody else.
+        self.delete_item_if(key, &there).await?;
+        Ok(true)
     }
 
     /// All clients, by their ids. Reads the whole table, because each stands in its own partition: 1 read unit for each

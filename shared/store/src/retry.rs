@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::Config;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use latchkey_domain::error::StoreError;
 
 use crate::Store;
+use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::keys::Key;
 use crate::refusal::{FailedConditions, WriteRefusal, delete_refusal, update_refusal};
 
-/// What every request asks for, so that its cost can be counted.
-pub(crate) const COUNT_CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
 /// Hands back the item that a condition met, without a further read.
 pub(crate) const OLD_ITEM: ReturnValuesOnConditionCheckFailure =
     ReturnValuesOnConditionCheckFailure::AllOld;
@@ -92,8 +93,33 @@ impl Store {
         ask: impl Fn(UpdateItemFluentBuilder) -> UpdateItemFluentBuilder,
         retries: &mut Retries<'_>,
     ) -> Result<Result<UpdateItemOutput, FailedConditions>, StoreError> {
-        let update = ask(self
-            .client
+        let update = ask(self.update_request(key, expression));
+        retries
+            .until_no_conflict(|| update.clone().send(), update_refusal)
+            .await
+    }
+
+    /// An update that is sent once: for one that must not be made twice and cannot tell whether it was. Returns whether its
+    /// condition held.
+    pub(crate) async fn update_once(
+        &self,
+        key: Key,
+        expression: &Expression,
+    ) -> Result<bool, StoreError> {
+        let once = Config::builder().retry_config(RetryConfig::disabled());
+        let update = self.update_request(key, expression).customize();
+        match update.config_override(once).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match update_refusal(error) {
+                WriteRefusal::ConditionFailed(_) => Ok(false),
+                WriteRefusal::Conflict => Err(StoreError::Unavailable),
+                WriteRefusal::Failed(error) => Err(error),
+            },
+        }
+    }
+
+    fn update_request(&self, key: Key, expression: &Expression) -> UpdateItemFluentBuilder {
+        self.client
             .update_item()
             .table_name(&*self.table)
             .set_key(Some(key.into_attributes()))
@@ -101,10 +127,7 @@ impl Store {
             .set_condition_expression(expression.condition())
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values())
-            .return_consumed_capacity(COUNT_CAPACITY));
-        retries
-            .until_no_conflict(|| update.clone().send(), update_refusal)
-            .await
+            .return_consumed_capacity(COUNT_CAPACITY)
     }
 
     /// Deletes an item if the expression's condition holds, and says whether it did.

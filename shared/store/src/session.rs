@@ -16,16 +16,42 @@ use std::collections::HashMap;
 
 use crate::Store;
 use crate::account::Partition;
+use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::item::{attribute, millis, number, session_from_item, string};
-use crate::keys::{Key, PK};
+use crate::keys::{Item, Key, PK};
 use crate::refusal::store_error;
-use crate::retry::{COUNT_CAPACITY, OLD_ITEM};
+use crate::retry::OLD_ITEM;
 
 /// How many items one `BatchWriteItem` takes.
 const BATCH_SIZE: usize = 25;
 
 /// A refresh token that is presented, and what is to be written if it is the one to rotate.
+///
+/// ```
+/// use chrono::{DateTime, Utc};
+/// use latchkey_domain::id::{SessionId, UserId};
+/// use latchkey_domain::policy::SessionPolicy;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_store::{Rotation, Store};
+///
+/// # async fn example(
+/// #     store: &Store, user: UserId, session: SessionId, now: DateTime<Utc>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let (location, policy) = (ClientLocation::default(), SessionPolicy::default());
+/// let rotation = Rotation {
+///     user,
+///     session,
+///     presented: 3,
+///     location: &location,
+///     now,
+///     policy: &policy,
+/// };
+/// let (account, attempt) = store.rotate(&rotation).await?;
+/// # drop((account, attempt));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation<'a> {
     /// The token's user.
@@ -115,21 +141,42 @@ impl Expression {
     }
 }
 
-/// One password that is given on a session: told from the others by chance.
+/// One password that is given on a session: told from the others by chance, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordAttempt(String);
+
+/// What became of a [`PasswordAttempt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordCounted {
+    /// It was counted, and may be checked: so many were given, with this one.
+    Admitted(usize),
+    /// It was not counted: there were too many before it, or there is no such session.
+    Refused {
+        /// When the last of those before it was counted, to the second.
+        last: DateTime<Utc>,
+    },
+}
 
 impl PasswordAttempt {
     /// A new one.
     #[must_use]
-    pub fn random(random: &dyn RandomSource) -> Self {
+    pub fn new(now: DateTime<Utc>, random: &dyn RandomSource) -> Self {
         let mut bytes = [0; 4];
         random.fill(&mut bytes);
-        Self(format!("{:08x}", u32::from_be_bytes(bytes)))
+        let (second, chance) = (now.timestamp(), u32::from_be_bytes(bytes));
+        Self(format!("{chance:08x}{second:08x}"))
     }
 
     fn as_set(&self) -> AttributeValue {
         AttributeValue::Ss(vec![self.0.clone()])
+    }
+
+    /// When it was made. Those of earlier versions do not tell, and were made long ago.
+    fn made_at(text: &str) -> DateTime<Utc> {
+        let second = text.get(8..).filter(|second| !second.is_empty());
+        let second = second.and_then(|second| i64::from_str_radix(second, 16).ok());
+        let at = second.and_then(|second| DateTime::from_timestamp(second, 0));
+        at.unwrap_or(DateTime::UNIX_EPOCH)
     }
 }
 
@@ -283,8 +330,7 @@ impl Store {
     }
 
     /// Counts a password that is given on a session, before it is checked: of any number at once, no more than `limit`
-    /// are. 1 write unit. Returns how many there were with this one, or nothing when there were `limit` before, or when
-    /// there is no such session.
+    /// are. 1 write unit.
     ///
     /// An attempt is an element of a set, and not one more of a number: when a reply is lost and the update is sent
     /// again, it is still one attempt.
@@ -297,7 +343,7 @@ impl Store {
         session: SessionId,
         attempt: &PasswordAttempt,
         limit: usize,
-    ) -> Result<Option<usize>, StoreError> {
+    ) -> Result<PasswordCounted, StoreError> {
         let expression = Expression::default()
             .only_if("attribute_exists(#pk)")
             .name(PK)
@@ -308,20 +354,33 @@ impl Store {
             .value("limit", number(limit))
             .value("attempt", string(&attempt.0))
             .add_to_set(attribute::PASSWORD_ATTEMPTS, attempt.as_set());
-        let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::UpdatedNew);
+        let ask = |update: UpdateItemFluentBuilder| {
+            update
+                .return_values(ReturnValue::UpdatedNew)
+                .return_values_on_condition_check_failure(OLD_ITEM)
+        };
         let key = Key::session(user, session);
         let sent = self
             .update(key, &expression, ask, &mut self.retries())
             .await?;
-        let Ok(output) = sent else {
-            return Ok(None);
+        let attempts = |item: &Item| {
+            let attempts = item.get(attribute::PASSWORD_ATTEMPTS)?;
+            attempts.as_ss().ok().cloned()
         };
-        let attributes = output.attributes.unwrap_or_default();
-        let attempts = attributes.get(attribute::PASSWORD_ATTEMPTS);
-        let attempts = attempts.and_then(|attempts| attempts.as_ss().ok());
-        attempts
-            .map(|attempts| Some(attempts.len()))
-            .ok_or(StoreError::Corrupt)
+        match sent {
+            Ok(output) => {
+                let counted = output.attributes.as_ref().and_then(attempts);
+                let counted = counted.ok_or(StoreError::Corrupt)?;
+                Ok(PasswordCounted::Admitted(counted.len()))
+            }
+            Err(mut failed) => {
+                let before = failed.take_only().as_ref().and_then(attempts);
+                let before = before.unwrap_or_default();
+                let made_at = before.iter().map(|text| PasswordAttempt::made_at(text));
+                let last = made_at.max().unwrap_or(DateTime::UNIX_EPOCH);
+                Ok(PasswordCounted::Refused { last })
+            }
+        }
     }
 
     /// Takes back the count of a password that was not checked. 1 write unit.

@@ -11,12 +11,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
+use crate::client::COUNT_CAPACITY;
 use crate::item::{
     ChangeAttribute, account_from_item, corrupt, from_item, session_from_item, to_item,
 };
 use crate::keys::{ACCOUNT, Item, Key, SESSION_PREFIX};
 use crate::refusal::store_error;
-use crate::retry::COUNT_CAPACITY;
 
 /// An item as a record of the stream has it.
 pub type StreamImage = serde_dynamo::Item;

@@ -4,10 +4,11 @@ use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use latchkey_domain::error::StoreError;
 
 use crate::Store;
+use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::keys::{Item, Key, PK};
 use crate::refusal::{FailedConditions, PartHandle, transaction_refusal};
-use crate::retry::{COUNT_CAPACITY, OLD_ITEM, Retries};
+use crate::retry::{OLD_ITEM, Retries};
 
 /// Writes that are made together or not at all.
 #[derive(Debug)]
@@ -25,11 +26,20 @@ impl Transaction<'_> {
 
     /// An item that must not be there yet.
     pub(crate) fn put_new(&mut self, item: Item) -> PartHandle {
+        let is_new = Expression::default()
+            .only_if("attribute_not_exists(#pk)")
+            .name(PK);
+        self.put(item, &is_new)
+    }
+
+    /// An item that takes the place of what is there, on the expression's condition.
+    pub(crate) fn put(&mut self, item: Item, expression: &Expression) -> PartHandle {
         let put = Put::builder()
             .table_name(self.table)
             .set_item(Some(item))
-            .condition_expression("attribute_not_exists(#pk)")
-            .expression_attribute_names("#pk", PK)
+            .set_condition_expression(expression.condition())
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
             .return_values_on_condition_check_failure(OLD_ITEM)
             .build();
         self.add(TransactWriteItem::builder().set_put(put.ok()).build())

@@ -137,6 +137,18 @@ async fn a_body_that_cannot_be_read_is_refused_on_every_route() {
                 "The body is empty. Send a JSON object."
             );
         }
+        // A field that is not known is ignored, but a text that is not in UTF-8 is no JSON.
+        let good = good_body(fields, &ada).to_string();
+        for unknown in [
+            &b"\"x\": \"\xff\""[..],
+            b"\"\xc3\": 1",
+            b"\"x\": [{\"y\": \"\xed\xa0\x80\"}]",
+        ] {
+            let body = [b"{", unknown, b", ", &good.as_bytes()[1..]].concat();
+            let reply = json_call(&body).await;
+            let reply = reply.expect_problem(400, "invalid_request");
+            assert_eq!(reply.body["detail"], "The body is not in UTF-8.", "{path}");
+        }
         for field in fields {
             let mut body = good_body(fields, &ada);
             body[field] = json!(7);

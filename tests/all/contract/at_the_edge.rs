@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use latchkey_api::credentials::{DEVICE_COOKIE, REFRESH_COOKIE};
 use latchkey_api::headers::READ;
 use latchkey_tests::harness::openapi;
-use latchkey_tests::harness::template::{EDGE, WEB_ACL, read, root, template};
+use latchkey_tests::harness::template::{EDGE, WEB_ACL, functions, read, root, template};
 use serde_json::{Value, json};
 
 /// What CloudFront passes on whatever the policies say: what a body is, and what asks whether a copy is still good.
@@ -120,6 +120,45 @@ fn bounded(rule: &str) -> BTreeSet<String> {
             path["SearchString"].as_str().unwrap().to_owned()
         })
         .collect()
+}
+
+#[test]
+fn the_firewall_answers_as_the_document_says() {
+    let acl = read(WEB_ACL);
+    let acl = &acl["Resources"]["WebAcl"]["Properties"];
+    let bodies = acl["CustomResponseBodies"].as_object().unwrap();
+    assert_eq!(bodies.len(), 1);
+    let body = bodies["TooManyRequests"]["Content"].as_str().unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body, latchkey_api::openapi::body_of_firewall());
+    let rules = acl["Rules"].as_array().unwrap().iter();
+    let blocks = rules.filter_map(|rule| rule["Action"]["Block"].as_object());
+    let mut checked = 0;
+    for block in blocks {
+        let reply = &block["CustomResponse"];
+        assert_eq!(reply["ResponseCode"], body["status"]);
+        assert_eq!(reply["CustomResponseBodyKey"], "TooManyRequests");
+        checked += 1;
+    }
+    assert_eq!(checked, 2);
+}
+
+/// Who proves to be the edge can say any address. Only what the edge calls need know how.
+#[test]
+fn only_functions_with_a_route_have_the_secret_of_the_edge() {
+    let mut without = BTreeSet::new();
+    for (binary, function) in functions(&template()) {
+        let properties = &function["Properties"];
+        let mut events = properties["Events"].as_object().into_iter().flatten();
+        let has_route = events.any(|(_, event)| event["Type"] == "HttpApi");
+        let own = &properties["Environment"]["Variables"]["EDGE_SECRET"];
+        assert_eq!(own.is_null(), has_route, "{binary}: {own}");
+        if !has_route {
+            assert_eq!(own, "", "{binary}");
+            without.insert(binary);
+        }
+    }
+    assert_eq!(without.len(), 3, "{without:?}");
 }
 
 /// Method and path of each route whose body holds a password.

@@ -2,6 +2,7 @@
 
 mod at_the_edge;
 mod budgets;
+mod circles;
 mod http_contract;
 mod least_privilege;
 mod metrics;

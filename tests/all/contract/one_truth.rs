@@ -144,6 +144,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         "TOKEN_SECRET",
         "TOKEN_SECRET_PREVIOUS",
         "TOKEN_RSA_KEY",
+        "DEVICE_SECRET",
         "AWS_ENDPOINT_URL",
         "AWS_ENDPOINT_URL_DYNAMODB",
     ] {
@@ -249,6 +250,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     for (parameter, default) in [
         ("OneSessionPerDevice", policy.one_session_per_device),
         ("ReauthenticateToRevoke", policy.reauthenticate_to_revoke),
+        ("Administration", policy.administration),
         ("CookieTransport", false),
     ] {
         assert_eq!(
@@ -279,6 +281,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         ("COOKIE_TRANSPORT", "CookieTransport"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
         ("REAUTHENTICATE_TO_REVOKE", "ReauthenticateToRevoke"),
+        ("ADMINISTRATION", "Administration"),
         ("PASSWORD_CONTEXT_WORDS", "PasswordContextWords"),
     ] {
         assert_eq!(global[variable], json!(parameter));

@@ -222,6 +222,19 @@ fn replies_have_no_closed_list_of_codes() {
     assert!(required.unwrap().contains(&json!("request_id")));
 }
 
+/// Who reads the document, and Schemathesis, knows from it which token a route wants.
+#[test]
+fn routes_of_administration_ask_for_the_scope_and_no_others() {
+    let document = json!(generated());
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let security = &operation["security"];
+            let is_admin = *security == json!([{"access_token": ["admin"]}]);
+            assert_eq!(is_admin, path.starts_with("/v1/admin/"), "{method} {path}");
+        }
+    }
+}
+
 #[test]
 fn every_operation_may_be_throttled_by_what_stands_before_it() {
     let document = json!(generated());

@@ -1,5 +1,7 @@
 //! Administration is for administrators: who may call its routes, when that stops, and what it leaves behind.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use futures::join;
 use http::{Method, StatusCode};
@@ -7,7 +9,7 @@ use latchkey_domain::administration::AdminAct;
 use latchkey_domain::cause::{Action, Actor};
 use latchkey_domain::id::UserId;
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_tests::attack::faults::stack_with;
+use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
@@ -171,6 +173,26 @@ async fn a_proof_that_is_too_old_allows_no_administration() {
     assert_eq!(stack.items().await, before);
 }
 
+/// A team that administers by command alone has nothing there that a stolen token could open.
+#[tokio::test]
+async fn administration_that_is_off_is_not_there_for_anybody() {
+    let policy = SessionPolicy {
+        administration: false,
+        ..SessionPolicy::default()
+    };
+    let (stack, _) = stack_with(policy, 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let before = stack.items().await;
+    for route in routes_about(&grace) {
+        for token in [None, Some(root.access_token.as_str())] {
+            let refused = ask(&stack, &route, token).await;
+            refused.expect_problem(404, "not_found");
+        }
+    }
+    assert_eq!(stack.items().await, before);
+}
+
 #[tokio::test]
 async fn administrators_cannot_lock_themselves_out() {
     let stack = Stack::start().await;
@@ -306,6 +328,132 @@ async fn every_act_of_administration_is_in_the_audit_trail_with_its_actor() {
     for secret in [GRACE, PASSWORD, &root.access_token, &grace.refresh_token] {
         assert!(!written.contains(secret), "{secret} is in {written}");
     }
+}
+
+/// Who has looked at whom, and what somebody may do since when.
+#[tokio::test]
+async fn the_audit_trail_names_the_user_that_was_found_and_the_roles_before_and_after() {
+    let stack = Stack::start().await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let user = json!(grace.user_id.unwrap().to_string());
+    let log = Log::capture_json();
+    for path in [
+        format!("/v1/admin/users?email={GRACE}"),
+        format!("/v1/admin/sessions/{}", grace.session_id),
+        "/v1/admin/users?email=nobody@example.com".to_owned(),
+    ] {
+        stack.get(&path).bearer(&root.access_token).send().await;
+    }
+    for roles in [json!(["clerk", "admin"]), json!(["clerk"])] {
+        let changed = patch(&stack, &root, &grace, json!({"roles": roles})).await;
+        changed.expect(StatusCode::OK);
+    }
+    let disabled = patch(&stack, &root, &grace, json!({"status": "disabled"})).await;
+    disabled.expect(StatusCode::OK);
+    let deeds = lines(&log.end(), "administration");
+    let part = |name: &str| -> Vec<Value> { deeds.iter().map(|deed| deed[name].clone()).collect() };
+    let all = [
+        user.clone(),
+        user.clone(),
+        Value::Null,
+        user.clone(),
+        user.clone(),
+        user,
+    ];
+    assert_eq!(part("user_id"), all);
+    let none = Value::Null;
+    let before = [
+        none.clone(),
+        none.clone(),
+        none.clone(),
+        json!(""),
+        json!("admin clerk"),
+        none.clone(),
+    ];
+    assert_eq!(part("roles_before"), before);
+    let after = [
+        none.clone(),
+        none.clone(),
+        none.clone(),
+        json!("admin clerk"),
+        json!("clerk"),
+        none,
+    ];
+    assert_eq!(part("roles_after"), after);
+}
+
+/// An administrator who hangs up, or whose request took too long, has done it all the same.
+#[tokio::test(start_paused = true)]
+async fn a_deed_whose_request_was_cut_off_is_in_the_audit_trail() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let log = Log::capture_json();
+    let mut write = faults.hold("UpdateItem", 0);
+    tokio::select! {
+        reply = patch(&stack, &root, &grace, json!({"status": "disabled"})) => panic!("{}", reply.body),
+        _ = write.arrive() => {}
+    }
+    write.release();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let account = stack.store.read_account(grace.user_id.unwrap()).await;
+    assert!(!account.unwrap().unwrap().is_active());
+    let deeds = lines(&log.end(), "administration");
+    let [deed] = &*deeds else {
+        panic!("{deeds:?}");
+    };
+    assert_eq!(
+        (&deed["action"], &deed["outcome"]),
+        (&json!("disable"), &json!("done"))
+    );
+}
+
+/// Its access token counts as long as the account admits it, and nothing but the account knows of it.
+#[tokio::test]
+async fn a_session_whose_item_is_gone_can_be_ended() {
+    let stack = Stack::start().await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let item = stack
+        .table()
+        .session(grace.user_id.unwrap(), grace.session_id);
+    item.delete().await;
+    let me = || stack.get("/v1/me").bearer(&grace.access_token).send();
+    me().await.expect(StatusCode::OK);
+    let path = format!("{}/sessions/{}", user_path(&grace), grace.session_id);
+    let revoke = || stack.delete(&path).bearer(&root.access_token).send();
+    revoke().await.expect(StatusCode::NO_CONTENT);
+    me().await.expect_problem(401, "invalid_token");
+    revoke().await.expect_problem(404, "session_not_found");
+}
+
+/// The reply to the write gets lost, and somebody else changes the account before it is asked for again.
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_change_is_the_account_as_it_is_now() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    faults.arm(Plan {
+        fault: Fault::ReplyLost,
+        operation: "UpdateItem".to_owned(),
+        nth: 0,
+        strikes: Strikes::Times(1),
+    });
+    let mut again = faults.hold("UpdateItem", 1);
+    let meanwhile = async {
+        again.arrive().await;
+        let other = patch(&stack, &root, &grace, json!({"roles": ["clerk"]})).await;
+        other.expect(StatusCode::OK);
+        again.release();
+    };
+    let disable = patch(&stack, &root, &grace, json!({"status": "disabled"}));
+    let (disabled, ()) = join!(disable, meanwhile);
+    let shown = disabled.expect(StatusCode::OK);
+    assert_eq!(
+        (&shown["status"], &shown["roles"]),
+        (&json!("disabled"), &json!(["clerk"]))
+    );
 }
 
 #[tokio::test]

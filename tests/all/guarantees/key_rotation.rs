@@ -301,7 +301,7 @@ async fn what_is_signed_with_leaked_keys_is_accepted_until_their_time_is_over() 
             // He makes them live for a year.
             session.idle_expires_at = now + TimeDelta::days(365);
             session.absolute_expires_at = now + TimeDelta::days(365);
-            let tokens = Tokens::of_secret(identity(), leaked[1].clone(), None, now).unwrap();
+            let tokens = Tokens::of_secret(identity(), leaked[1].clone(), None, None, now).unwrap();
             let issued = tokens.issue(&session, Scope::own_account(), now, &policy, &random);
             (live, issued.unwrap())
         };
@@ -439,6 +439,28 @@ async fn a_secret_that_was_replaced_in_an_emergency_does_not_come_back() {
         );
         clock.advance(TimeDelta::minutes(1));
     }
+}
+
+/// The RSA key has leaked and the secret has not: it alone is taken out while a rotation has a copy of it.
+#[tokio::test]
+async fn an_rsa_key_that_was_taken_out_alone_does_not_come_back() {
+    let secrets = old_secret().await;
+    let clock = Arc::new(ManualClock::starting_at(noon()));
+    let rotation = rotation(&secrets, TokenAlgorithm::Rs256, clock.clone(), 1);
+    let first = "the-first-rotation-0123456789-0123456789";
+    rotate(&secrets, &rotation, first).await.unwrap();
+    clock.advance(TimeDelta::days(1));
+    let second = "the-second-rotation-0123456789-012345678";
+    secrets.begin_rotation(second);
+    rotation.run("createSecret", ARN, second).await.unwrap();
+    let mut document = secrets.document();
+    let keys = document["keys"].as_array_mut().unwrap();
+    let leaked = keys.iter_mut().find(|key| key["rsa"].is_string()).unwrap();
+    leaked.as_object_mut().unwrap().remove("rsa");
+    secrets.write(&document, Some(clock.now()));
+    let refused = rotation.run("finishSecret", ARN, second).await.unwrap_err();
+    assert!(matches!(refused, RotationError::Replaced), "{refused}");
+    assert_eq!(secrets.document(), document);
 }
 
 #[tokio::test]

@@ -22,15 +22,6 @@ async fn start() -> (Stack, Faults) {
     stack_with(SessionPolicy::default(), 1, Vec::new()).await
 }
 
-async fn refresh(stack: &Stack, who: &SignedIn) -> SignedIn {
-    SignedIn::from(
-        stack
-            .refresh(&who.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    )
-}
-
 async fn purge(stack: &Stack, who: &SignedIn) -> Reply {
     let purge = stack.delete("/v1/sessions/expired");
     purge.bearer(&who.access_token).send().await
@@ -77,15 +68,15 @@ async fn a_sign_in_does_not_trim_a_session_that_was_refreshed_after_it_had_read_
     let query = faults.hold("Query", 0);
     let meanwhile = async {
         let query = query.carry_out().await;
-        let refreshed = refresh(&stack, &oldest).await;
+        let refreshed = stack.refresh_session(&oldest).await;
         stack.advance(MILLISECOND * 2);
         query.release();
         refreshed
     };
     let (newest, refreshed) = join!(stack.login(ADA), meanwhile);
 
-    refresh(&stack, &refreshed).await;
-    refresh(&stack, &newest).await;
+    stack.refresh_session(&refreshed).await;
+    stack.refresh_session(&newest).await;
     assert_eq!(session_items(&stack).len(), 22, "20 ended and 2 live");
 }
 
@@ -129,7 +120,7 @@ async fn a_purge_does_not_remove_an_expired_session_that_a_slower_clock_has_refr
         let query = query.carry_out().await;
         // The machine that refreshes is one millisecond behind, so the session has not expired yet.
         stack.advance(-MILLISECOND);
-        let refreshed = refresh(&stack, &laptop).await;
+        let refreshed = stack.refresh_session(&laptop).await;
         stack.advance(MILLISECOND);
         query.release();
         refreshed
@@ -137,14 +128,14 @@ async fn a_purge_does_not_remove_an_expired_session_that_a_slower_clock_has_refr
     let (purged, refreshed) = join!(purge(&stack, &phone), meanwhile);
 
     assert_eq!(purged.expect(StatusCode::OK), json!({"removed": 0}));
-    refresh(&stack, &refreshed).await;
+    stack.refresh_session(&refreshed).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_who_hangs_up_while_dynamodb_is_slow_does_not_save_a_reused_session() {
     let (stack, faults) = start().await;
     let stolen = stack.register(ADA).await;
-    let refreshed = refresh(&stack, &stolen).await;
+    let refreshed = stack.refresh_session(&stolen).await;
     stack.advance(TimeDelta::minutes(1));
 
     // The first update is the refused rotation, the second ends the session.
@@ -179,7 +170,7 @@ async fn a_purge_does_not_remove_a_session_that_was_admitted_while_its_query_ran
     let (purged, phone) = join!(purge(&stack, &laptop), meanwhile);
 
     assert_eq!(purged.expect(StatusCode::OK), json!({"removed": 0}));
-    refresh(&stack, &phone).await;
+    stack.refresh_session(&phone).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,8 +187,28 @@ async fn a_sign_in_keeps_a_session_whose_item_its_query_did_not_show() {
     let (phone, ()) = join!(stack.try_login(ADA, PASSWORD), meanwhile);
 
     let phone = SignedIn::from(phone.expect(StatusCode::OK));
-    refresh(&stack, &laptop).await;
+    stack.refresh_session(&laptop).await;
     assert_eq!(stack.session_ids(&phone).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_ended_though_the_query_did_not_show_its_item() {
+    let (stack, faults) = start().await;
+    let laptop = stack.register(ADA).await;
+    let phone = stack.login(ADA).await;
+
+    let query = faults.hold("Query", 0);
+    let meanwhile = async {
+        let query = query.carry_out().await;
+        let without_items = with_sessions(query.reply.clone(), Vec::new());
+        query.answer(without_items);
+    };
+    let path = format!("/v1/sessions/{}", laptop.session_id);
+    let revoke = stack.delete(&path).bearer(&phone.access_token);
+    let (revoked, ()) = join!(revoke.send(), meanwhile);
+
+    assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    stack.expect_ended(&laptop).await;
 }
 
 fn rotation(who: &SignedIn) -> Value {
@@ -215,7 +226,10 @@ async fn a_reauthentication_that_a_refresh_has_overtaken_gives_the_refreshs_toke
         let mut proof = proof;
         let sent = proof.arrive().await;
         assert!(sent.to_string().contains("authenticated_at"), "{sent}");
-        let refreshed = [refresh(&stack, &ada).await, refresh(&stack, &ada).await];
+        let refreshed = [
+            stack.refresh_session(&ada).await,
+            stack.refresh_session(&ada).await,
+        ];
         proof.release();
         refreshed
     };
@@ -229,7 +243,7 @@ async fn a_reauthentication_that_a_refresh_has_overtaken_gives_the_refreshs_toke
     let auth_time = &read_part(&proved.access_token, 1)["auth_time"];
     assert_eq!(*auth_time, stack.now().timestamp());
     stack.pass_interval();
-    refresh(&stack, &proved).await;
+    stack.refresh_session(&proved).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,11 +259,11 @@ async fn a_refresh_that_a_reauthentication_has_overtaken_gets_its_token() {
         held.release();
         SignedIn::from(proved.expect(StatusCode::OK))
     };
-    let (refreshed, proved) = join!(refresh(&stack, &ada), meanwhile);
+    let (refreshed, proved) = join!(stack.refresh_session(&ada), meanwhile);
 
     assert_eq!(refreshed.refresh_token, proved.refresh_token);
     stack.pass_interval();
-    refresh(&stack, &refreshed).await;
+    stack.refresh_session(&refreshed).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,8 @@
 
 mod administration;
 mod causes;
+mod counting;
+mod device_secret;
 mod events;
 mod expiry;
 mod faults;

@@ -11,12 +11,7 @@ use serde_json::json;
 async fn no_token_and_nothing_that_makes_one_is_in_the_table() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
-    let next = SignedIn::from(
-        stack
-            .refresh(&ada.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let next = stack.refresh_session(&ada).await;
     let table = json!(stack.items().await).to_string();
     let mut secrets = vec![
         PASSWORD.to_owned(),
@@ -71,12 +66,7 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
         .try_login("ada@example.com", "a wrong password")
         .await
         .expect_problem(401, "invalid_credentials");
-    let next = SignedIn::from(
-        stack
-            .refresh(&two.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let next = stack.refresh_session(&two).await;
     stack.advance(chrono::TimeDelta::seconds(31));
     stack
         .refresh(&two.refresh_token)

@@ -111,12 +111,7 @@ async fn rotate_under_traffic(attacked: bool) {
             reply.expect_problem(401, "invalid_token");
         }
         let at = |offset: usize| &instances[(step * 3 + offset) % instances.len()];
-        who = SignedIn::from(
-            at(0)
-                .refresh(&who.refresh_token)
-                .await
-                .expect(StatusCode::OK),
-        );
+        who = at(0).refresh_session(&who).await;
         earlier.push((now, who.access_token.clone()));
         earlier.retain(|(issued, _)| now - *issued < TimeDelta::minutes(15));
         for (offset, (_, token)) in earlier.iter().enumerate() {

@@ -30,16 +30,7 @@ async fn a_password_change_ends_every_session_and_goes_on_with_a_new_one() {
     );
     assert_eq!(new.body["session"]["name"], "Kitchen");
     for ended in [&one, &two] {
-        stack
-            .refresh(&ended.refresh_token)
-            .await
-            .expect_problem(401, "invalid_refresh_token");
-        stack
-            .get("/v1/me")
-            .bearer(&ended.access_token)
-            .send()
-            .await
-            .expect_problem(401, "invalid_token");
+        stack.expect_ended(ended).await;
     }
     assert_eq!(stack.session_ids(&new).await, [new.session_id]);
     stack
@@ -117,16 +108,7 @@ async fn a_deleted_account_leaves_nothing_and_frees_its_address() {
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
     assert_eq!(stack.items().await, Vec::<serde_json::Value>::new());
     for ended in [&one, &two] {
-        stack
-            .refresh(&ended.refresh_token)
-            .await
-            .expect_problem(401, "invalid_refresh_token");
-        stack
-            .get("/v1/sessions")
-            .bearer(&ended.access_token)
-            .send()
-            .await
-            .expect_problem(401, "invalid_token");
+        stack.expect_ended(ended).await;
     }
     stack
         .try_login("ada@example.com", PASSWORD)

@@ -57,6 +57,8 @@ async fn a_user_is_found_by_any_spelling_of_the_address_and_shown_without_secret
         let shown = json!({
             "id": grace.user_id.unwrap(),
             "email": "Grace@Example.com",
+            "email_verified": false,
+            "identity": null,
             "status": "active",
             "roles": [],
             "created_at": grace.body["user"]["created_at"],

@@ -104,15 +104,13 @@ fn example(media: &Value) -> Option<Value> {
 async fn a_refresh_for_another_audience_does_not_change_what_the_session_is() {
     let (ours, theirs) = (Stack::start().await, Stack::start().await);
     let (one, two) = (ours.register(ADA).await, theirs.register(ADA).await);
-    let own = ours.refresh(&one.refresh_token).await;
-    let own = SignedIn::from(own.expect(StatusCode::OK));
+    let own = ours.refresh_session(&one).await;
     let foreign = refresh_for(&theirs, &two.refresh_token, OTHER_AUDIENCE).await;
     assert_eq!(ours.items().await, theirs.items().await);
     assert_eq!(own.refresh_token, foreign.refresh_token);
     // The audience is not kept: the next refresh that names none is for this API.
     theirs.pass_interval();
-    let next = theirs.refresh(&foreign.refresh_token).await;
-    let next = SignedIn::from(next.expect(StatusCode::OK));
+    let next = theirs.refresh_session(&foreign).await;
     assert_eq!(claims(&next)["aud"], "latchkey");
     // The service's own name is an audience like none.
     let named = refresh_for(&theirs, &next.refresh_token, "latchkey").await;

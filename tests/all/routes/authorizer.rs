@@ -302,8 +302,7 @@ async fn a_proof_that_is_too_old_is_not_accepted_even_with_a_new_token() {
     assert!(passes(&recent, &ada.access_token).await);
     stack.advance(TimeDelta::seconds(1));
     assert!(!passes(&recent, &ada.access_token).await);
-    let refreshed = stack.refresh(&ada.refresh_token).await;
-    let refreshed = SignedIn::from(refreshed.expect(StatusCode::OK));
+    let refreshed = stack.refresh_session(&ada).await;
     assert!(passes(&stack.authorizer(strict()), &refreshed.access_token).await);
     assert!(!passes(&recent, &refreshed.access_token).await);
     let again = stack.login("ada@example.com").await;

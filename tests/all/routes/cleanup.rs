@@ -5,7 +5,6 @@ use latchkey_domain::cause::Action;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_store::Part;
-use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::{Value, json};
 
@@ -104,7 +103,7 @@ async fn an_item_renewed_after_it_was_read_stays() {
     let session = stack.table().session(ada.user_id.unwrap(), ada.session_id);
     session.set("ttl", later).await;
     let outcome = stack.store.delete_if_due(&due, stack.now()).await.unwrap();
-    assert_eq!(outcome, latchkey_store::PurgeOutcome::NotDue);
+    assert_eq!(outcome, latchkey_store::RemovalOutcome::NotDue);
     assert_eq!(sessions_of(&stack, ada.user_id.unwrap()).await.len(), 1);
 }
 
@@ -175,6 +174,25 @@ fn one_page_each(now: DateTime<Utc>) -> Budget {
     }
 }
 
+/// Runs the cleanup until one run comes to the end of the table. Returns how many expired sessions were removed, by how
+/// many runs.
+async fn run_to_the_end(
+    run: impl AsyncFn() -> Result<Report, CleanupError>,
+    stopped_by: StoppedBy,
+) -> (u64, u32) {
+    let (mut removed, mut runs) = (0, 0);
+    loop {
+        let report = run().await.unwrap();
+        removed += report.removed_expired;
+        runs += 1;
+        if report.complete {
+            return (removed, runs);
+        }
+        assert_eq!(report.stopped_by, Some(stopped_by));
+        assert!(runs < 100, "it does not come to an end");
+    }
+}
+
 #[tokio::test]
 async fn a_run_whose_budget_is_used_up_goes_on_where_it_stopped() {
     let stack = Stack::start().await;
@@ -182,20 +200,11 @@ async fn a_run_whose_budget_is_used_up_goes_on_where_it_stopped() {
         stack.register(&format!("user{n}@example.com")).await;
     }
     stack.advance(TimeDelta::days(61));
-    let (mut removed, mut runs) = (0, 0);
-    loop {
+    let run = async || {
         let budget = one_page_each(stack.now());
-        let report = cleanup::run(&stack.cleanup_store, stack.core.clock.as_ref(), budget)
-            .await
-            .unwrap();
-        removed += report.removed_expired;
-        runs += 1;
-        if report.complete {
-            break;
-        }
-        assert_eq!(report.stopped_by, Some(StoppedBy::Capacity));
-        assert!(runs < 100, "it does not come to an end");
-    }
+        cleanup::run(&stack.cleanup_store, stack.core.clock.as_ref(), budget).await
+    };
+    let (removed, runs) = run_to_the_end(run, StoppedBy::Capacity).await;
     assert!(runs > 3, "{runs}");
     assert_eq!(removed, 12);
     // The next run begins a new pass.
@@ -272,12 +281,7 @@ async fn a_broken_item_is_counted_and_does_no_harm() {
     session.set("device_type", true).await;
     let report = clean_up(&stack).await;
     assert_eq!((report.broken, report.sessions_live), (1, 1));
-    let kept = SignedIn::from(
-        stack
-            .refresh(&ada.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let kept = stack.refresh_session(&ada).await;
     assert_eq!(kept.session_id, ada.session_id);
 }
 
@@ -319,23 +323,14 @@ async fn a_run_whose_time_is_over_within_a_page_goes_on_with_the_rest_of_it() {
         stack.register(&format!("user{n}@example.com")).await;
     }
     stack.advance(TimeDelta::days(61));
-    let (mut removed, mut runs) = (0, 0);
-    loop {
+    let run = async || {
         let clock = Ticking(latchkey_domain::clock::ManualClock::starting_at(
             stack.now(),
         ));
         let budget = Budget::until(stack.now() + TimeDelta::seconds(30));
-        let report = cleanup::run(&stack.cleanup_store, &clock, budget)
-            .await
-            .unwrap();
-        removed += report.removed_expired;
-        runs += 1;
-        if report.complete {
-            break;
-        }
-        assert_eq!(report.stopped_by, Some(StoppedBy::Time));
-        assert!(runs < 100, "it does not come to an end");
-    }
+        cleanup::run(&stack.cleanup_store, &clock, budget).await
+    };
+    let (removed, runs) = run_to_the_end(run, StoppedBy::Time).await;
     assert!(runs > 2, "{runs}");
     assert_eq!(removed, 20);
 }

@@ -4,12 +4,17 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::TimeDelta;
 use http::StatusCode;
-use latchkey_domain::client::{ClientScope, ManageClientError};
+use latchkey_domain::administration::AdminAct;
+use latchkey_domain::cause::{Action, Actor};
+use latchkey_domain::client::{ClientBounds, ClientScope, ManageClientError};
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::role::Role;
 use latchkey_service::{Failure, NewClient, Service};
+use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::attack::forgery::{part, read_part};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, Stack, identity};
+use latchkey_tests::harness::stack::{OTHER_AUDIENCE, PASSWORD, Stack, identity};
 use serde_json::json;
 
 const INTROSPECT: &str = "/oauth/introspect";
@@ -220,6 +225,56 @@ async fn a_token_for_another_audience_is_known_too() {
     assert_inactive(ask(&stack, &secret, &orders.access_token).await);
     let refused = stack.refresh(&orders.refresh_token).await;
     refused.expect_problem(401, "invalid_refresh_token");
+}
+
+/// A role that is taken away allows nothing any more, although the token still says so.
+#[tokio::test]
+async fn the_scope_of_an_access_token_is_as_of_now() {
+    let stack = Stack::start().await;
+    let secret = stack.add_client("orders-api", &ClientScope::ALL).await;
+    let root = stack.administrator("root@example.com").await;
+    let scope = async || {
+        let found = ask(&stack, &secret, &root.access_token).await;
+        let found = found.expect(StatusCode::OK);
+        assert_eq!(found["active"], true);
+        found["scope"].clone()
+    };
+    assert_eq!(scope().await, "account admin");
+    let now = stack.now();
+    let withdraw = AdminAct::Withdraw(Role::admin());
+    stack
+        .change_account(root.user_id.unwrap(), Action::ChangeRoles, |account| {
+            let operator = Actor::Operator;
+            account.administer(&operator, &withdraw, now).unwrap()
+        })
+        .await;
+    assert_eq!(scope().await, "account");
+}
+
+/// RFC 7662 section 4: a service learns nothing of tokens that are not for it.
+#[tokio::test]
+async fn a_client_that_is_bound_to_an_audience_sees_tokens_for_it_alone() {
+    let stack = Stack::start().await;
+    let new = NewClient {
+        id: "orders-api",
+        name: "Orders",
+        scopes: ClientScope::ALL.into(),
+        bounds: ClientBounds {
+            audiences: [OTHER_AUDIENCE.to_owned()].into(),
+            ..ClientBounds::default()
+        },
+    };
+    let (_, secret) = service(&stack).add_client(new).await.unwrap();
+    let ada = stack.register("ada@example.com").await;
+    let body =
+        json!({"email": "ada@example.com", "password": PASSWORD, "audience": OTHER_AUDIENCE});
+    let orders = stack.post("/v1/auth/login").json(&body).send().await;
+    let orders = SignedIn::from(orders.expect(StatusCode::OK));
+    let own = ask(&stack, secret.expose(), &orders.access_token).await;
+    assert_eq!(own.expect(StatusCode::OK)["active"], true);
+    for other in [&ada.access_token, &ada.refresh_token, &orders.refresh_token] {
+        assert_inactive(ask(&stack, secret.expose(), other).await);
+    }
 }
 
 #[track_caller]
@@ -440,6 +495,7 @@ async fn an_id_names_one_client_and_the_table_holds_no_secret() {
         id: "orders-api",
         name: "Another",
         scopes: ClientScope::ALL.into(),
+        bounds: ClientBounds::default(),
     };
     let taken = service.add_client(new).await;
     assert_eq!(
@@ -458,6 +514,26 @@ async fn an_id_names_one_client_and_the_table_holds_no_secret() {
     assert_eq!(made, 1);
     let clients = service.list_clients().await.unwrap();
     assert_eq!(clients[0].secrets.len(), 2);
+}
+
+/// The SDK repeats a deletion whose reply was lost. That it finds nothing then is no reason to say that there was nothing.
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_removal_was_answered_by_nobody_is_removed() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let service = service(&stack);
+    stack.add_client("orders-api", &ClientScope::ALL).await;
+    faults.arm(Plan {
+        fault: Fault::ReplyLost,
+        operation: "DeleteItem".to_owned(),
+        nth: 0,
+        strikes: Strikes::Times(1),
+    });
+    service.remove_client("orders-api").await.unwrap();
+    faults.disarm();
+    assert_eq!(service.list_clients().await.unwrap(), []);
+    let gone = service.remove_client("orders-api").await;
+    let expected = Failure::Refused(ManageClientError::NotFound);
+    assert_eq!(gone.unwrap_err(), expected);
 }
 
 /// The cleanup reads every item of the table and leaves clients alone.

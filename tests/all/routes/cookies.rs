@@ -313,6 +313,33 @@ async fn a_token_that_a_page_sends_comes_before_a_cookie() {
     );
 }
 
+/// A page may send an access token of which nothing is left: the user wants to be signed out all the same.
+#[tokio::test]
+async fn a_useless_bearer_does_not_keep_the_cookie_from_signing_out() {
+    let stack = start().await;
+    stack.register(ADA).await;
+    for useless in ["", "x", "a.b.c"] {
+        let ada = stack.login(ADA).await;
+        let logout = || {
+            let call = stack.post("/v1/auth/logout").bearer(useless);
+            with_cookie(call, &ada.refresh_token)
+        };
+        // Another page cannot do so, and is told nothing else than without the cookie.
+        let foreign = logout().header("sec-fetch-site", b"cross-site");
+        let foreign = foreign.send().await;
+        assert_eq!(
+            (foreign.status, set_cookie(&foreign)),
+            (StatusCode::NO_CONTENT, None)
+        );
+        let own = from_own_page(logout()).send().await;
+        assert_eq!(own.status, StatusCode::NO_CONTENT);
+        let (value, attributes) = set_cookie(&own).unwrap();
+        assert_eq!((&*value, &*attributes[0]), ("", "Max-Age=0"));
+        let refused = refresh(&stack, &ada.refresh_token).await;
+        refused.expect_problem(401, "invalid_refresh_token");
+    }
+}
+
 #[tokio::test]
 async fn the_body_transport_sets_no_cookie() {
     let stack = start().await;

@@ -5,7 +5,7 @@ use http::StatusCode;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::token::{Token, TokenSecret, Tokens};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity, noon};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, identity, noon, tokens};
 use serde_json::{Value, json};
 
 async fn login_with(stack: &Stack, email: &str, device_token: Value) -> Reply {
@@ -15,16 +15,14 @@ async fn login_with(stack: &Stack, email: &str, device_token: Value) -> Reply {
 
 /// The nonce of a device token, if it is a genuine one of that user.
 fn nonce(who: &SignedIn) -> String {
-    let secret = TokenSecret::new(SECRET).unwrap();
-    let tokens = Tokens::new(identity(), &secret, None).unwrap();
     let token = Token::new(who.device_token.clone().unwrap());
-    let claims = tokens.verify_device(&token, noon()).unwrap();
+    let claims = tokens().verify_device(&token, noon()).unwrap();
     assert_eq!(Some(claims.sub), who.user_id);
     claims.jti.to_string()
 }
 
 #[tokio::test]
-async fn a_sign_in_and_a_registration_give_a_device_token_and_nothing_else_does() {
+async fn whatever_makes_a_session_by_a_password_gives_a_device_token_and_a_refresh_does_not() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let again = stack.login("ada@example.com").await;
@@ -35,8 +33,8 @@ async fn a_sign_in_and_a_registration_give_a_device_token_and_nothing_else_does(
     assert_eq!(refreshed["device_token"], Value::Null);
     let ada = SignedIn::from(refreshed);
     let changed = stack.change_password(&ada, PASSWORD, "wrong donkey charger paperclip");
-    let changed = changed.await.expect(StatusCode::OK);
-    assert_eq!(changed["device_token"], Value::Null);
+    let changed = SignedIn::from(changed.await.expect(StatusCode::OK));
+    assert_ne!(nonce(&changed), nonce(&again));
 }
 
 #[tokio::test]
@@ -96,5 +94,8 @@ async fn a_device_token_opens_nothing_after_a_password_change_either() {
     reply.expect_problem(401, "invalid_credentials");
     let body = json!({"email": "ada@example.com", "password": new, "device_token": device});
     let reply = stack.post("/v1/auth/login").json(&body).send().await;
-    assert_eq!(reply.expect(StatusCode::OK)["device_token"], device);
+    let renewed = SignedIn::from(reply.expect(StatusCode::OK));
+    // The same client, which has now given the new password.
+    assert_eq!(nonce(&renewed), nonce(&ada));
+    assert_ne!(renewed.device_token, ada.device_token);
 }

@@ -74,12 +74,7 @@ async fn an_imported_hash_is_verified_and_replaced_at_the_first_sign_in() {
         let reply = stack.try_login(EMAIL, "another password").await;
         reply.expect_problem(401, "invalid_credentials");
         // Nothing about who is signed in has changed.
-        ada = SignedIn::from(
-            stack
-                .refresh(&ada.refresh_token)
-                .await
-                .expect(StatusCode::OK),
-        );
+        ada = stack.refresh_session(&ada).await;
     }
 }
 

@@ -66,8 +66,9 @@ async fn of_many_guesses_at_once_five_are_checked() {
     let checked = replies.iter().filter(|reply| reply.status == 403).count();
     assert_eq!(checked, 5);
     assert_eq!(stack.core.passwords.jobs_done() - worked, 5);
-    let refused = replies.iter().filter(|reply| reply.status == 401).count();
-    assert_eq!(checked + refused, 20);
+    // The others came before the five were judged, or after the session had ended.
+    let refused = |reply: &&Reply| [401, 429].contains(&reply.status.as_u16());
+    assert_eq!(checked + replies.iter().filter(refused).count(), 20);
     let log = log.end();
     assert_eq!(log.matches("session ended").count(), 1, "{log}");
     assert!(log.contains("wrong_password"), "{log}");

@@ -10,10 +10,6 @@ fn seconds(seconds: i64) -> TimeDelta {
     TimeDelta::seconds(seconds)
 }
 
-async fn refreshed(stack: &Stack, token: &str) -> SignedIn {
-    SignedIn::from(stack.refresh(token).await.expect(StatusCode::OK))
-}
-
 fn rotation_of(token: &str) -> u64 {
     use base64::Engine;
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
@@ -98,10 +94,10 @@ async fn within_the_grace_the_direct_predecessor_gets_the_same_successor_and_not
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     stack.advance(seconds(100));
-    let first = refreshed(&stack, &ada.refresh_token).await;
+    let first = stack.refresh_session(&ada).await;
     let before = stack.items().await;
     stack.advance(seconds(30));
-    let again = refreshed(&stack, &ada.refresh_token).await;
+    let again = stack.refresh_session(&ada).await;
     assert_eq!(again.refresh_token, first.refresh_token);
     assert_ne!(again.access_token, first.access_token);
     assert_eq!(again.body["refresh_expires_in"], 604_800 - 30);
@@ -114,7 +110,7 @@ async fn a_reused_refresh_token_ends_its_session_and_no_other() {
     let laptop = stack.register("ada@example.com").await;
     let phone = stack.login("ada@example.com").await;
     let bob = stack.register("bob@example.com").await;
-    let next = refreshed(&stack, &laptop.refresh_token).await;
+    let next = stack.refresh_session(&laptop).await;
     stack.advance(seconds(30) + TimeDelta::milliseconds(1));
     stack
         .refresh(&laptop.refresh_token)
@@ -127,7 +123,7 @@ async fn a_reused_refresh_token_ends_its_session_and_no_other() {
         .expect_problem(401, "invalid_refresh_token");
     assert!(is_live(&stack, &phone).await);
     assert!(is_live(&stack, &bob).await);
-    refreshed(&stack, &phone.refresh_token).await;
+    stack.refresh_session(&phone).await;
     // Once ended, the thief's token raises no more alarms.
     stack
         .refresh(&laptop.refresh_token)
@@ -139,19 +135,19 @@ async fn a_reused_refresh_token_ends_its_session_and_no_other() {
 async fn a_young_token_comes_back_as_it_is_and_nothing_is_written() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
-    let first = refreshed(&stack, &ada.refresh_token).await;
+    let first = stack.refresh_session(&ada).await;
     assert_eq!(rotation_of(&first.refresh_token), 1, "the first may be new");
     let before = stack.items().await;
     for wait in [TimeDelta::zero(), seconds(34), TimeDelta::milliseconds(999)] {
         stack.advance(wait);
-        let again = refreshed(&stack, &first.refresh_token).await;
+        let again = stack.refresh_session(&first).await;
         assert_eq!(again.refresh_token, first.refresh_token);
         assert_ne!(again.access_token, first.access_token);
         assert!(is_live(&stack, &again).await);
         assert_eq!(stack.items().await, before, "nothing is written");
     }
     stack.advance(TimeDelta::milliseconds(1));
-    let second = refreshed(&stack, &first.refresh_token).await;
+    let second = stack.refresh_session(&first).await;
     assert_eq!(rotation_of(&second.refresh_token), 2);
 }
 
@@ -159,9 +155,9 @@ async fn a_young_token_comes_back_as_it_is_and_nothing_is_written() {
 async fn a_token_that_was_replaced_twice_is_reuse_however_young_the_newest_is() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
-    let first = refreshed(&stack, &ada.refresh_token).await;
+    let first = stack.refresh_session(&ada).await;
     stack.pass_interval();
-    let second = refreshed(&stack, &first.refresh_token).await;
+    let second = stack.refresh_session(&first).await;
     stack
         .refresh(&ada.refresh_token)
         .await
@@ -177,8 +173,8 @@ async fn a_grace_of_zero_forgives_only_the_same_moment() {
     };
     let stack = Stack::with_policy(policy).await;
     let ada = stack.register("ada@example.com").await;
-    refreshed(&stack, &ada.refresh_token).await;
-    refreshed(&stack, &ada.refresh_token).await;
+    stack.refresh_session(&ada).await;
+    stack.refresh_session(&ada).await;
     stack.advance(TimeDelta::milliseconds(1));
     stack
         .refresh(&ada.refresh_token)
@@ -195,7 +191,7 @@ async fn with_a_grace_of_zero_every_refresh_rotates() {
     let stack = Stack::with_policy(policy).await;
     let mut newest = stack.register("ada@example.com").await;
     for rotation in 1..=3 {
-        newest = refreshed(&stack, &newest.refresh_token).await;
+        newest = stack.refresh_session(&newest).await;
         assert_eq!(rotation_of(&newest.refresh_token), rotation);
     }
 }
@@ -204,9 +200,9 @@ async fn with_a_grace_of_zero_every_refresh_rotates() {
 async fn a_token_ahead_of_its_session_ends_nothing() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
-    let first = refreshed(&stack, &ada.refresh_token).await;
+    let first = stack.refresh_session(&ada).await;
     stack.pass_interval();
-    let second = refreshed(&stack, &first.refresh_token).await;
+    let second = stack.refresh_session(&first).await;
     assert_eq!(rotation_of(&second.refresh_token), 2);
     // As a restored backup would.
     let session = stack.table().session(ada.user_id.unwrap(), ada.session_id);
@@ -216,7 +212,7 @@ async fn a_token_ahead_of_its_session_ends_nothing() {
         .refresh(&second.refresh_token)
         .await
         .expect_problem(401, "invalid_refresh_token");
-    refreshed(&stack, &ada.refresh_token).await;
+    stack.refresh_session(&ada).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -224,7 +220,7 @@ async fn simultaneous_reuse_ends_the_session_once_and_only_it() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     let other = stack.login("ada@example.com").await;
-    refreshed(&stack, &ada.refresh_token).await;
+    stack.refresh_session(&ada).await;
     stack.advance(seconds(31));
     for reply in join_all((0..10).map(|_| stack.refresh(&ada.refresh_token))).await {
         assert_eq!(reply.status, StatusCode::UNAUTHORIZED);

@@ -16,11 +16,11 @@ async fn three_devices(stack: &Stack) -> [SignedIn; 3] {
     [one, two, three]
 }
 
-async fn assert_ended(stack: &Stack, who: &SignedIn) {
+/// That a session has ended for every route that takes one.
+async fn expect_ended_everywhere(stack: &Stack, who: &SignedIn) {
     let path = format!("/v1/sessions/{}", who.session_id);
     for call in [
         stack.get("/v1/sessions"),
-        stack.get("/v1/sessions/current"),
         stack.get("/v1/me"),
         stack.delete(&path),
         stack.delete("/v1/sessions/expired"),
@@ -34,10 +34,7 @@ async fn assert_ended(stack: &Stack, who: &SignedIn) {
     ] {
         call.bearer(&who.access_token).send().await.expect_problem(401, "invalid_token");
     }
-    stack
-        .refresh(&who.refresh_token)
-        .await
-        .expect_problem(401, "invalid_refresh_token");
+    stack.expect_ended(who).await;
 }
 
 #[tokio::test]
@@ -84,7 +81,7 @@ async fn a_revoked_session_is_dead_at_once_on_every_route() {
         (StatusCode::NO_CONTENT, 0)
     );
     let before = stack.items().await;
-    assert_ended(&stack, &two).await;
+    expect_ended_everywhere(&stack, &two).await;
     let after = stack.items().await;
     let but_sessions = |items: &[serde_json::Value]| -> Vec<serde_json::Value> {
         items
@@ -117,7 +114,7 @@ async fn a_session_can_end_itself() {
     let path = format!("/v1/sessions/{}", one.session_id);
     let reply = stack.delete(&path).bearer(&one.access_token).send().await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
-    assert_ended(&stack, &one).await;
+    expect_ended_everywhere(&stack, &one).await;
     assert_eq!(stack.session_ids(&two).await.len(), 2);
 }
 
@@ -131,8 +128,8 @@ async fn revoke_all_keeps_the_current_session_unless_told_otherwise() {
         .await
         .expect(StatusCode::OK);
     assert_eq!(reply, json!({"revoked": 2}));
-    assert_ended(&stack, &one).await;
-    assert_ended(&stack, &three).await;
+    expect_ended_everywhere(&stack, &one).await;
+    expect_ended_everywhere(&stack, &three).await;
     let reply = call("/v1/sessions/revoke-all?keep_current=true")
         .send()
         .await
@@ -143,7 +140,7 @@ async fn revoke_all_keeps_the_current_session_unless_told_otherwise() {
         .await
         .expect(StatusCode::OK);
     assert_eq!(reply, json!({"revoked": 1}));
-    assert_ended(&stack, &two).await;
+    expect_ended_everywhere(&stack, &two).await;
     stack.login("ada@example.com").await;
 }
 
@@ -154,12 +151,7 @@ async fn revoke_all_counts_only_what_was_live() {
     stack.advance(TimeDelta::days(6));
     let two = stack.login("ada@example.com").await;
     stack.advance(TimeDelta::days(2));
-    let kept = SignedIn::from(
-        stack
-            .refresh(&two.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let kept = stack.refresh_session(&two).await;
     let reply = stack
         .post("/v1/sessions/revoke-all")
         .bearer(&kept.access_token)
@@ -274,14 +266,9 @@ async fn signing_out_ends_the_session_of_any_token_of_its_lineage() {
         logout(&one.refresh_token).await.status,
         StatusCode::NO_CONTENT
     );
-    assert_ended(&stack, &one).await;
+    expect_ended_everywhere(&stack, &one).await;
     // Replaced long ago: good enough to end the session with.
-    let newest = SignedIn::from(
-        stack
-            .refresh(&two.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let newest = stack.refresh_session(&two).await;
     stack.advance(TimeDelta::days(1));
     assert_eq!(
         logout(&two.refresh_token).await.status,
@@ -311,12 +298,7 @@ async fn an_expired_token_of_a_session_that_goes_on_can_still_sign_out() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
     stack.advance(TimeDelta::days(5));
-    let newest = SignedIn::from(
-        stack
-            .refresh(&ada.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let newest = stack.refresh_session(&ada).await;
     stack.advance(TimeDelta::days(3));
     let body = json!({"refresh_token": ada.refresh_token});
     stack.post("/v1/auth/logout").json(&body).send().await;
@@ -333,9 +315,8 @@ async fn an_access_token_without_a_body_signs_out_however_old_it_is() {
     let logout = |token: &str| stack.post("/v1/auth/logout").bearer(token).send();
     let reply = logout(&one.access_token).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
-    assert_ended(&stack, &one).await;
-    let newest = stack.refresh(&two.refresh_token).await;
-    let newest = SignedIn::from(newest.expect(StatusCode::OK));
+    expect_ended_everywhere(&stack, &one).await;
+    let newest = stack.refresh_session(&two).await;
     stack.advance(TimeDelta::days(1));
     let reply = logout(&two.access_token).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
@@ -357,7 +338,7 @@ async fn a_body_says_who_signs_out_before_the_header_does() {
     let call = stack.post("/v1/auth/logout").bearer(&two.access_token);
     let reply = call.json(&body).send().await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
-    assert_ended(&stack, &one).await;
+    expect_ended_everywhere(&stack, &one).await;
     let reply = stack.refresh(&two.refresh_token).await;
     reply.expect(StatusCode::OK);
 }
@@ -408,16 +389,7 @@ async fn no_refresh_that_starts_after_a_revocation_was_answered_succeeds() {
         for reply in racing {
             if reply.status == StatusCode::OK {
                 let won = SignedIn::from(reply.body);
-                stack
-                    .refresh(&won.refresh_token)
-                    .await
-                    .expect_problem(401, "invalid_refresh_token");
-                stack
-                    .get("/v1/me")
-                    .bearer(&won.access_token)
-                    .send()
-                    .await
-                    .expect_problem(401, "invalid_token");
+                stack.expect_ended(&won).await;
             }
         }
     }
@@ -453,12 +425,7 @@ async fn a_session_that_expired_and_was_purged_cannot_be_revoked() {
     stack.advance(TimeDelta::days(6));
     let ada = stack.login("ada@example.com").await;
     stack.advance(TimeDelta::days(1));
-    let ada = SignedIn::from(
-        stack
-            .refresh(&ada.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let ada = stack.refresh_session(&ada).await;
     let purge = stack
         .delete("/v1/sessions/expired")
         .bearer(&ada.access_token)

@@ -102,16 +102,7 @@ async fn a_disabled_account_is_told_so_only_after_the_right_password() {
         .try_login("ada@example.com", PASSWORD)
         .await
         .expect_problem(403, "account_disabled");
-    stack
-        .get("/v1/me")
-        .bearer(&ada.access_token)
-        .send()
-        .await
-        .expect_problem(401, "invalid_token");
-    stack
-        .refresh(&ada.refresh_token)
-        .await
-        .expect_problem(401, "invalid_refresh_token");
+    stack.expect_ended(&ada).await;
 }
 
 #[tokio::test]
@@ -247,12 +238,7 @@ async fn a_session_refreshed_while_a_purge_was_under_way_is_not_removed() {
     stack.advance(TimeDelta::days(7) - TimeDelta::milliseconds(1));
     let user = ada.user_id.unwrap();
     let read = stack.store.read_partition(user, stack.now()).await.unwrap();
-    let kept = SignedIn::from(
-        stack
-            .refresh(&ada.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let kept = stack.refresh_session(&ada).await;
     stack.advance(TimeDelta::milliseconds(2));
     assert_eq!(stack.store.purge_ended_sessions(user, &read).await, Ok(0));
     stack

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::cause::Action;
-use latchkey_domain::client::ClientScope;
+use latchkey_domain::client::{ClientBounds, ClientScope};
+use latchkey_service::{NewClient, Service};
 use latchkey_tests::attack::forgery::read_part;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{CHROME, PASSWORD, Stack, TABLE, identity};
@@ -51,6 +52,12 @@ fn ada() -> Value {
     })
 }
 
+/// The same of somebody who has proved just now who they are.
+fn proved(mut body: Value, stack: &Stack) -> Value {
+    body["auth_time"] = json!(stack.now().timestamp());
+    body
+}
+
 #[tokio::test]
 async fn the_first_sign_in_makes_an_account_and_later_ones_lead_to_it() {
     let elsewhere = Elsewhere::start().await;
@@ -79,8 +86,7 @@ async fn the_first_sign_in_makes_an_account_and_later_ones_lead_to_it() {
 
     // The session is one like any other.
     stack.pass_interval();
-    let next = stack.refresh(&first.refresh_token).await;
-    let next = SignedIn::from(next.expect(StatusCode::OK));
+    let next = stack.refresh_session(&first).await;
     assert_eq!(
         read_part(&next.access_token, 1)["amr"],
         json!(["pwd", "otp"]),
@@ -117,7 +123,7 @@ async fn an_address_never_leads_to_an_account() {
     let elsewhere = Elsewhere::start().await;
     let stack = &elsewhere.stack;
     let owner = stack.register("ada@example.com").await;
-    let other = elsewhere.sign_in(&ada()).await;
+    let other = elsewhere.sign_in(&proved(ada(), stack)).await;
     assert_ne!(other.user_id, owner.user_id);
     assert_eq!(stack.session_ids(&owner).await, [owner.session_id]);
     assert_eq!(stack.session_ids(&other).await, [other.session_id]);
@@ -144,7 +150,7 @@ async fn an_address_never_leads_to_an_account() {
 async fn the_password_routes_answer_that_there_is_no_password() {
     let elsewhere = Elsewhere::start().await;
     let stack = &elsewhere.stack;
-    let ada = elsewhere.sign_in(&ada()).await;
+    let ada = elsewhere.sign_in(&proved(ada(), stack)).await;
     // More often than a session survives wrong passwords.
     for _ in 0..6 {
         let changed = stack.change_password(&ada, PASSWORD, "wrong donkey charger paperclip");
@@ -299,6 +305,71 @@ async fn the_time_of_the_sign_in_is_the_tokens_and_not_to_come() {
         assert_eq!(refused.body["errors"][0]["code"], code);
     }
     assert_eq!(stack.items().await, before);
+}
+
+/// Without a time nobody knows whether the person has proved anything lately.
+#[tokio::test]
+async fn a_sign_in_whose_time_is_not_told_is_no_recent_proof() {
+    let elsewhere = Elsewhere::start().await;
+    let stack = &elsewhere.stack;
+    let first = elsewhere.sign_in(&ada()).await;
+    let root = first.user_id.unwrap();
+    stack.grant(root).await;
+    let untold = elsewhere.sign_in(&ada()).await;
+    assert_eq!(read_part(&untold.access_token, 1)["auth_time"], 0);
+    assert_eq!(untold.body["session"]["authenticated_at"], Value::Null);
+    let users = async |who: &SignedIn| {
+        let call = stack.get("/v1/admin/users").bearer(&who.access_token);
+        call.send().await
+    };
+    let refused = users(&untold).await;
+    refused.expect_problem(403, "reauthentication_required");
+    // A refresh makes it no younger.
+    stack.pass_interval();
+    let next = SignedIn::from(stack.refresh(&untold.refresh_token).await.body);
+    let refused = users(&next).await;
+    refused.expect_problem(403, "reauthentication_required");
+    let told = elsewhere.sign_in(&proved(ada(), stack)).await;
+    users(&told).await.expect(StatusCode::OK);
+}
+
+/// Who may vouch for the people of one identity provider must not open the accounts of another's.
+#[tokio::test]
+async fn a_client_speaks_for_its_own_issuers_alone() {
+    let elsewhere = Elsewhere::start().await;
+    let stack = &elsewhere.stack;
+    elsewhere.sign_in(&ada()).await;
+    let service = Service {
+        core: stack.core.clone(),
+        store: stack.store.clone(),
+    };
+    let made = async |id: &str, issuers: &[&str]| {
+        let new = NewClient {
+            id,
+            name: id,
+            scopes: [ClientScope::IssueSessions].into(),
+            bounds: ClientBounds {
+                issuers: issuers.iter().map(|issuer| (*issuer).to_owned()).collect(),
+                ..ClientBounds::default()
+            },
+        };
+        let (_, secret) = service.add_client(new).await.unwrap();
+        secret.expose().to_owned()
+    };
+    let own = "https://login.example.com";
+    let bound = made("partner", &[own]).await;
+    let unbound = made("renderer", &[]).await;
+    let before = stack.items().await;
+    for (id, secret) in [("partner", &bound), ("renderer", &unbound)] {
+        let call = stack.post(PATH).basic(id, secret).json(&ada());
+        let refused = call.send().await;
+        refused.expect_problem(403, "unauthorized_client");
+    }
+    assert_eq!(stack.items().await, before);
+    let mut body = ada();
+    body["identity"]["issuer"] = json!(own);
+    let call = stack.post(PATH).basic("partner", &bound).json(&body);
+    call.send().await.expect(StatusCode::CREATED);
 }
 
 #[tokio::test]
@@ -475,6 +546,74 @@ async fn an_identity_that_leads_to_somebody_elses_account_opens_nothing() {
         let refused = elsewhere.ask(&body).await;
         refused.expect_problem(503, "temporarily_unavailable");
         assert_eq!(stack.items().await, before);
+    }
+}
+
+#[tokio::test]
+async fn administrators_see_who_somebody_is_elsewhere() {
+    let elsewhere = Elsewhere::start().await;
+    let stack = &elsewhere.stack;
+    let root = stack.administrator("root@example.com").await;
+    let first = elsewhere.sign_in(&ada()).await;
+    let path = format!("/v1/admin/users/{}", first.user_id.unwrap());
+    let shown = stack.get(&path).bearer(&root.access_token).send().await;
+    let shown = shown.expect(StatusCode::OK);
+    assert_eq!(shown["identity"], ada()["identity"]);
+    assert_eq!(
+        (&shown["email"], &shown["email_verified"]),
+        (&json!("ada@example.com"), &json!(false))
+    );
+}
+
+/// As a restored backup may leave it: the way to the account is there, and the account is not.
+#[tokio::test]
+async fn an_identity_that_leads_to_no_account_gets_a_new_one() {
+    let elsewhere = Elsewhere::start().await;
+    let stack = &elsewhere.stack;
+    let first = elsewhere.sign_in(&ada()).await;
+    stack.table().account(first.user_id.unwrap()).delete().await;
+    let body = ada();
+    let replies = futures::future::join_all((0..4).map(|_| elsewhere.ask(&body))).await;
+    let signed_in = replies
+        .into_iter()
+        .map(|reply| SignedIn::from(reply.expect(StatusCode::CREATED)));
+    let users: BTreeSet<_> = signed_in.map(|one| one.user_id).collect();
+    assert_eq!(users.len(), 1, "{users:?}");
+    assert!(!users.contains(&first.user_id));
+    let again = elsewhere.sign_in(&ada()).await;
+    assert!(users.contains(&again.user_id));
+    assert_eq!(elsewhere.identity_items().await, 1);
+    let refused = stack.refresh(&first.refresh_token).await;
+    refused.expect_problem(401, "invalid_refresh_token");
+}
+
+/// The way to it was lost, and perhaps leads to a newer account since: that is no reason to keep the older one.
+#[tokio::test]
+async fn an_account_whose_identity_is_lost_can_be_deleted() {
+    for signs_in_again in [false, true] {
+        let elsewhere = Elsewhere::start().await;
+        let stack = &elsewhere.stack;
+        let root = stack.administrator("root@example.com").await;
+        let first = elsewhere.sign_in(&ada()).await;
+        let identity = &ada()["identity"];
+        let part = |name: &str| identity[name].as_str().unwrap().to_owned();
+        let item = stack.table().identity(&part("issuer"), &part("subject"));
+        item.delete().await;
+        let again = if signs_in_again {
+            Some(elsewhere.sign_in(&ada()).await)
+        } else {
+            None
+        };
+        let user = first.user_id.unwrap();
+        let delete = stack.delete(&format!("/v1/admin/users/{user}"));
+        let deleted = delete.bearer(&root.access_token).send().await;
+        deleted.expect(StatusCode::NO_CONTENT);
+        let items = json!(stack.items().await).to_string();
+        assert!(!items.contains(&user.to_string()), "{items}");
+        if let Some(again) = again {
+            let later = elsewhere.sign_in(&ada()).await;
+            assert_eq!(later.user_id, again.user_id, "the newer one stays");
+        }
     }
 }
 

@@ -59,17 +59,11 @@ async fn a_reauthentication_gives_tokens_with_a_new_auth_time_and_rotates() {
     );
 
     // It is a rotation like every other: its predecessor gets the same successor for 30 seconds, then it is reuse.
-    let late = SignedIn::from(
-        stack
-            .refresh(&ada.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let late = stack.refresh_session(&ada).await;
     assert_eq!(late.refresh_token, proved.refresh_token);
     assert_eq!(auth_time(&late), auth_time(&proved));
     stack.pass_interval();
-    let next = stack.refresh(&proved.refresh_token).await;
-    let next = SignedIn::from(next.expect(StatusCode::OK));
+    let next = stack.refresh_session(&proved).await;
     assert_eq!(
         auth_time(&next),
         auth_time(&proved),
@@ -83,12 +77,7 @@ async fn a_reauthentication_gives_tokens_with_a_new_auth_time_and_rotates() {
 async fn a_young_refresh_token_stays() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;
-    let ada = SignedIn::from(
-        stack
-            .refresh(&ada.refresh_token)
-            .await
-            .expect(StatusCode::OK),
-    );
+    let ada = stack.refresh_session(&ada).await;
     let used_at = ada.body["session"]["last_used_at"].clone();
     stack.advance(TimeDelta::milliseconds(34_999));
     let proved = reauthenticate(&stack, &ada).await;

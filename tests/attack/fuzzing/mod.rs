@@ -26,7 +26,7 @@ use crate::attack::faults::{self, Faults};
 use crate::attack::forgery::Forger;
 use crate::harness::conformity;
 use crate::harness::reply::{Reply, SignedIn};
-use crate::harness::stack::Stack;
+use crate::harness::stack::{Stack, client_bounds};
 
 /// Something that reads bytes.
 #[derive(Clone, Copy, Debug)]
@@ -135,8 +135,8 @@ impl World {
             let ada = stack.administrator("ada@example.com").await;
             let phone = stack.login("ada@example.com").await;
             let secret = ClientSecret::new(CLIENT_SECRET.to_owned());
-            let scopes = ClientScope::ALL.into();
-            let client = Client::register("orders-api", "Orders", scopes, &secret, stack.now());
+            let may = (ClientScope::ALL.into(), client_bounds(&ClientScope::ALL));
+            let client = Client::register("orders-api", "Orders", may, &secret, stack.now());
             let made = stack.store.create_client(&client.expect("a client")).await;
             assert_eq!(made, Ok(true));
             let grace = stack

@@ -2,7 +2,7 @@
 
 use chrono::SecondsFormat;
 use clap::Subcommand;
-use latchkey_domain::client::{Client, ClientScope, ClientSecret, ManageClientError};
+use latchkey_domain::client::{Client, ClientBounds, ClientScope, ClientSecret, ManageClientError};
 use latchkey_service::{Failure, NewClient, Service};
 use serde_json::{Value, json};
 
@@ -21,6 +21,12 @@ pub(crate) enum ClientCommand {
         /// What it may do: introspect, revoke, sessions:issue. May be given more than once.
         #[arg(long = "scope", required = true)]
         scopes: Vec<ClientScope>,
+        /// For sessions:issue: an identity provider whose sign-ins it may vouch for, as `identity.issuer` names it. May be given more than once; without any the client starts no session.
+        #[arg(long = "issuer", value_name = "ISSUER")]
+        issuers: Vec<String>,
+        /// For introspect: the audience of the access tokens that it may ask about. May be given more than once; without any it may ask about every token.
+        #[arg(long = "audience", value_name = "AUDIENCE")]
+        audiences: Vec<String>,
     },
     /// Remove a client: its secrets open nothing from then on.
     Remove {
@@ -49,11 +55,21 @@ pub(crate) async fn run(
     command: &ClientCommand,
 ) -> Result<Output, Failure<ManageClientError>> {
     let done = match command {
-        ClientCommand::Add { id, name, scopes } => {
+        ClientCommand::Add {
+            id,
+            name,
+            scopes,
+            issuers,
+            audiences,
+        } => {
             let new = NewClient {
                 id,
                 name: name.as_deref().unwrap_or(id),
                 scopes: scopes.iter().copied().collect(),
+                bounds: ClientBounds {
+                    issuers: issuers.iter().cloned().collect(),
+                    audiences: audiences.iter().cloned().collect(),
+                },
             };
             let (client, secret) = service.add_client(new).await?;
             Done::Client(client, Some(secret))
@@ -132,6 +148,8 @@ fn client_to_json(client: &Client) -> Value {
         "id": client.id.as_str(),
         "name": client.name,
         "scopes": client.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
+        "issuers": client.bounds.issuers,
+        "audiences": client.bounds.audiences,
         "secrets": secrets,
         "created_at": client.created_at.to_rfc3339_opts(SecondsFormat::Millis, true),
     })
@@ -143,11 +161,20 @@ fn client_to_text(client: &Client) -> String {
         let made = secret.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
         format!("\n  secret {} of {made}", secret.digest.secret_id())
     });
+    let bounds = [
+        ("issuer", &client.bounds.issuers),
+        ("audience", &client.bounds.audiences),
+    ];
+    let bounds = bounds.into_iter().flat_map(|(what, texts)| {
+        let line = move |text: &String| format!("\n  {what} {text}");
+        texts.iter().map(line)
+    });
     format!(
-        "{} ({}): {}{}",
+        "{} ({}): {}{}{}",
         client.id,
         client.name,
         scopes.join(" "),
+        bounds.collect::<String>(),
         secrets.collect::<String>()
     )
 }

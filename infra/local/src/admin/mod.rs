@@ -13,6 +13,7 @@ mod error;
 mod everybody;
 mod output;
 mod place;
+mod unblock;
 mod users;
 
 use std::io::{self, Write};
@@ -21,7 +22,6 @@ use clap::{Args, Subcommand};
 use latchkey_runtime::settings::{Format, LogSettings, environment};
 use latchkey_runtime::telemetry;
 use latchkey_service::{Administrator, Service};
-use tracing::Level;
 
 pub use error::AdminError;
 
@@ -31,6 +31,7 @@ use client::ClientCommand;
 use everybody::Everybody;
 use output::Output;
 use place::Place;
+use unblock::Unblock;
 use users::UserCommand;
 
 /// An operator's command, and where its table is.
@@ -65,6 +66,11 @@ enum AdminCommand {
     #[command(flatten)]
     User(UserCommand),
 
+    /// Forget the failed sign-ins of a user, so that clients that are not known need not wait.
+    ///
+    /// The counts are stored under digests that are keyed with the service's secret: that of the data folder or the environment, or with --table the one that --secret names.
+    Unblock(Unblock),
+
     /// Sign every user out everywhere; they can sign in again.
     SignEverybodyOut(Everybody),
 
@@ -82,6 +88,7 @@ Examples:
   latchkey admin sessions ada@example.com --all
   latchkey admin revoke 0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11
   latchkey admin disable ada@example.com --data-dir demo-data
+  latchkey admin unblock ada@example.com --table auth-prod-Table-1A2B3C --secret arn:aws:secretsmanager:...
   latchkey admin find --table auth-prod-Table-1A2B3C --region eu-central-1 --profile ops --json
 
 On the data folder the commands work whether or not the service runs. A service with --memory is reached by
@@ -94,12 +101,8 @@ Exit codes: 0 done, 1 not or not wholly done, 2 the command line is wrong, 3 the
 /// # Errors
 /// [`LocalError`], in one line.
 pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), LocalError> {
-    let mut log = LogSettings::read(environment, Format::Text)?;
-    if environment("AWS_LAMBDA_LOG_LEVEL").is_none() {
-        // What was done is printed; the lines of the audit trail are for a service.
-        log.level = Level::WARN;
-    }
-    telemetry::start(log);
+    // The lines of the audit trail go to stderr in either format: stdout is for what the command prints.
+    telemetry::start_on_stderr(LogSettings::read(environment, Format::Text)?);
     let place = Place::open(options, admin).await?;
     let output = place.execute(&admin.command).await?;
     let mut stdout = io::stdout().lock();
@@ -118,6 +121,10 @@ impl Place {
         let (service, who): (&Service, _) = (&self.service, Administrator::operator());
         match command {
             AdminCommand::User(command) => command.execute(service, &who, &self.name).await,
+            AdminCommand::Unblock(command) => {
+                let service = self.with_keys(command.secret.as_deref()).await?;
+                command.execute(&service, &who).await
+            }
             AdminCommand::SignEverybodyOut(command) => {
                 command.execute(service, &who, &self.name).await
             }

@@ -81,12 +81,25 @@ fn address(account: &Account) -> String {
     address.unwrap_or_else(|| "none".to_owned())
 }
 
+/// What the user signs in with. An address that was told elsewhere was verified by nobody here.
+fn way_in(account: &Account) -> String {
+    match &account.identity {
+        None => "with a password".to_owned(),
+        Some(identity) => format!(
+            "with {}, as {}",
+            plain(identity.issuer()),
+            plain(identity.subject())
+        ),
+    }
+}
+
 /// A user, on some lines.
 pub(super) fn user_text(account: &Account) -> String {
     format!(
-        "user        {}\nemail       {}\nstatus      {}\nroles       {}\nsessions    {}\nregistered  {}",
+        "user        {}\nemail       {}\nsigns in    {}\nstatus      {}\nroles       {}\nsessions    {}\nregistered  {}",
         account.id,
         address(account),
+        way_in(account),
         status(account),
         roles(account),
         account.sessions.len(),

@@ -60,6 +60,9 @@ pub(crate) enum UserCommand {
         /// The session.
         #[arg(value_parser = session_id)]
         session: SessionId,
+        /// Whose it is, for a session that `find --session` does not find: its item is gone, and the account admits it.
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
     },
     /// Sign users out everywhere. They can sign in again.
     RevokeAll {
@@ -143,11 +146,15 @@ impl UserCommand {
                 };
                 Ok(Output::new(json!(shown), text))
             }
-            Self::Revoke { session } => {
+            Self::Revoke { session, user } => {
                 let named = session.to_string();
-                let found = service.find_session(who, *session).await;
-                let found = found.map_err(AdminError::about(&named))?;
-                let user = found.account.id;
+                let user = match user {
+                    Some(user) => resolve(service, who, user).await?,
+                    None => {
+                        let found = service.find_session(who, *session).await;
+                        found.map_err(AdminError::about(&named))?.account.id
+                    }
+                };
                 let revoked = service.revoke_of(who, user, *session).await;
                 revoked.map_err(AdminError::about(&named))?;
                 let json = json!({"user_id": user, "session_id": session});
@@ -179,7 +186,7 @@ impl UserCommand {
 }
 
 /// The user that an operator names by an address or an id.
-async fn resolve(
+pub(super) async fn resolve(
     service: &Service,
     who: &Administrator,
     named: &str,

@@ -21,7 +21,7 @@ use crate::problem::{Code, Problem};
 use crate::routes::{Described, Routes};
 
 /// What the check answers, in addition to what follows from wanting an access token.
-const REFUSALS: [Code; 1] = [Code::ReauthenticationRequired];
+const REFUSALS: [Code; 2] = [Code::NotFound, Code::ReauthenticationRequired];
 
 /// Routes of administration: each asks who calls before it reads anything else of the request.
 #[derive(Debug)]
@@ -94,8 +94,11 @@ where
     }
 }
 
-/// Who calls, if they may administer now.
+/// Who calls, if they may administer now. Where administration is off, its routes answer as if they were not there.
 async fn check(parts: &Parts, service: &Service) -> Result<Administrator, Problem> {
+    if !service.core.policy.administration {
+        return Err(Code::NotFound.into());
+    }
     let caller = authenticate(&parts.headers, &service.core).await?;
     Ok(service.administrator(caller).await?)
 }

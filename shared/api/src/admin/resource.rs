@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::{Account, Liveness};
 use latchkey_domain::id::SessionId;
+use latchkey_domain::identity::Identity;
 use latchkey_service::{DescribedSession, Failure, SessionOfUser, UserPage, UserRevocation};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -33,6 +34,13 @@ pub struct AdminUserResource {
     /// The e-mail address as it was typed at registration; null if the user signs in elsewhere, without one.
     #[schema(required = true, example = "ada@example.com")]
     email: Option<String>,
+    /// Whether this service has verified that the address is the user's. It verifies none yet; one of a user who signs in
+    /// elsewhere is what was told from there.
+    #[schema(example = false)]
+    email_verified: bool,
+    /// Who the user is to the identity provider they sign in with; null if they have a password here.
+    #[schema(required = true)]
+    identity: Option<AdminIdentityResource>,
     /// Whether the account may be used.
     status: AccountState,
     /// What the user may do in addition to using their own account.
@@ -52,6 +60,8 @@ impl From<&Account> for AdminUserResource {
         Self {
             id: account.id.as_uuid(),
             email: account.email().map(|email| email.as_typed().to_owned()),
+            email_verified: false,
+            identity: account.identity.as_ref().map(AdminIdentityResource::from),
             status: if account.is_active() {
                 AccountState::Active
             } else {
@@ -60,6 +70,27 @@ impl From<&Account> for AdminUserResource {
             roles: account.roles.iter().cloned().map(String::from).collect(),
             created_at: account.created_at,
             sessions: account.sessions.len(),
+        }
+    }
+}
+
+/// Who a user is to another identity provider, as it names them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminIdentity)]
+pub struct AdminIdentityResource {
+    /// The identity provider.
+    #[schema(example = "https://accounts.google.com")]
+    issuer: String,
+    /// The person there.
+    #[schema(example = "110169484474386276334")]
+    subject: String,
+}
+
+impl From<&Identity> for AdminIdentityResource {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            issuer: identity.issuer().to_owned(),
+            subject: identity.subject().to_owned(),
         }
     }
 }

@@ -2,7 +2,12 @@
 //!
 //! A device token is a JWT of type `dt+jwt`, authenticated with HMAC. It opens nothing. Wrong passwords that are given with
 //! it are counted apart from those of strangers, that is all. So it has no expiry: who returns after years is whom it
-//! protects, and no password change or sign-out has to take it back.
+//! protects. No sign-out has to take it back. A password change does not either: a token names the version of the
+//! password that was given, and whoever shows one of a replaced password shares a count with all others who do (see
+//! [`crate::throttle`]).
+//!
+//! Its key, and that of the counters, are derived from the device secret, which is not rotated: otherwise each rotation
+//! would make strangers of devices and give every guesser new attempts.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -25,6 +30,9 @@ pub struct DeviceClaims {
     pub jti: DeviceNonce,
     /// When the client first signed in, epoch seconds.
     pub iat: i64,
+    /// Which of the user's passwords the client has last given. Tokens of earlier versions of this service do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_version: Option<u64>,
 }
 
 impl Tokens {
@@ -42,10 +50,11 @@ impl Tokens {
             sub: user,
             jti: DeviceNonce::random(random),
             iat: now.timestamp(),
+            password_version: None,
         }
     }
 
-    /// The device token that says this, the same each time until another key signs.
+    /// The device token that says this, the same each time.
     ///
     /// # Errors
     /// [`TokenError::SigningFailed`], which does not depend on the claims.
@@ -57,7 +66,8 @@ impl Tokens {
         self.sign(Kind::Device, claims, now)
     }
 
-    /// Checks a device token. It has no expiry, but is known only as long as the key is kept that has signed it.
+    /// Checks a device token. It has no expiry. One from before there was a device secret is known as long as the key is
+    /// kept that has signed it.
     ///
     /// # Errors
     /// [`TokenError`], the first thing about it that is wrong.
@@ -71,12 +81,11 @@ impl Tokens {
     }
 
     /// Under which key attempts of a subject are counted: a keyed digest, from which nobody who reads the table finds the
-    /// subject. Another secret gives another key, so when one replaces the other all counts begin again. None if there is no
-    /// key, which cannot be.
+    /// subject. Another device secret gives another key, so when one replaces the other all counts begin again. None if
+    /// there is no key, which cannot be.
     #[must_use]
     pub fn counter(&self, subject: Subject<'_>, now: DateTime<Utc>) -> Option<Counter> {
-        let signing = self.signing_at(now)?;
-        Some(Counter::new(subject, &signing.keys.counters))
+        Some(Counter::new(subject, &self.device_keys(now)?.counters))
     }
 }
 
@@ -133,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn another_secret_knows_no_device_until_it_has_the_old_one() {
+    fn without_a_device_secret_another_secret_knows_no_device_until_it_has_the_old_one() {
         let old = tokens(1, None);
         let token = old.issue_device(&claims(&old), noon()).unwrap();
         let unknown = Err(TokenError::UnknownKey);
@@ -144,6 +153,44 @@ mod tests {
         // Signed anew it has the same nonce, so its counter stays.
         let token = both.issue_device(&read, noon()).unwrap();
         assert_eq!(tokens(2, None).verify_device(&token, noon()), Ok(read));
+    }
+
+    #[test]
+    fn with_a_device_secret_devices_and_counters_outlive_every_key() {
+        let secret = |byte| TokenSecret::new(vec![byte; 32]).unwrap();
+        let with = |current: u8, previous: Option<u8>, device: u8| {
+            let identity = tokens(1, None).identity().clone();
+            let (current, previous) = (secret(current).into(), previous.map(secret));
+            let device = Some(secret(device));
+            Tokens::of_secret(identity, current, previous, device, noon()).unwrap()
+        };
+        let old = with(1, None, 9);
+        let claims = claims(&old);
+        let token = old.issue_device(&claims, noon()).unwrap();
+        let subject = Subject::Device(claims.jti);
+        let others = with(2, None, 9);
+        assert_eq!(others.issue_device(&claims, noon()), Ok(token.clone()));
+        assert_eq!(others.verify_device(&token, noon()), Ok(claims.clone()));
+        assert_eq!(
+            others.counter(subject, noon()),
+            old.counter(subject, noon())
+        );
+        // Replaced by hand: strangers, and new counts.
+        let replaced = with(1, None, 8);
+        let unknown = Err(TokenError::UnknownKey);
+        assert_eq!(replaced.verify_device(&token, noon()), unknown);
+        assert_ne!(
+            replaced.counter(subject, noon()),
+            old.counter(subject, noon())
+        );
+        // From before there was one: known as long as the key is.
+        let before = tokens(1, None).issue_device(&claims, noon()).unwrap();
+        assert_ne!(before, token);
+        for known in [old, with(2, Some(1), 9)] {
+            assert_eq!(known.verify_device(&before, noon()), Ok(claims.clone()));
+            assert_eq!(known.issue_device(&claims, noon()), Ok(token.clone()));
+        }
+        assert_eq!(others.verify_device(&before, noon()), unknown);
     }
 
     #[test]

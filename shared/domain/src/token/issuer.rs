@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::keys::{AccessTokens, KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
+use super::keys::{AccessTokens, DeviceKeys, KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
     Access, AccessClaims, ClaimsElsewhere, IssuedTokens, KeyMaterial, KeyRing, Kind, RefreshClaims,
     RefreshTokenId, RingKey, Scope, Term, Token, TokenError, TokenIdentity,
@@ -31,6 +31,8 @@ pub(super) struct Inner {
     pub(super) identity: TokenIdentity,
     /// In the order of their turns; there is one.
     keys: Vec<RingKeys>,
+    /// Those of the device secret, which do not rotate.
+    device: Option<(DeviceKeys, Term)>,
     ed25519_validation: Validation,
     rsa_validation: Validation,
     refresh_validation: Validation,
@@ -78,11 +80,12 @@ impl Tokens {
             identity,
             current,
             previous.cloned(),
+            None,
             DateTime::<Utc>::MIN_UTC,
         )
     }
 
-    /// The same, with an RSA key perhaps, for use from `now` on.
+    /// The same, with an RSA key perhaps, and a device secret perhaps, for use from `now` on.
     ///
     /// # Errors
     /// [`KeyDerivationFailed`], also if the RSA key is none.
@@ -90,11 +93,13 @@ impl Tokens {
         identity: TokenIdentity,
         current: KeyMaterial,
         previous: Option<TokenSecret>,
+        device: Option<TokenSecret>,
         now: DateTime<Utc>,
     ) -> Result<Self, KeyDerivationFailed> {
         let previous = previous.map(RingKey::accepted);
         let keys = std::iter::once(RingKey::signing(current)).chain(previous);
         let ring = KeyRing::new(keys.collect()).map_err(|_| KeyDerivationFailed)?;
+        let ring = ring.with_device_secret(device);
         Self::of_ring(identity, &ring, &SessionPolicy::default(), now)
     }
 
@@ -120,9 +125,14 @@ impl Tokens {
                 term,
             })
         });
+        let device = ring.device_secret().map(|secret| {
+            let for_ever = Term::replaced_at(DateTime::<Utc>::MAX_UTC, policy);
+            Ok((DeviceKeys::derive(secret)?, for_ever))
+        });
         let issuer = &identity.issuer;
         Ok(Self(Arc::new(Inner {
             keys: keys.collect::<Result<_, _>>()?,
+            device: device.transpose()?,
             ed25519_validation: validation(issuer, &identity.audience, Algorithm::EdDSA),
             rsa_validation: validation(issuer, &identity.audience, Algorithm::RS256),
             refresh_validation: validation(issuer, issuer, Algorithm::HS256),
@@ -164,14 +174,23 @@ impl Tokens {
             .or(keys.first())
     }
 
-    /// Signs claims with the key whose turn it is.
+    /// The keys of device tokens and counters: those of the device secret, else those of the key whose turn it is.
+    pub(super) fn device_keys(&self, now: DateTime<Utc>) -> Option<&DeviceKeys> {
+        let lasting = self.0.device.as_ref().map(|(keys, _)| keys);
+        lasting.or_else(|| Some(&self.signing_at(now)?.keys.device))
+    }
+
+    /// Signs claims with the key whose turn it is, device tokens with one that lasts.
     pub(super) fn sign<C: Serialize>(
         &self,
         kind: Kind,
         claims: &C,
         now: DateTime<Utc>,
     ) -> Result<Token, TokenError> {
-        let signing = self.signing_at(now).and_then(|one| one.keys.key(kind));
+        let signing = match kind {
+            Kind::Device => self.device_keys(now).map(|keys| &keys.tokens),
+            Kind::Access | Kind::Refresh => self.signing_at(now).and_then(|one| one.keys.key(kind)),
+        };
         signing.ok_or(TokenError::SigningFailed)?.sign(claims)
     }
 
@@ -348,8 +367,12 @@ impl Tokens {
         }
         let kid = header.kid.ok_or(TokenError::UnknownKey)?;
         let accepted = self.0.keys.iter().filter(|one| one.accepts(kind, now));
-        accepted
-            .filter_map(|one| Some((one.keys.key(kind)?, &one.term)))
+        let accepted = accepted.filter_map(|one| Some((one.keys.key(kind)?, &one.term)));
+        // Device tokens from before there was a device secret are signed with a key of the ring.
+        let lasting = self.0.device.iter().filter(|_| kind == Kind::Device);
+        lasting
+            .map(|(keys, term)| (&keys.tokens, term))
+            .chain(accepted)
             .find(|(key, _)| key.kid == kid)
             .ok_or(TokenError::UnknownKey)
     }

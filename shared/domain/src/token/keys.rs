@@ -74,9 +74,24 @@ impl fmt::Debug for TokenSecret {
 pub(super) struct KeySet {
     access: Option<AccessKey>,
     refresh: KeyPair,
-    device: KeyPair,
+    pub(super) device: DeviceKeys,
+}
+
+/// The keys of what outlives rotations: device tokens, and the counters of attempts.
+pub(super) struct DeviceKeys {
+    pub(super) tokens: KeyPair,
     /// Of the keyed digests under which attempts are counted.
     pub(super) counters: hmac::Key,
+}
+
+impl DeviceKeys {
+    pub(super) fn derive(secret: &TokenSecret) -> Result<Self, KeyDerivationFailed> {
+        let counters = derive(secret, "counters of attempts: HMAC key")?;
+        Ok(Self {
+            tokens: symmetric(secret, Kind::Device, "device token")?,
+            counters: hmac::Key::new(hmac::HMAC_SHA256, counters.as_ref()),
+        })
+    }
 }
 
 struct AccessKey {
@@ -99,7 +114,7 @@ impl KeySet {
         match kind {
             Kind::Access => self.access.as_ref().map(|key| &key.pair),
             Kind::Refresh => Some(&self.refresh),
-            Kind::Device => Some(&self.device),
+            Kind::Device => Some(&self.device.tokens),
         }
     }
 
@@ -234,12 +249,10 @@ impl KeySet {
             (AccessTokens::InUse, None) => Some(AccessKey::ed25519(&material.secret)?),
         };
         let secret = &material.secret;
-        let counters = derive(secret, "counters of attempts: HMAC key")?;
         Ok(Self {
             access,
             refresh: symmetric(secret, Kind::Refresh, "refresh token")?,
-            device: symmetric(secret, Kind::Device, "device token")?,
-            counters: hmac::Key::new(hmac::HMAC_SHA256, counters.as_ref()),
+            device: DeviceKeys::derive(secret)?,
         })
     }
 }

@@ -41,8 +41,6 @@ pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 pub const REFRESH_TOKEN_TYPE: &str = "rt+jwt";
 /// The `typ` of a device token.
 pub const DEVICE_TOKEN_TYPE: &str = "dt+jwt";
-/// The authentication method of a sign-in by password (RFC 8176 section 2).
-pub const PASSWORD_METHOD: &str = "pwd";
 
 /// Which kind of token. It decides the type, the key, and with it the algorithm, and what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +156,7 @@ pub struct AccessClaims {
     pub exp: i64,
     /// When the user last proved who they are, epoch seconds (RFC 9068 section 2.2.1).
     pub auth_time: i64,
-    /// How they proved it (RFC 9068 section 2.2.1): values of RFC 8176, such as [`PASSWORD_METHOD`].
+    /// How they proved it (RFC 9068 section 2.2.1): values of RFC 8176, such as `pwd`.
     pub amr: Vec<String>,
     /// What it allows at this API. A token for another audience allows nothing here, and has no such claim.
     #[serde(skip_serializing_if = "Scope::is_empty")]

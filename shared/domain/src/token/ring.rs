@@ -8,6 +8,9 @@
 //! key n + 1            |----------------------------------------|---------------------------------------------
 //! ```
 //!
+//! The device secret is no key of the ring and does not rotate: device tokens and the counts of attempts are to outlive
+//! every rotation. A ring without one takes the secret of the key that signs instead.
+//!
 //! One key signs at any time: the one whose turn came last. The next one is accepted and published as soon as it is known,
 //! so nobody needs to learn of a change at a certain moment. A replaced one is accepted until no token that it signed can
 //! be valid, and no longer, so that one that has leaked stops being of use.
@@ -109,6 +112,7 @@ impl RingKey {
 pub struct KeyRing {
     first: RingKey,
     others: Vec<RingKey>,
+    device_secret: Option<TokenSecret>,
 }
 
 /// A ring without a key.
@@ -134,7 +138,21 @@ impl KeyRing {
         Ok(Self {
             first: keys.next().ok_or(NoKey)?,
             others: keys.collect(),
+            device_secret: None,
         })
+    }
+
+    /// The same keys with a device secret, or without one.
+    #[must_use]
+    pub fn with_device_secret(mut self, secret: Option<TokenSecret>) -> Self {
+        self.device_secret = secret;
+        self
+    }
+
+    /// The secret that device tokens and counters are derived from, whichever key signs.
+    #[must_use]
+    pub fn device_secret(&self) -> Option<&TokenSecret> {
+        self.device_secret.as_ref()
     }
 
     /// The keys in the order of their turns.
@@ -200,6 +218,7 @@ impl KeyRing {
         Ok(Self {
             first,
             others: keys.collect(),
+            device_secret: self.device_secret.clone(),
         })
     }
 }

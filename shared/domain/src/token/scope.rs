@@ -6,8 +6,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::TokenIdentity;
-use crate::account::Account;
-use crate::role::Role;
 
 /// The scope of one's own account and sessions.
 const ACCOUNT: &str = "account";
@@ -62,15 +60,6 @@ impl Scope {
             admin: false,
         }
     }
-
-    /// The scope that an account's own tokens have for this API.
-    #[must_use]
-    pub fn of(account: &Account) -> Self {
-        Self {
-            admin: account.roles.contains(&Role::admin()),
-            ..Self::own_account()
-        }
-    }
 }
 
 /// The API that an access token is asked for.
@@ -121,11 +110,11 @@ impl From<Scope> for Access<'_> {
 }
 
 impl Audience {
-    /// What a token for this audience gives the owner of an account.
+    /// What a token for this audience gives to whoever has this scope at this API.
     #[must_use]
-    pub fn access(&self, account: &Account) -> Access<'_> {
+    pub fn access(&self, own: Scope) -> Access<'_> {
         match self {
-            Self::ThisApi => Access::ThisApi(Scope::of(account)),
+            Self::ThisApi => Access::ThisApi(own),
             Self::Other(name) => Access::Other(name),
         }
     }

@@ -11,12 +11,22 @@ use latchkey_domain::id::UserId;
 use latchkey_domain::role::Role;
 use latchkey_store::Part;
 
-use super::{Administrator, Deed, not_deleted};
+use super::{Administrator, Deed, RoleChange, not_deleted};
 use crate::change::{Changed, Intent};
 use crate::metric::REVOCATIONS;
 use crate::{Failure, Service};
 
 /// What is to be another about an account; what is left out stays.
+///
+/// ```
+/// use latchkey_service::AccountUpdate;
+///
+/// let closed = AccountUpdate {
+///     active: Some(false),
+///     ..AccountUpdate::default()
+/// };
+/// assert_eq!(closed.roles, None, "the roles stay");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountUpdate {
     /// Whether the account may be used.
@@ -102,23 +112,33 @@ impl Service {
         act: AdminAct,
         following: &VecDeque<AdminAct>,
     ) -> Result<Account, Failure<AdminError>> {
-        let deed = Deed::on_user(act.action().as_str(), user);
-        let work = async {
-            let account = not_deleted(self.store.read_account(user).await?)?;
-            for act in following {
+        let action = act.action();
+        let following = following.clone();
+        let work = move |service: Self, who: Administrator| async move {
+            let account = not_deleted(service.store.read_account(user).await?)?;
+            for act in &following {
                 let decided = account.clone();
-                let decided = decided.administer(&who.actor, act, self.core.now());
+                let decided = decided.administer(&who.actor, act, service.core.now());
                 decided.map_err(Failure::Refused)?;
             }
             let reading = Reading::of(account);
-            let changed = self.administer(who, user, act, reading).await?;
+            let changed = service.administer(&who, user, act, reading).await?;
             REVOCATIONS.count(changed.ended().count());
-            not_deleted(match changed {
-                Changed::Written { change, .. } => Some(change.account),
+            let roles = role_change(&changed);
+            let account = match changed {
+                // As it is now, also if somebody else has changed it since.
+                Changed::Written { account, .. } => Some(account),
                 Changed::Fulfilled { account } => account,
-            })
+            };
+            Ok((not_deleted(account)?, roles))
         };
-        self.audited(who, deed, work).await
+        let describe = move |(_, roles): &(Account, RoleChange), mut deed: Deed| {
+            deed.roles = (action == Action::ChangeRoles).then(|| roles.clone());
+            deed
+        };
+        let deed = Deed::on_user(action.as_str(), user);
+        let (account, _) = self.audited_as(who, deed, work, describe).await?;
+        Ok(account)
     }
 
     /// Deletes a user as the user could: all sessions end at once, then everything that is kept of them goes.
@@ -130,13 +150,13 @@ impl Service {
         who: &Administrator,
         user: UserId,
     ) -> Result<(), Failure<AdminError>> {
-        let delete = async {
-            let reading = self.read_for_deletion(user).await?;
-            let changed = self
-                .administer(who, user, AdminAct::Delete, reading)
+        let delete = move |service: Self, who: Administrator| async move {
+            let reading = service.read_for_deletion(user).await?;
+            let changed = service
+                .administer(&who, user, AdminAct::Delete, reading)
                 .await?;
             REVOCATIONS.count(changed.ended().count());
-            self.finish_deletion(user).await;
+            service.finish_deletion(user).await;
             Ok(())
         };
         self.audited(who, Deed::on_user("delete", user), delete)
@@ -172,6 +192,24 @@ impl Service {
             // What stands under the address may be another user's: an import by hand, or a restored backup.
             credential: credential.filter(|credential| credential.user_id == user),
         })
+    }
+}
+
+/// The roles before and after what this request has written. If it has written nothing, they stay.
+fn role_change(changed: &Changed<Reading>) -> RoleChange {
+    let roles = |account: Option<&Account>| {
+        let roles = account.map(|account| &account.roles);
+        roles.cloned().unwrap_or_default()
+    };
+    let (before, after) = match changed {
+        Changed::Written {
+            reading, change, ..
+        } => (reading.account.as_ref(), Some(&change.account)),
+        Changed::Fulfilled { account } => (account.as_ref(), account.as_ref()),
+    };
+    RoleChange {
+        before: roles(before),
+        after: roles(after),
     }
 }
 

@@ -1,17 +1,22 @@
 //! Administration: what somebody may do with the accounts and sessions of others.
 //!
 //! Every use case here takes an [`Administrator`], which only a caller with the role or an operator's command gets. They
-//! change accounts by the same loop as their owners do, and each leaves one line in the audit trail, with its actor.
+//! change accounts by the same loop as their owners do. Each act leaves one line in the audit trail, with its actor: a
+//! request that changes status and roles leaves two, one for many users one for each.
 
 mod account;
+mod limits;
 mod sessions;
 mod users;
+
+use std::collections::BTreeSet;
 
 use latchkey_domain::account::Account;
 use latchkey_domain::cause::Actor;
 use latchkey_domain::error::{AdminError, NotAdministrator};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::role::Role;
+use tracing::Instrument as _;
 
 use crate::caller::admitted;
 use crate::metric::ADMIN_ACTIONS;
@@ -47,11 +52,19 @@ impl Administrator {
 }
 
 /// What an administrator does, for the audit trail.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Deed {
     action: &'static str,
     user: Option<UserId>,
     session: Option<SessionId>,
+    roles: Option<RoleChange>,
+}
+
+/// The roles of a user before and after a change of them.
+#[derive(Clone, Debug)]
+struct RoleChange {
+    before: BTreeSet<Role>,
+    after: BTreeSet<Role>,
 }
 
 impl Deed {
@@ -60,14 +73,18 @@ impl Deed {
             action,
             user: None,
             session: None,
+            roles: None,
         }
     }
 
     fn on_user(action: &'static str, user: UserId) -> Self {
-        Self {
-            user: Some(user),
-            ..Self::new(action)
-        }
+        Self::new(action).about(user)
+    }
+
+    /// The same, once it is known whom it was about.
+    fn about(mut self, user: UserId) -> Self {
+        self.user = Some(user);
+        self
     }
 
     fn on_session(mut self, session: SessionId) -> Self {
@@ -107,28 +124,77 @@ impl Service {
         })
     }
 
-    /// Does what an administrator wants, and leaves the line that says so.
-    async fn audited<T>(
+    /// Does what an administrator wants, and leaves the line that says so: in its own task, so that whoever hangs up, or
+    /// waits longer than a request may take, does nothing that is not in the audit trail.
+    async fn audited<T, W>(
         &self,
         who: &Administrator,
         deed: Deed,
-        work: impl Future<Output = Result<T, Failure<AdminError>>>,
-    ) -> Result<T, Failure<AdminError>> {
-        let done = work.await;
-        let outcome = match &done {
-            Ok(_) => "done",
-            Err(Failure::Refused(AdminError::UserNotFound)) => "user_not_found",
-            Err(Failure::Refused(AdminError::SessionNotFound)) => "session_not_found",
-            Err(Failure::Refused(AdminError::TooManyRoles)) => "too_many_roles",
-            Err(Failure::Refused(AdminError::OwnAccount)) => "own_account",
-            Err(Failure::Throttled(_) | Failure::Unavailable | Failure::Internal) => "failed",
+        work: impl FnOnce(Self, Administrator) -> W,
+    ) -> Result<T, Failure<AdminError>>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Failure<AdminError>>> + Send + 'static,
+    {
+        let same = |_: &T, deed: Deed| deed;
+        self.audited_as(who, deed, work, same).await
+    }
+
+    /// The same, of which the line tells more when it is done.
+    async fn audited_as<T, W>(
+        &self,
+        who: &Administrator,
+        deed: Deed,
+        work: impl FnOnce(Self, Administrator) -> W,
+        describe: impl FnOnce(&T, Deed) -> Deed + Send + 'static,
+    ) -> Result<T, Failure<AdminError>>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Failure<AdminError>>> + Send + 'static,
+    {
+        let (actor, work) = (who.actor.clone(), work(self.clone(), who.clone()));
+        let audited = async move {
+            let done = work.await;
+            let deed = match &done {
+                Ok(done) => describe(done, deed),
+                Err(_) => deed,
+            };
+            deed.log(&actor, outcome(&done));
+            ADMIN_ACTIONS.count(1);
+            done
         };
-        let (actor, action) = (&who.actor, deed.action);
-        let user_id = deed.user.map(tracing::field::display);
-        let session_id = deed.session.map(tracing::field::display);
-        tracing::info!(%actor, action, outcome, user_id, session_id, "administration");
-        ADMIN_ACTIONS.count(1);
-        done
+        // In the request's span, so that the line has the id of the request.
+        tokio::spawn(audited.in_current_span())
+            .await
+            .map_err(|_| Failure::Internal)?
+    }
+}
+
+impl Deed {
+    fn log(&self, actor: &Actor, outcome: &'static str) {
+        let action = self.action;
+        let user_id = self.user.map(tracing::field::display);
+        let session_id = self.session.map(tracing::field::display);
+        let roles = self.roles.as_ref();
+        let before = roles.map(|roles| in_words(&roles.before));
+        let after = roles.map(|roles| in_words(&roles.after));
+        tracing::info!(%actor, action, outcome, user_id, session_id, roles_before = before, roles_after = after, "administration");
+    }
+}
+
+fn in_words(roles: &BTreeSet<Role>) -> String {
+    let words: Vec<&str> = roles.iter().map(Role::as_str).collect();
+    words.join(" ")
+}
+
+fn outcome<T>(done: &Result<T, Failure<AdminError>>) -> &'static str {
+    match done {
+        Ok(_) => "done",
+        Err(Failure::Refused(AdminError::UserNotFound)) => "user_not_found",
+        Err(Failure::Refused(AdminError::SessionNotFound)) => "session_not_found",
+        Err(Failure::Refused(AdminError::TooManyRoles)) => "too_many_roles",
+        Err(Failure::Refused(AdminError::OwnAccount)) => "own_account",
+        Err(Failure::Throttled(_) | Failure::Unavailable | Failure::Internal) => "failed",
     }
 }
 

@@ -64,9 +64,9 @@ impl Service {
         user: UserId,
         chosen: Chosen,
     ) -> Result<Vec<DescribedSession>, Failure<AdminError>> {
-        let list = async {
-            let now = self.core.now();
-            let partition = self.store.read_partition(user, now).await?;
+        let list = move |service: Self, _| async move {
+            let now = service.core.now();
+            let partition = service.store.read_partition(user, now).await?;
             let account = not_deleted(partition.account)?;
             let described = partition.sessions.into_iter().map(|session| {
                 let liveness = account.liveness(&session, now);
@@ -94,10 +94,10 @@ impl Service {
         session: SessionId,
     ) -> Result<SessionOfUser, Failure<AdminError>> {
         const NOT_FOUND: Failure<AdminError> = Failure::Refused(AdminError::SessionNotFound);
-        let find = async {
-            let user = self.store.find_user_of_session(session).await?;
-            let (user, now) = (user.ok_or(NOT_FOUND)?, self.core.now());
-            let store = &self.store;
+        let find = move |service: Self, _| async move {
+            let store = &service.store;
+            let user = store.find_user_of_session(session).await?;
+            let (user, now) = (user.ok_or(NOT_FOUND)?, service.core.now());
             let (account, described) = store.read_account_with_session(user, session, now).await?;
             let account = not_deleted(account).map_err(|_| NOT_FOUND)?;
             let session = described.ok_or(NOT_FOUND)?;
@@ -106,10 +106,11 @@ impl Service {
             Ok(SessionOfUser { account, described })
         };
         let deed = Deed::new("find_session").on_session(session);
-        self.audited(who, deed, find).await
+        let describe = |found: &SessionOfUser, deed: Deed| deed.about(found.account.id);
+        self.audited_as(who, deed, find, describe).await
     }
 
-    /// Ends a live session of a user. 2 trips, 1 write unit.
+    /// Ends a live session of a user, or one that the account admits although its item is gone. 2 trips, 1 write unit.
     ///
     /// # Errors
     /// [`AdminError::UserNotFound`], [`AdminError::SessionNotFound`]
@@ -119,18 +120,18 @@ impl Service {
         user: UserId,
         target: SessionId,
     ) -> Result<(), Failure<AdminError>> {
-        let revoke = async {
-            let now = self.core.now();
-            let store = &self.store;
+        let revoke = move |service: Self, who: Administrator| async move {
+            let now = service.core.now();
+            let store = &service.store;
             let (account, described) = store.read_account_with_session(user, target, now).await?;
             let account = not_deleted(account)?;
-            // The account was read first, so the item of an admitted session cannot have been missed.
-            if !described.is_some_and(|session| account.is_live(&session, now)) {
+            // Without an item an access token counts as long as the account admits the session, so that can be ended too.
+            if described.is_some_and(|session| !account.is_live(&session, now)) {
                 return Err(Failure::Refused(AdminError::SessionNotFound));
             }
             let act = AdminAct::Revoke { target };
             let reading = Reading::of(account);
-            let changed = self.administer(who, user, act, reading).await?;
+            let changed = service.administer(&who, user, act, reading).await?;
             REVOCATIONS.count(changed.ended().count());
             Ok(())
         };
@@ -147,13 +148,14 @@ impl Service {
         who: &Administrator,
         user: UserId,
     ) -> Result<usize, Failure<AdminError>> {
-        let revoke_all = async {
-            let partition = self.store.read_partition(user, self.core.now()).await?;
+        let revoke_all = move |service: Self, who: Administrator| async move {
+            let now = service.core.now();
+            let partition = service.store.read_partition(user, now).await?;
             let account = not_deleted(partition.account)?;
             let not_live = account.admitted_but_not_live(&partition.sessions, partition.read_at);
             let reading = Reading::of(account);
-            let changed = self
-                .administer(who, user, AdminAct::RevokeAll, reading)
+            let changed = service
+                .administer(&who, user, AdminAct::RevokeAll, reading)
                 .await?;
             let revoked = count_live_ends(&changed, Some(&not_live));
             REVOCATIONS.count(revoked);

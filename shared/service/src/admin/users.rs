@@ -60,14 +60,20 @@ impl Service {
         who: &Administrator,
         email: &EmailAddress,
     ) -> Result<Option<Account>, Failure<AdminError>> {
-        let find = async {
-            let Some(credential) = self.store.read_credential(email).await? else {
+        let email = email.clone();
+        let find = |service: Self, _| async move {
+            let Some(credential) = service.store.read_credential(&email).await? else {
                 return Ok(None);
             };
-            let account = self.store.read_account(credential.user_id).await?;
+            let account = service.store.read_account(credential.user_id).await?;
             Ok(account.filter(|account| !account.is_deleted()))
         };
-        self.audited(who, Deed::new("find_user"), find).await
+        let describe = |found: &Option<Account>, deed: Deed| match found {
+            Some(account) => deed.about(account.id),
+            None => deed,
+        };
+        self.audited_as(who, Deed::new("find_user"), find, describe)
+            .await
     }
 
     /// Some of the users: those among the next 1,000 items of the table, at most 100. 1 trip, some 60 read units.
@@ -79,9 +85,9 @@ impl Service {
         who: &Administrator,
         from: Option<UserCursor>,
     ) -> Result<UserPage, Failure<AdminError>> {
-        let browse = async {
+        let browse = |service: Self, _| async move {
             let from = from.map(|cursor| cursor.0);
-            let page = self.store.scan_accounts(from, USERS_OF_A_PAGE).await?;
+            let page = service.store.scan_accounts(from, USERS_OF_A_PAGE).await?;
             let mut users = page.accounts;
             users.retain(|account| !account.is_deleted());
             Ok(UserPage {
@@ -101,7 +107,9 @@ impl Service {
         who: &Administrator,
         user: UserId,
     ) -> Result<Account, Failure<AdminError>> {
-        let show = async { not_deleted(self.store.read_account(user).await?) };
+        let show = move |service: Self, _| async move {
+            not_deleted(service.store.read_account(user).await?)
+        };
         self.audited(who, Deed::on_user("show_user", user), show)
             .await
     }

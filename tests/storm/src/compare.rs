@@ -1,0 +1,177 @@
+//! What is held against the table: each user after each round, and the whole of it at the end.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use cleanup::{Budget, Report};
+use latchkey_domain::clock::Clock as _;
+use latchkey_store::ScannedItem;
+
+use super::StormError;
+use super::history::{Event, StoredUser};
+use super::judge::{Round, Rules, Violation, judge};
+use super::stack::Stack;
+use super::user::{Known, People, lock};
+
+/// What is found wrong, with what was noted of it.
+pub(crate) struct Evidence {
+    pub(crate) violation: Violation,
+    pub(crate) email: String,
+    pub(crate) round: usize,
+    pub(crate) history: Vec<String>,
+}
+
+/// Compares what was answered in a round, and what the table holds after it, with the rules.
+pub(crate) async fn compare(
+    stack: &Stack,
+    people: &[Arc<People>],
+    round: usize,
+) -> Result<Vec<Evidence>, StormError> {
+    let rules = Rules::from(&stack.policy);
+    let users = people
+        .iter()
+        .flat_map(|people| lock(&people.accounts).clone());
+    let mut evidence = Vec::new();
+    for user in users {
+        let after = user.stored(&stack.behind, &stack.clock).await?;
+        let ended = stack.clock.moment();
+        let mut known = user.known();
+        let events = std::mem::take(&mut known.events);
+        let found = judge(&Round {
+            rules,
+            before: known.before.as_ref(),
+            after: after.as_ref(),
+            events: &events,
+            ended,
+        });
+        evidence.extend(found.into_iter().map(|violation| Evidence {
+            history: history(&violation, &events, known.before.as_ref(), after.as_ref()),
+            email: user.email.clone(),
+            violation,
+            round,
+        }));
+        settle(&mut known, after);
+    }
+    Ok(evidence)
+}
+
+/// From here on the clients know what is, not what may be.
+fn settle(known: &mut Known, after: Option<StoredUser>) {
+    match &after {
+        Some(stored) => {
+            known.passwords = stored.password.clone().into_iter().collect();
+            known.sessions.clone_from(&stored.admitted);
+            known.leaving = false;
+        }
+        None => known.leaving = known.registered,
+    }
+    known.before = after;
+}
+
+fn history(
+    violation: &Violation,
+    events: &[Event],
+    before: Option<&StoredUser>,
+    after: Option<&StoredUser>,
+) -> Vec<String> {
+    let zero = events.iter().map(|event| event.start).min();
+    let of_session = |event: &&Event| {
+        violation
+            .session
+            .is_none_or(|session| event.concerns(session))
+    };
+    let mut concerned: Vec<&Event> = events.iter().filter(of_session).collect();
+    concerned.sort_by_key(|event| event.start);
+    let table = |when: &str, stored: Option<&StoredUser>| {
+        let Some(stored) = stored else {
+            return format!("{when}: no account");
+        };
+        let of_session = violation.session.map(|session| {
+            let item = stored.sessions.get(&session);
+            let admitted = stored.admitted.contains(&session);
+            format!("session admitted: {admitted}, item: {item:?}")
+        });
+        format!(
+            "{when}: account at version {} with {} sessions; {}",
+            stored.version,
+            stored.admitted.len(),
+            of_session.unwrap_or_default()
+        )
+    };
+    let lines = concerned
+        .into_iter()
+        .map(|event| event.line(zero.unwrap_or_default()));
+    std::iter::once(table("before", before))
+        .chain(lines)
+        .chain([table("after", after)])
+        .collect()
+}
+
+/// Cleans up, and compares the whole table with what is known of all users.
+pub(crate) async fn whole_table(
+    stack: &Stack,
+    people: &[Arc<People>],
+) -> Result<(Vec<String>, Report), StormError> {
+    let until = stack.clock.now() + TimeDelta::minutes(10);
+    let report = cleanup::run(&stack.behind, stack.clock.as_ref(), Budget::until(until)).await?;
+    let (mut accounts, mut sessions, mut others) = (0, 0, 0);
+    let mut wrong = Vec::new();
+    let mut from = None;
+    loop {
+        let page = stack.behind.scan_page(0, 1, from, 1000).await?;
+        for scanned in page.items {
+            match scanned.item {
+                ScannedItem::Account(_) => accounts += 1,
+                ScannedItem::Session(_) => sessions += 1,
+                ScannedItem::Other | ScannedItem::Counter => others += 1,
+                ScannedItem::Broken => wrong.push("a broken item".to_owned()),
+            }
+        }
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    let (mut users, mut items, mut live) = (0, 0, 0);
+    let now = stack.clock.moment();
+    for user in people
+        .iter()
+        .flat_map(|people| lock(&people.accounts).clone())
+    {
+        let Some(stored) = user.stored(&stack.behind, &stack.clock).await? else {
+            continue;
+        };
+        users += 1;
+        items += stored.sessions.len();
+        live += stored
+            .sessions
+            .iter()
+            .filter(|(id, session)| {
+                stored.admitted.contains(id) && session.idle_end.min(session.absolute_end) > now
+            })
+            .count();
+    }
+    let mut same = |what: &str, in_table: usize, expected: usize| {
+        if in_table != expected {
+            wrong.push(format!("{in_table} {what} in the table, not {expected}"));
+        }
+    };
+    same("accounts", accounts, users);
+    same("sessions", sessions, items);
+    // A credential for each account, and the cleanup's own note.
+    same("other items", others, users + 1);
+    same(
+        "live sessions by the cleanup's count",
+        usize::try_from(report.sessions_live).unwrap_or_default(),
+        live,
+    );
+    same(
+        "orphaned sessions",
+        usize::try_from(report.removed_orphaned).unwrap_or_default(),
+        0,
+    );
+    if !report.complete || report.broken > 0 {
+        wrong.push(format!("the cleanup: {report}"));
+    }
+    Ok((wrong, report))
+}
