@@ -47,6 +47,8 @@ pub struct Session {
     pub rotated_at: DateTime<Utc>,
     /// What its owner called it.
     pub name: Option<String>,
+    /// When its owner did so, or cleared the name. Unknown where an earlier version wrote it.
+    pub renamed_at: Option<DateTime<Utc>>,
     /// What it runs on, as told at sign-in.
     pub device: Device,
     /// Where the client was at the latest refresh or at sign-in.
@@ -88,6 +90,7 @@ impl Session {
             rotation: 0,
             rotated_at: now,
             name: None,
+            renamed_at: None,
             device,
             created_ip_address: location.ip_address,
             location,
