@@ -34,7 +34,7 @@ const NO_ISSUER: &str = "http://127.0.0.1";
 /// Where the secret of the service is, whose table it is.
 enum SecretPlace {
     Folder(PathBuf),
-    Aws(SdkConfig),
+    Aws(Box<SdkConfig>),
 }
 
 /// A table, and the use cases on it.
@@ -57,7 +57,7 @@ impl Place {
         } = StorageSettings::read(lookup(environment, NO_ISSUER, Generated::default()))?;
         if let Some(table) = &admin.table {
             let aws = Aws::open(admin.profile.as_deref(), admin.region.as_deref()).await?;
-            let secret = SecretPlace::Aws(aws.sdk);
+            let secret = SecretPlace::Aws(Box::new(aws.sdk));
             return Self::of(aws.client, None, table, aws.name, secret).await;
         }
         match Choice::new(options, endpoint.as_deref())? {
