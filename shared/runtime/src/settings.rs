@@ -5,6 +5,7 @@
 
 mod address;
 mod authorizer;
+mod events;
 mod log;
 mod misspelt;
 mod reader;
@@ -17,6 +18,7 @@ use latchkey_domain::policy::{
 use latchkey_domain::token::{KeyMaterial, TokenAlgorithm, TokenIdentity, TokenSecret};
 
 pub use authorizer::AuthorizerSettings;
+pub use events::EventsSettings;
 pub use log::{Format, LogSettings};
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 use reader::Reader;

@@ -122,6 +122,7 @@ pub fn filter(level: Level) -> Targets {
         "clients",
         "rotate_keys",
         "discovery",
+        "events",
         "list_sessions",
         "login",
         "refresh",

@@ -25,6 +25,7 @@ mod registered_client;
 mod retry;
 mod session;
 mod sign_in;
+mod stream;
 pub mod table;
 mod throttle;
 mod transaction;
@@ -51,6 +52,7 @@ pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use retry::Retries;
 pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
+pub use stream::{ItemChange, StreamImage};
 pub use throttle::{Admission, Counted, Tally};
 
 use crate::client::COUNT_CAPACITY;

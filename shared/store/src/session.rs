@@ -316,7 +316,8 @@ impl Store {
     ) -> Result<Option<Session>, StoreError> {
         let expression = Expression::default()
             .unless_expired(now)
-            .set_or_remove(attribute::NAME, name.map(string));
+            .set_or_remove(attribute::NAME, name.map(string))
+            .set(attribute::RENAMED_AT, millis(now));
         let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::AllNew);
         let key = Key::session(user, session);
         match self
