@@ -19,6 +19,7 @@ from samtranslator.yaml_helper import yaml_parse
 SCHEDULE = "cron(0 2 * * ? *)"  # daily at 02:00 UTC
 API_GATEWAY_TIMEOUT = 30  # seconds, not to be changed
 AUTHORIZER_TIMEOUT = 10  # the same for an authorizer
+STREAM_RETENTION = 86_400  # seconds, not to be changed
 ALIAS = "live"
 DOMAIN = "infra/domain/template.yaml"
 EDGE = "infra/edge/template.yaml"
@@ -28,7 +29,7 @@ METRICS_OF_AN_ALARM = 10  # that an expression may add up
 LONGEST_LOOK_BACK = 604_800  # seconds, for periods of an hour and more; a day for shorter ones
 # The metrics of AWS that alarms and dashboard may name, with their dimensions.
 AWS_METRICS = {
-    "AWS/Lambda": ({"FunctionName"}, {"Errors", "Throttles", "Duration", "ConcurrentExecutions"}),
+    "AWS/Lambda": ({"FunctionName"}, {"Errors", "Throttles", "Duration", "ConcurrentExecutions", "IteratorAge"}),
     "AWS/ApiGateway": ({"ApiId"}, {"Count", "4xx", "5xx", "Latency"}),
     "AWS/DynamoDB": ({"TableName"}, {"ReadThrottleEvents", "WriteThrottleEvents"}),
 }
@@ -41,7 +42,10 @@ LOGGED = {
     "integrationErrorMessage",
 }  # fmt: skip
 # Alarms for which once is too often. The thresholds of all others are parameters.
-AT_ONCE = {"CleanupFailedAlarm", "CleanupMissedAlarm", "KeyRotationFailedAlarm", "TokenAheadAlarm", "ErrorLinesAlarm"}
+AT_ONCE = {
+    "CleanupFailedAlarm", "CleanupMissedAlarm", "DeadLettersAlarm", "ErrorLinesAlarm", "EventsFailedAlarm",
+    "KeyRotationFailedAlarm", "TokenAheadAlarm",
+}  # fmt: skip
 # Paths that the edge may cache, if their replies say so.
 CACHED = {
     "/.well-known/jwks.json",
@@ -268,8 +272,9 @@ def check_functions(source, result, report):
     if meant.keys() != functions.keys():
         report(f"functions differ after the transform: {sorted(meant.keys() ^ functions.keys())}")
     over_http = set(routes_meant(source).values())
-    # Somebody waits for the answer, so nothing is repeated here: Secrets Manager repeats a rotation itself.
-    waited_for = over_http | {"AuthorizerFunction", "RotateKeysFunction"}
+    # Somebody waits for the answer, so nothing is repeated here: Secrets Manager repeats a rotation itself, and the
+    # mapping of the stream its batches.
+    waited_for = over_http | {"AuthorizerFunction", "RotateKeysFunction", "EventsFunction"}
 
     for name, function in functions.items():
         properties = function["Properties"]
@@ -302,7 +307,8 @@ def check_functions(source, result, report):
                 if "*" in action:
                     report(f"{name}: may do {action}")
             for resource in as_list(statement["Resource"]):
-                if "*" in json.dumps(resource):
+                # The objects of a bucket have no other name.
+                if "*" in json.dumps(resource) and resource != {"Fn::Sub": "${DeadLetterBucket.Arn}/*"}:
                     report(f"{name}: a policy reaches {resource}")
 
 
@@ -359,8 +365,29 @@ def check_cleanup(result, report):
             report(f"{name}: replaces the scheduled event by something else")
 
 
+def check_events(result, report):
+    """Nothing of the stream is lost: what fails is brought again until the bucket takes it, before the stream forgets it."""
+    (mapping,) = (item["Properties"] for item in of_type(result, "AWS::Lambda::EventSourceMapping").values())
+    if mapping["FunctionName"] != {"Ref": "EventsFunctionAlias" + ALIAS}:
+        report("EventsMapping: does not call the alias")
+    if mapping["StartingPosition"] != "TRIM_HORIZON" or mapping["MaximumRetryAttempts"] != -1:
+        report("EventsMapping: leaves records out")
+    if not mapping["BisectBatchOnFunctionError"] or mapping["FunctionResponseTypes"] != ["ReportBatchItemFailures"]:
+        report("EventsMapping: a record that fails holds up those before it")
+    if not 0 < mapping["MaximumRecordAgeInSeconds"] < STREAM_RETENTION:
+        report("EventsMapping: the stream forgets records before they go to the dead letters")
+    if mapping["DestinationConfig"] != {"OnFailure": {"Destination": {"Fn::GetAtt": ["DeadLetterBucket", "Arn"]}}}:
+        report("EventsMapping: has no dead letters")
+    filters = [json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"]]
+    if filters != [{"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "USER#"}]}}}}]:
+        report("EventsMapping: its filter is not that of the items that events are made of")
+    bucket = result["Resources"]["DeadLetterBucket"]["Properties"]
+    if set(bucket["PublicAccessBlockConfiguration"].values()) != {True}:
+        report("DeadLetterBucket: may become public")
+
+
 def check_data(result, report):
-    for name in ("Table", "TokenSecret", "LogGroup"):
+    for name in ("Table", "TokenSecret", "LogGroup", "DeadLetterBucket"):
         item = result["Resources"][name]
         if item.get("DeletionPolicy") != "Retain" or item.get("UpdateReplacePolicy") != "Retain":
             report(f"{name}: would be deleted with the stack")
@@ -570,6 +597,7 @@ def main(template, output):
     check_api(source, result, problems.append)
     check_domain(source, result, problems.append)
     check_cleanup(result, problems.append)
+    check_events(result, problems.append)
     check_data(result, problems.append)
     check_logs(template, result, problems.append)
     alarms = check_alarms(source, result, problems.append)

@@ -29,6 +29,7 @@ pub mod authorizer;
 pub mod call;
 pub mod conformity;
 pub mod dynamodb;
+pub mod events;
 pub mod lambda;
 pub mod log;
 pub mod metering;

@@ -89,7 +89,9 @@ fn permissions(function: &str, statement: &Value) -> Vec<Permission> {
         .into_iter()
         .filter(|action| action.starts_with("dynamodb:"))
         .collect();
-    if actions.is_empty() {
+    // The stream is read by Lambda itself.
+    let is_stream = statement["Resource"][1] == "Table.StreamArn";
+    if actions.is_empty() || is_stream {
         return Vec::new();
     }
     // The stack's table or the one that it is given, or the index of it, whose partition keys are session ids.

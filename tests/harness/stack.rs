@@ -162,6 +162,9 @@ impl Stack {
         latchkey_store::table::create_if_missing(&client, TABLE)
             .await
             .expect("a table");
+        latchkey_store::table::enable_stream(&client, TABLE)
+            .await
+            .expect("a stream");
         let behind = dynamodb.client(&Recorder::default());
         let passwords = Passwords::for_this_machine();
         let mut stack = Self::over(dynamodb, client, behind, passwords, policy, origins, 1);

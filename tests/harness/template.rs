@@ -22,6 +22,8 @@ pub static ON_TABLE: LazyLock<Vec<String>> = LazyLock::new(|| {
             let mut events = properties["Events"].as_object().into_iter().flatten();
             !events.any(|(_, event)| event["Type"] == "Schedule")
                 && !properties["Environment"]["Variables"]["TABLE_NAME"].is_null()
+                // It reads the stream, and writes to the table only what it cannot publish.
+                && properties["Environment"]["Variables"]["EVENT_BUS_NAME"].is_null()
         })
         .map(|(binary, _)| binary)
         .collect()

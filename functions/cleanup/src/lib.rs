@@ -79,7 +79,7 @@ pub async fn on_schedule(
             tracing::error!(%error, "cleanup failed");
             if let CleanupError::Incomplete(report) = error {
                 report.log();
-                CLEANUP_REMOVED.set(report.removed());
+                CLEANUP_REMOVED.set(report.count_removed());
             }
         }
     }

@@ -55,7 +55,7 @@ pub enum StoppedBy {
 impl Report {
     /// How many items were removed.
     #[must_use]
-    pub fn removed(&self) -> u64 {
+    pub fn count_removed(&self) -> u64 {
         self.removed_expired + self.removed_orphaned + self.removed_of_deleted_users
     }
 
@@ -96,7 +96,7 @@ impl Report {
 
     /// A run that lost its lease is not counted.
     pub(crate) fn publish_metrics(&self) {
-        CLEANUP_REMOVED.set(self.removed());
+        CLEANUP_REMOVED.set(self.count_removed());
         if self.stopped_by != Some(StoppedBy::LostLease) {
             CLEANUP_RUNS.count(1);
         }

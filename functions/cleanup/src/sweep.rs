@@ -10,7 +10,7 @@ use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::session::Session;
 use latchkey_store::{
-    Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
+    Checkpoint, Lease, Page, RemovalOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
     Store,
 };
 use tokio::time::Instant;
@@ -364,8 +364,8 @@ impl<'a> Segment<'a> {
         }
         let now = self.run.clock.now();
         match self.run.store.delete_if_due(scanned, now).await {
-            Ok(PurgeOutcome::Removed) => self.report.removed_expired += 1,
-            Ok(PurgeOutcome::NotDue) => self.report.not_due += 1,
+            Ok(RemovalOutcome::Removed) => self.report.removed_expired += 1,
+            Ok(RemovalOutcome::NotDue) => self.report.not_due += 1,
             Err(_) => self.report.failed_removals += 1,
         }
     }

@@ -91,6 +91,6 @@ async fn purge(
     State(service): State<Service>,
     Bearer(caller): Bearer,
 ) -> Result<Json<Removed>, Problem> {
-    let removed = service.remove_ended_sessions(caller).await?;
+    let removed = service.purge_ended_sessions(caller).await?;
     Ok(Json(Removed { removed }))
 }

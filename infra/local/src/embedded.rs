@@ -6,10 +6,12 @@
 mod connector;
 mod engine;
 mod port;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{
@@ -21,6 +23,7 @@ use tokio::task::JoinError;
 
 pub use connector::{EngineConnector, operation_of, response};
 pub use engine::{Answer, answer};
+pub use stream::StreamReader;
 
 use port::Port;
 
@@ -59,6 +62,9 @@ pub enum EmbeddedError {
     /// The database failed.
     #[error("the embedded DynamoDB failed: {0}")]
     Database(#[from] DynoxideError),
+    /// The database below it failed.
+    #[error("the embedded DynamoDB cannot be prepared: {0}")]
+    Sqlite(#[from] rusqlite::Error),
     /// The work on the database was broken off.
     #[error("the embedded DynamoDB was interrupted: {0}")]
     Interrupted(#[from] JoinError),
@@ -81,7 +87,13 @@ impl Embedded {
     /// # Errors
     /// [`EmbeddedError::Database`] if the engine cannot start.
     pub fn in_memory() -> Result<Self, EmbeddedError> {
-        Ok(Self::over(dynoxide::Database::memory()?))
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // In SQLite's own file system in memory, so that a second connection finds it.
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = format!("file:/latchkey-{number}?vfs=memdb");
+        let database = dynoxide::Database::new(&path)?;
+        stream::bound(Path::new(&path))?;
+        Ok(Self::over(database))
     }
 
     /// The database in a file, which is made if need be.
@@ -101,14 +113,16 @@ impl Embedded {
             database.disable_bulk_loading()?;
             Ok(database)
         };
-        open().map(Self::over).map_err(|source| {
+        let database = open().map_err(|source| {
             let path = path.to_owned();
             if is_damage(&source) {
                 EmbeddedError::Damaged(path)
             } else {
                 EmbeddedError::File { path, source }
             }
-        })
+        })?;
+        stream::bound(path)?;
+        Ok(Self::over(database))
     }
 
     /// A database that is open.
@@ -140,6 +154,12 @@ impl Embedded {
     #[must_use]
     pub fn sweeper(&self) -> &Sweeper {
         &self.sweeper
+    }
+
+    /// What reads the stream of a table.
+    #[must_use]
+    pub fn stream(&self, table: &str) -> StreamReader {
+        StreamReader::new(self.sweeper.0.clone(), table)
     }
 
     /// What brings requests of the SDK to this database.

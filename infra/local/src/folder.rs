@@ -13,6 +13,8 @@ const SECRET: &str = "token-secret";
 const DEVICE_SECRET: &str = "device-secret";
 const RSA_KEY: &str = "token-rsa-key";
 const ISSUER: &str = "issuer";
+const STREAM_CHECKPOINT: &str = "stream-checkpoint";
+const DEAD_LETTERS: &str = "dead-letters";
 
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +191,33 @@ impl Folder {
         self.write_whole(&path, issuer).map_err(unusable(&path))
     }
 
+    /// The sequence number of the last record of the stream that was published, if one was.
+    pub(crate) fn stream_checkpoint(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.path.join(STREAM_CHECKPOINT)) {
+            Ok(text) => {
+                Ok(Some(text.trim().to_owned()).filter(|number| is_sequence_number(number)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps it.
+    pub(crate) fn keep_stream_checkpoint(&self, sequence_number: &str) -> io::Result<()> {
+        self.write_whole(&self.path.join(STREAM_CHECKPOINT), sequence_number)
+    }
+
+    /// Keeps a record of the stream that could not be published, in a file that its sequence number names.
+    pub(crate) fn keep_dead_letter(&self, sequence_number: &str, text: &str) -> io::Result<()> {
+        let folder = self.path.join(DEAD_LETTERS);
+        for_this_user_alone::make_folder(&folder)?;
+        let name = match is_sequence_number(sequence_number) {
+            true => sequence_number,
+            false => "unknown",
+        };
+        self.write_whole(&folder.join(format!("{name}.json")), text)
+    }
+
     /// Writes a file so that it is there in full or not at all, whatever happens meanwhile.
     fn write_whole(&self, path: &Path, text: &str) -> io::Result<()> {
         let unfinished = self.path.join("unfinished");
@@ -214,6 +243,16 @@ pub(crate) fn existing_database(folder: &Path) -> Result<Option<PathBuf>, Folder
     }
 }
 
+/// The secret and the device secret of a data folder, as far as it has them. Nothing is made.
+pub(crate) fn existing_secrets(
+    folder: &Path,
+) -> Result<(Option<String>, Option<String>), FolderError> {
+    Ok((
+        read_secret(&folder.join(SECRET), FolderError::BadSecret)?,
+        read_secret(&folder.join(DEVICE_SECRET), FolderError::BadDeviceSecret)?,
+    ))
+}
+
 /// A secret that was kept, if there is one.
 fn read_secret(
     path: &Path,
@@ -226,6 +265,10 @@ fn read_secret(
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unusable(path)(error)),
     }
+}
+
+fn is_sequence_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_rsa_key(text: &str) -> bool {

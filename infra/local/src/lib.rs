@@ -17,6 +17,7 @@ mod hosts;
 mod options;
 mod origins;
 mod outside;
+mod publishing;
 mod server;
 mod settings;
 mod signals;

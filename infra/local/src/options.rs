@@ -124,7 +124,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
 
 POST /local/cleanup runs the daily cleanup at once. POST /local/authorize takes an event of API Gateway and answers as the
-authorizer does. Only the local stack has these routes.";
+authorizer does. GET /local/events has the newest events. Only the local stack has these routes.";
 
 #[cfg(test)]
 mod tests {
@@ -170,6 +170,8 @@ mod tests {
             "STACK_NAME",               // For metrics, which are not written here.
             "FRONT_SECRET",             // The former name of EDGE_SECRET: refused.
             "NO_COLOR",                 // A convention of terminals.
+            "EVENT_BUS_NAME",           // Events stay in this process.
+            "AWS_ENDPOINT_URL_EVENTBRIDGE",
         ] {
             assert!(read.remove(not_here), "{not_here}");
         }

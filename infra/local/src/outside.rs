@@ -138,6 +138,7 @@ impl DynamoDbUrl {
 /// AWS, as an operator's credentials reach it.
 pub(crate) struct Aws {
     pub(crate) client: Client,
+    pub(crate) sdk: SdkConfig,
     /// What people call it.
     pub(crate) name: String,
 }
@@ -166,7 +167,7 @@ impl Aws {
         require_credentials(&sdk, &name).await?;
         let config = aws_sdk_dynamodb::config::Builder::from(&sdk);
         let client = Client::from_conf(latchkey_store::with_limits(config).build());
-        Ok(Self { client, name })
+        Ok(Self { client, sdk, name })
     }
 }
 

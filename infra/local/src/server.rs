@@ -35,7 +35,7 @@ pub(crate) async fn serve(listener: TcpListener, application: Router, mut signal
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = signals.received() => break,
+            () = signals.wait() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -57,7 +57,7 @@ pub(crate) async fn serve(listener: TcpListener, application: Router, mut signal
     tokio::select! {
         () = connections.shutdown() => return,
         () = tokio::time::sleep(STOP_WITHIN) => {}
-        () = signals.received() => {}
+        () = signals.wait() => {}
     }
     tracing::warn!("some requests were not finished in time");
 }

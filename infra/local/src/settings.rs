@@ -22,6 +22,10 @@ pub(crate) fn lookup(
     issuer: &str,
     generated: Generated<'_>,
 ) -> impl Fn(&str) -> Option<String> {
+    // With a secret of the environment, the folder's may be another's.
+    let device_secret = generated
+        .device_secret
+        .filter(|_| environment("TOKEN_SECRET").is_none());
     move |name| {
         environment(name).or_else(|| {
             let default = match name {
@@ -31,7 +35,7 @@ pub(crate) fn lookup(
                 "TABLE_NAME" => TABLE_NAME,
                 "TOKEN_SECRET" => generated.token_secret?,
                 "TOKEN_RSA_KEY" => generated.rsa_key?,
-                "DEVICE_SECRET" => generated.device_secret?,
+                "DEVICE_SECRET" => device_secret?,
                 _ => return None,
             };
             Some(default.to_owned())

@@ -22,7 +22,7 @@ impl StopSignals {
     }
 
     /// Returns when a signal has come.
-    pub(crate) async fn received(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -43,7 +43,7 @@ impl StopSignals {
     }
 
     /// Returns when a signal has come.
-    pub(crate) async fn received(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         self.0.recv().await;
     }
 }

@@ -30,6 +30,7 @@ use crate::folder::new_secret;
 use crate::gate;
 use crate::hosts::Hosts;
 use crate::options::Options;
+use crate::publishing::RecentEvents;
 use crate::routes;
 use crate::server::serve;
 use crate::settings::{Generated, lookup};
@@ -102,6 +103,9 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         sweeper: storage.sweeper(),
     };
 
+    let recent = RecentEvents::default();
+    let pump = storage.pump(&table_name, recent.clone());
+
     let (router, document) = routes(&core, &store).split_for_parts();
     let authorizer = Authorizer::new(
         Service {
@@ -113,7 +117,8 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let router = base_path
         .hold(router)
         .merge(cleaner.clone().routes())
-        .merge(authorizing::routes(authorizer));
+        .merge(authorizing::routes(authorizer))
+        .merge(recent.clone().routes());
     let hosts = Hosts::loopback_and_host_of(&issuer);
     let pages = Pages {
         origins: &allowed_origins,
@@ -135,8 +140,12 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     // Nobody may be reading; the service runs all the same.
     let _ = io::stdout().write_all(banner(&facts, &document).as_bytes());
     let cleaning = tokio::spawn(cleaner.keep_schedule());
+    let publishing = pump.map(|pump| tokio::spawn(pump.run()));
     serve(listener, application, signals).await;
     cleaning.abort();
+    if let Some(publishing) = publishing {
+        publishing.abort();
+    }
     storage.close().await;
     Ok(())
 }

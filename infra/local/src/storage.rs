@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use latchkey_domain::random::RandomSource;
@@ -13,6 +14,7 @@ use crate::error::LocalError;
 use crate::folder::{Folder, new_secret};
 use crate::options::{DEFAULT_FOLDER, Options};
 use crate::outside::{DynamoDbUrl, OutsideError};
+use crate::publishing::{Kept, Pump, RecentEvents};
 
 /// Which storage is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ pub(crate) struct Storage {
     /// Where the data is, for people.
     pub(crate) place: String,
     embedded: Option<Embedded>,
-    folder: Option<Folder>,
+    folder: Option<Arc<Folder>>,
 }
 
 impl Storage {
@@ -79,6 +81,9 @@ impl Storage {
         };
         if table::create_if_missing(&storage.client, table).await? {
             tracing::info!(table, "made the table");
+        }
+        if storage.embedded.is_some() {
+            table::enable_stream(&storage.client, table).await?;
         }
         Ok(storage)
     }
@@ -113,7 +118,7 @@ impl Storage {
             device_secret,
             place: format!("{}, kept between runs", folder.path().display()),
             embedded: Some(embedded),
-            folder: Some(folder),
+            folder: Some(Arc::new(folder)),
         })
     }
 
@@ -134,7 +139,7 @@ impl Storage {
             device_secret: device.transpose()?,
             place: format!("table {table} of the DynamoDB at {}", url.as_str()),
             embedded: None,
-            folder,
+            folder: folder.map(Arc::new),
         })
     }
 
@@ -148,7 +153,7 @@ impl Storage {
 
     /// The issuer that the tokens of this data name, if the data folder has kept one.
     pub(crate) fn issuer(&self) -> Result<Option<String>, LocalError> {
-        let folder = self.folder.as_ref();
+        let folder = self.folder.as_deref();
         Ok(folder.map(Folder::issuer).transpose()?.flatten())
     }
 
@@ -172,6 +177,13 @@ impl Storage {
         self.embedded
             .as_ref()
             .map(|embedded| embedded.sweeper().clone())
+    }
+
+    /// What publishes the events of a table, where there is a stream that can be read.
+    pub(crate) fn pump(&self, table: &str, events: RecentEvents) -> Option<Pump> {
+        let embedded = self.embedded.as_ref()?;
+        let kept = Kept(self.folder.clone());
+        Some(Pump::new(embedded.stream(table), events, kept))
     }
 
     /// Closes the database, then gives the folder free.

@@ -30,12 +30,12 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Options::parse().command {
-        Command::Growth(options) => said(growth::run(options).await),
-        Command::Load(options) => said(load::run(&options).await.map(|()| ExitCode::SUCCESS)),
+        Command::Growth(options) => report(growth::run(options).await),
+        Command::Load(options) => report(load::run(&options).await.map(|()| ExitCode::SUCCESS)),
         Command::LocalStack(options) => {
-            said(latchkey::run(options).await.map(|()| ExitCode::SUCCESS))
+            report(latchkey::run(options).await.map(|()| ExitCode::SUCCESS))
         }
-        Command::Start(options) => said(start::run(options).await.map(|()| ExitCode::SUCCESS)),
+        Command::Start(options) => report(start::run(options).await.map(|()| ExitCode::SUCCESS)),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -43,6 +43,6 @@ async fn main() -> ExitCode {
     })
 }
 
-fn said(outcome: Result<ExitCode, impl std::error::Error>) -> Result<ExitCode, String> {
+fn report(outcome: Result<ExitCode, impl std::error::Error>) -> Result<ExitCode, String> {
     outcome.map_err(|error| error.to_string())
 }

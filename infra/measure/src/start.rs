@@ -154,7 +154,7 @@ async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
         seen.resident.push(resident);
         seen.peak.push(peak);
         let new_tokens = match &answer {
-            Answer::Response(response) => checked(function, response),
+            Answer::Response(response) => check_response(function, response),
             Answer::Error(_) | Answer::InitError(_) => None,
         };
         let Some(new_tokens) = new_tokens else {
@@ -180,7 +180,7 @@ async fn visit(folder: &Path, seen: &mut [Seen]) -> Result<(), StartError> {
 }
 
 /// The body of a good answer.
-fn checked(function: &str, response: &Value) -> Option<Value> {
+fn check_response(function: &str, response: &Value) -> Option<Value> {
     match function {
         "hello" => Some(Value::Null),
         "authorizer" => (response.get("isAuthorized")? == true).then_some(Value::Null),
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     /// Functions whose start is not measured, each with the reason.
-    const LEFT_OUT: [(&str, &str); 0] = [];
+    const LEFT_OUT: [(&str, &str); 1] = [("events", "it needs a bus, and nobody waits for it")];
 
     /// A function that is forgotten here would miss the budget of its start unseen.
     #[test]

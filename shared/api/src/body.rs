@@ -89,7 +89,7 @@ fn is_object(body: &[u8]) -> bool {
 /// What is wrong with a body that begins as an object. `path` is where. The library's own message may repeat a value of
 /// the body, which may be a password, so [`Mistake`] takes nothing from it but our own words.
 fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
-    let at = (path != ".").then(|| shown(path));
+    let at = (path != ".").then(|| shorten(path));
     let message = error.to_string();
     let mistake = Mistake::in_message(&message);
     let detail = match (at, mistake) {
@@ -116,7 +116,7 @@ fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
 }
 
 /// Names of fields and parameters are the client's own text: shown short and plain.
-pub(crate) fn shown(path: &str) -> String {
+pub(crate) fn shorten(path: &str) -> String {
     path.chars()
         .filter(|c| c.is_ascii_graphic())
         .take(50)
@@ -247,7 +247,7 @@ pub struct CredentialsRequest {
     /// cannot read. In the body unless given.
     #[schema(example = "body")]
     pub transport: Option<String>,
-    /// The `device_token` of this client's last sign-in to the account, so that other people's wrong passwords do not keep
+    /// The last `device_token` that this client got for the account, so that other people's wrong passwords do not keep
     /// its user waiting. One that is not genuine, is somebody else's or has more than 4,096 bytes counts as none, as does any
     /// at a registration.
     #[schema(value_type = Option<String>, example = "eyJ0eXAiOiJkdCtqd3Qi...")]

@@ -39,6 +39,17 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// The rule is that of Go's `CrossOriginProtection`: `Sec-Fetch-Site` says `same-origin` or `none`, or `Origin` is trusted.
 /// A browser without `Sec-Fetch-Site` must send our own origin or a trusted one. Where the cookie is the credential, a
 /// request with neither header is refused too, because every browser sends one of them with a POST.
+///
+/// ```
+/// use http::HeaderValue;
+/// use latchkey_api::cors::AllowedOrigins;
+/// use latchkey_api::credentials::CookieTransport;
+///
+/// let own = HeaderValue::from_static("https://id.example.com");
+/// let app = HeaderValue::from_static("https://app.example.com");
+/// let cookies = CookieTransport::new(own, &AllowedOrigins::These(vec![app]));
+/// # drop(cookies);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieTransport {
     own: HeaderValue,

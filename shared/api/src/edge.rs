@@ -37,6 +37,14 @@ pub const MIN_EDGE_SECRET_CHARACTERS: usize = 32;
 const MAX_EDGE_SECRETS: usize = 2;
 
 /// What CloudFront says in [`EDGE_HEADER`]: one value, or two while one replaces the other. Its `Debug` hides it.
+///
+/// ```
+/// use latchkey_api::edge::EdgeSecret;
+///
+/// let (old, new) = ("x".repeat(64), "y".repeat(64));
+/// assert!(EdgeSecret::parse(&format!("{old},{new}")).is_ok());
+/// assert!(EdgeSecret::parse("short").is_err());
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct EdgeSecret(Arc<[String]>);
 

@@ -66,6 +66,17 @@ pub const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
 
 /// What a request is called by whoever hands it over: Lambda's invocation. Among the request's extensions; without it a
 /// request gets a new id.
+///
+/// ```
+/// use http::Request;
+/// use latchkey_api::http::Invocation;
+///
+/// let mut request = Request::new(());
+/// request.extensions_mut().insert(Invocation {
+///     request_id: "8f2c7c1e-2c1b-4b6e-9a55-0d3f6f0f5a51".to_owned(),
+///     xray_trace_id: None,
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Invocation {
     /// Names the request, in its reply and in every log line about it.
@@ -98,6 +109,14 @@ fn trace_root(header: &str) -> &str {
 }
 
 /// What pages of browsers may do.
+///
+/// ```
+/// use latchkey_api::cors::AllowedOrigins;
+/// use latchkey_api::http::Pages;
+///
+/// let closed = Pages::from(&AllowedOrigins::None);
+/// assert!(closed.cookies.is_none());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Pages<'a> {
     /// Whose pages may call the API.
@@ -143,7 +162,7 @@ pub fn service_behind(
         .layer(from_fn(in_time))
         // Inside the routes, because only here it is known which one matched.
         .layer(from_fn(tag_route))
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(answer_panic))
         .layer(from_fn_with_state(Cors::of(pages), allow_origins));
     if let Some(cookies) = pages.cookies {
         router = router.layer(Extension(cookies.clone()));
@@ -221,7 +240,7 @@ async fn tag_route(request: Request, next: Next) -> Response {
     response
 }
 
-fn panicked(_: Box<dyn any::Any + Send + 'static>) -> Response {
+fn answer_panic(_: Box<dyn any::Any + Send + 'static>) -> Response {
     // The panic's own message may hold what a client sent; the runtime's hook logs where it happened.
     tracing::error!("a request panicked");
     Problem::internal().into_response()
@@ -422,6 +441,15 @@ fn allowed(origins: Vec<HeaderValue>) -> CorsLayer {
 const PREFLIGHT_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Where the API is at its origin: the path of the issuer's address. The root unless said otherwise.
+///
+/// ```
+/// use latchkey_api::http::BasePath;
+///
+/// assert_eq!(BasePath::parse("/auth/")?.as_str(), "/auth");
+/// assert_eq!(BasePath::parse("/")?, BasePath::default());
+/// assert!(BasePath::parse("/../admin").is_err());
+/// # Ok::<(), latchkey_api::http::InvalidBasePath>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BasePath(String);
 

@@ -24,6 +24,18 @@ pub const PLATFORM_HEADER: &str = "sec-ch-ua-platform";
 
 /// The address that a request comes from, which whoever hands it over puts among its extensions: API Gateway's word for
 /// it on Lambda, the socket's address in the local stack.
+///
+/// ```
+/// use std::net::IpAddr;
+///
+/// use http::Request;
+/// use latchkey_api::location::PeerAddress;
+///
+/// let mut request = Request::new(());
+/// let address = IpAddr::from([198, 51, 100, 7]);
+/// request.extensions_mut().insert(PeerAddress(address));
+/// assert_eq!(request.extensions().get(), Some(&PeerAddress(address)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub IpAddr);
 

@@ -7,7 +7,7 @@ use http::request::Parts;
 use latchkey_domain::id::{SessionId, UserId};
 use serde::de::DeserializeOwned;
 
-use crate::body::shown;
+use crate::body::shorten;
 use crate::mistake::Mistake;
 use crate::problem::Problem;
 
@@ -95,14 +95,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParameter
             &mut note_unknown,
         ));
         if let Some(name) = unknown {
-            let name = shown(&name);
+            let name = shorten(&name);
             return Err(Problem::invalid_request(format!(
                 "The query parameter {name} is not known."
             )));
         }
         parameters.map(Self).map_err(|error| {
             let (name, message) = (error.path().to_string(), error.inner().to_string());
-            query_problem(&shown(&name), &message)
+            query_problem(&shorten(&name), &message)
         })
     }
 }

@@ -13,9 +13,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::client::ClientError;
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
-    AdminError, CallerNotLive, ConfirmError, LoginError, NotAdministrator,
-    ReauthenticationRequired, RefreshError, RegisterError, SessionError, SignInElsewhereError,
-    StepUpError, VisitorRefreshError,
+    AdminError, CallerNotLive, ConfirmError, NotAdministrator, ReauthenticationRequired,
+    RefreshError, RegisterError, SessionError, SignInElsewhereError, SignInError, StepUpError,
+    VisitorRefreshError,
 };
 use latchkey_domain::identity::InvalidAuthTime;
 use latchkey_domain::password::WeakPassword;
@@ -429,6 +429,15 @@ impl InvalidValue {
 }
 
 /// An error as a client sees it. It turns into a reply; [`crate::http::service`] adds the `request_id`.
+///
+/// ```
+/// use latchkey_api::problem::{Code, InvalidValue, Problem};
+///
+/// let name = InvalidValue::new("#/name", "too_long", "The name is too long.");
+/// let problem = Problem::validation_failed(vec![name]);
+/// assert_eq!(problem.code, Code::ValidationFailed);
+/// assert_eq!(Problem::from(Code::SessionNotFound).code, Code::SessionNotFound);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// What went wrong.
@@ -781,11 +790,11 @@ impl From<RegisterError> for Problem {
     }
 }
 
-impl From<LoginError> for Problem {
-    fn from(error: LoginError) -> Self {
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
         match error {
-            LoginError::InvalidCredentials => Code::InvalidCredentials.into(),
-            LoginError::AccountDisabled => Code::AccountDisabled.into(),
+            SignInError::InvalidCredentials => Code::InvalidCredentials.into(),
+            SignInError::AccountDisabled => Code::AccountDisabled.into(),
         }
     }
 }

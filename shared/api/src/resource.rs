@@ -175,8 +175,8 @@ pub struct TokenResponse {
     #[schema(required = false, nullable = false)]
     user: Option<UserResource>,
     /// Shows that this client has signed in to this account before. Keep it when the user signs out, and send it with the next
-    /// sign-in; it opens nothing. Only a sign-in and a registration give one. In the cookie
-    /// transport it is a cookie instead.
+    /// sign-in; it opens nothing. A sign-in, a registration and a password change give one, which replaces the one before. In
+    /// the cookie transport it is a cookie instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, nullable = false, example = "eyJ0eXAiOiJkdCtqd3Qi...")]
     device_token: Option<Token>,

@@ -17,11 +17,19 @@ use crate::problem::Code;
 
 /// What routes are added to: a router, or a router with a document.
 ///
-/// ```ignore
-/// pub fn routes<R: Routes<Service>>() -> R {
-///     R::new()
-///         .route(handler!(me), &[])
-///         .route(handler!(delete), &[Code::WrongPassword])
+/// ```
+/// use latchkey_api::handler;
+/// use latchkey_api::problem::Code;
+/// use latchkey_api::routes::Routes;
+///
+/// /// Say hello
+/// #[utoipa::path(get, path = "/v1/hello", responses((status = OK, description = "Hello")))]
+/// async fn hello() -> &'static str {
+///     "hello"
+/// }
+///
+/// pub fn routes<R: Routes<()>>() -> R {
+///     R::new().route(handler!(hello), &[Code::SessionNotFound])
 /// }
 /// ```
 pub trait Routes<S>: Sized {

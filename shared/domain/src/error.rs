@@ -146,7 +146,7 @@ pub enum RegisterError {
 
 /// Why a sign-in was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoginError {
+pub enum SignInError {
     /// No such e-mail address, or another password. Nobody learns which of them.
     #[error("wrong e-mail address or password")]
     InvalidCredentials,

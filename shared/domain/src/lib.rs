@@ -14,6 +14,7 @@ pub mod credential;
 pub mod device;
 pub mod email;
 pub mod error;
+pub mod event;
 pub mod id;
 pub mod identity;
 pub mod password;

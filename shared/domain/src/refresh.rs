@@ -84,7 +84,7 @@ mod tests {
         session
     }
 
-    fn refused(session: &Session, presented: u64, now: DateTime<Utc>) -> RefreshVerdict {
+    fn judge_refused(session: &Session, presented: u64, now: DateTime<Utc>) -> RefreshVerdict {
         let attempt = RotationAttempt::Refused(Some(session.clone()));
         judge(
             Some(&account_of(&[session])),
@@ -122,7 +122,7 @@ mod tests {
             RefreshVerdict::NotLive(None)
         );
         assert_eq!(
-            refused(&session, 1, session.expires_at()),
+            judge_refused(&session, 1, session.expires_at()),
             RefreshVerdict::NotLive(Some((session.clone(), Liveness::IdleExpired)))
         );
     }
@@ -132,14 +132,17 @@ mod tests {
         let session = at_rotation(5);
         let same = RefreshVerdict::SameSuccessor(session.clone());
         let millisecond = TimeDelta::milliseconds(1);
-        assert_eq!(refused(&session, 4, noon()), same);
-        assert_eq!(refused(&session, 4, noon() + GRACE), same);
+        assert_eq!(judge_refused(&session, 4, noon()), same);
+        assert_eq!(judge_refused(&session, 4, noon() + GRACE), same);
         assert_eq!(
-            refused(&session, 4, noon() + GRACE + millisecond),
+            judge_refused(&session, 4, noon() + GRACE + millisecond),
             RefreshVerdict::Reused(session.clone())
         );
         // The winner's clock may be ahead of ours.
-        assert_eq!(refused(&session, 4, noon() - TimeDelta::hours(1)), same);
+        assert_eq!(
+            judge_refused(&session, 4, noon() - TimeDelta::hours(1)),
+            same
+        );
     }
 
     #[test]
@@ -153,7 +156,7 @@ mod tests {
                 TimeDelta::days(6),
             ] {
                 assert_eq!(
-                    refused(&session, presented, noon() + after),
+                    judge_refused(&session, presented, noon() + after),
                     RefreshVerdict::Reused(session.clone())
                 );
             }
@@ -166,7 +169,7 @@ mod tests {
         // The clock of the instance that rotated may be ahead of ours.
         for after in [TimeDelta::seconds(-5), TimeDelta::zero(), GRACE] {
             assert_eq!(
-                refused(&session, 5, noon() + after),
+                judge_refused(&session, 5, noon() + after),
                 RefreshVerdict::NotDue(session.clone())
             );
         }
@@ -177,7 +180,7 @@ mod tests {
         let session = at_rotation(5);
         for presented in [6, 7, u64::MAX] {
             assert_eq!(
-                refused(&session, presented, noon() + TimeDelta::hours(1)),
+                judge_refused(&session, presented, noon() + TimeDelta::hours(1)),
                 RefreshVerdict::Ahead(session.clone())
             );
         }

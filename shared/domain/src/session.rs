@@ -7,12 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::clock::whole_seconds;
 use crate::device::Device;
 use crate::id::{SessionId, UserId};
-use crate::identity::AuthenticationMethods;
+use crate::identity::{AuthenticationMethods, UNKNOWN_PROOF};
 use crate::policy::SessionPolicy;
-
-/// The `authenticated_at` of a session whose user was signed in by another service that has not told when: as old as can
-/// be, so that no request takes it for a recent proof.
-pub const UNKNOWN_PROOF: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// Where a client calls from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +43,8 @@ pub struct Session {
     pub rotated_at: DateTime<Utc>,
     /// What its owner called it.
     pub name: Option<String>,
+    /// When its owner did so, or cleared the name. Unknown where an earlier version wrote it.
+    pub renamed_at: Option<DateTime<Utc>>,
     /// What it runs on, as told at sign-in.
     pub device: Device,
     /// Where the client was at the latest refresh or at sign-in.
@@ -88,6 +86,7 @@ impl Session {
             rotation: 0,
             rotated_at: now,
             name: None,
+            renamed_at: None,
             device,
             created_ip_address: location.ip_address,
             location,

@@ -282,7 +282,7 @@ impl Subject<'_> {
 
 /// The network that is one client to us: an IPv4 address, or the /64 of an IPv6 address, which is one customer's (RFC
 /// 6177). An IPv4 address that is written as IPv6 is IPv4.
-fn network_of(address: IpAddr) -> String {
+pub(crate) fn network_of(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

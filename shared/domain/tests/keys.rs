@@ -64,7 +64,7 @@ fn part(token: &Token, position: usize) -> Value {
 }
 
 /// A token with the header and the claims that are given, signed by whom the caller likes.
-fn signed(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> Token {
+fn sign_parts(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> Token {
     let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     let message = parts.join(".");
     let signature = URL_SAFE_NO_PAD.encode(sign(message.as_bytes()));
@@ -128,7 +128,7 @@ fn a_token_is_accepted_with_the_algorithm_of_its_key_alone() {
     let [kid_of_ed25519, kid] = [&ed25519, &by_rsa].map(|token| part(token, 0)["kid"].clone());
     let header = |alg: &str, kid: &Value| json!({"typ": "at+jwt", "alg": alg, "kid": kid});
     let pkcs1 = |message: &[u8]| sign_rsa(&key, &RSA_PKCS1_SHA256, message);
-    let again = signed(&header("RS256", &kid), &claims, pkcs1);
+    let again = sign_parts(&header("RS256", &kid), &claims, pkcs1);
     assert!(
         tokens.verify_access(&again, noon()).is_ok(),
         "the forger's tool works"
@@ -141,12 +141,12 @@ fn a_token_is_accepted_with_the_algorithm_of_its_key_alone() {
         ("PS256", &kid),
         ("RS512", &kid),
     ] {
-        let forged = signed(&header(alg, kid), &claims, pkcs1);
+        let forged = sign_parts(&header(alg, kid), &claims, pkcs1);
         let refused = tokens.verify_access(&forged, noon());
         assert_eq!(refused, Err(TokenError::WrongAlgorithm), "{alg}");
     }
     let pss = |message: &[u8]| sign_rsa(&key, &RSA_PSS_SHA256, message);
-    let forged = signed(&header("RS256", &kid), &claims, pss);
+    let forged = sign_parts(&header("RS256", &kid), &claims, pss);
     assert_eq!(
         tokens.verify_access(&forged, noon()),
         Err(TokenError::BadSignature)
@@ -157,7 +157,7 @@ fn a_token_is_accepted_with_the_algorithm_of_its_key_alone() {
     let n = URL_SAFE_NO_PAD.decode(tokens_n(&tokens)).unwrap();
     for public in [pair.public_key().as_ref(), n.as_slice()] {
         let hmac = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, public);
-        let forged = signed(&header("HS256", &kid), &claims, |message| {
+        let forged = sign_parts(&header("HS256", &kid), &claims, |message| {
             aws_lc_rs::hmac::sign(&hmac, message).as_ref().to_vec()
         });
         let refused = tokens.verify_access(&forged, noon());
@@ -242,7 +242,7 @@ fn forge_refresh(genuine: &Token, claims: &Value) -> Token {
         .and_then(|okm| okm.fill(&mut key))
         .unwrap();
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &key);
-    signed(&part(genuine, 0), claims, |message| {
+    sign_parts(&part(genuine, 0), claims, |message| {
         aws_lc_rs::hmac::sign(&key, message).as_ref().to_vec()
     })
 }

@@ -26,13 +26,13 @@ const ED25519_MESSAGE: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNp
 const ED25519_SIGNATURE: &str =
     "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
 
-fn decoded(text: &str) -> Vec<u8> {
+fn decode(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap()
 }
 
 /// The first byte of a signature changed.
-fn tampered(signature: &str) -> String {
-    let mut bytes = decoded(signature);
+fn tamper(signature: &str) -> String {
+    let mut bytes = decode(signature);
     bytes.first_mut().into_iter().for_each(|byte| *byte ^= 1);
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -41,8 +41,8 @@ fn tampered(signature: &str) -> String {
 fn hs256_gives_the_signature_of_rfc_7515() {
     let message = format!("{A1_HEADER}.{A1_CLAIMS}");
     let (sign, verify) = (
-        EncodingKey::from_secret(&decoded(A1_KEY)),
-        DecodingKey::from_secret(&decoded(A1_KEY)),
+        EncodingKey::from_secret(&decode(A1_KEY)),
+        DecodingKey::from_secret(&decode(A1_KEY)),
     );
     let signed = crypto::sign(message.as_bytes(), &sign, Algorithm::HS256).unwrap();
     assert_eq!(signed, A1_SIGNATURE);
@@ -50,16 +50,16 @@ fn hs256_gives_the_signature_of_rfc_7515() {
         crypto::verify(signature, message.as_bytes(), &verify, Algorithm::HS256).unwrap()
     };
     assert!(holds(A1_SIGNATURE, &message));
-    assert!(!holds(&tampered(A1_SIGNATURE), &message));
+    assert!(!holds(&tamper(A1_SIGNATURE), &message));
     assert!(!holds(A1_SIGNATURE, &format!("{A1_HEADER}.")));
     // The first half of the tag is no tag.
-    let half = URL_SAFE_NO_PAD.encode(decoded(A1_SIGNATURE).get(..16).unwrap());
+    let half = URL_SAFE_NO_PAD.encode(decode(A1_SIGNATURE).get(..16).unwrap());
     assert!(!holds(&half, &message));
 }
 
 #[test]
 fn ed25519_gives_the_key_the_thumbprint_and_the_signature_of_rfc_8037() {
-    let pair = Ed25519KeyPair::from_seed_unchecked(&decoded(ED25519_SEED)).unwrap();
+    let pair = Ed25519KeyPair::from_seed_unchecked(&decode(ED25519_SEED)).unwrap();
     assert_eq!(
         URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()),
         ED25519_PUBLIC
@@ -79,7 +79,7 @@ fn ed25519_gives_the_key_the_thumbprint_and_the_signature_of_rfc_8037() {
         crypto::verify(signature, message, &verify, Algorithm::EdDSA).unwrap()
     };
     assert!(holds(ED25519_SIGNATURE, message));
-    assert!(!holds(&tampered(ED25519_SIGNATURE), message));
+    assert!(!holds(&tamper(ED25519_SIGNATURE), message));
     assert!(!holds(ED25519_SIGNATURE, b"eyJhbGciOiJFZERTQSJ9."));
 }
 
@@ -117,7 +117,7 @@ fn no_published_example_is_a_token_of_ours() {
     };
     let then: DateTime<Utc> = DateTime::from_timestamp(1_300_819_379, 0).unwrap();
     // With their own keys as the secret, as near as anyone can come.
-    for secret in [decoded(A1_KEY), decoded(ED25519_SEED)] {
+    for secret in [decode(A1_KEY), decode(ED25519_SEED)] {
         let secret = TokenSecret::new(secret).unwrap();
         let tokens = Tokens::new(identity.clone(), &secret, None).unwrap();
         for (name, token) in &published {

@@ -140,7 +140,7 @@ impl Emf {
     }
 
     fn tally(&self, key: &Key) -> Option<Arc<Tally>> {
-        let name = published(key.name())
+        let name = find_published(key.name())
             .map(|metric| metric.name)
             .or_else(|| CONGESTION.into_iter().find(|name| *name == key.name()))?;
         Some(Arc::new(Tally {
@@ -197,7 +197,7 @@ pub(crate) fn print_line(mut line: String) {
     let _ = std::io::stdout().lock().write_all(line.as_bytes());
 }
 
-fn published(name: &str) -> Option<&'static Metric> {
+fn find_published(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
 }
 
@@ -256,7 +256,7 @@ struct Definition {
 
 impl Line<'_> {
     fn definitions(&self, scope: Scope) -> Vec<Definition> {
-        let counted = self.counted.keys().filter_map(|name| published(name));
+        let counted = self.counted.keys().filter_map(|name| find_published(name));
         counted
             .filter(|metric| metric.scope == scope)
             .map(|metric| Definition {

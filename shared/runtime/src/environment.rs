@@ -36,8 +36,9 @@ pub use aws_lambda_events::event::secretsmanager::SecretsManagerSecretRotationEv
 use crate::emf::{self, Emf};
 use crate::gateway::{self, invocation};
 use crate::settings::{
-    AuthorizerSettings, Format, LogSettings, MetricsSettings, Settings, SettingsError,
-    StorageSettings, TokenSecretSource, environment, environment_names, warn_of_misspelt,
+    AuthorizerSettings, EventsSettings, Format, LogSettings, MetricsSettings, Settings,
+    SettingsError, StorageSettings, TokenSecretSource, environment, environment_names,
+    warn_of_misspelt,
 };
 use crate::telemetry;
 use crate::trust_roots::trust_store;
@@ -97,7 +98,7 @@ pub async fn serve(routes: Router<Service>) -> Result<(), Fatal> {
 pub async fn serve_without_table(routes: Router<Core>, undocumented: Router) -> Result<(), Fatal> {
     let emf = start_telemetry()?;
     let settings = Settings::read(environment)?;
-    let sdk = sdk_config(None)?;
+    let sdk = sdk_config(&[])?;
     let tokens = read_token_keys(&sdk, &settings, SystemClock.now()).await?;
     let core = core(&settings, tokens);
     let routes = routes.with_state(core.clone()).merge(undocumented);
@@ -140,9 +141,34 @@ where
 {
     let emf = start_telemetry()?;
     let storage = StorageSettings::read(environment)?;
-    let store = connect(&sdk_config(storage.endpoint.as_deref())?, &storage);
+    let store = connect(&sdk_config(&[&storage.endpoint])?, &storage);
     run_events(emf, async |_: ScheduledEvent, deadline| {
         run(&store, &SystemClock, deadline).await
+    })
+    .await
+}
+
+/// Runs the function that reads the table's stream. It issues and verifies no tokens, so it has no secret. `connect` makes
+/// what the records are handed to.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn run_on_stream<P, Q, R>(
+    connect: impl FnOnce(&SdkConfig, &EventsSettings, Store, Arc<dyn Clock>) -> P,
+    handle: impl AsyncFn(&P, Q) -> R,
+) -> Result<(), Fatal>
+where
+    Q: for<'de> Deserialize<'de>,
+    R: Serialize,
+{
+    let emf = start_telemetry()?;
+    let storage = StorageSettings::read(environment)?;
+    let settings = EventsSettings::read(environment)?;
+    let sdk = sdk_config(&[&storage.endpoint, &settings.endpoint])?;
+    let store = self::connect(&sdk, &storage);
+    let publisher = connect(&sdk, &settings, store, Arc::new(SystemClock));
+    run_events(emf, async |batch: Q, _| {
+        Ok::<R, Diagnostic>(handle(&publisher, batch).await)
     })
     .await
 }
@@ -163,7 +189,7 @@ where
         return Err(StartError::MissingVariable("TOKEN_SECRET_ARN").into());
     };
     let rotation = KeyRotation {
-        secret: secrets_manager(&sdk_config(None)?, arn),
+        secret: secrets_manager(&sdk_config(&[])?, arn),
         identity: settings.identity,
         policy: settings.policy,
         algorithm: settings.token_algorithm,
@@ -214,7 +240,7 @@ async fn service(
     settings: &Settings,
     asks_table: bool,
 ) -> Result<Service, Fatal> {
-    let sdk = sdk_config(storage.endpoint.as_deref())?;
+    let sdk = sdk_config(&[&storage.endpoint])?;
     let store = connect(&sdk, storage);
     let open = async {
         if asks_table {
@@ -265,8 +291,8 @@ fn connect(sdk: &SdkConfig, storage: &StorageSettings) -> Store {
 }
 
 /// Lambda gives region and credentials in the environment. No provider chain is probed, which would also look for
-/// profiles and metadata services that are not there. `storage` is the storage's endpoint, if it is not the region's.
-fn sdk_config(storage: Option<&str>) -> Result<SdkConfig, StartError> {
+/// profiles and metadata services that are not there. `endpoints` are those that are not the region's.
+fn sdk_config(endpoints: &[&Option<String>]) -> Result<SdkConfig, StartError> {
     let variable = |name: &'static str| environment(name).ok_or(StartError::MissingVariable(name));
     let credentials = Credentials::new(
         variable("AWS_ACCESS_KEY_ID")?,
@@ -277,7 +303,8 @@ fn sdk_config(storage: Option<&str>) -> Result<SdkConfig, StartError> {
     );
     let region = variable("AWS_REGION")?;
     let secrets = environment(SECRETS_ENDPOINT);
-    let endpoints = storage.into_iter().chain(secrets.as_deref());
+    let endpoints = endpoints.iter().filter_map(|endpoint| endpoint.as_deref());
+    let endpoints = endpoints.chain(secrets.as_deref());
     let tls = TlsContext::builder()
         .with_trust_store(trust_store(environment, &region, endpoints))
         .build()?;
@@ -302,7 +329,9 @@ const SECRETS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 const SECRET_ATTEMPT: Duration = Duration::from_secs(2);
 const SECRET_READ: Duration = Duration::from_secs(8);
 
-fn secrets_manager(sdk: &SdkConfig, arn: String) -> SecretsManager {
+/// A secret in Secrets Manager, with the timeouts of a start.
+#[must_use]
+pub fn secrets_manager(sdk: &SdkConfig, arn: String) -> SecretsManager {
     let mut config = aws_sdk_secretsmanager::config::Builder::from(sdk);
     config.set_endpoint_url(environment(SECRETS_ENDPOINT));
     // Lambda gives a function 10 seconds to start, and ends one that waits longer without a word.

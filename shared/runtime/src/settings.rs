@@ -5,6 +5,7 @@
 
 mod address;
 mod authorizer;
+mod events;
 mod log;
 mod misspelt;
 mod reader;
@@ -17,6 +18,7 @@ use latchkey_domain::policy::{
 use latchkey_domain::token::{KeyMaterial, TokenAlgorithm, TokenIdentity, TokenSecret};
 
 pub use authorizer::AuthorizerSettings;
+pub use events::EventsSettings;
 pub use log::{Format, LogSettings};
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 use reader::Reader;
@@ -49,6 +51,20 @@ pub enum TokenSecretSource {
 }
 
 /// The settings of a function that answers over HTTP.
+///
+/// ```
+/// use latchkey_runtime::settings::Settings;
+///
+/// let settings = Settings::read(|name| match name {
+///     "ISSUER" => Some("https://id.example.com/auth".to_owned()),
+///     "AUDIENCE" | "CLIENT_ID" => Some("app".to_owned()),
+///     "TOKEN_SECRET_ARN" => Some("arn:aws:secretsmanager:eu-west-1:1:secret:keys".to_owned()),
+///     _ => None,
+/// })?;
+/// assert_eq!(settings.base_path.as_str(), "/auth");
+/// assert_eq!(settings.policy.max_sessions, 20);
+/// # Ok::<(), latchkey_runtime::settings::SettingsError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `ISSUER` (an https URL; http for this machine), `AUDIENCE`, `AUDIENCES`, `CLIENT_ID`.

@@ -84,10 +84,10 @@ fn text_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
                     write!(
                         writer,
                         "{ITALIC}{name}{PLAIN}{DIMMED}={PLAIN}{}",
-                        quoted(text)
+                        quote(text)
                     )
                 }
-                name => write!(writer, "{name}={}", quoted(text)),
+                name => write!(writer, "{name}={}", quote(text)),
             }
         },
     );
@@ -95,7 +95,7 @@ fn text_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
 }
 
 /// A value as it stands, if it has neither white space nor control characters or is quoted already; else in quotes.
-fn quoted(text: String) -> String {
+fn quote(text: String) -> String {
     let is_quoted = text.len() > 1 && text.starts_with('"') && text.ends_with('"');
     if is_quoted || !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         text
@@ -122,6 +122,7 @@ pub fn filter(level: Level) -> Targets {
         "clients",
         "rotate_keys",
         "discovery",
+        "events",
         "list_sessions",
         "login",
         "refresh",
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn in_text_a_value_with_spaces_is_quoted_however_it_was_recorded() {
-        let line = written(|| {
+        let line = lines_of(|| {
             let (reason, path) = ("it has expired", std::path::Path::new("a b"));
             tracing::info!(%reason, reason_text = reason, ?path, path = %path.display(), n = 7, "said {reason}");
         });
@@ -168,13 +169,13 @@ mod tests {
     #[test]
     fn in_text_nothing_that_was_sent_begins_a_line_or_colours_the_terminal() {
         let sent = "a\nERROR b\u{1b}[31m";
-        let line = written(|| tracing::info!(display = %sent, text = sent, "said {sent}"));
+        let line = lines_of(|| tracing::info!(display = %sent, text = sent, "said {sent}"));
         assert_eq!(line.lines().count(), 1, "{line}");
         assert!(!line.contains('\u{1b}'), "{line}");
     }
 
     /// What is written of what is logged in text.
-    fn written(log: impl FnOnce()) -> String {
+    fn lines_of(log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let layer = super::lines(Format::Text, false, lines.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);

@@ -28,6 +28,23 @@ const LONGEST_CHECK: TimeDelta = TimeDelta::seconds(20);
 const MAX_WRONG: usize = MAX_WRONG_PASSWORDS as usize;
 
 /// A password that is to be replaced.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use latchkey_domain::password::Password;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_service::PasswordChange;
+///
+/// let password = |text: &str| Arc::new(Password::new(text.to_owned()));
+/// let (current, new) = (password("correct horse"), password("wrong donkey"));
+/// let change = PasswordChange {
+///     current: &current,
+///     new: &new,
+///     location: ClientLocation::default(),
+/// };
+/// assert!(!format!("{change:?}").contains("donkey"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct PasswordChange<'a> {
     /// The password as it is.

@@ -19,6 +19,19 @@ pub struct ClientCredentials {
 }
 
 /// A client that is to be made.
+///
+/// ```
+/// use latchkey_domain::client::ClientScope;
+/// use latchkey_service::NewClient;
+///
+/// let client = NewClient {
+///     id: "orders",
+///     name: "Orders",
+///     scopes: ["introspect".parse::<ClientScope>()?].into(),
+/// };
+/// assert_eq!(client.scopes.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct NewClient<'a> {
     /// Names it.

@@ -150,21 +150,23 @@ impl KeyRotation {
     ) -> Result<(), RotationError> {
         let now = self.clock.now();
         if let Some(pending) = self.secret.read_version(token, PENDING).await? {
-            let current = self.current(described).await?;
+            let current = self.read_current(described).await?;
             return self.compare(described, &current, &pending, now);
         }
-        let current = self.current(described).await?;
+        let current = self.read_current(described).await?;
         let signs_from = if is_first(described, &current, now) {
             whole_seconds(now)
         } else {
             whole_seconds(now + ANNOUNCED + ROTATION_TIME)
         };
         let rotated = current.rotate(self.new_key()?, signs_from, now, &self.policy)?;
-        let device = current.device_secret().cloned();
-        let device = device.unwrap_or_else(|| TokenSecret::generate(self.random.as_ref()));
-        let rotated = rotated.with_device_secret(Some(device));
+        let rotated = if rotated.device_secret().is_some() {
+            rotated
+        } else {
+            rotated.with_device_secret(Some(TokenSecret::generate(self.random.as_ref())))
+        };
         let document = key_document::write(&rotated, now)
-            .map_err(|error| failed("write the document", error))?;
+            .map_err(|error| failure("write the document", error))?;
         let put = self.secret.client.put_secret_value();
         let put = put
             .secret_id(&self.secret.arn)
@@ -183,7 +185,7 @@ impl KeyRotation {
             {
                 Ok(())
             }
-            Err(error) => Err(failed("PutSecretValue", with_causes(&error))),
+            Err(error) => Err(failure("PutSecretValue", with_causes(&error))),
         }
     }
 
@@ -206,7 +208,7 @@ impl KeyRotation {
         let now = self.clock.now();
         let pending = self.secret.read_version(token, PENDING).await?;
         let pending = pending.ok_or_else(|| RotationError::NotPending(token.to_owned()))?;
-        let current = self.current(described).await?;
+        let current = self.read_current(described).await?;
         self.compare(described, &current, &pending, now)?;
         let at = pending.newest().signs_from;
         let tokens = Tokens::of_ring(self.identity.clone(), &pending, &self.policy, now)?;
@@ -296,8 +298,11 @@ impl KeyRotation {
         Ok(())
     }
 
-    async fn current(&self, described: &DescribeSecretOutput) -> Result<KeyRing, RotationError> {
-        let missing = || failed("GetSecretValue", "there is no current version");
+    async fn read_current(
+        &self,
+        described: &DescribeSecretOutput,
+    ) -> Result<KeyRing, RotationError> {
+        let missing = || failure("GetSecretValue", "there is no current version");
         let version = version_with(described, CURRENT).ok_or_else(missing)?;
         let current = self.secret.read_version(version, CURRENT).await?;
         current.ok_or(RotationError::Replaced)
@@ -306,7 +311,7 @@ impl KeyRotation {
     async fn describe(&self) -> Result<DescribeSecretOutput, RotationError> {
         let request = self.secret.client.describe_secret();
         let described = request.secret_id(&self.secret.arn).send().await;
-        described.map_err(|error| failed("DescribeSecret", with_causes(&error)))
+        described.map_err(|error| failure("DescribeSecret", with_causes(&error)))
     }
 
     async fn move_stage(
@@ -324,11 +329,11 @@ impl KeyRotation {
             .send()
             .await;
         let moved = moved.map(|_| ());
-        moved.map_err(|error| failed("UpdateSecretVersionStage", with_causes(&error)))
+        moved.map_err(|error| failure("UpdateSecretVersionStage", with_causes(&error)))
     }
 }
 
-fn failed(operation: &'static str, reason: impl Display) -> RotationError {
+fn failure(operation: &'static str, reason: impl Display) -> RotationError {
     RotationError::SecretsManager {
         operation,
         reason: reason.to_string(),

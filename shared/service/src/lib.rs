@@ -24,6 +24,7 @@ mod caller;
 mod change;
 mod client;
 mod error;
+pub mod events;
 mod introspect;
 mod key_document;
 pub mod key_rotation;

@@ -18,6 +18,26 @@ use crate::metric::REGISTRATIONS;
 use crate::{Failure, Service, SignedIn};
 
 /// Somebody who wants an account.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use latchkey_domain::device::{ClientHints, Device};
+/// use latchkey_domain::password::Password;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_domain::token::Audience;
+/// use latchkey_service::Registration;
+///
+/// let password = Arc::new(Password::new("correct horse battery staple".to_owned()));
+/// let registration = Registration {
+///     email: "ada@example.com",
+///     password: &password,
+///     device: Device::describe(Some("Ada's phone"), None, None, ClientHints::default()),
+///     location: ClientLocation::default(),
+///     audience: Audience::ThisApi,
+/// };
+/// assert!(!format!("{registration:?}").contains("horse"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Registration<'a> {
     /// The e-mail address, as it was typed.

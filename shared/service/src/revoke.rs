@@ -35,8 +35,8 @@ impl Service {
                 .store
                 .read_account_with_session(caller.user_id, target, now)
                 .await?;
-            // The account was read first, so the item of an admitted session cannot have been missed.
-            let is_live = described.is_some_and(|session| !session.is_expired(now));
+            let found = account.as_ref().zip(described);
+            let is_live = found.is_some_and(|(account, session)| account.is_live(&session, now));
             (account, is_live)
         };
         let own = caller.session_id;
@@ -88,7 +88,7 @@ impl Service {
     ///
     /// # Errors
     /// [`StepUpError`]
-    pub async fn remove_ended_sessions(
+    pub async fn purge_ended_sessions(
         &self,
         caller: Caller,
     ) -> Result<usize, Failure<StepUpError>> {

@@ -10,7 +10,7 @@ use latchkey_domain::cause::{Action, Actor};
 use latchkey_domain::credential::Credential;
 use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::error::{AdmitError, LoginError};
+use latchkey_domain::error::{AdmitError, SignInError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
@@ -30,6 +30,29 @@ use crate::{Failure, Service, SignedIn};
 const ATTEMPTS: u32 = 3;
 
 /// Somebody who wants to sign in.
+///
+/// ```
+/// use std::net::IpAddr;
+/// use std::sync::Arc;
+///
+/// use latchkey_domain::device::{ClientHints, Device};
+/// use latchkey_domain::password::Password;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_domain::token::Audience;
+/// use latchkey_service::SignIn;
+///
+/// let password = Arc::new(Password::new("correct horse battery staple".to_owned()));
+/// let address = IpAddr::from([198, 51, 100, 7]);
+/// let sign_in = SignIn {
+///     email: "Ada@example.com",
+///     password: &password,
+///     device_token: None,
+///     device: Device::describe(None, Some("curl/8.7.1"), None, ClientHints::default()),
+///     location: ClientLocation::from(address),
+///     audience: Audience::ThisApi,
+/// };
+/// assert_eq!(sign_in.location.ip_address, Some(address));
+/// ```
 #[derive(Clone, Debug)]
 pub struct SignIn<'a> {
     /// The e-mail address, as it was typed.
@@ -51,8 +74,8 @@ impl Service {
     /// earlier attempts are forgotten.
     ///
     /// # Errors
-    /// [`LoginError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
-    pub async fn sign_in(&self, request: SignIn<'_>) -> Result<SignedIn, Failure<LoginError>> {
+    /// [`SignInError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
+    pub async fn sign_in(&self, request: SignIn<'_>) -> Result<SignedIn, Failure<SignInError>> {
         let place = self.core.passwords.reserve()?;
         let email = EmailAddress::parse(request.email).ok();
         let device = match request.device_token {
@@ -78,7 +101,7 @@ impl Service {
         mut place: Place,
         request: &SignIn<'_>,
         device: Option<DeviceClaims>,
-    ) -> Result<SignedIn, Failure<LoginError>> {
+    ) -> Result<SignedIn, Failure<SignInError>> {
         let random = self.core.random.as_ref();
         let session_id = SessionId::random(random);
         let mut verified: Option<Credential> = None;
@@ -109,7 +132,7 @@ impl Service {
             let (partition, matches) = (partition?, matches?);
             let (Some(credential), true) = (credential, matches) else {
                 let known_user = partition.account.map(|account| account.id);
-                return Err(refuse(LoginError::InvalidCredentials, known_user));
+                return Err(refuse(SignInError::InvalidCredentials, known_user));
             };
             let upgraded_hash = if needs_upgrade(&credential.password_hash) {
                 Some(place.hash(request.password, random).await?)
@@ -160,7 +183,7 @@ impl Service {
                     });
                 }
                 Admitted::Disabled => {
-                    return Err(refuse(LoginError::AccountDisabled, Some(user_id)));
+                    return Err(refuse(SignInError::AccountDisabled, Some(user_id)));
                 }
                 // They changed between the two readings.
                 Admitted::NoLonger => {}
@@ -172,10 +195,10 @@ impl Service {
 }
 
 /// Counts a refused sign-in and logs why. The address is not logged: people type passwords into that field too.
-fn refuse(refusal: LoginError, user_id: Option<UserId>) -> Failure<LoginError> {
+fn refuse(refusal: SignInError, user_id: Option<UserId>) -> Failure<SignInError> {
     let reason = match refusal {
-        LoginError::InvalidCredentials => "invalid_credentials",
-        LoginError::AccountDisabled => "account_disabled",
+        SignInError::InvalidCredentials => "invalid_credentials",
+        SignInError::AccountDisabled => "account_disabled",
     };
     log_refusal("sign-in refused", reason, SIGN_IN_FAILURES, user_id, None);
     Failure::Refused(refusal)

@@ -26,6 +26,26 @@ use crate::{ClientCredentials, Failure, Issued, Service, SignedIn};
 const ATTEMPTS: u32 = 3;
 
 /// Somebody who has signed in elsewhere.
+///
+/// ```
+/// use latchkey_domain::device::{ClientHints, Device};
+/// use latchkey_domain::identity::{AuthenticationMethods, Identity};
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_domain::token::Audience;
+/// use latchkey_service::SignInElsewhere;
+///
+/// let sign_in = SignInElsewhere {
+///     identity: Identity::new("https://login.example.com", "248289761001")?,
+///     email: None,
+///     methods: AuthenticationMethods::new(["pwd", "otp"])?,
+///     auth_time: None,
+///     device: Device::describe(None, None, None, ClientHints::default()),
+///     location: ClientLocation::default(),
+///     audience: Audience::ThisApi,
+/// };
+/// assert_eq!(sign_in.methods.to_string(), "pwd otp");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SignInElsewhere {
     /// Who they are there.

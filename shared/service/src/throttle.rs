@@ -189,7 +189,7 @@ impl<'a> Guess<'a> {
         };
         let clearing = self.service.store.clear_failures(counter);
         match tokio::time::timeout(LONGEST_CLEARING, clearing).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!("the failures before a right password stay counted");
             }
@@ -302,7 +302,9 @@ const MOST_COUNTED: usize = 8192;
 
 /// The requests of users in this minute, counted in memory for each session. All clones count together.
 #[derive(Clone, Default)]
-pub struct UserRequests(Arc<Mutex<HashMap<(UserId, SessionId, Limit), Requests>>>);
+pub struct UserRequests(Arc<Mutex<Counts>>);
+
+type Counts = HashMap<(UserId, SessionId, Limit), Requests>;
 
 /// How many there were in a window.
 struct Requests {

@@ -226,6 +226,12 @@ impl TokenKeys {
         self.kept().newest_algorithm
     }
 
+    /// Who issues the tokens, and for whom.
+    #[must_use]
+    pub fn identity(&self) -> TokenIdentity {
+        self.kept().tokens.identity().clone()
+    }
+
     /// Who issues tokens, as they name it.
     #[must_use]
     pub fn issuer(&self) -> String {

@@ -62,7 +62,8 @@ impl Store {
     }
 
     /// The account and one session of its user, in one request: it reads the items between the two as well, and
-    /// for most users all of them together cost the 1 read unit that the account alone would.
+    /// for most users all of them together cost the 1 read unit that the account alone would. A query is no snapshot: an
+    /// admitted session that it did not show is looked up.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -77,8 +78,10 @@ impl Store {
             .await?;
         let mut sessions = snapshot.sessions.into_iter();
         let described = sessions.find(|found| found.id == session);
+        let account = snapshot.account.as_ref();
+        let is_admitted = account.is_some_and(|account| account.sessions.contains(&session));
         let described = match described {
-            None if !is_whole => self.read_session(user, session).await?,
+            None if is_admitted || !is_whole => self.read_session(user, session).await?,
             described => described,
         };
         Ok((snapshot.account, described))

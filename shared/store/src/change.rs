@@ -25,6 +25,23 @@ use crate::refusal::{FailedConditions, PartHandle};
 use crate::retry::{OLD_ITEM, Retries};
 
 /// What is written in one transaction with an account.
+///
+/// ```
+/// use latchkey_domain::account::{Account, Change};
+/// use latchkey_domain::cause::Cause;
+/// use latchkey_domain::error::StoreError;
+/// use latchkey_domain::session::Session;
+/// use latchkey_store::{Part, Store, WriteOutcome};
+///
+/// # async fn example(
+/// #     store: &Store, before: &Account, change: &Change, session: &Session, cause: Cause,
+/// # ) -> Result<WriteOutcome, StoreError> {
+/// // The account and the new session's item are written together or not at all.
+/// let parts = [Part::NewSession(session)];
+/// let (stamp, mut retries) = (store.new_stamp(), store.retries());
+/// store.write_change(before, change, &cause, &parts, stamp, &mut retries).await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Part<'a> {
     /// The item of the session that the change admits. There must be none yet.

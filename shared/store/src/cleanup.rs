@@ -61,7 +61,7 @@ pub enum ScannedItem {
 
 /// What became of an item whose time had passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PurgeOutcome {
+pub enum RemovalOutcome {
     /// It is gone.
     Removed,
     /// It had been renewed, or deleted by DynamoDB itself.
@@ -84,6 +84,15 @@ pub enum SegmentProgress {
 }
 
 /// How far a pass over the table has come: one entry for each segment.
+///
+/// ```
+/// use latchkey_store::{Checkpoint, SegmentProgress};
+///
+/// let mut checkpoint = Checkpoint::beginning(4);
+/// assert!(!checkpoint.is_complete());
+/// checkpoint.segments.fill(SegmentProgress::Done);
+/// assert!(checkpoint.is_complete());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The segments.
@@ -267,7 +276,7 @@ impl Store {
                 .items
                 .unwrap_or_default()
                 .into_iter()
-                .map(scanned)
+                .map(read_scanned)
                 .collect::<Result<_, _>>()?,
             next,
             read_units: output
@@ -285,16 +294,16 @@ impl Store {
         &self,
         scanned: &Scanned,
         now: DateTime<Utc>,
-    ) -> Result<PurgeOutcome, StoreError> {
+    ) -> Result<RemovalOutcome, StoreError> {
         let due = Expression::default()
             .only_if("#ttl <= :now")
             .name(attribute::TTL)
             .value("now", number(now.timestamp()));
         let removed = self.delete_item_if(scanned.key.clone(), &due).await?;
         Ok(if removed {
-            PurgeOutcome::Removed
+            RemovalOutcome::Removed
         } else {
-            PurgeOutcome::NotDue
+            RemovalOutcome::NotDue
         })
     }
 
@@ -348,7 +357,7 @@ fn key_of(item: Item) -> Result<Key, StoreError> {
     from_item(item)
 }
 
-fn scanned(item: Item) -> Result<Scanned, StoreError> {
+fn read_scanned(item: Item) -> Result<Scanned, StoreError> {
     let key_attributes = item
         .iter()
         .filter(|(name, _)| *name == PK || *name == SK)

@@ -17,12 +17,14 @@ use latchkey_domain::credential::Credential;
 use latchkey_domain::device::{Device, DeviceType};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
+use latchkey_domain::event::EndReasons;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
 use latchkey_domain::identity::{AuthenticationMethods, Identity};
 use latchkey_domain::password::PasswordHash;
 use latchkey_domain::role::Role;
 use latchkey_domain::session::{ClientLocation, Session};
-use serde::de::DeserializeOwned;
+use serde::de::value::Error as ValueError;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{Item, Key};
@@ -47,6 +49,7 @@ pub(crate) mod attribute {
     pub(crate) const CITY: &str = "city";
     pub(crate) const COUNTRY: &str = "country";
     pub(crate) const NAME: &str = "name";
+    pub(crate) const RENAMED_AT: &str = "renamed_at";
     pub(crate) const PASSWORD_ATTEMPTS: &str = "password_attempts";
     pub(crate) const SECRETS: &str = "secrets";
     pub(crate) const TTL: &str = "ttl";
@@ -98,6 +101,29 @@ impl ChangeAttribute {
             reason: distinct.first().copied().filter(|_| distinct.len() == 1),
             reasons,
         }
+    }
+
+    /// The cause of the change.
+    pub(crate) fn cause(&self) -> Cause {
+        Cause {
+            action: self.action,
+            actor: self.actor.clone(),
+            at: self.at,
+        }
+    }
+
+    /// Why the sessions have left the set that it ended.
+    pub(crate) fn reasons(&self) -> Result<EndReasons, StoreError> {
+        let mut by_session = Vec::new();
+        for (word, sessions) in &self.reasons {
+            let reason = EndReason::deserialize(word.as_str().into_deserializer());
+            let reason = reason.map_err(|_: ValueError| corrupt("account", "change"))?;
+            by_session.extend(sessions.iter().map(|session| (*session, reason)));
+        }
+        Ok(EndReasons {
+            common: self.reason,
+            by_session,
+        })
     }
 
     /// The attribute itself.
@@ -234,6 +260,13 @@ struct SessionItem {
     rotated_at: DateTime<Utc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// Absent until it is renamed, and where an earlier version has renamed it.
+    #[serde(
+        default,
+        with = "ts_milliseconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    renamed_at: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     device_name: Option<String>,
     device_type: DeviceType,
@@ -278,6 +311,7 @@ pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
         rotation: session.rotation,
         rotated_at: session.rotated_at,
         name: session.name.clone(),
+        renamed_at: session.renamed_at,
         device_name: session.device.device_name.clone(),
         device_type: session.device.device_type,
         device_id: session.device.device_id.clone(),
@@ -315,6 +349,7 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
         rotation: item.rotation,
         rotated_at: item.rotated_at,
         name: item.name,
+        renamed_at: item.renamed_at,
         device: Device {
             device_name: item.device_name,
             device_type: item.device_type,

@@ -89,6 +89,14 @@ impl Key {
         }
     }
 
+    /// Where a record of the stream is kept that cannot become events.
+    pub(crate) fn dead_letter(sequence_number: &str) -> Self {
+        Self {
+            pk: "DEADLETTER#events".to_owned(),
+            sk: sequence_number.to_owned(),
+        }
+    }
+
     /// A key that is never written. Reading it opens the connection. The template allows functions that read nothing
     /// else to read this.
     pub(crate) fn connect() -> Self {

@@ -25,6 +25,7 @@ mod registered_client;
 mod retry;
 mod session;
 mod sign_in;
+mod stream;
 pub mod table;
 mod throttle;
 mod transaction;
@@ -44,13 +45,14 @@ pub use account::Partition;
 pub use administration::AccountPage;
 pub use change::{Part, WriteOutcome};
 pub use cleanup::{
-    Checkpoint, Lease, Page, PurgeOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
+    Checkpoint, Lease, Page, RemovalOutcome, ScanPosition, Scanned, ScannedItem, SegmentProgress,
 };
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use retry::Retries;
 pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
+pub use stream::{ItemChange, StreamImage};
 pub use throttle::{Admission, Counted, Tally};
 
 use crate::client::COUNT_CAPACITY;

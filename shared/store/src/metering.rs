@@ -49,7 +49,7 @@ impl Bill {
         }
     }
 
-    fn written(capacity: &[ConsumedCapacity]) -> Self {
+    fn of_write(capacity: &[ConsumedCapacity]) -> Self {
         Self {
             write_units: capacity.iter().map(|table| units(Some(table))).sum(),
             ..Self::default()
@@ -147,17 +147,17 @@ fn of_output(output: &Output) -> Bill {
     } else if let Some(output) = output.downcast_ref::<ScanOutput>() {
         Bill::read(output.consumed_capacity())
     } else if let Some(output) = output.downcast_ref::<UpdateItemOutput>() {
-        Bill::written(output.consumed_capacity().map_or(&[], std::slice::from_ref))
+        Bill::of_write(output.consumed_capacity().map_or(&[], std::slice::from_ref))
     } else if let Some(output) = output.downcast_ref::<DeleteItemOutput>() {
-        Bill::written(output.consumed_capacity().map_or(&[], std::slice::from_ref))
+        Bill::of_write(output.consumed_capacity().map_or(&[], std::slice::from_ref))
     } else if let Some(output) = output.downcast_ref::<TransactWriteItemsOutput>() {
-        Bill::written(output.consumed_capacity())
+        Bill::of_write(output.consumed_capacity())
     } else if let Some(output) = output.downcast_ref::<BatchWriteItemOutput>() {
         Bill {
             throttled: output
                 .unprocessed_items()
                 .is_some_and(|left| !left.is_empty()),
-            ..Bill::written(output.consumed_capacity())
+            ..Bill::of_write(output.consumed_capacity())
         }
     } else {
         Bill::default()

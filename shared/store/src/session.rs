@@ -27,6 +27,31 @@ use crate::retry::OLD_ITEM;
 const BATCH_SIZE: usize = 25;
 
 /// A refresh token that is presented, and what is to be written if it is the one to rotate.
+///
+/// ```
+/// use chrono::{DateTime, Utc};
+/// use latchkey_domain::id::{SessionId, UserId};
+/// use latchkey_domain::policy::SessionPolicy;
+/// use latchkey_domain::session::ClientLocation;
+/// use latchkey_store::{Rotation, Store};
+///
+/// # async fn example(
+/// #     store: &Store, user: UserId, session: SessionId, now: DateTime<Utc>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let (location, policy) = (ClientLocation::default(), SessionPolicy::default());
+/// let rotation = Rotation {
+///     user,
+///     session,
+///     presented: 3,
+///     location: &location,
+///     now,
+///     policy: &policy,
+/// };
+/// let (account, attempt) = store.rotate(&rotation).await?;
+/// # drop((account, attempt));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation<'a> {
     /// The token's user.
@@ -291,7 +316,8 @@ impl Store {
     ) -> Result<Option<Session>, StoreError> {
         let expression = Expression::default()
             .unless_expired(now)
-            .set_or_remove(attribute::NAME, name.map(string));
+            .set_or_remove(attribute::NAME, name.map(string))
+            .set(attribute::RENAMED_AT, millis(now));
         let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::AllNew);
         let key = Key::session(user, session);
         match self

@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
+    TimeToLiveSpecification,
 };
 
 use latchkey_domain::error::with_causes;
@@ -95,6 +96,32 @@ pub async fn create_if_missing(client: &Client, table: &str) -> Result<bool, Tab
         .await
         .map_err(|error| TableError::new(table, &error))?;
     Ok(true)
+}
+
+/// Gives a table the stream that events are made of. Does nothing if it has one.
+///
+/// # Errors
+/// [`TableError`] if DynamoDB cannot be reached or refuses.
+pub async fn enable_stream(client: &Client, table: &str) -> Result<(), TableError> {
+    let described = client.describe_table().table_name(table).send().await;
+    let described = described.map_err(|error| TableError::new(table, &error))?;
+    let specified = described.table.and_then(|table| table.stream_specification);
+    if specified.is_some_and(|stream| stream.stream_enabled) {
+        return Ok(());
+    }
+    let update = client.update_table().table_name(table);
+    let updated = update.stream_specification(stream(table)?).send().await;
+    updated.map_err(|error| TableError::new(table, &error))?;
+    wait_until_active(client, table).await
+}
+
+/// Events compare what an item was with what it has become.
+fn stream(table: &str) -> Result<StreamSpecification, TableError> {
+    StreamSpecification::builder()
+        .stream_enabled(true)
+        .stream_view_type(StreamViewType::NewAndOldImages)
+        .build()
+        .map_err(|error| TableError::new(table, &error))
 }
 
 async fn wait_until_active(client: &Client, table: &str) -> Result<(), TableError> {

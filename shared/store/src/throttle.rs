@@ -205,17 +205,16 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets failures, because the right password was given. 1 write unit.
+    /// Forgets failures, because the right password was given or an administrator says so. 1 write unit. Returns whether
+    /// there were any.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn clear_failures(&self, counter: &Counter) -> Result<(), StoreError> {
+    pub async fn clear_failures(&self, counter: &Counter) -> Result<bool, StoreError> {
         let if_there = Expression::default()
             .only_if("attribute_exists(#attempts)")
             .name(attribute::ATTEMPTS);
-        self.delete_item_if(Key::failures(counter), &if_there)
-            .await
-            .map(drop)
+        self.delete_item_if(Key::failures(counter), &if_there).await
     }
 }
 

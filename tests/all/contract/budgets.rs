@@ -347,12 +347,45 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
             .row(operation, budget, sign_in(email, device), 401)
             .await;
     }
+    let frank = table.stack.register("frank@example.com").await;
+    let changed = table
+        .stack
+        .change_password(&frank, PASSWORD, "wrong donkey charger paperclip");
+    changed.await.expect(StatusCode::OK);
+    table
+        .row(
+            "sign-in refused, device of an earlier password",
+            cost(3, 2.0 + 2.0, 2.0),
+            sign_in("frank@example.com", frank.device_token),
+            401,
+        )
+        .await;
     for _ in 0..10 {
         sign_in("eve@example.com", None)(&table.stack).await;
     }
     let throttled = sign_in("eve@example.com", None);
     table
         .row("sign-in throttled", cost(1, 2.0, 1.0), throttled, 429)
+        .await;
+    let from_elsewhere = |number: usize| {
+        let email = format!("{number}@example.com");
+        let body = json!({"email": email, "password": "not the password"});
+        async move |stack: &Stack| {
+            let call = stack.post("/v1/auth/login").json(&body);
+            let address = "198.51.100.7".parse().unwrap();
+            call.from_address(address).send().await
+        }
+    };
+    for number in 0..60 {
+        from_elsewhere(number)(&table.stack).await;
+    }
+    table
+        .row(
+            "sign-in throttled by its address alone",
+            cost(2, 3.0, 1.0),
+            from_elsewhere(60),
+            429,
+        )
         .await;
 }
 

@@ -140,6 +140,12 @@ async fn do_everything(stack: &Stack) {
         .await;
     reply.expect(StatusCode::NO_CONTENT);
 
+    // A record of the stream that cannot be read.
+    let stream = stack.stream();
+    let mut records = stream.records(1);
+    records[0]["dynamodb"]["Keys"] = json!({});
+    assert_eq!(stream.invoke(&records).await, None);
+
     administer_everything(stack).await;
 
     // A cleanup with expired sessions, a session whose account is gone, and the rest of a deleted user.

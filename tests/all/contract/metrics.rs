@@ -308,6 +308,8 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
             "LiveSessions",
             "CleanupRuns",
             "CleanupRemoved",
+            "EventsPublished",
+            "DeadLetters",
             "KeyRotations"
         ]
     );

@@ -13,7 +13,9 @@ use latchkey_domain::policy::{
     LONGEST_REFRESH_GRACE, SessionPolicy,
 };
 use latchkey_domain::token::TokenAlgorithm;
-use latchkey_runtime::settings::{AuthorizerSettings, MetricsSettings, Settings, StorageSettings};
+use latchkey_runtime::settings::{
+    AuthorizerSettings, EventsSettings, MetricsSettings, Settings, StorageSettings,
+};
 use latchkey_store::table;
 use latchkey_tests::harness::openapi;
 use latchkey_tests::harness::stack::{Stack, TABLE};
@@ -131,6 +133,12 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         None
     }));
     let of_the_authorizer = &asked.take() - &read;
+    drop(EventsSettings::read(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    }));
+    let mut of_the_events = asked.take();
+    assert!(of_the_events.remove("AWS_ENDPOINT_URL_EVENTBRIDGE"));
     // Only outside of AWS.
     for local in [
         "TOKEN_SECRET",
@@ -163,6 +171,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         let mut wanted = read.clone();
         match binary.as_str() {
             "cleanup" => wanted.remove("TOKEN_SECRET_ARN"),
+            "events" => {
+                wanted.extend(of_the_events.clone());
+                wanted.remove("TOKEN_SECRET_ARN")
+            }
             "discovery" | "rotate-keys" => wanted.remove("TABLE_NAME"),
             "authorizer" => {
                 wanted.extend(of_the_authorizer.clone());
@@ -344,6 +356,13 @@ async fn the_table_that_is_made_here_is_the_one_of_the_template() {
     assert_eq!(
         wanted["TimeToLiveSpecification"],
         json!({"AttributeName": table::TTL_ATTRIBUTE, "Enabled": true})
+    );
+    let stream = described.stream_specification.unwrap();
+    assert!(stream.stream_enabled);
+    let view = stream.stream_view_type.unwrap();
+    assert_eq!(
+        wanted["StreamSpecification"],
+        json!({"StreamViewType": view.as_str()})
     );
     let ttl = stack
         .client

@@ -10,7 +10,7 @@ use latchkey_domain::id::{ChangeId, UserId};
 use latchkey_domain::role::Role;
 use latchkey_tests::harness::lambda::binary;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{PASSWORD, Stack, TABLE};
+use latchkey_tests::harness::stack::{DEVICE_SECRET, PASSWORD, SECRET, Stack, TABLE};
 use serde_json::{Value, json};
 
 const PEOPLE: &str = include_str!("../../../infra/guides/operate/people.md");
@@ -142,6 +142,11 @@ async fn administer(url: &str, words: &[String]) -> (Option<i32>, String) {
         .args(["admin", "--dynamodb-url", url])
         .args(words)
         .env_clear()
+        .env("TOKEN_SECRET", String::from_utf8_lossy(SECRET).as_ref())
+        .env(
+            "DEVICE_SECRET",
+            String::from_utf8_lossy(DEVICE_SECRET).as_ref(),
+        )
         .stdin(std::process::Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output()).await;
     let output = output.unwrap().unwrap();
@@ -163,6 +168,13 @@ async fn the_commands_of_the_page_do_what_it_says() {
     let mut done = Vec::new();
     for words in commands(&phone.session_id.to_string()) {
         let line = words.join(" ");
+        if line.starts_with("unblock ") {
+            for _ in 0..11 {
+                stack.try_login(EMAIL, "not it").await;
+            }
+            let stopped = stack.try_login(EMAIL, PASSWORD).await;
+            stopped.expect_problem(429, "too_many_requests");
+        }
         let (code, said) = administer(&url, &words).await;
         assert_eq!(code, Some(0), "{line}: {said}");
         for secret in ["argon2", "password", PASSWORD, &grace.refresh_token] {
@@ -185,6 +197,9 @@ async fn the_commands_of_the_page_do_what_it_says() {
                 refused.expect_problem(403, "account_disabled");
             }
             "enable grace@example.com" => {
+                stack.login(EMAIL).await;
+            }
+            "unblock grace@example.com" => {
                 stack.login(EMAIL).await;
             }
             "delete grace@example.com --yes" => {
@@ -214,7 +229,7 @@ async fn the_commands_of_the_page_do_what_it_says() {
         }
         done.push(line);
     }
-    assert!(done.len() >= 13, "{done:?}");
+    assert!(done.len() >= 14, "{done:?}");
 }
 
 /// An account whose `change` is not in today's form cannot be read, until it is repaired as the page says.

@@ -6,7 +6,9 @@ use futures::future::join_all;
 use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::throttle::Limits;
+use latchkey_service::{Administrator, Service};
 use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, raw_items, stack_with};
+use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::json;
@@ -309,6 +311,42 @@ async fn a_stranger_keeps_nobody_out_of_a_device_from_before_a_password_change()
     phone.expect_problem(429, "too_many_requests");
     let known = on_phone(known.device_token.as_deref()).send(&stack).await;
     known.expect(StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_lifts_the_hard_stop_of_an_account_and_leaves_a_line() {
+    let (stack, _) = stack_that_counts_failures().await;
+    let ada = stack.register(ADA).await;
+    let changed = stack.change_password(&ada, PASSWORD, NEW).await;
+    changed.expect(StatusCode::OK);
+    let former = Try {
+        device: ada.device_token.as_deref(),
+        ..OF_ADA
+    };
+    for (kind, try_) in [("account", &OF_ADA), ("former-devices", &former)] {
+        while counted(&stack, kind) < 100 {
+            assert_eq!(checked(&stack, 1, try_).await, 1);
+            stack.advance(TimeDelta::minutes(15));
+        }
+        assert_eq!(checked(&stack, 1, try_).await, 0, "{kind}");
+    }
+    let log = Log::capture();
+    let service = Service {
+        core: stack.core.clone(),
+        store: stack.store.clone(),
+    };
+    let operator = Administrator::operator();
+    let user = ada.user_id.unwrap();
+    assert_eq!(service.unblock_user(&operator, user).await, Ok(true));
+    assert_eq!(service.unblock_user(&operator, user).await, Ok(false));
+    for try_ in [&OF_ADA, &former] {
+        assert_eq!(checked(&stack, 20, try_).await, 10);
+    }
+    let log = log.end();
+    assert!(
+        log.contains("unblock_user") && log.contains("operator"),
+        "{log}"
+    );
 }
 
 #[tokio::test]

@@ -191,6 +191,26 @@ async fn a_sign_in_keeps_a_session_whose_item_its_query_did_not_show() {
     assert_eq!(stack.session_ids(&phone).await.len(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_session_is_ended_though_the_query_did_not_show_its_item() {
+    let (stack, faults) = start().await;
+    let laptop = stack.register(ADA).await;
+    let phone = stack.login(ADA).await;
+
+    let query = faults.hold("Query", 0);
+    let meanwhile = async {
+        let query = query.carry_out().await;
+        let without_items = with_sessions(query.reply.clone(), Vec::new());
+        query.answer(without_items);
+    };
+    let path = format!("/v1/sessions/{}", laptop.session_id);
+    let revoke = stack.delete(&path).bearer(&phone.access_token);
+    let (revoked, ()) = join!(revoke.send(), meanwhile);
+
+    assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    stack.expect_ended(&laptop).await;
+}
+
 fn rotation(who: &SignedIn) -> Value {
     read_part(&who.refresh_token, 1)["jti"].take()
 }

@@ -4,6 +4,7 @@ mod administration;
 mod causes;
 mod counting;
 mod device_secret;
+mod events;
 mod expiry;
 mod faults;
 mod guessing;

@@ -12,6 +12,7 @@ use latchkey_store::Store;
 use latchkey_tests::harness::administrators;
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
+use latchkey_tests::harness::events;
 use latchkey_tests::harness::lambda::{
     Answer, Function, TRACE_ID, add_sample_client, sample_event as event,
 };
@@ -218,6 +219,8 @@ async fn every_function_answers_its_sample_events() {
     used.insert("cleanup".to_owned());
     rotate_keys().await;
     used.insert("rotate-keys".to_owned());
+    publish_events().await;
+    used.insert("events".to_owned());
 
     let samples: BTreeSet<String> =
         std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/samples"))
@@ -233,6 +236,82 @@ async fn every_function_answers_its_sample_events() {
             })
             .collect();
     assert_eq!(used, samples, "every sample event is used");
+}
+
+/// The sample becomes one request to EventBridge, whose answer tells the function what to report.
+async fn publish_events() {
+    let (endpoint, mut requests) = event_bridge().await;
+    let settings = [
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", endpoint.as_str()),
+        ("EVENT_BUS_NAME", "auth-prod"),
+        ("TOKEN_SECRET", ""),
+    ];
+    let mut function = Function::start("events", "http://127.0.0.1:1", &settings).await;
+    let batch = event("events", &Value::Null);
+    let answer = function.invoke(&batch).await;
+    assert_eq!(answer, Answer::Response(json!({"batchItemFailures": []})));
+    let (target, request) = requests.try_recv().unwrap();
+    assert_eq!(target, "AWSEvents.PutEvents");
+    let entries = request["Entries"].as_array().unwrap();
+    let types: Vec<&Value> = entries.iter().map(|entry| &entry["DetailType"]).collect();
+    assert_eq!(types, ["user.created", "session.created"]);
+    for entry in entries {
+        assert_eq!(
+            [&entry["EventBusName"], &entry["Source"]],
+            ["auth-prod", "latchkey"]
+        );
+        let event: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
+        events::check(&event);
+        assert_eq!(
+            (&event["type"], &event["time"]),
+            (&entry["DetailType"], &json!("2026-03-01T12:00:00.123Z"))
+        );
+    }
+    // What EventBridge does not take is put alone, and then reported.
+    let mut moved = batch.clone();
+    for record in moved["Records"].as_array_mut().unwrap() {
+        record["dynamodb"]["NewImage"]["created_at"] = json!({"N": FULL.to_string()});
+    }
+    let Answer::Response(answer) = function.invoke(&moved).await else {
+        panic!("it is answered");
+    };
+    let failed = &answer["batchItemFailures"][0]["itemIdentifier"];
+    assert_eq!(*failed, batch["Records"][0]["dynamodb"]["SequenceNumber"]);
+}
+
+/// An event of this time is refused as if the bus were full; milliseconds.
+const FULL: i64 = 1_772_366_499_000;
+
+/// An EventBridge that takes all events but those of [`FULL`], and tells what it was sent.
+async fn event_bridge() -> (
+    String,
+    tokio::sync::mpsc::UnboundedReceiver<(String, Value)>,
+) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (sent, requests) = tokio::sync::mpsc::unbounded_channel();
+    let router =
+        axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
+            let target = headers["x-amz-target"].to_str().unwrap().to_owned();
+            let request: Value = serde_json::from_str(&body).unwrap();
+            let entries = request["Entries"].as_array().unwrap().iter();
+            let answers: Vec<Value> = entries
+                .map(|entry| match entry["Time"].as_f64() {
+                    Some(time) if time * 1000.0 == FULL as f64 => {
+                        json!({"ErrorCode": "ThrottlingException"})
+                    }
+                    _ => json!({"EventId": "1"}),
+                })
+                .collect();
+            let failed = answers
+                .iter()
+                .filter(|answer| answer["EventId"].is_null())
+                .count();
+            sent.send((target, request)).unwrap();
+            axum::Json(json!({"FailedEntryCount": failed, "Entries": answers}))
+        });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (endpoint, requests)
 }
 
 /// Secrets Manager calls it once for each step.

@@ -103,7 +103,7 @@ async fn an_item_renewed_after_it_was_read_stays() {
     let session = stack.table().session(ada.user_id.unwrap(), ada.session_id);
     session.set("ttl", later).await;
     let outcome = stack.store.delete_if_due(&due, stack.now()).await.unwrap();
-    assert_eq!(outcome, latchkey_store::PurgeOutcome::NotDue);
+    assert_eq!(outcome, latchkey_store::RemovalOutcome::NotDue);
     assert_eq!(sessions_of(&stack, ada.user_id.unwrap()).await.len(), 1);
 }
 

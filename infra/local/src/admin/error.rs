@@ -45,6 +45,9 @@ pub enum AdminError {
         /// Where it should be.
         place: String,
     },
+    /// The counts of failed sign-ins are stored under digests that only the service's secret gives.
+    #[error("the secret of the service cannot be read: {0}")]
+    NoSecret(String),
     /// Nobody has agreed.
     #[error("not confirmed, so nothing was done; --yes does it without a question")]
     NotConfirmed,
@@ -71,6 +74,7 @@ impl AdminError {
             | Self::Refused(_)
             | Self::NoData(_)
             | Self::NoTable { .. }
+            | Self::NoSecret(_)
             | Self::NotConfirmed
             | Self::Incomplete(_)
             | Self::Unavailable

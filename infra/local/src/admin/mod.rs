@@ -13,6 +13,7 @@ mod error;
 mod everybody;
 mod output;
 mod place;
+mod unblock;
 mod users;
 
 use std::io::{self, Write};
@@ -30,6 +31,7 @@ use client::ClientCommand;
 use everybody::Everybody;
 use output::Output;
 use place::Place;
+use unblock::Unblock;
 use users::UserCommand;
 
 /// An operator's command, and where its table is.
@@ -64,6 +66,11 @@ enum AdminCommand {
     #[command(flatten)]
     User(UserCommand),
 
+    /// Forget the failed sign-ins of a user, so that clients that are not known need not wait.
+    ///
+    /// The counts are stored under digests that are keyed with the service's secret: that of the data folder or the environment, or with --table the one that --secret names.
+    Unblock(Unblock),
+
     /// Sign every user out everywhere; they can sign in again.
     SignEverybodyOut(Everybody),
 
@@ -81,6 +88,7 @@ Examples:
   latchkey admin sessions ada@example.com --all
   latchkey admin revoke 0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11
   latchkey admin disable ada@example.com --data-dir demo-data
+  latchkey admin unblock ada@example.com --table auth-prod-Table-1A2B3C --secret arn:aws:secretsmanager:...
   latchkey admin find --table auth-prod-Table-1A2B3C --region eu-central-1 --profile ops --json
 
 On the data folder the commands work whether or not the service runs. A service with --memory is reached by
@@ -113,6 +121,10 @@ impl Place {
         let (service, who): (&Service, _) = (&self.service, Administrator::operator());
         match command {
             AdminCommand::User(command) => command.execute(service, &who, &self.name).await,
+            AdminCommand::Unblock(command) => {
+                let service = self.with_keys(command.secret.as_deref()).await?;
+                command.execute(&service, &who).await
+            }
             AdminCommand::SignEverybodyOut(command) => {
                 command.execute(service, &who, &self.name).await
             }

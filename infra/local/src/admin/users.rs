@@ -186,7 +186,7 @@ impl UserCommand {
 }
 
 /// The user that an operator names by an address or an id.
-async fn resolve(
+pub(super) async fn resolve(
     service: &Service,
     who: &Administrator,
     named: &str,

@@ -1,5 +1,6 @@
 //! The commands, on a data folder or a table, while the service runs and while it does not.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -128,6 +129,109 @@ fn commands_reach_a_table_by_name_with_the_credentials_of_the_environment() {
     assert_eq!(code, Some(1));
     let told = "error: there is no table other in the DynamoDB in eu-central-1\n";
     assert_eq!(error, told);
+}
+
+impl Stack {
+    /// The status that a sign-in of ada is answered with.
+    fn login(&self, password: &str) -> u16 {
+        let body = json!({"email": "ada@example.com", "password": password});
+        self.call("POST", "/v1/auth/login", "", &body).status
+    }
+
+    fn guess_until_stopped(&self) {
+        for _ in 0..11 {
+            self.login("not the password");
+        }
+        assert_eq!(self.login(PASSWORD), 429);
+    }
+}
+
+#[test]
+fn the_failed_sign_ins_of_a_user_are_forgotten_by_command() {
+    let folder = Scratch::new();
+    let running = Stack::in_folder(&folder.0, &[]);
+    running.register("ada@example.com");
+    running.guess_until_stopped();
+    let unblock = ["unblock", "ADA@example.com"];
+    let (code, text, error) = administer_folder(&folder.0, &unblock);
+    assert_eq!(code, Some(0), "{error}");
+    let said = "the failed sign-ins of ADA@example.com are forgotten\n";
+    assert_eq!(text, said);
+    assert_eq!(running.login(PASSWORD), 200);
+    let json = [&unblock[..], &["--json"]].concat();
+    // That sign-in has left a count.
+    administer_folder(&folder.0, &unblock);
+    let (code, text, _) = administer_folder(&folder.0, &json);
+    assert_eq!(code, Some(0));
+    let printed: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(printed["forgotten"], false);
+    let (code, ..) = administer_folder(&folder.0, &["unblock", "eve@example.com"]);
+    assert_eq!(code, Some(3));
+    running.kill();
+
+    // With secrets of the environment, the command takes the same.
+    let of_the_environment = [("TOKEN_SECRET", "0123456789abcdef0123456789abcdef")];
+    let running = Stack::in_folder(&folder.0, &of_the_environment);
+    running.guess_until_stopped();
+    administer_folder(&folder.0, &unblock);
+    assert_eq!(running.login(PASSWORD), 429);
+    let in_folder = ["--data-dir", folder.0.to_str().unwrap()];
+    let arguments = [&unblock[..], &in_folder].concat();
+    let (code, _, error) = administer(&of_the_environment, &arguments);
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(running.login(PASSWORD), 200);
+}
+
+/// A Secrets Manager that answers every request with one secret.
+fn secrets_manager(document: &Value) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let reply = json!({"ARN": "arn:x", "Name": "x", "VersionId": "1", "SecretString": document.to_string()});
+    let reply = reply.to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 16_384];
+            let _ = stream.read(&mut request);
+            let head =
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.1";
+            let length = reply.len();
+            let _ = write!(stream, "{head}\r\nContent-Length: {length}\r\n\r\n{reply}");
+        }
+    });
+    endpoint
+}
+
+#[test]
+fn on_aws_the_failed_sign_ins_are_found_with_the_secret_of_the_stack() {
+    let (secret, device) = (
+        "0123456789abcdef0123456789abcdef",
+        "fedcba9876543210fedcba9876543210",
+    );
+    let settings = [("TOKEN_SECRET", secret), ("DEVICE_SECRET", device)];
+    let running = Stack::start(&["--memory", "--dynamodb-port", "0"], &settings);
+    running.register("ada@example.com");
+    running.guess_until_stopped();
+    let secrets = secrets_manager(&json!({"current": secret, "device_secret": device}));
+    let aws = [
+        (
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            running.says("DynamoDB").unwrap(),
+        ),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets),
+        ("AWS_ACCESS_KEY_ID", "a"),
+        ("AWS_SECRET_ACCESS_KEY", "b"),
+        ("AWS_REGION", "eu-central-1"),
+    ];
+    let unblock = ["unblock", "ada@example.com", "--table", "latchkey"];
+    let (code, _, error) = administer(&aws, &unblock);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("name it with --secret"), "{error}");
+    assert_eq!(running.login(PASSWORD), 429);
+    let arn = ["--secret", "arn:aws:secretsmanager:eu-central-1:1:secret:x"];
+    let (code, _, error) = administer(&aws, &[&unblock[..], &arn].concat());
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(running.login(PASSWORD), 200);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 )]
 
 mod commands;
+mod events;
 mod stack;
 
 use std::io::{Read, Write};

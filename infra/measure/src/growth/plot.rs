@@ -20,7 +20,7 @@ type Line = (String, Vec<(f64, f64)>);
 /// Writes three charts in a row: the median of refresh, of list, and the cleanup.
 pub(crate) fn draw(path: &Path, rows: &[Row], cleanups: &[CleanupRow]) -> Result<(), GrowthError> {
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
-    area.fill(&WHITE).map_err(failed)?;
+    area.fill(&WHITE).map_err(plot_error)?;
     let parts = area.split_evenly((1, 3));
     let of_users = |cost: fn(&Row) -> Cost| -> Vec<Line> {
         OF_A_USER
@@ -51,7 +51,7 @@ pub(crate) fn draw(path: &Path, rows: &[Row], cleanups: &[CleanupRow]) -> Result
     for (part, (title, lines)) in parts.iter().zip(charts) {
         chart(part, title, &lines)?;
     }
-    area.present().map_err(failed)
+    area.present().map_err(plot_error)
 }
 
 fn chart(
@@ -73,7 +73,7 @@ fn chart(
         .x_label_area_size(36)
         .y_label_area_size(64)
         .build_cartesian_2d((left..right).log_scale(), (low..high).log_scale())
-        .map_err(failed)?;
+        .map_err(plot_error)?;
     chart
         .configure_mesh()
         .x_desc("sessions in the table")
@@ -83,13 +83,13 @@ fn chart(
         .x_label_formatter(&|size| format!("{size:.0}"))
         .y_label_formatter(&|value| format!("{value}"))
         .draw()
-        .map_err(failed)?;
+        .map_err(plot_error)?;
     for ((name, points), color) in lines.iter().zip(COLORS) {
         chart
             .draw_series(
                 LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3),
             )
-            .map_err(failed)?
+            .map_err(plot_error)?
             .label(name.as_str())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
     }
@@ -98,9 +98,9 @@ fn chart(
         .background_style(WHITE.mix(0.8))
         .position(SeriesLabelPosition::UpperLeft)
         .draw()
-        .map_err(failed)
+        .map_err(plot_error)
 }
 
-fn failed(error: impl std::fmt::Display) -> GrowthError {
+fn plot_error(error: impl std::fmt::Display) -> GrowthError {
     GrowthError::Plot(error.to_string())
 }

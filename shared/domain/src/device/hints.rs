@@ -129,7 +129,7 @@ mod tests {
         hints.brand()
     }
 
-    fn named(name: &str) -> Option<Brand> {
+    fn brand_named(name: &str) -> Option<Brand> {
         Some(Brand::Named(name.to_owned()))
     }
 
@@ -138,19 +138,19 @@ mod tests {
         for (list, expected) in [
             (
                 r#""Not/A)Brand";v="8", "Chromium";v="126", "Brave";v="126""#,
-                named("Brave"),
+                brand_named("Brave"),
             ),
             (
                 r#""Opera";v="112", "Not.A/Brand";v="99", "Chromium";v="126""#,
-                named("Opera"),
+                brand_named("Opera"),
             ),
             (
                 r#""Chromium";v="126", " Not A;Brand";v="99", "Microsoft Edge";v="126""#,
-                named("Edge"),
+                brand_named("Edge"),
             ),
             (
                 r#""(Not(A:Brand";v="8", "Chromium";v="98", "YaBrowser";v="22""#,
-                named("Yandex Browser"),
+                brand_named("Yandex Browser"),
             ),
             (
                 r#"" Not;A Brand";v="99", "Google Chrome";v="91", "Chromium";v="91""#,
@@ -177,10 +177,13 @@ mod tests {
             ("\"Brave", None),
             ("\"Bra\\", None),
             ("=\"Brave\"", None),
-            (";;\"Brave\";v=126,,", named("Brave")),
-            ("\"Bra\\ve\"", named("Brave")),
-            ("\"<script>\", \"Brave\"", named("Brave")),
-            ("\"Not\\\"A\\\\Brand\";v=\"1\", \"Brave\"", named("Brave")),
+            (";;\"Brave\";v=126,,", brand_named("Brave")),
+            ("\"Bra\\ve\"", brand_named("Brave")),
+            ("\"<script>\", \"Brave\"", brand_named("Brave")),
+            (
+                "\"Not\\\"A\\\\Brand\";v=\"1\", \"Brave\"",
+                brand_named("Brave"),
+            ),
         ] {
             assert_eq!(brand(list), expected, "{list}");
         }

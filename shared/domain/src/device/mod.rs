@@ -154,7 +154,7 @@ mod tests {
     const CHROME_ON_WINDOWS: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 \
         (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
 
-    fn told(agent: &str) -> (Option<String>, DeviceType) {
+    fn describe_agent(agent: &str) -> (Option<String>, DeviceType) {
         let device = Device::describe(None, Some(agent), None, ClientHints::default());
         (device.device_name, device.device_type)
     }
@@ -164,7 +164,7 @@ mod tests {
         let (mut read, mut wrong) = (0, Vec::new());
         for line in include_str!("../../data/user-agents.tsv").lines() {
             if let [kind, name, agent] = line.split('\t').collect::<Vec<_>>().as_slice() {
-                let (told_name, told_kind) = told(agent);
+                let (told_name, told_kind) = describe_agent(agent);
                 let told = (told_kind.as_str(), told_name.as_deref());
                 if told != (*kind, Some(*name)) {
                     wrong.push(format!("{told:?} is not {kind}, {name}: {agent}"));
@@ -197,7 +197,7 @@ mod tests {
             "\u{202E}",
             long.as_str(),
         ] {
-            assert_eq!(told(agent), (None, Unknown), "{agent}");
+            assert_eq!(describe_agent(agent), (None, Unknown), "{agent}");
         }
         let device = Device::describe(None, None, None, ClientHints::default());
         assert_eq!(device.device_type, Unknown);
@@ -207,7 +207,9 @@ mod tests {
     #[test]
     fn an_app_may_be_named_in_any_script() {
         assert_eq!(
-            told("日本アプリ/1.0 (iPhone; iOS 17.4)").0.as_deref(),
+            describe_agent("日本アプリ/1.0 (iPhone; iOS 17.4)")
+                .0
+                .as_deref(),
             Some("日本アプリ on iPhone")
         );
     }
@@ -478,7 +480,7 @@ mod tests {
 
         #[test]
         fn a_name_that_was_read_holds_no_markup(agent in agent_like()) {
-            if let Some(name) = told(&agent).0 {
+            if let Some(name) = describe_agent(&agent).0 {
                 prop_assert!(!name.contains(['<', '>', '"', '\'', '&', '\\', '`']) , "{}", name);
             }
         }

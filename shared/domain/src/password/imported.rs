@@ -89,7 +89,7 @@ impl ImportedHash {
         let (cost, salt_and_tag) = rest.split_once('$').ok_or(Malformed)?;
         // 16 and 23 bytes.
         let (salt, tag) = salt_and_tag.split_at_checked(22).ok_or(Malformed)?;
-        Self::bcrypt(cost, decoded(&BCRYPT, salt)?, decoded(&BCRYPT, tag)?)
+        Self::bcrypt(cost, decode(&BCRYPT, salt)?, decode(&BCRYPT, tag)?)
     }
 
     fn phc_bcrypt(rest: &str) -> Result<Self, PasswordHashError> {
@@ -97,11 +97,11 @@ impl ImportedHash {
         let rest = rest.strip_prefix("v=98$").ok_or(Unsupported)?;
         let [params, salt, tag] = fields(rest)?;
         let cost = params.strip_prefix("r=").ok_or(Malformed)?;
-        let mut tag = decoded(&STANDARD, tag)?;
+        let mut tag = decode(&STANDARD, tag)?;
         if tag.len() == BCRYPT_TAG_BYTES + 1 {
             tag.truncate(BCRYPT_TAG_BYTES);
         }
-        Self::bcrypt(cost, decoded(&STANDARD, salt)?, tag)
+        Self::bcrypt(cost, decode(&STANDARD, salt)?, tag)
     }
 
     fn bcrypt(cost: &str, salt: Vec<u8>, tag: Vec<u8>) -> Result<Self, PasswordHashError> {
@@ -155,7 +155,7 @@ impl ImportedHash {
                 algorithm,
                 iterations,
             },
-            salt: decoded(&STANDARD, salt)?,
+            salt: decode(&STANDARD, salt)?,
             tag,
         })
     }
@@ -184,7 +184,7 @@ impl ImportedHash {
             function: Function::Scrypt {
                 params: scrypt::Params::new(ln, r, p).map_err(|_| Unsupported)?,
             },
-            salt: decoded(&STANDARD, salt)?,
+            salt: decode(&STANDARD, salt)?,
             tag: tag_of(tag)?,
         })
     }
@@ -234,7 +234,7 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, PasswordHashError> {
 }
 
 fn tag_of(text: &str) -> Result<Vec<u8>, PasswordHashError> {
-    let tag = decoded(&STANDARD, text)?;
+    let tag = decode(&STANDARD, text)?;
     if (MIN_TAG_BYTES..=MAX_TAG_BYTES).contains(&tag.len()) {
         Ok(tag)
     } else {
@@ -243,7 +243,7 @@ fn tag_of(text: &str) -> Result<Vec<u8>, PasswordHashError> {
 }
 
 /// Base64 as generous as its makers: padded or not, with whatever is left over in the last letter, and passlib's `.`.
-fn decoded(alphabet: &Alphabet, text: &str) -> Result<Vec<u8>, PasswordHashError> {
+fn decode(alphabet: &Alphabet, text: &str) -> Result<Vec<u8>, PasswordHashError> {
     let config = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true);
@@ -263,7 +263,7 @@ mod tests {
 
     const PASSWORD: &str = "correct horse battery staple";
 
-    fn verified(password: &str, hash: &str) -> Result<bool, PasswordHashError> {
+    fn verify_imported(password: &str, hash: &str) -> Result<bool, PasswordHashError> {
         let hash = PasswordHash::from_phc(hash.to_owned());
         assert!(needs_upgrade(&hash), "{}", hash.as_phc());
         let memory = &mut WorkingMemory::default();
@@ -273,11 +273,11 @@ mod tests {
     /// The password matches, and one that differs in its last letter does not.
     #[track_caller]
     fn assert_of(password: &str, hash: &str) {
-        assert_eq!(verified(password, hash), Ok(true), "{hash}");
+        assert_eq!(verify_imported(password, hash), Ok(true), "{hash}");
         let mut other = password.to_owned();
         let last = other.pop();
         other.push(if last == Some('~') { '-' } else { '~' });
-        assert_eq!(verified(&other, hash), Ok(false), "{hash}");
+        assert_eq!(verify_imported(&other, hash), Ok(false), "{hash}");
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
             assert_of(PASSWORD, hash);
         }
         // jBCrypt's vector for "abc" in PHC form.
-        let bytes = |text| decoded(&BCRYPT, text).unwrap();
+        let bytes = |text| decode(&BCRYPT, text).unwrap();
         let encoded =
             |bytes: Vec<u8>| base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes);
         let phc = format!(
@@ -338,18 +338,18 @@ mod tests {
     fn bcrypt_reads_72_bytes_of_a_password_as_it_always_did() {
         let hash = "$2b$04$CQeDp/oA/j2hyoPLzaumPOhlinsIkIsIRUZj.eV.g5k24gtmfp/My";
         let x = |count| "x".repeat(count);
-        assert_eq!(verified(&x(71), hash), Ok(false));
-        assert_eq!(verified(&x(72), hash), Ok(true));
-        assert_eq!(verified(&format!("{}y", x(72)), hash), Ok(true));
-        assert_eq!(verified(&format!("{}yz", x(71)), hash), Ok(false));
+        assert_eq!(verify_imported(&x(71), hash), Ok(false));
+        assert_eq!(verify_imported(&x(72), hash), Ok(true));
+        assert_eq!(verify_imported(&format!("{}y", x(72)), hash), Ok(true));
+        assert_eq!(verify_imported(&format!("{}yz", x(71)), hash), Ok(false));
     }
 
     #[test]
     fn a_nul_does_not_end_a_password() {
         let hash = "$2a$06$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i";
-        assert_eq!(verified("abc", hash), Ok(true));
+        assert_eq!(verify_imported("abc", hash), Ok(true));
         for other in ["abc\0", "abc\0def", "abc\0abc"] {
-            assert_eq!(verified(other, hash), Ok(false));
+            assert_eq!(verify_imported(other, hash), Ok(false));
         }
     }
 
@@ -432,9 +432,12 @@ mod tests {
         // Of the decomposed form, by Python's bcrypt.
         let hash = "$2b$04$6ZUvyfwMKTRyozcvezaa9uhT6Fe2E0FNRJct2/1S8OuSt9r.6OMGa";
         let decomposed = "cre\u{300}me bru\u{302}le\u{301}e";
-        assert_eq!(verified(decomposed, hash), Ok(true));
-        assert_eq!(verified("cr\u{E8}me br\u{FB}l\u{E9}e", hash), Ok(false));
-        assert_eq!(verified("creme brulee", hash), Ok(false));
+        assert_eq!(verify_imported(decomposed, hash), Ok(true));
+        assert_eq!(
+            verify_imported("cr\u{E8}me br\u{FB}l\u{E9}e", hash),
+            Ok(false)
+        );
+        assert_eq!(verify_imported("creme brulee", hash), Ok(false));
     }
 
     #[test]
@@ -462,7 +465,7 @@ mod tests {
             format!("$scrypt$ln=14,r=8,p=9${SALT}${TAG}"),
             format!("$scrypt$ln=1,r=1,p=4294967295${SALT}${TAG}"),
         ] {
-            assert_eq!(verified("x", &hash), Err(Unsupported), "{hash}");
+            assert_eq!(verify_imported("x", &hash), Err(Unsupported), "{hash}");
         }
     }
 
@@ -494,7 +497,7 @@ mod tests {
             format!("$scrypt$ln=14,r=8,p=1${SALT}$"),
             format!("$scrypt$ln=14,r=8,p=1${}${TAG}", "A".repeat(1024)),
         ] {
-            assert_eq!(verified("x", &hash), Err(Malformed), "{hash}");
+            assert_eq!(verify_imported("x", &hash), Err(Malformed), "{hash}");
         }
     }
 }

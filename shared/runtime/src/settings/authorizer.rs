@@ -22,7 +22,7 @@ impl AuthorizerSettings {
         let mut reader = Reader::new(&lookup);
         let own = reader.optional("AUDIENCE");
         let rules = AccessRules {
-            mode: reader.named(
+            mode: reader.choose(
                 "AUTHORIZER_MODE",
                 AuthorizerMode::default(),
                 &[

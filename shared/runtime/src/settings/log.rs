@@ -14,6 +14,15 @@ pub enum Format {
 }
 
 /// How much is logged, and in which form: the settings of Lambda's advanced logging controls.
+///
+/// ```
+/// use latchkey_runtime::settings::{Format, LogSettings};
+///
+/// let lookup = |name: &str| (name == "AWS_LAMBDA_LOG_LEVEL").then(|| "WARN".to_owned());
+/// let settings = LogSettings::read(lookup, Format::Json)?;
+/// assert_eq!(settings.level, tracing::Level::WARN);
+/// # Ok::<(), latchkey_runtime::settings::SettingsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// `AWS_LAMBDA_LOG_FORMAT`: `JSON` or `Text`.
@@ -36,13 +45,13 @@ impl LogSettings {
     ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(&lookup);
         let settings = Self {
-            format: reader.named(
+            format: reader.choose(
                 "AWS_LAMBDA_LOG_FORMAT",
                 format,
                 &[("JSON", Format::Json), ("Text", Format::Text)],
                 "JSON or Text",
             ),
-            level: reader.named(
+            level: reader.choose(
                 "AWS_LAMBDA_LOG_LEVEL",
                 Level::INFO,
                 &[

@@ -3,7 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use super::{AuthorizerSettings, Format, LogSettings, MetricsSettings, Settings, StorageSettings};
+use super::{
+    AuthorizerSettings, EventsSettings, Format, LogSettings, MetricsSettings, Settings,
+    StorageSettings,
+};
 
 /// A variable that is set, and the setting that was probably meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +29,7 @@ pub fn names() -> BTreeSet<String> {
     drop(StorageSettings::read(lookup));
     drop(MetricsSettings::read(lookup));
     drop(AuthorizerSettings::read(lookup));
+    drop(EventsSettings::read(lookup));
     drop(LogSettings::read(lookup, Format::Text));
     names.into_inner()
 }

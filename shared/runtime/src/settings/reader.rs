@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
         (self.lookup)(name)
     }
 
-    pub(crate) fn required(&mut self, name: &str) -> String {
+    pub(crate) fn require(&mut self, name: &str) -> String {
         (self.lookup)(name).unwrap_or_else(|| {
             self.wrong(name, "is not set");
             String::new()
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
 
     /// A value without white space, as the template takes it: it stands in every token and is compared as it is.
     pub(crate) fn word(&mut self, name: &str) -> String {
-        let value = self.required(name);
+        let value = self.require(name);
         if value.chars().any(char::is_whitespace) {
             self.wrong(name, "is not one word: it has white space");
         }
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
 
     /// The name of a table, by DynamoDB's rule (API Reference, CreateTable, `TableName`).
     pub(crate) fn table_name(&mut self, name: &str) -> String {
-        let value = self.required(name);
+        let value = self.require(name);
         let right = TABLE_NAME_CHARACTERS.contains(&value.len())
             && value
                 .bytes()
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
 
     /// The issuer as it is written, because verifiers compare it character by character, and its path.
     pub(crate) fn issuer(&mut self) -> (String, BasePath) {
-        let issuer = self.required("ISSUER");
+        let issuer = self.require("ISSUER");
         if issuer.is_empty() {
             return (issuer, BasePath::default());
         }
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One of some names, in any letter case.
-    pub(crate) fn named<T: Copy>(
+    pub(crate) fn choose<T: Copy>(
         &mut self,
         name: &str,
         default: T,

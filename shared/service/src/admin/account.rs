@@ -17,6 +17,16 @@ use crate::metric::REVOCATIONS;
 use crate::{Failure, Service};
 
 /// What is to be another about an account; what is left out stays.
+///
+/// ```
+/// use latchkey_service::AccountUpdate;
+///
+/// let closed = AccountUpdate {
+///     active: Some(false),
+///     ..AccountUpdate::default()
+/// };
+/// assert_eq!(closed.roles, None, "the roles stay");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountUpdate {
     /// Whether the account may be used.

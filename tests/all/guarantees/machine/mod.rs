@@ -1,7 +1,7 @@
 //! A machine that tries to break the service: random sequences of requests and of time, against the real handlers on
 //! the embedded DynamoDB, held against [`latchkey_tests::proof::model`] after every step: the reply, and all that can be seen
 //! of every user, which is the list of live sessions in its order, the items of the table, and that a session that has
-//! ended opens nothing.
+//! ended opens nothing. The events of every step are heard too, and who is signed in is rebuilt from them alone.
 //!
 //! A [`Step`] names what it acts on by its place ("the newest live session's direct predecessor token"), not by an id,
 //! so every sequence means something and a failing one shrinks by leaving steps out. The service draws its ids itself;
@@ -18,16 +18,20 @@
 //! which is tried first from then on: keep it with the fix.
 
 mod act;
+mod listen;
 mod observe;
 mod pick;
 mod steps;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::TimeDelta;
 use dynoxide::storage_backend::ManualClock as EngineClock;
 use latchkey_api::cors::AllowedOrigins;
-use latchkey_domain::id::SessionId;
+use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::harness::dynamodb::EmbeddedDynamoDb;
+use latchkey_tests::harness::events::Stream;
 use latchkey_tests::harness::stack::{Stack, without_limits};
 use latchkey_tests::proof::model::{AccessToken, Model, RefreshToken, Rules, seconds};
 use proptest::prelude::*;
@@ -46,6 +50,9 @@ struct Machine {
     begun: Vec<SessionId>,
     access: Vec<(String, AccessToken)>,
     refresh: Vec<(String, RefreshToken)>,
+    stream: Stream,
+    /// Who is signed in, by the events alone.
+    heard: BTreeMap<UserId, BTreeSet<SessionId>>,
     steps: usize,
 }
 
@@ -73,6 +80,8 @@ impl Machine {
             sessions: Default::default(),
         };
         let mut machine = Self {
+            stream: stack.stream(),
+            heard: BTreeMap::new(),
             stack,
             engine_clock,
             model,
@@ -97,7 +106,10 @@ async fn tried(rules: Rules, start: i64, steps: Vec<Step>) -> Verdict {
     let mut machine = Machine::new(rules, start).await;
     for (place, step) in steps.into_iter().enumerate() {
         let ran = match machine.run(step).await {
-            Ok(()) => machine.look_around().await,
+            Ok(()) => match machine.look_around().await {
+                Ok(()) => machine.listen().await,
+                failed => failed,
+            },
             failed => failed,
         };
         ran.map_err(|error| TestCaseError::fail(format!("after step {place}, {step:?}: {error}")))?;

@@ -92,18 +92,28 @@ impl Runner<'_> {
         caller: SessionId,
         target: SessionId,
     ) -> Step<Answer> {
-        let (read, expired) = if caller == target {
+        let (read, not_live) = if caller == target {
             (wire.account()?, false)
         } else {
             let read = wire.query(Some(target))?;
-            let described = read.sessions.iter().find(|found| found.id == target);
-            let expired = described.is_none_or(|found| found.is_expired(self.process.now));
-            (read.account, expired)
+            let mut described = read.sessions.into_iter().find(|found| found.id == target);
+            let admits = |account: &AccountItem| account.sessions.contains(&target);
+            let admitted = read.account.as_ref().is_some_and(admits);
+            if let (None, true, true) = (&described, admitted, self.with.lookups_of_unseen)
+                && let Reply::Session(found) = wire.call(Call::GetSession(target))?
+            {
+                described = found.map(|item| item.to_domain());
+            }
+            let account = read.account.as_ref().map(AccountItem::to_domain);
+            let is_live = account
+                .zip(described)
+                .is_some_and(|(account, session)| account.is_live(&session, self.process.now));
+            (read.account, !is_live)
         };
         let ended = self.change_account(wire, read, |account| {
             let account = account.ok_or(CallerNotLive)?;
             account.authorize(caller)?;
-            if expired {
+            if not_live {
                 return Err(SessionError::NotFound);
             }
             account.revoke(caller, target)
@@ -154,7 +164,7 @@ impl Runner<'_> {
         Ok(ended.map_or_else(Answer::Refused, |()| Answer::Done))
     }
 
-    /// `Service::remove_ended_sessions`, with `Store::purge_ended_sessions`.
+    /// `Service::purge_ended_sessions`, with `Store::purge_ended_sessions`.
     pub(super) fn purge(&self, wire: &mut Wire<'_>, caller: SessionId) -> Step<Answer> {
         let read = wire.query(None)?;
         let known = read.sessions;

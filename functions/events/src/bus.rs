@@ -1,0 +1,95 @@
+//! The bus on AWS.
+
+use std::time::Duration;
+
+use aws_sdk_eventbridge::Client;
+use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
+use aws_sdk_eventbridge::primitives::DateTime;
+use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
+use aws_types::SdkConfig;
+use latchkey_domain::error::with_causes;
+use latchkey_domain::event::{Event, SOURCE};
+use latchkey_runtime::settings::EventsSettings;
+use latchkey_service::events::{Bus, PutOutcome};
+
+/// How long one attempt of a request may take, and all of them together.
+const ATTEMPT: Duration = Duration::from_secs(3);
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// The codes of an entry that will never be taken (EventBridge API Reference, PutEventsResultEntry).
+const NEVER_TAKEN: [&str; 3] = [
+    "InvalidArgument",
+    "MalformedDetail",
+    "NotAuthorizedForSourceException",
+];
+
+/// An event bus of EventBridge.
+#[derive(Clone, Debug)]
+pub struct EventBridge {
+    client: Client,
+    bus: String,
+}
+
+impl EventBridge {
+    /// The bus that the settings name.
+    #[must_use]
+    pub fn connect(sdk: &SdkConfig, settings: &EventsSettings) -> Self {
+        let mut config = aws_sdk_eventbridge::config::Builder::from(sdk);
+        config.set_endpoint_url(settings.endpoint.clone());
+        // The SDK has no timeouts by default, and a silent bus would use up the time of the function.
+        config.set_timeout_config(Some(
+            TimeoutConfig::builder()
+                .operation_attempt_timeout(ATTEMPT)
+                .operation_timeout(REQUEST)
+                .build(),
+        ));
+        Self {
+            client: Client::from_conf(config.build()),
+            bus: settings.bus_name.clone(),
+        }
+    }
+
+    fn entry(&self, event: &Event) -> Result<PutEventsRequestEntry, serde_json::Error> {
+        Ok(PutEventsRequestEntry::builder()
+            .event_bus_name(&self.bus)
+            .source(SOURCE)
+            .detail_type(event.occurrence.event_type())
+            .time(DateTime::from_millis(event.at.timestamp_millis()))
+            .detail(serde_json::to_string(event)?)
+            .build())
+    }
+}
+
+impl Bus for EventBridge {
+    async fn put(&self, events: &[&Event]) -> Vec<PutOutcome> {
+        let entries: Result<Vec<_>, _> = events.iter().map(|event| self.entry(event)).collect();
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!(%error, "an event could not be written as JSON");
+                return Vec::new();
+            }
+        };
+        let request = self.client.put_events().set_entries(Some(entries));
+        match request.send().await {
+            Ok(output) => output.entries().iter().map(outcome).collect(),
+            Err(error) => {
+                tracing::warn!(error = with_causes(&error), "EventBridge takes no events");
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn outcome(entry: &PutEventsResultEntry) -> PutOutcome {
+    match entry.error_code() {
+        None => PutOutcome::Taken,
+        Some(code) if NEVER_TAKEN.contains(&code) => PutOutcome::Refused {
+            code: code.to_owned(),
+        },
+        Some(code) => {
+            tracing::warn!(code, "EventBridge has not taken an event");
+            PutOutcome::NotTaken
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! An event as a CloudEvent in JSON (<https://github.com/cloudevents/spec>, version 1.0.2, JSON format 1.0.1).
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::{Event, NewSession, Occurrence};
+use crate::session::ClientLocation;
+
+/// The `source` of every event.
+pub const SOURCE: &str = "latchkey";
+/// The version of the envelope.
+pub const SPEC_VERSION: &str = "1.0";
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut envelope = serializer.serialize_struct("Event", 8)?;
+        envelope.serialize_field("specversion", SPEC_VERSION)?;
+        envelope.serialize_field("id", &self.id)?;
+        envelope.serialize_field("source", SOURCE)?;
+        envelope.serialize_field("type", self.occurrence.event_type())?;
+        envelope.serialize_field("subject", &self.user_id)?;
+        envelope.serialize_field("time", &rfc3339(self.at))?;
+        envelope.serialize_field("datacontenttype", "application/json")?;
+        envelope.serialize_field("data", &self.data())?;
+        envelope.end()
+    }
+}
+
+/// The members of an object.
+type Members = Map<String, Value>;
+
+impl Event {
+    /// What belongs to the event's type. It holds no token, hash or password.
+    #[must_use]
+    pub fn data(&self) -> Value {
+        let mut data = members([("user_id", json!(self.user_id))]);
+        if let Some(session_id) = self.occurrence.session_id() {
+            data.insert("session_id".to_owned(), json!(session_id));
+        }
+        data.extend(details(&self.occurrence));
+        Value::Object(data)
+    }
+}
+
+fn details(occurrence: &Occurrence) -> Members {
+    match occurrence {
+        Occurrence::SessionCreated(session) => new_session(session),
+        Occurrence::SessionEnded { reason, actor, .. } => {
+            members([("reason", json!(reason)), ("actor", json!(actor))])
+        }
+        Occurrence::SessionRenamed { name, .. } => members([("name", json!(name))]),
+        Occurrence::SessionMoved { to, from, .. } => {
+            let mut data = place(to);
+            data.insert("previous".to_owned(), Value::Object(place(from)));
+            data
+        }
+        Occurrence::UserReauthenticated { .. } => Members::new(),
+        Occurrence::UserEmailChanged {
+            email,
+            previous_email,
+            actor,
+        } => members([
+            ("email", json!(email)),
+            ("previous_email", json!(previous_email)),
+            ("actor", json!(actor)),
+        ]),
+        Occurrence::UserCreated { email, actor } | Occurrence::UserDeleted { email, actor } => {
+            members([("email", json!(email)), ("actor", json!(actor))])
+        }
+        Occurrence::UserPasswordChanged { actor }
+        | Occurrence::UserDisabled { actor }
+        | Occurrence::UserEnabled { actor } => members([("actor", json!(actor))]),
+    }
+}
+
+fn new_session(session: &NewSession) -> Members {
+    let mut data = place(&session.location);
+    let absolute_expires_at = rfc3339(session.absolute_expires_at);
+    data.extend(members([
+        ("device_name", json!(session.device_name)),
+        ("device_type", json!(session.device_type)),
+        ("device_id", json!(session.device_id)),
+        ("amr", session.methods.to_string().split(' ').collect()),
+        ("absolute_expires_at", json!(absolute_expires_at)),
+    ]));
+    data
+}
+
+fn place(location: &ClientLocation) -> Members {
+    members([
+        ("ip_address", json!(location.ip_address)),
+        ("location_city", json!(location.city)),
+        ("location_country", json!(location.country)),
+    ])
+}
+
+fn members<const N: usize>(members: [(&str, Value); N]) -> Members {
+    let members = members.into_iter();
+    members
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}

@@ -1,0 +1,250 @@
+//! Events: what has happened to a user, for the team's other systems and for the person.
+//!
+//! They are derived from the images that an item had before and after a write, so a request writes nothing more for them,
+//! and nothing that was written can lack its event. Ids are derived too: the same write gives the same ids, however often
+//! it is looked at.
+//!
+//! The account says who is signed in, so the end of a session is an id that has left its set, with the reason that was
+//! written with it. The item of a session is made in the same transaction as the session is admitted, and describes it, so
+//! the beginning is a new item.
+
+mod account;
+mod cloud_event;
+mod session;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::account::Account;
+use crate::cause::{Actor, Cause, EndReason};
+use crate::device::DeviceType;
+use crate::id::{ChangeId, SessionId, UserId};
+use crate::identity::AuthenticationMethods;
+use crate::session::{ClientLocation, Session};
+
+pub use account::events_between;
+pub use cloud_event::{SOURCE, SPEC_VERSION};
+pub use session::session_events_between;
+
+/// The namespace of the ids of events (RFC 9562 section 5.5).
+const NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_8a4e_2b64_4d0a_9c57_3f1d_e6a8_7b21);
+
+/// An account as it stood after a write, and why it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountImage {
+    /// The account.
+    pub account: Account,
+    /// The stamp of the change that the service wrote last.
+    pub change: ChangeId,
+    /// Why the service made that change.
+    pub cause: Cause,
+    /// Why the sessions have left the set that this change ended.
+    pub reasons: EndReasons,
+}
+
+/// Why sessions have left an account's set. Where all have one reason, it is not repeated for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndReasons {
+    /// The reason of all.
+    pub common: Option<EndReason>,
+    /// The reason of each, where they differ.
+    pub by_session: Vec<(SessionId, EndReason)>,
+}
+
+impl EndReasons {
+    /// Why this session has left the set, if that was written.
+    #[must_use]
+    pub fn of(&self, session: SessionId) -> Option<EndReason> {
+        let mut each = self.by_session.iter();
+        let own = each.find(|(id, _)| *id == session);
+        own.map(|(_, reason)| *reason).or(self.common)
+    }
+}
+
+/// Something that has happened to a user. It is written as a CloudEvent (version 1.0) in JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The same for the same write, however often it is looked at.
+    pub id: Uuid,
+    /// To whom it happened.
+    pub user_id: UserId,
+    /// When, by the clock of the instance that wrote it.
+    pub at: DateTime<Utc>,
+    /// What.
+    pub occurrence: Occurrence,
+}
+
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occurrence {
+    /// A session has begun.
+    SessionCreated(Box<NewSession>),
+    /// A session has ended.
+    SessionEnded {
+        /// Which.
+        session_id: SessionId,
+        /// Why.
+        reason: EndReason,
+        /// By whom.
+        actor: Actor,
+    },
+    /// Its owner has named a session, or has cleared its name.
+    SessionRenamed {
+        /// Which.
+        session_id: SessionId,
+        /// What it is called now.
+        name: Option<String>,
+    },
+    /// A session was refreshed from another place or another network.
+    SessionMoved {
+        /// Which.
+        session_id: SessionId,
+        /// Where its client is now.
+        to: ClientLocation,
+        /// Where it was before.
+        from: ClientLocation,
+    },
+    /// A user has registered, or has signed in elsewhere for the first time.
+    UserCreated {
+        /// The address, if there is one.
+        email: Option<String>,
+        /// Who has registered the user.
+        actor: Actor,
+    },
+    /// The user has another address.
+    UserEmailChanged {
+        /// The address now.
+        email: Option<String>,
+        /// The address before.
+        previous_email: Option<String>,
+        /// Who has changed it.
+        actor: Actor,
+    },
+    /// The password was replaced.
+    UserPasswordChanged {
+        /// By whom.
+        actor: Actor,
+    },
+    /// The user has proved once more who they are.
+    UserReauthenticated {
+        /// On which session.
+        session_id: SessionId,
+    },
+    /// The account was closed.
+    UserDisabled {
+        /// By whom.
+        actor: Actor,
+    },
+    /// A closed account was opened again.
+    UserEnabled {
+        /// By whom.
+        actor: Actor,
+    },
+    /// The account was deleted.
+    UserDeleted {
+        /// The address it had.
+        email: Option<String>,
+        /// By whom.
+        actor: Actor,
+    },
+}
+
+/// A session that has begun, as an event tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSession {
+    /// The session.
+    pub session_id: SessionId,
+    /// What it runs on.
+    pub device_name: String,
+    /// What kind of device that is.
+    pub device_type: DeviceType,
+    /// The device's own id, if it has told one.
+    pub device_id: Option<String>,
+    /// Where the client was.
+    pub location: ClientLocation,
+    /// How the user proved who they are.
+    pub methods: AuthenticationMethods,
+    /// When the session ends whatever happens.
+    pub absolute_expires_at: DateTime<Utc>,
+}
+
+impl NewSession {
+    fn of(session: &Session) -> Self {
+        Self {
+            session_id: session.id,
+            device_name: session.device.shown_name().to_owned(),
+            device_type: session.device.device_type,
+            device_id: session.device.device_id.clone(),
+            location: session.location.clone(),
+            methods: session.methods.clone(),
+            absolute_expires_at: session.absolute_expires_at,
+        }
+    }
+}
+
+macro_rules! event_types {
+    ($($variant:ident: $name:literal,)*) => {
+        impl Occurrence {
+            /// The type of the event, which never changes.
+            #[must_use]
+            pub fn event_type(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $name,)*
+                }
+            }
+        }
+
+        /// The types of all events.
+        pub const EVENT_TYPES: &[&str] = &[$($name),*];
+    };
+}
+
+event_types! {
+    SessionCreated: "session.created",
+    SessionEnded: "session.ended",
+    SessionRenamed: "session.renamed",
+    SessionMoved: "session.moved",
+    UserCreated: "user.created",
+    UserEmailChanged: "user.email_changed",
+    UserPasswordChanged: "user.password_changed",
+    UserReauthenticated: "user.reauthenticated",
+    UserDisabled: "user.disabled",
+    UserEnabled: "user.enabled",
+    UserDeleted: "user.deleted",
+}
+
+impl Occurrence {
+    /// The session that it concerns, if it concerns one.
+    #[must_use]
+    pub fn session_id(&self) -> Option<SessionId> {
+        match self {
+            Self::SessionCreated(session) => Some(session.session_id),
+            Self::SessionEnded { session_id, .. }
+            | Self::SessionRenamed { session_id, .. }
+            | Self::SessionMoved { session_id, .. }
+            | Self::UserReauthenticated { session_id } => Some(*session_id),
+            Self::UserCreated { .. }
+            | Self::UserEmailChanged { .. }
+            | Self::UserPasswordChanged { .. }
+            | Self::UserDisabled { .. }
+            | Self::UserEnabled { .. }
+            | Self::UserDeleted { .. } => None,
+        }
+    }
+}
+
+impl Event {
+    /// An event whose id follows from the user, the version of the item that was written, the type and the session.
+    fn new(user_id: UserId, version: &str, at: DateTime<Utc>, occurrence: Occurrence) -> Self {
+        let kind = occurrence.event_type();
+        let session = occurrence.session_id();
+        let session = session.map_or_else(String::new, |session| session.to_string());
+        let name = format!("{user_id}\n{version}\n{kind}\n{session}");
+        Self {
+            id: Uuid::new_v5(&NAMESPACE, name.as_bytes()),
+            user_id,
+            at,
+            occurrence,
+        }
+    }
+}

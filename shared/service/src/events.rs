@@ -1,0 +1,242 @@
+//! The plot of the table's stream: each record becomes events, and each event goes to the bus.
+//!
+//! At least once and with the same id each time: what could not be put is reported, and whoever reads the stream brings it
+//! again from there. A record that cannot be read would never be put however often it is brought, so it goes to the dead
+//! letters, and those behind it continue.
+
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use latchkey_domain::clock::Clock;
+use latchkey_domain::event::Event;
+use latchkey_store::{ItemChange, Store};
+
+use crate::metric::{DEAD_LETTERS, EVENTS_PUBLISHED};
+
+/// How many events one request to a bus takes (EventBridge, PutEvents).
+pub const EVENTS_AT_ONCE: usize = 10;
+
+/// How often an event is put on its own that was not taken with others.
+const ATTEMPTS_ALONE: u32 = 2;
+
+/// Where events go: EventBridge, or the list of the local stack.
+pub trait Bus: Send + Sync {
+    /// Puts at most [`EVENTS_AT_ONCE`] events, and says what became of each, in their order. What it says nothing of was
+    /// not taken.
+    fn put(&self, events: &[&Event]) -> impl Future<Output = Vec<PutOutcome>> + Send;
+}
+
+/// What became of an event that was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// The bus has it.
+    Taken,
+    /// Not now; later perhaps.
+    NotTaken,
+    /// Never: the bus does not take such an event.
+    Refused {
+        /// Why, in the bus's word.
+        code: String,
+    },
+}
+
+/// Where a record goes that cannot become events.
+pub trait DeadLetters: Send + Sync {
+    /// Keeps a record. Keeping it twice keeps it once.
+    fn keep(&self, letter: &DeadLetter<'_>) -> impl Future<Output = Result<(), NotKept>> + Send;
+}
+
+/// A record that cannot become events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetter<'a> {
+    /// Its place in the stream.
+    pub sequence_number: &'a str,
+    /// The record as the stream has it, in JSON.
+    pub record: &'a str,
+    /// What is wrong with it.
+    pub reason: &'a str,
+}
+
+/// A dead letter could not be kept; why is logged where it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a dead letter could not be kept")]
+pub struct NotKept;
+
+/// Dead letters as items of the table.
+#[derive(Clone, Debug)]
+pub struct TableDeadLetters {
+    /// The table.
+    pub store: Store,
+    /// Says from when on they are kept.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl DeadLetters for TableDeadLetters {
+    async fn keep(&self, letter: &DeadLetter<'_>) -> Result<(), NotKept> {
+        let DeadLetter {
+            sequence_number,
+            record,
+            reason,
+        } = *letter;
+        let now = self.clock.now();
+        let kept = self
+            .store
+            .keep_dead_letter(sequence_number, record, reason, now);
+        kept.await.map_err(|_| NotKept)
+    }
+}
+
+/// A record of the table's stream.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Its place in the stream.
+    pub sequence_number: String,
+    /// What it says, or that it cannot be read.
+    pub change: Result<RecordedChange, Unreadable>,
+    /// The record as the stream has it, in JSON. It holds what the item holds.
+    pub json: String,
+}
+
+impl fmt::Debug for StreamRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut record = f.debug_struct("StreamRecord");
+        record.field("sequence_number", &self.sequence_number);
+        record.finish_non_exhaustive()
+    }
+}
+
+/// A record of the stream that is not in the form that this service reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record cannot be read")]
+pub struct Unreadable;
+
+/// What a write has made of an item, and when the table recorded it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedChange {
+    /// What.
+    pub change: ItemChange,
+    /// When; whole seconds.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// The stream stops at this record: whoever reads it brings this one and those behind it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedAt {
+    /// The record's place in the stream.
+    pub sequence_number: String,
+}
+
+/// Brings what happened to the bus.
+#[derive(Clone, Debug)]
+pub struct Publisher<B, D> {
+    /// Where events go.
+    pub bus: B,
+    /// Where records go that cannot become events.
+    pub dead_letters: D,
+}
+
+/// An event, and the record that it comes from.
+struct Pending<'a> {
+    event: Event,
+    record: &'a StreamRecord,
+}
+
+impl<B: Bus, D: DeadLetters> Publisher<B, D> {
+    /// Publishes what the records of a batch tell, in their order.
+    ///
+    /// # Errors
+    /// [`StoppedAt`] the first record of which something could not be done. All before it are done; some behind it may be,
+    /// and are then published once more.
+    pub async fn publish(&self, records: &[StreamRecord]) -> Result<(), StoppedAt> {
+        let mut pending = Vec::new();
+        let mut stopped = None;
+        for record in records {
+            match &record.change {
+                Ok(RecordedChange {
+                    change,
+                    recorded_at,
+                }) => {
+                    let events = change.events(*recorded_at).into_iter();
+                    pending.extend(events.map(|event| Pending { event, record }));
+                }
+                Err(unreadable) => {
+                    let reason = unreadable.to_string();
+                    if self.bury(record, &reason).await.is_err() {
+                        stopped = Some(record);
+                        break;
+                    }
+                }
+            }
+        }
+        for chunk in pending.chunks(EVENTS_AT_ONCE) {
+            if let Some(record) = self.put(chunk).await {
+                stopped = Some(record);
+                break;
+            }
+        }
+        let records = records.len();
+        match stopped {
+            None => {
+                tracing::debug!(records, events = pending.len(), "events published");
+                Ok(())
+            }
+            Some(StreamRecord {
+                sequence_number, ..
+            }) => {
+                tracing::warn!(records, sequence_number, "events could not be published");
+                Err(StoppedAt {
+                    sequence_number: sequence_number.clone(),
+                })
+            }
+        }
+    }
+
+    /// Puts some events together, and those that were not taken once more, one by one. Returns the first record of which
+    /// one was not taken then either.
+    async fn put<'a>(&self, chunk: &[Pending<'a>]) -> Option<&'a StreamRecord> {
+        let events: Vec<&Event> = chunk.iter().map(|pending| &pending.event).collect();
+        let outcomes = self.bus.put(&events).await;
+        let nothing_said = std::iter::repeat(PutOutcome::NotTaken);
+        let outcomes = outcomes.into_iter().chain(nothing_said);
+        let is_down = |outcome: &PutOutcome| *outcome == PutOutcome::NotTaken;
+        let outcomes: Vec<PutOutcome> = outcomes.take(chunk.len()).collect();
+        for (pending, mut outcome) in chunk.iter().zip(outcomes) {
+            for _ in 1..ATTEMPTS_ALONE {
+                if is_down(&outcome) {
+                    let alone = self.bus.put(&[&pending.event]).await;
+                    outcome = alone.into_iter().next().unwrap_or(PutOutcome::NotTaken);
+                }
+            }
+            match outcome {
+                PutOutcome::Taken => EVENTS_PUBLISHED.count(1),
+                PutOutcome::NotTaken => return Some(pending.record),
+                PutOutcome::Refused { code } => {
+                    let reason = format!("the bus refuses an event: {code}");
+                    if self.bury(pending.record, &reason).await.is_err() {
+                        return Some(pending.record);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Keeps a record that cannot become events, so that nothing behind it waits for it.
+    async fn bury(&self, record: &StreamRecord, reason: &str) -> Result<(), NotKept> {
+        let sequence_number = &record.sequence_number;
+        let letter = DeadLetter {
+            sequence_number,
+            record: &record.json,
+            reason,
+        };
+        self.dead_letters.keep(&letter).await?;
+        tracing::error!(
+            sequence_number,
+            reason,
+            "a record of the stream went to the dead letters"
+        );
+        DEAD_LETTERS.count(1);
+        Ok(())
+    }
+}
