@@ -8,7 +8,6 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::policy::{CLOCK_DIFFERENCE, SessionPolicy};
-use crate::session::UNKNOWN_PROOF;
 use crate::text;
 
 /// The longest issuer and the longest subject, in bytes each. OpenID Connect Core section 2 bounds the subject so.
@@ -17,6 +16,9 @@ pub const MAX_IDENTITY_BYTES: usize = 255;
 pub const MAX_METHOD_BYTES: usize = 16;
 /// The most bytes of all methods of a session together, with a space between: a session's item stays small.
 pub const MAX_METHODS_BYTES: usize = 40;
+/// The `authenticated_at` of a session whose user was signed in by another service that has not told when: as old as can
+/// be, so that no request takes it for a recent proof.
+pub const UNKNOWN_PROOF: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// Who a person is to another identity provider: the pair is unique and never given to anybody else (OpenID Connect Core
 /// section 5.7). Compared byte by byte.

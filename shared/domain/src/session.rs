@@ -7,12 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::clock::whole_seconds;
 use crate::device::Device;
 use crate::id::{SessionId, UserId};
-use crate::identity::AuthenticationMethods;
+use crate::identity::{AuthenticationMethods, UNKNOWN_PROOF};
 use crate::policy::SessionPolicy;
-
-/// The `authenticated_at` of a session whose user was signed in by another service that has not told when: as old as can
-/// be, so that no request takes it for a recent proof.
-pub const UNKNOWN_PROOF: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// Where a client calls from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
