@@ -10,9 +10,6 @@ use chrono::{DateTime, Utc};
 use crate::policy::{CLOCK_DIFFERENCE, SessionPolicy};
 use crate::text;
 
-/// The `authenticated_at` of a session whose user was signed in by another service that has not told when: as old as can
-/// be, so that no request takes it for a recent proof.
-pub const UNKNOWN_PROOF: DateTime<Utc> = DateTime::UNIX_EPOCH;
 /// The longest issuer and the longest subject, in bytes each. OpenID Connect Core section 2 bounds the subject so.
 pub const MAX_IDENTITY_BYTES: usize = 255;
 /// The longest name of a method, in bytes.
