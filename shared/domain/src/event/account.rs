@@ -265,15 +265,24 @@ mod tests {
     fn the_ids_of_two_versions_of_two_kinds_and_of_two_sessions_differ() {
         let (one, two) = (session(1, noon()), session(2, noon()));
         let before = first(&[&one, &two]);
-        let disabled = after(&before, before.account.clone().disable(), Actor::Operator);
-        let mut ids: Vec<_> = events_between(Some(&before), Some(&disabled), noon())
-            .into_iter()
-            .chain(events_between(Some(&disabled), Some(&before), noon()))
-            .map(|event| event.id)
-            .collect();
+        let close = |image: &AccountImage| {
+            let change = image.account.clone().disable();
+            after(image, change, Actor::Operator)
+        };
+        let closed = close(&before);
+        let mut opened = closed.clone();
+        opened.account.status = before.account.status.clone();
+        opened.account.version += 1;
+        opened.change = ChangeId::random(&SeededRandom::new(77));
+        let again = close(&opened);
+        let images = [before, closed, opened, again];
+        let pairs = images.windows(2);
+        let told = pairs.flat_map(|pair| events_between(Some(&pair[0]), Some(&pair[1]), noon()));
+        let mut ids: Vec<_> = told.map(|event| event.id).collect();
         ids.sort();
         ids.dedup();
-        assert_eq!(ids.len(), 4);
+        // Two ends, closed, opened, closed.
+        assert_eq!(ids.len(), 5);
     }
 
     #[test]
