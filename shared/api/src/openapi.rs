@@ -102,9 +102,12 @@ pub(crate) fn with_problems<S>(
 /// Whether an operation is refused without what a security scheme names.
 fn wants(operation: &Operation, scheme: &str) -> bool {
     let without = SecurityRequirement::default();
-    let with = SecurityRequirement::new(scheme, [""; 0]);
+    // utoipa shows what a requirement names in its JSON alone. An operation may also name scopes.
+    let names = |way: &SecurityRequirement| {
+        serde_json::to_value(way).is_ok_and(|way| way.get(scheme).is_some())
+    };
     let ways = operation.security.as_ref();
-    ways.is_some_and(|ways| !ways.contains(&without) && ways.contains(&with))
+    ways.is_some_and(|ways| !ways.contains(&without) && ways.iter().any(names))
 }
 
 /// A body that need not be sent is the object or nothing. utoipa documents an `Option` as the object or JSON's `null`,

@@ -177,7 +177,7 @@ async fn the_commands_of_the_page_do_what_it_says() {
         }
         let (code, said) = administer(&url, &words).await;
         assert_eq!(code, Some(0), "{line}: {said}");
-        for secret in ["argon2", "password", PASSWORD, &grace.refresh_token] {
+        for secret in ["argon2", "password_hash", PASSWORD, &grace.refresh_token] {
             assert!(!said.contains(secret), "{line}: {secret} is in {said}");
         }
         match line.as_str() {
