@@ -102,8 +102,10 @@ pub(crate) fn with_problems<S>(
 /// Whether an operation is refused without what a security scheme names.
 fn wants(operation: &Operation, scheme: &str) -> bool {
     let without = SecurityRequirement::default();
-    // Whatever scopes it asks for; utoipa tells the scheme's name in JSON alone.
-    let names = |way: &SecurityRequirement| json!(way).get(scheme).is_some();
+    // utoipa shows what a requirement names in its JSON alone. An operation may also name scopes.
+    let names = |way: &SecurityRequirement| {
+        serde_json::to_value(way).is_ok_and(|way| way.get(scheme).is_some())
+    };
     let ways = operation.security.as_ref();
     ways.is_some_and(|ways| !ways.contains(&without) && ways.iter().any(names))
 }
