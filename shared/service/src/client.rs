@@ -21,13 +21,14 @@ pub struct ClientCredentials {
 /// A client that is to be made.
 ///
 /// ```
-/// use latchkey_domain::client::ClientScope;
+/// use latchkey_domain::client::{ClientBounds, ClientScope};
 /// use latchkey_service::NewClient;
 ///
 /// let client = NewClient {
 ///     id: "orders",
 ///     name: "Orders",
 ///     scopes: ["introspect".parse::<ClientScope>()?].into(),
+///     bounds: ClientBounds::default(),
 /// };
 /// assert_eq!(client.scopes.len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

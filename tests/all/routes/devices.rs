@@ -170,7 +170,8 @@ fn size(item: &HashMap<String, AttributeValue>) -> usize {
 
 #[tokio::test]
 async fn a_session_item_stays_below_1_kb_whatever_a_client_sends() {
-    const KEPT_FREE: usize = 53;
+    // The time of a renaming took some of it; the two flags of a new device and an unusual place need 28 bytes.
+    const KEPT_FREE: usize = 40;
     // A session that was started for somebody who signed in elsewhere may have all of this too.
     const METHODS: usize = "amr".len() + MAX_METHODS_BYTES;
     let edge = EdgeSecret::parse(EDGE_SECRET).unwrap();
