@@ -1,8 +1,9 @@
 """How Schemathesis signs in: see check-openapi.
 
 Every request that wants a client's credentials gets those of one that may do everything, every one that wants an
-administrator's access token that of one. Every other that wants an access token gets one of a session that is live when the request is made: a request that revokes, changes the password or
-deletes the account ends sessions, and the next one must not run into that.
+administrator's access token that of one. Every other that wants an access token gets one of a session that is live
+when the request is made: a request that revokes, changes the password or deletes the account ends sessions, and the
+next one must not run into that.
 """
 
 import base64

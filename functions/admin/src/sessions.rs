@@ -22,6 +22,7 @@ const MAX_USERS: usize = 100;
 /// Which sessions are shown.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(default = "live")]
 pub(crate) enum StateParameter {
     /// Those that count.
     #[default]
@@ -35,7 +36,7 @@ pub(crate) enum StateParameter {
 pub(crate) struct ListParameters {
     /// `live`: those that count. `all`: those that have ended or expired too, as long as they are kept.
     #[serde(default)]
-    #[param(inline, required = false, default = "live")]
+    #[param(inline, required = false)]
     state: StateParameter,
 }
 

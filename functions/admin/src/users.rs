@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub(crate) struct BrowseParameters {
     /// Only the user with this e-mail address, in any spelling that is the same mailbox.
-    #[param(required = false, nullable = false, max_length = 254)]
+    #[param(required = false, nullable = false, format = Email, max_length = 254)]
     email: Option<String>,
     /// The `next_cursor` of the page before, as it is. Not together with `email`.
     #[param(required = false, nullable = false)]
