@@ -154,6 +154,9 @@ def before_call(context, case, kwargs):
         for name in case.path_parameters or {}:
             case.path_parameters[name] = known.get(name, case.path_parameters[name])
     by_link = case.meta is not None and case.meta.phase.name.value == "stateful"
+    if is_right and not by_link and case.path == "/v1/admin/users" and case.query:
+        # A cursor is taken from the page before, which no schema can say; here is none.
+        case.query.pop("cursor", None)
     if not is_right or by_link or not isinstance(case.body, dict) or next(numbers) % 4 == 0:
         return
     tokens = account.tokens or register()

@@ -21,7 +21,7 @@ pub(crate) struct SessionRequest {
     #[schema(required = false, format = Email, max_length = 254, example = "ada@example.com")]
     email: Option<String>,
     /// How they proved who they are: values of RFC 8176 such as `pwd`, `otp`, `fpt`; at most 40 bytes together.
-    #[schema(min_items = 1, max_items = 8, example = json!(["pwd", "otp"]))]
+    #[schema(min_items = 1, example = json!(["pwd", "otp"]))]
     amr: Vec<String>,
     /// When they did, in seconds since 1970. Not in the future, and not longer ago than a session may last. Unless it is
     /// told, nothing counts as a recent proof of who they are.

@@ -66,7 +66,11 @@ impl FromStr for ClientId {
             .as_bytes()
             .first()
             .is_some_and(u8::is_ascii_alphanumeric);
-        if begins_well && text.len() <= MAX_CLIENT_ID_BYTES && text.bytes().all(allowed) {
+        // A secret in the wrong field is no id, because ids are logged.
+        let is_secret = text.starts_with(SECRET_PREFIX);
+        let has_form =
+            begins_well && text.len() <= MAX_CLIENT_ID_BYTES && text.bytes().all(allowed);
+        if has_form && !is_secret {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidClientId)
@@ -537,6 +541,10 @@ mod tests {
         assert_eq!(made("a", "A", &any), Ok(()));
         assert_eq!(made("a", "A", &[]), Err(ManageClientError::NoScope));
         assert_eq!(made("a b", "A", &any), Err(InvalidClientId.into()));
+        assert_eq!(
+            made(secret.expose(), "A", &any),
+            Err(InvalidClientId.into())
+        );
         assert_eq!(made("a", " ", &any), Err(InvalidName::Empty.into()));
     }
 

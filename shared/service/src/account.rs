@@ -155,7 +155,12 @@ impl Service {
         password: &Arc<Password>,
         location: &ClientLocation,
     ) -> Result<(), Failure<ConfirmError>> {
-        self.require_recent_authentication(caller).await?;
+        // Without a password there is nothing to give as a new proof.
+        let refuse = |account: &Account, required| match account.identity {
+            Some(_) => ConfirmError::NoPassword,
+            None => ConfirmError::from(required),
+        };
+        self.require_recent_authentication(caller, refuse).await?;
         let mut place = self.core.passwords.reserve()?;
         let nothing = std::future::ready(());
         let confirmation = self.begin_confirmation(caller, location.ip_address, nothing);
@@ -217,7 +222,7 @@ impl Service {
                 PasswordCounted::Refused { last } if now - last < LONGEST_CHECK => {
                     return Err(self.refuse_until_judged(now));
                 }
-                // They were wrong, and the fifth could not end the session.
+                // The fifth wrong one could not end the session; or each failed on our side, which limits.md tells.
                 PasswordCounted::Refused { .. } => {
                     self.end_guessed(caller, partition.account).await?;
                     return Err(NOT_LIVE);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use latchkey_domain::cause::Actor;
 use latchkey_domain::client::{
     Client, ClientBounds, ClientError, ClientId, ClientScope, ClientSecret, ManageClientError,
 };
@@ -114,7 +115,13 @@ impl Service {
         if !self.store.create_client(&client).await? {
             return Err(Failure::Refused(ManageClientError::Exists));
         }
-        tracing::info!(client_id = %client.id, "client added");
+        let Client {
+            id, scopes, bounds, ..
+        } = &client;
+        let scopes = in_words(scopes.iter().map(|scope| scope.as_str()));
+        let issuers = in_words(bounds.issuers.iter().map(String::as_str));
+        let audiences = in_words(bounds.audiences.iter().map(String::as_str));
+        tracing::info!(actor = %Actor::Operator, client_id = %id, scopes, issuers, audiences, "client added");
         Ok((client, secret))
     }
 
@@ -127,7 +134,7 @@ impl Service {
         if !self.store.delete_client(&id).await? {
             return Err(Failure::Refused(ManageClientError::NotFound));
         }
-        tracing::info!(client_id = %id, "client removed");
+        tracing::info!(actor = %Actor::Operator, client_id = %id, "client removed");
         Ok(())
     }
 
@@ -151,7 +158,7 @@ impl Service {
         let now = self.core.now();
         let added = |client: Client| client.add_secret(&secret, now);
         let client = self.change_client(id, added).await?;
-        tracing::info!(client_id = %client.id, secret_id = secret.digest().secret_id(), "client secret added");
+        tracing::info!(actor = %Actor::Operator, client_id = %client.id, secret_id = secret.digest().secret_id(), "client secret added");
         Ok((client, secret))
     }
 
@@ -166,7 +173,7 @@ impl Service {
     ) -> Result<Client, Failure<ManageClientError>> {
         let removed = |client: Client| client.remove_secret(secret_id);
         let client = self.change_client(id, removed).await?;
-        tracing::info!(client_id = %client.id, secret_id, "client secret removed");
+        tracing::info!(actor = %Actor::Operator, client_id = %client.id, secret_id, "client secret removed");
         Ok(client)
     }
 
@@ -185,6 +192,10 @@ impl Service {
             Err(Failure::Refused(ManageClientError::Overtaken))
         }
     }
+}
+
+fn in_words<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn log_client_refusal(credentials: Option<&ClientCredentials>, reason: ClientError) {

@@ -34,23 +34,23 @@ impl Core {
 }
 
 impl Service {
-    /// The same, for a use case that has read nothing yet: that the caller's session has ended comes first. 1 read unit, if
-    /// the proof is too old.
+    /// The same, for a use case that has read nothing yet: that the caller's session has ended comes first, and `refuse`
+    /// says why the account is refused. 1 read unit, if the proof is too old.
     pub(crate) async fn require_recent_authentication<E>(
         &self,
         caller: Caller,
+        refuse: impl FnOnce(&Account, ReauthenticationRequired) -> E,
     ) -> Result<(), Failure<E>>
     where
-        E: From<CallerNotLive> + From<ReauthenticationRequired>,
+        E: From<CallerNotLive>,
     {
         let Err(required) = self.core.require_recent_authentication(caller) else {
             return Ok(());
         };
         let live = self.live_account(caller).await;
-        live.map_err(|failure| failure.map_refusal(E::from))?;
-        let (user_id, session_id) = (caller.user_id, caller.session_id);
-        tracing::info!(%user_id, %session_id, "refused until the caller authenticates again");
-        Err(Failure::Refused(required.into()))
+        let account = live.map_err(|failure| failure.map_refusal(E::from))?;
+        log_step_up_refusal(caller);
+        Err(Failure::Refused(refuse(&account, required)))
     }
 
     /// The same, for ending sessions other than the caller's: only if the policy asks for a proof.
@@ -62,7 +62,8 @@ impl Service {
         E: From<CallerNotLive> + From<ReauthenticationRequired>,
     {
         if self.core.policy.reauthenticate_to_revoke {
-            self.require_recent_authentication(caller).await?;
+            let refuse = |_: &Account, required: ReauthenticationRequired| E::from(required);
+            self.require_recent_authentication(caller, refuse).await?;
         }
         Ok(())
     }
@@ -118,4 +119,9 @@ impl Service {
             _ => Err(NOT_LIVE),
         }
     }
+}
+
+pub(crate) fn log_step_up_refusal(caller: Caller) {
+    let (user_id, session_id) = (caller.user_id, caller.session_id);
+    tracing::info!(%user_id, %session_id, "refused until the caller authenticates again");
 }

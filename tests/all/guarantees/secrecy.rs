@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use latchkey_domain::client::ClientScope;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack};
+use latchkey_tests::harness::stack::{DEVICE_SECRET, PASSWORD, SECRET, Stack};
 use serde_json::json;
 
 #[tokio::test]
@@ -16,6 +16,7 @@ async fn no_token_and_nothing_that_makes_one_is_in_the_table() {
     let mut secrets = vec![
         PASSWORD.to_owned(),
         String::from_utf8(SECRET.to_vec()).unwrap(),
+        String::from_utf8(DEVICE_SECRET.to_vec()).unwrap(),
     ];
     for token in [
         &ada.access_token,
@@ -54,7 +55,7 @@ fn digests(token: &str) -> Vec<String> {
         .collect()
 }
 
-/// Through every route and its refusals, at the most talkative level that the service can be set to.
+/// Through every kind of route and their refusals, at the most talkative level that the service can be set to.
 #[tokio::test]
 async fn no_secret_is_logged_and_the_audit_trail_is() {
     let log = Log::capture();
@@ -127,6 +128,20 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
             .basic("orders-api", secret);
         call.json(&elsewhere).send().await;
     }
+    // A secret in the field of the id.
+    let swapped = stack.post("/oauth/introspect").basic(&client, "orders-api");
+    swapped.form(&[("token", &five.access_token)]).send().await;
+    let root = stack.administrator("root@example.com").await;
+    for path in [
+        "/v1/admin/users".to_owned(),
+        "/v1/admin/users?email=ada%40example.com".to_owned(),
+        format!("/v1/admin/users/{}", ada.user_id.unwrap()),
+        format!("/v1/admin/users/{}/sessions", ada.user_id.unwrap()),
+        format!("/v1/admin/sessions/{}", ada.session_id),
+    ] {
+        stack.get(&path).bearer(&root.access_token).send().await;
+        stack.get(&path).bearer(&ada.access_token).send().await;
+    }
     let malformed =
         br#"{"email": "ada@example.com", "password": ["correct horse battery staple"]}"#;
     stack
@@ -176,12 +191,20 @@ async fn no_secret_is_logged_and_the_audit_trail_is() {
         "a wrong secret",
         "a secret subject",
         "grace@example.com",
+        "root@example.com",
         std::str::from_utf8(SECRET).unwrap(),
+        std::str::from_utf8(DEVICE_SECRET).unwrap(),
     ] {
         assert!(!log.contains(secret), "{secret}");
     }
-    for token in [&ada, &two, &three, &four, &five, &next, &proved, &changed] {
-        for secret in [&token.access_token, &token.refresh_token] {
+    for token in [
+        &ada, &two, &three, &four, &five, &next, &proved, &changed, &root,
+    ] {
+        let device = token.device_token.as_ref();
+        for secret in [&token.access_token, &token.refresh_token]
+            .into_iter()
+            .chain(device)
+        {
             assert!(!log.contains(secret.rsplit('.').next().unwrap()));
         }
     }

@@ -161,6 +161,13 @@ async fn the_password_routes_answer_that_there_is_no_password() {
             .expect_problem(409, "no_password");
     }
     assert_eq!(stack.session_ids(&ada).await, [ada.session_id]);
+    // Also when the proof is not recent: there is no password to give a new one with.
+    let unproved = elsewhere.sign_in(&self::ada()).await;
+    let refused = stack.delete_account(&unproved, PASSWORD).await;
+    refused.expect_problem(409, "no_password");
+    let end = json!({"refresh_token": unproved.refresh_token});
+    let ended = stack.post("/v1/auth/logout").json(&end).send().await;
+    ended.expect(StatusCode::NO_CONTENT);
     // Only to who is signed in: an ended session learns nothing.
     let other = stack.post("/v1/auth/logout");
     let other = other.json(&json!({"refresh_token": ada.refresh_token}));

@@ -31,7 +31,10 @@ impl Unblock {
         let text = if forgotten {
             format!("the failed sign-ins of {} are forgotten", self.user)
         } else {
-            format!("no failed sign-ins of {} were counted", self.user)
+            format!(
+                "no failed sign-ins of {} were counted under this stack's device secret",
+                self.user
+            )
         };
         Ok(Output::new(
             json!({"user_id": user, "forgotten": forgotten}),

@@ -66,7 +66,9 @@ fn commands_work_on_a_data_folder_whether_or_not_the_service_runs() {
     assert_eq!(refused.status, 401, "{}", refused.text);
     let add = ["client", "add", "orders-api", "--scope", "introspect"];
     let (code, _, error) = administer_folder(&folder.0, &add);
-    assert!(error.contains("client added"), "{code:?} {error}");
+    for part in ["client added", "actor=operator", "scopes=\"introspect\""] {
+        assert!(error.contains(part), "no {part} in {code:?} {error}");
+    }
     let log = running.kill();
     assert!(!log.contains("ERROR"), "{log}");
 

@@ -10,6 +10,7 @@ mod sessions;
 mod users;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use latchkey_domain::account::Account;
 use latchkey_domain::cause::Actor;
@@ -20,11 +21,16 @@ use tracing::Instrument as _;
 
 use crate::caller::admitted;
 use crate::metric::ADMIN_ACTIONS;
+use crate::step_up::log_step_up_refusal;
 use crate::{Caller, Failure, Service};
 
 pub use account::AccountUpdate;
 pub use sessions::{Chosen, DescribedSession, SessionOfUser, UserRevocation};
 pub use users::{UserCursor, UserPage};
+
+/// How long a deed may take, less than a request may: Lambda freezes what is left after the reply, and a deed that was
+/// answered 503 must not continue when the instance is used again.
+const LONGEST_DEED: Duration = Duration::from_secs(11);
 
 /// Somebody who may administer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,17 +121,19 @@ impl Service {
             tracing::warn!(%user_id, %session_id, reason = "role", "administration refused");
             return Err(Failure::Refused(NotAdministrator::NotAllowed));
         }
-        self.core
-            .require_recent_authentication(caller)
-            .map_err(|refusal| Failure::Refused(refusal.into()))?;
+        if let Err(required) = self.core.require_recent_authentication(caller) {
+            log_step_up_refusal(caller);
+            return Err(Failure::Refused(required.into()));
+        }
         Ok(Administrator {
             actor: Actor::Admin(user_id),
             session: Some(session_id),
         })
     }
 
-    /// Does what an administrator wants, and leaves the line that says so: in its own task, so that whoever hangs up, or
-    /// waits longer than a request may take, does nothing that is not in the audit trail.
+    /// Does what an administrator wants, and leaves the line that says so: in its own task, so that whoever hangs up does
+    /// nothing that is not in the audit trail. After [`LONGEST_DEED`] it ends, and the line says `failed`: what was under
+    /// way then may have been written.
     async fn audited<T, W>(
         &self,
         who: &Administrator,
@@ -154,7 +162,12 @@ impl Service {
     {
         let (actor, work) = (who.actor.clone(), work(self.clone(), who.clone()));
         let audited = async move {
-            let done = work.await;
+            // The time is looked at first: after a freeze it is over, whatever has arrived meanwhile.
+            let done = tokio::select! {
+                biased;
+                () = tokio::time::sleep(LONGEST_DEED) => Err(Failure::Unavailable),
+                done = work => done,
+            };
             let deed = match &done {
                 Ok(done) => describe(done, deed),
                 Err(_) => deed,
