@@ -32,7 +32,7 @@ impl Unblock {
             format!("the failed sign-ins of {} are forgotten", self.user)
         } else {
             format!(
-                "no failed sign-ins of {} were counted under this stack's device secret",
+                "no failed sign-ins of {} were counted under the secret that this command has; see that it is the service's",
                 self.user
             )
         };
