@@ -135,6 +135,14 @@ def leave_out_what_a_schema_cannot_refuse(case):
             del case.body["auth_time"]
 
 
+def is_cursor(text):
+    """Whether a text may be the next_cursor of a page."""
+    try:
+        return b"\n" in base64.urlsafe_b64decode(f"{text}==")
+    except ValueError:
+        return False
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """Three of four bodies that are as documented get the values that only a person can know: else no random request
@@ -154,9 +162,10 @@ def before_call(context, case, kwargs):
         for name in case.path_parameters or {}:
             case.path_parameters[name] = known.get(name, case.path_parameters[name])
     by_link = case.meta is not None and case.meta.phase.name.value == "stateful"
-    if is_right and not by_link and case.path == "/v1/admin/users" and case.query:
-        # A cursor is taken from the page before, which no schema can say; here is none.
-        case.query.pop("cursor", None)
+    if is_right and case.path == "/v1/admin/users" and case.query:
+        # A cursor is taken from the page before and excludes an address, which no schema can say.
+        if "email" in case.query or not is_cursor(case.query.get("cursor")):
+            case.query.pop("cursor", None)
     if not is_right or by_link or not isinstance(case.body, dict) or next(numbers) % 4 == 0:
         return
     tokens = account.tokens or register()
