@@ -349,7 +349,8 @@ const UNREADABLE_REQUEST: i64 = 1_772_366_499_006;
 /// The answer to an entry, or the error that the whole request is answered with.
 fn answer_of(entry: &Value) -> Result<Value, &'static str> {
     let refused = |code: &str| Ok(json!({"ErrorCode": code}));
-    match (entry["Time"].as_f64().unwrap() * 1000.0).round() as i64 {
+    let millis = format!("{:.0}", entry["Time"].as_f64().unwrap() * 1000.0);
+    match millis.parse().unwrap() {
         FULL => refused("ThrottlingException"),
         FORBIDDEN => refused("NotAuthorizedForSourceException"),
         MALFORMED => refused("MalformedDetail"),
