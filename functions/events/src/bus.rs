@@ -1,10 +1,13 @@
 //! The bus on AWS.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
 use aws_sdk_eventbridge::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_eventbridge::operation::describe_event_bus::DescribeEventBusError;
 use aws_sdk_eventbridge::operation::put_events::PutEventsError;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
@@ -31,6 +34,8 @@ const INVALID_REQUESTS: [&str; 2] = ["SerializationException", "ValidationExcept
 pub struct EventBridge {
     client: Client,
     bus: String,
+    /// Whether it was seen that there is such a bus.
+    is_known: Arc<AtomicBool>,
 }
 
 impl EventBridge {
@@ -49,6 +54,40 @@ impl EventBridge {
         Self {
             client: Client::from_conf(config.build()),
             bus: settings.bus_name.clone(),
+            is_known: Arc::default(),
+        }
+    }
+
+    /// Whether there is such a bus, asked until it was seen once. `PutEvents` takes events for a bus that does not exist, and
+    /// they are gone. Where EventBridge does not say, the events are put.
+    async fn is_missing(&self) -> bool {
+        if self.is_known.load(Ordering::Relaxed) {
+            return false;
+        }
+        match self
+            .client
+            .describe_event_bus()
+            .name(&self.bus)
+            .send()
+            .await
+        {
+            Ok(_) => {
+                self.is_known.store(true, Ordering::Relaxed);
+                false
+            }
+            Err(error) => {
+                let service = error.as_service_error();
+                let is_missing =
+                    service.is_some_and(DescribeEventBusError::is_resource_not_found_exception);
+                match is_missing {
+                    true => tracing::error!(bus = self.bus, "there is no such event bus"),
+                    false => tracing::warn!(
+                        error = with_causes(&error),
+                        "EventBridge does not tell of the bus"
+                    ),
+                }
+                is_missing
+            }
         }
     }
 
@@ -73,6 +112,9 @@ impl Bus for EventBridge {
                 return Vec::new();
             }
         };
+        if self.is_missing().await {
+            return Vec::new();
+        }
         let request = self.client.put_events().set_entries(Some(entries));
         match request.send().await {
             Ok(output) => {

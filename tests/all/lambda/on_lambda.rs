@@ -280,6 +280,23 @@ async fn publish_events() {
     what_event_bridge_answers_decides(&batch).await;
 }
 
+/// EventBridge takes events for a bus that does not exist, and they are gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_wait_for_a_bus_that_does_not_exist() {
+    let (endpoint, mut requests) = event_bridge().await;
+    let settings = [
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", endpoint.as_str()),
+        ("EVENT_BUS_NAME", MISSING_BUS),
+        ("TOKEN_SECRET", ""),
+    ];
+    let mut function = Function::start("events", "http://127.0.0.1:1", &settings).await;
+    let Answer::Response(answer) = function.invoke(&event("events", &Value::Null)).await else {
+        panic!("it is answered");
+    };
+    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 1);
+    assert!(requests.try_recv().is_err(), "nothing is put");
+}
+
 /// What can be put right is waited for, and what will never be taken is put aside.
 async fn what_event_bridge_answers_decides(batch: &Value) {
     let dynamodb = ListeningDynamoDb::start().await;
@@ -331,6 +348,8 @@ async fn what_event_bridge_answers_decides(batch: &Value) {
     }
 }
 
+/// A bus that does not exist.
+const MISSING_BUS: &str = "missing";
 /// How the bus answers an event depends on its time, in milliseconds. It is full.
 const FULL: i64 = 1_772_366_499_000;
 /// The permission of the function was withdrawn, and other settings of the bus.
@@ -374,6 +393,16 @@ async fn event_bridge() -> (
         axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
             let target = headers["x-amz-target"].to_str().unwrap().to_owned();
             let request: Value = serde_json::from_str(&body).unwrap();
+            if target == "AWSEvents.DescribeEventBus" {
+                let missing = json!({"__type": "ResourceNotFoundException", "message": "no"});
+                return match request["Name"] == MISSING_BUS {
+                    true => (http::StatusCode::BAD_REQUEST, axum::Json(missing)),
+                    false => (
+                        http::StatusCode::OK,
+                        axum::Json(json!({"Name": "auth-prod"})),
+                    ),
+                };
+            }
             let entries = request["Entries"].as_array().unwrap().iter();
             let answers: Result<Vec<Value>, &str> = entries.map(answer_of).collect();
             let answers = match answers {
