@@ -29,7 +29,9 @@ METRICS_OF_AN_ALARM = 10  # that an expression may add up
 LONGEST_LOOK_BACK = 604_800  # seconds, for periods of an hour and more; a day for shorter ones
 # The metrics of AWS that alarms and dashboard may name, with their dimensions.
 AWS_METRICS = {
-    "AWS/Lambda": ({"FunctionName"}, {"Errors", "Throttles", "Duration", "ConcurrentExecutions", "IteratorAge"}),
+    "AWS/Lambda": ({"FunctionName"}, {
+        "Errors", "Throttles", "Duration", "ConcurrentExecutions", "IteratorAge", "Invocations", "DestinationDeliveryFailures",
+    }),
     "AWS/ApiGateway": ({"ApiId"}, {"Count", "4xx", "5xx", "Latency"}),
     "AWS/DynamoDB": ({"TableName"}, {"ReadThrottleEvents", "WriteThrottleEvents"}),
 }
@@ -44,6 +46,7 @@ LOGGED = {
 # Alarms for which once is too often. The thresholds of all others are parameters.
 AT_ONCE = {
     "CleanupFailedAlarm", "CleanupMissedAlarm", "DeadLettersAlarm", "ErrorLinesAlarm", "EventsFailedAlarm",
+    "EventsLostAlarm", "EventsSilentAlarm",
     "KeyRotationFailedAlarm", "TokenAheadAlarm",
 }  # fmt: skip
 # Paths that the edge may cache, if their replies say so.
@@ -307,8 +310,10 @@ def check_functions(source, result, report):
                 if "*" in action:
                     report(f"{name}: may do {action}")
             for resource in as_list(statement["Resource"]):
-                # The objects of a bucket have no other name.
-                if "*" in json.dumps(resource) and resource != {"Fn::Sub": "${DeadLetterBucket.Arn}/*"}:
+                # The objects of a bucket have no other name, nor have the streams of a table.
+                lists_streams = as_list(statement["Action"]) == ["dynamodb:ListStreams"]
+                named_so = lists_streams or resource == {"Fn::Sub": "${DeadLetterBucket.Arn}/*"}
+                if "*" in json.dumps(resource) and not named_so:
                     report(f"{name}: a policy reaches {resource}")
 
 

@@ -90,7 +90,8 @@ fn permissions(function: &str, statement: &Value) -> Vec<Permission> {
         .filter(|action| action.starts_with("dynamodb:"))
         .collect();
     // The stream is read by Lambda itself.
-    let is_stream = statement["Resource"][1] == "Table.StreamArn";
+    let is_stream =
+        statement["Resource"][1] == "Table.StreamArn" || actions == ["dynamodb:ListStreams"];
     if actions.is_empty() || is_stream {
         return Vec::new();
     }

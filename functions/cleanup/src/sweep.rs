@@ -287,7 +287,7 @@ impl<'a> Segment<'a> {
                         SessionState::Unknown => self.report.failed_removals += 1,
                     }
                 }
-                ScannedItem::Counter => {}
+                ScannedItem::LeftToTtl => {}
                 ScannedItem::Other => self.remove_if_due(&scanned).await,
                 ScannedItem::Broken => {
                     self.report.broken += 1;

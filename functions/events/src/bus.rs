@@ -1,9 +1,14 @@
 //! The bus on AWS.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
+use aws_sdk_eventbridge::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_eventbridge::operation::describe_event_bus::DescribeEventBusError;
+use aws_sdk_eventbridge::operation::put_events::PutEventsError;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use aws_types::SdkConfig;
@@ -16,18 +21,21 @@ use latchkey_service::events::{Bus, PutOutcome};
 const ATTEMPT: Duration = Duration::from_secs(3);
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// The codes of an entry that will never be taken (EventBridge API Reference, PutEventsResultEntry).
-const NEVER_TAKEN: [&str; 3] = [
-    "InvalidArgument",
-    "MalformedDetail",
-    "NotAuthorizedForSourceException",
-];
+/// The code of an entry that will never be taken (EventBridge API Reference, PutEventsResultEntry).
+const MALFORMED: &str = "MalformedDetail";
+/// The code of an entry that will never be taken if it was put alone. With others it may be told of all of them.
+const INVALID: &str = "InvalidArgument";
+/// What a request is answered with, with the status 400, that will never be taken as it is (EventBridge API Reference,
+/// Common Errors). If it holds one event, that is the one.
+const INVALID_REQUESTS: [&str; 2] = ["SerializationException", "ValidationException"];
 
 /// An event bus of EventBridge.
 #[derive(Clone, Debug)]
 pub struct EventBridge {
     client: Client,
     bus: String,
+    /// Whether it was seen that there is such a bus.
+    is_known: Arc<AtomicBool>,
 }
 
 impl EventBridge {
@@ -46,6 +54,40 @@ impl EventBridge {
         Self {
             client: Client::from_conf(config.build()),
             bus: settings.bus_name.clone(),
+            is_known: Arc::default(),
+        }
+    }
+
+    /// Whether there is such a bus, asked until it was seen once. `PutEvents` takes events for a bus that does not exist, and
+    /// they are gone. Where EventBridge does not say, the events are put.
+    async fn is_missing(&self) -> bool {
+        if self.is_known.load(Ordering::Relaxed) {
+            return false;
+        }
+        match self
+            .client
+            .describe_event_bus()
+            .name(&self.bus)
+            .send()
+            .await
+        {
+            Ok(_) => {
+                self.is_known.store(true, Ordering::Relaxed);
+                false
+            }
+            Err(error) => {
+                let service = error.as_service_error();
+                let is_missing =
+                    service.is_some_and(DescribeEventBusError::is_resource_not_found_exception);
+                match is_missing {
+                    true => tracing::error!(bus = self.bus, "there is no such event bus"),
+                    false => tracing::warn!(
+                        error = with_causes(&error),
+                        "EventBridge does not tell of the bus"
+                    ),
+                }
+                is_missing
+            }
         }
     }
 
@@ -70,21 +112,39 @@ impl Bus for EventBridge {
                 return Vec::new();
             }
         };
+        if self.is_missing().await {
+            return Vec::new();
+        }
         let request = self.client.put_events().set_entries(Some(entries));
         match request.send().await {
-            Ok(output) => output.entries().iter().map(outcome).collect(),
+            Ok(output) => {
+                let is_alone = events.len() == 1;
+                let entries = output.entries().iter();
+                entries.map(|entry| outcome(entry, is_alone)).collect()
+            }
             Err(error) => {
                 tracing::warn!(error = with_causes(&error), "EventBridge takes no events");
-                Vec::new()
+                match (events, invalid_request(&error)) {
+                    ([_], Some(code)) => vec![PutOutcome::Refused { code }],
+                    _ => Vec::new(),
+                }
             }
         }
     }
 }
 
-fn outcome(entry: &PutEventsResultEntry) -> PutOutcome {
+/// The code of an answer that says that the request is wrong in itself.
+fn invalid_request(error: &SdkError<PutEventsError>) -> Option<String> {
+    let status = error.raw_response()?.status().as_u16();
+    let code = error.code()?;
+    (status == 400 && INVALID_REQUESTS.contains(&code)).then(|| code.to_owned())
+}
+
+/// What became of an entry. Whatever somebody can put right, as a permission or a full bus, is waited for.
+fn outcome(entry: &PutEventsResultEntry, is_alone: bool) -> PutOutcome {
     match entry.error_code() {
         None => PutOutcome::Taken,
-        Some(code) if NEVER_TAKEN.contains(&code) => PutOutcome::Refused {
+        Some(code) if code == MALFORMED || (is_alone && code == INVALID) => PutOutcome::Refused {
             code: code.to_owned(),
         },
         Some(code) => {

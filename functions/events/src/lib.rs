@@ -78,7 +78,9 @@ fn read_change(record: &Value) -> Result<RecordedChange, Unreadable> {
         image(record.change.old_image),
         image(record.change.new_image),
     );
-    let change = ItemChange::read(record.change.keys, before, after).map_err(|_| Unreadable)?;
+    let kind = record.event_name.parse().map_err(|_| Unreadable)?;
+    let change = ItemChange::read(kind, record.change.keys, before, after);
+    let change = change.map_err(|_| Unreadable)?;
     Ok(RecordedChange {
         change,
         recorded_at: record.change.approximate_creation_date_time,

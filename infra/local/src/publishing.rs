@@ -165,12 +165,21 @@ impl Pump {
             .iter()
             .take_while(|place| Some(*place) != failed.as_ref());
         if let Some(last) = done.last() {
-            self.publisher.dead_letters.keep_checkpoint(last);
             self.checkpoint = Some(last.clone());
+            self.keep_checkpoint(last.clone()).await;
         }
         match failed {
             None => Step::Done,
             Some(_) => Step::Waiting,
+        }
+    }
+
+    /// On another thread, because it waits for the disk.
+    async fn keep_checkpoint(&self, last: String) {
+        let kept = self.publisher.dead_letters.clone();
+        let keeping = tokio::task::spawn_blocking(move || kept.keep_checkpoint(&last));
+        if let Err(error) = keeping.await {
+            tracing::warn!(%error, "where the stream was read to could not be kept; events may be shown once more");
         }
     }
 

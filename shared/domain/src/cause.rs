@@ -167,6 +167,9 @@ pub enum EndReason {
     AccountDeleted,
     /// An administrator ended it, or deleted the account.
     Admin,
+    /// A word that this version does not know: another version has written it. This one never does.
+    #[serde(other)]
+    Other,
 }
 
 impl EndReason {
@@ -186,6 +189,7 @@ impl EndReason {
             Self::AccountDisabled => "account_disabled",
             Self::AccountDeleted => "account_deleted",
             Self::Admin => "admin",
+            Self::Other => "other",
         }
     }
 }

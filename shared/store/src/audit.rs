@@ -22,7 +22,8 @@ pub(crate) fn log_ends(user_id: UserId, change: &Change, cause: &Cause) {
             | EndReason::PasswordChanged
             | EndReason::AccountDisabled
             | EndReason::AccountDeleted
-            | EndReason::Admin => {
+            | EndReason::Admin
+            | EndReason::Other => {
                 tracing::info!(%user_id, %session_id, reason = word, action, %actor, "session ended");
             }
         }

@@ -16,7 +16,9 @@ use crate::item::{
     StatusAttribute, account_from_item, attribute, from_item, millis, number, session_from_item,
     string, to_attribute, to_item,
 };
-use crate::keys::{ACCOUNT, Item, Key, PK, SESSION_PREFIX, SK, THROTTLE_PREFIX, USER_PREFIX};
+use crate::keys::{
+    ACCOUNT, DEAD_LETTER_PREFIX, Item, Key, PK, SESSION_PREFIX, SK, THROTTLE_PREFIX, USER_PREFIX,
+};
 use crate::refusal::store_error;
 
 /// Where a scan continues: behind this key.
@@ -51,8 +53,8 @@ pub enum ScannedItem {
     Account(Account),
     /// A session, eventually consistent.
     Session(Session),
-    /// A counter of attempts. DynamoDB deletes it by its `ttl`, which costs nothing.
-    Counter,
+    /// A counter of attempts, or a dead letter of the stream. DynamoDB deletes it by its `ttl`, which costs nothing.
+    LeftToTtl,
     /// Something else: a credential, the cleanup's checkpoint, or what a later version keeps.
     Other,
     /// An item that should be an account or a session but is not in that form.
@@ -378,8 +380,8 @@ fn read_scanned(item: Item) -> Result<Scanned, StoreError> {
         })
     } else if of_a_user && key.sk.starts_with(SESSION_PREFIX) {
         session_from_item(item).map_or(ScannedItem::Broken, ScannedItem::Session)
-    } else if key.pk.starts_with(THROTTLE_PREFIX) {
-        ScannedItem::Counter
+    } else if key.pk.starts_with(THROTTLE_PREFIX) || key.pk.starts_with(DEAD_LETTER_PREFIX) {
+        ScannedItem::LeftToTtl
     } else {
         ScannedItem::Other
     };

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::serde::{ts_milliseconds, ts_milliseconds_option, ts_seconds, ts_seconds_option};
 use chrono::{DateTime, Utc};
 use latchkey_domain::account::{Account, AccountStatus};
-use latchkey_domain::cause::{Action, Actor, Cause, EndReason};
+use latchkey_domain::cause::{Actor, Cause, EndReason};
 use latchkey_domain::credential::Credential;
 use latchkey_domain::device::{Device, DeviceType};
 use latchkey_domain::email::EmailAddress;
@@ -68,12 +68,13 @@ pub(crate) enum StatusAttribute {
 }
 
 /// Which change wrote an account last, and why. The ids that it ended are not repeated here: they are in the item's old
-/// image and not in its new one. Only where reasons differ does it say which id has which.
+/// image and not in its new one. Only where reasons differ does it say which id has which. It is read as text: a newer
+/// version that runs beside this one may write words that this one does not know, and requests need none of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ChangeAttribute {
     id: ChangeId,
-    action: Action,
-    actor: Actor,
+    action: String,
+    actor: String,
     #[serde(with = "ts_milliseconds")]
     at: DateTime<Utc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,21 +96,23 @@ impl ChangeAttribute {
         }
         Self {
             id,
-            action: cause.action,
-            actor: cause.actor.clone(),
+            action: cause.action.as_str().to_owned(),
+            actor: cause.actor.to_string(),
             at: cause.at,
             reason: distinct.first().copied().filter(|_| distinct.len() == 1),
             reasons,
         }
     }
 
-    /// The cause of the change.
-    pub(crate) fn cause(&self) -> Cause {
-        Cause {
-            action: self.action,
-            actor: self.actor.clone(),
-            at: self.at,
-        }
+    /// Who made the change.
+    pub(crate) fn actor(&self) -> Result<Actor, StoreError> {
+        let actor = self.actor.parse();
+        actor.map_err(|_| corrupt("account", "change"))
+    }
+
+    /// When it was decided.
+    pub(crate) fn at(&self) -> DateTime<Utc> {
+        self.at
     }
 
     /// Why the sessions have left the set that it ended.
@@ -442,6 +445,7 @@ pub(crate) fn corrupt(item: &str, what: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use latchkey_domain::cause::Action;
     use latchkey_domain::device::ClientHints;
     use latchkey_domain::policy::SessionPolicy;
     use latchkey_domain::random::SeededRandom;

@@ -21,6 +21,7 @@ pub(crate) const SESSION_PREFIX: &str = "SESSION#";
 pub(crate) const USER_PREFIX: &str = "USER#";
 pub(crate) const CLIENT_PREFIX: &str = "CLIENT#";
 pub(crate) const THROTTLE_PREFIX: &str = "THROTTLE#";
+pub(crate) const DEAD_LETTER_PREFIX: &str = "DEADLETTER#";
 
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -92,7 +93,7 @@ impl Key {
     /// Where a record of the stream is kept that cannot become events.
     pub(crate) fn dead_letter(sequence_number: &str) -> Self {
         Self {
-            pk: "DEADLETTER#events".to_owned(),
+            pk: format!("{DEAD_LETTER_PREFIX}events"),
             sk: sequence_number.to_owned(),
         }
     }

@@ -52,7 +52,7 @@ pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use retry::Retries;
 pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
-pub use stream::{ItemChange, StreamImage};
+pub use stream::{ItemChange, StreamImage, WriteKind};
 pub use throttle::{Admission, Counted, Tally};
 
 use crate::client::COUNT_CAPACITY;

@@ -1,6 +1,7 @@
 //! The table's stream: what a record of it says of an account or of a session.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{AccountImage, Event, events_between, session_events_between};
@@ -21,6 +22,41 @@ use crate::refusal::store_error;
 /// An item as a record of the stream has it.
 pub type StreamImage = serde_dynamo::Item;
 
+/// What a write did to an item, in the word of the stream (DynamoDB Streams API Reference, Record, `eventName`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteKind {
+    /// `INSERT`: it was not there.
+    Insert,
+    /// `MODIFY`: it was there and still is.
+    Modify,
+    /// `REMOVE`: it is gone.
+    Remove,
+}
+
+impl WriteKind {
+    /// Whether a record of this kind has an image from before the write, and one from after it.
+    fn images(self) -> (bool, bool) {
+        match self {
+            Self::Insert => (false, true),
+            Self::Modify => (true, true),
+            Self::Remove => (true, false),
+        }
+    }
+}
+
+impl FromStr for WriteKind {
+    type Err = StoreError;
+
+    fn from_str(word: &str) -> Result<Self, StoreError> {
+        match word {
+            "INSERT" => Ok(Self::Insert),
+            "MODIFY" => Ok(Self::Modify),
+            "REMOVE" => Ok(Self::Remove),
+            _ => Err(corrupt("record of the stream", "eventName")),
+        }
+    }
+}
+
 /// What a write has made of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemChange {
@@ -33,11 +69,12 @@ pub enum ItemChange {
 }
 
 impl ItemChange {
-    /// Reads a record of the stream: the key of its item, and the images before and after the write.
+    /// Reads a record of the stream: what was done, the key of its item, and the images before and after the write.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if it should be an account or a session and is not in that form.
+    /// [`StoreError::Corrupt`] if it should be an account or a session and is not in that form, or lacks an image.
     pub fn read(
+        kind: WriteKind,
         key: StreamImage,
         before: Option<StreamImage>,
         after: Option<StreamImage>,
@@ -46,8 +83,8 @@ impl ItemChange {
         if key.user().is_none() {
             return Ok(Self::Other);
         }
-        // A record of a user without images comes of a stream with another view: nothing could be told from it.
-        if before.is_none() && after.is_none() {
+        // A record that lacks an image comes of a stream with another view: what it would tell would be false.
+        if (before.is_some(), after.is_some()) != kind.images() {
             return Err(corrupt("record of the stream", "images"));
         }
         if key.sk == ACCOUNT {
@@ -92,7 +129,8 @@ fn account_image(image: StreamImage) -> Result<AccountImage, StoreError> {
     Ok(AccountImage {
         account: stamped.account,
         change: stamped.change,
-        cause: change.cause(),
+        actor: change.actor()?,
+        at: change.at(),
         reasons: change.reasons()?,
     })
 }
@@ -161,6 +199,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use latchkey_domain::cause::EndReason;
     use serde_json::json;
 
     use super::*;
@@ -184,7 +223,7 @@ mod tests {
             ("USER#nobody", "ACCOUNT"),
             (USER, "SETTINGS"),
         ] {
-            let read = ItemChange::read(key(pk, sk), anything(), None);
+            let read = ItemChange::read(WriteKind::Remove, key(pk, sk), anything(), None);
             assert_eq!(read, Ok(ItemChange::Other), "{pk}");
         }
     }
@@ -193,16 +232,72 @@ mod tests {
     fn a_record_of_a_user_that_is_not_in_our_form_cannot_be_read() {
         for sk in ["ACCOUNT", "SESSION#0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11"] {
             let broken = image(json!({"pk": USER, "sk": sk, "version": "x"}));
-            for (before, after) in [
-                (None, None),
-                (Some(broken.clone()), None),
-                (None, Some(broken.clone())),
+            for (kind, before, after) in [
+                (WriteKind::Remove, Some(broken.clone()), None),
+                (WriteKind::Insert, None, Some(broken.clone())),
             ] {
-                let read = ItemChange::read(key(USER, sk), before, after);
+                let read = ItemChange::read(kind, key(USER, sk), before, after);
                 assert_eq!(read, Err(StoreError::Corrupt), "{sk}");
             }
         }
-        let no_key = ItemChange::read(image(json!({"pk": USER})), None, None);
+        let no_key = ItemChange::read(WriteKind::Remove, image(json!({"pk": USER})), None, None);
         assert_eq!(no_key, Err(StoreError::Corrupt));
+    }
+
+    fn session_of_ada() -> (StreamImage, StreamImage) {
+        let sk = "SESSION#0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11";
+        let whole = json!({
+            "pk": USER, "sk": sk, "jti": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11", "rotation": 1,
+            "rotated_at": 1_772_366_400_123_i64, "device_type": "desktop", "created_at": 1_772_366_400_123_i64,
+            "last_used_at": 1_772_366_400_123_i64, "idle_expires_at": 1_772_366_400_123_i64,
+            "absolute_expires_at": 1_772_366_400_123_i64, "ttl": 1_772_366_400,
+        });
+        (key(USER, sk), image(whole))
+    }
+
+    /// A stream of `NEW_IMAGE` would tell of every refresh as of a new session, one of `OLD_IMAGE` as of its end.
+    #[test]
+    fn a_record_that_lacks_an_image_of_its_kind_cannot_be_read() {
+        use WriteKind::{Insert, Modify, Remove};
+        let (key, whole) = session_of_ada();
+        for kind in [Insert, Modify, Remove] {
+            for has in [(false, false), (false, true), (true, false), (true, true)] {
+                let image = |is_there: bool| is_there.then(|| whole.clone());
+                let read = ItemChange::read(kind, key.clone(), image(has.0), image(has.1));
+                let complete = has == kind.images();
+                assert_eq!(read.is_ok(), complete, "{kind:?} {has:?}");
+            }
+        }
+    }
+
+    fn account_written_with(change: serde_json::Value) -> StreamImage {
+        let mut account = json!({
+            "pk": USER, "sk": ACCOUNT, "status": "active", "email": "ada@example.com", "version": 1,
+            "password_version": 1, "created_at": 1_772_366_400_123_i64,
+        });
+        account["change"] = change;
+        image(account)
+    }
+
+    #[test]
+    fn words_of_a_newer_version_do_not_make_a_record_unreadable() {
+        let session = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11";
+        let id = session.parse().unwrap();
+        for reasons in [
+            json!({"reason": "moonstruck"}),
+            json!({"reasons": {"moonstruck": [session]}}),
+        ] {
+            let mut change = json!({
+                "id": 7, "action": "teleport", "actor": "system", "at": 1_772_366_400_123_i64,
+            });
+            let members = change.as_object_mut().unwrap();
+            members.extend(reasons.as_object().unwrap().clone());
+            let written = account_written_with(change);
+            let read = ItemChange::read(WriteKind::Insert, key(USER, ACCOUNT), None, Some(written));
+            let Ok(ItemChange::Account(None, Some(after))) = read else {
+                panic!("{read:?}");
+            };
+            assert_eq!(after.reasons.of(id), Some(EndReason::Other));
+        }
     }
 }

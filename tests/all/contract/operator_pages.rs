@@ -1,6 +1,6 @@
 //! What the operations guides do: by command, or written into the table by hand. The service does what the pages promise.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use http::StatusCode;
@@ -11,10 +11,12 @@ use latchkey_domain::role::Role;
 use latchkey_tests::harness::lambda::binary;
 use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{DEVICE_SECRET, PASSWORD, SECRET, Stack, TABLE};
+use latchkey_tests::harness::template::template;
 use serde_json::{Value, json};
 
 const PEOPLE: &str = include_str!("../../../infra/guides/operate/people.md");
 const IMPORT: &str = include_str!("../../../infra/guides/operate/import.md");
+const DEPLOY: &str = include_str!("../../../infra/guides/operate/deploy.md");
 const EMAIL: &str = "grace@example.com";
 
 /// The text that a block of `people.md` writes to this file, before the shell has filled it in.
@@ -271,4 +273,23 @@ async fn an_imported_user_signs_in_as_one_who_registered() {
     let taken = json!({"email": EMAIL, "password": PASSWORD});
     let register = stack.post("/v1/auth/register").json(&taken).send().await;
     register.expect_problem(409, "email_taken");
+}
+
+/// A function that the list lacks goes on answering when an operator stops the service.
+#[test]
+fn the_pages_stop_and_start_every_function_that_answers() {
+    let (_, listed) = DEPLOY.split_once("\nHTTP_FUNCTIONS=\"").unwrap();
+    let (listed, _) = listed.split_once('"').unwrap();
+    let listed: BTreeSet<&str> = listed.split(' ').collect();
+    let template = template();
+    let resources = template["Resources"].as_object().unwrap().iter();
+    let answering = resources.filter(|(_, resource)| {
+        let events = resource["Properties"]["Events"].as_object();
+        let mut events = events.into_iter().flatten();
+        events.any(|(_, event)| event["Type"] == "HttpApi")
+    });
+    let mut answering: BTreeSet<&str> = answering.map(|(name, _)| name.as_str()).collect();
+    // The gateways of other APIs call it.
+    answering.insert("AuthorizerFunction");
+    assert_eq!(listed, answering);
 }

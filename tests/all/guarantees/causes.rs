@@ -1,5 +1,7 @@
 //! Every change of an account carries its cause: in the table, and in the audit line.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::SignedIn;
@@ -96,4 +98,25 @@ async fn a_change_that_ends_sessions_for_different_reasons_says_which_for_which(
         })
     );
     assert_eq!(stack.session_ids(&last).await, [last.session_id]);
+
+    // The stream tells each end with its own reason.
+    let mut stream = stack.stream();
+    stream.drain().await;
+    let ends = stream.bus.taken();
+    let ends = ends.iter().filter(|event| event["type"] == "session.ended");
+    let ends: BTreeMap<String, Value> = ends
+        .map(|event| &event["data"])
+        .map(|data| {
+            (
+                data["session_id"].as_str().unwrap().to_owned(),
+                data["reason"].clone(),
+            )
+        })
+        .collect();
+    let expected = BTreeMap::from([
+        (phone.session_id.to_string(), json!("replaced")),
+        (oldest.session_id.to_string(), json!("expired")),
+        (again.session_id.to_string(), json!("replaced")),
+    ]);
+    assert_eq!(ends, expected);
 }

@@ -277,12 +277,111 @@ async fn publish_events() {
     };
     let failed = &answer["batchItemFailures"][0]["itemIdentifier"];
     assert_eq!(*failed, batch["Records"][0]["dynamodb"]["SequenceNumber"]);
+    what_event_bridge_answers_decides(&batch).await;
 }
 
-/// An event of this time is refused as if the bus were full; milliseconds.
-const FULL: i64 = 1_772_366_499_000;
+/// EventBridge takes events for a bus that does not exist, and they are gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_wait_for_a_bus_that_does_not_exist() {
+    let (endpoint, mut requests) = event_bridge().await;
+    let settings = [
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", endpoint.as_str()),
+        ("EVENT_BUS_NAME", MISSING_BUS),
+        ("TOKEN_SECRET", ""),
+    ];
+    let mut function = Function::start("events", "http://127.0.0.1:1", &settings).await;
+    let Answer::Response(answer) = function.invoke(&event("events", &Value::Null)).await else {
+        panic!("it is answered");
+    };
+    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 1);
+    assert!(requests.try_recv().is_err(), "nothing is put");
+}
 
-/// An EventBridge that takes all events but those of [`FULL`], and tells what it was sent.
+/// What can be put right is waited for, and what will never be taken is put aside.
+async fn what_event_bridge_answers_decides(batch: &Value) {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let (endpoint, _requests) = event_bridge().await;
+    let settings = [
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", endpoint.as_str()),
+        ("EVENT_BUS_NAME", "auth-prod"),
+        ("TOKEN_SECRET", ""),
+    ];
+    let mut function = Function::start("events", &dynamodb.endpoint, &settings).await;
+    for (at, refused_as) in [
+        (FULL, None),
+        (FORBIDDEN, None),
+        (GONE, None),
+        (MALFORMED, Some("MalformedDetail")),
+        (INVALID, Some("InvalidArgument")),
+        (INVALID_REQUEST, Some("ValidationException")),
+        (UNREADABLE_REQUEST, Some("SerializationException")),
+    ] {
+        let mut batch = batch.clone();
+        for record in batch["Records"].as_array_mut().unwrap() {
+            let image = record["dynamodb"]["NewImage"].as_object_mut().unwrap();
+            image["created_at"] = json!({"N": at.to_string()});
+        }
+        let Answer::Response(answer) = function.invoke(&batch).await else {
+            panic!("it is answered");
+        };
+        let failures = answer["batchItemFailures"].as_array().unwrap().len();
+        assert_eq!(failures, usize::from(refused_as.is_none()), "{at}");
+        let letters = client.scan().table_name(TABLE).send().await.unwrap().items;
+        let letters = letters.unwrap_or_default();
+        let expected = refused_as.map(|code| format!("the bus refuses an event: {code}"));
+        match expected {
+            None => assert!(letters.is_empty(), "{at}"),
+            Some(expected) => {
+                assert_eq!(letters.len(), batch["Records"].as_array().unwrap().len());
+                let reasons = letters
+                    .iter()
+                    .map(|letter| letter["reason"].as_s().unwrap());
+                for reason in reasons {
+                    assert_eq!(*reason, expected);
+                }
+            }
+        }
+    }
+}
+
+/// A bus that does not exist.
+const MISSING_BUS: &str = "missing";
+/// How the bus answers an event depends on its time, in milliseconds. It is full.
+const FULL: i64 = 1_772_366_499_000;
+/// The permission of the function was withdrawn, and other settings of the bus.
+const FORBIDDEN: i64 = 1_772_366_499_001;
+/// The whole request is answered with 400, because there is no such bus.
+const GONE: i64 = 1_772_366_499_002;
+/// The detail of an event is no JSON.
+const MALFORMED: i64 = 1_772_366_499_003;
+/// The event has something that EventBridge does not take.
+const INVALID: i64 = 1_772_366_499_004;
+/// The whole request is answered with 400, for what is in it.
+const INVALID_REQUEST: i64 = 1_772_366_499_005;
+/// The whole request is answered with 400, because it cannot be read.
+const UNREADABLE_REQUEST: i64 = 1_772_366_499_006;
+
+/// The answer to an entry, or the error that the whole request is answered with.
+fn answer_of(entry: &Value) -> Result<Value, &'static str> {
+    let refused = |code: &str| Ok(json!({"ErrorCode": code}));
+    let millis = format!("{:.0}", entry["Time"].as_f64().unwrap() * 1000.0);
+    match millis.parse().unwrap() {
+        FULL => refused("ThrottlingException"),
+        FORBIDDEN => refused("NotAuthorizedForSourceException"),
+        MALFORMED => refused("MalformedDetail"),
+        INVALID => refused("InvalidArgument"),
+        GONE => Err("ResourceNotFoundException"),
+        INVALID_REQUEST => Err("ValidationException"),
+        UNREADABLE_REQUEST => Err("SerializationException"),
+        _ => Ok(json!({"EventId": "1"})),
+    }
+}
+
+/// An EventBridge that answers as [`answer_of`] says, and tells what it was sent.
 async fn event_bridge() -> (
     String,
     tokio::sync::mpsc::UnboundedReceiver<(String, Value)>,
@@ -294,21 +393,33 @@ async fn event_bridge() -> (
         axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
             let target = headers["x-amz-target"].to_str().unwrap().to_owned();
             let request: Value = serde_json::from_str(&body).unwrap();
+            if target == "AWSEvents.DescribeEventBus" {
+                let missing = json!({"__type": "ResourceNotFoundException", "message": "no"});
+                return match request["Name"] == MISSING_BUS {
+                    true => (http::StatusCode::BAD_REQUEST, axum::Json(missing)),
+                    false => (
+                        http::StatusCode::OK,
+                        axum::Json(json!({"Name": "auth-prod"})),
+                    ),
+                };
+            }
             let entries = request["Entries"].as_array().unwrap().iter();
-            let answers: Vec<Value> = entries
-                .map(|entry| match entry["Time"].as_f64() {
-                    Some(time) if time * 1000.0 == FULL as f64 => {
-                        json!({"ErrorCode": "ThrottlingException"})
-                    }
-                    _ => json!({"EventId": "1"}),
-                })
-                .collect();
+            let answers: Result<Vec<Value>, &str> = entries.map(answer_of).collect();
+            let answers = match answers {
+                Ok(answers) => answers,
+                Err(code) => {
+                    sent.send((target, request)).unwrap();
+                    let body = axum::Json(json!({"__type": code, "message": "no"}));
+                    return (http::StatusCode::BAD_REQUEST, body);
+                }
+            };
             let failed = answers
                 .iter()
                 .filter(|answer| answer["EventId"].is_null())
                 .count();
             sent.send((target, request)).unwrap();
-            axum::Json(json!({"FailedEntryCount": failed, "Entries": answers}))
+            let body = json!({"FailedEntryCount": failed, "Entries": answers});
+            (http::StatusCode::OK, axum::Json(body))
         });
     tokio::spawn(async move { axum::serve(listener, router).await });
     (endpoint, requests)

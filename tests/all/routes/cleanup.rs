@@ -334,3 +334,16 @@ async fn a_run_whose_time_is_over_within_a_page_goes_on_with_the_rest_of_it() {
     assert!(runs > 2, "{runs}");
     assert_eq!(removed, 20);
 }
+
+/// Its role may delete items of users alone, and DynamoDB's own deletion costs nothing.
+#[tokio::test]
+async fn it_leaves_dead_letters_to_their_ttl() {
+    let stack = Stack::start().await;
+    let kept = stack.store.keep_dead_letter("1", "{}", "test", stack.now());
+    kept.await.unwrap();
+    stack.advance(TimeDelta::days(91));
+    let report = clean_up(&stack).await;
+    assert_eq!((report.removed_expired, report.failed_removals), (0, 0));
+    let items = stack.items().await;
+    assert!(items.iter().any(|item| item["pk"] == "DEADLETTER#events"));
+}

@@ -123,7 +123,7 @@ pub(crate) async fn whole_table(
             match scanned.item {
                 ScannedItem::Account(_) => accounts += 1,
                 ScannedItem::Session(_) => sessions += 1,
-                ScannedItem::Other | ScannedItem::Counter => others += 1,
+                ScannedItem::Other | ScannedItem::LeftToTtl => others += 1,
                 ScannedItem::Broken => wrong.push("a broken item".to_owned()),
             }
         }

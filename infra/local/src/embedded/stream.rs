@@ -12,9 +12,10 @@ use serde_json::Value;
 
 use super::EmbeddedError;
 
-/// How many records of the stream are kept, in place of the 24 hours of DynamoDB. A reader that looks several times a
-/// second is never that far behind.
+/// How many records of the stream are kept. A reader that looks several times a second is never that far behind.
 const RECORDS_KEPT: u32 = 20_000;
+/// How long they are kept at most, as DynamoDB keeps them; seconds. They hold credentials too.
+const KEPT_FOR: u32 = 86_400;
 
 /// Reads a table's stream in its order, from a place on.
 #[derive(Clone)]
@@ -90,6 +91,11 @@ pub(super) fn bound(database: &Path) -> Result<(), EmbeddedError> {
          CREATE TRIGGER IF NOT EXISTS latchkey_stream_trim AFTER INSERT ON _stream_records
          BEGIN
              DELETE FROM _stream_records WHERE id <= NEW.id - {RECORDS_KEPT};
+         END;
+         CREATE INDEX IF NOT EXISTS latchkey_stream_age ON _stream_records (created_at);
+         CREATE TRIGGER IF NOT EXISTS latchkey_stream_forget AFTER INSERT ON _stream_records
+         BEGIN
+             DELETE FROM _stream_records WHERE created_at < NEW.created_at - {KEPT_FOR};
          END;"
     ))?;
     Ok(())
@@ -163,5 +169,30 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert!(plan.contains("latchkey_stream"), "{plan}");
         assert_eq!(kept, 2);
+    }
+
+    #[tokio::test]
+    async fn a_record_is_forgotten_with_the_first_write_a_day_later() {
+        let scratch = std::env::temp_dir();
+        let file = scratch.join(format!("latchkey-test-{}-age.db", std::process::id()));
+        drop(Embedded::in_file(&file).unwrap());
+        let connection = Connection::open(&file).unwrap();
+        let kept_after = |age: u32| -> u32 {
+            connection
+                .execute_batch(&format!(
+                    "DELETE FROM _stream_records;
+                     INSERT INTO _stream_records (table_name, event_name, keys_json, sequence_number, shard_id, created_at)
+                     VALUES ('latchkey', 'INSERT', '{{}}', '1', 's', 1);
+                     INSERT INTO _stream_records (table_name, event_name, keys_json, sequence_number, shard_id, created_at)
+                     VALUES ('latchkey', 'INSERT', '{{}}', '2', 's', 1 + {age});"
+                ))
+                .unwrap();
+            let count = "SELECT COUNT(*) FROM _stream_records";
+            connection.query_row(count, [], |row| row.get(0)).unwrap()
+        };
+        let kept = [KEPT_FOR, KEPT_FOR + 1].map(kept_after);
+        drop(connection);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(kept, [2, 1]);
     }
 }

@@ -49,7 +49,7 @@ fn first_event(after: &AccountImage) -> Option<Event> {
     let account = &after.account;
     let occurrence = Occurrence::UserCreated {
         email: email_of(account),
-        actor: after.cause.actor.clone(),
+        actor: after.actor.clone(),
     };
     let version = account.version.to_string();
     let created = Event::new(account.id, &version, account.created_at, occurrence);
@@ -86,7 +86,7 @@ impl<'a> Telling<'a> {
             account: &after.account,
             by_service: Some(after),
             version: after.account.version.to_string(),
-            at: after.cause.at,
+            at: after.at,
         }
     }
 
@@ -105,8 +105,8 @@ impl<'a> Telling<'a> {
     }
 
     fn actor(&self) -> Actor {
-        let cause = self.by_service.map(|image| &image.cause);
-        cause.map_or(Actor::Operator, |cause| cause.actor.clone())
+        let image = self.by_service;
+        image.map_or(Actor::Operator, |image| image.actor.clone())
     }
 
     fn reason(&self, session: SessionId) -> EndReason {
@@ -179,7 +179,6 @@ mod tests {
     use super::*;
     use crate::account::Change;
     use crate::account::tests::account_of;
-    use crate::cause::{Action, Cause};
     use crate::event::EndReasons;
     use crate::id::ChangeId;
     use crate::random::SeededRandom;
@@ -189,11 +188,8 @@ mod tests {
         AccountImage {
             account,
             change: ChangeId::random(&SeededRandom::new(stamp)),
-            cause: Cause {
-                action: Action::Revoke,
-                actor,
-                at: noon(),
-            },
+            actor,
+            at: noon(),
             reasons,
         }
     }

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::account::Account;
-use crate::cause::{Actor, Cause, EndReason};
+use crate::cause::{Actor, EndReason};
 use crate::device::DeviceType;
 use crate::id::{ChangeId, SessionId, UserId};
 use crate::identity::AuthenticationMethods;
@@ -29,15 +29,17 @@ pub use session::session_events_between;
 /// The namespace of the ids of events (RFC 9562 section 5.5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_8a4e_2b64_4d0a_9c57_3f1d_e6a8_7b21);
 
-/// An account as it stood after a write, and why it was written.
+/// An account as it stood after a write, and who wrote it and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountImage {
     /// The account.
     pub account: Account,
     /// The stamp of the change that the service wrote last.
     pub change: ChangeId,
-    /// Why the service made that change.
-    pub cause: Cause,
+    /// Who made that change.
+    pub actor: Actor,
+    /// When it was decided.
+    pub at: DateTime<Utc>,
     /// Why the sessions have left the set that this change ended.
     pub reasons: EndReasons,
 }
