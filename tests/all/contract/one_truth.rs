@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use latchkey_domain::policy::{
@@ -78,6 +79,27 @@ fn the_template_routes_to_each_function_what_its_router_answers() {
         all.extend(in_template);
     }
     assert_eq!(all, routes_of(&json!(openapi::generated())));
+}
+
+/// Each is sent to the real binary by `lambda::on_lambda` and `check-functions`.
+#[test]
+fn every_route_has_a_sample_event() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/samples");
+    let files = std::fs::read_dir(folder).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    let samples = paths.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    let sampled: BTreeSet<String> = samples
+        .filter_map(|path| {
+            let event: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            event["routeKey"].as_str().map(str::to_owned)
+        })
+        .collect();
+    let routes = routes_of(&json!(openapi::generated())).into_iter();
+    let without: Vec<String> = routes
+        .map(|(method, path)| format!("{method} {path}"))
+        .filter(|route| !sampled.contains(route))
+        .collect();
+    assert_eq!(without, [""; 0], "no sample event in infra/samples");
 }
 
 #[test]
