@@ -122,9 +122,11 @@ fn operation(method: &Method, path: &str) -> Option<String> {
                 let (one, other): (Vec<&str>, Vec<&str>) =
                     (template.split('/').collect(), path.split('/').collect());
                 one.len() == other.len()
+                    // The router takes an empty segment for a parameter, but not at the end of a path.
                     && one.iter().zip(&other).all(|(one, other)| {
-                        one == other || (one.starts_with('{') && !other.is_empty())
+                        one == other || one.starts_with('{')
                     })
+                    && !path.ends_with('/')
             })
         })?;
     let method = method.as_str().to_ascii_lowercase();
