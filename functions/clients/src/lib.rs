@@ -32,7 +32,8 @@ pub fn routes<R: Routes<Service>>() -> R {
 /// Ask whether a token is active
 ///
 /// RFC 7662, for a client with the scope `introspect`. The answer is as of now: it reads the account, so a token whose
-/// session has ended is not active from the moment of the end, and a role that was taken away is not in `scope`. Why one is not active is not told.
+/// session has ended is not active from the moment of the end, and a role that was taken away is not in `scope`. Why one
+/// is not active is not told.
 #[utoipa::path(
     post,
     path = "/oauth/introspect",
@@ -75,8 +76,9 @@ async fn revoke_token(
 /// Start a session for somebody who signed in elsewhere
 ///
 /// For a client with the scope `sessions:issue`, after it has verified a sign-in with Cognito, Google, SAML or whatever
-/// your users sign in with. The issuer must be one that the client was made for. The first sign-in of an identity makes its account, which has no password; each later one is
-/// a sign-in to the same account. An e-mail address never leads to an account.
+/// your users sign in with. The issuer must be one that the client was made for. The first sign-in of an identity makes
+/// its account, which has no password; each later one is a sign-in to the same account. An e-mail address never leads to
+/// an account.
 #[utoipa::path(
     post,
     path = "/v1/service/sessions",

@@ -49,7 +49,7 @@ pub async fn on_records<B: Bus, D: DeadLetters>(
     publisher: &Publisher<B, D>,
     batch: StreamBatch,
 ) -> DynamoDbEventResponse {
-    let records: Vec<StreamRecord> = batch.records.iter().map(read).collect();
+    let records: Vec<StreamRecord> = batch.records.into_iter().map(read).collect();
     let mut response = DynamoDbEventResponse::default();
     // Boxed, because the compiler gives up on futures that are nested as deep as these.
     if let Err(stopped_at) = Box::pin(publisher.publish(&records)).await {
@@ -60,13 +60,21 @@ pub async fn on_records<B: Bus, D: DeadLetters>(
     response
 }
 
-fn read(record: &Value) -> StreamRecord {
-    let sequence_number = record.pointer("/dynamodb/SequenceNumber");
-    let sequence_number = sequence_number.and_then(Value::as_str).unwrap_or_default();
+/// The place of a record in the stream; empty if it has none.
+#[must_use]
+pub fn sequence_number(record: &Value) -> String {
+    let number = record.pointer("/dynamodb/SequenceNumber");
+    number
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn read(record: Value) -> StreamRecord {
     StreamRecord {
-        sequence_number: sequence_number.to_owned(),
-        change: read_change(record),
-        json: record.to_string(),
+        sequence_number: sequence_number(&record),
+        change: read_change(&record),
+        record,
     }
 }
 

@@ -46,7 +46,8 @@ pub enum FolderError {
     BadSecret(PathBuf),
     /// The device secret was damaged.
     #[error(
-        "{} does not hold a secret of at least {MIN_SECRET_BYTES} bytes; restore it, or remove it to have a new one made:          failed sign-ins are then counted anew, and devices are not known until their next sign-in",
+        "{} does not hold a secret of at least {MIN_SECRET_BYTES} bytes; restore it, or remove it to have a new one made: \
+         failed sign-ins are then counted anew, and devices are not known until their next sign-in",
         .0.display()
     )]
     BadDeviceSecret(PathBuf),

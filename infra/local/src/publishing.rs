@@ -154,7 +154,7 @@ impl Pump {
                 return Step::Waiting;
             }
         };
-        let places: Vec<String> = records.iter().map(place).collect();
+        let places: Vec<String> = records.iter().map(events::sequence_number).collect();
         let batch = StreamBatch { records };
         let response = events::on_records(&self.publisher, batch).await;
         let failures = response.batch_item_failures.into_iter();
@@ -196,9 +196,4 @@ enum Step {
     Done,
     /// Nothing, or something that is tried again later.
     Waiting,
-}
-
-fn place(record: &Value) -> String {
-    let place = record.pointer("/dynamodb/SequenceNumber");
-    place.and_then(Value::as_str).unwrap_or_default().to_owned()
 }

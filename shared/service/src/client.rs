@@ -7,6 +7,7 @@ use latchkey_domain::client::{
     Client, ClientBounds, ClientError, ClientId, ClientScope, ClientSecret, ManageClientError,
 };
 
+use crate::log::in_words;
 use crate::metric::CLIENT_REFUSALS;
 use crate::{Failure, Service};
 
@@ -192,10 +193,6 @@ impl Service {
             Err(Failure::Refused(ManageClientError::Overtaken))
         }
     }
-}
-
-fn in_words<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.collect::<Vec<_>>().join(" ")
 }
 
 fn log_client_refusal(credentials: Option<&ClientCredentials>, reason: ClientError) {

@@ -11,14 +11,12 @@ use chrono::{DateTime, Utc};
 use latchkey_domain::clock::Clock;
 use latchkey_domain::event::Event;
 use latchkey_store::{ItemChange, Store};
+use serde_json::Value;
 
 use crate::metric::{DEAD_LETTERS, EVENTS_PUBLISHED};
 
 /// How many events one request to a bus takes (EventBridge, PutEvents).
 pub const EVENTS_AT_ONCE: usize = 10;
-
-/// How often an event is put on its own that was not taken with others.
-const ATTEMPTS_ALONE: u32 = 2;
 
 /// Where events go: EventBridge, or the list of the local stack.
 pub trait Bus: Send + Sync {
@@ -94,8 +92,8 @@ pub struct StreamRecord {
     pub sequence_number: String,
     /// What it says, or that it cannot be read.
     pub change: Result<RecordedChange, Unreadable>,
-    /// The record as the stream has it, in JSON. It holds what the item holds.
-    pub json: String,
+    /// The record as the stream has it. It holds what the item holds.
+    pub record: Value,
 }
 
 impl fmt::Debug for StreamRecord {
@@ -199,14 +197,11 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
         let outcomes = self.bus.put(&events).await;
         let nothing_said = std::iter::repeat(PutOutcome::NotTaken);
         let outcomes = outcomes.into_iter().chain(nothing_said);
-        let is_down = |outcome: &PutOutcome| *outcome == PutOutcome::NotTaken;
         let outcomes: Vec<PutOutcome> = outcomes.take(chunk.len()).collect();
         for (pending, mut outcome) in chunk.iter().zip(outcomes) {
-            for _ in 1..ATTEMPTS_ALONE {
-                if is_down(&outcome) {
-                    let alone = self.bus.put(&[&pending.event]).await;
-                    outcome = alone.into_iter().next().unwrap_or(PutOutcome::NotTaken);
-                }
+            if outcome == PutOutcome::NotTaken {
+                let alone = self.bus.put(&[&pending.event]).await;
+                outcome = alone.into_iter().next().unwrap_or(PutOutcome::NotTaken);
             }
             match outcome {
                 PutOutcome::Taken => EVENTS_PUBLISHED.count(1),
@@ -227,7 +222,7 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
         let sequence_number = &record.sequence_number;
         let letter = DeadLetter {
             sequence_number,
-            record: &record.json,
+            record: &record.record.to_string(),
             reason,
         };
         self.dead_letters.keep(&letter).await?;

@@ -31,3 +31,8 @@ pub(crate) fn log_refusal(
     tracing::info!(user_id, session_id, reason, "{what}");
     metric.count(1);
 }
+
+/// Some words in one field.
+pub(crate) fn in_words<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(" ")
+}

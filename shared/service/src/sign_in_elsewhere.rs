@@ -93,30 +93,21 @@ impl Service {
         };
         let mut known = known?;
         for _ in 1..=ATTEMPTS {
-            let new_user = || UserId::random(self.core.random.as_ref());
-            let (session, account) = match known {
-                None => {
-                    let session = session_of(new_user());
-                    let registered = self.register_identity(&request, None, &session, &actor);
-                    let account = registered.await?;
-                    (session, account)
-                }
-                Some(user) => {
-                    let session = session_of(user);
-                    match self.admit_identity(&request, &session, &actor).await? {
-                        LedTo::Account(account) => (session, Some(account)),
-                        LedTo::OtherAccount => (session, None),
-                        LedTo::Nothing => {
-                            let session = session_of(new_user());
-                            let lost = Some(user);
-                            let again = self.register_identity(&request, lost, &session, &actor);
-                            let account = again.await?;
-                            (session, account)
-                        }
-                    }
+            let existing = known.map(session_of);
+            let led_to = match &existing {
+                None => LedTo::Nothing,
+                Some(session) => self.admit_identity(&request, session, &actor).await?,
+            };
+            let begun = match led_to {
+                LedTo::Account(account) => existing.map(|session| (session, account)),
+                LedTo::OtherAccount => None,
+                LedTo::Nothing => {
+                    let session = session_of(UserId::random(self.core.random.as_ref()));
+                    let registered = self.register_identity(&request, known, &session, &actor);
+                    registered.await?.map(|account| (session, account))
                 }
             };
-            if let Some(account) = account {
+            if let Some((session, account)) = begun {
                 let access = request.audience.access(account.scope());
                 let issued = self.core.issue(session, access, now).await?;
                 // No password is guessed here, so no device need be known.

@@ -297,14 +297,14 @@ impl Count {
     }
 }
 
-/// How many sessions' requests are counted at once, in entries of some 70 bytes.
+/// How many sessions' requests are counted at once, in entries of some 50 bytes.
 const MOST_COUNTED: usize = 8192;
 
 /// The requests of users in this minute, counted in memory for each session. All clones count together.
 #[derive(Clone, Default)]
 pub struct UserRequests(Arc<Mutex<Counts>>);
 
-type Counts = HashMap<(UserId, SessionId, Limit), Requests>;
+type Counts = HashMap<(SessionId, Limit), Requests>;
 
 /// How many there were in a window.
 struct Requests {
@@ -322,7 +322,7 @@ impl UserRequests {
     /// Counts a request, unless the limit is off. Returns the limit if there were as many before.
     fn count(
         &self,
-        (user, session): (UserId, SessionId),
+        session: SessionId,
         limit: Limit,
         limits: &Limits,
         now: DateTime<Utc>,
@@ -333,7 +333,7 @@ impl UserRequests {
         }
         let (window, end) = window_of(now);
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (user, session, limit);
+        let key = (session, limit);
         if counted.len() >= MOST_COUNTED && !counted.contains_key(&key) {
             counted.retain(|_, requests| requests.window == window);
             // As many sessions in one minute: the counts begin again rather than grow.
@@ -361,9 +361,7 @@ impl Core {
     pub(crate) fn count_request<E>(&self, caller: Caller, limit: Limit) -> Result<(), Failure<E>> {
         let (user, session) = (caller.user_id, caller.session_id);
         let limits = &self.policy.limits;
-        let counted = self
-            .requests
-            .count((user, session), limit, limits, self.now());
+        let counted = self.requests.count(session, limit, limits, self.now());
         match counted {
             None => Ok(()),
             Some(violation) => {
@@ -385,8 +383,7 @@ mod tests {
     fn a_session_may_send_as_many_requests_of_a_kind_in_a_minute_as_the_limit_says() {
         let (requests, limits) = (UserRequests::default(), Limits::default());
         let random = SeededRandom::new(1);
-        let user = UserId::random(&random);
-        let session = || (user, SessionId::random(&random));
+        let session = || SessionId::random(&random);
         let (one, other) = (session(), session());
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(13);
         let count = |session, limit, now| requests.count(session, limit, &limits, now);
@@ -410,7 +407,7 @@ mod tests {
     fn however_many_sessions_there_are_no_more_than_so_many_are_counted() {
         let (requests, limits) = (UserRequests::default(), Limits::default());
         let random = SeededRandom::new(1);
-        let session = || (UserId::random(&random), SessionId::random(&random));
+        let session = || SessionId::random(&random);
         let now = DateTime::UNIX_EPOCH;
         let size = || requests.0.lock().unwrap().len();
         for _ in 0..MOST_COUNTED + 10 {

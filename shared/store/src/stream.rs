@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use chrono::serde::{ts_milliseconds, ts_seconds};
+use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{AccountImage, Event, events_between, session_events_between};
 use latchkey_domain::session::Session;
-
-use chrono::serde::{ts_milliseconds, ts_seconds};
-use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::Store;

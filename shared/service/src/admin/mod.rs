@@ -20,6 +20,7 @@ use latchkey_domain::role::Role;
 use tracing::Instrument as _;
 
 use crate::caller::admitted;
+use crate::log::in_words;
 use crate::metric::ADMIN_ACTIONS;
 use crate::step_up::log_step_up_refusal;
 use crate::{Caller, Failure, Service};
@@ -30,7 +31,7 @@ pub use users::{UserCursor, UserPage};
 
 /// How long a deed may take, less than a request may: Lambda freezes what is left after the reply, and a deed that was
 /// answered 503 must not continue when the instance is used again.
-const LONGEST_DEED: Duration = Duration::from_secs(11);
+pub const LONGEST_DEED: Duration = Duration::from_secs(11);
 
 /// Somebody who may administer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,15 +190,11 @@ impl Deed {
         let user_id = self.user.map(tracing::field::display);
         let session_id = self.session.map(tracing::field::display);
         let roles = self.roles.as_ref();
-        let before = roles.map(|roles| in_words(&roles.before));
-        let after = roles.map(|roles| in_words(&roles.after));
+        let words = |roles: &BTreeSet<Role>| in_words(roles.iter().map(Role::as_str));
+        let before = roles.map(|roles| words(&roles.before));
+        let after = roles.map(|roles| words(&roles.after));
         tracing::info!(%actor, action, outcome, user_id, session_id, roles_before = before, roles_after = after, "administration");
     }
-}
-
-fn in_words(roles: &BTreeSet<Role>) -> String {
-    let words: Vec<&str> = roles.iter().map(Role::as_str).collect();
-    words.join(" ")
 }
 
 fn outcome<T>(done: &Result<T, Failure<AdminError>>) -> &'static str {
