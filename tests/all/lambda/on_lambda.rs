@@ -348,6 +348,8 @@ async fn what_event_bridge_answers_decides(batch: &Value) {
     }
 }
 
+/// What the function asks before it puts events.
+const DESCRIBE_BUS: &str = "AWSEvents.DescribeEventBus";
 /// A bus that does not exist.
 const MISSING_BUS: &str = "missing";
 /// How the bus answers an event depends on its time, in milliseconds. It is full.
@@ -381,11 +383,32 @@ fn answer_of(entry: &Value) -> Result<Value, &'static str> {
     }
 }
 
-/// An EventBridge that answers as [`answer_of`] says, and tells what it was sent.
-async fn event_bridge() -> (
-    String,
-    tokio::sync::mpsc::UnboundedReceiver<(String, Value)>,
-) {
+/// An EventBridge that answers as [`answer_of`] says, and tells which events it was sent.
+async fn event_bridge() -> (String, Requests) {
+    let answer = |target: &str, request: &Value| {
+        if target == DESCRIBE_BUS {
+            return match request["Name"] == MISSING_BUS {
+                true => Err("ResourceNotFoundException"),
+                false => Ok(json!({"Name": "auth-prod"})),
+            };
+        }
+        let entries = request["Entries"].as_array().unwrap().iter();
+        let answers: Vec<Value> = entries.map(answer_of).collect::<Result<_, _>>()?;
+        let failed = answers.iter().filter(|answer| answer["EventId"].is_null());
+        Ok(json!({"FailedEntryCount": failed.count(), "Entries": answers}))
+    };
+    aws(|target| target != DESCRIBE_BUS, answer).await
+}
+
+/// What a service of AWS was sent: the operation, and the request.
+type Requests = tokio::sync::mpsc::UnboundedReceiver<(String, Value)>;
+
+/// A service of AWS that speaks JSON and answers so, or 400 with an error. It tells what it was sent of the operations that
+/// are told.
+async fn aws(
+    is_told: fn(&str) -> bool,
+    answer: fn(&str, &Value) -> Result<Value, &'static str>,
+) -> (String, Requests) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let (sent, requests) = tokio::sync::mpsc::unbounded_channel();
@@ -393,33 +416,17 @@ async fn event_bridge() -> (
         axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
             let target = headers["x-amz-target"].to_str().unwrap().to_owned();
             let request: Value = serde_json::from_str(&body).unwrap();
-            if target == "AWSEvents.DescribeEventBus" {
-                let missing = json!({"__type": "ResourceNotFoundException", "message": "no"});
-                return match request["Name"] == MISSING_BUS {
-                    true => (http::StatusCode::BAD_REQUEST, axum::Json(missing)),
-                    false => (
-                        http::StatusCode::OK,
-                        axum::Json(json!({"Name": "auth-prod"})),
-                    ),
-                };
+            let answer = answer(&target, &request);
+            if is_told(&target) {
+                sent.send((target, request)).unwrap();
             }
-            let entries = request["Entries"].as_array().unwrap().iter();
-            let answers: Result<Vec<Value>, &str> = entries.map(answer_of).collect();
-            let answers = match answers {
-                Ok(answers) => answers,
+            match answer {
+                Ok(body) => (http::StatusCode::OK, axum::Json(body)),
                 Err(code) => {
-                    sent.send((target, request)).unwrap();
-                    let body = axum::Json(json!({"__type": code, "message": "no"}));
-                    return (http::StatusCode::BAD_REQUEST, body);
+                    let body = json!({"__type": code, "message": "no"});
+                    (http::StatusCode::BAD_REQUEST, axum::Json(body))
                 }
-            };
-            let failed = answers
-                .iter()
-                .filter(|answer| answer["EventId"].is_null())
-                .count();
-            sent.send((target, request)).unwrap();
-            let body = json!({"FailedEntryCount": failed, "Entries": answers});
-            (http::StatusCode::OK, axum::Json(body))
+            }
         });
     tokio::spawn(async move { axum::serve(listener, router).await });
     (endpoint, requests)
@@ -756,23 +763,8 @@ async fn the_report_of_the_cleanup_is_fields_of_its_log_line_and_metrics() {
 }
 
 /// A DynamoDB that answers every request with nothing found, and tells what it was asked.
-async fn empty_dynamodb() -> (
-    String,
-    tokio::sync::mpsc::UnboundedReceiver<(String, Value)>,
-) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let (asked, questions) = tokio::sync::mpsc::unbounded_channel();
-    let router =
-        axum::Router::new().fallback(move |headers: http::HeaderMap, body: String| async move {
-            let target = headers["x-amz-target"].to_str().unwrap().to_owned();
-            asked
-                .send((target, serde_json::from_str(&body).unwrap()))
-                .unwrap();
-            axum::Json(json!({}))
-        });
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (endpoint, questions)
+async fn empty_dynamodb() -> (String, Requests) {
+    aws(|_| true, |_, _| Ok(json!({}))).await
 }
 
 #[tokio::test]
