@@ -541,6 +541,22 @@ impl Model {
 
 /// What happens without a request.
 impl Model {
+    /// An administrator ends a live session of a user, or one that the account admits although its item is gone. Whether
+    /// there was one.
+    pub fn end_one(&mut self, user: UserId, id: SessionId) -> bool {
+        let found = match self.sessions.get(&id) {
+            Some(session) => session.user == user && self.is_live(session),
+            None => true,
+        };
+        let account = self.accounts.get_mut(&user);
+        found && account.is_some_and(|account| account.admitted.remove(&id))
+    }
+
+    /// An administrator ends all sessions of a user. How many were live.
+    pub fn end_all(&mut self, user: UserId) -> usize {
+        self.end_all_but(user, None)
+    }
+
     /// An administrator closes or opens an account. A deleted one stays deleted.
     pub fn set_disabled(&mut self, user: UserId, disabled: bool) {
         if let Some(account) = self.accounts.get_mut(&user) {

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 use cleanup::Budget;
 use http::Method;
-use latchkey_domain::account::{AccountStatus, Change};
-use latchkey_domain::cause::Action;
+use latchkey_domain::error::AdminError;
+use latchkey_service::{AccountUpdate, Administrator, Failure, Service};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::reply::Reply;
 use latchkey_tests::proof::model::{AccessToken, Answer, Cleaned, Outcome, Session, SignIn};
@@ -118,6 +118,8 @@ impl Machine {
                 None => Ok(()),
             },
             Step::SetDisabled(who, disabled) => self.set_disabled(who, disabled).await,
+            Step::AdminRevoke(who, of) => self.end_as_administrator(who, of).await,
+            Step::AdminRevokeAll(who) => self.end_all_as_administrator(who).await,
             Step::CleanUp => self.clean_up().await,
             Step::SweepTtl => {
                 let removed = self.stack.dynamodb.database.sweep_ttl().unwrap();
@@ -277,22 +279,49 @@ impl Machine {
         let Some((user, _)) = self.model.account_of(EMAILS[who]) else {
             return Ok(());
         };
-        let change = |mut account: latchkey_domain::account::Account| {
-            if disabled {
-                return account.disable();
-            }
-            if let AccountStatus::Disabled { email } = account.status {
-                account.status = AccountStatus::Active { email };
-            }
-            Change {
-                account,
-                ended: Vec::new(),
-                always_write: true,
-            }
+        let update = AccountUpdate {
+            active: Some(!disabled),
+            roles: None,
         };
-        let changed = self.stack.change_account(user, Action::Disable, change);
-        changed.await;
+        let (service, operator) = (self.service(), Administrator::operator());
+        let updated = service.update_account(&operator, user, update).await;
+        prop_assert!(updated.is_ok());
         self.model.set_disabled(user, disabled);
+        Ok(())
+    }
+
+    fn service(&self) -> Service {
+        Service {
+            core: self.stack.core.clone(),
+            store: self.stack.store.clone(),
+        }
+    }
+
+    async fn end_as_administrator(&mut self, who: usize, of: Pick) -> Verdict {
+        let Some((user, _)) = self.model.account_of(EMAILS[who]) else {
+            return Ok(());
+        };
+        let session = self.pick(of).unwrap_or(NOBODY.parse().unwrap());
+        let (service, operator) = (self.service(), Administrator::operator());
+        let ended = service.revoke_of(&operator, user, session);
+        let seen = match ended.await {
+            Ok(()) => true,
+            Err(Failure::Refused(AdminError::SessionNotFound)) => false,
+            Err(other) => return Err(TestCaseError::fail(format!("{other:?}"))),
+        };
+        prop_assert_eq!(self.model.end_one(user, session), seen);
+        Ok(())
+    }
+
+    async fn end_all_as_administrator(&mut self, who: usize) -> Verdict {
+        let Some((user, _)) = self.model.account_of(EMAILS[who]) else {
+            return Ok(());
+        };
+        let (service, operator) = (self.service(), Administrator::operator());
+        let ended = service.revoke_all_of(&operator, user);
+        let ended = ended.await;
+        let ended = ended.map_err(|other| TestCaseError::fail(format!("{other:?}")))?;
+        prop_assert_eq!(self.model.end_all(user), ended);
         Ok(())
     }
 

@@ -83,6 +83,9 @@ pub(super) enum Step {
     /// The transaction of a deletion, and then nothing, as if the function had been stopped.
     InterruptedDeletion(Held),
     SetDisabled(usize, bool),
+    /// An administrator ends a session, which may be somebody else's than the user whom they name.
+    AdminRevoke(usize, Pick),
+    AdminRevokeAll(usize),
     CleanUp,
     SweepTtl,
     Wait(i64),
@@ -189,6 +192,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => held(false).prop_map(InterruptedDeletion),
         3 => (who(), prop_oneof![2 => Just(true), 3 => Just(false)])
             .prop_map(|(who, disabled)| SetDisabled(who, disabled)),
+        4 => (who(), pick()).prop_map(|(who, of)| AdminRevoke(who, of)),
+        2 => who().prop_map(AdminRevokeAll),
         4 => Just(CleanUp),
         3 => Just(SweepTtl),
         8 => millis.prop_map(Wait),
