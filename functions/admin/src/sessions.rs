@@ -1,5 +1,7 @@
 //! The sessions of users: seen and ended.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -148,16 +150,22 @@ pub(crate) struct RevokeManyRequest {
     user_ids: Vec<UserId>,
 }
 
-/// Ids in any letter case, each once, in their order.
+/// Ids in any letter case.
 fn user_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserId>, D::Error> {
-    let mut users = Vec::new();
-    for text in Vec::<String>::deserialize(deserializer)? {
-        let user = UserId::parse_any_case(&text).map_err(serde::de::Error::custom)?;
-        if !users.contains(&user) {
-            users.push(user);
-        }
-    }
-    Ok(users)
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let users = texts.iter().map(|text| UserId::parse_any_case(text));
+    users
+        .collect::<Result<_, _>>()
+        .map_err(serde::de::Error::custom)
+}
+
+/// Each user once, in the order in which they were named first.
+fn without_repeats(users: Vec<UserId>) -> Vec<UserId> {
+    let mut named = HashSet::new();
+    users
+        .into_iter()
+        .filter(|user| named.insert(*user))
+        .collect()
 }
 
 /// Revoke all sessions of many users
@@ -185,7 +193,8 @@ pub(crate) async fn revoke_many(
             "Give 1 to 100 users.",
         )]));
     }
-    let results = service.revoke_all_of_many(&administrator, body.user_ids);
+    let users = without_repeats(body.user_ids);
+    let results = service.revoke_all_of_many(&administrator, users);
     Ok(Json(AdminRevocationsResource::from(
         results.await.as_slice(),
     )))
