@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -204,8 +204,8 @@ class AsyncClient:
         """Sends a request with the access token and returns the reply, whatever its status is.
 
         A ``url`` that begins with ``/`` is a path of Latchkey's API; any other must be of one of ``origins``. ``options``
-        are those of `httpx.AsyncClient.request`. After a 401 the token is refreshed and the request is repeated once, unless its
-        body is a stream that can be sent only once.
+        are those of `httpx.AsyncClient.request`. After a 401 the token is refreshed and the request is repeated once,
+        unless its body is a stream that can be sent only once.
         """
         return await self._loop().http.request(method, self._core.url(url), auth=self._auth, **options)
 
@@ -277,7 +277,7 @@ class AsyncClient:
             return update_storage(self._core.vault, storage, update)
 
     async def _update_in_loop(self, storage: AsyncStorage, update: Update) -> Any:
-        loaded: str | None | Exception
+        loaded: str | Exception | None
         async with self._loop().storage_lock:
             try:
                 loaded = await storage.load()
@@ -349,9 +349,7 @@ class AsyncClient:
         with self._loops_lock:
             state = self._loops.get(key)
             if state is None:
-                closed = [
-                    loop for loop in self._loops if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
-                ]
+                closed = [loop for loop in self._loops if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()]
                 for loop in closed:
                     del self._loops[loop]
                 http = self._callers_http or httpx.AsyncClient(timeout=10, headers={"User-Agent": USER_AGENT})
@@ -404,8 +402,8 @@ class _AsyncAuth(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         client = self._client
-        core = client._core  # pyright: ignore[reportPrivateUsage]
-        run = client._run  # pyright: ignore[reportPrivateUsage]
+        core = client._core
+        run = client._run
         core.check_origin(request.url)
         held = await run(core.authorize())
         set_token(request, held)
@@ -417,9 +415,8 @@ class _AsyncAuth(httpx.Auth):
                 set_token(request, successor)
                 yield request
 
-    def sync_auth_flow(self, request: httpx.Request) -> Any:
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         raise RuntimeError("use the auth of latchkey.Client with httpx.Client")
-        yield  # makes this a generator, as httpx expects
 
 
 def running_loop() -> object:

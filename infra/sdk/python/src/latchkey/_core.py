@@ -127,7 +127,8 @@ class Core:
             return held
         is_usable = not is_refused and self._seconds_left(held) > 0
         try:
-            return (yield Share(self._refresh(held, attempts=1 if is_usable else ATTEMPTS)))
+            shared: Held = yield Share(self._refresh(held, attempts=1 if is_usable else ATTEMPTS))
+            return shared
         except LatchkeyError as error:
             # The token was refreshed ahead of time. While that fails and the token still lives, there is no need.
             if is_usable and not error.signed_out:
@@ -231,7 +232,8 @@ class Core:
                 return replace(document, held=None), True
             return document, False
 
-        return (yield Update(decide, reason))
+        dropped: bool = yield Update(decide, reason)
+        return dropped
 
     def _drop_session(self, session_id: str) -> Flow[None]:
         """Forgets the session if it is still this one, whatever its tokens are now."""

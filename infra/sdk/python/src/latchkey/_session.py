@@ -125,9 +125,7 @@ def _decode_held(stored: object) -> Held | None:
     if not isinstance(user, dict) or not isinstance(cast("dict[str, Any]", user).get("id"), str):
         user = None
     # A token goes into a header, so it must be one that a header can hold.
-    if not all(
-        isinstance(token, str) and token.isascii() and token.isprintable() for token in (access_token, refresh_token)
-    ):
+    if not all(isinstance(token, str) and token.isascii() and token.isprintable() for token in (access_token, refresh_token)):
         return None
     if not all(isinstance(number, (int, float)) for number in (expires_at, expires_in)):
         return None
@@ -156,7 +154,7 @@ class Vault:
 
     def update(
         self,
-        loaded: str | None | Exception,
+        loaded: str | Exception | None,
         decide: Callable[[Document], tuple[Document, T]],
         reason: LatchkeyError | None = None,
     ) -> tuple[T, str | None]:
@@ -178,12 +176,10 @@ class Vault:
         else:
             log.warning("the session could not be stored and is kept in memory: %s", type(error).__name__)
 
-    def _read(self, loaded: str | None | Exception) -> Document:
+    def _read(self, loaded: str | Exception | None) -> Document:
         if isinstance(loaded, Exception):
             if self.document is None:
-                raise LatchkeyError(
-                    "storage_failed", f"The storage cannot be read: {type(loaded).__name__}."
-                ) from loaded
+                raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
             return self.document
         if self.document is None or loaded != self._text:
             self._text, self._is_unsaved = loaded, False

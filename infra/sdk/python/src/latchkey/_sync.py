@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -229,9 +229,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
     # Doing what the core asks for.
@@ -338,8 +336,8 @@ class _Auth(httpx.Auth):
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         client = self._client
-        core = client._core  # pyright: ignore[reportPrivateUsage]
-        run = client._run  # pyright: ignore[reportPrivateUsage]
+        core = client._core
+        run = client._run
         core.check_origin(request.url)
         held = run(core.authorize())
         set_token(request, held)
@@ -351,9 +349,8 @@ class _Auth(httpx.Auth):
                 set_token(request, successor)
                 yield request
 
-    async def async_auth_flow(self, request: httpx.Request) -> Any:
+    def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         raise RuntimeError("use the auth of latchkey.AsyncClient with httpx.AsyncClient")
-        yield  # makes this a generator, as httpx expects
 
 
 def _make_http() -> httpx.Client:

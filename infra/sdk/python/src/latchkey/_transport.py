@@ -23,7 +23,7 @@ def is_repeatable(request: httpx.Request) -> bool:
 
 def update_storage(vault: Vault, storage: Storage, update: Update) -> Any:
     """Reads, decides and writes, with a storage that is not asynchronous."""
-    loaded: str | None | Exception
+    loaded: str | Exception | None
     try:
         loaded = storage.load()
     except Exception as error:
