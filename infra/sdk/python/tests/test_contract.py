@@ -85,7 +85,7 @@ def named(schema: Any) -> Iterator[str]:
             elif key not in {"example", "examples", "description"}:
                 yield from named(value)
     elif isinstance(schema, list):
-        for one in typing.cast("list[Any]", schema):
+        for one in schema:
             yield from named(one)
 
 
@@ -184,7 +184,7 @@ def test_codes_that_sign_out_are_those_of_a_refused_refresh_token() -> None:
 
 def test_every_member_of_a_problem_is_an_attribute_of_the_error() -> None:
     properties, _ = resolve(SCHEMAS["Problem"])
-    problem = {"code": "c", "detail": "d", "status": 422, "request_id": "r", "errors": []}
+    problem: dict[str, Any] = {"code": "c", "detail": "d", "status": 422, "request_id": "r", "errors": []}
     error = read_problem(Reply(422, {"retry-after": "3"}, json.dumps(problem).encode()))
     assert isinstance(error, LatchkeyError)
     assert (error.code, error.detail, error.status, error.request_id, error.retry_after) == ("c", "d", 422, "r", 3)

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from latchkey import AsyncClient, Client, FileStorage, LatchkeyError, MemoryStorage
@@ -169,11 +170,11 @@ class Remote:
         self.text: str | None = None
 
     async def load(self) -> str | None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return self.text
 
     async def save(self, text: str) -> None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         self.text = text
 
 

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import anyio
 import httpx
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
 
 from latchkey import Client, LatchkeyError
 from latchkey.verify import AsyncVerifier, Claims, Verifier, challenge, read_bearer
@@ -43,8 +44,8 @@ class Service:
             self.verify, self.verify_now = verifier.verify, verifier.verify_now
         else:
             other = AsyncVerifier(api, audience, http=self.network.async_http(), elapsed=self.clock, **options)
-            self.verify = partial(anyio.run, other.verify)
-            self.verify_now = partial(anyio.run, other.verify_now)
+            self.verify = lambda token: anyio.run(other.verify, token)
+            self.verify_now = lambda token: anyio.run(other.verify_now, token)
 
     @property
     def reads(self) -> int:
@@ -79,7 +80,7 @@ def test_genuine_token_of_each_algorithm(kind: str, algorithm: str) -> None:
         token = client.access_token()
         claims = Service(kind, api).verify(token)
         assert (claims["sub"], claims["sid"]) == (signed_in["user"]["id"], signed_in["session"]["id"])
-        assert (claims["scope"], claims["amr"]) == ("account", ["pwd"])
+        assert (claims.get("scope"), claims.get("amr")) == ("account", ["pwd"])
         assert refusal(Service(kind, api, algorithms=[other]).verify, token) == ("invalid_token", 401)
 
 
@@ -99,10 +100,8 @@ def test_refusals(api: str, kind: str, token: str) -> None:
 
 def test_type_is_checked(api: str, kind: str, token: str) -> None:
     """A stranger's key, published by this network as if it were the issuer's, signs what has another type."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     key = Ed25519PrivateKey.generate()
-    published = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    published: dict[str, Any] = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
     keys = {"keys": [{**published, "kid": "k", "use": "sig", "alg": "EdDSA"}]}
     now = int(time.time())
     claims: dict[str, Any] = {**jwt.decode(token, options={"verify_signature": False}), "iat": now, "exp": now + 60}
@@ -129,7 +128,7 @@ def test_type_is_checked(api: str, kind: str, token: str) -> None:
     old = signed(auth_time=now - 600)
     assert service(max_age=900).verify(old)["auth_time"] == now - 600
     assert refusal(service(max_age=300).verify, old) == ("reauthentication_required", 403)
-    assert service(scope="account").verify(old)["scope"] == "account"
+    assert service(scope="account").verify(old).get("scope") == "account"
     assert refusal(service(scope="account admin").verify, old) == ("insufficient_scope", 403)
     assert refusal(service(scope="account").verify, signed(scope=None)) == ("insufficient_scope", 403)
 

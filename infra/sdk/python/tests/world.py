@@ -13,12 +13,14 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import httpx
 
 from latchkey import AsyncClient, Client, Clock, MemoryStorage, Storage
@@ -39,7 +41,7 @@ Fault = Callable[[httpx.Request, Callable[[], httpx.Response]], Answer]
 
 
 @contextmanager
-def start_stack(**settings: str) -> Iterator[str]:
+def start_stack(**settings: str) -> Generator[str]:
     """A fresh stack; gives its address."""
     binary = os.environ["LATCHKEY_BINARY"]
     inherited = {name: value for name, value in os.environ.items() if name not in {"ISSUER", "AUDIENCE"}}
@@ -82,7 +84,7 @@ class MovableClock:
 
     async def async_sleep(self, seconds: float) -> None:
         self.sleep(seconds)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
     @property
     def clock(self) -> Clock:
@@ -189,9 +191,7 @@ class Blocking:
         method = getattr(self._client, name)
         if not inspect.iscoroutinefunction(method):
             return method
-        return lambda *args, **options: anyio.run(  # type: ignore[misc]
-            functools.partial(method, *args, **options), backend=self._backend
-        )
+        return lambda *args, **options: anyio.run(functools.partial(method, *args, **options), backend=self._backend)
 
 
 class World:

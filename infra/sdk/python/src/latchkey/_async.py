@@ -407,8 +407,9 @@ class _AsyncAuth(httpx.Auth):
         core.check_origin(request.url)
         held = await run(core.authorize())
         set_token(request, held)
+        repeatable = is_repeatable(request)
         response = yield request
-        if response.status_code == 401 and is_repeatable(request):
+        if response.status_code == 401 and repeatable:
             successor = await run(core.authorize(held))
             if successor.is_of_same_user(held):
                 await response.aread()  # so that the connection can be used again

@@ -341,8 +341,9 @@ class _Auth(httpx.Auth):
         core.check_origin(request.url)
         held = run(core.authorize())
         set_token(request, held)
+        repeatable = is_repeatable(request)
         response = yield request
-        if response.status_code == 401 and is_repeatable(request):
+        if response.status_code == 401 and repeatable:
             successor = run(core.authorize(held))
             if successor.is_of_same_user(held):
                 response.read()  # so that the connection can be used again
