@@ -85,7 +85,7 @@ def named(schema: Any) -> Iterator[str]:
             elif key not in {"example", "examples", "description"}:
                 yield from named(value)
     elif isinstance(schema, list):
-        for one in schema:
+        for one in typing.cast("list[object]", schema):
             yield from named(one)
 
 

@@ -207,12 +207,8 @@ def test_token_goes_to_allowed_origins_only(world: World, team_api: tuple[str, t
     address, seen = team_api
     client = world.client()
     world.register(client)
-    for url in (
-        address,
-        address.replace("127.0.0.1", "localhost"),
-        "https://127.0.0.1/",
-        world.api.replace("127.0.0.1", "127.0.0.1.evil.example"),
-    ):
+    others = [world.api.replace("127.0.0.1", host) for host in ("localhost", "127.0.0.1.evil.example", "me@evil.example")]
+    for url in (address, "https://127.0.0.1/", *others):
         assert code_of(client.request, "GET", url) == "origin_refused", url
     assert client.request("GET", "//evil.example/").url.host == "127.0.0.1"
     assert seen.tokens == []
@@ -269,7 +265,7 @@ def test_auth_serves_httpx_clients_of_the_same_kind(api: str, team_api: tuple[st
                 async with httpx.AsyncClient(base_url=address, auth=other.auth) as async_team:
                     assert (await async_team.get("/orders")).status_code == 200
                 with pytest.raises(RuntimeError, match=r"latchkey\.Client"):
-                    httpx.get(address, auth=other.auth)
+                    httpx.get(address, auth=other.auth)  # noqa: ASYNC210
                 with pytest.raises(RuntimeError, match="AsyncClient"):
                     async with httpx.AsyncClient(auth=client.auth) as wrong:
                         await wrong.get(address)

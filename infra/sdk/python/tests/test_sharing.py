@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import subprocess
@@ -207,28 +206,33 @@ def test_cancelled_reauthentication_is_stored(api: str) -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         may_answer.set()
-        while world.rotation() == 0:
+        while world.rotation() == 0:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     asyncio.run(asyncio.wait_for(scenario(), 5))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+LOOPS = """
+import asyncio, sys
+from latchkey import AsyncClient
+api, email = sys.argv[1:]
+client = AsyncClient(api)
+asyncio.run(client.register(email, "correct horse battery staple"))
+for _ in range(3):
+    assert asyncio.run(client.me())["email"] == email
+async def end():
+    await client.me()
+    await client.aclose()
+asyncio.run(end())
+assert len(client._loops) == 0
+"""
+
+
 def test_one_client_serves_one_event_loop_after_another(api: str) -> None:
-    """Those who end a loop without `aclose` leave its connections to the garbage collector, which warns."""
-    client = AsyncClient(api)
+    """Whoever ends a loop without `aclose` leaves its connections to the garbage collector, which warns: hence a process."""
     email = World(api, "asyncio").email
-    asyncio.run(client.register(email, "correct horse battery staple"))
-    for _ in range(3):
-        assert asyncio.run(client.me())["email"] == email
-
-    async def end() -> None:
-        await client.me()
-        await client.aclose()
-
-    asyncio.run(end())
-    assert len(client._loops) == 0
-    gc.collect()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", LOOPS, api, email], check=True, timeout=20, env=environment)
 
 
 def test_event_loops_in_several_threads_share_a_client(api: str) -> None:

@@ -191,7 +191,11 @@ class Blocking:
         method = getattr(self._client, name)
         if not inspect.iscoroutinefunction(method):
             return method
-        return lambda *args, **options: anyio.run(functools.partial(method, *args, **options), backend=self._backend)
+
+        def run(*arguments: Any, **options: Any) -> Any:
+            return anyio.run(functools.partial(method, *arguments, **options), backend=self._backend)
+
+        return run
 
 
 class World:
