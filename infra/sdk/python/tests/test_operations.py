@@ -10,10 +10,11 @@ from typing import Any
 
 import anyio
 import httpx
+import jwt
 import pytest
 
 from latchkey import AsyncClient, Client, LatchkeyError, MemoryStorage
-from world import PASSWORD, World, answer, busy, offline, start_stack
+from world import PASSWORD, REFRESH, World, answer, busy, lose_reply, offline, start_stack
 
 
 def code_of(act: Any, *arguments: Any) -> str:
@@ -216,6 +217,57 @@ def test_token_goes_to_allowed_origins_only(world: World, team_api: tuple[str, t
     assert allowed.request("GET", f"{address}/orders").status_code == 200
     assert seen.tokens == [f"Bearer {client.access_token()}"]
     assert allowed.request("GET", "/v1/me").json()["email"] == world.email
+
+
+ORDERS = "https://orders.example.com"
+
+
+def audience_of(token: str) -> str:
+    audience: str = jwt.decode(token.removeprefix("Bearer "), options={"verify_signature": False})["aud"]
+    return audience
+
+
+def test_origin_with_an_audience_gets_tokens_for_it_alone(world: World, team_api: tuple[str, type[TeamApi]]) -> None:
+    address, seen = team_api
+    client = world.client(origins={address: ORDERS})
+    world.register(client)
+    own = client.access_token()
+    for _ in range(3):
+        assert client.request("GET", f"{address}/orders").status_code == 200
+    assert world.network.refreshes == 1
+    assert {audience_of(token or "") for token in seen.tokens} == {ORDERS}
+    assert (world.rotation(), client.access_token(), audience_of(own)) == (1, own, "latchkey")
+    assert client.access_token(audience=ORDERS) == (seen.tokens[0] or "").removeprefix("Bearer ")
+    assert client.me()["email"] == world.email
+
+    seen.refusals = 1
+    assert client.request("GET", f"{address}/orders").status_code == 200
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
+    world.expire()
+    client.request("GET", f"{address}/orders")
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (4, 1)
+    with pytest.raises(LatchkeyError, match="validation_failed"):
+        client.access_token(audience="https://unknown.example.com")
+
+    client.sign_out()
+    assert code_of(client.request, "GET", f"{address}/orders") == "not_signed_in"
+    client.sign_in(world.email, PASSWORD)
+    client.request("GET", f"{address}/orders")
+    assert len(set(seen.tokens)) == 4
+
+
+def test_lost_reply_for_an_audience_signs_nobody_out(world: World, team_api: tuple[str, type[TeamApi]]) -> None:
+    address, _ = team_api
+    client = world.client(origins={address: ORDERS})
+    world.register(client)
+    world.network.fail(REFRESH, lose_reply, busy("1"))
+    assert client.request("GET", f"{address}/orders").status_code == 200
+    assert (world.network.refreshes, world.rotation()) == (3, 1)
+    world.network.fail(REFRESH, answer(401, {"code": "refresh_token_reused"}))
+    world.expire()
+    assert code_of(client.request, "GET", f"{address}/orders") == "refresh_token_reused"
+    assert client.signed_in() is None
 
 
 def test_refused_call_is_repeated_once_with_a_new_token(world: World, team_api: tuple[str, type[TeamApi]]) -> None:

@@ -175,6 +175,21 @@ def test_wall_clock_that_was_set_between_two_runs_costs_one_request_at_most(worl
     assert world.network.counts["/v1/me"] <= 3
 
 
+@pytest.mark.parametrize("when", ["before the start", "after the start"])
+def test_token_of_another_run_is_judged_by_the_servers_clock(world: World, when: str) -> None:
+    world.register(world.client())
+    if when == "before the start":
+        world.time.wall_offset = -3600
+    other = world.client()
+    other.me()
+    world.time.wall_offset = -3600
+    other.me()
+    assert world.network.refreshes == 0
+    world.expire()
+    other.me()
+    assert (world.network.refreshes, world.network.counts["/v1/me"]) == (1, 3)
+
+
 def test_sleep_of_a_night_is_noticed(world: World) -> None:
     client = world.client()
     world.register(client)
@@ -247,6 +262,20 @@ def test_late_refresh_does_not_undo_a_sign_out(world: World) -> None:
     assert held(world.storage.load()) is None
 
 
+def test_late_password_change_is_not_written_over_another_sign_in(world: World) -> None:
+    client, other = world.client(), world.client()
+    world.register(client)
+
+    def somebody_else_signs_in(_: httpx.Request, send: Any) -> httpx.Response:
+        response: httpx.Response = send()
+        in_a_thread(lambda: other.register(f"stranger-{world.email}", PASSWORD))
+        return response
+
+    world.network.fail("/v1/me/password", somebody_else_signs_in)
+    client.change_password(PASSWORD, PASSWORD + "!")
+    assert client.signed_in() == other.signed_in()
+
+
 def test_late_refusal_does_not_end_a_newer_session(world: World) -> None:
     client = world.client()
     world.register(client)
@@ -274,7 +303,7 @@ def test_successor_is_stored_even_if_another_refresh_has_stored_a_younger_access
 
     world.network.fail(REFRESH, another_has_a_new_access_token)
     client.me()
-    assert world.rotation() == 1
+    assert (world.network.refreshes, world.rotation()) == (1, 1)
 
 
 def test_request_is_not_repeated_for_another_user(world: World) -> None:

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -49,7 +49,7 @@ class AsyncClient:
         url: str,
         *,
         storage: Storage | AsyncStorage | None = None,
-        origins: Iterable[str] = (),
+        origins: Iterable[str] | Mapping[str, str | None] = (),
         device_id: str | None = None,
         device_name: str | None = None,
         http: httpx.AsyncClient | None = None,
@@ -98,9 +98,12 @@ class AsyncClient:
         """Proves again that it is the user, after ``reauthentication_required``. Code of its own: ``wrong_password``."""
         return await self._run_to_end(self._core.reauthenticate(password))
 
-    async def access_token(self) -> str:
-        """A fresh access token, for what is not sent with httpx. Send it only to services of yours."""
-        return (await self._run(self._core.authorize())).access_token
+    async def access_token(self, audience: str | None = None) -> str:
+        """A fresh access token, for what is not sent with httpx. Send it only to services of yours.
+
+        ``audience`` is one of Latchkey's ``AUDIENCES``; without it the token is for Latchkey itself.
+        """
+        return (await self._run(self._core.authorize(audience=audience))).access_token
 
     def on_change(self, listener: Listener) -> Callable[[], None]:
         """Calls the listener after each sign-in, refresh and sign-out, in the task that has caused or noticed it.
@@ -261,8 +264,8 @@ class AsyncClient:
             case TryLock():
                 try_lock = getattr(self._storage, "try_lock", None)
                 return release_nothing if try_lock is None else try_lock()
-            case Share(flow):
-                return await self._share(flow)
+            case Share(flow, audience):
+                return await self._share(flow, audience)
 
     async def _update(self, update: Update) -> Any:
         storage = self._storage
@@ -304,19 +307,20 @@ class AsyncClient:
             raise describe_network_error(error) from error
         return Reply(response.status_code, dict(response.headers), response.content)
 
-    async def _share(self, flow: Flow[Held]) -> Held:
+    async def _share(self, flow: Flow[Held], audience: str | None) -> Held:
         loop = self._loop()
-        if loop.flight is None:
-            loop.flight = self._detach(self._fly(loop, flow))
+        flight = loop.flights.get(audience)
+        if flight is None:
+            flight = loop.flights[audience] = self._detach(self._fly(loop, flow, audience))
         else:
             flow.close()
-        return await loop.flight.join()
+        return await flight.join()
 
-    async def _fly(self, loop: _Loop, flow: Flow[Held]) -> Held:
+    async def _fly(self, loop: _Loop, flow: Flow[Held], audience: str | None) -> Held:
         try:
             return await self._drive(flow)
         finally:
-            loop.flight = None
+            del loop.flights[audience]
 
     def _detach(self, work: Awaitable[T]) -> _Flight[T]:
         """Starts work that no caller's cancellation reaches."""
@@ -363,7 +367,7 @@ class _Loop:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
         self.storage_lock = anyio.Lock()
-        self.flight: _Flight[Held] | None = None
+        self.flights: dict[str | None, _Flight[Held]] = {}
 
 
 class _Flight(Generic[T]):
@@ -404,13 +408,13 @@ class _AsyncAuth(httpx.Auth):
         client = self._client
         core = client._core
         run = client._run
-        core.check_origin(request.url)
-        held = await run(core.authorize())
+        audience = core.find_audience(request.url)
+        held = await run(core.authorize(audience=audience))
         set_token(request, held)
         repeatable = is_repeatable(request)
         response = yield request
         if response.status_code == 401 and repeatable:
-            successor = await run(core.authorize(held))
+            successor = await run(core.authorize(held, audience))
             if successor.is_of_same_user(held):
                 await response.aread()  # so that the connection can be used again
                 set_token(request, successor)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -18,7 +18,7 @@ import httpx
 from ._clock import Clock, ServerTime
 from ._errors import SIGNED_OUT, LatchkeyError
 from ._requests import Reply, Request, build, read_object, read_problem, read_tokens
-from ._session import Document, Held, Vault, store_successor
+from ._session import Document, Held, Vault, store_refresh_token, store_successor
 from .types import Account, ActivityPage, Removed, Revoked, Session, SessionList, SignedIn
 
 T = TypeVar("T")
@@ -64,9 +64,13 @@ class TryLock:
 
 @dataclass(frozen=True)
 class Share:
-    """Run the flow to its end, whatever happens to its caller, and give its result to all who ask meanwhile."""
+    """Run the flow to its end, whatever happens to its caller, and give its result to all who ask meanwhile.
+
+    Flows with different audiences run in parallel: the server gives them the same successor.
+    """
 
     flow: Flow[Held]
+    audience: str | None
 
 
 Effect: TypeAlias = Update | Send | Sleep | TryLock | Share
@@ -86,7 +90,7 @@ class Core:
         self,
         url: str,
         *,
-        origins: Iterable[str] = (),
+        origins: Iterable[str] | Mapping[str, str | None] = (),
         device_id: str | None = None,
         device_name: str | None = None,
         clock: Clock | None = None,
@@ -99,11 +103,19 @@ class Core:
         self.clock = clock or Clock()
         self.vault = Vault()
         self.time = ServerTime(self.clock)
-        self._origins = {origin(address) for address in (self.api, *origins)}
+        # The audience of the tokens for each origin; `None` is Latchkey's own.
+        audiences: dict[str, str | None] = {}
+        if isinstance(origins, Mapping):
+            audiences.update(cast("Mapping[str, str | None]", origins))
+        else:
+            audiences.update(dict.fromkeys(origins))
+        self._audiences = {origin(address): audience for address, audience in {**audiences, self.api: None}.items()}
         self._device_id = device_id
         self._device_name = device_name
-        # When the newest access token that we have received here expires, by elapsed time.
-        self._deadline: tuple[str, float] | None = None
+        # When the newest access token for each audience that we have received here expires, by elapsed time.
+        self._deadlines: dict[str | None, tuple[str, float]] = {}
+        # Tokens for the audiences of other APIs. They are not stored: each process asks for its own.
+        self._held_for: dict[str, Held] = {}
 
     # The token of a request.
 
@@ -111,37 +123,50 @@ class Core:
         """The address of a path of Latchkey's API; another address as it is."""
         return self.api + path_or_url if path_or_url.startswith("/") else path_or_url
 
-    def check_origin(self, url: httpx.URL) -> None:
-        """Raises unless the address may receive the access token."""
-        if origin(url) not in self._origins:
+    def find_audience(self, url: httpx.URL) -> str | None:
+        """The audience of the token that the address receives. Raises unless it may receive one."""
+        if origin(url) not in self._audiences:
             address = f"{url.scheme}://{url.netloc.decode('ascii')}"
             raise LatchkeyError("origin_refused", f"{address} is not one of `origins`, so it receives no token.")
+        return self._audiences[origin(url)]
 
-    def authorize(self, refused: Held | None = None) -> Flow[Held]:
+    def authorize(self, refused: Held | None = None, audience: str | None = None) -> Flow[Held]:
         """A session whose access token can be used. ``refused`` is the one whose token has just got a 401."""
         held = yield from self._read()
         if held is None:
             raise LatchkeyError("not_signed_in", "Nobody is signed in. Sign in first.")
-        is_refused = refused is not None and held.access_token == refused.access_token
-        if not is_refused and self._seconds_left(held) > min(MARGIN, held.expires_in / 2):
-            return held
-        is_usable = not is_refused and self._seconds_left(held) > 0
+        current = self._find_for(audience, held)
+        is_usable = False
+        if current is not None and (refused is None or current.access_token != refused.access_token):
+            seconds_left = self._seconds_left(current)
+            if seconds_left > min(MARGIN, current.expires_in / 2):
+                return current
+            is_usable = seconds_left > 0
         try:
-            shared: Held = yield Share(self._refresh(held, attempts=1 if is_usable else ATTEMPTS))
+            attempts = 1 if is_usable else ATTEMPTS
+            shared: Held = yield Share(self._refresh(current, attempts, audience), audience)
             return shared
         except LatchkeyError as error:
             # The token was refreshed ahead of time. While that fails and the token still lives, there is no need.
-            if is_usable and not error.signed_out:
-                return held
+            if current is not None and is_usable and not error.signed_out:
+                return current
             raise
 
+    def _find_for(self, audience: str | None, held: Held) -> Held | None:
+        """The session with its access token for an audience; ``None`` if there is none yet."""
+        if audience is None:
+            return held
+        found = self._held_for.get(audience)
+        return found if found is not None and found.session["id"] == held.session["id"] else None
+
     def _seconds_left(self, held: Held) -> float:
-        if self._deadline is not None and self._deadline[0] == held.access_token:
-            return self._deadline[1] - self.clock.elapsed()
+        for access_token, deadline in tuple(self._deadlines.values()):
+            if access_token == held.access_token:
+                return deadline - self.clock.elapsed()
         # The token is from an earlier run or from another process.
         return held.expires_at - self.time.now()
 
-    def _refresh(self, stale: Held, attempts: int) -> Flow[Held]:
+    def _refresh(self, stale: Held | None, attempts: int, audience: str | None) -> Flow[Held]:
         """Exchanges the refresh token, unless another one has done so. Only a refusal of the token signs out."""
         release = yield from self._lock()
         try:
@@ -149,11 +174,15 @@ class Core:
                 held = yield from self._read()
                 if held is None:
                     raise LatchkeyError("not_signed_in", "The user has signed out.")
-                if held.access_token != stale.access_token and self._seconds_left(held) > 0:
-                    return held
+                current = self._find_for(audience, held)
+                is_other = current is not None and (stale is None or current.access_token != stale.access_token)
+                if current is not None and is_other and self._seconds_left(current) > 0:
+                    return current
                 try:
-                    received = yield from self._exchange(held)
-                    return (yield from self._store(held, received))
+                    received = yield from self._exchange(held, audience)
+                    if audience is None:
+                        return (yield from self._store(held, received))
+                    return (yield from self._store_for(audience, held, received))
                 except LatchkeyError as error:
                     failure = error
                 if failure.code in SIGNED_OUT:
@@ -166,10 +195,11 @@ class Core:
             if release is not None:
                 release()
 
-    def _exchange(self, held: Held) -> Flow[Held]:
+    def _exchange(self, held: Held, audience: str | None) -> Flow[Held]:
         sent = self.clock.elapsed()
-        reply = yield from self._send(build(self.api, "refresh", {"refresh_token": held.refresh_token}))
-        return self._receive(reply, sent)[0]
+        body = {"refresh_token": held.refresh_token, "audience": audience or ...}
+        reply = yield from self._send(build(self.api, "refresh", body))
+        return self._receive(reply, sent, audience)[0]
 
     def _lock(self) -> Flow[Callable[[], None] | None]:
         began = self.clock.elapsed()
@@ -192,14 +222,14 @@ class Core:
         held: Held | None = yield Update(decide)
         return held
 
-    def _receive(self, reply: Reply, sent: float) -> tuple[Held, str | None]:
+    def _receive(self, reply: Reply, sent: float, audience: str | None = None) -> tuple[Held, str | None]:
         """The session and the device token of a reply with tokens whose request was sent at a moment of elapsed time."""
         if not 200 <= reply.status < 300:
             raise read_problem(reply)
         tokens = read_tokens(reply)
         lives = tokens["expires_in"]
         expires_at = self.time.now() - (self.clock.elapsed() - sent) + lives
-        self._deadline = (tokens["access_token"], sent + lives)
+        self._deadlines[audience] = (tokens["access_token"], sent + lives)
         held = Held(
             tokens["access_token"],
             tokens.get("refresh_token", ""),
@@ -223,6 +253,19 @@ class Core:
         if stored is None:
             raise LatchkeyError("not_signed_in", "The user has signed out.")
         return stored
+
+    def _store_for(self, audience: str, began_with: Held, received: Held) -> Flow[Held]:
+        """Keeps the access token for an audience in memory, and stores the refresh token that came with it."""
+
+        def decide(document: Document) -> tuple[Document, Held | None]:
+            after = store_refresh_token(document, began_with, received)
+            return after, after.held
+
+        stored: Held | None = yield Update(decide)
+        if stored is None or stored.session["id"] != received.session["id"]:
+            raise LatchkeyError("not_signed_in", "The user has signed out, or signed in again.")
+        found = self._held_for[audience] = replace(received, user=stored.user)
+        return found
 
     def _drop(self, refresh_token: str, reason: LatchkeyError | None = None) -> Flow[bool]:
         """Forgets the session if the storage still holds this refresh token; returns whether it did."""

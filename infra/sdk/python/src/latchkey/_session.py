@@ -214,3 +214,11 @@ def store_successor(document: Document, began_with: Held, received: Held) -> Doc
     if is_other_session or stored.refresh_token in (began_with.refresh_token, received.refresh_token):
         return replace(document, held=replace(received, user=received.user or stored.user))
     return document
+
+
+def store_refresh_token(document: Document, began_with: Held, received: Held) -> Document:
+    """What to store of a refresh whose access token is for another API: the refresh token alone, by the same rule."""
+    after = store_successor(document, began_with, received)
+    if after == document or document.held is None:
+        return document
+    return replace(document, held=replace(document.held, refresh_token=received.refresh_token))

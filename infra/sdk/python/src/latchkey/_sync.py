@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -41,8 +41,9 @@ class Client:
         url: The address of Latchkey's API, its ``ISSUER``: ``https://auth.example.com``. Plain http is accepted for this
             machine only.
         storage: Where the session is kept between runs. In memory if none is given.
-        origins: Further origins that may receive the access token, such as ``https://api.example.com``. It is never sent
-            to others.
+        origins: Further origins that may receive an access token, such as ``https://api.example.com``. It is never sent
+            to others. A mapping also names the audience of each, one of Latchkey's ``AUDIENCES``: the token is then for
+            that API alone and opens nothing at Latchkey. ``None``, as in a list, is Latchkey's own audience.
         device_id: Names this installation, for the user's list of sessions. One is made and stored if none is given. Two
             installations must not have the same one.
         device_name: What to call this device in the list, such as "Ada's laptop".
@@ -58,7 +59,7 @@ class Client:
         url: str,
         *,
         storage: Storage | None = None,
-        origins: Iterable[str] = (),
+        origins: Iterable[str] | Mapping[str, str | None] = (),
         device_id: str | None = None,
         device_name: str | None = None,
         http: httpx.Client | None = None,
@@ -77,7 +78,7 @@ class Client:
         # Held while the storage is read and written, never while something is sent or a listener is called.
         self._storage_lock = threading.Lock()
         self._flight_lock = threading.Lock()
-        self._flight: Future[Held] | None = None
+        self._flights: dict[str | None, Future[Held]] = {}
 
     # The session.
 
@@ -109,9 +110,12 @@ class Client:
         """Proves again that it is the user, after ``reauthentication_required``. Code of its own: ``wrong_password``."""
         return self._run(self._core.reauthenticate(password))
 
-    def access_token(self) -> str:
-        """A fresh access token, for what is not sent with httpx. Send it only to services of yours."""
-        return self._run(self._core.authorize()).access_token
+    def access_token(self, audience: str | None = None) -> str:
+        """A fresh access token, for what is not sent with httpx. Send it only to services of yours.
+
+        ``audience`` is one of Latchkey's ``AUDIENCES``; without it the token is for Latchkey itself.
+        """
+        return self._run(self._core.authorize(audience=audience)).access_token
 
     def on_change(self, listener: Listener) -> Callable[[], None]:
         """Calls the listener after each sign-in, refresh and sign-out, in the thread that has caused or noticed it.
@@ -266,8 +270,8 @@ class Client:
             case TryLock():
                 try_lock = getattr(self._storage, "try_lock", None)
                 return release_nothing if try_lock is None else try_lock()
-            case Share(flow):
-                return self._share(flow)
+            case Share(flow, audience):
+                return self._share(flow, audience)
 
     def _update(self, update: Update) -> Any:
         vault, storage = self._core.vault, self._storage
@@ -285,12 +289,12 @@ class Client:
             raise describe_network_error(error) from error
         return Reply(response.status_code, dict(response.headers), response.content)
 
-    def _share(self, flow: Flow[Held]) -> Held:
+    def _share(self, flow: Flow[Held], audience: str | None) -> Held:
         with self._flight_lock:
-            running = self._flight
+            running = self._flights.get(audience)
             mine: Future[Held] = Future()
             if running is None:
-                self._flight = mine
+                self._flights[audience] = mine
         if running is not None:
             flow.close()
             try:
@@ -301,11 +305,11 @@ class Client:
             held = self._drive(flow)
         except BaseException as error:
             with self._flight_lock:
-                self._flight = None
+                del self._flights[audience]
             mine.set_exception(describe_interruption(error))
             raise
         with self._flight_lock:
-            self._flight = None
+            del self._flights[audience]
         mine.set_result(held)
         return held
 
@@ -338,13 +342,13 @@ class _Auth(httpx.Auth):
         client = self._client
         core = client._core
         run = client._run
-        core.check_origin(request.url)
-        held = run(core.authorize())
+        audience = core.find_audience(request.url)
+        held = run(core.authorize(audience=audience))
         set_token(request, held)
         repeatable = is_repeatable(request)
         response = yield request
         if response.status_code == 401 and repeatable:
-            successor = run(core.authorize(held))
+            successor = run(core.authorize(held, audience))
             if successor.is_of_same_user(held):
                 response.read()  # so that the connection can be used again
                 set_token(request, successor)
