@@ -130,7 +130,7 @@ def test_unknown_fields_and_codes_are_tolerated(world: World) -> None:
 def test_operations_that_the_stack_may_not_have_yet(
     world: World, method: str, arguments: tuple[str, ...], path: str, body: object, status: int
 ) -> None:
-    """Their requests are as DESIGN has them; the contract test compares their paths when they are there."""
+    """Their requests, until the contract test can compare them with the document."""
     client = world.client()
     world.register(client)
     sent: list[httpx.Request] = []
