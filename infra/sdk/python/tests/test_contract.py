@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 import time
 import typing
@@ -24,9 +23,7 @@ from latchkey._errors import SIGNED_OUT
 from latchkey._requests import OPERATIONS, Reply, Request, read_problem
 from latchkey._session import Document, Held, encode
 
-DOCUMENT = json.loads(
-    Path(os.environ.get("LATCHKEY_OPENAPI") or Path(__file__).parents[4] / "functions/discovery/openapi.json").read_text()
-)
+DOCUMENT = json.loads((Path(__file__).parents[4] / "functions/discovery/openapi.json").read_text())
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 NOT_FOR_USERS = {"Administration", "Clients", "Discovery"}
 PLANNED_OPERATIONS = {

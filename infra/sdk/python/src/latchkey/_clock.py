@@ -44,7 +44,7 @@ class ServerTime:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ahead_of_elapsed = clock.wall() - clock.elapsed()
-        self._measured = False
+        self._has_skew = False
 
     def now(self) -> float:
         return self._clock.elapsed() + self._ahead_of_elapsed
@@ -55,8 +55,8 @@ class ServerTime:
 
     def assume_skew(self, skew: float) -> None:
         """Takes the difference that an earlier run has measured, until this one has measured its own."""
-        if not self._measured:
-            self._measured = True
+        if not self._has_skew:
+            self._has_skew = True
             self._ahead_of_elapsed += skew
 
     def measure(self, date: str | None, sent: float, received: float) -> None:
@@ -67,4 +67,4 @@ class ServerTime:
             return
         # A date has whole seconds, so on average half a second is missing.
         self._ahead_of_elapsed = told + 0.5 - (sent + received) / 2
-        self._measured = True
+        self._has_skew = True
