@@ -1,4 +1,5 @@
-//! Where on earth a client is: coordinates, the distance between two, and which addresses are in a place at all.
+//! Where on earth a client is: coordinates, the distance between two, countries, and which addresses are in a place at
+//! all.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -74,6 +75,13 @@ impl FromStr for Coordinates {
             .and_then(|(latitude, longitude)| Self::new(latitude, longitude))
             .ok_or(InvalidCoordinates)
     }
+}
+
+/// A country as two letters (ISO 3166-1 alpha-2), in upper case.
+#[must_use]
+pub fn country_code(text: &str) -> Option<String> {
+    let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_code.then(|| text.to_ascii_uppercase())
 }
 
 /// Whether an address is one of the public internet, and so of a client whose place can be known. Others (private,
@@ -167,6 +175,14 @@ mod tests {
         }
         assert_eq!(at(-90.0, -180.0).to_string(), "-90.0,-180.0");
         assert_eq!(at(-0.01, -0.04).to_string(), "0.0,0.0");
+    }
+
+    #[test]
+    fn a_country_has_two_letters() {
+        assert_eq!(country_code("ca").as_deref(), Some("CA"));
+        for wrong in ["", "C", "CAN", "C-", "é"] {
+            assert_eq!(country_code(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
