@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use axum::Router;
+use axum::{Extension, Router};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::Pages;
+use latchkey_api::location::Places;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::client::{ClientBounds, ClientScope};
@@ -76,6 +77,7 @@ pub struct Stack {
     pub clock: Arc<ManualClock>,
     service_client: Client,
     store_random: Arc<SeededRandom>,
+    places: Places,
     router: Router,
 }
 
@@ -211,6 +213,7 @@ impl Stack {
             clock,
             service_client: client,
             store_random,
+            places: Places::default(),
             router: Router::new(),
         }
         .served(origins.into(), None)
@@ -234,6 +237,13 @@ impl Stack {
         self.served((&AllowedOrigins::None).into(), Some(edge))
     }
 
+    /// The same, knowing the places of addresses; before [`Stack::behind`].
+    #[must_use]
+    pub fn with_places(mut self, places: Places) -> Self {
+        self.places = places;
+        self.served((&AllowedOrigins::None).into(), None)
+    }
+
     /// The same, with other keys: another instance, or a later start of this one.
     #[must_use]
     pub fn with_tokens(mut self, tokens: TokenKeys) -> Self {
@@ -252,6 +262,7 @@ impl Stack {
         let (clock, random) = (self.core.clock.clone(), self.core.random.clone());
         let routes = latchkey::routes_by_function(&self.core, |function| self.store_of(function));
         let (routes, _) = routes.split_for_parts();
+        let routes = routes.layer(Extension(self.places.clone()));
         self.cleanup_store = self.store_of("cleanup");
         self.router = latchkey_api::http::service(routes, pages, edge, clock, random);
         self

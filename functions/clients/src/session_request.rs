@@ -93,7 +93,9 @@ impl SessionRequest {
         };
         let audience = tokens.find_audience(self.audience.as_deref())?;
         let visitor = self.client.as_ref();
-        let location = visitor.map(|visitor| visitor.location(places)).transpose()?;
+        let location = visitor
+            .map(|visitor| visitor.location(places))
+            .transpose()?;
         let unknown = || Device::describe(None, None, None, ClientHints::default());
         Ok(SignInElsewhere {
             identity,

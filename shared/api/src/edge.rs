@@ -236,7 +236,8 @@ mod tests {
     fn coordinates_are_two_headers_in_degrees() {
         let seen = |pairs: &[(&'static str, &str)]| {
             let pairs = pairs.iter();
-            let headers = pairs.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let headers =
+                pairs.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
             let coordinates = location(&headers.collect::<HeaderMap>()).coordinates;
             coordinates.map(|point| point.to_string())
         };

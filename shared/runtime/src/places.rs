@@ -90,11 +90,10 @@ impl LocationDatabase {
             file: file.to_owned(),
             source,
         };
-        let content =
-            std::fs::read(file).map_err(|source| LocationDatabaseError::Unreadable {
-                file: file.to_owned(),
-                source,
-            })?;
+        let content = std::fs::read(file).map_err(|source| LocationDatabaseError::Unreadable {
+            file: file.to_owned(),
+            source,
+        })?;
         let reader = Reader::from_source(content).map_err(broken)?;
         if !knows_places(&reader).map_err(broken)? {
             return Err(LocationDatabaseError::NoPlaces {
