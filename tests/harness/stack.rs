@@ -551,6 +551,7 @@ fn serde_dynamo_value(
     fn plain(value: &AttributeValue) -> Value {
         match value {
             AttributeValue::S(text) => json!(text),
+            AttributeValue::Bool(is) => json!(is),
             AttributeValue::N(number) => serde_json::from_str(number).unwrap_or_default(),
             AttributeValue::Ss(set) => {
                 let mut set = set.clone();

@@ -292,7 +292,7 @@ struct SessionItem {
     #[serde(default, skip_serializing_if = "is_false")]
     new_device: bool,
     #[serde(default, skip_serializing_if = "is_false")]
-    unusual_location: bool,
+    unusual: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created_ip_address: Option<IpAddr>,
     #[serde(with = "ts_milliseconds")]
@@ -339,7 +339,7 @@ pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
         country: session.location.country.clone(),
         degrees: session.location.coordinates.map(|point| point.to_string()),
         new_device: session.new_device,
-        unusual_location: session.unusual_location,
+        unusual: session.unusual_location,
         created_ip_address: session.created_ip_address,
         created_at: session.created_at,
         authenticated_at: Some(session.authenticated_at),
@@ -388,7 +388,7 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
             coordinates: coordinates?,
         },
         new_device: item.new_device,
-        unusual_location: item.unusual_location,
+        unusual_location: item.unusual,
         created_ip_address: item.created_ip_address,
         created_at: item.created_at,
         authenticated_at: item.authenticated_at.unwrap_or(item.created_at),
