@@ -1,6 +1,7 @@
 //! The whole service as one router, on an empty database, with a clock and a randomness that the test holds.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
@@ -22,6 +23,7 @@ use latchkey_domain::random::SeededRandom;
 use latchkey_domain::throttle::Limits;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
 use latchkey_runtime::emf::{Emf, one_line_each};
+use latchkey_runtime::places::LocationDatabase;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
 use latchkey_service::{Core, NewClient, Service, UserRequests};
@@ -85,6 +87,17 @@ pub struct Stack {
 #[must_use]
 pub fn noon() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().expect("a time")
+}
+
+/// The places of MaxMind's test database.
+///
+/// # Panics
+/// When it cannot be read.
+#[must_use]
+pub fn test_places() -> Places {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/places");
+    let database = LocationDatabase::open(&folder.join("GeoIP2-City-Test.mmdb"));
+    Places::from(Some(database.expect("a database")))
 }
 
 /// Who issues the tokens of tests.

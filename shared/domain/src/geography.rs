@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use chrono::TimeDelta;
+
 /// The mean radius of the earth in kilometres (IUGG). The earth is not a ball, so a distance is up to 0.5 % wrong.
 const EARTH_RADIUS_KM: f64 = 6_371.008_8;
 
@@ -74,6 +76,38 @@ impl FromStr for Coordinates {
         degrees
             .and_then(|(latitude, longitude)| Self::new(latitude, longitude))
             .ok_or(InvalidCoordinates)
+    }
+}
+
+/// How fast a person may have travelled between two sessions. 0 for either turns the check off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TravelLimits {
+    /// The fastest that is usual, in kilometres an hour: a flight.
+    pub speed_kmh: u32,
+    /// The shortest distance that counts, in kilometres: places of addresses are guesses.
+    pub distance_km: u32,
+}
+
+impl Default for TravelLimits {
+    fn default() -> Self {
+        Self {
+            speed_kmh: 900,
+            distance_km: 500,
+        }
+    }
+}
+
+impl TravelLimits {
+    /// Whether nobody usually gets from one place to another in this time: the distance counts, and the speed is exceeded.
+    #[must_use]
+    pub fn are_exceeded(self, from: Coordinates, to: Coordinates, within: TimeDelta) -> bool {
+        if self.speed_kmh == 0 || self.distance_km == 0 {
+            return false;
+        }
+        let distance = from.distance_km(to);
+        // A clock of another instance may be ahead.
+        let hours = within.max(TimeDelta::zero()).as_seconds_f64() / 3_600.0;
+        distance >= f64::from(self.distance_km) && distance > f64::from(self.speed_kmh) * hours
     }
 }
 

@@ -3,51 +3,19 @@
 //!
 //! Both are hints for the person and for a team's other systems. They refuse nothing.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::account::Account;
 use crate::device::Device;
-use crate::geography::{Coordinates, is_public};
+use crate::geography::{Coordinates, TravelLimits, is_public};
 use crate::policy::SessionPolicy;
 use crate::session::{ClientLocation, Session};
-
-/// How fast a person may have travelled between two sessions. 0 for either turns the check off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TravelLimits {
-    /// The fastest that is usual, in kilometres an hour: a flight.
-    pub speed_kmh: u32,
-    /// The shortest distance that counts, in kilometres: places of addresses are guesses.
-    pub distance_km: u32,
-}
-
-impl Default for TravelLimits {
-    fn default() -> Self {
-        Self {
-            speed_kmh: 900,
-            distance_km: 500,
-        }
-    }
-}
-
-impl TravelLimits {
-    /// Whether nobody usually gets from one place to another in this time: the distance counts, and the speed is exceeded.
-    #[must_use]
-    pub fn are_exceeded(self, from: Coordinates, to: Coordinates, within: TimeDelta) -> bool {
-        if self.speed_kmh == 0 || self.distance_km == 0 {
-            return false;
-        }
-        let distance = from.distance_km(to);
-        // A clock of another instance may be ahead.
-        let hours = within.max(TimeDelta::zero()).as_seconds_f64() / 3_600.0;
-        distance >= f64::from(self.distance_km) && distance > f64::from(self.speed_kmh) * hours
-    }
-}
 
 /// What a client has shown of having signed in to the account before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownDevice {
     /// A genuine device token of this user. It may name a password that was replaced: it still proves that the client has
-    /// signed in before, and which password it gave matters only to [the limits](crate::throttle).
+    /// signed in before, and which password it gave matters only to the limits.
     OfUser,
     /// None, or one that is not genuine or of another user.
     Unknown,
@@ -111,6 +79,7 @@ fn known_place(location: &ClientLocation) -> Option<Coordinates> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
     use proptest::prelude::*;
 
     use super::*;

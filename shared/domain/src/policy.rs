@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::novelty::TravelLimits;
+use crate::geography::TravelLimits;
 use crate::throttle::Limits;
 
 /// The limits that an operator sets. The defaults are those of the template.

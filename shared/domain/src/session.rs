@@ -60,7 +60,7 @@ pub struct Session {
     pub device: Device,
     /// Where the client was at the latest refresh or at sign-in.
     pub location: ClientLocation,
-    /// Whether the account did not know the device at sign-in: see [`mark_novelty`](crate::novelty::mark_novelty).
+    /// Whether the account did not know the device at sign-in.
     pub new_device: bool,
     /// Whether the place was too far from that of the last session at sign-in.
     pub unusual_location: bool,

@@ -9,15 +9,13 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use http::StatusCode;
 use latchkey_api::edge::EdgeSecret;
-use latchkey_api::location::Places;
 use latchkey_domain::client::ClientScope;
-use latchkey_domain::geography::Coordinates;
-use latchkey_domain::novelty::TravelLimits;
+use latchkey_domain::geography::{Coordinates, TravelLimits};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_runtime::places::{LocationDatabase, LocationDatabaseError};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, test_places, without_limits};
 use serde_json::{Value, json};
 
 const ADA: &str = "ada@example.com";
@@ -143,7 +141,7 @@ async fn issue(stack: &Stack, secret: &str, client: Value) -> Value {
 
 #[tokio::test]
 async fn a_sign_in_made_elsewhere_is_marked_too() {
-    let stack = Stack::start().await.with_places(places());
+    let stack = Stack::start().await.with_places(test_places());
     let secret = stack.add_client("web", &[ClientScope::IssueSessions]).await;
     let visit = |device: &str, address: &str| json!({"device_id": device, "ip_address": address});
     let marks = |session: &Value| {
@@ -163,7 +161,7 @@ async fn a_sign_in_made_elsewhere_is_marked_too() {
 
 #[tokio::test]
 async fn the_marks_are_in_the_list_the_admin_view_and_the_event_and_the_coordinates_in_none() {
-    let stack = Stack::start().await.with_places(places());
+    let stack = Stack::start().await.with_places(test_places());
     let mut stream = stack.stream();
     stack.register(ADA).await;
     sign_in(from(login(&stack, Some("Phone")), LONDON)).await;
@@ -212,11 +210,6 @@ fn test_data(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("data/places")
         .join(file)
-}
-
-fn places() -> Places {
-    let database = LocationDatabase::open(&test_data("GeoIP2-City-Test.mmdb"));
-    Places::from(Some(database.unwrap()))
 }
 
 /// A request from the address of a place.
@@ -367,7 +360,7 @@ async fn without_the_secret_of_the_edge_nobody_says_where_they_are() {
 
 #[tokio::test]
 async fn the_location_database_shows_city_and_country_where_the_edge_says_nothing() {
-    let stack = Stack::start().await.with_places(places());
+    let stack = Stack::start().await.with_places(test_places());
     stack.register(ADA).await;
     let place = |signed_in: &SignedIn| {
         let session = &signed_in.body["session"];

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
-use latchkey_domain::novelty::TravelLimits;
+use latchkey_domain::geography::TravelLimits;
 use latchkey_domain::throttle::{HARD_STOP, Limits};
 use latchkey_domain::token::{
     KeyMaterial, MIN_SECRET_BYTES, RsaPrivateKey, Scope, SecretTooShort, TokenAlgorithm,
