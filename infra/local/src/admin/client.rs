@@ -21,7 +21,7 @@ pub(crate) enum ClientCommand {
         /// What it may do: introspect, revoke, sessions:issue. May be given more than once.
         #[arg(long = "scope", required = true)]
         scopes: Vec<ClientScope>,
-        /// For sessions:issue: an identity provider whose sign-ins it may vouch for, as `identity.issuer` names it. May be given more than once; without any the client starts no session.
+        /// For sessions:issue: an identity provider whose sign-ins it may vouch for, as `identity.issuer` names it. Needed for that scope, and may be given more than once.
         #[arg(long = "issuer", value_name = "ISSUER")]
         issuers: Vec<String>,
         /// For introspect: the audience of the access tokens that it may ask about. May be given more than once; without any it may ask about every token.
