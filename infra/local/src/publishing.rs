@@ -76,10 +76,7 @@ impl Bus for RecentEvents {
 #[derive(Debug, Deserialize)]
 struct NoParameters {}
 
-async fn list(
-    _: QueryParameters<NoParameters>,
-    State(events): State<RecentEvents>,
-) -> Json<Value> {
+async fn list(_: QueryParameters<NoParameters>, State(events): State<RecentEvents>) -> Json<Value> {
     let events: Vec<Value> = events.events().iter().cloned().collect();
     Json(json!({"events": events}))
 }

@@ -224,10 +224,7 @@ impl Service {
             let (reading, done) = tokio::join!(self.with_credential(partition), alongside);
             let reading = reading?;
             reading.own(caller)?;
-            let confirmation = Confirmation {
-                caller,
-                reading,
-            };
+            let confirmation = Confirmation { caller, reading };
             Ok((confirmation, done))
         };
         let confirmation = confirmation.await;
@@ -293,9 +290,7 @@ impl Service {
         let (what, reason) = ("confirmation refused", "wrong_password");
         let (user, session) = (Some(user_id), Some(session_id));
         log_refusal(what, reason, SIGN_IN_FAILURES, user, session);
-        let marked = self
-            .store
-            .mark_password_wrong(user_id, session_id, attempt);
+        let marked = self.store.mark_password_wrong(user_id, session_id, attempt);
         if marked.await? >= MAX_WRONG {
             // The caller still hears what was wrong; the next request meets an ended session.
             let account = confirmation.reading.partition.account.clone();

@@ -98,7 +98,10 @@ impl ItemChange {
             let read = |image| failed_sign_in_from_item(attributes(image));
             let (before, after) = (before.map(read).transpose()?, after.map(read).transpose()?);
             let (before, after) = (before.flatten(), after.flatten());
-            Ok(Self::FailedSignIn(before.map(Box::new), after.map(Box::new)))
+            Ok(Self::FailedSignIn(
+                before.map(Box::new),
+                after.map(Box::new),
+            ))
         } else if key.sk == ACCOUNT {
             let read = |image| account_image(image).map(Box::new);
             let (before, after) = (before.map(read).transpose()?, after.map(read).transpose()?);

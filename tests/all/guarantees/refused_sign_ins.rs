@@ -87,7 +87,9 @@ async fn a_refused_sign_in_is_told_with_its_place_and_device_and_one_of_nobody_i
     let items = raw_items(&stack);
     assert_eq!(items.len(), known + 1);
     let marked = |item: &&Value| item["failed_sign_in"]["M"].get("account").is_none();
-    let mut unknown = items.iter().filter(|item| item.get("failed_sign_in").is_some());
+    let mut unknown = items
+        .iter()
+        .filter(|item| item.get("failed_sign_in").is_some());
     let unknown = unknown.find(marked).unwrap();
     for hidden in ["198.51.100.77", "Lisbon", "Firefox"] {
         assert!(!unknown.to_string().contains(hidden), "{hidden}");
@@ -225,7 +227,9 @@ fn bytes_of(value: &Value) -> usize {
     let (kind, held) = typed.iter().next().unwrap();
     match (kind.as_str(), held) {
         ("M", Value::Object(map)) => {
-            let fields = map.iter().map(|(name, value)| name.len() + bytes_of(value) + 1);
+            let fields = map
+                .iter()
+                .map(|(name, value)| name.len() + bytes_of(value) + 1);
             3 + fields.sum::<usize>()
         }
         ("BOOL", _) => 1,
@@ -261,7 +265,9 @@ async fn a_marked_counter_stays_below_1_kb_whatever_a_client_sends() {
         refused.expect_problem(401, "invalid_credentials");
     }
     let items = raw_items(&stack);
-    let marked = items.iter().find(|item| item.get("failed_sign_in").is_some());
+    let marked = items
+        .iter()
+        .find(|item| item.get("failed_sign_in").is_some());
     let marked = marked.unwrap();
     let account = &marked["failed_sign_in"]["M"]["account"]["M"];
     assert!(account.get("city").is_some() && account.get("blocked_until").is_some());

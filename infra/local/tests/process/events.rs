@@ -82,8 +82,15 @@ fn the_banner_names_the_list_of_events_which_knows_no_parameters() {
     let events = stack.says("Events").unwrap();
     assert!(events.contains("/local/events"), "{events}");
     let refused = stack.get("/local/events?limit=5");
-    assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("invalid_request")));
-    assert!(refused.text.contains("limit is not known"), "{}", refused.text);
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (400, &json!("invalid_request"))
+    );
+    assert!(
+        refused.text.contains("limit is not known"),
+        "{}",
+        refused.text
+    );
 }
 
 #[test]

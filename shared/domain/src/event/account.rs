@@ -346,7 +346,10 @@ mod tests {
         assert_eq!(told(&events), ["user.roles_changed"]);
         let data = events[0].data();
         let roles = (&data["roles"], &data["previous_roles"]);
-        assert_eq!(roles, (&serde_json::json!(["admin"]), &serde_json::json!([])));
+        assert_eq!(
+            roles,
+            (&serde_json::json!(["admin"]), &serde_json::json!([]))
+        );
     }
 
     #[test]
