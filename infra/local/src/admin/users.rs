@@ -10,7 +10,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::role::Role;
 use latchkey_service::{AccountUpdate, Administrator, Chosen, Service, UserPage, UserRevocation};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::confirm::confirm;
 use super::error::AdminError;
@@ -257,7 +257,8 @@ async fn revoke_all(
     let found: Vec<UserId> = users.iter().flatten().copied().collect();
     let revocations: Vec<UserRevocation> = service.revoke_all_of_many(who, found).await;
     let shown = json!(AdminRevocationsResource::from(revocations.as_slice()));
-    let shown = shown["results"].as_array().cloned().unwrap_or_default();
+    let shown = shown.get("results").and_then(Value::as_array);
+    let shown = shown.cloned().unwrap_or_default();
     let mut revocations = revocations.iter().zip(shown);
     let (mut lines, mut results, mut failure) = (Vec::new(), Vec::new(), None);
     for user in users {
