@@ -282,9 +282,6 @@ impl ClientBounds {
                 return Err(ManageClientError::BoundWithoutScope);
             }
         }
-        if scopes.contains(&ClientScope::IssueSessions) && self.issuers.is_empty() {
-            return Err(ManageClientError::NoIssuer);
-        }
         Ok(())
     }
 }

@@ -62,6 +62,10 @@ pub(crate) async fn run(
             issuers,
             audiences,
         } => {
+            // Such a client could start no session. Those that were made so before stay as they are.
+            if scopes.contains(&ClientScope::IssueSessions) && issuers.is_empty() {
+                return Err(Failure::Refused(ManageClientError::NoIssuer));
+            }
             let new = NewClient {
                 id,
                 name: name.as_deref().unwrap_or(id),
