@@ -143,6 +143,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         },
         place: &storage.place,
         dynamodb,
+        shows_events: pump.is_some(),
     };
     // Nobody may be reading; the service runs all the same.
     let _ = io::stdout().write_all(banner(&facts, &document).as_bytes());

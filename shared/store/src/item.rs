@@ -53,12 +53,14 @@ pub(crate) mod attribute {
     pub(crate) const NAME: &str = "name";
     pub(crate) const RENAMED_AT: &str = "renamed_at";
     pub(crate) const PASSWORD_ATTEMPTS: &str = "password_attempts";
+    pub(crate) const WRONG_PASSWORDS: &str = "wrong_passwords";
     pub(crate) const SECRETS: &str = "secrets";
     pub(crate) const TTL: &str = "ttl";
     pub(crate) const ATTEMPTS: &str = "attempts";
     pub(crate) const FIRST_ATTEMPT: &str = "first_attempt";
     pub(crate) const LAST_ATTEMPT: &str = "last_attempt";
     pub(crate) const LAST_ATTEMPT_AT: &str = "last_attempt_at";
+    pub(crate) const FAILED_SIGN_IN: &str = "failed_sign_in";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

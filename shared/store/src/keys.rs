@@ -21,6 +21,7 @@ pub(crate) const SESSION_PREFIX: &str = "SESSION#";
 pub(crate) const USER_PREFIX: &str = "USER#";
 pub(crate) const CLIENT_PREFIX: &str = "CLIENT#";
 pub(crate) const THROTTLE_PREFIX: &str = "THROTTLE#";
+pub(crate) const FAILURES: &str = "FAILURES";
 pub(crate) const DEAD_LETTER_PREFIX: &str = "DEADLETTER#";
 
 /// The primary key of an item.
@@ -70,7 +71,7 @@ impl Key {
     pub(crate) fn failures(counter: &Counter) -> Self {
         Self {
             pk: format!("{THROTTLE_PREFIX}{counter}"),
-            sk: "FAILURES".to_owned(),
+            sk: FAILURES.to_owned(),
         }
     }
 
@@ -110,6 +111,11 @@ impl Key {
     /// The user in whose partition the item is.
     pub(crate) fn user(&self) -> Option<UserId> {
         self.pk.strip_prefix(USER_PREFIX)?.parse().ok()
+    }
+
+    /// Whether it is that of a counter of failures in a row.
+    pub(crate) fn is_of_failures(&self) -> bool {
+        self.pk.starts_with(THROTTLE_PREFIX) && self.sk == FAILURES
     }
 
     pub(crate) fn into_attributes(self) -> Item {

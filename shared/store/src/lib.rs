@@ -51,7 +51,7 @@ pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use retry::Retries;
-pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
+pub use session::{GivenPasswords, PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
 pub use stream::{ItemChange, StreamImage, WriteKind};
 pub use throttle::{Admission, Counted, Tally};
 

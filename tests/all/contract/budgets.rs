@@ -321,7 +321,8 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
         async move |stack: &Stack| stack.post("/v1/auth/login").json(&body).send().await
     };
     let bob = table.stack.register("bob@example.com").await.device_token;
-    let refused = cost(2, 2.0, 2.0);
+    // The mark is the third trip.
+    let refused = cost(3, 2.0 + 1.0, 2.0);
     for (operation, budget, email, device) in [
         ("sign-in refused", refused, "ada@example.com", None),
         (
@@ -338,7 +339,7 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
         ),
         (
             "sign-in refused, device of another account",
-            cost(3, 2.0 + 2.0, 2.0),
+            cost(4, 2.0 + 2.0 + 1.0, 2.0),
             "ada@example.com",
             bob.clone(),
         ),
@@ -355,7 +356,7 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
     table
         .row(
             "sign-in refused, device of an earlier password",
-            cost(3, 2.0 + 2.0, 2.0),
+            cost(4, 2.0 + 2.0 + 1.0, 2.0),
             sign_in("frank@example.com", frank.device_token),
             401,
         )

@@ -267,6 +267,22 @@ async fn what_a_role_does_not_allow_is_refused() {
 }
 
 #[test]
+fn an_authorizer_that_goes_by_the_signature_may_read_no_table() {
+    let template = template();
+    let asks = json!(["AuthorizerMode", "strict"]);
+    assert_eq!(template["Conditions"]["AuthorizerAsks"], asks);
+    let role = &functions(&template)["authorizer"]["Properties"]["Policies"][0]["Statement"];
+    let role = role.as_array().unwrap().iter();
+    let mut on_table = role.filter(|one| one.to_string().contains("dynamodb:"));
+    let only = on_table.next().unwrap();
+    assert_eq!(
+        (&only[0], &only[2]),
+        (&json!("AuthorizerAsks"), &json!("AWS::NoValue"))
+    );
+    assert_eq!(on_table.next(), None);
+}
+
+#[test]
 fn the_secret_is_read_by_those_who_sign_or_verify() {
     for (binary, function) in functions(&template()) {
         let statements = function["Properties"]["Policies"][0]["Statement"].clone();

@@ -14,6 +14,7 @@ mod limit;
 mod machine;
 mod mechanisms;
 mod ownership;
+mod refused_sign_ins;
 mod second_decisions;
 mod secrecy;
 mod secret_rotation;
