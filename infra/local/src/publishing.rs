@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use events::StreamBatch;
 use latchkey_domain::event::Event;
+use latchkey_service::activity::ActivityLog;
 use latchkey_service::events::{Bus, DeadLetter, DeadLetters, NotKept, Publisher, PutOutcome};
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
@@ -123,11 +124,17 @@ pub(crate) struct Pump {
 
 impl Pump {
     /// A pump that continues where the one before it has stopped.
-    pub(crate) fn new(reader: StreamReader, events: RecentEvents, kept: Kept) -> Self {
+    pub(crate) fn new(
+        reader: StreamReader,
+        events: RecentEvents,
+        kept: Kept,
+        activity: ActivityLog,
+    ) -> Self {
         Self {
             reader,
             checkpoint: kept.checkpoint(),
             publisher: Publisher {
+                activity,
                 bus: events,
                 dead_letters: kept,
             },

@@ -7,6 +7,7 @@ use chrono::serde::{ts_milliseconds, ts_seconds};
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{AccountImage, Event, events_between, session_events_between};
+use latchkey_domain::id::UserId;
 use latchkey_domain::session::Session;
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +101,19 @@ impl ItemChange {
         }
     }
 
+    /// Whose account it has taken away, if it has: the account is deleted, or its item is gone.
+    #[must_use]
+    pub fn deleted_user(&self) -> Option<UserId> {
+        match self {
+            Self::Account(_, Some(after)) if !after.account.is_deleted() => None,
+            Self::Account(before, after) => {
+                let image = after.as_ref().or(before.as_ref())?;
+                Some(image.account.id)
+            }
+            Self::Session(..) | Self::Other => None,
+        }
+    }
+
     /// What has happened. `recorded_at` is when the table recorded the write.
     #[must_use]
     pub fn events(&self, recorded_at: DateTime<Utc>) -> Vec<Event> {
@@ -184,7 +198,7 @@ impl Store {
     }
 
     /// Writes an item whatever stands there.
-    async fn put(&self, item: Item) -> Result<(), StoreError> {
+    pub(crate) async fn put(&self, item: Item) -> Result<(), StoreError> {
         let put = self.client.put_item().table_name(&*self.table);
         let sent = put
             .set_item(Some(item))
