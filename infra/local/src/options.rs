@@ -118,7 +118,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             requests with a password from one address, 0 to 1000000 [default: 60]
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
-  PURGE_PER_MINUTE          purges on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
+  PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
   ACTIVITY_DAYS             how long users see their activity, 0 to 3660; 0 keeps none [default: 90]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
