@@ -494,7 +494,7 @@ async fn no_operation_of_administration_exceeds_its_budget() {
         .await;
     let delete = send(Method::DELETE, user, None);
     table
-        .row("admin: delete", cost(7, 9.0, 4.5), delete, 204)
+        .row("admin: delete", cost(7, 9.0, 5.0), delete, 204)
         .await;
     print_and_check(&table.rows);
 }
