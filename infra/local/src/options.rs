@@ -127,11 +127,12 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             requests with a password from one address, 0 to 1000000 [default: 60]
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
-  PURGE_PER_MINUTE          purges on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
+  PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
   UNUSUAL_SPEED_KMH         a sign-in from where it takes more speed to get since the last session is unusual,
                             0 to 100000 [default: 900]
   UNUSUAL_DISTANCE_KM       unless it is nearer than this, 0 to 20000 [default: 500]; 0 turns either off
   LOCATION_DATABASE         as --location-database, unless that is given [default: none]
+  ACTIVITY_DAYS             how long users see their activity, 0 to 3660; 0 keeps none [default: 90]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]

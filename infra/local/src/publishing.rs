@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use events::StreamBatch;
 use latchkey_api::parameter::QueryParameters;
 use latchkey_domain::event::Event;
+use latchkey_service::activity::ActivityLog;
 use latchkey_service::events::{Bus, DeadLetter, DeadLetters, NotKept, Publisher, PutOutcome};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -129,11 +130,17 @@ pub(crate) struct Pump {
 
 impl Pump {
     /// A pump that continues where the one before it has stopped.
-    pub(crate) fn new(reader: StreamReader, events: RecentEvents, kept: Kept) -> Self {
+    pub(crate) fn new(
+        reader: StreamReader,
+        events: RecentEvents,
+        kept: Kept,
+        activity: ActivityLog,
+    ) -> Self {
         Self {
             reader,
             checkpoint: kept.checkpoint(),
             publisher: Publisher {
+                activity,
                 bus: events,
                 dead_letters: kept,
             },

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::account::{Account, Change};
@@ -25,6 +26,8 @@ use crate::{Caller, Failure, Service, SignedIn};
 /// How long a password that was counted may still be about to be checked: a function's 15 seconds, and the difference of
 /// two clocks.
 const LONGEST_CHECK: TimeDelta = TimeDelta::seconds(20);
+/// How long a request removes what is left of a deleted user; the cleanup removes the rest.
+const LONGEST_FINISH: Duration = Duration::from_secs(5);
 /// [`MAX_WRONG_PASSWORDS`], as a size.
 const MAX_WRONG: usize = MAX_WRONG_PASSWORDS as usize;
 
@@ -192,8 +195,13 @@ impl Service {
 
     /// Removes what is left of a user whose account is empty; what fails here the cleanup removes.
     pub(crate) async fn finish_deletion(&self, user_id: UserId) {
-        if let Err(error) = self.store.finish_deletion(user_id, self.core.now()).await {
-            tracing::warn!(%user_id, %error, "the cleanup has to finish a deletion");
+        let finish = self.store.finish_deletion(user_id, self.core.now());
+        // A user with years of activity must not keep the reply waiting.
+        match tokio::time::timeout(LONGEST_FINISH, finish).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(%user_id, "the cleanup has to finish a deletion");
+            }
         }
     }
 

@@ -470,7 +470,7 @@ pub(crate) fn corrupt(item: &str, what: &str) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use chrono::TimeDelta;
     use latchkey_domain::cause::Action;
     use latchkey_domain::device::ClientHints;
@@ -497,12 +497,13 @@ mod tests {
             AttributeValue::S(text) => text.len(),
             AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
             AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+            AttributeValue::Bool(_) => 1,
             AttributeValue::M(map) => 3 + map.len() + size_of_all(map),
-            other => panic!("an account has no {other:?}"),
+            other => panic!("no item has {other:?}"),
         }
     }
 
-    fn size_of_all(attributes: &Item) -> usize {
+    pub(crate) fn size_of_all(attributes: &Item) -> usize {
         let sizes = attributes
             .iter()
             .map(|(name, value)| name.len() + size(value));

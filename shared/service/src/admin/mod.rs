@@ -5,6 +5,7 @@
 //! request that changes status and roles leaves two, one for many users one for each.
 
 mod account;
+mod activity;
 mod limits;
 mod sessions;
 mod users;
