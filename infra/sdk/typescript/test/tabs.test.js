@@ -29,9 +29,9 @@ after(async () => {
   await Promise.all([pages?.stop(), proxy?.stop()])
   await stack?.stop()
 })
-beforeEach(async () => {
+beforeEach(() => proxy.reset())
+async function makeContext() {
   await context?.close()
-  proxy.reset()
   context = await browser.newContext()
   // The wall clock of a page can be moved, as by a sleep or by people. The server's clock stays as it is.
   await context.addInitScript(() => {
@@ -39,7 +39,7 @@ beforeEach(async () => {
     globalThis.moved = 0
     Date.now = () => now() + globalThis.moved
   })
-})
+}
 
 /** A tab with a client in `client`; its state changes are in `seen`. */
 async function open(options = { storage: "localStorage" }) {
@@ -55,6 +55,14 @@ const load = (tab, options = { storage: "localStorage" }) =>
     globalThis.client = createClient(options)
     globalThis.client.onChange((state) => globalThis.seen.push(state.status))
   }, { url: proxy.url, ...options })
+/** The same tabs as a new person finds them: nothing stored, right clocks, new clients. */
+async function restart(tabs, options) {
+  await Promise.all(tabs.map((tab) => tab.evaluate(() => globalThis.client?.dispose())))
+  await context.clearCookies()
+  await tabs[0].evaluate(() => localStorage.clear())
+  await Promise.all(tabs.map((tab) => tab.evaluate(() => (moved = 0))))
+  await Promise.all(tabs.map((tab) => load(tab, options)))
+}
 const openTabs = (count, options) => Promise.all(Array.from({ length: count }, () => open(options)))
 async function signIn(tab) {
   const email = `tab${++number}@example.com`
@@ -77,8 +85,14 @@ const lockName = () => `latchkey:${proxy.url}`
 const ALMOST_ONE = 2
 
 describe("six tabs with three callers each", () => {
+  let tabs
+  before(async () => {
+    await makeContext()
+    tabs = await openTabs(6)
+  })
+  beforeEach(() => restart(tabs))
+
   test("refresh once", async () => {
-    const tabs = await openTabs(6)
     const email = await signIn(tabs[0])
     await Promise.all(tabs.map((tab) => waitFor(tab, "signed-in")))
     await sleep(tabs, 15 * MINUTE)
@@ -88,7 +102,6 @@ describe("six tabs with three callers each", () => {
   })
 
   test("lose replies, and stay signed in with one rotation", async () => {
-    const tabs = await openTabs(6)
     const email = await signIn(tabs[0])
     await sleep(tabs, 15 * MINUTE)
     proxy.next("/v1/auth/refresh", loseReply, loseReply, loseRequest, loseReply)
@@ -97,17 +110,16 @@ describe("six tabs with three callers each", () => {
   })
 
   test("stay signed in without Web Locks, with one rotation", async () => {
-    await context.addInitScript(() => Object.defineProperty(navigator, "locks", { value: undefined }))
-    const tabs = await openTabs(6)
+    await Promise.all(tabs.map((tab) => tab.evaluate(() => Object.defineProperty(navigator, "locks", { value: undefined, configurable: true }))))
     const email = await signIn(tabs[0])
     await sleep(tabs, 15 * MINUTE)
     assert.deepEqual(await callAll(tabs), Array(18).fill(email))
     assert.ok(proxy.count() <= 6)
     assert.equal(proxy.successors(), 1)
+    await Promise.all(tabs.map((tab) => tab.evaluate(() => delete navigator.locks)))
   })
 
   test("stay signed in while the server answers 503 for a minute", async () => {
-    const tabs = await openTabs(6)
     const email = await signIn(tabs[0])
     await sleep(tabs, 15 * MINUTE)
     proxy.always = answer(503, { "retry-after": "60", "content-type": "application/problem+json" }, JSON.stringify({ code: "temporarily_unavailable" }))
@@ -128,8 +140,7 @@ describe("six tabs with three callers each", () => {
     ["laptop sleeps for a night", 600 * MINUTE],
   ]) {
     test(`stay signed in when the ${what}`, async () => {
-      const tabs = await openTabs(6)
-      const email = await signIn(tabs[0])
+        const email = await signIn(tabs[0])
       await sleep(tabs, by)
       assert.deepEqual(await callAll(tabs), Array(18).fill(email))
       assert.ok(proxy.count() <= ALMOST_ONE, `${proxy.count()} refreshes`)
@@ -138,7 +149,6 @@ describe("six tabs with three callers each", () => {
   }
 
   test("share an orphaned lock, and wait three seconds for it", async () => {
-    const tabs = await openTabs(6)
     const email = await signIn(tabs[0])
     await sleep(tabs, 15 * MINUTE)
     const orphan = await open()
@@ -146,11 +156,12 @@ describe("six tabs with three callers each", () => {
     const start = Date.now()
     assert.deepEqual(await callAll(tabs), Array(18).fill(email))
     assert.ok(Date.now() - start < 6_000, `${Date.now() - start} ms`)
+    await orphan.close()
     assert.equal(proxy.successors(), 1)
   })
 
   test("with cookies share the access token, and rotate once", async () => {
-    const tabs = await openTabs(6, { transport: "cookie" })
+    await restart(tabs, { transport: "cookie" })
     const email = await signIn(tabs[0])
     await Promise.all(tabs.map((tab) => waitFor(tab, "signed-in")))
     assert.deepEqual(await callAll(tabs), Array(18).fill(email))
@@ -162,6 +173,8 @@ describe("six tabs with three callers each", () => {
 })
 
 describe("a sign-out", () => {
+  beforeEach(makeContext)
+
   for (const options of [{ storage: "localStorage" }, { transport: "cookie" }]) {
     test(`reaches the other tabs (auth0-spa-js#136, better-auth#8120): ${Object.values(options)}`, async () => {
       const [one, other] = await openTabs(2, options)
@@ -200,6 +213,8 @@ describe("a sign-out", () => {
 })
 
 describe("a page", () => {
+  beforeEach(makeContext)
+
   test("is signed in after a reload: with localStorage at once, with cookies after a refresh", async () => {
     for (const options of [{ storage: "localStorage" }, { transport: "cookie" }]) {
       const tab = await open(options)
