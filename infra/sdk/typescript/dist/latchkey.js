@@ -729,8 +729,14 @@ var Client = class {
    * @throws LatchkeyError `session_not_found`, `reauthentication_required`
    */
   async revokeSession(id) {
-    const { sessionId } = await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`);
-    if (sessionId === id.toLowerCase()) this.#endIfStill(sessionId);
+    const own = this.#keeper.record?.session.id;
+    try {
+      await this.#call("DELETE", `/v1/sessions/${encodeURIComponent(id)}`);
+    } catch (error) {
+      if (own === id.toLowerCase() && this.state.status === "signed-out") return;
+      throw error;
+    }
+    if (own === id.toLowerCase()) this.#endIfStill(own);
   }
   /** Ends all sessions but this one. @throws LatchkeyError `reauthentication_required` */
   revokeOthers() {
@@ -844,7 +850,7 @@ var Client = class {
     const body = this.#hasCookie ? { ...credentials, transport: "cookie" } : { ...credentials, ...token !== void 0 && { device_token: token } };
     const sentAt = currentMoment();
     const reply = await this.#http.send("POST", path, { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie });
-    if (reply === void 0 || !("access_token" in reply)) return null;
+    if (!isObject(reply) || !("access_token" in reply)) return null;
     const record = this.#keeper.accept(reply, sentAt);
     this.#device.keepToken(reply.device_token);
     return record.session;

@@ -1,6 +1,7 @@
 // The session layer in Node.js, against the local stack. Two clients over one storage stand for two tabs.
 
 import assert from "node:assert/strict"
+import { setTimeout as wait } from "node:timers/promises"
 import { after, before, beforeEach, describe, test } from "node:test"
 import { createClient, LatchkeyError } from "../dist/latchkey.js"
 import { afterAnswer, answer, claimsOf, listen, loseReply, loseRequest, OTHER_PASSWORD, PASSWORD, startProxy, startStack } from "./stack.js"
@@ -121,6 +122,19 @@ describe("the refresh", () => {
     await isSignedIn(client)
   })
 
+  test("never takes a late refusal for one of a newer sign-in", async () => {
+    const storage = sharedStorage()
+    const client = await signIn(make(storage))
+    const other = make(storage)
+    sleep(15 * MINUTE)
+    proxy.next("/v1/auth/refresh", async (forward) => {
+      await other.signIn({ email: client.email, password: PASSWORD })
+      return forward()
+    })
+    await isSignedIn(client)
+    assert.deepEqual(proxy.seen.filter((one) => one.path === "/v1/auth/refresh").map((one) => one.status), [401])
+  })
+
   test("never brings back what was signed out while it waited", async () => {
     const storage = sharedStorage()
     const client = await signIn(make(storage))
@@ -192,6 +206,15 @@ describe("an outage", () => {
       assert.equal(proxy.successors(), 1)
     })
   }
+
+  test("is tried for all callers of a tab together, three times", async () => {
+    const client = await signIn()
+    makeStale()
+    proxy.always = loseRequest
+    const results = await Promise.allSettled(Array.from({ length: 9 }, () => client.me()))
+    assert.ok(results.every(({ reason }) => code("network_error")(reason)))
+    assert.equal(proxy.count(), 3)
+  })
 
   test("of a minute asks the server no more often than it wants", async () => {
     const client = await signIn()
@@ -530,10 +553,10 @@ describe("fetch", () => {
     const client = await signIn(makeWithOrders({ audience: ORDERS }))
     await Promise.all([client.fetch(orders.origin), client.fetch(orders.origin), isSignedIn(client)])
     await client.fetch(orders.origin)
-    assert.equal(proxy.count(), 1)
     const { aud, scope } = claimsOf(received[0].token)
     assert.deepEqual([aud, scope], [ORDERS, undefined])
     assert.equal(claimsOf(await client.getAccessToken()).aud, "latchkey")
+    assert.equal(proxy.count(), 1)
     makeStale()
     await Promise.all([client.fetch(orders.origin), isSignedIn(client)])
     assert.equal(proxy.successors(), 1)
@@ -545,12 +568,16 @@ describe("fetch", () => {
     const client = await signIn(makeWithOrders())
     makeStale()
     const controller = new AbortController()
-    proxy.next("/v1/auth/refresh", afterAnswer(() => controller.abort()))
-    const [given, kept] = await Promise.allSettled([
-      client.fetch(orders.origin, { signal: controller.signal }),
-      client.fetch(orders.origin),
-    ])
-    assert.deepEqual([given.status, given.reason?.name, kept.status], ["rejected", "AbortError", "fulfilled"])
+    let given, isEarly = false
+    proxy.next("/v1/auth/refresh", afterAnswer(async () => {
+      controller.abort()
+      await Promise.race([given.catch(() => (isEarly = true)), wait(500)])
+    }))
+    given = client.fetch(orders.origin, { signal: controller.signal })
+    const kept = client.fetch(orders.origin)
+    await assert.rejects(given, { name: "AbortError" })
+    assert.equal((await kept).status, 200)
+    assert.ok(isEarly, "the caller has waited for the refresh")
     assert.equal(proxy.count(), 1)
     assert.equal(received.length, 1)
   })
@@ -590,6 +617,14 @@ describe("operations", () => {
     assert.equal(proxy.count(`/v1/sessions/${lost.id}`), 2)
   })
 
+  test("take the end of this session whose reply was lost for a sign-out", async () => {
+    const client = await signIn()
+    const { id } = client.state.session
+    proxy.next(`/v1/sessions/${id}`, loseReply)
+    await client.revokeSession(id)
+    assert.equal(client.state.status, "signed-out")
+  })
+
   test("repeat what changes nothing, and nothing else", async () => {
     const client = await signIn()
     proxy.next("/v1/sessions", loseReply, answer(503, { "retry-after": "0" }))
@@ -616,6 +651,27 @@ describe("operations", () => {
     assert.equal(client.state.user.email, client.email)
     await isSignedIn(client)
     await assert.rejects(client.changePassword({ current_password: OTHER_PASSWORD, new_password: "short" }), code("weak_password"))
+  })
+
+  test("let no refresh come between a password change and its tokens", async () => {
+    const client = await signIn()
+    let inner
+    proxy.next("/v1/me/password", afterAnswer(async () => {
+      makeStale()
+      inner = isSignedIn(client)
+      await wait(100) // as long as a refresh with the old token would take to be refused
+    }))
+    await client.changePassword({ current_password: PASSWORD, new_password: OTHER_PASSWORD })
+    await inner
+    assert.equal(client.state.status, "signed-in")
+  })
+
+  test("do not sign in again whom a password change has outlived", async () => {
+    const client = await signIn()
+    proxy.next("/v1/me/password", afterAnswer(() => client.signOut()))
+    const change = client.changePassword({ current_password: PASSWORD, new_password: OTHER_PASSWORD })
+    await assert.rejects(change, code("not_signed_in"))
+    assert.equal(client.state.status, "signed-out")
   })
 
   test("refresh a refused token before they prove the password", async () => {
