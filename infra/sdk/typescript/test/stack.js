@@ -14,6 +14,7 @@ export async function startStack(settings = {}) {
     env: { PATH: process.env.PATH, ...limits, ...settings },
     stdio: ["ignore", "pipe", "pipe"],
   })
+  process.once("exit", () => child.kill()) // also when a test has failed
   let log = ""
   child.stderr.on("data", (data) => (log += data))
   for await (const line of createInterface({ input: child.stdout })) {

@@ -106,6 +106,7 @@ for (const example of ["express", "hono"]) {
         env: { PATH: process.env.PATH, ISSUER: stack.api, AUDIENCE: ORDERS },
         stdio: ["ignore", "pipe", "inherit"],
       })
+      process.once("exit", () => child.kill())
       for await (const line of createInterface({ input: child.stdout })) {
         return { origin: line, stop: () => new Promise((ended) => child.once("exit", ended).kill()) }
       }
