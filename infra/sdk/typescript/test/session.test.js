@@ -568,10 +568,10 @@ describe("fetch", () => {
     const client = await signIn(makeWithOrders())
     makeStale()
     const controller = new AbortController()
-    let given, isEarly = false
+    let given, isEarly
     proxy.next("/v1/auth/refresh", afterAnswer(async () => {
       controller.abort()
-      await Promise.race([given.catch(() => (isEarly = true)), wait(500)])
+      isEarly = await Promise.race([given.catch(() => true), wait(500, false)])
     }))
     given = client.fetch(orders.origin, { signal: controller.signal })
     const kept = client.fetch(orders.origin)

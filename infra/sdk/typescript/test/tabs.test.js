@@ -148,7 +148,7 @@ describe("six tabs with three callers each", () => {
     })
   }
 
-  test("share an orphaned lock, and wait three seconds for it", async () => {
+  test("share an orphaned lock, and wait three seconds for it", { timeout: 30_000 }, async () => {
     const email = await signIn(tabs[0])
     await sleep(tabs, 15 * MINUTE)
     const orphan = await open()
@@ -284,7 +284,7 @@ describe("a page", () => {
     assert.equal(proxy.count(), 1)
   })
 
-  test("never calls a listener while it holds the lock (supabase-js#2013, #2344, auth-js#762)", async () => {
+  test("never calls a listener while it holds the lock (supabase-js#2013, #2344, auth-js#762)", { timeout: 30_000 }, async () => {
     const [tab, other] = await openTabs(2)
     const email = await signIn(tab)
     await waitFor(other, "signed-in")
