@@ -20,6 +20,7 @@ pub mod identity;
 pub mod password;
 pub mod policy;
 pub mod random;
+pub mod recovery;
 pub mod refresh;
 pub mod role;
 pub mod selection;
