@@ -131,7 +131,11 @@ impl Stack {
         let bus = RecordingBus::default();
         Stream {
             bus: bus.clone(),
-            publisher: Publisher { bus, dead_letters },
+            publisher: Publisher {
+                bus,
+                dead_letters,
+                store: self.store_of("events"),
+            },
             reader: Embedded::over(self.dynamodb.database.clone()).stream(TABLE),
             checkpoint: None,
         }

@@ -40,7 +40,11 @@ pub fn connect(
 ) -> Publisher<EventBridge, TableDeadLetters> {
     Publisher {
         bus: EventBridge::connect(sdk, settings),
-        dead_letters: TableDeadLetters { store, clock },
+        dead_letters: TableDeadLetters {
+            store: store.clone(),
+            clock,
+        },
+        store,
     }
 }
 

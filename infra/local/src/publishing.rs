@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use events::StreamBatch;
 use latchkey_domain::event::Event;
 use latchkey_service::events::{Bus, DeadLetter, DeadLetters, NotKept, Publisher, PutOutcome};
+use latchkey_store::Store;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
@@ -123,13 +124,19 @@ pub(crate) struct Pump {
 
 impl Pump {
     /// A pump that continues where the one before it has stopped.
-    pub(crate) fn new(reader: StreamReader, events: RecentEvents, kept: Kept) -> Self {
+    pub(crate) fn new(
+        reader: StreamReader,
+        events: RecentEvents,
+        kept: Kept,
+        store: Store,
+    ) -> Self {
         Self {
             reader,
             checkpoint: kept.checkpoint(),
             publisher: Publisher {
                 bus: events,
                 dead_letters: kept,
+                store,
             },
         }
     }

@@ -104,7 +104,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     };
 
     let recent = RecentEvents::default();
-    let pump = storage.pump(&table_name, recent.clone());
+    let pump = storage.pump(&table_name, recent.clone(), store.clone());
 
     let (router, document) = routes(&core, &store).split_for_parts();
     let authorizer = Authorizer::new(
@@ -188,6 +188,7 @@ pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core
         password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
+        account_url: settings.account_url.into(),
     })
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Admitted {
     By(Account),
     /// The account is disabled.
     Disabled,
+    /// The address is not verified, and must be.
+    EmailNotVerified,
     /// The account is deleted or no longer the one that the user has proved to be: read both again.
     NoLonger,
 }
@@ -54,6 +56,9 @@ impl Service {
             }
             Ok(Changed::Fulfilled { account }) => account,
             Err(Failure::Refused(AdmitError::Disabled)) => return Ok(Admitted::Disabled),
+            Err(Failure::Refused(AdmitError::EmailNotVerified)) => {
+                return Ok(Admitted::EmailNotVerified);
+            }
             Err(Failure::Refused(AdmitError::OtherPassword | AdmitError::Deleted)) => None,
             Err(Failure::Throttled(throttled)) => return Err(Failure::Throttled(throttled)),
             Err(Failure::Unavailable) => return Err(Failure::Unavailable),

@@ -185,6 +185,9 @@ impl Service {
                 Admitted::Disabled => {
                     return Err(refuse(SignInError::AccountDisabled, Some(user_id)));
                 }
+                Admitted::EmailNotVerified => {
+                    return Err(refuse(SignInError::EmailNotVerified, Some(user_id)));
+                }
                 // They changed between the two readings.
                 Admitted::NoLonger => {}
             }
@@ -199,6 +202,7 @@ fn refuse(refusal: SignInError, user_id: Option<UserId>) -> Failure<SignInError>
     let reason = match refusal {
         SignInError::InvalidCredentials => "invalid_credentials",
         SignInError::AccountDisabled => "account_disabled",
+        SignInError::EmailNotVerified => "email_not_verified",
     };
     log_refusal("sign-in refused", reason, SIGN_IN_FAILURES, user_id, None);
     Failure::Refused(refusal)

@@ -17,7 +17,8 @@ use crate::item::{
     string, to_attribute, to_item,
 };
 use crate::keys::{
-    ACCOUNT, DEAD_LETTER_PREFIX, Item, Key, PK, SESSION_PREFIX, SK, THROTTLE_PREFIX, USER_PREFIX,
+    ACCOUNT, DEAD_LETTER_PREFIX, Item, Key, LINK_PREFIX, PK, SESSION_PREFIX, SK, THROTTLE_PREFIX,
+    USER_PREFIX,
 };
 use crate::refusal::store_error;
 
@@ -380,7 +381,10 @@ fn read_scanned(item: Item) -> Result<Scanned, StoreError> {
         })
     } else if of_a_user && key.sk.starts_with(SESSION_PREFIX) {
         session_from_item(item).map_or(ScannedItem::Broken, ScannedItem::Session)
-    } else if key.pk.starts_with(THROTTLE_PREFIX) || key.pk.starts_with(DEAD_LETTER_PREFIX) {
+    } else if [THROTTLE_PREFIX, DEAD_LETTER_PREFIX, LINK_PREFIX]
+        .iter()
+        .any(|prefix| key.pk.starts_with(prefix))
+    {
         ScannedItem::LeftToTtl
     } else {
         ScannedItem::Other

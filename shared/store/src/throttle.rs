@@ -13,7 +13,7 @@ use chrono::serde::ts_milliseconds;
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::AttemptId;
-use latchkey_domain::throttle::{COUNTER_LIFETIME, Counter, Step, WINDOW, steps, window_of};
+use latchkey_domain::throttle::{COUNTER_LIFETIME, Counter, Step, WINDOW, steps};
 use serde::Deserialize;
 
 use crate::Store;
@@ -100,7 +100,8 @@ impl Store {
         .await
     }
 
-    /// Counts an attempt in the window that it falls into, if fewer than `limit` were. 1 write unit.
+    /// Counts an attempt in the window that it falls into, whose beginning and end are given, if fewer than `limit` were. 1
+    /// write unit.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -109,9 +110,9 @@ impl Store {
         counter: &Counter,
         attempt: AttemptId,
         limit: u32,
+        (begin, end): (DateTime<Utc>, DateTime<Utc>),
         now: DateTime<Utc>,
     ) -> Result<Counted, StoreError> {
-        let (begin, end) = window_of(now);
         // Kept for one window more, because another instance's clock may be behind.
         let expression = counting(attempt, now, end + WINDOW).value("limit", number(limit));
         let key = Key::window(counter, begin);

@@ -80,6 +80,11 @@ pub(crate) enum UserCommand {
         /// The user.
         user: String,
     },
+    /// Send a user a link to choose another password. Until it is opened nothing changes.
+    PasswordReset {
+        /// The user.
+        user: String,
+    },
     /// Delete a user and everything that is kept of them. It cannot be undone.
     Delete {
         /// The user.
