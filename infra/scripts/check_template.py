@@ -384,7 +384,7 @@ def check_events(result, report):
     if mapping["DestinationConfig"] != {"OnFailure": {"Destination": {"Fn::GetAtt": ["DeadLetterBucket", "Arn"]}}}:
         report("EventsMapping: has no dead letters")
     filters = [json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"]]
-    if filters != [{"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "USER#"}]}}}}]:
+    if filters != [{"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "USER#"}, {"prefix": "LINK#"}]}}}}]:
         report("EventsMapping: its filter is not that of the items that events are made of")
     bucket = result["Resources"]["DeadLetterBucket"]["Properties"]
     if set(bucket["PublicAccessBlockConfiguration"].values()) != {True}:

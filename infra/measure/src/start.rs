@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 /// A function, and the sample event that it is given first, in an order in which each finds what it needs.
-const VISIT: [(&str, &str); 15] = [
+const VISIT: [(&str, &str); 16] = [
     ("hello", "discovery-not-found"),
     ("register", "register"),
     ("login", "login"),
@@ -40,6 +40,7 @@ const VISIT: [(&str, &str); 15] = [
     ("authorizer", "authorizer-allowed"),
     ("rename", "rename"),
     ("account", "account-me"),
+    ("recovery", "recovery-request"),
     ("admin", "admin-users"),
     ("refresh", "refresh"),
     ("revoke-all", "revoke-all"),

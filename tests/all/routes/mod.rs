@@ -12,6 +12,7 @@ mod devices;
 mod imported_hashes;
 mod mailboxes;
 mod passwords_given;
+mod recovery;
 mod refreshing;
 mod registration;
 mod sessions;
