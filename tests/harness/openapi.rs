@@ -93,8 +93,8 @@ fn add_links(document: &mut OpenApi) {
             }
             let replies = operation.responses.responses.iter_mut();
             // A 202 has no body: of a registration, it holds no session yet.
-            let successes = replies
-                .filter(|(status, _)| status.starts_with('2') && status.as_str() != "202");
+            let successes =
+                replies.filter(|(status, _)| status.starts_with('2') && status.as_str() != "202");
             for reply in successes.filter_map(|(_, reply)| in_place(reply)) {
                 let named = links.iter().map(|link| (link.operation_id.clone(), link));
                 reply

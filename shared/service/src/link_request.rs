@@ -17,7 +17,6 @@ use latchkey_store::Counted;
 
 use crate::admin::{Administrator, Deed, not_deleted};
 use crate::metric::LINKS_REQUESTED;
-use crate::throttle::refuse_throttled;
 use crate::{Caller, Failure, Service};
 
 impl Service {
@@ -168,7 +167,9 @@ impl Service {
             Counted::Admitted(_) => Ok(()),
             Counted::Refused(_) => {
                 let violation = Violation::new(Limit::Links, limits, window.1, now);
-                Err(refuse_throttled(violation.into()))
+                let (limit, seconds) = (Limit::Links.name(), violation.wait.num_seconds());
+                tracing::info!(limit, seconds, "a link was not asked for");
+                Err(Failure::Throttled(violation.into()))
             }
         }
     }

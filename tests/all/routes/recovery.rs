@@ -57,7 +57,10 @@ async fn a_reset_ends_all_sessions_verifies_the_address_and_signs_nobody_in() {
     };
     let data = &requested["data"];
     assert_eq!(data["user_id"], json!(user));
-    assert_eq!(data["email"], ADA, "as it is stored, and not as it was typed");
+    assert_eq!(
+        data["email"], ADA,
+        "as it is stored, and not as it was typed"
+    );
     assert_eq!(data["actor"], "nobody");
     assert_eq!(data["ip_address"], "203.0.113.7");
     // Nothing has ended yet.
@@ -113,7 +116,10 @@ async fn no_more_links_are_sent_to_an_address_than_the_limit_says_known_or_not()
         let refused = stack.request_password_reset(email).await;
         let refused = refused.expect_problem(429, "too_many_requests");
         assert_eq!(refused.body["violated-policies"], json!(["links"]));
-        assert_eq!(refused.header("ratelimit-policy"), Some(r#""links";q=5;w=3600"#));
+        assert_eq!(
+            refused.header("ratelimit-policy"),
+            Some(r#""links";q=5;w=3600"#)
+        );
         assert_eq!(refused.header("retry-after"), Some("3600"));
     }
     assert_eq!(told(&stack, "password_reset.requested").await.len(), 5);
@@ -143,14 +149,28 @@ async fn whatever_is_wrong_with_a_link_the_reply_is_the_same() {
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
     let forged = format!("{}A", stack.reset_token(user).await);
     let mut replies = Vec::new();
-    for token in [&expired, &other_purpose, &used, &forged, "", "x.y.z", &ada.access_token] {
+    let opened: [&str; 7] = [
+        &expired,
+        &other_purpose,
+        &used,
+        &forged,
+        "",
+        "x.y.z",
+        &ada.access_token,
+    ];
+    for token in opened {
         let reply = stack.reset_password(token, "another good passphrase").await;
-        replies.push(without_request_id(reply.expect_problem(400, "invalid_link")));
+        replies.push(without_request_id(
+            reply.expect_problem(400, "invalid_link"),
+        ));
     }
     let reset = stack.reset_token(user).await;
-    for token in [&reset, &forged, ""] {
+    let opened: [&str; 3] = [&reset, &forged, ""];
+    for token in opened {
         let reply = stack.verify_email(token).await;
-        replies.push(without_request_id(reply.expect_problem(400, "invalid_link")));
+        replies.push(without_request_id(
+            reply.expect_problem(400, "invalid_link"),
+        ));
     }
     assert!(replies.iter().all(|reply| *reply == replies[0]));
     // The password is the one of the link that was used.
@@ -163,7 +183,9 @@ async fn of_many_confirmations_at_once_exactly_one_replaces_the_password() {
     let user = stack.register(ADA).await.user_id.unwrap();
     let token = stack.reset_token(user).await;
     let passwords: Vec<String> = (0..8).map(|n| format!("a fine passphrase {n}")).collect();
-    let confirmations = passwords.iter().map(|new| stack.reset_password(&token, new));
+    let confirmations = passwords
+        .iter()
+        .map(|new| stack.reset_password(&token, new));
     let replies = join_all(confirmations).await;
     let mut won = Vec::new();
     for (password, reply) in passwords.iter().zip(replies) {
@@ -235,7 +257,9 @@ async fn a_link_from_before_a_password_change_resets_nothing() {
     let moved = stack.change_email_token(user, "eve@example.com").await;
     let changed = stack.change_password(&ada, PASSWORD, NEW).await;
     changed.expect(StatusCode::OK);
-    let reply = stack.reset_password(&reset, "another good passphrase").await;
+    let reply = stack
+        .reset_password(&reset, "another good passphrase")
+        .await;
     reply.expect_problem(400, "invalid_link");
     // Whoever changes the password because a stranger had it is safe from the stranger's links.
     let reply = stack.verify_email(&moved).await;
@@ -265,7 +289,9 @@ async fn a_disabled_account_stays_disabled_after_a_reset() {
     let user = stack.register(ADA).await.user_id.unwrap();
     let disable = |account: latchkey_domain::account::Account| {
         let act = AdminAct::Disable;
-        account.administer(&Actor::Operator, &act, stack.now()).unwrap()
+        account
+            .administer(&Actor::Operator, &act, stack.now())
+            .unwrap()
     };
     stack.change_account(user, Action::Disable, disable).await;
     let token = stack.reset_token(user).await;
@@ -286,7 +312,10 @@ async fn an_address_is_verified_by_its_link_and_no_mail_is_sent_after_that() {
     };
     ask().await;
     let requested = told(&stack, "email_verification.requested").await;
-    assert_eq!(requested[0]["data"]["actor"], format!("owner:{}", ada.session_id));
+    assert_eq!(
+        requested[0]["data"]["actor"],
+        format!("owner:{}", ada.session_id)
+    );
     let token = stack.verify_token(ada.user_id.unwrap()).await;
     // Opening it again does no harm: mail scanners open links too.
     for _ in 0..2 {
@@ -313,11 +342,19 @@ async fn where_addresses_must_be_verified_a_registration_tells_nobody_whether_on
         let reply = register(&stack, email, password).await;
         assert_eq!(reply.status, StatusCode::ACCEPTED, "{}", reply.body);
         assert!(reply.bytes.is_empty());
-        let cost = stack.recorder.take_cost();
-        let cost = (cost.trips, cost.write_units, cost.read_units);
+        // A transaction that is cancelled is billed as one that is made, of which the engine says nothing.
+        let calls: Vec<(String, usize)> = stack
+            .recorder
+            .take()
+            .into_iter()
+            .map(|call| {
+                let items = call.request["TransactItems"].as_array();
+                (call.operation, items.map_or(1, Vec::len))
+            })
+            .collect();
         let mut headers: Vec<String> = reply.headers.keys().map(ToString::to_string).collect();
         headers.sort();
-        seen.push((cost, headers));
+        seen.push((calls, headers));
     }
     assert_eq!(seen[0], seen[1]);
     assert_eq!(told(&stack, "user.created").await.len(), 1);
@@ -339,7 +376,11 @@ async fn where_addresses_must_be_verified_the_right_password_alone_signs_nobody_
     let reply = register(&stack, ADA, PASSWORD).await;
     assert_eq!(reply.status, StatusCode::ACCEPTED);
     let created = told(&stack, "user.created").await;
-    let user = created[0]["data"]["user_id"].as_str().unwrap().parse().unwrap();
+    let user = created[0]["data"]["user_id"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     stack
         .try_login(ADA, NEW)
         .await
@@ -380,14 +421,20 @@ async fn another_address_is_the_users_when_its_link_is_opened() {
     assert_eq!(reply.status, StatusCode::ACCEPTED, "{}", reply.body);
     let requested = told(&stack, "email_change.requested").await;
     let data = &requested[0]["data"];
-    assert_eq!((&data["email"], &data["new_email"]), (&json!(ADA), &json!("ada@example.org")));
+    assert_eq!(
+        (&data["email"], &data["new_email"]),
+        (&json!(ADA), &json!("ada@example.org"))
+    );
     // Until then nothing has changed.
     stack.login(ADA).await;
     let token = stack.change_email_token(user, "ada@example.org").await;
     let reply = stack.verify_email(&token).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT, "{}", reply.body);
     let me = shown(&stack, &ada).await;
-    assert_eq!((&me["email"], &me["email_verified"]), (&json!("ada@example.org"), &json!(true)));
+    assert_eq!(
+        (&me["email"], &me["email_verified"]),
+        (&json!("ada@example.org"), &json!(true))
+    );
     stack.login("ada@example.org").await;
     stack
         .try_login(ADA, PASSWORD)
@@ -412,7 +459,9 @@ async fn another_address_is_the_users_when_its_link_is_opened() {
 async fn the_link_to_an_address_that_was_taken_meanwhile_changes_nothing() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;
-    let token = stack.change_email_token(ada.user_id.unwrap(), "ada@example.org").await;
+    let token = stack
+        .change_email_token(ada.user_id.unwrap(), "ada@example.org")
+        .await;
     stack.register("ada@example.org").await;
     let reply = stack.verify_email(&token).await;
     reply.expect_problem(409, "email_taken");
@@ -424,7 +473,9 @@ async fn the_link_to_an_address_that_was_taken_meanwhile_changes_nothing() {
 async fn another_spelling_of_the_same_mailbox_is_another_address_too() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;
-    let token = stack.change_email_token(ada.user_id.unwrap(), "Ada@Example.com").await;
+    let token = stack
+        .change_email_token(ada.user_id.unwrap(), "Ada@Example.com")
+        .await;
     let reply = stack.verify_email(&token).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT, "{}", reply.body);
     assert_eq!(shown(&stack, &ada).await["email"], "Ada@Example.com");
@@ -462,7 +513,10 @@ async fn an_administrator_sends_a_link_and_chooses_no_password() {
     let requested = told(&stack, "password_reset.requested").await;
     let data = &requested[0]["data"];
     assert_eq!(data["actor"], format!("admin:{}", admin.user_id.unwrap()));
-    assert_eq!((&data["ip_address"], &data["device_name"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&data["ip_address"], &data["device_name"]),
+        (&Value::Null, &Value::Null)
+    );
     let nobody = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11".to_owned();
     send(nobody).await.expect_problem(404, "user_not_found");
 }
@@ -483,7 +537,10 @@ async fn a_service_that_sends_mail_itself_gets_the_link() {
     let link = reply.expect(StatusCode::OK);
     let token = link["token"].as_str().unwrap();
     let url = format!("https://id.example.com/account/reset-password#token={token}");
-    assert_eq!((&link["url"], &link["expires_in"]), (&json!(url), &json!(600)));
+    assert_eq!(
+        (&link["url"], &link["expires_in"]),
+        (&json!(url), &json!(600))
+    );
     let reply = ask("orders", &other, reset.clone()).await;
     reply.expect_problem(403, "unauthorized_client");
     let reply = ask("mailer", &other, reset).await;
@@ -503,5 +560,8 @@ async fn a_service_that_sends_mail_itself_gets_the_link() {
     let link = ask("mailer", &secret, change).await.expect(StatusCode::OK);
     let reply = stack.verify_email(link["token"].as_str().unwrap()).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
-    stack.try_login("ada@example.org", NEW).await.expect(StatusCode::OK);
+    stack
+        .try_login("ada@example.org", NEW)
+        .await
+        .expect(StatusCode::OK);
 }

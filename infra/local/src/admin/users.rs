@@ -176,7 +176,10 @@ impl UserCommand {
                 let sent = service.send_password_reset(who, id).await;
                 sent.map_err(AdminError::about(user))?;
                 let json = json!({"user_id": id, "requested": true});
-                Ok(Output::new(json, format!("a link was asked for, to be sent to user {id}")))
+                Ok(Output::new(
+                    json,
+                    format!("a link was asked for, to be sent to user {id}"),
+                ))
             }
             Self::Delete { user, yes } => {
                 let id = resolve(service, who, user).await?;
