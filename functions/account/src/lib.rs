@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_api::authenticate::Bearer;
-use latchkey_api::body::{Body, shared_password};
+use latchkey_api::body::{Body, NoBody, shared_password};
 use latchkey_api::credentials::Browser;
 use latchkey_api::handler;
 use latchkey_api::location::{ClientHeaders, Location};
@@ -49,7 +49,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         )
         .route(
             handler!(request_email_verification),
-            &[Code::TooManyRequests],
+            &[Code::InvalidRequest, Code::TooManyRequests],
         )
         .route(
             handler!(delete),
@@ -183,6 +183,7 @@ async fn request_email_verification(
     Bearer(caller): Bearer,
     Location(location): Location,
     client: ClientHeaders,
+    _: NoBody,
 ) -> Result<StatusCode, Problem> {
     let requester = Requester {
         location,

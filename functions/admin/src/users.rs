@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_api::admin::Admin;
 use latchkey_api::admin::resource::{AdminUserPageResource, AdminUserResource};
-use latchkey_api::body::Body;
+use latchkey_api::body::{Body, NoBody};
 use latchkey_api::parameter::{QueryParameters, UserPath};
 use latchkey_api::problem::{InvalidValue, Problem};
 use latchkey_domain::email::EmailAddress;
@@ -197,6 +197,7 @@ pub(crate) async fn send_password_reset(
     State(service): State<Service>,
     Admin(administrator): Admin,
     UserPath(user): UserPath,
+    _: NoBody,
 ) -> Result<StatusCode, Problem> {
     service.send_password_reset(&administrator, user).await?;
     Ok(StatusCode::ACCEPTED)
