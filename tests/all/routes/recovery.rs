@@ -325,7 +325,9 @@ async fn an_address_is_verified_by_its_link_and_no_mail_is_sent_after_that() {
     assert_eq!(shown(&stack, &ada).await["email_verified"], true);
     assert_eq!(told(&stack, "user.email_verified").await.len(), 1);
     ask().await;
-    assert_eq!(told(&stack, "email_verification.requested").await.len(), 1);
+    let mut asked = stack.items().await;
+    asked.retain(|item| item["pk"].as_str().unwrap().starts_with("LINK#"));
+    assert_eq!(asked.len(), 1, "nothing more is asked for");
 }
 
 async fn register(stack: &Stack, email: &str, password: &str) -> Reply {
