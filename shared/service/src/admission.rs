@@ -9,6 +9,10 @@ use crate::change::{Changed, Intent, require_admitted};
 use crate::{Failure, Service};
 
 /// What became of a new session.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of one request, and the large one is the usual one"
+)]
 pub(crate) enum Admitted {
     /// The account holds it.
     By(Account),
