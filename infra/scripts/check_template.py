@@ -387,7 +387,8 @@ def check_events(result, report):
         report("EventsMapping: has no dead letters")
     filters = [json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"]]
     mark = {"failed_sign_in": {"M": {"account": {"M": {"user_id": {"S": [{"exists": True}]}}}}}}
-    if filters != [{"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "USER#"}]}}}}, {"dynamodb": {"NewImage": mark}}]:
+    items = [{"prefix": "USER#"}, {"prefix": "LINK#"}]
+    if filters != [{"dynamodb": {"Keys": {"pk": {"S": items}}}}, {"dynamodb": {"NewImage": mark}}]:
         report("EventsMapping: its filter is not that of the items that events are made of")
     bucket = result["Resources"]["DeadLetterBucket"]["Properties"]
     if set(bucket["PublicAccessBlockConfiguration"].values()) != {True}:

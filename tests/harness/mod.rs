@@ -31,6 +31,7 @@ pub mod conformity;
 pub mod dynamodb;
 pub mod events;
 pub mod lambda;
+pub mod links;
 pub mod log;
 pub mod metering;
 pub mod openapi;

@@ -215,6 +215,7 @@ impl Stack {
             passwords,
             requests: UserRequests::default(),
             password_policy: Arc::default(),
+            account_url: "https://id.example.com/account".into(),
         };
         Self {
             client: behind,

@@ -18,7 +18,8 @@ use sessions::{
     __path_revoke_many, find_session, list_sessions, revoke, revoke_all, revoke_many,
 };
 use users::{
-    __path_browse, __path_delete, __path_show, __path_update, browse, delete, show, update,
+    __path_browse, __path_delete, __path_send_password_reset, __path_show, __path_update, browse,
+    delete, send_password_reset, show, update,
 };
 
 /// The routes of this function.
@@ -33,6 +34,10 @@ pub fn routes<R: Routes<Service>>() -> R {
         .route(handler!(show), &user)
         .route(handler!(update), &changed)
         .route(handler!(delete), &own)
+        .route(
+            handler!(send_password_reset),
+            &[&user[..], &[Code::NoPassword]].concat(),
+        )
         .route(handler!(list_sessions).reading_query(), &user)
         .route(handler!(list_activity).reading_query(), &user)
         .route(handler!(revoke_all), &user)

@@ -47,6 +47,7 @@ fn function_under(base_path: &BasePath) -> Router {
         passwords: Passwords::for_this_machine(),
         requests: latchkey_service::UserRequests::default(),
         password_policy: Arc::default(),
+        account_url: "https://id.example.com/account".into(),
     };
     let routes: Router<_> = routes();
     let router = routes.with_state(core).merge(default_routes());

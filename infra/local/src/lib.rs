@@ -49,7 +49,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
 
 /// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
 /// of them: the tests compare the template and the folders with it.
-pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 11] {
+pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 12] {
     [
         ("register", register::routes()),
         ("login", login::routes()),
@@ -58,6 +58,7 @@ pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 11] {
         ("rename", rename::routes()),
         ("revoke", revoke::routes()),
         ("revoke-all", revoke_all::routes()),
+        ("recovery", recovery::routes()),
         ("account", account::routes()),
         ("activity", activity::routes()),
         ("admin", ::admin::routes()),

@@ -113,6 +113,9 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             how old a proof of the password may be for what asks for a recent one, 1 to 86400
                             [default: 600]
   REAUTHENTICATE_TO_REVOKE  whether ending other sessions asks for a recent one: true or false [default: false]
+  REGISTRATION              whether people may register: open or closed [default: open]
+  REQUIRE_VERIFIED_EMAIL    whether they verify their address before they sign in: true or false [default: false]
+  ACCOUNT_URL               where the pages are that open the links of mails [default: ISSUER/account]
   ADMINISTRATION            whether the routes below /v1/admin are there: true or false [default: true]
   PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
                             [default: none]
@@ -126,6 +129,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   ADDRESS_ATTEMPTS_PER_MINUTE
                             requests with a password from one address, 0 to 1000000 [default: 60]
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
+  LINKS_PER_HOUR            links for one e-mail address in an hour, 0 to 1000000 [default: 5]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
   PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
   UNUSUAL_SPEED_KMH         a sign-in from where it takes more speed to get since the last session is unusual,

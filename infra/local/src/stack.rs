@@ -204,6 +204,7 @@ pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core
         password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
+        account_url: settings.account_url.into(),
     })
 }
 

@@ -70,6 +70,10 @@ pub enum ActorKind {
     Operator,
     /// This service, by a rule.
     System,
+    /// Whoever opened a link that was sent to the account's address.
+    Link,
+    /// Somebody who was not signed in.
+    Nobody,
 }
 
 impl From<&Actor> for ActorKind {
@@ -80,6 +84,8 @@ impl From<&Actor> for ActorKind {
             Actor::Client(_) => Self::Client,
             Actor::Operator => Self::Operator,
             Actor::System => Self::System,
+            Actor::Link => Self::Link,
+            Actor::Nobody => Self::Nobody,
         }
     }
 }
@@ -210,7 +216,9 @@ impl AdminActivityListResource {
             actor_id: entry.actor.as_ref().and_then(|actor| match actor {
                 Actor::Admin(user) => Some(user.to_string()),
                 Actor::Client(client) => Some(client.clone()),
-                Actor::Owner(_) | Actor::Operator | Actor::System => None,
+                Actor::Owner(_) | Actor::Operator | Actor::System | Actor::Link | Actor::Nobody => {
+                    None
+                }
             }),
         };
         Self {

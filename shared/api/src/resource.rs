@@ -117,6 +117,9 @@ pub struct UserResource {
     /// there, or null.
     #[schema(required = true, example = "ada@example.com")]
     email: Option<String>,
+    /// Whether the user has opened a link that was sent to the address.
+    #[schema(example = false)]
+    email_verified: bool,
     /// When the user registered.
     #[serde(serialize_with = "rfc3339")]
     #[schema(example = "2026-03-01T12:00:00.000Z")]
@@ -130,6 +133,7 @@ impl UserResource {
         Self {
             id: account.id.as_uuid(),
             email: account.email().map(|email| email.as_typed().to_owned()),
+            email_verified: account.is_email_verified(),
             created_at: account.created_at,
         }
     }

@@ -23,6 +23,7 @@ pub mod novelty;
 pub mod password;
 pub mod policy;
 pub mod random;
+pub mod recovery;
 pub mod refresh;
 pub mod role;
 pub mod selection;

@@ -25,6 +25,10 @@ pub struct SessionPolicy {
     pub reauthenticate_within: TimeDelta,
     /// Whether ending other sessions asks for a recent proof too (OWASP ASVS 5.0, 7.5.2).
     pub reauthenticate_to_revoke: bool,
+    /// Whether people may register. Accounts of sign-ins elsewhere are made in either case.
+    pub registration_open: bool,
+    /// Whether somebody who registers must show that they read the mail of their address before they sign in.
+    pub require_verified_email: bool,
     /// Whether the routes of administration are there. Commands of operators work in either case.
     pub administration: bool,
     /// How long the description of an ended session is kept after its absolute expiry.
@@ -46,6 +50,8 @@ impl Default for SessionPolicy {
             one_session_per_device: true,
             reauthenticate_within: TimeDelta::minutes(10),
             reauthenticate_to_revoke: false,
+            registration_open: true,
+            require_verified_email: false,
             administration: true,
             retention: TimeDelta::days(30),
             limits: Limits::default(),

@@ -289,6 +289,7 @@ fn core(settings: &Settings, tokens: TokenKeys) -> Core {
         password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
+        account_url: settings.account_url.as_str().into(),
     }
 }
 

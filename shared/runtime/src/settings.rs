@@ -75,8 +75,9 @@ pub struct Settings {
     pub base_path: BasePath,
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
     /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `REAUTHENTICATE_WITHIN_SECONDS`, `REAUTHENTICATE_TO_REVOKE`, `ADMINISTRATION`,
-    /// `RETENTION_SECONDS`, `SIGN_IN_FREE_FAILURES`, `ADDRESS_ATTEMPTS_PER_MINUTE`, `LIST_PER_MINUTE`,
-    /// `CHANGE_PER_MINUTE`, `PURGE_PER_MINUTE`, `UNUSUAL_SPEED_KMH`, `UNUSUAL_DISTANCE_KM`.
+    /// `REGISTRATION`, `REQUIRE_VERIFIED_EMAIL`, `RETENTION_SECONDS`, `SIGN_IN_FREE_FAILURES`,
+    /// `ADDRESS_ATTEMPTS_PER_MINUTE`, `LINKS_PER_HOUR`, `LIST_PER_MINUTE`, `CHANGE_PER_MINUTE`, `PURGE_PER_MINUTE`,
+    /// `UNUSUAL_SPEED_KMH`, `UNUSUAL_DISTANCE_KM`.
     pub policy: SessionPolicy,
     /// `PASSWORD_CONTEXT_WORDS`: words that a password may not be made of (OWASP ASVS 5.0, 6.1.2), as they are written.
     pub password_context_words: Vec<String>,
@@ -88,6 +89,9 @@ pub struct Settings {
     pub edge: Option<EdgeSecret>,
     /// `LOCATION_DATABASE`: a file that knows the places of addresses; see [`crate::places`].
     pub location_database: Option<PathBuf>,
+    /// `ACCOUNT_URL`: where the pages are that open the links of mails, without a slash at its end; `/account` of the issuer
+    /// unless set.
+    pub account_url: String,
     /// `TOKEN_ALGORITHM`: what new keys sign access tokens with.
     pub token_algorithm: TokenAlgorithm,
     /// `TOKEN_SECRET_ARN` or `TOKEN_SECRET`.
@@ -145,6 +149,7 @@ impl Settings {
         let token_algorithm = reader.token_algorithm();
         let allowed_origins = reader.origins();
         let cookies = reader.cookies(&issuer, &allowed_origins);
+        let account_url = reader.account_url(&issuer);
         let settings = Self {
             identity: TokenIdentity {
                 issuer,
@@ -194,6 +199,14 @@ impl Settings {
                 ),
                 reauthenticate_to_revoke: reader
                     .boolean("REAUTHENTICATE_TO_REVOKE", default.reauthenticate_to_revoke),
+                registration_open: reader.choose(
+                    "REGISTRATION",
+                    default.registration_open,
+                    &[("open", true), ("closed", false)],
+                    "open or closed",
+                ),
+                require_verified_email: reader
+                    .boolean("REQUIRE_VERIFIED_EMAIL", default.require_verified_email),
                 administration: reader.boolean("ADMINISTRATION", default.administration),
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
                 limits: reader.limits(default.limits),
@@ -204,6 +217,7 @@ impl Settings {
             cookies,
             edge: reader.edge(),
             location_database: reader.optional("LOCATION_DATABASE").map(PathBuf::from),
+            account_url,
             token_algorithm,
             token_secret: reader.token_secret(token_algorithm),
         };
@@ -443,6 +457,7 @@ mod tests {
             ("RETENTION_SECONDS", 316_224_000),
             ("SIGN_IN_FREE_FAILURES", 100),
             ("ADDRESS_ATTEMPTS_PER_MINUTE", 1_000_000),
+            ("LINKS_PER_HOUR", 1_000_000),
             ("LIST_PER_MINUTE", 1_000_000),
             ("CHANGE_PER_MINUTE", 1_000_000),
             ("PURGE_PER_MINUTE", 1_000_000),
@@ -470,6 +485,7 @@ mod tests {
         let settings = read(&[
             ("SIGN_IN_FREE_FAILURES", "0"),
             ("ADDRESS_ATTEMPTS_PER_MINUTE", "0"),
+            ("LINKS_PER_HOUR", "0"),
             ("LIST_PER_MINUTE", "0"),
             ("CHANGE_PER_MINUTE", "0"),
             ("PURGE_PER_MINUTE", "0"),

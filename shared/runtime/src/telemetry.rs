@@ -126,6 +126,7 @@ pub fn filter(level: Level) -> Targets {
         "events",
         "list_sessions",
         "login",
+        "recovery",
         "refresh",
         "register",
         "rename",

@@ -326,13 +326,14 @@ impl Service {
         outcome: &Result<T, Failure<ConfirmError>>,
     ) {
         use ConfirmError::{
-            CallerNotLive, NoPassword, ReauthenticationRequired, Unchanged, Weak, WrongPassword,
+            CallerNotLive, EmailTaken, NoPassword, ReauthenticationRequired, Unchanged, Weak,
+            WrongPassword,
         };
         let (user, session) = (caller.user_id, caller.session_id);
         let settled = match outcome {
             // What is done has ended the session or has forgiven them, or is not yet done.
             Ok(_) | Err(Failure::Refused(WrongPassword | CallerNotLive)) => return,
-            Err(Failure::Refused(Weak(_) | Unchanged)) => {
+            Err(Failure::Refused(Weak(_) | Unchanged | EmailTaken)) => {
                 self.store.clear_password_attempts(user, session).await
             }
             Err(

@@ -45,6 +45,8 @@ pub(crate) enum Admitted {
     By(Account, Box<Session>),
     /// The account is disabled.
     Disabled,
+    /// The address is not verified, and must be.
+    EmailNotVerified,
     /// The account is deleted or no longer the one that the user has proved to be: read both again.
     NoLonger,
 }
@@ -90,6 +92,9 @@ impl Service {
                 account.zip(written).ok_or(Failure::Unavailable)?
             }
             Err(Failure::Refused(AdmitError::Disabled)) => return Ok(Admitted::Disabled),
+            Err(Failure::Refused(AdmitError::EmailNotVerified)) => {
+                return Ok(Admitted::EmailNotVerified);
+            }
             Err(Failure::Refused(AdmitError::OtherPassword | AdmitError::Deleted)) => {
                 return Ok(Admitted::NoLonger);
             }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use latchkey_domain::clock::Clock;
-use latchkey_domain::event::Event;
+use latchkey_domain::error::StoreError;
+use latchkey_domain::event::{Addressee, Event};
 use latchkey_store::{ItemChange, Store};
 use serde_json::Value;
 
@@ -160,10 +161,23 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
                 Ok(RecordedChange {
                     change,
                     recorded_at,
-                }) => told.push(Told {
-                    events: change.events(*recorded_at),
-                    deleted_user: change.deleted_user(),
-                }),
+                }) => match self.events_of(change, *recorded_at).await {
+                    Ok(events) => told.push(Told {
+                        events,
+                        deleted_user: change.deleted_user(),
+                    }),
+                    Err(StoreError::Unavailable) => {
+                        stopped = Some(record);
+                        break;
+                    }
+                    Err(broken @ StoreError::Corrupt) => {
+                        if self.bury(record, &broken.to_string()).await.is_err() {
+                            stopped = Some(record);
+                            break;
+                        }
+                        told.push(Told::default());
+                    }
+                },
                 Err(unreadable) => {
                     let reason = unreadable.to_string();
                     if self.bury(record, &reason).await.is_err() {
@@ -207,6 +221,34 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
                 })
             }
         }
+    }
+
+    /// What a write tells. Of a request for a link only the table says whom it is for: 2 read units, strongly consistent.
+    async fn events_of(
+        &self,
+        change: &ItemChange,
+        recorded_at: DateTime<Utc>,
+    ) -> Result<Vec<Event>, StoreError> {
+        let Some(request) = change.link_request() else {
+            return Ok(change.events(recorded_at));
+        };
+        let user = match &request.addressee {
+            Addressee::User(user) => Some(*user),
+            Addressee::Address(email) => {
+                let credential = self.activity.store.read_credential(email).await?;
+                credential.map(|credential| credential.user_id)
+            }
+        };
+        let account = match user {
+            Some(user) => self.activity.store.read_account(user).await?,
+            None => None,
+        };
+        let event = account.and_then(|account| request.event(&account));
+        if event.is_none() {
+            // The address is not logged: whoever has typed it may have no account here.
+            tracing::debug!(request_id = %request.id, "a link was asked for that nobody can use");
+        }
+        Ok(event.into_iter().collect())
     }
 
     /// Puts some events together, and those that were not taken once more, one by one. Returns the first record of which

@@ -50,6 +50,12 @@ metrics! {
         "A sign-in was refused (unknown e-mail address, wrong password, disabled account), or a wrong password was given on a session.";
     SIGN_INS_THROTTLED, Stack, "SignInsThrottled",
         "A request with a password was answered 429, before the password was checked: too many of its address, or too many wrong ones of its account.";
+    LINKS_REQUESTED, Stack, "LinksRequested",
+        "A link was asked for: to reset a password, to verify an address, to a new one; known addresses and unknown ones count alike.";
+    LINKS_REFUSED, Stack, "LinksRefused",
+        "A link did nothing: not genuine, expired, used, or overtaken.";
+    PASSWORD_RESETS, Stack, "PasswordResets", "A password was replaced by whoever opened a link.";
+    EMAILS_VERIFIED, Stack, "EmailsVerified", "A link has verified an address, or has made a new one a user's.";
     REFRESHES, Stack, "Refreshes", "A refresh token was replaced by its successor.";
     REFRESH_REPLAYS, Stack, "RefreshReplays",
         "A replaced refresh token got its successor again, within the grace.";

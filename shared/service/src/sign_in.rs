@@ -186,6 +186,10 @@ impl Service {
                     let refusal = SignInError::AccountDisabled;
                     return Err(refuse(refusal, guess.as_deref(), Some(user_id), request).await);
                 }
+                Admitted::EmailNotVerified => {
+                    let refusal = SignInError::EmailNotVerified;
+                    return Err(refuse(refusal, guess.as_deref(), Some(user_id), request).await);
+                }
                 // They changed between the two readings.
                 Admitted::NoLonger => {}
             }

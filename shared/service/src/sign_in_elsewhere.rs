@@ -191,7 +191,8 @@ impl Service {
                 log_refusal(what, reason, SIGN_IN_FAILURES, Some(user_id), None);
                 return Err(Failure::Refused(SignInElsewhereError::AccountDisabled));
             }
-            Admitted::NoLonger => return Ok(LedTo::OtherAccount),
+            // No address is asked for there, so it says nothing of one.
+            Admitted::EmailNotVerified | Admitted::NoLonger => return Ok(LedTo::OtherAccount),
         };
         tracing::info!(%user_id, %session_id, %actor, "signed in");
         SIGN_INS.count(1);

@@ -69,7 +69,13 @@ impl Service {
         let attempt = AttemptId::random(self.core.random.as_ref());
         let counted = self
             .store
-            .count_in_window(&counter, attempt, limits.address_attempts, now)
+            .count_in_window(
+                &counter,
+                attempt,
+                limits.address_attempts,
+                window_of(now),
+                now,
+            )
             .await?;
         Ok(match counted {
             Counted::Admitted(_) => None,

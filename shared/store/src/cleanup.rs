@@ -18,7 +18,7 @@ use crate::item::{
     string, to_attribute, to_item,
 };
 use crate::keys::{
-    ACCOUNT, ACTIVITY_PREFIX, DEAD_LETTER_PREFIX, Item, Key, PK, SESSION_PREFIX, SK,
+    ACCOUNT, ACTIVITY_PREFIX, DEAD_LETTER_PREFIX, Item, Key, LINK_PREFIX, PK, SESSION_PREFIX, SK,
     THROTTLE_PREFIX, USER_PREFIX,
 };
 use crate::refusal::store_error;
@@ -385,9 +385,14 @@ fn read_scanned(item: Item) -> Result<Scanned, StoreError> {
         })
     } else if of_a_user && key.sk.starts_with(SESSION_PREFIX) {
         session_from_item(item).map_or(ScannedItem::Broken, ScannedItem::Session)
-    } else if [THROTTLE_PREFIX, DEAD_LETTER_PREFIX, ACTIVITY_PREFIX]
-        .iter()
-        .any(|prefix| key.pk.starts_with(prefix))
+    } else if [
+        THROTTLE_PREFIX,
+        DEAD_LETTER_PREFIX,
+        ACTIVITY_PREFIX,
+        LINK_PREFIX,
+    ]
+    .iter()
+    .any(|prefix| key.pk.starts_with(prefix))
     {
         ScannedItem::LeftToTtl
     } else {

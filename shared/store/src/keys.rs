@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use latchkey_domain::activity::ActivityPosition;
 use latchkey_domain::client::ClientId;
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::id::{RequestId, SessionId, UserId};
 use latchkey_domain::identity::Identity;
 use latchkey_domain::throttle::Counter;
 
@@ -23,6 +23,8 @@ pub(crate) const USER_PREFIX: &str = "USER#";
 pub(crate) const CLIENT_PREFIX: &str = "CLIENT#";
 pub(crate) const THROTTLE_PREFIX: &str = "THROTTLE#";
 pub(crate) const FAILURES: &str = "FAILURES";
+pub(crate) const LINK_PREFIX: &str = "LINK#";
+pub(crate) const LINK_REQUEST: &str = "REQUEST";
 pub(crate) const DEAD_LETTER_PREFIX: &str = "DEADLETTER#";
 pub(crate) const ACTIVITY_PREFIX: &str = "ACTIVITY#";
 
@@ -93,6 +95,14 @@ impl Key {
         }
     }
 
+    /// Where it is written down that somebody asks for a link.
+    pub(crate) fn link_request(id: RequestId) -> Self {
+        Self {
+            pk: format!("{LINK_PREFIX}{id}"),
+            sk: LINK_REQUEST.to_owned(),
+        }
+    }
+
     /// Where a record of the stream is kept that cannot become events.
     pub(crate) fn dead_letter(sequence_number: &str) -> Self {
         Self {
@@ -116,6 +126,11 @@ impl Key {
             pk: "CONNECT".to_owned(),
             sk: "CONNECT".to_owned(),
         }
+    }
+
+    /// Whether it is where a request for a link stands.
+    pub(crate) fn is_of_a_link_request(&self) -> bool {
+        self.pk.starts_with(LINK_PREFIX) && self.sk == LINK_REQUEST
     }
 
     /// The user in whose partition the item is.

@@ -20,6 +20,7 @@ mod expression;
 mod identity;
 mod item;
 mod keys;
+mod link_request;
 pub mod metering;
 mod refusal;
 mod registered_client;

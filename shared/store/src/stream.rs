@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use chrono::serde::{ts_milliseconds, ts_seconds};
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{
-    AccountImage, Event, FailedSignIn, events_between, session_events_between,
+    AccountImage, Event, FailedSignIn, LinkRequest, events_between, session_events_between,
     sign_in_events_between,
 };
 use latchkey_domain::id::UserId;
@@ -19,7 +20,8 @@ use crate::client::COUNT_CAPACITY;
 use crate::item::{
     ChangeAttribute, account_from_item, corrupt, from_item, session_from_item, to_item,
 };
-use crate::keys::{ACCOUNT, Item, Key, SESSION_PREFIX};
+use crate::keys::{ACCOUNT, Item, Key, PK, SESSION_PREFIX};
+use crate::link_request::link_request_from_item;
 use crate::refusal::store_error;
 use crate::throttle::failed_sign_in_from_item;
 
@@ -70,6 +72,8 @@ pub enum ItemChange {
     Session(Option<Box<Session>>, Option<Box<Session>>),
     /// The mark of a refused sign-in on its counter, before and after.
     FailedSignIn(Option<Box<FailedSignIn>>, Option<Box<FailedSignIn>>),
+    /// A request for a link, which was just written down.
+    LinkRequest(Box<LinkRequest>),
     /// Something of which no event is made: a credential, the count of an address, a client.
     Other,
 }
@@ -87,6 +91,17 @@ impl ItemChange {
         after: Option<StreamImage>,
     ) -> Result<Self, StoreError> {
         let key: Key = from_item(attributes(key))?;
+        if key.is_of_a_link_request() {
+            // What becomes of it later is no request.
+            return match (kind, after) {
+                (WriteKind::Insert, Some(after)) => {
+                    let request = link_request_from_item(attributes(after))?;
+                    Ok(Self::LinkRequest(Box::new(request)))
+                }
+                (WriteKind::Insert, None) => Err(corrupt("record of the stream", "images")),
+                (WriteKind::Modify | WriteKind::Remove, _) => Ok(Self::Other),
+            };
+        }
         let is_of_failures = key.is_of_failures();
         if key.user().is_none() && !is_of_failures {
             return Ok(Self::Other);
@@ -126,7 +141,16 @@ impl ItemChange {
                 let image = after.as_ref().or(before.as_ref())?;
                 Some(image.account.id)
             }
-            Self::Session(..) | Self::FailedSignIn(..) | Self::Other => None,
+            Self::Session(..) | Self::FailedSignIn(..) | Self::LinkRequest(_) | Self::Other => None,
+        }
+    }
+
+    /// The request for a link that was written down, which becomes an event when its account is known.
+    #[must_use]
+    pub fn link_request(&self) -> Option<&LinkRequest> {
+        match self {
+            Self::LinkRequest(request) => Some(request),
+            Self::Account(..) | Self::Session(..) | Self::FailedSignIn(..) | Self::Other => None,
         }
     }
 
@@ -143,7 +167,7 @@ impl ItemChange {
             Self::FailedSignIn(before, after) => {
                 sign_in_events_between(before.as_deref(), after.as_deref())
             }
-            Self::Other => Vec::new(),
+            Self::LinkRequest(_) | Self::Other => Vec::new(),
         }
     }
 }
@@ -214,6 +238,27 @@ impl Store {
             ttl: now + DEAD_LETTER_LIFETIME,
         })?;
         self.put(item).await
+    }
+
+    /// Writes an item that is not there yet. Its key is this request's own, so one that is there was written by an attempt
+    /// whose reply was lost.
+    pub(crate) async fn put_new(&self, item: Item) -> Result<(), StoreError> {
+        let put = self.client.put_item().table_name(&*self.table);
+        let put = put
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(#pk)")
+            .expression_attribute_names("#pk", PK)
+            .return_consumed_capacity(COUNT_CAPACITY);
+        match put.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let service = error.as_service_error();
+                match service.is_some_and(PutItemError::is_conditional_check_failed_exception) {
+                    true => Ok(()),
+                    false => Err(store_error("PutItem", &error)),
+                }
+            }
+        }
     }
 
     /// Writes an item whatever stands there.

@@ -19,7 +19,7 @@ use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{FailedSignIn, SignInRefusal};
 use latchkey_domain::id::{AttemptId, UserId};
 use latchkey_domain::session::ClientLocation;
-use latchkey_domain::throttle::{COUNTER_LIFETIME, Counter, Step, WINDOW, steps, window_of};
+use latchkey_domain::throttle::{COUNTER_LIFETIME, Counter, Step, WINDOW, steps};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -194,7 +194,8 @@ impl Store {
         .await
     }
 
-    /// Counts an attempt in the window that it falls into, if fewer than `limit` were. 1 write unit.
+    /// Counts an attempt in the window that it falls into, whose beginning and end are given, if fewer than `limit` were. 1
+    /// write unit.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -203,9 +204,9 @@ impl Store {
         counter: &Counter,
         attempt: AttemptId,
         limit: u32,
+        (begin, end): (DateTime<Utc>, DateTime<Utc>),
         now: DateTime<Utc>,
     ) -> Result<Counted, StoreError> {
-        let (begin, end) = window_of(now);
         // Kept for one window more, because another instance's clock may be behind.
         let expression = counting(attempt, now, end + WINDOW).value("limit", number(limit));
         let key = Key::window(counter, begin);

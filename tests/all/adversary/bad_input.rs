@@ -10,7 +10,7 @@ use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity, without_
 use serde_json::{Value, json};
 
 /// Every route that takes a body, with the fields that it needs.
-const WITH_BODY: [(Method, &str, &[&str]); 9] = [
+const WITH_BODY: [(Method, &str, &[&str]); 14] = [
     (Method::POST, "/v1/auth/register", &["email", "password"]),
     (Method::POST, "/v1/auth/login", &["email", "password"]),
     (Method::POST, "/v1/auth/refresh", &["refresh_token"]),
@@ -24,6 +24,19 @@ const WITH_BODY: [(Method, &str, &[&str]); 9] = [
     (Method::POST, "/v1/me/delete", &["password"]),
     (Method::POST, "/v1/service/sessions", &["identity"]),
     (Method::POST, "/v1/auth/reauthenticate", &["password"]),
+    (Method::POST, "/v1/auth/password-reset", &["email"]),
+    (
+        Method::POST,
+        "/v1/auth/password-reset/confirm",
+        &["token", "new_password"],
+    ),
+    (Method::POST, "/v1/auth/verify-email", &["token"]),
+    (Method::PUT, "/v1/me/email", &["email", "password"]),
+    (
+        Method::POST,
+        "/v1/service/users/{user_id}/links",
+        &["purpose"],
+    ),
 ];
 
 /// The type of a form. What reads one has its own tests, in `routes::clients`.

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::client::ClientScope;
 use latchkey_domain::id::SessionId;
+use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::AccessRules;
 use latchkey_tests::harness::authorizer::passes;
 use latchkey_tests::harness::permissions::{self, ALLOWED, Permission};
@@ -179,6 +180,43 @@ async fn do_everything(stack: &Stack) {
     assert_eq!((report.removed_of_deleted_users, report.broken), (2 + 2, 0));
 }
 
+/// Every link, and the reader of the stream who looks up whom it is for.
+async fn recover_everything() {
+    let stack = Stack::start().await;
+    let admin = stack.administrator("root@example.com").await;
+    let ada = stack.register("ada@example.com").await;
+    let user = ada.user_id.unwrap();
+    let send = |path: &str| stack.post(path).bearer(&admin.access_token).send();
+    for reply in [
+        stack.request_password_reset("ada@example.com").await,
+        stack.request_email_change(&ada, "ada@example.org").await,
+        send("/v1/me/verify-email").await,
+        send(&format!("/v1/admin/users/{user}/password-reset")).await,
+    ] {
+        reply.expect(StatusCode::ACCEPTED);
+    }
+    let secret = stack.add_client("mailer", &[ClientScope::IssueLinks]).await;
+    let wanted = json!({"purpose": "change_email", "new_email": "ada@example.org"});
+    let path = format!("/v1/service/users/{user}/links");
+    let call = stack.post(&path).basic("mailer", &secret).json(&wanted);
+    let link = call.send().await.expect(StatusCode::OK);
+    let reply = stack.verify_email(link["token"].as_str().unwrap()).await;
+    reply.expect(StatusCode::NO_CONTENT);
+    let token = stack.reset_token(user).await;
+    let reply = stack.reset_password(&token, "wrong donkey charger").await;
+    reply.expect(StatusCode::NO_CONTENT);
+    stack.stream().drain().await;
+
+    let policy = SessionPolicy {
+        require_verified_email: true,
+        ..SessionPolicy::default()
+    };
+    let stack = Stack::with_policy(policy).await;
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let reply = stack.post("/v1/auth/register").json(&body).send().await;
+    reply.expect(StatusCode::ACCEPTED);
+}
+
 /// Every route of administration.
 async fn administer_everything(stack: &Stack) {
     let admin = stack.administrator("root@example.com").await;
@@ -244,6 +282,7 @@ async fn administer_everything(stack: &Stack) {
 async fn a_role_allows_what_its_function_does_and_nothing_else() {
     let stack = Stack::start().await;
     do_everything(&stack).await;
+    recover_everything().await;
     // Whatever became of the reply: some refusals are only logged.
     assert_eq!(permissions::denied(), BTreeSet::new());
     let used = permissions::used();

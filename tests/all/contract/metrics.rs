@@ -305,6 +305,10 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         [
             "NewDevices",
             "UnusualLocations",
+            "LinksRequested",
+            "LinksRefused",
+            "PasswordResets",
+            "EmailsVerified",
             "TokenAhead",
             "Throttled",
             "AuthorizerDenied",
@@ -334,6 +338,35 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     for secret in secrets {
         assert!(!metered.written.contains(&secret), "{secret}");
     }
+}
+
+#[tokio::test]
+async fn links_count_what_becomes_of_them() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let mut metered = Metered::start(&emf).await;
+    let ada = metered.stack.register("ada@example.com").await;
+    drop(emf.line(metered.stack.now(), "the registration", None));
+    drop((metered.lines.take(), metered.stack.recorder.take()));
+    let user = ada.user_id.unwrap();
+    for (operation, email) in [("known", "ada@example.com"), ("unknown", "eve@example.com")] {
+        let ask = async |stack: &Stack| stack.request_password_reset(email).await;
+        let requested = [("LinksRequested", 1.0)];
+        metered.row(operation, &requested, ask).await;
+    }
+    let token = metered.stack.verify_token(user).await;
+    let verify = async |stack: &Stack| stack.verify_email(&token).await;
+    let verified = [("EmailsVerified", 1.0)];
+    metered.row("verification", &verified, verify).await;
+    metered.row("verification, again", &[], verify).await;
+    let token = metered.stack.reset_token(user).await;
+    let reset = async |stack: &Stack| stack.reset_password(&token, NEW_PASSWORD).await;
+    let done = [("PasswordResets", 1.0), ("Revocations", 1.0)];
+    metered.row("reset", &done, reset).await;
+    let refused = [("LinksRefused", 1.0)];
+    metered.row("reset, used", &refused, reset).await;
+    let forged = async |stack: &Stack| stack.verify_email("nonsense").await;
+    metered.row("forged", &refused, forged).await;
 }
 
 /// What a scheduled run counts.

@@ -148,7 +148,9 @@ fn every_operation_that_reads_a_body_says_so() {
         }
     }
     let bodiless = [
+        "/v1/admin/users/{user_id}/password-reset",
         "/v1/admin/users/{user_id}/sessions/revoke-all",
+        "/v1/me/verify-email",
         "/v1/sessions/revoke-all",
     ];
     assert_eq!(without, BTreeSet::from(bodiless));
@@ -286,10 +288,14 @@ fn what_is_throttled_by_the_service_is_documented_as_it_is_answered() {
         "get /v1/sessions",
         "patch /v1/sessions/{id}",
         "post /v1/auth/login",
+        "post /v1/auth/password-reset",
+        "post /v1/auth/password-reset/confirm",
         "post /v1/auth/reauthenticate",
         "post /v1/auth/register",
         "post /v1/me/delete",
+        "post /v1/me/verify-email",
         "post /v1/sessions/revoke-all",
+        "put /v1/me/email",
         "put /v1/me/password",
     ];
     assert_eq!(throttled, BTreeSet::from(expected.map(str::to_owned)));

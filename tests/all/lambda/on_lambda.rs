@@ -51,12 +51,13 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 39] = [
+const VISIT: [(&str, &str, u16); 46] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("admin", "admin-users", 200),
     ("admin", "admin-user", 200),
     ("admin", "admin-update", 200),
+    ("admin", "admin-password-reset", 202),
     ("admin", "admin-user-sessions", 200),
     ("admin", "admin-user-activity", 200),
     ("admin", "admin-session", 200),
@@ -72,6 +73,10 @@ const VISIT: [(&str, &str, u16); 39] = [
     ("account", "account-me", 200),
     ("account", "account-export", 200),
     ("activity", "activity", 200),
+    ("account", "account-verify-email", 202),
+    ("account", "account-email", 202),
+    ("recovery", "recovery-verify", 204),
+    ("recovery", "recovery-request", 202),
     ("refresh", "refresh", 200),
     ("revoke-all", "revoke-all", 200),
     ("revoke-all", "revoke-all-expired", 200),
@@ -83,6 +88,8 @@ const VISIT: [(&str, &str, u16); 39] = [
     ("login", "login-again", 200),
     ("clients", "clients-introspect", 200),
     ("clients", "clients-revoke", 200),
+    ("clients", "clients-issue-link", 200),
+    ("recovery", "recovery-reset", 204),
     ("clients", "clients-issue-session", 201),
     ("login", "login-again", 200),
     ("account", "account-delete", 204),
@@ -124,6 +131,22 @@ async fn every_function_answers_its_sample_events() {
             };
             let bob: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
             who["user"] = bob["user"].clone();
+        }
+        if sample.starts_with("recovery") {
+            // As whoever sends mail makes them.
+            let random = Arc::new(SystemRandom);
+            let store = Store::new(client.clone(), TABLE, random);
+            let user = tokens["user"]["id"].as_str().unwrap().parse().unwrap();
+            let account = store.read_account(user).await.unwrap().unwrap();
+            let keys = latchkey_tests::harness::stack::tokens();
+            let now = SystemClock.now();
+            for (name, link) in [
+                ("reset_token", account.reset_link()),
+                ("verify_token", account.verification_link()),
+            ] {
+                let token = keys.issue_link(&link.unwrap(), now).unwrap();
+                who[name] = json!(token.expose());
+            }
         }
         let function = functions.get_mut(function).unwrap();
         let reply = match sample {
@@ -181,7 +204,7 @@ async fn every_function_answers_its_sample_events() {
             assert_eq!(denied, Answer::Response(json!({"isAuthorized": false})));
             used.extend(["authorizer-allowed", "authorizer-denied"].map(str::to_owned));
         }
-        if sample == "account-password" {
+        if sample == "account-password" || sample == "recovery-reset" {
             let body: Value =
                 serde_json::from_str(event(sample, &tokens)["body"].as_str().unwrap()).unwrap();
             password = body["new_password"].clone();

@@ -62,6 +62,7 @@ pub(crate) async fn start() -> Result<Stack, StormError> {
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
         password_policy: Arc::default(),
+        account_url: "https://id.example.com/account".into(),
     };
     let (routes, _) = latchkey::routes(&core, &store).split_for_parts();
     let router = service(

@@ -94,7 +94,9 @@ impl AdminError {
                 Self::NoSuchSession(named.to_owned())
             }
             Failure::Refused(
-                refusal @ (domain::AdminError::TooManyRoles | domain::AdminError::OwnAccount),
+                refusal @ (domain::AdminError::TooManyRoles
+                | domain::AdminError::NoPassword
+                | domain::AdminError::OwnAccount),
             ) => Self::Refused(refusal),
             Failure::Throttled(_) | Failure::Unavailable => Self::Unavailable,
             Failure::Internal => Self::Broken,

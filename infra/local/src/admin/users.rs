@@ -82,6 +82,11 @@ pub(crate) enum UserCommand {
         /// The user.
         user: String,
     },
+    /// Send a user a link to choose another password. Until it is opened nothing changes.
+    PasswordReset {
+        /// The user.
+        user: String,
+    },
     /// Delete a user and everything that is kept of them. It cannot be undone.
     Delete {
         /// The user.
@@ -168,6 +173,16 @@ impl UserCommand {
             Self::RevokeAll { users } => revoke_all(service, who, users).await,
             Self::Disable { user } => set_active(service, who, user, false).await,
             Self::Enable { user } => set_active(service, who, user, true).await,
+            Self::PasswordReset { user } => {
+                let id = resolve(service, who, user).await?;
+                let sent = service.send_password_reset(who, id).await;
+                sent.map_err(AdminError::about(user))?;
+                let json = json!({"user_id": id, "requested": true});
+                Ok(Output::new(
+                    json,
+                    format!("a link was asked for, to be sent to user {id}"),
+                ))
+            }
             Self::Delete { user, yes } => {
                 let id = resolve(service, who, user).await?;
                 let account = service.show_user(who, id).await;

@@ -286,6 +286,7 @@ fn core() -> Result<Core, GrowthError> {
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
         password_policy: Arc::default(),
+        account_url: "https://id.example.com/account".into(),
     })
 }
 

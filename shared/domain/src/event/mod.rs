@@ -7,9 +7,12 @@
 //! The account says who is signed in, so the end of a session is an id that has left its set, with the reason that was
 //! written with it. The item of a session is made in the same transaction as the session is admitted, and describes it, so
 //! the beginning is a new item.
+//!
+//! Where somebody asks for a link, what they asked for is the item; see [`LinkRequest`].
 
 mod account;
 mod cloud_event;
+mod link_request;
 mod session;
 mod sign_in;
 
@@ -28,6 +31,7 @@ use crate::session::{ClientLocation, Session};
 
 pub use account::events_between;
 pub use cloud_event::{SOURCE, SPEC_VERSION};
+pub use link_request::{Addressee, LinkRequest, WantedLink};
 pub use session::session_events_between;
 pub use sign_in::{FailedSignIn, SignInRefusal, sign_in_events_between};
 
@@ -127,6 +131,13 @@ pub enum Occurrence {
         /// Who has registered the user.
         actor: Actor,
     },
+    /// The user has shown that they read the mail of their address.
+    UserEmailVerified {
+        /// The address.
+        email: String,
+        /// By whom.
+        actor: Actor,
+    },
     /// The user has another address.
     UserEmailChanged {
         /// The address now.
@@ -172,6 +183,54 @@ pub enum Occurrence {
         /// By whom.
         actor: Actor,
     },
+    /// Somebody has asked for a link to choose another password.
+    PasswordResetRequested {
+        /// The user's address, to which it goes.
+        email: String,
+        /// From where.
+        requester: Box<Requester>,
+        /// By whom.
+        actor: Actor,
+    },
+    /// Somebody has asked for a link to verify the user's address, which is not verified.
+    EmailVerificationRequested {
+        /// The address, to which it goes.
+        email: String,
+        /// From where.
+        requester: Box<Requester>,
+        /// By whom.
+        actor: Actor,
+    },
+    /// The user has asked for a link to a new address.
+    EmailChangeRequested {
+        /// The address that they have.
+        email: String,
+        /// The new address, to which it goes.
+        new_email: String,
+        /// From where.
+        requester: Box<Requester>,
+        /// By whom.
+        actor: Actor,
+    },
+    /// Somebody has registered with the user's address. They were told nothing of it.
+    RegistrationRepeated {
+        /// The address.
+        email: String,
+        /// From where.
+        requester: Box<Requester>,
+        /// By whom.
+        actor: Actor,
+    },
+}
+
+/// Where and on what something was asked for, as far as that is the user's matter: nothing is known of an administrator or
+/// of another service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requester {
+    /// Where.
+    pub location: ClientLocation,
+    /// On what.
+    pub device_name: Option<String>,
 }
 
 /// A session that has begun, as an event tells of it.
@@ -238,6 +297,7 @@ event_types! {
     SignInFailed: "sign_in.failed",
     SignInBlocked: "sign_in.blocked",
     UserCreated: "user.created",
+    UserEmailVerified: "user.email_verified",
     UserEmailChanged: "user.email_changed",
     UserPasswordChanged: "user.password_changed",
     UserReauthenticated: "user.reauthenticated",
@@ -245,6 +305,10 @@ event_types! {
     UserDisabled: "user.disabled",
     UserEnabled: "user.enabled",
     UserDeleted: "user.deleted",
+    PasswordResetRequested: "password_reset.requested",
+    EmailVerificationRequested: "email_verification.requested",
+    EmailChangeRequested: "email_change.requested",
+    RegistrationRepeated: "registration.repeated",
 }
 
 impl Occurrence {
@@ -260,12 +324,17 @@ impl Occurrence {
             Self::SignInFailed(_)
             | Self::SignInBlocked { .. }
             | Self::UserCreated { .. }
+            | Self::UserEmailVerified { .. }
             | Self::UserEmailChanged { .. }
             | Self::UserPasswordChanged { .. }
             | Self::UserRolesChanged { .. }
             | Self::UserDisabled { .. }
             | Self::UserEnabled { .. }
-            | Self::UserDeleted { .. } => None,
+            | Self::UserDeleted { .. }
+            | Self::PasswordResetRequested { .. }
+            | Self::EmailVerificationRequested { .. }
+            | Self::EmailChangeRequested { .. }
+            | Self::RegistrationRepeated { .. } => None,
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum SignInRefusal {
     InvalidCredentials,
     /// The password was right, but the account is disabled.
     AccountDisabled,
+    /// The password was right, but the address is not verified, which the deployment asks for.
+    EmailNotVerified,
     /// A word that this version does not know: another version has written it. This one never does.
     #[serde(other)]
     Other,
@@ -31,6 +33,7 @@ impl SignInRefusal {
         match self {
             Self::InvalidCredentials => "invalid_credentials",
             Self::AccountDisabled => "account_disabled",
+            Self::EmailNotVerified => "email_not_verified",
             Self::Other => "other",
         }
     }
@@ -41,6 +44,7 @@ impl From<SignInError> for SignInRefusal {
         match error {
             SignInError::InvalidCredentials => Self::InvalidCredentials,
             SignInError::AccountDisabled => Self::AccountDisabled,
+            SignInError::EmailNotVerified => Self::EmailNotVerified,
         }
     }
 }

@@ -123,6 +123,17 @@ impl<'a> Reader<'a> {
         (issuer, path)
     }
 
+    /// Where the pages are that open links: an https URL, or http on this machine, as the issuer.
+    pub(crate) fn account_url(&mut self, issuer: &str) -> String {
+        let Some(url) = (self.lookup)("ACCOUNT_URL") else {
+            return format!("{}/account", issuer.trim_end_matches('/'));
+        };
+        if let Err(error) = path_of_issuer(&url) {
+            self.wrong("ACCOUNT_URL", error);
+        }
+        url.trim_end_matches('/').to_owned()
+    }
+
     pub(crate) fn seconds(
         &mut self,
         name: &str,
@@ -171,6 +182,7 @@ impl<'a> Reader<'a> {
                 0,
                 MOST,
             ),
+            links: self.within("LINKS_PER_HOUR", default.links, 0, MOST),
             lists: self.within("LIST_PER_MINUTE", default.lists, 0, MOST),
             changes: self.within("CHANGE_PER_MINUTE", default.changes, 0, MOST),
             purges: self.within("PURGE_PER_MINUTE", default.purges, 0, MOST),

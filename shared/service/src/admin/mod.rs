@@ -37,7 +37,7 @@ pub const LONGEST_DEED: Duration = Duration::from_secs(11);
 /// Somebody who may administer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Administrator {
-    actor: Actor,
+    pub(crate) actor: Actor,
     session: Option<SessionId>,
 }
 
@@ -61,7 +61,7 @@ impl Administrator {
 
 /// What an administrator does, for the audit trail.
 #[derive(Clone, Debug)]
-struct Deed {
+pub(crate) struct Deed {
     action: &'static str,
     user: Option<UserId>,
     session: Option<SessionId>,
@@ -88,7 +88,7 @@ impl Deed {
         }
     }
 
-    fn on_user(action: &'static str, user: UserId) -> Self {
+    pub(crate) fn on_user(action: &'static str, user: UserId) -> Self {
         Self::new(action).about(user)
     }
 
@@ -145,7 +145,7 @@ impl Service {
     /// Does what an administrator wants, and leaves the line that says so: in its own task, so that whoever hangs up does
     /// nothing that is not in the audit trail. After [`LONGEST_DEED`] it ends, and the line says `failed`: what was under
     /// way then may have been written.
-    async fn audited<T, W>(
+    pub(crate) async fn audited<T, W>(
         &self,
         who: &Administrator,
         deed: Deed,
@@ -215,13 +215,14 @@ fn outcome<T>(done: &Result<T, Failure<AdminError>>, deed: &Deed) -> &'static st
         Err(Failure::Refused(AdminError::UserNotFound)) => USER_NOT_FOUND,
         Err(Failure::Refused(AdminError::SessionNotFound)) => "session_not_found",
         Err(Failure::Refused(AdminError::TooManyRoles)) => "too_many_roles",
+        Err(Failure::Refused(AdminError::NoPassword)) => "no_password",
         Err(Failure::Refused(AdminError::OwnAccount)) => "own_account",
         Err(Failure::Throttled(_) | Failure::Unavailable | Failure::Internal) => "failed",
     }
 }
 
 /// An account that is there and not deleted: of a deleted user nothing is shown.
-fn not_deleted(account: Option<Account>) -> Result<Account, Failure<AdminError>> {
+pub(crate) fn not_deleted(account: Option<Account>) -> Result<Account, Failure<AdminError>> {
     account
         .filter(|account| !account.is_deleted())
         .ok_or(Failure::Refused(AdminError::UserNotFound))
