@@ -187,6 +187,7 @@ mod tests {
         assert_eq!(add, [&own[..], &data].concat());
         let serve = [
             "port",
+            "location-database",
             "data-dir",
             "memory",
             "dynamodb-url",

@@ -204,6 +204,10 @@ async fn the_commands_of_the_page_do_what_it_says() {
             "unblock grace@example.com" => {
                 stack.login(EMAIL).await;
             }
+            "password-reset grace@example.com" => {
+                let items = json!(stack.items().await).to_string();
+                assert!(items.contains("LINK#"), "{items}");
+            }
             "delete grace@example.com --yes" => {
                 let left = json!(stack.items().await).to_string();
                 assert!(

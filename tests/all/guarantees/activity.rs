@@ -199,10 +199,21 @@ async fn an_entry_is_no_event() {
     assert_eq!((told, entries(&stack).await.len()), (kept, kept));
     let template = latchkey_tests::harness::template::template();
     let mapping = &template["Resources"]["EventsMapping"]["Properties"];
-    let pattern = mapping["FilterCriteria"]["Filters"][0]["Pattern"].as_str();
-    let pattern: Value = serde_json::from_str(pattern.unwrap()).unwrap();
-    let taken = json!({"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "USER#"}]}}}});
-    assert_eq!(pattern, taken, "nothing is invoked for an entry");
+    let filters = mapping["FilterCriteria"]["Filters"].as_array().unwrap();
+    let patterns = filters.iter().map(|filter| -> Value {
+        serde_json::from_str(filter["Pattern"].as_str().unwrap()).unwrap()
+    });
+    let (by_key, by_image): (Vec<Value>, Vec<Value>) =
+        patterns.partition(|pattern| !pattern["dynamodb"]["Keys"].is_null());
+    let prefixes = json!([{"prefix": "USER#"}, {"prefix": "LINK#"}]);
+    let taken = json!({"dynamodb": {"Keys": {"pk": {"S": prefixes}}}});
+    assert_eq!(by_key, [taken], "nothing is invoked for an entry");
+    // No entry has such an attribute.
+    assert!(
+        by_image
+            .iter()
+            .all(|pattern| !pattern["dynamodb"]["NewImage"]["failed_sign_in"].is_null())
+    );
 }
 
 #[tokio::test]
