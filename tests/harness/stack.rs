@@ -224,6 +224,7 @@ impl Stack {
         let pages = Pages {
             origins,
             cookies: Some(&cookies),
+            own: None,
         };
         self.served(pages, None)
     }

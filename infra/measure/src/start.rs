@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 /// A function, and the sample event that it is given first, in an order in which each finds what it needs.
-const VISIT: [(&str, &str); 15] = [
+const VISIT: [(&str, &str); 16] = [
     ("hello", "discovery-not-found"),
     ("register", "register"),
     ("login", "login"),
@@ -46,6 +46,7 @@ const VISIT: [(&str, &str); 15] = [
     ("revoke", "revoke"),
     ("clients", "clients-introspect"),
     ("discovery", "discovery-jwks"),
+    ("console", "console-account"),
     ("cleanup", "cleanup"),
     ("rotate-keys", "rotate-keys"),
 ];

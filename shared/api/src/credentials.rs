@@ -78,6 +78,18 @@ impl CookieTransport {
         Self { own, trusted }
     }
 
+    /// For pages of the service's own origin alone.
+    #[must_use]
+    pub fn for_own_pages(own: HeaderValue) -> Self {
+        Self::new(own, &AllowedOrigins::None)
+    }
+
+    /// Whether pages of any other origin may use a cookie.
+    #[must_use]
+    pub fn is_for_other_origins(&self) -> bool {
+        !self.trusted.is_empty()
+    }
+
     fn sender(&self, headers: &HeaderMap) -> Sender {
         let mut sites = headers::values(headers, SEC_FETCH_SITE).iter();
         let mut origins = headers::values(headers, ORIGIN.as_str()).iter();

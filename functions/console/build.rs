@@ -1,0 +1,77 @@
+//! Makes the table of the files that the pages are made of, each as it is and in gzip, and the name of this version of them.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::{Compression, GzBuilder};
+
+/// The pages' own files.
+const PAGES: &str = "pages";
+/// The client of the API, as it is published.
+const CLIENT: &str = "../../infra/sdk/typescript/dist/latchkey.js";
+
+/// What a file is sent as, by the end of its name. What has another end is no part of a page.
+const TYPES: [(&str, &str); 3] = [
+    ("css", "text/css; charset=utf-8"),
+    ("js", "text/javascript; charset=utf-8"),
+    ("svg", "image/svg+xml"),
+];
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo's own variables, not settings of the service"
+)]
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={PAGES}");
+    println!("cargo::rerun-if-changed={CLIENT}");
+    let target = PathBuf::from(std::env::var("OUT_DIR")?);
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
+    let mut rows = String::new();
+    let mut version = DefaultHasher::new();
+    for (name, (path, content_type)) in files(&root)? {
+        let content = fs::read(&path)?;
+        version.write(name.as_bytes());
+        version.write(&content);
+        let compressed = target.join(format!("{name}.gz"));
+        compress(&content, &compressed)?;
+        rows.push_str(&format!(
+            "File {{ name: {name:?}, content_type: {content_type:?}, plain: include_bytes!({path:?}), \
+             gzip: include_bytes!({compressed:?}) }},\n"
+        ));
+    }
+    fs::write(target.join("files.rs"), format!("&[\n{rows}]"))?;
+    fs::write(
+        target.join("version.txt"),
+        format!("{:016x}", version.finish()),
+    )?;
+    Ok(())
+}
+
+/// The files by their names, with their paths and types.
+fn files(root: &Path) -> Result<BTreeMap<String, (PathBuf, &'static str)>, Box<dyn Error>> {
+    let own = fs::read_dir(root.join(PAGES))?.map(|entry| entry.map(|entry| entry.path()));
+    let paths = own.chain([Ok(root.join(CLIENT))]);
+    let mut files = BTreeMap::new();
+    for path in paths {
+        let path = path?;
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or("a file without a name")?.to_owned();
+        let end = name.rsplit('.').next().unwrap_or_default();
+        if let Some((_, content_type)) = TYPES.iter().find(|(known, _)| *known == end) {
+            files.insert(name, (path, *content_type));
+        }
+    }
+    Ok(files)
+}
+
+fn compress(content: &[u8], target: &Path) -> Result<(), Box<dyn Error>> {
+    let mut compressed = GzBuilder::new().write(Vec::new(), Compression::best());
+    compressed.write_all(content)?;
+    fs::write(target, compressed.finish()?)?;
+    Ok(())
+}
