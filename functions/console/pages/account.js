@@ -1,1 +1,106 @@
-export {}
+// The page of people: which view is shown at which address, and to whom.
+
+import { make } from './dom.js'
+import { basePath, drawHeader, failure, link, notify, show, start } from './page.js'
+import { client, reasonOfEnd } from './session.js'
+import { devices } from './devices.js'
+import { forgotPassword, register, resetPassword, signIn, takeToken, verifyEmail } from './sign-in.js'
+import { say } from './words.js'
+
+const HOME = '/account'
+const LINKS = [
+  { path: HOME, word: /** @type {const} */ ('devices') },
+  { path: `${HOME}/activity`, word: /** @type {const} */ ('activity') },
+  { path: `${HOME}/settings`, word: /** @type {const} */ ('settings') },
+]
+
+/** How to leave the view that is shown. */
+let leave = () => {}
+/** The token of the link that has opened this page. */
+const token = takeToken()
+
+/** Shows the view of the address. */
+async function draw() {
+  leave()
+  leave = () => {}
+  const path = location.pathname.slice(basePath.length)
+  const view = path.slice(HOME.length + 1)
+  switch (view) {
+    case 'reset-password':
+      return resetPassword(token)
+    case 'verify-email':
+      return verifyEmail(token)
+  }
+  if (client.state.status !== 'signed-in') return drawSignedOut(view)
+  drawHeader(HOME, LINKS, view === 'password' ? `${HOME}/settings` : path)
+  switch (view) {
+    case '':
+    case 'sign-in':
+    case 'register':
+    case 'forgot-password':
+      if (view) history.replaceState(null, '', basePath + HOME)
+      drawHeader(HOME, LINKS, HOME)
+      leave = devices(() => void draw())
+      return
+    case 'activity':
+      leave = (await import('./activity.js')).activity()
+      return
+    case 'settings':
+    case 'password':
+      ;(await import('./settings.js')).settings(view)
+      return
+    default:
+      return show(say('not_found'), make('p', {}, say('not_found_text')), make('p', {}, link(HOME, say('to_devices'))))
+  }
+}
+
+/** @param {string} view */
+function drawSignedOut(view) {
+  switch (view) {
+    case 'register':
+      return register(() => void draw())
+    case 'forgot-password':
+      return forgotPassword()
+    default:
+      return signIn(() => void draw())
+  }
+}
+
+/** Whether somebody is signed in, and who: another tab or another device may change it at any time. */
+let wasSignedIn = false
+/** @param {import('./latchkey.js').State} state */
+function changed(state) {
+  if (state.status === 'unknown') return
+  const isSignedIn = state.status === 'signed-in'
+  if (isSignedIn === wasSignedIn) return
+  const reason = reasonOfEnd()
+  wasSignedIn = isSignedIn
+  document.querySelector('dialog')?.close()
+  void draw()
+  if (!isSignedIn && reason) notify(say(reason), 'info')
+}
+
+async function open() {
+  try {
+    await client.restore()
+  } finally {
+    const { status } = client.state
+    // Nobody knows: no reply came. Then nothing is claimed, neither one nor the other.
+    if (status === 'unknown') {
+      drawHeader(HOME, [])
+      show(productTitle(), failure(await client.getAccessToken().catch((/** @type {unknown} */ error) => error), () => void open()))
+    } else {
+      wasSignedIn = status === 'signed-in'
+      void draw()
+      const reason = reasonOfEnd()
+      if (reason && reason !== 'ended_here') notify(say(reason), 'info')
+    }
+  }
+}
+
+const productTitle = () => say('devices_title')
+
+start(() => void draw())
+addEventListener('popstate', () => void draw())
+client.onChange(changed)
+void open()

@@ -26,16 +26,15 @@ const ACCOUNT: &str = "/account";
 const ADMIN: &str = "/admin";
 
 /// What a page shows below its own address. The scripts know the same names; a test compares them.
-const ACCOUNT_VIEWS: [&str; 9] = [
+const ACCOUNT_VIEWS: [&str; 8] = [
     "sign-in",
     "register",
     "forgot-password",
     "reset-password",
     "verify-email",
     "activity",
+    "settings",
     "password",
-    "email",
-    "data",
 ];
 
 /// The routes of this function. What the pages are made of, and their views, are not in the OpenAPI document.
