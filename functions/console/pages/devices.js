@@ -101,7 +101,7 @@ export function devices(leave) {
         others.length ? make('ul.rows', {}, others.map(row)) : make('p.empty', {}, say('no_others')),
       ),
       make('p.small', {}, say('count_of_limit', { n: total, limit }), '. ', say('not_you')),
-      make('div.buttons', {}, signOutEverywhere()),
+      make('div.buttons.last', {}, signOutEverywhere()),
     )
     if (focus) /** @type {HTMLElement | null} */ (content.querySelector(`[data-key="${CSS.escape(focus)}"]`))?.focus()
     requestAnimationFrame(() => requestAnimationFrame(() => performance.measure('latchkey-shown', 'latchkey-data')))
@@ -112,7 +112,7 @@ export function devices(leave) {
     const name = nameOf(session)
     const element = make('li.row', { 'data-session': session.id })
     const fill = () => {
-      const rename = make('button.quiet', { type: 'button', 'data-key': `rename ${session.id}`, 'aria-label': say('rename_of', { device: name }), onclick: () => edit() }, icon('pencil'), make('span', {}, say('rename')))
+      const rename = make('button.quiet.square', { type: 'button', 'data-key': `rename ${session.id}`, title: say('rename'), 'aria-label': say('rename_of', { device: name }), onclick: () => edit() }, icon('pencil'))
       const out = make('button', { type: 'button', 'data-key': `out ${session.id}`, 'aria-label': say('sign_out_of', { device: name }), onclick: () => (session.is_current ? signOutHere() : signOut(session, element)) }, say('sign_out'))
       const marks = session.is_current ? [make('span.mark.good', {}, icon('check'), say('this_device'))] : []
       element.replaceChildren(picture(session), description(session, marks), make('div.actions', {}, rename, out))
@@ -121,7 +121,7 @@ export function devices(leave) {
     const edit = () => {
       const stop = () => {
         fill()
-        /** @type {HTMLElement | null} */ (element.querySelector('button'))?.focus()
+        element.querySelector('button')?.focus()
       }
       element.replaceChildren(picture(session), renaming(session, stop, read, () => { shown = null }))
       element.querySelector('input')?.select()

@@ -145,6 +145,7 @@ export function explain(error) {
   if (error.status === 503) return say('busy', wait)
   if (!error.status) return say('failed_offline')
   if (error.code === 'validation_failed') return say('invalid_name')
+  if (error.code === 'not_found') return say('not_available')
   return say(wordOf(error.code, error.status === 404 ? 'not_available' : 'failed'))
 }
 
@@ -326,7 +327,7 @@ function open(title, fill) {
       done = isDone
       dialog.close()
     }
-    dialog.append(make('h2', { id }, title), ...fill(close).map((child) => child || ''))
+    dialog.append(make('h2', { id }, title), ...make('div', {}, fill(close)).childNodes)
     dialog.addEventListener('close', () => {
       dialog.remove()
       resolve(done)

@@ -23,6 +23,7 @@ export function reasonOfEnd() {
 
 /** Asks a route that the client has no method for. @param {string} method @param {string} path @param {object} [body] */
 export async function request(method, path, body) {
+  /** @type {Record<string, string>} */
   const headers = body ? { 'content-type': 'application/json' } : {}
   let reply
   try {

@@ -210,10 +210,6 @@ impl Browser {
         }
     }
 
-    fn has_cookie(&self) -> bool {
-        let sent = self.0.as_ref();
-        sent.is_some_and(|sent| sent.refresh_token.is_some())
-    }
 }
 
 fn cross_site() -> Problem {
@@ -256,7 +252,8 @@ impl<S: Send + Sync> FromRequest<S> for RefreshCredentials {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (browser, request) = with_browser(request, state).await;
-        let body = if browser.has_cookie() && is_empty(request.body()) {
+        // A page that asks whether there is a cookie sends nothing, and is told what is missing.
+        let body = if browser.0.is_some() && is_empty(request.body()) {
             RefreshRequest::default()
         } else {
             let Body(body) = Body::from_request(request, state).await?;
