@@ -157,9 +157,7 @@ export function devices(leave) {
   /** @param {HTMLElement} element */
   const farewell = (element) => {
     element.classList.add('over')
-    const about = element.querySelector('.about')
     element.querySelector('.actions')?.replaceChildren(make('span.mark.good', {}, icon('check'), say('signed_out')))
-    about?.setAttribute('aria-hidden', 'true')
     shown = null
     setTimeout(read, FAREWELL)
   }

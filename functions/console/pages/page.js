@@ -16,14 +16,15 @@ export const productName = root.dataset['name'] ?? ''
 
 const header = make('header')
 const notices = make('div.notices')
-const main = make('main', { id: 'main', tabindex: -1 })
+const place = make('div')
 const live = make('p.unseen', { role: 'status', 'aria-live': 'polite' })
 const connection = make('p.offline', { role: 'status' })
+const main = make('main', { id: 'main', tabindex: -1 }, connection, notices, place)
 
 /** Puts the frame on the page. @param {() => void} redraw draws everything again, in another language */
 export function start(redraw) {
   const skip = make('a.skip', { href: '#main', onclick: skipToMain }, say('skip'))
-  document.body.replaceChildren(skip, header, connection, notices, main, live)
+  document.body.replaceChildren(skip, header, main, live)
   const tell = () => {
     connection.textContent = navigator.onLine ? '' : say('offline')
   }
@@ -81,7 +82,7 @@ export function drawHeader(home, links, current, more = []) {
 export function show(title, ...content) {
   document.title = productName ? `${title} · ${productName}` : title
   const heading = make('h1', { tabindex: -1 }, title)
-  main.replaceChildren(make('div.view', {}, heading, ...content.flat().map((child) => child || '')))
+  place.replaceChildren(make('div.view', {}, heading, ...content.flat().map((child) => child || '')))
   if (wasShown) {
     heading.focus({ preventScroll: true })
     scrollTo(0, 0)

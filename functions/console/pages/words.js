@@ -273,6 +273,9 @@ function stored() {
 export let language = wanted()
 document.documentElement.lang = language
 
+/** The language as it is written where the browser is, such as `en-GB`. */
+const region = () => navigator.languages.find((tag) => tag.toLowerCase().startsWith(language)) ?? language
+
 /** Keeps a language for this browser. @param {Language} chosen */
 export function chooseLanguage(chosen) {
   language = chosen
@@ -303,7 +306,7 @@ const UNITS = [['year', 31_536_000], ['month', 2_592_000], ['day', 86_400], ['ho
 /** "3 minutes ago". Under a minute, and what a clock that is slow calls the future, is "now". @param {Date} time */
 export function ago(time, now = Date.now()) {
   const seconds = Math.min(0, Math.round((time.getTime() - now) / 1000))
-  const format = new Intl.RelativeTimeFormat(language, { numeric: 'auto' })
+  const format = new Intl.RelativeTimeFormat(region(), { numeric: 'auto' })
   if (seconds > -60) return format.format(0, 'second')
   for (const [unit, length] of UNITS) {
     if (-seconds >= length) return format.format(Math.ceil(seconds / length), unit)
@@ -315,15 +318,15 @@ export function ago(time, now = Date.now()) {
 export function duration(seconds) {
   const [unit, length] = seconds > 90 ? /** @type {const} */ (['minute', 60]) : /** @type {const} */ (['second', 1])
   const count = Math.max(1, Math.ceil(seconds / length))
-  return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(count)
+  return new Intl.NumberFormat(region(), { style: 'unit', unit, unitDisplay: 'long' }).format(count)
 }
 
 /** The whole date and time. @param {Date} time */
 export const absolute = (time) =>
-  new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'short' }).format(time)
+  new Intl.DateTimeFormat(region(), { dateStyle: 'long', timeStyle: 'short' }).format(time)
 
 /** The time of a day. @param {Date} time */
-export const clock = (time) => new Intl.DateTimeFormat(language, { timeStyle: 'short' }).format(time)
+export const clock = (time) => new Intl.DateTimeFormat(region(), { timeStyle: 'short' }).format(time)
 
 /** The day, with the two last ones by their names. @param {Date} time */
 export function day(time) {
@@ -332,13 +335,13 @@ export function day(time) {
   if (time >= midnight) return say('today')
   midnight.setDate(midnight.getDate() - 1)
   if (time >= midnight) return say('yesterday')
-  return new Intl.DateTimeFormat(language, { dateStyle: 'full' }).format(time)
+  return new Intl.DateTimeFormat(region(), { dateStyle: 'full' }).format(time)
 }
 
 /** A country by its two letters. @param {string} code */
 export function country(code) {
   try {
-    return new Intl.DisplayNames(language, { type: 'region' }).of(code) ?? code
+    return new Intl.DisplayNames(region(), { type: 'region' }).of(code) ?? code
   } catch {
     return code // No region that the standard knows.
   }
