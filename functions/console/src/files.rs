@@ -30,6 +30,17 @@ pub(crate) struct File {
     gzip: &'static [u8],
 }
 
+#[cfg(test)]
+impl File {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn plain(&self) -> &'static [u8] {
+        self.plain
+    }
+}
+
 /// All of them. `build.rs` makes the list.
 pub(crate) const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 

@@ -209,7 +209,6 @@ impl Browser {
             Ok(_) | Err(_) => Ok(Transport::Body),
         }
     }
-
 }
 
 fn cross_site() -> Problem {
