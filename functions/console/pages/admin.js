@@ -8,6 +8,7 @@ import { client, reasonOfEnd } from './session.js'
 import { signIn } from './sign-in.js'
 import { drawUser } from './admin-user.js'
 import { say } from './words.js'
+import './admin-words.js'
 
 /** @typedef {import('./admin-user.js').User} User */
 

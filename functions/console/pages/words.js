@@ -1,6 +1,6 @@
 // What the pages say: one table of both languages, and the forms of times and numbers.
 
-/** @typedef {keyof typeof WORDS} Word */
+/** @typedef {keyof typeof WORDS | keyof typeof import('./admin-words.js').ADMIN_WORDS} Word */
 /** @typedef {'en' | 'de'} Language */
 
 /** English, then German. A text with `{n}` that differs for one has the form for one before a `|`. */
@@ -17,13 +17,10 @@ const WORDS = {
   try_again: ['Try again', 'Erneut versuchen'],
   cancel: ['Cancel', 'Abbrechen'],
   save: ['Save', 'Speichern'],
-  done: ['Done', 'Fertig'],
   offline: ['You are offline. What you see may be out of date.', 'Sie sind offline. Was Sie sehen, ist vielleicht nicht aktuell.'],
-  back_online: ['You are online again.', 'Sie sind wieder online.'],
   not_found: ['There is no such page', 'Diese Seite gibt es nicht'],
   not_found_text: ['The address may be mistyped, or the page has moved.', 'Vielleicht ist die Adresse falsch geschrieben, oder die Seite ist umgezogen.'],
   to_devices: ['Go to your devices', 'Zu Ihren Geräten'],
-  and: [' · ', ' · '],
 
   // Problems
   failed_offline: ['The service cannot be reached. Check your connection and try again.', 'Der Dienst ist nicht erreichbar. Prüfen Sie Ihre Verbindung und versuchen Sie es erneut.'],
@@ -129,7 +126,6 @@ const WORDS = {
   type_bot: ['Program', 'Programm'],
   type_unknown: ['Device', 'Gerät'],
   unknown_device: ['Unknown device', 'Unbekanntes Gerät'],
-  updated: ['Updated {time}', 'Stand: {time}'],
 
   // Step-up
   prove_title: ['Is it still you?', 'Sind Sie es noch?'],
@@ -138,7 +134,6 @@ const WORDS = {
 
   // Settings
   settings_title: ['Settings', 'Einstellungen'],
-  signed_in_as: ['Signed in as {email}', 'Angemeldet als {email}'],
   email_verified: ['Confirmed', 'Bestätigt'],
   email_unverified: ['Not confirmed', 'Nicht bestätigt'],
   resend: ['Send the link again', 'Link erneut schicken'],
@@ -157,6 +152,8 @@ const WORDS = {
   delete_text: ['All devices are signed out, everything that is stored about you goes, and it cannot be undone.', 'Alle Geräte werden abgemeldet, alles über Sie Gespeicherte wird entfernt, und es lässt sich nicht rückgängig machen.'],
   delete_title: ['Delete your account?', 'Ihr Konto löschen?'],
   delete_for_good: ['Delete for good', 'Endgültig löschen'],
+
+  without_email: ['User without an e-mail address', 'Person ohne E-Mail-Adresse'],
 
   // Activity
   activity_title: ['Your activity', 'Ihre Aktivität'],
@@ -193,60 +190,13 @@ const WORDS = {
   reason_account_disabled: ['because the account was closed', 'weil das Konto gesperrt wurde'],
   reason_account_deleted: ['because the account was deleted', 'weil das Konto gelöscht wurde'],
   reason_admin: ['by an administrator', 'durch die Verwaltung'],
-
-  // Administration
-  admin_title: ['Find a user', 'Person finden'],
-  admin_text: ['By e-mail address, user id or session id.', 'Nach E-Mail-Adresse, Personen-ID oder Sitzungs-ID.'],
-  find: ['Find', 'Finden'],
-  search_label: ['E-mail address, user id or session id', 'E-Mail-Adresse, Personen-ID oder Sitzungs-ID'],
-  nobody_found: ['Nobody was found for {what}.', 'Zu {what} wurde niemand gefunden.'],
-  search_wrong: ['Enter an e-mail address, a user id or a session id.', 'Geben Sie eine E-Mail-Adresse, Personen-ID oder Sitzungs-ID ein.'],
-  browse: ['Browse all users', 'Alle Personen durchsehen'],
-  all_users: ['All users', 'Alle Personen'],
-  no_users: ['There are no users on this page.', 'Auf dieser Seite sind keine Personen.'],
-  not_admin: ['You are no administrator', 'Sie gehören nicht zur Verwaltung'],
-  not_admin_text: ['Your account may not open this page. An operator grants the role; then sign in again.', 'Ihr Konto darf diese Seite nicht öffnen. Ein Betreiber erteilt die Rolle; melden Sie sich dann neu an.'],
-  admin_off: ['Administration is off', 'Die Verwaltung ist abgeschaltet'],
-  admin_off_text: ['This service has no routes of administration; a setting turns them on.', 'Dieser Dienst hat keine Verwaltung; eine Einstellung schaltet sie ein.'],
-  without_email: ['User without an e-mail address', 'Person ohne E-Mail-Adresse'],
-  state_active: ['Active', 'Aktiv'],
-  state_disabled: ['Closed', 'Gesperrt'],
-  role: ['Role {role}', 'Rolle {role}'],
-  roles: ['Roles', 'Rollen'],
-  user_id: ['User id', 'Personen-ID'],
-  session_id: ['Session id', 'Sitzungs-ID'],
-  created: ['Registered', 'Registriert'],
-  sessions_n: ['1 session|{n} sessions', '1 Sitzung|{n} Sitzungen'],
-  live_sessions: ['Live sessions', 'Laufende Sitzungen'],
-  ended_sessions: ['Ended sessions', 'Beendete Sitzungen'],
-  no_live: ['This user is signed in nowhere.', 'Diese Person ist nirgendwo angemeldet.'],
-  no_ended: ['No ended session is kept.', 'Es ist keine beendete Sitzung aufbewahrt.'],
-  end: ['End', 'Beenden'],
-  end_of: ['End {device}', '{device} beenden'],
-  end_title: ['End this session?', 'Diese Sitzung beenden?'],
-  end_text: ['The device of {user} has to sign in again.', 'Das Gerät von {user} muss sich neu anmelden.'],
-  end_all: ['End all sessions', 'Alle Sitzungen beenden'],
-  end_all_title: ['End all sessions of {user}?', 'Alle Sitzungen von {user} beenden?'],
-  end_all_text: ['On every device the password is needed again.', 'Auf jedem Gerät wird das Passwort wieder gebraucht.'],
-  ended_n: ['1 session has ended.|{n} sessions have ended.', '1 Sitzung ist beendet.|{n} Sitzungen sind beendet.'],
-  session_ended: ['Ended', 'Beendet'],
-  disable: ['Close account', 'Konto sperren'],
-  disable_title: ['Close the account of {user}?', 'Das Konto von {user} sperren?'],
-  disable_text: ['All sessions end at once, and nobody can sign in until it is opened again.', 'Alle Sitzungen enden sofort, und niemand kann sich anmelden, bis es wieder geöffnet wird.'],
-  disabled_done: ['The account is closed.', 'Das Konto ist gesperrt.'],
-  enable: ['Open account', 'Konto öffnen'],
-  enable_title: ['Open the account of {user}?', 'Das Konto von {user} öffnen?'],
-  enable_text: ['The user can sign in again. Sessions that have ended stay ended.', 'Die Person kann sich wieder anmelden. Beendete Sitzungen bleiben beendet.'],
-  enabled_done: ['The account is open.', 'Das Konto ist geöffnet.'],
-  send_reset: ['Send a reset link', 'Link zum Zurücksetzen schicken'],
-  send_reset_title: ['Send {user} a link to reset the password?', '{user} einen Link zum Zurücksetzen des Passworts schicken?'],
-  send_reset_text: ['The mail goes to the address of the account. You do not see the link.', 'Die E-Mail geht an die Adresse des Kontos. Sie sehen den Link nicht.'],
-  reset_sent: ['The link is on its way.', 'Der Link ist unterwegs.'],
-  own_account: ['You cannot do that to your own account here.', 'Das geht mit dem eigenen Konto hier nicht.'],
-  user_gone: ['This user does not exist any more.', 'Diese Person gibt es nicht mehr.'],
-  actions: ['Actions', 'Aktionen'],
-  your_account: ['Your account', 'Ihr Konto'],
 }
+
+/** @type {Record<string, string[]>} */
+const table = { ...WORDS }
+
+/** Adds what another page says. @param {Record<string, string[]>} words */
+export const addWords = (words) => void Object.assign(table, words)
 
 const STORED = 'latchkey-language'
 const ORDER = /** @type {const} */ (['en', 'de'])
@@ -289,7 +239,7 @@ export function chooseLanguage(chosen) {
 
 /** Fills a text that may have a form for one. @param {Word} word @param {Record<string, string | number>} [values] */
 export function say(word, values = {}) {
-  const text = WORDS[word][ORDER.indexOf(language)] ?? ''
+  const text = table[word]?.[ORDER.indexOf(language)] ?? ''
   const forms = text.split('|')
   const form = forms.length > 1 && values['n'] !== 1 ? forms[1] : forms[0]
   return String(form).replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''))
@@ -297,7 +247,7 @@ export function say(word, values = {}) {
 
 /** The word of a name that the API gives, if there is one. @param {string} name @param {Word} otherwise */
 export function wordOf(name, otherwise) {
-  return name in WORDS ? /** @type {Word} */ (name) : otherwise
+  return name in table ? /** @type {Word} */ (name) : otherwise
 }
 
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
