@@ -39,7 +39,7 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   const elsewhere = await ask('POST', '/v1/auth/login', { email, password: PASSWORD, device_name: 'The television' })
   await search.fill(elsewhere.session.id)
   await page.keyboard.press('Enter')
-  await page.getByRole('heading', { name: email }).waitFor()
+  await page.getByRole('heading', { name: email, level: 1 }).waitFor()
   assert.match(new URL(page.url()).pathname, /^\/admin\/users\/[0-9a-f-]{36}$/)
   await inspect(page, 'admin-user')
   await page.getByRole('button', { name: 'End The television' }).click()
