@@ -93,7 +93,7 @@ async function open() {
       wasSignedIn = status === 'signed-in'
       void draw()
       const reason = reasonOfEnd()
-      if (reason && reason !== 'ended_here') notify(say(reason), 'info')
+      if (reason && reason !== 'ended_here' && !token) notify(say(reason), 'info')
     }
   }
 }

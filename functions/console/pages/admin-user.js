@@ -103,7 +103,7 @@ const section = (id, title, sessions, none, button) =>
   make(
     'section', { 'aria-labelledby': id }, make('h2', { id }, say(title)),
     sessions.length
-      ? make('ul.rows', {}, sessions.map((session) => make('li.row', {}, picture(session), description({ ...session, is_current: false }), make('div.actions', {}, button(session)))))
+      ? make('ul.rows', {}, sessions.map((session) => make('li.row', {}, picture(session), description({ ...session, is_current: false }, [], session.state === 'live'), make('div.actions', {}, button(session)))))
       : make('p.empty', {}, say(none)),
   )
 

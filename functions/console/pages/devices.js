@@ -29,12 +29,12 @@ export function placeOf(session) {
 
 const isNow = (/** @type {Session} */ session) => Date.now() - Date.parse(session.last_used_at) < 60_000
 
-/** What tells sessions apart: the name, what the device is, the place, when. @param {MarkedSession} session @param {import('./dom.js').Child[]} [marks] */
-export function description(session, marks = []) {
+/** What tells sessions apart: the name, what the device is, the place, when. @param {MarkedSession} session @param {import('./dom.js').Child[]} [marks] @param {boolean} [isLive] */
+export function description(session, marks = [], isLive = true) {
   const named = session.name !== null
-  const active = session.is_current || isNow(session)
+  const active = isLive && (session.is_current || isNow(session))
     ? make('span', {}, say('active_now'))
-    : time(session.last_used_at, (ago) => say('active', { time: ago }))
+    : time(session.last_used_at, (ago) => say(isLive ? 'active' : 'last_active', { time: ago }))
   return make(
     'div.about',
     {},

@@ -153,11 +153,12 @@ export function explain(error) {
 /** A failure with a way out. @param {unknown} error @param {() => void} again */
 export function failure(error, again) {
   const id = error instanceof LatchkeyError && error.status ? error.requestId : null
+  const text = explain(error)
   return make(
     'div.failure',
     { role: 'alert' },
     icon('warning'),
-    make('p', {}, make('strong', {}, say('failed_load')), ' ', explain(error)),
+    make('p', {}, make('strong', {}, say('failed_load')), text === say('failed') ? '' : ` ${text}`),
     id && make('p.small', {}, say('request', { id })),
     make('button', { type: 'button', onclick: again }, say('try_again')),
   )
@@ -320,6 +321,7 @@ export function askPassword({ title, text, action, danger, act }) {
 
 /** @param {string} title @param {(close: (done: boolean) => void) => Child[]} fill @returns {Promise<boolean>} */
 function open(title, fill) {
+  clearNotices()
   return new Promise((resolve) => {
     const id = newId('dialog')
     let done = false

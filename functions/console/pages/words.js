@@ -93,6 +93,8 @@ const WORDS = {
   no_others: ['You are signed in nowhere else.', 'Sie sind nirgendwo sonst angemeldet.'],
   active_now: ['Active now', 'Jetzt aktiv'],
   active: ['Active {time}', 'Aktiv {time}'],
+  last_active: ['Last active {time}', 'Zuletzt aktiv {time}'],
+  just_now: ['just now', 'gerade eben'],
   signed_in: ['Signed in {time}', 'Angemeldet {time}'],
   unknown_place: ['Unknown place', 'Unbekannter Ort'],
   new_device: ['New device', 'Neues Gerät'],
@@ -253,15 +255,15 @@ export function wordOf(name, otherwise) {
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const UNITS = [['year', 31_536_000], ['month', 2_592_000], ['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]]
 
-/** "3 minutes ago". Under a minute, and what a clock that is slow calls the future, is "now". @param {Date} time */
+/** "3 minutes ago". Under a minute, and what a slow clock calls the future, is "just now". @param {Date} time */
 export function ago(time, now = Date.now()) {
   const seconds = Math.min(0, Math.round((time.getTime() - now) / 1000))
   const format = new Intl.RelativeTimeFormat(region(), { numeric: 'auto' })
-  if (seconds > -60) return format.format(0, 'second')
+  if (seconds > -60) return say('just_now')
   for (const [unit, length] of UNITS) {
     if (-seconds >= length) return format.format(Math.ceil(seconds / length), unit)
   }
-  return format.format(0, 'second')
+  return say('just_now')
 }
 
 /** A wait, as "12 seconds". @param {number} seconds */
