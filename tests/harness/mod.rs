@@ -36,6 +36,7 @@ pub mod metering;
 pub mod openapi;
 pub mod permissions;
 pub mod reply;
+pub mod second_engine;
 pub mod secrets_manager;
 pub mod stack;
 pub mod table;

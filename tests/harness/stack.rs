@@ -1,16 +1,18 @@
 //! The whole service as one router, on an empty database, with a clock and a randomness that the test holds.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use axum::Router;
+use axum::{Extension, Router};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::Pages;
+use latchkey_api::location::Places;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::client::{ClientBounds, ClientScope};
@@ -21,6 +23,7 @@ use latchkey_domain::random::SeededRandom;
 use latchkey_domain::throttle::Limits;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
 use latchkey_runtime::emf::{Emf, one_line_each};
+use latchkey_runtime::places::LocationDatabase;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
 use latchkey_service::{Core, NewClient, Service, UserRequests};
@@ -76,6 +79,7 @@ pub struct Stack {
     pub clock: Arc<ManualClock>,
     service_client: Client,
     store_random: Arc<SeededRandom>,
+    places: Places,
     router: Router,
 }
 
@@ -83,6 +87,17 @@ pub struct Stack {
 #[must_use]
 pub fn noon() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().expect("a time")
+}
+
+/// The places of MaxMind's test database.
+///
+/// # Panics
+/// When it cannot be read.
+#[must_use]
+pub fn test_places() -> Places {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/places");
+    let database = LocationDatabase::open(&folder.join("GeoIP2-City-Test.mmdb"));
+    Places::from(Some(database.expect("a database")))
 }
 
 /// Who issues the tokens of tests.
@@ -211,6 +226,7 @@ impl Stack {
             clock,
             service_client: client,
             store_random,
+            places: Places::default(),
             router: Router::new(),
         }
         .served(origins.into(), None)
@@ -235,6 +251,13 @@ impl Stack {
         self.served((&AllowedOrigins::None).into(), Some(edge))
     }
 
+    /// The same, knowing the places of addresses; before [`Stack::behind`].
+    #[must_use]
+    pub fn with_places(mut self, places: Places) -> Self {
+        self.places = places;
+        self.served((&AllowedOrigins::None).into(), None)
+    }
+
     /// The same, with other keys: another instance, or a later start of this one.
     #[must_use]
     pub fn with_tokens(mut self, tokens: TokenKeys) -> Self {
@@ -253,6 +276,7 @@ impl Stack {
         let (clock, random) = (self.core.clock.clone(), self.core.random.clone());
         let routes = latchkey::routes_by_function(&self.core, |function| self.store_of(function));
         let (routes, _) = routes.split_for_parts();
+        let routes = routes.layer(Extension(self.places.clone()));
         self.cleanup_store = self.store_of("cleanup");
         self.router = latchkey_api::http::service(routes, pages, edge, clock, random);
         self
@@ -541,6 +565,7 @@ fn serde_dynamo_value(
     fn plain(value: &AttributeValue) -> Value {
         match value {
             AttributeValue::S(text) => json!(text),
+            AttributeValue::Bool(is) => json!(is),
             AttributeValue::N(number) => serde_json::from_str(number).unwrap_or_default(),
             AttributeValue::Ss(set) => {
                 let mut set = set.clone();

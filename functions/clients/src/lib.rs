@@ -10,6 +10,7 @@ use latchkey_api::body::Body;
 use latchkey_api::client::Basic;
 use latchkey_api::form::{Form, TokenRequest};
 use latchkey_api::handler;
+use latchkey_api::location::Places;
 use latchkey_api::oauth::IntrospectionResponse;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
@@ -90,9 +91,10 @@ async fn revoke_token(
 async fn issue_session(
     State(service): State<Service>,
     Basic(credentials): Basic,
+    places: Places,
     Body(body): Body<SessionRequest>,
 ) -> Result<(StatusCode, TokenResponse), Problem> {
-    let request = body.check(&service.core.tokens)?;
+    let request = body.check(&service.core.tokens, &places)?;
     let signed_in = service.sign_in_elsewhere(credentials.as_ref(), request);
     let signed_in = signed_in.await;
     let signed_in = signed_in.map_err(|failure| Problem::from(failure).at("#/auth_time"))?;

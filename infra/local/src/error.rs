@@ -3,6 +3,7 @@
 use std::io;
 
 use latchkey_domain::token::KeyDerivationFailed;
+use latchkey_runtime::places::LocationDatabaseError;
 use latchkey_runtime::settings::SettingsError;
 use latchkey_store::table::TableError;
 
@@ -43,6 +44,9 @@ pub enum LocalError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The location database cannot be used.
+    #[error(transparent)]
+    LocationDatabase(#[from] LocationDatabaseError),
     /// Secrets Manager is for Lambda.
     #[error(
         "TOKEN_SECRET_ARN is set, but the local stack does not read Secrets Manager; unset it, and set TOKEN_SECRET if \
@@ -76,6 +80,7 @@ impl LocalError {
             | Self::Outside(_)
             | Self::Table(_)
             | Self::Settings(_)
+            | Self::LocationDatabase(_)
             | Self::SecretsManager
             | Self::Keys(_)
             | Self::Output(_)

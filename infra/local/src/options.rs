@@ -42,6 +42,12 @@ pub struct Options {
     /// Every program on this machine can then read and write the table, with any credentials.
     #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url", value_parser = port)]
     pub(crate) dynamodb_port: Option<u16>,
+
+    /// Show the places of addresses that this file in MaxMind's format knows, such as GeoLite2-City.mmdb.
+    ///
+    /// As the setting LOCATION_DATABASE, which it takes the place of.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) location_database: Option<PathBuf>,
 }
 
 /// What to do instead of serving.
@@ -124,6 +130,10 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
   PURGE_PER_MINUTE          purges on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
+  UNUSUAL_SPEED_KMH         a sign-in from where it takes more speed to get since the last session is unusual,
+                            0 to 100000 [default: 900]
+  UNUSUAL_DISTANCE_KM       unless it is nearer than this, 0 to 20000 [default: 500]; 0 turns either off
+  LOCATION_DATABASE         as --location-database, unless that is given [default: none]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]

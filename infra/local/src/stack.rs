@@ -4,14 +4,16 @@ use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::{self, Pages};
+use latchkey_api::location::Places;
 use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{RsaPrivateKey, TokenAlgorithm, Tokens};
+use latchkey_runtime::places::LocationDatabase;
 use latchkey_runtime::settings::{
     AuthorizerSettings, Format, LogSettings, Settings, StorageSettings, TokenSecretSource,
     environment, environment_names, warn_of_misspelt,
@@ -68,7 +70,12 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         device_secret: None,
         rsa_key: any_rsa_key.as_deref().map(String::as_str),
     };
-    Settings::read(lookup(environment, &base_url, any))?;
+    let Settings {
+        location_database, ..
+    } = Settings::read(lookup(environment, &base_url, any))?;
+    let location_database = options.location_database.clone().or(location_database);
+    let location_database = location_database.as_deref().map(LocationDatabase::open);
+    let places: Places = location_database.transpose()?.into();
     let AuthorizerSettings { rules } =
         AuthorizerSettings::read(lookup(environment, &base_url, Generated::default()))?;
     let wants_secret = environment("TOKEN_SECRET").is_none() || new_rsa_key.is_some();
@@ -115,7 +122,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         rules,
     );
     let router = base_path
-        .hold(router)
+        .hold(router.layer(Extension(places)))
         .merge(cleaner.clone().routes())
         .merge(authorizing::routes(authorizer))
         .merge(recent.clone().routes());

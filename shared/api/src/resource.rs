@@ -54,6 +54,13 @@ pub struct SessionResource {
     /// The country that the address is in, as two letters (ISO 3166-1), if the deployment knows it.
     #[schema(required = true, example = "CA")]
     location_country: Option<String>,
+    /// Whether the account did not know the device at sign-in: by a device token, the device id, or name and type. The
+    /// first session of an account is not new.
+    #[schema(example = false)]
+    new_device: bool,
+    /// Whether the place was too far from that of the last session at sign-in, for the time between them.
+    #[schema(example = false)]
+    unusual_location: bool,
     /// When the user signed in.
     #[serde(serialize_with = "rfc3339")]
     #[schema(example = "2026-03-01T12:00:00.000Z")]
@@ -88,6 +95,8 @@ impl SessionResource {
             user_agent: session.device.user_agent.clone(),
             location_city: session.location.city.clone(),
             location_country: session.location.country.clone(),
+            new_device: session.new_device,
+            unusual_location: session.unusual_location,
             created_at: session.created_at,
             authenticated_at: session.proved_at(),
             last_used_at: session.last_used_at,

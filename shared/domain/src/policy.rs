@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use crate::geography::TravelLimits;
 use crate::throttle::Limits;
 
 /// The limits that an operator sets. The defaults are those of the template.
@@ -30,6 +31,8 @@ pub struct SessionPolicy {
     pub retention: TimeDelta,
     /// How often something may be tried.
     pub limits: Limits,
+    /// How fast a person may have travelled since their last session, before a sign-in counts as unusual.
+    pub travel: TravelLimits,
 }
 
 impl Default for SessionPolicy {
@@ -46,6 +49,7 @@ impl Default for SessionPolicy {
             administration: true,
             retention: TimeDelta::days(30),
             limits: Limits::default(),
+            travel: TravelLimits::default(),
         }
     }
 }

@@ -10,11 +10,12 @@ use aws_smithy_http_client::HttpClientError;
 use aws_smithy_http_client::tls::{self, TlsContext};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
-use axum::Router;
+use axum::{Extension, Router};
 use chrono::{DateTime, Utc};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::http::Pages;
+use latchkey_api::location::Places;
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
 use latchkey_domain::password::PasswordPolicy;
@@ -36,6 +37,7 @@ pub use aws_lambda_events::event::secretsmanager::SecretsManagerSecretRotationEv
 
 use crate::emf::{self, Emf};
 use crate::gateway::{self, invocation};
+use crate::places::{LocationDatabase, LocationDatabaseError};
 use crate::settings::{
     AuthorizerSettings, EventsSettings, Format, LogSettings, MetricsSettings, PagesSettings,
     Settings, SettingsError, StorageSettings, TokenSecretSource, environment, environment_names,
@@ -71,6 +73,9 @@ pub enum StartError {
     /// The secret could not be read, or keys not derived from it.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The location database cannot be used.
+    #[error(transparent)]
+    LocationDatabase(#[from] LocationDatabaseError),
     /// There is no HTTP client that could reach AWS.
     #[error(transparent)]
     HttpClient(#[from] HttpClientError),
@@ -84,9 +89,30 @@ pub enum StartError {
 /// # Errors
 /// [`Fatal`], whose message says what to do about it.
 pub async fn serve(routes: Router<Service>) -> Result<(), Fatal> {
+    serve_with(routes, |_| Ok(Places::default())).await
+}
+
+/// The same for a function that writes where its clients are: it knows the places of the location database, if there is
+/// one. The others neither read that file nor have the code that does.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn serve_with_places(routes: Router<Service>) -> Result<(), Fatal> {
+    serve_with(routes, |settings| {
+        let file = settings.location_database.as_deref();
+        Ok(file.map(LocationDatabase::open).transpose()?.into())
+    })
+    .await
+}
+
+async fn serve_with(
+    routes: Router<Service>,
+    places: impl FnOnce(&Settings) -> Result<Places, StartError>,
+) -> Result<(), Fatal> {
     let emf = start_telemetry()?;
     let storage = StorageSettings::read(environment)?;
     let settings = Settings::read(environment)?;
+    let routes = routes.layer(Extension(places(&settings)?));
     let service = service(&storage, &settings, true).await?;
     let core = service.core.clone();
     answer(routes.with_state(service), &core, &settings, emf).await

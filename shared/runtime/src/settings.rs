@@ -11,6 +11,8 @@ mod misspelt;
 mod pages;
 mod reader;
 
+use std::path::PathBuf;
+
 use chrono::TimeDelta;
 use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
@@ -77,7 +79,7 @@ pub struct Settings {
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
     /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `REAUTHENTICATE_WITHIN_SECONDS`, `REAUTHENTICATE_TO_REVOKE`, `ADMINISTRATION`,
     /// `RETENTION_SECONDS`, `SIGN_IN_FREE_FAILURES`, `ADDRESS_ATTEMPTS_PER_MINUTE`, `LIST_PER_MINUTE`,
-    /// `CHANGE_PER_MINUTE`, `PURGE_PER_MINUTE`.
+    /// `CHANGE_PER_MINUTE`, `PURGE_PER_MINUTE`, `UNUSUAL_SPEED_KMH`, `UNUSUAL_DISTANCE_KM`.
     pub policy: SessionPolicy,
     /// `PASSWORD_CONTEXT_WORDS`: words that a password may not be made of (OWASP ASVS 5.0, 6.1.2), as they are written.
     pub password_context_words: Vec<String>,
@@ -90,6 +92,8 @@ pub struct Settings {
     pub pages: OwnPages,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
     pub edge: Option<EdgeSecret>,
+    /// `LOCATION_DATABASE`: a file that knows the places of addresses; see [`crate::places`].
+    pub location_database: Option<PathBuf>,
     /// `TOKEN_ALGORITHM`: what new keys sign access tokens with.
     pub token_algorithm: TokenAlgorithm,
     /// `TOKEN_SECRET_ARN` or `TOKEN_SECRET`.
@@ -200,12 +204,14 @@ impl Settings {
                 administration: reader.boolean("ADMINISTRATION", default.administration),
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
                 limits: reader.limits(default.limits),
+                travel: reader.travel(default.travel),
             },
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
             allowed_origins,
             cookies,
             pages,
             edge: reader.edge(),
+            location_database: reader.optional("LOCATION_DATABASE").map(PathBuf::from),
             token_algorithm,
             token_secret: reader.token_secret(token_algorithm),
         };
@@ -448,6 +454,8 @@ mod tests {
             ("LIST_PER_MINUTE", 1_000_000),
             ("CHANGE_PER_MINUTE", 1_000_000),
             ("PURGE_PER_MINUTE", 1_000_000),
+            ("UNUSUAL_SPEED_KMH", 100_000),
+            ("UNUSUAL_DISTANCE_KM", 20_000),
         ] {
             // A short idle lifetime, so that it is not longer than the absolute one, and longer than the longest grace.
             let idle = ("SESSION_IDLE_SECONDS", "306");

@@ -1,5 +1,6 @@
 //! The caller's own account: a new password, and the end of the account. Both ask for the password again.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -507,7 +508,7 @@ impl Intent for OnOwnAccount<'_> {
         match &self.change {
             OwnChange::ReplacePassword { new_hash, session } => {
                 let mut parts = vec![
-                    Part::NewSession(session),
+                    Part::NewSession(Cow::Borrowed(session)),
                     // So that repeated changes leave nothing behind.
                     Part::NoSession(self.caller.session_id),
                 ];

@@ -43,6 +43,9 @@ macro_rules! metrics {
 metrics! {
     REGISTRATIONS, Stack, "Registrations", "A user has registered.";
     SIGN_INS, Stack, "SignIns", "A user has signed in.";
+    NEW_DEVICES, Stack, "NewDevices", "A user has signed in on a device that the account did not know.";
+    UNUSUAL_LOCATIONS, Stack, "UnusualLocations",
+        "A user has signed in from a place too far from that of the last session for the time between them.";
     SIGN_IN_FAILURES, Stack, "SignInFailures",
         "A sign-in was refused (unknown e-mail address, wrong password, disabled account), or a wrong password was given on a session.";
     SIGN_INS_THROTTLED, Stack, "SignInsThrottled",

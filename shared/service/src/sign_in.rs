@@ -3,6 +3,7 @@
 //! An unknown address and a wrong password get the same answer after the same work, so that nobody learns who has an
 //! account (OWASP ASVS 5.0, 6.3.8).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use latchkey_domain::account::{Account, Change};
@@ -12,12 +13,13 @@ use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{AdmitError, SignInError};
 use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::novelty::ShownDevice;
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{Audience, DeviceClaims, Token};
 use latchkey_store::{Part, Partition};
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, NewSession};
 use crate::change::Intent;
 use crate::log::{log_done, log_refusal};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
@@ -140,22 +142,24 @@ impl Service {
                 None
             };
             let now = self.core.now();
+            let policy = &self.core.policy;
+            let (on, from) = (request.device.clone(), request.location.clone());
             let admission = Admission {
                 service: self,
                 credential: &credential,
                 upgraded_hash: upgraded_hash.as_ref(),
-                session: &Session::begin(
-                    session_id,
-                    user_id,
-                    request.device.clone(),
-                    request.location.clone(),
-                    now,
-                    &self.core.policy,
-                ),
+                new: NewSession {
+                    session: &Session::begin(session_id, user_id, on, from, now, policy),
+                    shown: match &device {
+                        Some(token) if token.sub == user_id => ShownDevice::OfUser,
+                        Some(_) | None => ShownDevice::Unknown,
+                    },
+                    policy,
+                },
             };
             let admitting = async {
                 let reading = self.store.with_unseen_sessions(partition).await?;
-                self.admit(&admission, reading, session_id).await
+                self.admit(&admission, reading, &admission.new).await
             };
             // The right password was given, so nobody waits for what went before.
             let forgiving = async {
@@ -165,16 +169,10 @@ impl Service {
             };
             let (admitted, ()) = tokio::join!(admitting, forgiving);
             match admitted? {
-                Admitted::By(account) => {
+                Admitted::By(account, session) => {
                     log_done("signed in", SIGN_INS, user_id, session_id);
-                    let issued = self
-                        .core
-                        .issue(
-                            admission.session.clone(),
-                            request.audience.access(account.scope()),
-                            now,
-                        )
-                        .await?;
+                    let access = request.audience.access(account.scope());
+                    let issued = self.core.issue(*session, access, now).await?;
                     let device_token = self.core.issue_device(device, &account, now).await?;
                     return Ok(SignedIn {
                         account,
@@ -210,7 +208,7 @@ struct Admission<'a> {
     credential: &'a Credential,
     /// A hash with today's parameters, if the stored one is to be replaced.
     upgraded_hash: Option<&'a PasswordHash>,
-    session: &'a Session,
+    new: NewSession<'a>,
 }
 
 impl Intent for Admission<'_> {
@@ -222,7 +220,7 @@ impl Intent for Admission<'_> {
     }
 
     fn actor(&self) -> Actor {
-        Actor::Owner(self.session.id)
+        Actor::Owner(self.new.session.id)
     }
 
     fn account<'r>(&self, reading: &'r Partition) -> Option<&'r Account> {
@@ -230,14 +228,14 @@ impl Intent for Admission<'_> {
     }
 
     async fn read_again(&self) -> Result<Partition, Failure<AdmitError>> {
-        let user = self.session.user_id;
+        let user = self.new.session.user_id;
         self.service.read_with_unseen_sessions(user).await
     }
 
     fn decide(&self, reading: &Partition) -> Result<Change, AdmitError> {
         let account = reading.account.clone().ok_or(AdmitError::Deleted)?;
         account.admit(
-            self.session,
+            self.new.session,
             self.credential.password_version,
             &reading.sessions,
             reading.read_at,
@@ -245,8 +243,8 @@ impl Intent for Admission<'_> {
         )
     }
 
-    fn parts<'a>(&'a self, _: &'a Partition, _: &'a Change) -> Vec<Part<'a>> {
-        let mut parts = vec![Part::NewSession(self.session)];
+    fn parts<'a>(&'a self, reading: &'a Partition, _: &'a Change) -> Vec<Part<'a>> {
+        let mut parts = vec![Part::NewSession(Cow::Owned(self.new.among(reading)))];
         if let Some(hash) = self.upgraded_hash {
             parts.push(Part::Hash {
                 verified: self.credential,
@@ -258,7 +256,7 @@ impl Intent for Admission<'_> {
     }
 
     fn new_session(&self) -> Option<SessionId> {
-        Some(self.session.id)
+        Some(self.new.session.id)
     }
 
     /// A sign-in wants its session in the set and nothing else.

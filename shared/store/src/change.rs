@@ -1,6 +1,8 @@
 //! The one way in which who is signed in changes: the account as it was decided, on the condition that it is still as it
 //! was read, together with whatever belongs to the change.
 
+use std::borrow::Cow;
+
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::Cause;
@@ -27,6 +29,8 @@ use crate::retry::{OLD_ITEM, Retries};
 /// What is written in one transaction with an account.
 ///
 /// ```
+/// use std::borrow::Cow;
+///
 /// use latchkey_domain::account::{Account, Change};
 /// use latchkey_domain::cause::Cause;
 /// use latchkey_domain::error::StoreError;
@@ -37,15 +41,15 @@ use crate::retry::{OLD_ITEM, Retries};
 /// #     store: &Store, before: &Account, change: &Change, session: &Session, cause: Cause,
 /// # ) -> Result<WriteOutcome, StoreError> {
 /// // The account and the new session's item are written together or not at all.
-/// let parts = [Part::NewSession(session)];
+/// let parts = [Part::NewSession(Cow::Borrowed(session))];
 /// let (stamp, mut retries) = (store.new_stamp(), store.retries());
 /// store.write_change(before, change, &cause, &parts, stamp, &mut retries).await
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Part<'a> {
     /// The item of the session that the change admits. There must be none yet.
-    NewSession(&'a Session),
+    NewSession(Cow<'a, Session>),
     /// The end of a session's item, when its session ends by the change.
     NoSession(SessionId),
     /// Another hash for the credential whose password was verified, and the number of its password.

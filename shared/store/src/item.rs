@@ -18,6 +18,7 @@ use latchkey_domain::device::{Device, DeviceType};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::EndReasons;
+use latchkey_domain::geography::Coordinates;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
 use latchkey_domain::identity::{AuthenticationMethods, Identity};
 use latchkey_domain::password::PasswordHash;
@@ -42,6 +43,7 @@ pub(crate) mod attribute {
     pub(crate) const ROTATION: &str = "rotation";
     pub(crate) const ROTATED_AT: &str = "rotated_at";
     pub(crate) const AUTHENTICATED_AT: &str = "authenticated_at";
+    pub(crate) const DEGREES: &str = "degrees";
     pub(crate) const LAST_USED_AT: &str = "last_used_at";
     pub(crate) const IDLE_EXPIRES_AT: &str = "idle_expires_at";
     pub(crate) const ABSOLUTE_EXPIRES_AT: &str = "absolute_expires_at";
@@ -283,6 +285,14 @@ struct SessionItem {
     city: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     country: Option<String>,
+    /// Latitude and longitude, as [`Coordinates`] are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    degrees: Option<String>,
+    /// Absent if it is not, and so is the next.
+    #[serde(default, skip_serializing_if = "is_false")]
+    new_device: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    unusual: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created_ip_address: Option<IpAddr>,
     #[serde(with = "ts_milliseconds")]
@@ -307,6 +317,11 @@ struct SessionItem {
     ttl: DateTime<Utc>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
     to_item(&SessionItem {
         key: Key::session(session.user_id, session.id),
@@ -322,6 +337,9 @@ pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
         ip_address: session.location.ip_address,
         city: session.location.city.clone(),
         country: session.location.country.clone(),
+        degrees: session.location.coordinates.map(|point| point.to_string()),
+        new_device: session.new_device,
+        unusual: session.unusual_location,
         created_ip_address: session.created_ip_address,
         created_at: session.created_at,
         authenticated_at: Some(session.authenticated_at),
@@ -346,6 +364,10 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
         .map_or(Ok(AuthenticationMethods::password()), |amr| {
             AuthenticationMethods::new(amr.split(' ')).map_err(|_| corrupt("session", "amr"))
         });
+    let coordinates = item.degrees.map(|degrees| degrees.parse::<Coordinates>());
+    let coordinates = coordinates
+        .transpose()
+        .map_err(|_| corrupt("session", "degrees"));
     Ok(Session {
         id: item.jti,
         user_id,
@@ -363,7 +385,10 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
             ip_address: item.ip_address,
             city: item.city,
             country: item.country,
+            coordinates: coordinates?,
         },
+        new_device: item.new_device,
+        unusual_location: item.unusual,
         created_ip_address: item.created_ip_address,
         created_at: item.created_at,
         authenticated_at: item.authenticated_at.unwrap_or(item.created_at),
@@ -514,6 +539,8 @@ mod tests {
         let mut session = session();
         session.authenticated_at += TimeDelta::milliseconds(4_567);
         session.methods = AuthenticationMethods::new(["pwd", "otp"]).unwrap();
+        session.location.coordinates = Coordinates::new(-48.137, 11.575);
+        (session.new_device, session.unusual_location) = (true, true);
         let item = session_to_item(&session).unwrap();
         assert_eq!(session_from_item(item), Ok(session));
     }

@@ -88,6 +88,7 @@ impl Rotation<'_> {
             .set_or_remove(attribute::IP_ADDRESS, location.ip_address.map(string))
             .set_or_remove(attribute::CITY, location.city.as_ref().map(string))
             .set_or_remove(attribute::COUNTRY, location.country.as_ref().map(string))
+            .set_or_remove(attribute::DEGREES, location.coordinates.map(string))
     }
 }
 

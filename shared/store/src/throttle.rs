@@ -131,7 +131,7 @@ impl Store {
         ));
         let ask = |update: UpdateItemFluentBuilder| {
             update
-                .return_values(ReturnValue::UpdatedOld)
+                .return_values(ReturnValue::AllOld)
                 .return_values_on_condition_check_failure(OLD_ITEM)
         };
         let sent = self

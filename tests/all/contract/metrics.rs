@@ -16,7 +16,7 @@ use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::metering::{Lines, extract, recorder};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::secrets_manager::{ARN, FakeSecretsManager};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity, noon};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity, noon, test_places};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
@@ -33,7 +33,8 @@ struct Metered {
 impl Metered {
     async fn start(emf: &Emf) -> Self {
         let lines = Lines::default();
-        let stack = lines.of(Stack::start().await, emf);
+        let stack = Stack::start().await.with_places(test_places());
+        let stack = lines.of(stack, emf);
         drop(stack.recorder.take());
         Self {
             stack,
@@ -302,6 +303,8 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     assert_eq!(
         left,
         [
+            "NewDevices",
+            "UnusualLocations",
             "TokenAhead",
             "Throttled",
             "AuthorizerDenied",
@@ -341,6 +344,31 @@ async fn clean_up(metered: &mut Metered, emf: &Emf, deadline: TimeDelta, expecte
     let line = emf.line(stack.now(), "a run", None);
     let counted = line.map(|line| extract(&line)).unwrap_or_default();
     metered.check("cleanup", expected, counted);
+}
+
+#[tokio::test]
+async fn a_new_device_and_an_unusual_place_are_counted() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let mut metered = Metered::start(&emf).await;
+    let from = |path: &'static str, device: &'static str, address: &'static str| {
+        let body = json!({"email": "ada@example.com", "password": PASSWORD, "device_name": device});
+        async move |stack: &Stack| {
+            let call = stack.post(path).json(&body);
+            call.from_address(address.parse().unwrap()).send().await
+        }
+    };
+    let (london, milton) = ("81.2.69.160", "216.160.83.56");
+    let register = from("/v1/auth/register", "Laptop", london);
+    let registered = [("Registrations", 1.0)];
+    metered.row("register", &registered, register).await;
+    let new = [("NewDevices", 1.0), ("SignIns", 1.0)];
+    let login = |device, address| from("/v1/auth/login", device, address);
+    metered.row("new", &new, login("Phone", london)).await;
+    let unusual = [("SignIns", 1.0), ("UnusualLocations", 1.0)];
+    metered.row("far", &unusual, login("Phone", milton)).await;
+    let neither = [("SignIns", 1.0)];
+    metered.row("again", &neither, login("Phone", milton)).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod device_tokens;
 mod devices;
 mod imported_hashes;
 mod mailboxes;
+mod novelty;
 mod passwords_given;
 mod refreshing;
 mod registration;

@@ -137,6 +137,15 @@ pub(super) fn session_text(described: &DescribedSession) -> String {
         time(session.last_used_at),
         time(session.expires_at())
     );
+    let marks = [
+        (session.new_device, "new device"),
+        (session.unusual_location, "unusual place"),
+    ];
+    let marks = marks.into_iter().filter(|(is_marked, _)| *is_marked);
+    let marks: Vec<&str> = marks.map(|(_, mark)| mark).collect();
+    if !marks.is_empty() {
+        text = format!("{text}\nmarked      {}", marks.join(", "));
+    }
     if let Some(name) = &session.name {
         text = format!("{text}\nname        {}", plain(name));
     }

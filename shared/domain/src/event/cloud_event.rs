@@ -82,6 +82,8 @@ fn new_session(session: &NewSession) -> Members {
         ("device_name", json!(session.device_name)),
         ("device_type", json!(session.device_type)),
         ("device_id", json!(session.device_id)),
+        ("new_device", json!(session.new_device)),
+        ("unusual_location", json!(session.unusual_location)),
         ("amr", session.methods.to_string().split(' ').collect()),
         ("absolute_expires_at", json!(absolute_expires_at)),
     ]));

@@ -164,6 +164,10 @@ pub struct NewSession {
     pub device_id: Option<String>,
     /// Where the client was.
     pub location: ClientLocation,
+    /// Whether the account did not know the device.
+    pub new_device: bool,
+    /// Whether the place was too far from that of the last session.
+    pub unusual_location: bool,
     /// How the user proved who they are.
     pub methods: AuthenticationMethods,
     /// When the session ends whatever happens.
@@ -178,6 +182,8 @@ impl NewSession {
             device_type: session.device.device_type,
             device_id: session.device.device_id.clone(),
             location: session.location.clone(),
+            new_device: session.new_device,
+            unusual_location: session.unusual_location,
             methods: session.methods.clone(),
             absolute_expires_at: session.absolute_expires_at,
         }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
+use latchkey_domain::geography::TravelLimits;
 use latchkey_domain::throttle::{HARD_STOP, Limits};
 use latchkey_domain::token::{
     KeyMaterial, MIN_SECRET_BYTES, RsaPrivateKey, Scope, SecretTooShort, TokenAlgorithm,
@@ -174,6 +175,17 @@ impl<'a> Reader<'a> {
             lists: self.within("LIST_PER_MINUTE", default.lists, 0, MOST),
             changes: self.within("CHANGE_PER_MINUTE", default.changes, 0, MOST),
             purges: self.within("PURGE_PER_MINUTE", default.purges, 0, MOST),
+        }
+    }
+
+    /// What is too far from a session to be usual; 0 for either turns the check off.
+    pub(crate) fn travel(&mut self, default: TravelLimits) -> TravelLimits {
+        const FASTEST: u32 = 100_000;
+        // Half way around the earth.
+        const FARTHEST: u32 = 20_000;
+        TravelLimits {
+            speed_kmh: self.within("UNUSUAL_SPEED_KMH", default.speed_kmh, 0, FASTEST),
+            distance_km: self.within("UNUSUAL_DISTANCE_KM", default.distance_km, 0, FARTHEST),
         }
     }
 
