@@ -6,7 +6,6 @@ import { client } from './session.js'
 import { absolute, clock, country, day, say, wordOf } from './words.js'
 
 /** @typedef {import('./latchkey.js').ActivityEntry} Entry */
-/** @typedef {Record<string, unknown>} Data */
 
 /** The icon of each kind, by how its name begins. @type {[string, import('./dom.js').Icon][]} */
 const PICTURES = [
@@ -22,8 +21,9 @@ export function activity() {
   const draw = async () => {
     content.replaceChildren(skeleton(4))
     try {
-      const page = await client.activity()
-      if (!isOver) content.replaceChildren(...pages(page))
+      const next = client.activity.bind(client)
+      const page = await some(await next(), next)
+      if (!isOver) content.replaceChildren(...entries(page, next))
     } catch (error) {
       if (!isOver && client.state.status !== 'signed-out') content.replaceChildren(failure(error, draw))
     }
@@ -35,18 +35,18 @@ export function activity() {
   }
 }
 
-/** @param {import('./latchkey.js').ActivityPage} first */
-function pages(first) {
-  if (!first.activity.length) return [make('p.empty', {}, say('no_activity'))]
-  return entries(first, client.activity.bind(client))
+/** @typedef {import('./latchkey.js').ActivityPage} Page */
+/** @typedef {(page: { cursor: string }) => Promise<Page>} Next */
+
+/** A page that has entries, if there is one: a page may be empty although there are more. @param {Page} page @param {Next} next */
+export async function some(page, next) {
+  while (!page.activity.length && page.next_cursor) page = await next({ cursor: page.next_cursor })
+  return page
 }
 
-/**
- * Entries by days, and a button for more of them.
- * @param {import('./latchkey.js').ActivityPage} first
- * @param {(page: { cursor: string }) => Promise<import('./latchkey.js').ActivityPage>} next
- */
+/** Entries by days, and a button for more of them. @param {Page} first @param {Next} next */
 export function entries(first, next) {
+  if (!first.activity.length) return [make('p.empty', {}, say('no_activity'))]
   const list = make('div', {})
   let lastDay = ''
   /** @type {HTMLElement | undefined} */
@@ -69,7 +69,7 @@ export function entries(first, next) {
   button.addEventListener('click', () =>
     whileBusy(button, async () => {
       try {
-        const page = await next({ cursor: cursor ?? '' })
+        const page = await some(await next({ cursor: cursor ?? '' }), next)
         add(page.activity)
         cursor = page.next_cursor
         button.hidden = !cursor
@@ -85,11 +85,11 @@ export function entries(first, next) {
 /** @param {Entry} entry */
 function row(entry) {
   const kind = PICTURES.find(([begin]) => entry.type.startsWith(begin))
-  const data = /** @type {Data} */ (entry['data'] ?? entry)
-  const reason = typeof data['reason'] === 'string' ? wordOf(`reason_${data['reason']}`, 'event_other') : null
+  const reason = entry['reason'] ? wordOf(`reason_${entry['reason']}`, 'event_other') : null
   const title = say(wordOf(`event_${entry.type.replaceAll('.', '_')}`, 'event_other'))
   const date = new Date(entry.time)
-  const details = describe(data)
+  const details = describe(entry)
+  const warn = (/** @type {import('./words.js').Word} */ word) => make('span.mark.warning', {}, icon('warning'), say(word))
   return make(
     'li.row',
     {},
@@ -98,21 +98,20 @@ function row(entry) {
       'div.about',
       {},
       make('h3', {}, title, reason && reason !== 'event_other' ? ` ${say(reason)}` : ''),
-      make('p.marks', {}, data['new_device'] ? make('span.mark.warning', {}, icon('warning'), say('new_device')) : '', data['unusual_location'] ? make('span.mark.warning', {}, icon('warning'), say('unusual_place')) : ''),
+      make(
+        'p.marks', {}, entry['is_current_session'] === true && make('span.mark.good', {}, icon('check'), say('this_device')),
+        entry['new_device'] === true && warn('new_device'), entry['unusual_location'] === true && warn('unusual_place'),
+      ),
       make('p', {}, ...details, details.length ? ' · ' : '', make('time', { datetime: entry.time, title: absolute(date) }, clock(date))),
     ),
   )
 }
 
-/** Device and place, as far as an entry has them. @param {Data} data */
-function describe(data) {
-  /** @param {string} name */
-  const text = (name) => {
-    const value = data[name] ?? /** @type {Data | undefined} */ (data['device'])?.[name] ?? /** @type {Data | undefined} */ (data['session'])?.[name]
-    return typeof value === 'string' ? value : null
-  }
+/** Device and place, as far as an entry has them. @param {Entry} entry */
+function describe(entry) {
+  const text = (/** @type {string} */ name) => (typeof entry[name] === 'string' ? entry[name] : null)
   const code = text('location_country')
   const place = [text('location_city'), code && country(code)].filter(Boolean).join(', ') || text('ip_address')
-  const parts = [text('name') ?? text('device_name'), place].filter((part) => part !== null && part !== '')
+  const parts = [text('device_name'), place].filter((part) => part !== null && part !== '')
   return parts.flatMap((part, index) => (index ? [' · ', own(part)] : [own(part)]))
 }

@@ -4,7 +4,7 @@ import { LatchkeyError } from './latchkey.js'
 import { icon, make, own, skeleton, time } from './dom.js'
 import { ask, failure, link, notify, show } from './page.js'
 import { description, nameOf, picture, summary } from './devices.js'
-import { entries } from './activity.js'
+import { entries, some } from './activity.js'
 import { administer } from './administer.js'
 import { say } from './words.js'
 
@@ -61,10 +61,8 @@ const facts = (user) =>
 /** What has happened to the user; nothing where the service keeps none. @param {string} path */
 async function activityOf(path) {
   try {
-    const first = await administer('GET', `${path}/activity`)
-    return first.activity.length
-      ? entries(first, ({ cursor }) => administer('GET', `${path}/activity?cursor=${encodeURIComponent(cursor)}`))
-      : [make('p.empty', {}, say('no_activity'))]
+    const next = ({ cursor = '' }) => administer('GET', `${path}/activity?cursor=${encodeURIComponent(cursor)}`)
+    return entries(await some(await administer('GET', `${path}/activity`), next), next)
   } catch (error) {
     if (error instanceof LatchkeyError && error.code === 'not_found') return null
     throw error
