@@ -58,13 +58,17 @@ pub fn routes<S: Clone + Send + Sync + 'static, R: Routes<S>>() -> R {
     path = "/account",
     operation_id = "get_account_page",
     tag = "Pages",
-    responses((
-        status = OK,
-        description = "The page",
-        body = String,
-        content_type = "text/html",
-        example = "<!doctype html>"
-    ))
+    responses(
+        (
+            status = OK,
+            description = "The page",
+            body = String,
+            content_type = "text/html",
+            headers(("ETag" = String, description = "Names this copy")),
+            example = "<!doctype html>"
+        ),
+        (status = NOT_MODIFIED, description = "You have the newest copy")
+    )
 )]
 async fn account(
     OriginalUri(uri): OriginalUri,
@@ -83,13 +87,17 @@ async fn account(
     path = "/admin",
     operation_id = "get_admin_page",
     tag = "Pages",
-    responses((
-        status = OK,
-        description = "The page",
-        body = String,
-        content_type = "text/html",
-        example = "<!doctype html>"
-    ))
+    responses(
+        (
+            status = OK,
+            description = "The page",
+            body = String,
+            content_type = "text/html",
+            headers(("ETag" = String, description = "Names this copy")),
+            example = "<!doctype html>"
+        ),
+        (status = NOT_MODIFIED, description = "You have the newest copy")
+    )
 )]
 async fn admin(
     OriginalUri(uri): OriginalUri,
