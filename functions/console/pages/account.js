@@ -75,19 +75,21 @@ function changed(state) {
   if (isSignedIn === wasSignedIn) return
   const reason = reasonOfEnd()
   wasSignedIn = isSignedIn
+  // What a link leads to does not depend on who is signed in.
+  if (/\/(reset-password|verify-email)$/.test(location.pathname)) return
   document.querySelector('dialog')?.close()
   void draw()
   if (!isSignedIn && reason) notify(say(reason), 'info')
 }
 
 async function open() {
+  drawHeader(HOME, [])
   try {
     await client.restore()
   } finally {
     const { status } = client.state
     // Nobody knows: no reply came. Then nothing is claimed, neither one nor the other.
     if (status === 'unknown') {
-      drawHeader(HOME, [])
       show(productTitle(), failure(await client.getAccessToken().catch((/** @type {unknown} */ error) => error), () => void open()))
     } else {
       wasSignedIn = status === 'signed-in'

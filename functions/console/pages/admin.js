@@ -127,9 +127,9 @@ function changed(state) {
 }
 
 async function open() {
+  drawHeader(HOME, [])
   await client.restore()
   if (client.state.status === 'unknown') {
-    drawHeader(HOME, [])
     show(say('users'), failure(await client.getAccessToken().catch((/** @type {unknown} */ error) => error), () => void open()))
     return
   }
