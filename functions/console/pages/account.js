@@ -4,7 +4,6 @@ import { make } from './dom.js'
 import { basePath, drawHeader, failure, link, notify, show, start } from './page.js'
 import { client, reasonOfEnd } from './session.js'
 import { devices } from './devices.js'
-import { forgotPassword, register, resetPassword, signIn, takeToken, verifyEmail } from './sign-in.js'
 import { say } from './words.js'
 
 const HOME = '/account'
@@ -18,6 +17,15 @@ const LINKS = [
 let leave = () => {}
 /** The token of the link that has opened this page. */
 const token = takeToken()
+/** Counts the drawings: one that had to wait for its script does not draw over a later one. */
+let latest = 0
+
+/** The token of a link stands behind the `#`, which no server is sent; it leaves the address at once. */
+function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get('token')
+  if (location.hash) history.replaceState(null, '', location.pathname)
+  return token
+}
 
 /** Shows the view of the address. */
 async function draw() {
@@ -25,13 +33,12 @@ async function draw() {
   leave = () => {}
   const path = location.pathname.slice(basePath.length)
   const view = path.slice(HOME.length + 1)
-  switch (view) {
-    case 'reset-password':
-      return resetPassword(token)
-    case 'verify-email':
-      return verifyEmail(token)
+  const turn = ++latest
+  if (client.state.status !== 'signed-in' || view === 'reset-password' || view === 'verify-email') {
+    const views = await import('./sign-in.js')
+    if (turn === latest) drawSignedOut(view, views)
+    return
   }
-  if (client.state.status !== 'signed-in') return drawSignedOut(view)
   drawHeader(HOME, LINKS, view === 'password' ? `${HOME}/settings` : path)
   switch (view) {
     case '':
@@ -42,27 +49,35 @@ async function draw() {
       drawHeader(HOME, LINKS, HOME)
       leave = devices(() => void draw())
       return
-    case 'activity':
-      leave = (await import('./activity.js')).activity()
+    case 'activity': {
+      const { activity } = await import('./activity.js')
+      if (turn === latest) leave = activity()
       return
+    }
     case 'settings':
-    case 'password':
-      ;(await import('./settings.js')).settings(view)
+    case 'password': {
+      const { settings } = await import('./settings.js')
+      if (turn === latest) settings(view)
       return
+    }
     default:
       return show(say('not_found'), make('p', {}, say('not_found_text')), make('p', {}, link(HOME, say('to_devices'))))
   }
 }
 
-/** @param {string} view */
-function drawSignedOut(view) {
+/** @param {string} view @param {typeof import('./sign-in.js')} views */
+function drawSignedOut(view, views) {
   switch (view) {
+    case 'reset-password':
+      return views.resetPassword(token)
+    case 'verify-email':
+      return views.verifyEmail(token)
     case 'register':
-      return register(() => void draw())
+      return views.register(() => void draw())
     case 'forgot-password':
-      return forgotPassword()
+      return views.forgotPassword()
     default:
-      return signIn(() => void draw())
+      return views.signIn(() => void draw())
   }
 }
 

@@ -85,13 +85,6 @@ export function forgotPassword() {
   card(say('forgot_title'), make('p', {}, say('forgot_text')), form([address], 'send_link', act), backToSignIn())
 }
 
-/** The token of a link stands behind the `#`, which no server is sent; it leaves the address at once. */
-export function takeToken() {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token')
-  if (location.hash) history.replaceState(null, '', location.pathname)
-  return token
-}
-
 /** @param {string | null} token */
 export function resetPassword(token) {
   if (!token) return incomplete('/account/forgot-password')
