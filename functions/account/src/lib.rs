@@ -1,4 +1,4 @@
-//! `GET /v1/me`, `PUT /v1/me/password`, `POST /v1/me/delete` and `POST /v1/auth/reauthenticate`: the caller's own account.
+//! `GET /v1/me`, `GET /v1/me/export`, `PUT /v1/me/password`, `POST /v1/me/delete` and `POST /v1/auth/reauthenticate`: the caller's own account.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use latchkey_api::authenticate::Bearer;
 use latchkey_api::body::{Body, shared_password};
 use latchkey_api::credentials::Browser;
+use latchkey_api::export::ExportResource;
 use latchkey_api::handler;
 use latchkey_api::location::Location;
 use latchkey_api::problem::{Code, Problem};
@@ -22,6 +23,7 @@ use utoipa::ToSchema;
 pub fn routes<R: Routes<Service>>() -> R {
     R::new()
         .route(handler!(me), &[])
+        .route(handler!(export), &[Code::TooManyRequests])
         .route(
             handler!(change_password),
             &[
@@ -70,6 +72,26 @@ async fn me(
 ) -> Result<Json<AccountResource>, Problem> {
     let account = service.live_account(caller).await?;
     Ok(Json(AccountResource::new(&account)))
+}
+
+/// Export your data
+///
+/// Everything that is stored about you, as one file: account, sessions, activity. Not the hash of your password, and not
+/// the counts of attempts, which name nobody.
+#[utoipa::path(
+    get,
+    path = "/v1/me/export",
+    operation_id = "export_account",
+    tag = "Account",
+    security(("access_token" = [])),
+    responses((status = OK, description = "Your data", body = ExportResource))
+)]
+async fn export(
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
+) -> Result<ExportResource, Problem> {
+    let export = service.export(caller).await?;
+    Ok(ExportResource::new(&export, caller.session_id))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -2,6 +2,7 @@
 //!
 //! [`AdminRoutes`] asks before each of these routes whether its caller may administer.
 
+mod activity;
 mod sessions;
 mod users;
 
@@ -11,6 +12,7 @@ use latchkey_api::problem::Code;
 use latchkey_api::routes::Routes;
 use latchkey_service::Service;
 
+use activity::{__path_list_activity, list_activity};
 use sessions::{
     __path_find_session, __path_list_sessions, __path_revoke, __path_revoke_all,
     __path_revoke_many, find_session, list_sessions, revoke, revoke_all, revoke_many,
@@ -32,6 +34,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         .route(handler!(update), &changed)
         .route(handler!(delete), &own)
         .route(handler!(list_sessions).reading_query(), &user)
+        .route(handler!(list_activity).reading_query(), &user)
         .route(handler!(revoke_all), &user)
         .route(handler!(revoke), &session_of_user)
         .route(handler!(find_session), &session)

@@ -6,6 +6,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, PathItem};
 
 use crate::cleaning::CLEANUP_PATH;
+use crate::publishing::EVENTS_PATH;
 
 /// What the banner says of a start.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) place: &'a str,
     /// Where the embedded DynamoDB listens, if it was asked to.
     pub(crate) dynamodb: Option<SocketAddr>,
+    /// Whether there is a stream that events are made of.
+    pub(crate) shows_events: bool,
 }
 
 /// What decided the issuer.
@@ -45,6 +48,11 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
     } = facts;
     let issuer = issuer(facts);
     let dynamodb = facts.dynamodb.map(dynamodb).unwrap_or_default();
+    let events = if facts.shows_events {
+        format!("  Events   {address}{EVENTS_PATH} (only here; on AWS they go to a bus)\n")
+    } else {
+        String::new()
+    };
     format!(
         "\
 Latchkey {version} is ready on this machine.
@@ -53,7 +61,7 @@ Latchkey {version} is ready on this machine.
   Pages    {base_url}/account and {base_url}/admin
   Docs     {base_url}/docs
   Data     {place}
-{issuer}{dynamodb}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
+{issuer}{dynamodb}{events}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
 
 {routes}
 Try it:

@@ -49,7 +49,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
 
 /// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
 /// of them: the tests compare the template and the folders with it.
-pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 10] {
+pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 11] {
     [
         ("register", register::routes()),
         ("login", login::routes()),
@@ -59,6 +59,7 @@ pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 10] {
         ("revoke", revoke::routes()),
         ("revoke-all", revoke_all::routes()),
         ("account", account::routes()),
+        ("activity", activity::routes()),
         ("admin", ::admin::routes()),
         ("clients", clients::routes()),
     ]

@@ -10,6 +10,9 @@ use crate::outside::DynamoDbUrl;
 /// Where data and secret are kept unless told otherwise.
 pub(crate) const DEFAULT_FOLDER: &str = ".latchkey";
 
+/// The heading of the options that say where the data is. They stand together and in one order at every command.
+pub(crate) const STORAGE: &str = "Where the data is";
+
 /// Latchkey on this machine: every route of the service on http://127.0.0.1:3000, over an embedded DynamoDB.
 ///
 /// No AWS account is needed. Table, keys and secret are made on the first start and kept in the data folder.
@@ -24,23 +27,23 @@ pub struct Options {
     pub(crate) port: u16,
 
     /// Where data and secret are kept between runs [default: .latchkey].
-    #[arg(long, value_name = "FOLDER", global = true)]
+    #[arg(long, value_name = "FOLDER", global = true, help_heading = STORAGE, display_order = 103)]
     pub(crate) data_dir: Option<PathBuf>,
 
     /// Keep everything in memory: nothing is written, nothing is left at the end.
-    #[arg(long, conflicts_with_all = ["data_dir", "dynamodb_url"])]
+    #[arg(long, conflicts_with_all = ["data_dir", "dynamodb_url"], help_heading = STORAGE, display_order = 104)]
     pub(crate) memory: bool,
 
     /// Use this DynamoDB instead of the embedded one, such as DynamoDB Local.
     ///
     /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
-    #[arg(long, value_name = "URL", global = true, value_parser = DynamoDbUrl::parse)]
+    #[arg(long, value_name = "URL", global = true, value_parser = DynamoDbUrl::parse, help_heading = STORAGE, display_order = 105)]
     pub(crate) dynamodb_url: Option<DynamoDbUrl>,
 
     /// Also open the embedded DynamoDB on this port of 127.0.0.1, for the AWS CLI or NoSQL Workbench; 0 takes any free one.
     ///
     /// Every program on this machine can then read and write the table, with any credentials.
-    #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url", value_parser = port)]
+    #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url", value_parser = port, help_heading = STORAGE, display_order = 106)]
     pub(crate) dynamodb_port: Option<u16>,
 
     /// Show the places of addresses that this file in MaxMind's format knows, such as GeoLite2-City.mmdb.
@@ -129,11 +132,12 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             requests with a password from one address, 0 to 1000000 [default: 60]
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
-  PURGE_PER_MINUTE          purges on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
+  PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
   UNUSUAL_SPEED_KMH         a sign-in from where it takes more speed to get since the last session is unusual,
                             0 to 100000 [default: 900]
   UNUSUAL_DISTANCE_KM       unless it is nearer than this, 0 to 20000 [default: 500]; 0 turns either off
   LOCATION_DATABASE         as --location-database, unless that is given [default: none]
+  ACTIVITY_DAYS             how long users see their activity, 0 to 3660; 0 keeps none [default: 90]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
@@ -158,6 +162,38 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Options::command().debug_assert();
+    }
+
+    /// The options of a command in the order of its help.
+    fn order(command: &clap::Command, help_of: &[&str]) -> Vec<String> {
+        let mut command = command.clone();
+        command.build();
+        let found = help_of.iter().fold(&command, |command, name| {
+            command.find_subcommand(name).unwrap()
+        });
+        let help = found.clone().render_long_help().to_string();
+        let options = help.lines().filter_map(|line| {
+            let option = line.strip_prefix("      --")?;
+            option.split_whitespace().next().map(str::to_owned)
+        });
+        options.collect()
+    }
+
+    #[test]
+    fn a_commands_own_options_come_first_and_those_of_the_data_together() {
+        let command = Options::command();
+        let data = ["table", "region", "profile", "data-dir", "dynamodb-url"];
+        let add = order(&command, &["admin", "client", "add"]);
+        let own = ["name", "scope", "issuer", "audience", "json"];
+        assert_eq!(add, [&own[..], &data].concat());
+        let serve = [
+            "port",
+            "data-dir",
+            "memory",
+            "dynamodb-url",
+            "dynamodb-port",
+        ];
+        assert_eq!(order(&command, &[]), serve);
     }
 
     #[test]

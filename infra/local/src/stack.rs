@@ -16,9 +16,10 @@ use latchkey_domain::token::{RsaPrivateKey, TokenAlgorithm, Tokens};
 use latchkey_runtime::places::LocationDatabase;
 use latchkey_runtime::settings::{
     AuthorizerSettings, Format, LogSettings, Settings, StorageSettings, TokenSecretSource,
-    environment, environment_names, warn_of_misspelt,
+    environment, environment_names, read_activity_retention, warn_of_misspelt,
 };
 use latchkey_runtime::telemetry;
+use latchkey_service::activity::ActivityLog;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::{Authorizer, Core, Service, UserRequests};
 use latchkey_store::Store;
@@ -78,6 +79,8 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let places: Places = location_database.transpose()?.into();
     let AuthorizerSettings { rules } =
         AuthorizerSettings::read(lookup(environment, &base_url, Generated::default()))?;
+    let activity_retention =
+        read_activity_retention(lookup(environment, &base_url, Generated::default()))?;
     let wants_secret = environment("TOKEN_SECRET").is_none() || new_rsa_key.is_some();
     let mut storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
     let rsa_key = new_rsa_key.map(|key| storage.rsa_key(&key)).transpose()?;
@@ -111,7 +114,12 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     };
 
     let recent = RecentEvents::default();
-    let pump = storage.pump(&table_name, recent.clone());
+    let activity = ActivityLog {
+        store: store.clone(),
+        retention: activity_retention,
+        clock: core.clock.clone(),
+    };
+    let pump = storage.pump(&table_name, recent.clone(), activity);
 
     let (router, document) = routes(&core, &store).split_for_parts();
     let authorizer = Authorizer::new(
@@ -144,6 +152,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         },
         place: &storage.place,
         dynamodb,
+        shows_events: pump.is_some(),
     };
     // Nobody may be reading; the service runs all the same.
     let _ = io::stdout().write_all(banner(&facts, &document).as_bytes());

@@ -40,6 +40,7 @@ const VISIT: [(&str, &str); 16] = [
     ("authorizer", "authorizer-allowed"),
     ("rename", "rename"),
     ("account", "account-me"),
+    ("activity", "activity"),
     ("admin", "admin-users"),
     ("refresh", "refresh"),
     ("revoke-all", "revoke-all"),

@@ -4,6 +4,10 @@ import assert from 'node:assert/strict'
 import { Client, SignedOut, Unavailable } from './latchkey.js'
 
 const api = process.env.LATCHKEY_API
+if (!api) {
+  console.error('LATCHKEY_API must be set to the address of a running stack: LATCHKEY_API=http://127.0.0.1:3000 node check.js')
+  process.exit(2)
+}
 const real = globalThis.fetch
 let refreshes = 0
 /** What happens to the next refreshes, instead of or after the real one. */

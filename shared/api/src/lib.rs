@@ -5,6 +5,7 @@
 //! test it is called directly; [`http::service`] puts the same layers around it each time. This crate knows neither
 //! DynamoDB nor Lambda.
 
+pub mod activity;
 pub mod admin;
 pub mod authenticate;
 pub mod body;
@@ -12,6 +13,7 @@ pub mod client;
 pub mod cors;
 pub mod credentials;
 pub mod edge;
+pub mod export;
 pub mod form;
 pub mod headers;
 pub mod http;

@@ -272,7 +272,7 @@ pub(crate) fn rfc3339<S: Serializer>(
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-fn rfc3339_or_null<S: Serializer>(
+pub(crate) fn rfc3339_or_null<S: Serializer>(
     time: &Option<DateTime<Utc>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

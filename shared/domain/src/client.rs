@@ -322,6 +322,12 @@ pub enum ManageClientError {
     /// It would bind nothing.
     #[error("an issuer goes with the scope sessions:issue, an audience with the scope introspect")]
     BoundWithoutScope,
+    /// It could start no session.
+    #[error(
+        "a client with the scope sessions:issue needs the identity providers whose sign-ins it may vouch for: give each \
+         with --issuer, as its tokens name it (iss)"
+    )]
+    NoIssuer,
     /// There is one with this id.
     #[error("there is a client with this id")]
     Exists,

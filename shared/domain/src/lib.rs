@@ -6,6 +6,7 @@
 //! Read [`account`] first: the account says who is signed in, a [`session::Session`] only describes one.
 
 pub mod account;
+pub mod activity;
 pub mod administration;
 pub mod cause;
 pub mod client;

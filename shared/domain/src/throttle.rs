@@ -48,7 +48,7 @@ pub struct Limits {
     pub lists: u32,
     /// How often sessions may be revoked or renamed on one session in a minute.
     pub changes: u32,
-    /// How often ended sessions may be purged on one session in a minute.
+    /// How often ended sessions may be purged, and data exported, on one session in a minute.
     pub purges: u32,
 }
 
@@ -91,7 +91,7 @@ pub enum Limit {
     List,
     /// Revocations and renames on one session.
     Change,
-    /// Purges on one session.
+    /// Purges and exports on one session.
     Purge,
 }
 

@@ -21,7 +21,7 @@ use latchkey_domain::policy::{
 use latchkey_domain::token::{KeyMaterial, TokenAlgorithm, TokenIdentity, TokenSecret};
 
 pub use authorizer::AuthorizerSettings;
-pub use events::EventsSettings;
+pub use events::{EventsSettings, read_activity_retention};
 pub use log::{Format, LogSettings};
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 pub use pages::PagesSettings;

@@ -116,6 +116,7 @@ pub fn filter(level: Level) -> Targets {
         "latchkey_service",
         "latchkey_store",
         "account",
+        "activity",
         "admin",
         "authorizer",
         "cleanup",

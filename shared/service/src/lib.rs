@@ -17,6 +17,7 @@
 //! handler that calls it; a row in the table of budgets.
 
 mod account;
+pub mod activity;
 mod admin;
 mod admission;
 mod authorize;
@@ -25,6 +26,7 @@ mod change;
 mod client;
 mod error;
 pub mod events;
+mod export;
 mod introspect;
 mod key_document;
 pub mod key_rotation;
@@ -66,6 +68,7 @@ pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
 pub use caller::Caller;
 pub use client::{ClientCredentials, NewClient};
 pub use error::Failure;
+pub use export::{Export, MAX_EXPORTED_SESSIONS};
 pub use introspect::ActiveToken;
 pub use register::Registration;
 pub use sessions::SessionList;

@@ -76,6 +76,8 @@ metrics! {
         "A cleanup came to the end of the table or of its budget, without failures.";
     CLEANUP_REMOVED, Stack, "CleanupRemoved", "An item that the cleanup has removed.";
     EVENTS_PUBLISHED, Stack, "EventsPublished", "An event has reached the bus; one that is put again counts again.";
+    ACTIVITY_ENTRIES, Stack, "ActivityEntries",
+        "An entry of a user's activity was written; one that is written again counts again.";
     DEAD_LETTERS, Stack, "DeadLetters", "A record of the table's stream that cannot become events was put aside.";
     KEY_ROTATIONS, Stack, "KeyRotations", "The signing keys were rotated.";
     COLD_STARTS, Function, "ColdStarts", "The first invocation of an environment.";

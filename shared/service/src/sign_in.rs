@@ -12,6 +12,7 @@ use latchkey_domain::credential::Credential;
 use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{AdmitError, SignInError};
+use latchkey_domain::event::SignInRefusal;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::novelty::ShownDevice;
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
@@ -24,7 +25,7 @@ use crate::change::Intent;
 use crate::log::{log_done, log_refusal};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
 use crate::passwords::Place;
-use crate::throttle::Guess;
+use crate::throttle::{Guess, RefusedSignIn};
 use crate::{Failure, Service, SignedIn};
 
 /// How often credential and account are read when they do not belong together: a password change or a deletion comes
@@ -73,7 +74,7 @@ pub struct SignIn<'a> {
 
 impl Service {
     /// Signs a user in. 3 trips, the middle one in parallel with the hash; 5 write units, and 2 for the limits, 3 when
-    /// earlier attempts are forgotten.
+    /// earlier attempts are forgotten. A refused one is marked instead: 3 trips, 1 write unit and those for the limits.
     ///
     /// # Errors
     /// [`SignInError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
@@ -134,7 +135,8 @@ impl Service {
             let (partition, matches) = (partition?, matches?);
             let (Some(credential), true) = (credential, matches) else {
                 let known_user = partition.account.map(|account| account.id);
-                return Err(refuse(SignInError::InvalidCredentials, known_user));
+                let refusal = SignInError::InvalidCredentials;
+                return Err(refuse(refusal, guess.as_deref(), known_user, request).await);
             };
             let upgraded_hash = if needs_upgrade(&credential.password_hash) {
                 Some(place.hash(request.password, random).await?)
@@ -181,7 +183,8 @@ impl Service {
                     });
                 }
                 Admitted::Disabled => {
-                    return Err(refuse(SignInError::AccountDisabled, Some(user_id)));
+                    let refusal = SignInError::AccountDisabled;
+                    return Err(refuse(refusal, guess.as_deref(), Some(user_id), request).await);
                 }
                 // They changed between the two readings.
                 Admitted::NoLonger => {}
@@ -192,13 +195,25 @@ impl Service {
     }
 }
 
-/// Counts a refused sign-in and logs why. The address is not logged: people type passwords into that field too.
-fn refuse(refusal: SignInError, user_id: Option<UserId>) -> Failure<SignInError> {
-    let reason = match refusal {
-        SignInError::InvalidCredentials => "invalid_credentials",
-        SignInError::AccountDisabled => "account_disabled",
-    };
-    log_refusal("sign-in refused", reason, SIGN_IN_FAILURES, user_id, None);
+/// Counts and marks a refused sign-in and logs why. The address is not logged: people type passwords into that field too.
+async fn refuse(
+    refusal: SignInError,
+    guess: Option<&Guess<'_>>,
+    user: Option<UserId>,
+    request: &SignIn<'_>,
+) -> Failure<SignInError> {
+    let reason = SignInRefusal::from(refusal);
+    let (what, word) = ("sign-in refused", reason.as_str());
+    log_refusal(what, word, SIGN_IN_FAILURES, user, None);
+    if let Some(guess) = guess {
+        let refused = RefusedSignIn {
+            reason,
+            user,
+            device: &request.device,
+            location: &request.location,
+        };
+        guess.mark_refused(&refused).await;
+    }
     Failure::Refused(refusal)
 }
 

@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::serde::ts_milliseconds;
 use chrono::{DateTime, Utc};
+use futures::try_join;
 use latchkey_domain::account::Account;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{RequestId, SessionId, UserId};
@@ -17,7 +18,8 @@ use crate::item::{
     string, to_attribute, to_item,
 };
 use crate::keys::{
-    ACCOUNT, DEAD_LETTER_PREFIX, Item, Key, PK, SESSION_PREFIX, SK, THROTTLE_PREFIX, USER_PREFIX,
+    ACCOUNT, ACTIVITY_PREFIX, DEAD_LETTER_PREFIX, Item, Key, PK, SESSION_PREFIX, SK,
+    THROTTLE_PREFIX, USER_PREFIX,
 };
 use crate::refusal::store_error;
 
@@ -53,7 +55,7 @@ pub enum ScannedItem {
     Account(Account),
     /// A session, eventually consistent.
     Session(Session),
-    /// A counter of attempts, or a dead letter of the stream. DynamoDB deletes it by its `ttl`, which costs nothing.
+    /// A counter of attempts, an entry of a user's activity, or a dead letter of the stream. DynamoDB deletes it by its `ttl`, which costs nothing.
     LeftToTtl,
     /// Something else: a credential, the cleanup's checkpoint, or what a later version keeps.
     Other,
@@ -322,8 +324,8 @@ impl Store {
         self.delete_sessions(user, sessions).await
     }
 
-    /// Removes what is left of a deleted user: the sessions, then the account, so that an interruption leaves the
-    /// account to tell what is to be done. Returns how many items went. Does nothing for an account that is not deleted.
+    /// Removes what is left of a deleted user: sessions and activity, then the account, so that an interruption leaves
+    /// the account to tell what is to be done. Returns how many items went. Does nothing for an account that is not deleted.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -343,7 +345,10 @@ impl Store {
         }
         let sessions = snapshot.sessions.iter().map(|session| session.id);
         let sessions: Vec<SessionId> = sessions.collect();
-        self.delete_sessions(user, &sessions).await?;
+        let (_, entries) = try_join!(
+            self.delete_sessions(user, &sessions),
+            self.delete_activity(user)
+        )?;
         let of_a_deleted_user = Expression::default()
             .only_if("#status = :deleted")
             .name(attribute::STATUS)
@@ -351,7 +356,7 @@ impl Store {
         let removed = self
             .delete_item_if(Key::account(user), &of_a_deleted_user)
             .await?;
-        Ok(sessions.len() + usize::from(removed))
+        Ok(sessions.len() + entries + usize::from(removed))
     }
 }
 
@@ -380,7 +385,10 @@ fn read_scanned(item: Item) -> Result<Scanned, StoreError> {
         })
     } else if of_a_user && key.sk.starts_with(SESSION_PREFIX) {
         session_from_item(item).map_or(ScannedItem::Broken, ScannedItem::Session)
-    } else if key.pk.starts_with(THROTTLE_PREFIX) || key.pk.starts_with(DEAD_LETTER_PREFIX) {
+    } else if [THROTTLE_PREFIX, DEAD_LETTER_PREFIX, ACTIVITY_PREFIX]
+        .iter()
+        .any(|prefix| key.pk.starts_with(prefix))
+    {
         ScannedItem::LeftToTtl
     } else {
         ScannedItem::Other

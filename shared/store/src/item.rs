@@ -53,12 +53,14 @@ pub(crate) mod attribute {
     pub(crate) const NAME: &str = "name";
     pub(crate) const RENAMED_AT: &str = "renamed_at";
     pub(crate) const PASSWORD_ATTEMPTS: &str = "password_attempts";
+    pub(crate) const WRONG_PASSWORDS: &str = "wrong_passwords";
     pub(crate) const SECRETS: &str = "secrets";
     pub(crate) const TTL: &str = "ttl";
     pub(crate) const ATTEMPTS: &str = "attempts";
     pub(crate) const FIRST_ATTEMPT: &str = "first_attempt";
     pub(crate) const LAST_ATTEMPT: &str = "last_attempt";
     pub(crate) const LAST_ATTEMPT_AT: &str = "last_attempt_at";
+    pub(crate) const FAILED_SIGN_IN: &str = "failed_sign_in";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -468,7 +470,7 @@ pub(crate) fn corrupt(item: &str, what: &str) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use chrono::TimeDelta;
     use latchkey_domain::cause::Action;
     use latchkey_domain::device::ClientHints;
@@ -495,12 +497,13 @@ mod tests {
             AttributeValue::S(text) => text.len(),
             AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
             AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+            AttributeValue::Bool(_) => 1,
             AttributeValue::M(map) => 3 + map.len() + size_of_all(map),
-            other => panic!("an account has no {other:?}"),
+            other => panic!("no item has {other:?}"),
         }
     }
 
-    fn size_of_all(attributes: &Item) -> usize {
+    pub(crate) fn size_of_all(attributes: &Item) -> usize {
         let sizes = attributes
             .iter()
             .map(|(name, value)| name.len() + size(value));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use latchkey_domain::activity::ActivityPosition;
 use latchkey_domain::client::ClientId;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
@@ -21,7 +22,9 @@ pub(crate) const SESSION_PREFIX: &str = "SESSION#";
 pub(crate) const USER_PREFIX: &str = "USER#";
 pub(crate) const CLIENT_PREFIX: &str = "CLIENT#";
 pub(crate) const THROTTLE_PREFIX: &str = "THROTTLE#";
+pub(crate) const FAILURES: &str = "FAILURES";
 pub(crate) const DEAD_LETTER_PREFIX: &str = "DEADLETTER#";
+pub(crate) const ACTIVITY_PREFIX: &str = "ACTIVITY#";
 
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -70,7 +73,7 @@ impl Key {
     pub(crate) fn failures(counter: &Counter) -> Self {
         Self {
             pk: format!("{THROTTLE_PREFIX}{counter}"),
-            sk: "FAILURES".to_owned(),
+            sk: FAILURES.to_owned(),
         }
     }
 
@@ -98,6 +101,14 @@ impl Key {
         }
     }
 
+    /// An entry of a user's activity.
+    pub(crate) fn activity(user: UserId, position: ActivityPosition) -> Self {
+        Self {
+            pk: activity_partition(user),
+            sk: position.to_string(),
+        }
+    }
+
     /// A key that is never written. Reading it opens the connection. The template allows functions that read nothing
     /// else to read this.
     pub(crate) fn connect() -> Self {
@@ -112,6 +123,11 @@ impl Key {
         self.pk.strip_prefix(USER_PREFIX)?.parse().ok()
     }
 
+    /// Whether it is that of a counter of failures in a row.
+    pub(crate) fn is_of_failures(&self) -> bool {
+        self.pk.starts_with(THROTTLE_PREFIX) && self.sk == FAILURES
+    }
+
     pub(crate) fn into_attributes(self) -> Item {
         HashMap::from([
             (PK.to_owned(), AttributeValue::S(self.pk)),
@@ -122,6 +138,11 @@ impl Key {
 
 pub(crate) fn partition(user: UserId) -> String {
     format!("{USER_PREFIX}{user}")
+}
+
+/// Apart from the user's other items, which the requests of a sign-in read all.
+pub(crate) fn activity_partition(user: UserId) -> String {
+    format!("{ACTIVITY_PREFIX}{user}")
 }
 
 pub(crate) fn session_sort_key(session: SessionId) -> String {

@@ -9,6 +9,7 @@
 //! is written here; what happened is logged here, once.
 
 mod account;
+mod activity;
 mod administration;
 mod audit;
 mod change;
@@ -51,7 +52,7 @@ pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use retry::Retries;
-pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
+pub use session::{GivenPasswords, PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
 pub use stream::{ItemChange, StreamImage, WriteKind};
 pub use throttle::{Admission, Counted, Tally};
 

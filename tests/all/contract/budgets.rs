@@ -141,6 +141,15 @@ async fn no_operation_exceeds_its_budget() {
         )
         .await;
     table.row("me", cost(1, 0.0, 1.0), get("/v1/me"), 200).await;
+    table.stack.stream().drain().await;
+    for (operation, read_units, path) in [
+        ("activity", 1.0 + 0.5, "/v1/me/activity"),
+        ("export", 1.0 + 0.5, "/v1/me/export"),
+    ] {
+        table
+            .row(operation, cost(1, 0.0, read_units), get(path), 200)
+            .await;
+    }
     let authorizer = table.stack.authorizer(AccessRules::default());
     drop(table.stack.recorder.take());
     assert!(passes(&authorizer, &newest.access_token).await);
@@ -321,7 +330,8 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
         async move |stack: &Stack| stack.post("/v1/auth/login").json(&body).send().await
     };
     let bob = table.stack.register("bob@example.com").await.device_token;
-    let refused = cost(2, 2.0, 2.0);
+    // The mark is the third trip.
+    let refused = cost(3, 2.0 + 1.0, 2.0);
     for (operation, budget, email, device) in [
         ("sign-in refused", refused, "ada@example.com", None),
         (
@@ -338,7 +348,7 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
         ),
         (
             "sign-in refused, device of another account",
-            cost(3, 2.0 + 2.0, 2.0),
+            cost(4, 2.0 + 2.0 + 1.0, 2.0),
             "ada@example.com",
             bob.clone(),
         ),
@@ -355,7 +365,7 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
     table
         .row(
             "sign-in refused, device of an earlier password",
-            cost(3, 2.0 + 2.0, 2.0),
+            cost(4, 2.0 + 2.0 + 1.0, 2.0),
             sign_in("frank@example.com", frank.device_token),
             401,
         )
@@ -422,6 +432,11 @@ async fn no_operation_of_administration_exceeds_its_budget() {
             format!("{user}/sessions"),
         ),
         (
+            "admin: activity of a user",
+            cost(2, 0.0, 1.0 + 1.5),
+            format!("{user}/activity"),
+        ),
+        (
             "admin: find a session",
             cost(3, 0.0, 1.0 + 0.5 + 1.0),
             format!("/v1/admin/sessions/{}", phone.session_id),
@@ -480,7 +495,7 @@ async fn no_operation_of_administration_exceeds_its_budget() {
         .await;
     let delete = send(Method::DELETE, user, None);
     table
-        .row("admin: delete", cost(7, 9.0, 4.0), delete, 204)
+        .row("admin: delete", cost(7, 9.0, 5.0), delete, 204)
         .await;
     print_and_check(&table.rows);
 }

@@ -49,7 +49,13 @@ async fn do_everything(stack: &Stack) {
         .refresh(&other.refresh_token)
         .await
         .expect(StatusCode::OK);
-    for path in ["/v1/sessions", "/v1/sessions/current", "/v1/me"] {
+    for path in [
+        "/v1/sessions",
+        "/v1/sessions/current",
+        "/v1/me",
+        "/v1/me/activity",
+        "/v1/me/export",
+    ] {
         let reply = stack.get(path).bearer(&ada.access_token).send().await;
         reply.expect(StatusCode::OK);
     }
@@ -132,6 +138,8 @@ async fn do_everything(stack: &Stack) {
         .send()
         .await;
     let ada = reply.expect(StatusCode::OK);
+    // Each deletion has activity to remove.
+    stack.stream().drain().await;
     let reply = stack
         .post("/v1/me/delete")
         .bearer(ada["access_token"].as_str().unwrap())
@@ -154,6 +162,7 @@ async fn do_everything(stack: &Stack) {
     let eve = stack.register("eve@example.com").await.user_id.unwrap();
     stack.table().account(eve).delete().await;
     let mallory = stack.register("mallory@example.com").await;
+    stack.stream().drain().await;
     begin_deletion(
         stack,
         "mallory@example.com",
@@ -167,7 +176,7 @@ async fn do_everything(stack: &Stack) {
         (report.removed_expired, report.removed_orphaned),
         (1 + 21, 1)
     );
-    assert_eq!((report.removed_of_deleted_users, report.broken), (2, 0));
+    assert_eq!((report.removed_of_deleted_users, report.broken), (2 + 2, 0));
 }
 
 /// Every route of administration.
@@ -178,11 +187,13 @@ async fn administer_everything(stack: &Stack) {
     let user = format!("/v1/admin/users/{}", grace.user_id.unwrap());
     let session = format!("/v1/admin/sessions/{}", grace.session_id);
     let all = format!("{user}/sessions?state=all");
+    let activity = format!("{user}/activity");
     for path in [
         "/v1/admin/users",
         "/v1/admin/users?email=grace@example.com",
         &user,
         &all,
+        &activity,
         &session,
     ] {
         let reply = stack.get(path).bearer(&admin.access_token).send().await;
@@ -202,6 +213,7 @@ async fn administer_everything(stack: &Stack) {
         let reply = call.bearer(&admin.access_token).json(&update).send().await;
         reply.expect(StatusCode::OK);
     }
+    stack.stream().drain().await;
     let reply = stack.delete(&user).bearer(&admin.access_token).send().await;
     reply.expect(StatusCode::NO_CONTENT);
     // The same of somebody who signed in elsewhere.
@@ -264,6 +276,22 @@ async fn what_a_role_does_not_allow_is_refused() {
     let refused = client.scan().table_name(TABLE).send().await.unwrap_err();
     let refused = refused.into_service_error();
     assert_eq!(refused.meta().code(), Some("AccessDeniedException"));
+}
+
+#[test]
+fn an_authorizer_that_goes_by_the_signature_may_read_no_table() {
+    let template = template();
+    let asks = json!(["AuthorizerMode", "strict"]);
+    assert_eq!(template["Conditions"]["AuthorizerAsks"], asks);
+    let role = &functions(&template)["authorizer"]["Properties"]["Policies"][0]["Statement"];
+    let role = role.as_array().unwrap().iter();
+    let mut on_table = role.filter(|one| one.to_string().contains("dynamodb:"));
+    let only = on_table.next().unwrap();
+    assert_eq!(
+        (&only[0], &only[2]),
+        (&json!("AuthorizerAsks"), &json!("AWS::NoValue"))
+    );
+    assert_eq!(on_table.next(), None);
 }
 
 #[test]

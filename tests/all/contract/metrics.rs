@@ -312,6 +312,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
             "CleanupRuns",
             "CleanupRemoved",
             "EventsPublished",
+            "ActivityEntries",
             "DeadLetters",
             "KeyRotations"
         ]

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use latchkey_domain::activity::{DEFAULT_ACTIVITY_DAYS, MOST_ACTIVITY_DAYS};
 use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
     LONGEST_REFRESH_GRACE, SessionPolicy,
@@ -252,6 +253,13 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         assert_eq!(variable.replace('_', ""), parameter.to_uppercase());
     }
     let parameters = &template["Parameters"];
+    let of_events = &functions(&template)["events"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(of_events["ACTIVITY_DAYS"], json!("ActivityDays"));
+    let days = &parameters["ActivityDays"];
+    assert_eq!(
+        [&days["Default"], &days["MaxValue"]],
+        [DEFAULT_ACTIVITY_DAYS, MOST_ACTIVITY_DAYS]
+    );
     for (parameter, most) in [
         (
             "AccessTokenSeconds",

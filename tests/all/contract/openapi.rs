@@ -281,6 +281,8 @@ fn what_is_throttled_by_the_service_is_documented_as_it_is_answered() {
     let expected = [
         "delete /v1/sessions/expired",
         "delete /v1/sessions/{id}",
+        "get /v1/me/activity",
+        "get /v1/me/export",
         "get /v1/sessions",
         "patch /v1/sessions/{id}",
         "post /v1/auth/login",
@@ -312,7 +314,9 @@ fn every_operation_refuses_a_query_or_says_which_parameters_it_has() {
     }
     let with_parameters = [
         "/v1/admin/users",
+        "/v1/admin/users/{user_id}/activity",
         "/v1/admin/users/{user_id}/sessions",
+        "/v1/me/activity",
         "/v1/sessions/revoke-all",
     ];
     assert_eq!(reading, BTreeSet::from(with_parameters));

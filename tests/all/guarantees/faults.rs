@@ -260,6 +260,8 @@ fn operations() -> Vec<Operation> {
         operation("list", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/sessions", &cast.ada, Value::Null).await)),
         operation("current", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/sessions/current", &cast.ada, Value::Null).await)),
         operation("me", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/me", &cast.ada, Value::Null).await)),
+        operation("activity", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/me/activity", &cast.ada, Value::Null).await)),
+        operation("export", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/me/export", &cast.ada, Value::Null).await)),
         operation("authorizer", 200, |stack, cast| Box::pin(authorize(stack, &cast.ada))),
         operation("rename", 200, acts!(|stack, cast| {
             let path = format!("/v1/sessions/{}", cast.phone.session_id);
@@ -331,6 +333,10 @@ fn operations() -> Vec<Operation> {
         })),
         operation("admin: a page of users", 200, acts!(|stack, cast| {
             send(stack, Method::GET, "/v1/admin/users", &cast.root, Value::Null).await
+        })),
+        operation("admin: activity", 200, acts!(|stack, cast| {
+            let path = format!("{}/activity", path_of(&cast.ada));
+            send(stack, Method::GET, &path, &cast.root, Value::Null).await
         })),
         operation("admin: find a session", 200, acts!(|stack, cast| {
             let path = format!("/v1/admin/sessions/{}", cast.phone.session_id);

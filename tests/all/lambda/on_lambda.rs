@@ -51,13 +51,14 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 36] = [
+const VISIT: [(&str, &str, u16); 39] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("admin", "admin-users", 200),
     ("admin", "admin-user", 200),
     ("admin", "admin-update", 200),
     ("admin", "admin-user-sessions", 200),
+    ("admin", "admin-user-activity", 200),
     ("admin", "admin-session", 200),
     ("admin", "admin-revoke-many", 200),
     ("admin", "admin-delete", 204),
@@ -69,6 +70,8 @@ const VISIT: [(&str, &str, u16); 36] = [
     ("list-sessions", "list-sessions-current", 200),
     ("rename", "rename", 200),
     ("account", "account-me", 200),
+    ("account", "account-export", 200),
+    ("activity", "activity", 200),
     ("refresh", "refresh", 200),
     ("revoke-all", "revoke-all", 200),
     ("revoke-all", "revoke-all-expired", 200),
@@ -246,16 +249,35 @@ async fn every_function_answers_its_sample_events() {
 
 /// The sample becomes one request to EventBridge, whose answer tells the function what to report.
 async fn publish_events() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
     let (endpoint, mut requests) = event_bridge().await;
     let settings = [
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", endpoint.as_str()),
         ("EVENT_BUS_NAME", "auth-prod"),
         ("TOKEN_SECRET", ""),
+        ("ACTIVITY_DAYS", "3660"),
     ];
-    let mut function = Function::start("events", "http://127.0.0.1:1", &settings).await;
+    let mut function = Function::start("events", &dynamodb.endpoint, &settings).await;
     let batch = event("events", &Value::Null);
+    // The activity is of an account that is there.
+    let image: serde_dynamo::Item =
+        serde_json::from_value(batch["Records"][0]["dynamodb"]["NewImage"].clone()).unwrap();
+    let put = client.put_item().table_name(TABLE);
+    put.set_item(Some(image.into())).send().await.unwrap();
     let answer = function.invoke(&batch).await;
     assert_eq!(answer, Answer::Response(json!({"batchItemFailures": []})));
+    let items = client.scan().table_name(TABLE).send().await.unwrap().items;
+    let items = items.unwrap_or_default().into_iter();
+    let entries = items.filter(|item| item["pk"].as_s().unwrap().starts_with("ACTIVITY#"));
+    let mut types: Vec<String> = entries
+        .map(|entry| entry["type"].as_s().unwrap().clone())
+        .collect();
+    types.sort();
+    assert_eq!(types, ["session.created", "user.created"]);
     let (target, request) = requests.try_recv().unwrap();
     assert_eq!(target, "AWSEvents.PutEvents");
     let entries = request["Entries"].as_array().unwrap();
@@ -294,6 +316,7 @@ async fn events_wait_for_a_bus_that_does_not_exist() {
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", endpoint.as_str()),
         ("EVENT_BUS_NAME", MISSING_BUS),
         ("TOKEN_SECRET", ""),
+        ("ACTIVITY_DAYS", "0"),
     ];
     let mut function = Function::start("events", "http://127.0.0.1:1", &settings).await;
     let Answer::Response(answer) = function.invoke(&event("events", &Value::Null)).await else {

@@ -1,6 +1,7 @@
 //! What each route does for its callers, the authorizer of other APIs, and the scheduled cleanup.
 
 mod account;
+mod activity;
 mod admin;
 mod audiences;
 mod authorizer;

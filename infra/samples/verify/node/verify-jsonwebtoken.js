@@ -52,6 +52,11 @@ export class Verifier {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const missing = ['ISSUER', 'AUDIENCE'].filter((name) => !process.env[name])
+  if (missing.length > 0) {
+    console.error(`${missing.join(' and ')} must be set: ISSUER=https://auth.example.com AUDIENCE=https://orders.example.com`)
+    process.exit(2)
+  }
   const verifier = new Verifier(process.env.ISSUER, process.env.AUDIENCE)
   try {
     const claims = await verifier.verify((await text(process.stdin)).trim())

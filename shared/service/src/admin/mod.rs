@@ -5,6 +5,7 @@
 //! request that changes status and roles leaves two, one for many users one for each.
 
 mod account;
+mod activity;
 mod limits;
 mod sessions;
 mod users;
@@ -65,6 +66,8 @@ struct Deed {
     user: Option<UserId>,
     session: Option<SessionId>,
     roles: Option<RoleChange>,
+    /// What the line says of it when it is done.
+    outcome: &'static str,
 }
 
 /// The roles of a user before and after a change of them.
@@ -81,6 +84,7 @@ impl Deed {
             user: None,
             session: None,
             roles: None,
+            outcome: "done",
         }
     }
 
@@ -91,6 +95,12 @@ impl Deed {
     /// The same, once it is known whom it was about.
     fn about(mut self, user: UserId) -> Self {
         self.user = Some(user);
+        self
+    }
+
+    /// The same, once it is known that there is no such user.
+    fn about_nobody(mut self) -> Self {
+        self.outcome = USER_NOT_FOUND;
         self
     }
 
@@ -173,7 +183,7 @@ impl Service {
                 Ok(done) => describe(done, deed),
                 Err(_) => deed,
             };
-            deed.log(&actor, outcome(&done));
+            deed.log(&actor, outcome(&done, &deed));
             ADMIN_ACTIONS.count(1);
             done
         };
@@ -197,10 +207,12 @@ impl Deed {
     }
 }
 
-fn outcome<T>(done: &Result<T, Failure<AdminError>>) -> &'static str {
+const USER_NOT_FOUND: &str = "user_not_found";
+
+fn outcome<T>(done: &Result<T, Failure<AdminError>>, deed: &Deed) -> &'static str {
     match done {
-        Ok(_) => "done",
-        Err(Failure::Refused(AdminError::UserNotFound)) => "user_not_found",
+        Ok(_) => deed.outcome,
+        Err(Failure::Refused(AdminError::UserNotFound)) => USER_NOT_FOUND,
         Err(Failure::Refused(AdminError::SessionNotFound)) => "session_not_found",
         Err(Failure::Refused(AdminError::TooManyRoles)) => "too_many_roles",
         Err(Failure::Refused(AdminError::OwnAccount)) => "own_account",
