@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 /// A function, and the sample event that it is given first, in an order in which each finds what it needs.
-const VISIT: [(&str, &str); 16] = [
+const VISIT: [(&str, &str); 17] = [
     ("hello", "discovery-not-found"),
     ("register", "register"),
     ("login", "login"),
