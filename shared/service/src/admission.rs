@@ -36,6 +36,10 @@ impl NewSession<'_> {
 }
 
 /// What became of a new session.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of one request, and the large one is the usual one"
+)]
 pub(crate) enum Admitted {
     /// The account holds it. The session is as it was written.
     By(Account, Box<Session>),

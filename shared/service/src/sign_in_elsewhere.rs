@@ -223,6 +223,10 @@ impl Service {
 }
 
 /// What an identity has led to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of one request, and the large one is the usual one"
+)]
 enum LedTo {
     /// The account that is the identity's. It holds the new session, which is as it was written.
     Account(Account, Box<Session>),

@@ -46,6 +46,10 @@ use crate::retry::{OLD_ITEM, Retries};
 /// store.write_change(before, change, &cause, &parts, stamp, &mut retries).await
 /// # }
 /// ```
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request makes two or three, and the large one is the usual one"
+)]
 #[derive(Clone, Debug)]
 pub enum Part<'a> {
     /// The item of the session that the change admits. There must be none yet.

@@ -126,7 +126,7 @@ impl ItemChange {
                 let image = after.as_ref().or(before.as_ref())?;
                 Some(image.account.id)
             }
-            Self::Session(..) | Self::Other => None,
+            Self::Session(..) | Self::FailedSignIn(..) | Self::Other => None,
         }
     }
 

@@ -137,6 +137,7 @@ impl MarkAttribute {
                 ip_address: account.ip_address,
                 city: account.city,
                 country: account.country,
+                coordinates: None,
             },
             attempts: account.attempts,
             blocked_until: account.blocked_until,

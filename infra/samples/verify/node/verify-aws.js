@@ -1,5 +1,5 @@
 // Verifies Latchkey's access tokens with aws-jwt-verify: infra/guides/understand/protect-your-api.md. As a program it works
-// as verify.js does, without --strict.
+// as infra/sdk/typescript/examples/verify.js does, without --strict.
 
 import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'

@@ -1,5 +1,6 @@
 // Verifies Latchkey's access tokens with jsonwebtoken and jwks-rsa, which know no Ed25519: for TOKEN_ALGORITHM=RS256 alone.
-// See infra/guides/understand/protect-your-api.md. As a program it works as verify.js does, without --strict.
+// See infra/guides/understand/protect-your-api.md. As a program it works as infra/sdk/typescript/examples/verify.js does,
+// without --strict.
 
 import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'

@@ -6,27 +6,33 @@ function elapsedSince(moment) {
   const now = currentMoment();
   return Math.max(now.wall - moment.wall, now.monotonic - moment.monotonic, 0);
 }
+var TOLERANCE = 5e3;
 var ServerClock = class {
-  #server;
-  #moment = { wall: 0, monotonic: 0 };
+  #measurement;
   /** Takes the server's time from a reply whose request was sent at `sentAt`. */
   synchronize(server, sentAt) {
-    this.#server = server;
-    this.#moment = sentAt;
-    return { server, wall: sentAt.wall };
+    const anchor = { server, wall: sentAt.wall };
+    this.#measurement = { anchor, estimate: server, monotonic: sentAt.monotonic };
+    return anchor;
   }
   /**
-   * The server's time now. Before the first reply it follows from the anchor of a stored record by the wall clock. A wall
-   * clock before that anchor was set back; then nothing is known, and every token counts as expired.
+   * The server's time now. `anchor` is what the tab measured that wrote the stored record. A wall clock before it was set
+   * back; without a measurement of our own nothing is known then, and every token counts as expired.
    */
   now(anchor) {
-    if (this.#server === void 0) {
-      const elapsed = Date.now() - anchor.wall;
-      if (elapsed < 0) return Infinity;
-      this.synchronize(anchor.server + elapsed, currentMoment());
-      return anchor.server + elapsed;
-    }
-    return this.#server + elapsedSince(this.#moment);
+    const { wall, monotonic } = currentMoment();
+    const estimate = anchor.server + wall - anchor.wall;
+    if (wall >= anchor.wall && this.#isBetter(anchor, estimate, monotonic)) this.#measurement = { anchor, estimate, monotonic };
+    const known = this.#measurement;
+    if (!known) return Infinity;
+    return Math.max(known.anchor.server + wall - known.anchor.wall, known.estimate + monotonic - known.monotonic);
+  }
+  /** Whether another tab measured later than we know of. Time that has passed for us must have passed for it too. */
+  #isBetter(anchor, estimate, monotonic) {
+    const known = this.#measurement;
+    if (!known) return true;
+    const earliest = known.anchor.server + monotonic - known.monotonic;
+    return anchor.wall > known.anchor.wall && estimate > earliest - TOLERANCE;
   }
 };
 
@@ -440,7 +446,7 @@ var SessionKeeper = class {
       ...!this.#hasCookie && { refresh_token: record?.refresh_token },
       ...audience !== OWN_AUDIENCE && { audience }
     };
-    return { body: Object.keys(body).length > 0 ? body : void 0, withCookies: this.#hasCookie };
+    return { body, withCookies: this.#hasCookie };
   }
   /** Whether a reply to a refresh means that nobody is signed in. Without any cookie the request is incomplete. */
   #isEnding(error) {
@@ -723,8 +729,14 @@ var Client = class {
    * @throws LatchkeyError `session_not_found`, `reauthentication_required`
    */
   async revokeSession(id) {
-    const { sessionId } = await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`);
-    if (sessionId === id.toLowerCase()) this.#endIfStill(sessionId);
+    const own = this.#keeper.record?.session.id;
+    try {
+      await this.#call("DELETE", `/v1/sessions/${encodeURIComponent(id)}`);
+    } catch (error) {
+      if (own === id.toLowerCase() && this.state.status === "signed-out") return;
+      throw error;
+    }
+    if (own === id.toLowerCase()) this.#endIfStill(own);
   }
   /** Ends all sessions but this one. @throws LatchkeyError `reauthentication_required` */
   revokeOthers() {
@@ -838,7 +850,7 @@ var Client = class {
     const body = this.#hasCookie ? { ...credentials, transport: "cookie" } : { ...credentials, ...token !== void 0 && { device_token: token } };
     const sentAt = currentMoment();
     const reply = await this.#http.send("POST", path, { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie });
-    if (reply === void 0 || !("access_token" in reply)) return null;
+    if (!isObject(reply) || !("access_token" in reply)) return null;
     const record = this.#keeper.accept(reply, sentAt);
     this.#device.keepToken(reply.device_token);
     return record.session;

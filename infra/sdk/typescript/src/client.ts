@@ -4,7 +4,7 @@ import { currentMoment } from "./clock.js"
 import { DeviceStore } from "./device.js"
 import { LatchkeyError, notSignedIn } from "./error.js"
 import { Http, repeat, type Method, type RequestParts } from "./http.js"
-import { OWN_AUDIENCE, type Grant } from "./record.js"
+import { isObject, OWN_AUDIENCE, type Grant } from "./record.js"
 import { isRefusedToken, isSamePerson, SessionKeeper, type State } from "./session.js"
 import { LocalStorage, MemoryStorage, RecordStore, TabMemory, type KeyValueStorage } from "./storage.js"
 import type { Account, ActivityPage, Credentials, Removed, Revoked, Session, SessionList, Tokens } from "./types.js"
@@ -155,8 +155,15 @@ export class Client {
    * @throws LatchkeyError `session_not_found`, `reauthentication_required`
    */
   async revokeSession(id: string): Promise<void> {
-    const { sessionId } = await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`)
-    if (sessionId === id.toLowerCase()) this.#endIfStill(sessionId)
+    const own = this.#keeper.record?.session.id
+    try {
+      await this.#call("DELETE", `/v1/sessions/${encodeURIComponent(id)}`)
+    } catch (error) {
+      // The reply to the end of this session was lost, so the repeat was refused.
+      if (own === id.toLowerCase() && this.state.status === "signed-out") return
+      throw error
+    }
+    if (own === id.toLowerCase()) this.#endIfStill(own)
   }
 
   /** Ends all sessions but this one. @throws LatchkeyError `reauthentication_required` */
@@ -289,7 +296,7 @@ export class Client {
       : { ...credentials, ...(token !== undefined && { device_token: token }) }
     const sentAt = currentMoment()
     const reply = await this.#http.send("POST", path, { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie })
-    if (reply === undefined || !("access_token" in (reply as object))) return null
+    if (!isObject(reply) || !("access_token" in reply)) return null
     const record = this.#keeper.accept(reply, sentAt)
     this.#device.keepToken((reply as Tokens).device_token)
     return record.session

@@ -1268,6 +1268,17 @@ export interface components {
              */
             name: string | null;
             /**
+             * @description Whether the account did not know the device at sign-in: by a device token, the device id, or name and type. The
+             *     first session of an account is not new.
+             * @example false
+             */
+            new_device: boolean;
+            /**
+             * @description Whether the place was too far from that of the last session at sign-in, for the time between them.
+             * @example false
+             */
+            unusual_location: boolean;
+            /**
              * @description The client's User-Agent at sign-in, cut after at most 228 bytes.
              * @example Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0
              */
@@ -2214,7 +2225,9 @@ export interface operations {
                      *         "location_city": "Montréal",
                      *         "location_country": "CA",
                      *         "name": "The laptop in the kitchen",
+                     *         "new_device": false,
                      *         "state": "live",
+                     *         "unusual_location": false,
                      *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *       },
                      *       "user": {
@@ -2841,7 +2854,9 @@ export interface operations {
                      *           "location_city": "Montréal",
                      *           "location_country": "CA",
                      *           "name": "The laptop in the kitchen",
+                     *           "new_device": false,
                      *           "state": "live",
+                     *           "unusual_location": false,
                      *           "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *         }
                      *       ],
@@ -3177,6 +3192,8 @@ export interface operations {
                      *         "location_city": "Montréal",
                      *         "location_country": "CA",
                      *         "name": "The laptop in the kitchen",
+                     *         "new_device": false,
+                     *         "unusual_location": false,
                      *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *       },
                      *       "token_type": "Bearer",
@@ -3427,6 +3444,8 @@ export interface operations {
                      *         "location_city": "Montréal",
                      *         "location_country": "CA",
                      *         "name": "The laptop in the kitchen",
+                     *         "new_device": false,
+                     *         "unusual_location": false,
                      *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *       },
                      *       "token_type": "Bearer"
@@ -3582,6 +3601,8 @@ export interface operations {
                      *         "location_city": "Montréal",
                      *         "location_country": "CA",
                      *         "name": "The laptop in the kitchen",
+                     *         "new_device": false,
+                     *         "unusual_location": false,
                      *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *       },
                      *       "token_type": "Bearer"
@@ -3738,6 +3759,8 @@ export interface operations {
                      *         "location_city": "Montréal",
                      *         "location_country": "CA",
                      *         "name": "The laptop in the kitchen",
+                     *         "new_device": false,
+                     *         "unusual_location": false,
                      *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *       },
                      *       "token_type": "Bearer",
@@ -4100,6 +4123,8 @@ export interface operations {
                      *         "location_city": "Montréal",
                      *         "location_country": "CA",
                      *         "name": "The laptop in the kitchen",
+                     *         "new_device": false,
+                     *         "unusual_location": false,
                      *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *       },
                      *       "token_type": "Bearer",
@@ -4278,6 +4303,8 @@ export interface operations {
                      *         "location_city": "Montréal",
                      *         "location_country": "CA",
                      *         "name": "The laptop in the kitchen",
+                     *         "new_device": false,
+                     *         "unusual_location": false,
                      *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *       },
                      *       "token_type": "Bearer",
@@ -4415,6 +4442,8 @@ export interface operations {
                      *           "location_city": "Montréal",
                      *           "location_country": "CA",
                      *           "name": "The laptop in the kitchen",
+                     *           "new_device": false,
+                     *           "unusual_location": false,
                      *           "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *         }
                      *       ],
@@ -4521,6 +4550,8 @@ export interface operations {
                      *       "location_city": "Montréal",
                      *       "location_country": "CA",
                      *       "name": "The laptop in the kitchen",
+                     *       "new_device": false,
+                     *       "unusual_location": false,
                      *       "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *     }
                      */
@@ -4915,6 +4946,8 @@ export interface operations {
                      *       "location_city": "Montréal",
                      *       "location_country": "CA",
                      *       "name": "The laptop in the kitchen",
+                     *       "new_device": false,
+                     *       "unusual_location": false,
                      *       "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                      *     }
                      */

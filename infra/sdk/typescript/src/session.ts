@@ -203,7 +203,7 @@ export class SessionKeeper {
       ...(!this.#hasCookie && { refresh_token: record?.refresh_token }),
       ...(audience !== OWN_AUDIENCE && { audience }),
     }
-    return { body: Object.keys(body).length > 0 ? body : undefined, withCookies: this.#hasCookie }
+    return { body, withCookies: this.#hasCookie }
   }
 
   /** Whether a reply to a refresh means that nobody is signed in. Without any cookie the request is incomplete. */
