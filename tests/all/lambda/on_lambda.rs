@@ -51,7 +51,7 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 39] = [
+const VISIT: [(&str, &str, u16); 41] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("admin", "admin-users", 200),
