@@ -56,8 +56,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The files by their names, with their paths and types.
-fn files(root: &Path) -> Result<BTreeMap<String, (PathBuf, &'static str)>, Box<dyn Error>> {
+/// Where a file is, and what it is sent as.
+type Source = (PathBuf, &'static str);
+
+/// The files by their names.
+fn files(root: &Path) -> Result<BTreeMap<String, Source>, Box<dyn Error>> {
     let own = fs::read_dir(root.join(PAGES))?.map(|entry| entry.map(|entry| entry.path()));
     let paths = own.chain([Ok(root.join(CLIENT))]);
     let mut files = BTreeMap::new();
