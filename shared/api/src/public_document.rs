@@ -23,7 +23,8 @@ use crate::http::entity_tag;
 ///     plain: b"{}".as_slice().into(),
 ///     gzip: None,
 /// };
-/// assert!(document.reply_to(&HeaderMap::new()).headers().contains_key("etag"));
+/// let response = document.reply_to(&HeaderMap::new());
+/// assert!(response.headers().contains_key("etag"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct PublicDocument {
