@@ -84,9 +84,8 @@ impl PageFile {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/%".contains(&byte);
         let rest = text.strip_prefix("https:/").unwrap_or(text);
         let below = rest.strip_prefix('/').filter(|rest| !rest.is_empty());
-        let elsewhere = rest.len() != text.len();
         match below {
-            Some(below) if below.bytes().all(plain) && below.starts_with('/') == elsewhere => {
+            Some(below) if below.bytes().all(plain) && !below.starts_with('/') => {
                 Ok(Self(text.to_owned()))
             }
             Some(_) | None => Err(InvalidPageFile),
