@@ -13,6 +13,7 @@ use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::Pages;
 use latchkey_api::location::Places;
+use latchkey_api::own_pages::OwnPages;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::client::{ClientBounds, ClientScope};
@@ -241,6 +242,24 @@ impl Stack {
         let pages = Pages {
             origins,
             cookies: Some(&cookies),
+            own: None,
+        };
+        self.served(pages, None)
+    }
+
+    /// The same with pages of its own, and without the cookie transport for others: these origins use tokens in bodies.
+    #[must_use]
+    pub fn with_own_pages(self, origins: &AllowedOrigins) -> Self {
+        let own = HeaderValue::from_static("https://id.example.com");
+        let cookies = CookieTransport::for_own_pages(own);
+        let own = OwnPages {
+            account: true,
+            ..OwnPages::default()
+        };
+        let pages = Pages {
+            origins,
+            cookies: Some(&cookies),
+            own: Some(&own),
         };
         self.served(pages, None)
     }

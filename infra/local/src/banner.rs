@@ -58,6 +58,7 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
 Latchkey {version} is ready on this machine.
 
   API      {base_url}
+  Pages    {base_url}/account and {base_url}/admin
   Docs     {base_url}/docs
   Data     {place}
 {issuer}{dynamodb}{events}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)

@@ -67,8 +67,11 @@ pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 12] {
 }
 
 /// The functions that answer over HTTP and store nothing.
-pub fn functions_without_table() -> [(&'static str, OpenApiRouter<Core>); 1] {
-    [("discovery", discovery::routes())]
+pub fn functions_without_table() -> [(&'static str, OpenApiRouter<Core>); 2] {
+    [
+        ("discovery", discovery::routes()),
+        ("console", console::routes()),
+    ]
 }
 
 /// The routes of all functions, with the OpenAPI document of the whole service.

@@ -102,6 +102,11 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
   COOKIE_TRANSPORT          whether pages may have their refresh token in a cookie: true or false [default: false]
+  ACCOUNT_PAGES             whether the page of people is at /account: true or false [default: true]
+  ADMIN_PAGES               whether the page of administrators is at /admin [default: true here, false on AWS]
+  PAGE_NAME                 what the pages call the product [default: Latchkey]
+  PAGE_LOGO                 a picture in the place of the name: an https URL or a path from / on [default: none]
+  PAGE_STYLESHEET           a style sheet that the pages read after their own: the same [default: none]
   ACCESS_TOKEN_SECONDS      1 to 3600 [default: 900]
   SESSION_IDLE_SECONDS      1 to 316224000, at most SESSION_ABSOLUTE_SECONDS [default: 604800]
   SESSION_ABSOLUTE_SECONDS  1 to 316224000 [default: 2592000]

@@ -103,7 +103,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         None => None,
     };
     let (allowed_origins, edge) = (settings.allowed_origins.clone(), settings.edge.clone());
-    let cookies = settings.cookies.clone();
+    let (cookies, own_pages) = (settings.cookies.clone(), settings.pages.clone());
     let base_path = settings.base_path.clone();
     let core = core(settings, random.clone())?;
     let store = Store::new(storage.client.clone(), &table_name, random);
@@ -138,6 +138,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let pages = Pages {
         origins: &allowed_origins,
         cookies: cookies.as_ref(),
+        own: Some(&own_pages),
     };
     let application = application(router, pages, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;

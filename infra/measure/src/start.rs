@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 /// A function, and the sample event that it is given first, in an order in which each finds what it needs.
-const VISIT: [(&str, &str); 17] = [
+const VISIT: [(&str, &str); 18] = [
     ("hello", "discovery-not-found"),
     ("register", "register"),
     ("login", "login"),
@@ -48,6 +48,7 @@ const VISIT: [(&str, &str); 17] = [
     ("revoke", "revoke"),
     ("clients", "clients-introspect"),
     ("discovery", "discovery-jwks"),
+    ("console", "console-account"),
     ("cleanup", "cleanup"),
     ("rotate-keys", "rotate-keys"),
 ];

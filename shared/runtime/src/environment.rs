@@ -13,6 +13,7 @@ use aws_types::region::Region;
 use axum::{Extension, Router};
 use chrono::{DateTime, Utc};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::http::Pages;
 use latchkey_api::location::Places;
 use latchkey_domain::clock::{Clock, SystemClock};
@@ -38,8 +39,8 @@ use crate::emf::{self, Emf};
 use crate::gateway::{self, invocation};
 use crate::places::{LocationDatabase, LocationDatabaseError};
 use crate::settings::{
-    AuthorizerSettings, EventsSettings, Format, LogSettings, MetricsSettings, Settings,
-    SettingsError, StorageSettings, TokenSecretSource, environment, environment_names,
+    AuthorizerSettings, EventsSettings, Format, LogSettings, MetricsSettings, PagesSettings,
+    Settings, SettingsError, StorageSettings, TokenSecretSource, environment, environment_names,
     warn_of_misspelt,
 };
 use crate::telemetry;
@@ -129,6 +130,30 @@ pub async fn serve_without_table(routes: Router<Core>, undocumented: Router) -> 
     let core = core(&settings, tokens);
     let routes = routes.with_state(core.clone()).merge(undocumented);
     answer(routes, &core, &settings, emf).await
+}
+
+/// Runs the function that serves the pages. It issues and verifies no tokens and asks nobody, so it has no secret and
+/// speaks to nothing in AWS.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn serve_pages(routes: Router) -> Result<(), Fatal> {
+    let emf = start_telemetry()?;
+    let settings = PagesSettings::read(environment)?;
+    let pages = Pages {
+        own: Some(&settings.pages),
+        ..Pages::from(&AllowedOrigins::None)
+    };
+    let routes = settings.base_path.hold(routes);
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let router = latchkey_api::http::service(routes, pages, settings.edge.as_ref(), clock, random);
+    let router = emf::one_line_each(
+        router,
+        emf,
+        Arc::new(SystemClock),
+        Arc::new(emf::print_line),
+    );
+    end(gateway::run(router).await)
 }
 
 /// Runs the authorizer of other APIs. Offline it asks the table nothing, so it opens no connection to it.
@@ -299,6 +324,7 @@ async fn answer(routes: Router, core: &Core, settings: &Settings, emf: Emf) -> R
     let pages = Pages {
         origins: &settings.allowed_origins,
         cookies: settings.cookies.as_ref(),
+        own: Some(&settings.pages),
     };
     let routes = settings.base_path.hold(routes);
     let router = latchkey_api::http::service(routes, pages, settings.edge.as_ref(), clock, random);

@@ -8,6 +8,7 @@ mod authorizer;
 mod events;
 mod log;
 mod misspelt;
+mod pages;
 mod reader;
 
 use std::path::PathBuf;
@@ -23,12 +24,14 @@ pub use authorizer::AuthorizerSettings;
 pub use events::{EventsSettings, read_activity_retention};
 pub use log::{Format, LogSettings};
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
+pub use pages::PagesSettings;
 use reader::Reader;
 
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::BasePath;
+use latchkey_api::own_pages::OwnPages;
 
 /// Everything about the settings that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,8 +86,11 @@ pub struct Settings {
     pub password_context_words: Vec<String>,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: AllowedOrigins,
-    /// `COOKIE_TRANSPORT`: from which pages cookies are accepted; none when it is off.
+    /// `COOKIE_TRANSPORT`: from which pages cookies are accepted. The service's own pages always use them; none when it is
+    /// off and there are no such pages.
     pub cookies: Option<CookieTransport>,
+    /// `ACCOUNT_PAGES`, `ADMIN_PAGES`, `PAGE_NAME`, `PAGE_LOGO`, `PAGE_STYLESHEET`.
+    pub pages: OwnPages,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
     pub edge: Option<EdgeSecret>,
     /// `LOCATION_DATABASE`: a file that knows the places of addresses; see [`crate::places`].
@@ -148,7 +154,8 @@ impl Settings {
         let (issuer, base_path) = reader.issuer();
         let token_algorithm = reader.token_algorithm();
         let allowed_origins = reader.origins();
-        let cookies = reader.cookies(&issuer, &allowed_origins);
+        let pages = reader.own_pages();
+        let cookies = reader.cookies(&issuer, &allowed_origins, &pages);
         let account_url = reader.account_url(&issuer);
         let settings = Self {
             identity: TokenIdentity {
@@ -215,6 +222,7 @@ impl Settings {
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
             allowed_origins,
             cookies,
+            pages,
             edge: reader.edge(),
             location_database: reader.optional("LOCATION_DATABASE").map(PathBuf::from),
             account_url,
@@ -539,11 +547,24 @@ mod tests {
     #[test]
     fn with_cookies_every_allowed_origin_is_on_the_site_of_the_issuer() {
         let cookies = |on: &str, origins: &str| {
-            read(&[("COOKIE_TRANSPORT", on), ("ALLOWED_ORIGINS", origins)])
-                .map(|settings| settings.cookies.is_some())
+            let pages = ("ACCOUNT_PAGES", "false");
+            read(&[
+                ("COOKIE_TRANSPORT", on),
+                ("ALLOWED_ORIGINS", origins),
+                pages,
+            ])
+            .map(|settings| settings.cookies.is_some())
         };
         assert_eq!(cookies("", "https://app.example.org"), Ok(false));
         assert_eq!(cookies("false", "https://app.example.org"), Ok(false));
+        for pages in ["ACCOUNT_PAGES", "ADMIN_PAGES"] {
+            let settings = read(&[
+                (pages, "true"),
+                ("ALLOWED_ORIGINS", "https://app.example.org"),
+            ]);
+            let cookies = settings.unwrap().cookies.unwrap();
+            assert!(!cookies.is_for_other_origins(), "{pages}");
+        }
         assert_eq!(cookies("true", ""), Ok(true));
         let app = "https://app.example.com,https://example.com,capacitor://localhost";
         assert_eq!(cookies("true", app), Ok(true));

@@ -121,6 +121,7 @@ pub fn filter(level: Level) -> Targets {
         "authorizer",
         "cleanup",
         "clients",
+        "console",
         "rotate_keys",
         "discovery",
         "events",

@@ -337,7 +337,8 @@ fn an_authorizer_that_goes_by_the_signature_may_read_no_table() {
 fn the_secret_is_read_by_those_who_sign_or_verify() {
     for (binary, function) in functions(&template()) {
         let statements = function["Properties"]["Policies"][0]["Statement"].clone();
-        let statements = statements.as_array().unwrap();
+        // What calls nothing in AWS has none.
+        let statements = statements.as_array().cloned().unwrap_or_default();
         let reads = |actions: &Value| match actions {
             Value::Array(all) => all.contains(&json!("secretsmanager:GetSecretValue")),
             one => one == "secretsmanager:GetSecretValue",

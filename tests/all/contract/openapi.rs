@@ -327,9 +327,12 @@ fn every_operation_refuses_a_query_or_says_which_parameters_it_has() {
     ];
     assert_eq!(reading, BTreeSet::from(with_parameters));
     let public = [
+        "/.well-known/change-password",
         "/.well-known/jwks.json",
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",
+        "/account",
+        "/admin",
         "/docs",
         "/openapi.json",
     ];

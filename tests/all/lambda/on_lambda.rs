@@ -51,7 +51,7 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 46] = [
+const VISIT: [(&str, &str, u16); 48] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("admin", "admin-users", 200),
@@ -97,7 +97,9 @@ const VISIT: [(&str, &str, u16); 46] = [
     ("discovery", "discovery-openid", 200),
     ("discovery", "discovery-oauth", 200),
     ("discovery", "discovery-openapi", 200),
+    ("discovery", "discovery-change-password", 302),
     ("discovery", "discovery-not-found", 404),
+    ("console", "console-admin", 404),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,6 +233,10 @@ async fn every_function_answers_its_sample_events() {
     .await;
     assert_eq!(docs.status.as_u16(), 200);
     used.insert("discovery-docs".to_owned());
+    let mut console = Function::start("console", &dynamodb.endpoint, &[("TOKEN_SECRET", "")]).await;
+    let page = invoke(&mut console, "console-account", &tokens).await;
+    assert_eq!(page.status.as_u16(), 200);
+    used.insert("console-account".to_owned());
 
     let mut cleanup = Function::start("cleanup", &dynamodb.endpoint, &[("TOKEN_SECRET", "")]).await;
     let Answer::Response(report) = cleanup.invoke(&event("cleanup", &tokens)).await else {

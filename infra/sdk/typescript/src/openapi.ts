@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/.well-known/change-password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Change the password
+         * @description Leads to the page where people change their password, for password managers. Without the pages there is none.
+         */
+        get: operations["change_password_page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -59,6 +79,46 @@ export interface paths {
          *     issues no ID tokens and has no authorization endpoint, so the members about these are missing. Any page may read it.
          */
         get: operations["get_openid_configuration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Page of the account
+         * @description Where people sign in, see where they are signed in, and look after their account. A setting turns it off.
+         */
+        get: operations["get_account_page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Page of administration
+         * @description Where administrators find users and end their sessions. Off unless a setting turns it on.
+         */
+        get: operations["get_admin_page"];
         put?: never;
         post?: never;
         delete?: never;
@@ -243,6 +303,27 @@ export interface paths {
          *     refresh or sign-in. Status and roles are two changes: if a request for both fails with 503, repeat it.
          */
         patch: operations["admin_update_user"];
+        trace?: never;
+    };
+    "/v1/admin/users/{user_id}/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List a user's activity
+         * @description What has happened to the account, the newest first, and which administrator or service has done it. Continue while
+         *     there is a `next_cursor`.
+         */
+        get: operations["admin_list_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/admin/users/{user_id}/sessions": {
@@ -435,6 +516,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/me/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List your activity
+         * @description What has happened to your account, the newest first: sign-ins, ends of sessions, changes. An entry comes within seconds
+         *     and is kept for 90 days (a setting). Continue while there is a `next_cursor`.
+         */
+        get: operations["list_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me/delete": {
         parameters: {
             query?: never;
@@ -450,6 +552,27 @@ export interface paths {
          *     token must have an `auth_time` of the last 10 minutes (a setting): a sign-in or `POST /v1/auth/reauthenticate` gives one.
          */
         post: operations["delete_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export your data
+         * @description Everything that is stored about you, as one file: account, sessions, activity. Not the hash of your password, and not
+         *     the counts of attempts, which name nobody.
+         */
+        get: operations["export_account"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -620,6 +743,108 @@ export interface components {
          * @enum {string}
          */
         AccountState: "active" | "disabled";
+        /** @description Something that has happened to an account. What is not known is null. */
+        ActivityEntry: {
+            actor: components["schemas"]["ActorKind"] | null;
+            /**
+             * @description What the client ran on.
+             * @example Firefox on Linux
+             */
+            device_name: string | null;
+            /**
+             * @description What kind of device that is.
+             * @example desktop
+             */
+            device_type: string | null;
+            /**
+             * Format: uuid
+             * @description Names the entry; the id of the event.
+             * @example 8f2d6f53-4e2e-5f0c-9f3b-6f1d3c1c9a52
+             */
+            id: string;
+            /**
+             * @description The client's address.
+             * @example 203.0.113.7
+             */
+            ip_address: string | null;
+            /** @description Whether that is the session of this request. */
+            is_current_session: boolean;
+            /**
+             * @description The city that the address is in.
+             * @example Montréal
+             */
+            location_city: string | null;
+            /**
+             * @description The country that the address is in, as two letters (ISO 3166-1).
+             * @example CA
+             */
+            location_country: string | null;
+            /**
+             * @description Whether the device was a new one.
+             * @example false
+             */
+            new_device: boolean | null;
+            /**
+             * @description Why, in the word of the event. Expect new ones.
+             * @example revoked
+             */
+            reason: string | null;
+            /**
+             * Format: uuid
+             * @description The session that it concerns.
+             * @example 0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11
+             */
+            session_id: string | null;
+            /**
+             * Format: date-time
+             * @description When.
+             * @example 2026-03-01T12:00:00.000Z
+             */
+            time: string;
+            /**
+             * @description What has happened: the type of an event. Expect new ones.
+             * @example session.created
+             */
+            type: string;
+            /**
+             * @description Whether the place was an unusual one.
+             * @example false
+             */
+            unusual_location: boolean | null;
+        };
+        /** @description Some of the caller's activity. */
+        ActivityList: {
+            /** @description The newest first; perhaps none although there are more. */
+            activity: components["schemas"]["ActivityEntry"][];
+            /**
+             * @description What the next request gives as `cursor`; null after the last page.
+             * @example NWEzZjVjMTEtOGYxYy00YTM1
+             */
+            next_cursor: string | null;
+        };
+        /**
+         * @description Who has done something.
+         * @enum {string}
+         */
+        ActorKind: "owner" | "admin" | "client" | "operator" | "system";
+        /** @description Something that has happened to a user's account, as an administrator sees it. */
+        AdminActivityEntry: components["schemas"]["ActivityEntry"] & {
+            /**
+             * @description The user id of the administrator who has done it, or the client id of the other service.
+             * @example 5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11
+             */
+            actor_id: string | null;
+        };
+        /** @description Some of a user's activity. */
+        AdminActivityList: {
+            /** @description The newest first; perhaps none although there are more. */
+            activity: components["schemas"]["AdminActivityEntry"][];
+            /**
+             * @description What the next request gives as `cursor`; null after the last page.
+             * @example NWEzZjVjMTEtOGYxYy00YTM1
+             */
+            next_cursor: string | null;
+        };
         /** @description Who a user is to another identity provider, as it names them. */
         AdminIdentity: {
             /**
@@ -883,6 +1108,91 @@ export interface components {
              * @example 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo
              */
             x: string;
+        };
+        /** @description Everything that is stored about the caller. */
+        Export: {
+            /** @description The account. */
+            account: components["schemas"]["ExportedAccount"];
+            /** @description What has happened to the account, the newest first. */
+            activity: components["schemas"]["ActivityEntry"][];
+            /**
+             * Format: date-time
+             * @description When it was read.
+             * @example 2026-03-01T12:00:00.000Z
+             */
+            exported_at: string;
+            /**
+             * @description Whether there is more of it than an export holds, 5,000 entries.
+             * @example false
+             */
+            has_more_activity: boolean;
+            /**
+             * @description Whether there are more sessions than an export holds, 1,000.
+             * @example false
+             */
+            has_more_sessions: boolean;
+            /** @description The sessions that are kept, ended ones too, the most recently used first. */
+            sessions: components["schemas"]["ExportedSession"][];
+        };
+        /** @description An account with everything that is stored of it. */
+        ExportedAccount: components["schemas"]["Account"] & {
+            identity: components["schemas"]["AdminIdentity"] | null;
+            password: components["schemas"]["ExportedPassword"] | null;
+        };
+        /** @description What is known of a password without its hash. */
+        ExportedPassword: {
+            /**
+             * Format: int64
+             * @description Which password it is: 1 for that of the registration, and 1 more after each change.
+             * @example 1
+             */
+            version: number;
+        };
+        /** @description A session with everything that is stored of it. */
+        ExportedSession: components["schemas"]["Session"] & {
+            /**
+             * Format: date-time
+             * @description When it ends whatever happens.
+             * @example 2026-03-31T12:00:00.000Z
+             */
+            absolute_expires_at: string;
+            /**
+             * @description How the user proved who they are (RFC 8176).
+             * @example [
+             *       "pwd"
+             *     ]
+             */
+            authentication_methods: string[];
+            /**
+             * @description The client's address at sign-in.
+             * @example 203.0.113.7
+             */
+            created_ip_address: string | null;
+            /**
+             * Format: date-time
+             * @description After when it is deleted.
+             * @example 2026-04-30T12:00:00.000Z
+             */
+            deleted_after: string;
+            /**
+             * Format: date-time
+             * @description When that happened last.
+             * @example 2026-03-01T12:14:00.000Z
+             */
+            refreshed_at: string;
+            /**
+             * Format: int64
+             * @description How often its refresh token was replaced.
+             * @example 3
+             */
+            refreshes: number;
+            /**
+             * Format: date-time
+             * @description When its owner named it, or cleared the name.
+             */
+            renamed_at: string | null;
+            /** @description Whether it counts. */
+            state: components["schemas"]["SessionState"];
         };
         /** @description Who somebody is to another identity provider, as its tokens or assertions name them. */
         Identity: {
@@ -1427,6 +1737,75 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    change_password_page: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page */
+            302: {
+                headers: {
+                    /** @description Where the page is */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: No such route */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_keys: {
         parameters: {
             query?: never;
@@ -1631,6 +2010,164 @@ export interface operations {
             };
             /** @description `edge_required`: The request did not come through the public address */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_account_page: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page */
+            200: {
+                headers: {
+                    /** @description Names this copy */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example <!doctype html> */
+                    "text/html": string;
+                };
+            };
+            /** @description You have the newest copy */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: No such route */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_admin_page: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page */
+            200: {
+                headers: {
+                    /** @description Names this copy */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example <!doctype html> */
+                    "text/html": string;
+                };
+            };
+            /** @description You have the newest copy */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: No such route */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2773,6 +3310,130 @@ export interface operations {
             };
             /** @description `validation_failed`: A value is not allowed */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_list_activity: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before, as it is. */
+                cursor?: string;
+                /** @description The most entries of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The user
+                 * @example 5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11
+                 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user's activity */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "activity": [
+                     *         {
+                     *           "actor": "owner",
+                     *           "actor_id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "device_name": "Firefox on Linux",
+                     *           "device_type": "desktop",
+                     *           "id": "8f2d6f53-4e2e-5f0c-9f3b-6f1d3c1c9a52",
+                     *           "ip_address": "203.0.113.7",
+                     *           "is_current_session": true,
+                     *           "location_city": "Montréal",
+                     *           "location_country": "CA",
+                     *           "new_device": false,
+                     *           "reason": "revoked",
+                     *           "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "time": "2026-03-01T12:00:00.000Z",
+                     *           "type": "session.created",
+                     *           "unusual_location": false
+                     *         }
+                     *       ],
+                     *       "next_cursor": "NWEzZjVjMTEtOGYxYy00YTM1"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AdminActivityList"];
+                };
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `reauthentication_required`: Authenticate again; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `user_not_found`: No such user; `not_found`: No such route */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3956,6 +4617,119 @@ export interface operations {
             };
         };
     };
+    list_activity: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before, as it is. */
+                cursor?: string;
+                /** @description The most entries of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Your activity */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "activity": [
+                     *         {
+                     *           "actor": "owner",
+                     *           "device_name": "Firefox on Linux",
+                     *           "device_type": "desktop",
+                     *           "id": "8f2d6f53-4e2e-5f0c-9f3b-6f1d3c1c9a52",
+                     *           "ip_address": "203.0.113.7",
+                     *           "is_current_session": true,
+                     *           "location_city": "Montréal",
+                     *           "location_country": "CA",
+                     *           "new_device": false,
+                     *           "reason": "revoked",
+                     *           "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "time": "2026-03-01T12:00:00.000Z",
+                     *           "type": "session.created",
+                     *           "unusual_location": false
+                     *         }
+                     *       ],
+                     *       "next_cursor": "NWEzZjVjMTEtOGYxYy00YTM1"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ActivityList"];
+                };
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     delete_account: {
         parameters: {
             query?: never;
@@ -4033,6 +4807,159 @@ export interface operations {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
                     "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Your data */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "account": {
+                     *         "created_at": "2026-03-01T12:00:00.000Z",
+                     *         "email": "ada@example.com",
+                     *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *         "identity": {
+                     *           "issuer": "https://accounts.google.com",
+                     *           "subject": "110169484474386276334"
+                     *         },
+                     *         "password": {
+                     *           "version": 1
+                     *         },
+                     *         "roles": []
+                     *       },
+                     *       "activity": [
+                     *         {
+                     *           "actor": "owner",
+                     *           "device_name": "Firefox on Linux",
+                     *           "device_type": "desktop",
+                     *           "id": "8f2d6f53-4e2e-5f0c-9f3b-6f1d3c1c9a52",
+                     *           "ip_address": "203.0.113.7",
+                     *           "is_current_session": true,
+                     *           "location_city": "Montréal",
+                     *           "location_country": "CA",
+                     *           "new_device": false,
+                     *           "reason": "revoked",
+                     *           "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "time": "2026-03-01T12:00:00.000Z",
+                     *           "type": "session.created",
+                     *           "unusual_location": false
+                     *         }
+                     *       ],
+                     *       "exported_at": "2026-03-01T12:00:00.000Z",
+                     *       "has_more_activity": false,
+                     *       "has_more_sessions": false,
+                     *       "sessions": [
+                     *         {
+                     *           "absolute_expires_at": "2026-03-31T12:00:00.000Z",
+                     *           "authenticated_at": "2026-03-01T12:00:00.000Z",
+                     *           "authentication_methods": [
+                     *             "pwd"
+                     *           ],
+                     *           "created_at": "2026-03-01T12:00:00.000Z",
+                     *           "created_ip_address": "203.0.113.7",
+                     *           "deleted_after": "2026-04-30T12:00:00.000Z",
+                     *           "device_id": "c0ffee",
+                     *           "device_name": "Firefox on Linux",
+                     *           "device_type": "desktop",
+                     *           "expires_at": "2026-03-08T12:14:00.000Z",
+                     *           "id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "ip_address": "203.0.113.7",
+                     *           "is_current": true,
+                     *           "last_used_at": "2026-03-01T12:14:00.000Z",
+                     *           "location_city": "Montréal",
+                     *           "location_country": "CA",
+                     *           "name": "The laptop in the kitchen",
+                     *           "new_device": false,
+                     *           "refreshed_at": "2026-03-01T12:14:00.000Z",
+                     *           "refreshes": 3,
+                     *           "renamed_at": null,
+                     *           "state": "live",
+                     *           "unusual_location": false,
+                     *           "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
                     [name: string]: unknown;
                 };
                 content: {

@@ -18,6 +18,7 @@ use super::{AllowedOrigins, SettingsError, TokenSecretSource};
 use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::BasePath;
+use latchkey_api::own_pages::OwnPages;
 
 /// The value of a dimension where there is no stack and no function.
 const NO_STACK: &str = "local";
@@ -319,16 +320,23 @@ impl<'a> Reader<'a> {
     }
 
     /// A cookie reaches no page of another site, whatever else is allowed, so such an origin is a mistake. What is no
-    /// http(s) origin has no site: the web view of an app, which sends its tokens in bodies.
+    /// http(s) origin has no site: the web view of an app, which sends its tokens in bodies. Pages of our own use cookies
+    /// whether other origins may or not.
     pub(crate) fn cookies(
         &mut self,
         issuer: &str,
         origins: &AllowedOrigins,
+        pages: &OwnPages,
     ) -> Option<CookieTransport> {
-        if !self.boolean("COOKIE_TRANSPORT", false) {
+        let for_origins = self.boolean("COOKIE_TRANSPORT", false);
+        if !for_origins && !pages.any() {
             return None;
         }
         let own = origin_of(issuer)?;
+        if !for_origins {
+            let own = HeaderValue::try_from(own).ok()?;
+            return Some(CookieTransport::for_own_pages(own));
+        }
         if let AllowedOrigins::These(origins) = origins {
             for origin in origins.iter().filter_map(|origin| origin.to_str().ok()) {
                 if origin.starts_with("http") && !is_same_site(origin, &own) {

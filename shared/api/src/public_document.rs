@@ -3,27 +3,46 @@
 use std::borrow::Cow;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{
+use axum::response::{IntoResponse, Response};
+use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use latchkey_api::http::entity_tag;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
-/// A document in JSON.
-pub(crate) struct PublicDocument {
+use crate::http::entity_tag;
+
+/// A document, or a file of a page.
+///
+/// ```
+/// use http::HeaderMap;
+/// use latchkey_api::public_document::PublicDocument;
+///
+/// let document = PublicDocument {
+///     content_type: "application/json",
+///     caching: "public, max-age=3600",
+///     plain: b"{}".as_slice().into(),
+///     gzip: None,
+/// };
+/// let response = document.reply_to(&HeaderMap::new());
+/// assert!(response.headers().contains_key("etag"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct PublicDocument {
+    /// What `Content-Type` says.
+    pub content_type: &'static str,
     /// What `Cache-Control` says.
-    pub(crate) caching: &'static str,
+    pub caching: &'static str,
     /// The document.
-    pub(crate) plain: Cow<'static, [u8]>,
+    pub plain: Cow<'static, [u8]>,
     /// The same in gzip, if there is such a copy.
-    pub(crate) gzip: Option<&'static [u8]>,
+    pub gzip: Option<&'static [u8]>,
 }
 
 impl PublicDocument {
     /// The reply to a request with these headers: the document in a coding that the client takes, or 304 if the client
     /// has it (RFC 9110 section 13.1.2).
-    pub(crate) fn reply_to(self, request: &HeaderMap) -> Response {
+    #[must_use]
+    pub fn reply_to(self, request: &HeaderMap) -> Response {
         let varies = self.gzip.is_some();
         let gzip = self.gzip.filter(|_| accepts_gzip(request));
         let bytes: Bytes = match (gzip, self.plain) {
@@ -43,7 +62,7 @@ impl PublicDocument {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
         headers.insert(ETAG, tag);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         if gzip.is_some() {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -53,7 +72,7 @@ impl PublicDocument {
 
 /// The members of a list in headers of a name.
 fn members<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    let values = latchkey_api::headers::values(headers, name).into_iter();
+    let values = crate::headers::values(headers, name).into_iter();
     let values = values.filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',').map(str::trim))
 }
