@@ -245,6 +245,48 @@ export interface paths {
         patch: operations["admin_update_user"];
         trace?: never;
     };
+    "/v1/admin/users/{user_id}/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List a user's activity
+         * @description What has happened to the account, the newest first, and which administrator or service has done it. Continue while
+         *     there is a `next_cursor`.
+         */
+        get: operations["admin_list_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/users/{user_id}/password-reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a user a link to choose another password
+         * @description It goes to the user's address and is valid for 10 minutes. Until it is opened nothing changes: to sign the user out now,
+         *     use `revoke-all`.
+         */
+        post: operations["admin_send_password_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/users/{user_id}/sessions": {
         parameters: {
             query?: never;
@@ -349,6 +391,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/auth/password-reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a link to choose another password
+         * @description If the address is known, a link goes to it that is valid for 10 minutes and once. The reply is the same, after the same
+         *     work, if it is not.
+         */
+        post: operations["request_password_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/auth/password-reset/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Choose another password with a link
+         * @description All sessions of the user end, the address counts as verified, and nobody is signed in: sign in with the new password. A
+         *     password that is too weak does not spend the link. A disabled account stays disabled.
+         */
+        post: operations["reset_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/auth/reauthenticate": {
         parameters: {
             query?: never;
@@ -406,9 +490,32 @@ export interface paths {
         put?: never;
         /**
          * Register
-         * @description Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed.
+         * @description Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed. Where the
+         *     deployment wants verified addresses (`REQUIRE_VERIFIED_EMAIL`), nobody is signed in: the reply is 202, and the same for an
+         *     address that is taken, and a mail goes to the address.
          */
         post: operations["register"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/auth/verify-email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify an e-mail address with a link
+         * @description For a link to the user's address, which is verified then, and for one to a new address, which is the user's then. Sessions
+         *     stay as they are, and nobody is signed in.
+         */
+        post: operations["verify_email"];
         delete?: never;
         options?: never;
         head?: never;
@@ -427,6 +534,27 @@ export interface paths {
          * @description Who you are to this service.
          */
         get: operations["get_account"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List your activity
+         * @description What has happened to your account, the newest first: sign-ins, ends of sessions, changes. An entry comes within seconds
+         *     and is kept for 90 days (a setting). Continue while there is a `next_cursor`.
+         */
+        get: operations["list_activity"];
         put?: never;
         post?: never;
         delete?: never;
@@ -456,6 +584,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/me/email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Ask for another e-mail address
+         * @description A link goes to the new address, valid for 24 hours. When it is opened, the address is yours and your sessions stay. Until
+         *     then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a setting).
+         */
+        put: operations["request_email_change"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export your data
+         * @description Everything that is stored about you, as one file: account, sessions, activity. Not the hash of your password, and not
+         *     the counts of attempts, which name nobody.
+         */
+        get: operations["export_account"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me/password": {
         parameters: {
             query?: never;
@@ -470,6 +640,26 @@ export interface paths {
          */
         put: operations["change_password"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/verify-email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a link to verify your e-mail address
+         * @description The link goes to your address and is valid for 24 hours. If the address is verified, nothing is sent.
+         */
+        post: operations["request_email_verification"];
         delete?: never;
         options?: never;
         head?: never;
@@ -493,6 +683,27 @@ export interface paths {
          *     an account.
          */
         post: operations["issue_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/service/users/{user_id}/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a link for a user
+         * @description For a client with the scope `links:issue` that sends mail itself: it hears of `password_reset.requested` and the like on
+         *     the bus, and sends this link. Whoever can make links can take over every account, so give the scope to nothing else.
+         */
+        post: operations["issue_link"];
         delete?: never;
         options?: never;
         head?: never;
@@ -620,6 +831,108 @@ export interface components {
          * @enum {string}
          */
         AccountState: "active" | "disabled";
+        /** @description Something that has happened to an account. What is not known is null. */
+        ActivityEntry: {
+            actor: components["schemas"]["ActorKind"] | null;
+            /**
+             * @description What the client ran on.
+             * @example Firefox on Linux
+             */
+            device_name: string | null;
+            /**
+             * @description What kind of device that is.
+             * @example desktop
+             */
+            device_type: string | null;
+            /**
+             * Format: uuid
+             * @description Names the entry; the id of the event.
+             * @example 8f2d6f53-4e2e-5f0c-9f3b-6f1d3c1c9a52
+             */
+            id: string;
+            /**
+             * @description The client's address.
+             * @example 203.0.113.7
+             */
+            ip_address: string | null;
+            /** @description Whether that is the session of this request. */
+            is_current_session: boolean;
+            /**
+             * @description The city that the address is in.
+             * @example Montréal
+             */
+            location_city: string | null;
+            /**
+             * @description The country that the address is in, as two letters (ISO 3166-1).
+             * @example CA
+             */
+            location_country: string | null;
+            /**
+             * @description Whether the device was a new one.
+             * @example false
+             */
+            new_device: boolean | null;
+            /**
+             * @description Why, in the word of the event. Expect new ones.
+             * @example revoked
+             */
+            reason: string | null;
+            /**
+             * Format: uuid
+             * @description The session that it concerns.
+             * @example 0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11
+             */
+            session_id: string | null;
+            /**
+             * Format: date-time
+             * @description When.
+             * @example 2026-03-01T12:00:00.000Z
+             */
+            time: string;
+            /**
+             * @description What has happened: the type of an event. Expect new ones.
+             * @example session.created
+             */
+            type: string;
+            /**
+             * @description Whether the place was an unusual one.
+             * @example false
+             */
+            unusual_location: boolean | null;
+        };
+        /** @description Some of the caller's activity. */
+        ActivityList: {
+            /** @description The newest first; perhaps none although there are more. */
+            activity: components["schemas"]["ActivityEntry"][];
+            /**
+             * @description What the next request gives as `cursor`; null after the last page.
+             * @example NWEzZjVjMTEtOGYxYy00YTM1
+             */
+            next_cursor: string | null;
+        };
+        /**
+         * @description Who has done something.
+         * @enum {string}
+         */
+        ActorKind: "owner" | "admin" | "client" | "operator" | "system" | "link" | "nobody";
+        /** @description Something that has happened to a user's account, as an administrator sees it. */
+        AdminActivityEntry: components["schemas"]["ActivityEntry"] & {
+            /**
+             * @description The user id of the administrator who has done it, or the client id of the other service.
+             * @example 5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11
+             */
+            actor_id: string | null;
+        };
+        /** @description Some of a user's activity. */
+        AdminActivityList: {
+            /** @description The newest first; perhaps none although there are more. */
+            activity: components["schemas"]["AdminActivityEntry"][];
+            /**
+             * @description What the next request gives as `cursor`; null after the last page.
+             * @example NWEzZjVjMTEtOGYxYy00YTM1
+             */
+            next_cursor: string | null;
+        };
         /** @description Who a user is to another identity provider, as it names them. */
         AdminIdentity: {
             /**
@@ -708,8 +1021,8 @@ export interface components {
              */
             email: string | null;
             /**
-             * @description Whether this service has verified that the address is the user's. It verifies none yet; one of a user who signs in
-             *     elsewhere is what was told from there.
+             * @description Whether the user has opened a link that was sent to the address. One of a user who signs in elsewhere is what was told
+             *     from there.
              * @example false
              */
             email_verified: boolean;
@@ -763,7 +1076,7 @@ export interface components {
             status?: string | null;
         };
         /**
-         * @description A stable name for what went wrong. Decide by it. A code never changes its meaning, but new ones are added: treat one that you do not know as its status alone. Known today: `invalid_request`, `validation_failed`, `weak_password`, `password_unchanged`, `invalid_token`, `invalid_credentials`, `invalid_refresh_token`, `refresh_token_reused`, `account_disabled`, `wrong_password`, `insufficient_scope`, `invalid_client`, `unauthorized_client`, `reauthentication_required`, `own_account`, `cross_site_request`, `edge_required`, `session_not_found`, `user_not_found`, `not_found`, `method_not_allowed`, `email_taken`, `no_password`, `payload_too_large`, `unsupported_media_type`, `request_timeout`, `host_not_allowed`, `origin_not_allowed`, `uri_too_long`, `headers_too_large`, `too_many_requests`, `internal_error`, `temporarily_unavailable`.
+         * @description A stable name for what went wrong. Decide by it. A code never changes its meaning, but new ones are added: treat one that you do not know as its status alone. Known today: `invalid_request`, `validation_failed`, `weak_password`, `password_unchanged`, `invalid_token`, `invalid_credentials`, `invalid_refresh_token`, `refresh_token_reused`, `account_disabled`, `email_not_verified`, `registration_closed`, `invalid_link`, `wrong_password`, `insufficient_scope`, `invalid_client`, `unauthorized_client`, `reauthentication_required`, `own_account`, `cross_site_request`, `edge_required`, `session_not_found`, `user_not_found`, `not_found`, `method_not_allowed`, `email_taken`, `no_password`, `payload_too_large`, `unsupported_media_type`, `request_timeout`, `host_not_allowed`, `origin_not_allowed`, `uri_too_long`, `headers_too_large`, `too_many_requests`, `internal_error`, `temporarily_unavailable`.
          * @example invalid_request
          * @example validation_failed
          * @example weak_password
@@ -773,6 +1086,9 @@ export interface components {
          * @example invalid_refresh_token
          * @example refresh_token_reused
          * @example account_disabled
+         * @example email_not_verified
+         * @example registration_closed
+         * @example invalid_link
          * @example wrong_password
          * @example insufficient_scope
          * @example invalid_client
@@ -883,6 +1199,105 @@ export interface components {
              * @example 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo
              */
             x: string;
+        };
+        EmailRequest: {
+            /**
+             * Format: email
+             * @description The new e-mail address.
+             * @example ada@example.org
+             */
+            email: string;
+            /**
+             * Format: password
+             * @description The password.
+             * @example correct horse battery staple
+             */
+            password: string;
+        };
+        /** @description Everything that is stored about the caller. */
+        Export: {
+            /** @description The account. */
+            account: components["schemas"]["ExportedAccount"];
+            /** @description What has happened to the account, the newest first. */
+            activity: components["schemas"]["ActivityEntry"][];
+            /**
+             * Format: date-time
+             * @description When it was read.
+             * @example 2026-03-01T12:00:00.000Z
+             */
+            exported_at: string;
+            /**
+             * @description Whether there is more of it than an export holds, 5,000 entries.
+             * @example false
+             */
+            has_more_activity: boolean;
+            /**
+             * @description Whether there are more sessions than an export holds, 1,000.
+             * @example false
+             */
+            has_more_sessions: boolean;
+            /** @description The sessions that are kept, ended ones too, the most recently used first. */
+            sessions: components["schemas"]["ExportedSession"][];
+        };
+        /** @description An account with everything that is stored of it. */
+        ExportedAccount: components["schemas"]["Account"] & {
+            identity: components["schemas"]["AdminIdentity"] | null;
+            password: components["schemas"]["ExportedPassword"] | null;
+        };
+        /** @description What is known of a password without its hash. */
+        ExportedPassword: {
+            /**
+             * Format: int64
+             * @description Which password it is: 1 for that of the registration, and 1 more after each change.
+             * @example 1
+             */
+            version: number;
+        };
+        /** @description A session with everything that is stored of it. */
+        ExportedSession: components["schemas"]["Session"] & {
+            /**
+             * Format: date-time
+             * @description When it ends whatever happens.
+             * @example 2026-03-31T12:00:00.000Z
+             */
+            absolute_expires_at: string;
+            /**
+             * @description How the user proved who they are (RFC 8176).
+             * @example [
+             *       "pwd"
+             *     ]
+             */
+            authentication_methods: string[];
+            /**
+             * @description The client's address at sign-in.
+             * @example 203.0.113.7
+             */
+            created_ip_address: string | null;
+            /**
+             * Format: date-time
+             * @description After when it is deleted.
+             * @example 2026-04-30T12:00:00.000Z
+             */
+            deleted_after: string;
+            /**
+             * Format: date-time
+             * @description When that happened last.
+             * @example 2026-03-01T12:14:00.000Z
+             */
+            refreshed_at: string;
+            /**
+             * Format: int64
+             * @description How often its refresh token was replaced.
+             * @example 3
+             */
+            refreshes: number;
+            /**
+             * Format: date-time
+             * @description When its owner named it, or cleared the name.
+             */
+            renamed_at: string | null;
+            /** @description Whether it counts. */
+            state: components["schemas"]["SessionState"];
         };
         /** @description Who somebody is to another identity provider, as its tokens or assertions name them. */
         Identity: {
@@ -997,6 +1412,13 @@ export interface components {
             /** @description The key that signs now, then those whose tokens are accepted too: those before it, and the next one. */
             keys: components["schemas"]["PublicKey"][];
         };
+        LinkTokenRequest: {
+            /**
+             * @description What stands in the link behind `#token=`.
+             * @example eyJ0eXAiOiJ2ZXJpZnktZW1haWwrand0Ii...
+             */
+            token: string;
+        };
         /** @description What this service says about itself. */
         Metadata: {
             /** @description Where another service asks whether a token is valid (RFC 7662). */
@@ -1015,6 +1437,19 @@ export interface components {
             scopes_supported: string[];
             /** @description Always `public`: `sub` is the same for every client. In the OpenID document only. */
             subject_types_supported?: string[] | null;
+        };
+        NewPasswordRequest: {
+            /**
+             * Format: password
+             * @description The password as it is to be: 8 to 128 characters, not a common one, without the e-mail address.
+             * @example wrong donkey charger paperclip
+             */
+            new_password: string;
+            /**
+             * @description What stands in the link behind `#token=`.
+             * @example eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...
+             */
+            token: string;
         };
         /** @description An error of an OAuth endpoint (RFC 6749 section 5.2). */
         OAuthError: {
@@ -1042,6 +1477,14 @@ export interface components {
              * @example wrong donkey charger paperclip
              */
             new_password: string;
+        };
+        PasswordResetRequest: {
+            /**
+             * Format: email
+             * @description The e-mail address.
+             * @example ada@example.com
+             */
+            email: string;
         };
         /** @description The body of an error. */
         Problem: {
@@ -1167,6 +1610,39 @@ export interface components {
              * @example sig
              */
             use: string;
+        };
+        /** @description A link, for whoever sends it. Whoever opens it can do what it is for. */
+        ServiceLink: {
+            /**
+             * Format: int64
+             * @description How long it is valid, in seconds.
+             * @example 600
+             */
+            expires_in: number;
+            /**
+             * @description The token, for a page of your own.
+             * @example eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...
+             */
+            token: string;
+            /**
+             * @description The whole link to the page below `ACCOUNT_URL`.
+             * @example https://id.example.com/account/reset-password#token=eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...
+             */
+            url: string;
+        };
+        /** @description What a link is for. */
+        ServiceLinkRequest: {
+            /**
+             * Format: email
+             * @description With `change_email`: the new address, as the event `email_change.requested` has it.
+             * @example ada@example.org
+             */
+            new_email?: string | null;
+            /**
+             * @description `verify_email`, `reset_password` or `change_email`.
+             * @example reset_password
+             */
+            purpose: string;
         };
         /** @description Somebody who has signed in elsewhere. */
         ServiceSessionRequest: {
@@ -1393,6 +1869,11 @@ export interface components {
              * @example ada@example.com
              */
             email: string | null;
+            /**
+             * @description Whether the user has opened a link that was sent to the address.
+             * @example false
+             */
+            email_verified: boolean;
             /**
              * Format: uuid
              * @description Names the user; the `sub` of every token.
@@ -2813,6 +3294,232 @@ export interface operations {
             };
         };
     };
+    admin_list_activity: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before, as it is. */
+                cursor?: string;
+                /** @description The most entries of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The user
+                 * @example 5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11
+                 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user's activity */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "activity": [
+                     *         {
+                     *           "actor": "owner",
+                     *           "actor_id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "device_name": "Firefox on Linux",
+                     *           "device_type": "desktop",
+                     *           "id": "8f2d6f53-4e2e-5f0c-9f3b-6f1d3c1c9a52",
+                     *           "ip_address": "203.0.113.7",
+                     *           "is_current_session": true,
+                     *           "location_city": "Montréal",
+                     *           "location_country": "CA",
+                     *           "new_device": false,
+                     *           "reason": "revoked",
+                     *           "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "time": "2026-03-01T12:00:00.000Z",
+                     *           "type": "session.created",
+                     *           "unusual_location": false
+                     *         }
+                     *       ],
+                     *       "next_cursor": "NWEzZjVjMTEtOGYxYy00YTM1"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AdminActivityList"];
+                };
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `reauthentication_required`: Authenticate again; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `user_not_found`: No such user; `not_found`: No such route */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_send_password_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The user
+                 * @example 5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11
+                 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A link is sent */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `reauthentication_required`: Authenticate again; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `user_not_found`: No such user; `not_found`: No such route */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `no_password`: The account has no password */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     admin_list_sessions: {
         parameters: {
             query?: {
@@ -3200,6 +3907,7 @@ export interface operations {
                      *       "user": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
                      *         "email": "ada@example.com",
+                     *         "email_verified": false,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"
                      *       }
                      *     }
@@ -3227,7 +3935,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `account_disabled`: The account is disabled; `cross_site_request`: The request came from another site; `edge_required`: The request did not come through the public address */
+            /** @description `account_disabled`: The account is disabled; `email_not_verified`: The e-mail address is not verified; `cross_site_request`: The request came from another site; `edge_required`: The request did not come through the public address */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3374,6 +4082,227 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_password_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "ada@example.com"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PasswordResetRequest"];
+            };
+        };
+        responses: {
+            /** @description If the address is known, a link is sent to it */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed`: A value is not allowed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reset_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "new_password": "wrong donkey charger paperclip",
+                 *       "token": "eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi..."
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewPasswordRequest"];
+            };
+        };
+        responses: {
+            /** @description The password is changed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read; `invalid_link`: The link is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `weak_password`: The password is too weak */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
@@ -3767,12 +4696,20 @@ export interface operations {
                      *       "user": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
                      *         "email": "ada@example.com",
+                     *         "email_verified": false,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"
                      *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Tokens"];
                 };
+            };
+            /** @description Where addresses must be verified: a mail is sent to the address */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `invalid_request`: The request cannot be read */
             400: {
@@ -3783,7 +4720,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `cross_site_request`: The request came from another site; `edge_required`: The request did not come through the public address */
+            /** @description `registration_closed`: Registration is closed; `cross_site_request`: The request came from another site; `edge_required`: The request did not come through the public address */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3868,6 +4805,111 @@ export interface operations {
             };
         };
     };
+    verify_email: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "token": "eyJ0eXAiOiJ2ZXJpZnktZW1haWwrand0Ii..."
+                 *     }
+                 */
+                "application/json": components["schemas"]["LinkTokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The address is verified */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read; `invalid_link`: The link is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_taken`: The e-mail address is taken */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_account: {
         parameters: {
             query?: never;
@@ -3887,6 +4929,7 @@ export interface operations {
                      * @example {
                      *       "created_at": "2026-03-01T12:00:00.000Z",
                      *       "email": "ada@example.com",
+                     *       "email_verified": false,
                      *       "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *       "roles": []
                      *     }
@@ -3931,6 +4974,119 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_activity: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before, as it is. */
+                cursor?: string;
+                /** @description The most entries of the page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Your activity */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "activity": [
+                     *         {
+                     *           "actor": "owner",
+                     *           "device_name": "Firefox on Linux",
+                     *           "device_type": "desktop",
+                     *           "id": "8f2d6f53-4e2e-5f0c-9f3b-6f1d3c1c9a52",
+                     *           "ip_address": "203.0.113.7",
+                     *           "is_current_session": true,
+                     *           "location_city": "Montréal",
+                     *           "location_country": "CA",
+                     *           "new_device": false,
+                     *           "reason": "revoked",
+                     *           "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "time": "2026-03-01T12:00:00.000Z",
+                     *           "type": "session.created",
+                     *           "unusual_location": false
+                     *         }
+                     *       ],
+                     *       "next_cursor": "NWEzZjVjMTEtOGYxYy00YTM1"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ActivityList"];
+                };
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
@@ -4077,6 +5233,291 @@ export interface operations {
             };
         };
     };
+    request_email_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "ada@example.org",
+                 *       "password": "correct horse battery staple"
+                 *     }
+                 */
+                "application/json": components["schemas"]["EmailRequest"];
+            };
+        };
+        responses: {
+            /** @description A link is sent to the new address */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `wrong_password`: Wrong password; `insufficient_scope`: The access token does not allow this; `reauthentication_required`: Authenticate again; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_taken`: The e-mail address is taken; `no_password`: The account has no password */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed`: A value is not allowed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Your data */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "account": {
+                     *         "created_at": "2026-03-01T12:00:00.000Z",
+                     *         "email": "ada@example.com",
+                     *         "email_verified": false,
+                     *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *         "identity": {
+                     *           "issuer": "https://accounts.google.com",
+                     *           "subject": "110169484474386276334"
+                     *         },
+                     *         "password": {
+                     *           "version": 1
+                     *         },
+                     *         "roles": []
+                     *       },
+                     *       "activity": [
+                     *         {
+                     *           "actor": "owner",
+                     *           "device_name": "Firefox on Linux",
+                     *           "device_type": "desktop",
+                     *           "id": "8f2d6f53-4e2e-5f0c-9f3b-6f1d3c1c9a52",
+                     *           "ip_address": "203.0.113.7",
+                     *           "is_current_session": true,
+                     *           "location_city": "Montréal",
+                     *           "location_country": "CA",
+                     *           "new_device": false,
+                     *           "reason": "revoked",
+                     *           "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "time": "2026-03-01T12:00:00.000Z",
+                     *           "type": "session.created",
+                     *           "unusual_location": false
+                     *         }
+                     *       ],
+                     *       "exported_at": "2026-03-01T12:00:00.000Z",
+                     *       "has_more_activity": false,
+                     *       "has_more_sessions": false,
+                     *       "sessions": [
+                     *         {
+                     *           "absolute_expires_at": "2026-03-31T12:00:00.000Z",
+                     *           "authenticated_at": "2026-03-01T12:00:00.000Z",
+                     *           "authentication_methods": [
+                     *             "pwd"
+                     *           ],
+                     *           "created_at": "2026-03-01T12:00:00.000Z",
+                     *           "created_ip_address": "203.0.113.7",
+                     *           "deleted_after": "2026-04-30T12:00:00.000Z",
+                     *           "device_id": "c0ffee",
+                     *           "device_name": "Firefox on Linux",
+                     *           "device_type": "desktop",
+                     *           "expires_at": "2026-03-08T12:14:00.000Z",
+                     *           "id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
+                     *           "ip_address": "203.0.113.7",
+                     *           "is_current": true,
+                     *           "last_used_at": "2026-03-01T12:14:00.000Z",
+                     *           "location_city": "Montréal",
+                     *           "location_country": "CA",
+                     *           "name": "The laptop in the kitchen",
+                     *           "new_device": false,
+                     *           "refreshed_at": "2026-03-01T12:14:00.000Z",
+                     *           "refreshes": 3,
+                     *           "renamed_at": null,
+                     *           "state": "live",
+                     *           "unusual_location": false,
+                     *           "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     change_password: {
         parameters: {
             query?: never;
@@ -4131,6 +5572,7 @@ export interface operations {
                      *       "user": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
                      *         "email": "ada@example.com",
+                     *         "email_verified": false,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"
                      *       }
                      *     }
@@ -4198,6 +5640,89 @@ export interface operations {
             };
             /** @description `weak_password`: The password is too weak; `password_unchanged`: The new password is the old one */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_email_verification: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A link is sent, unless the address is verified */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `edge_required`: The request did not come through the public address */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4311,6 +5836,7 @@ export interface operations {
                      *       "user": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
                      *         "email": "ada@example.com",
+                     *         "email_verified": false,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"
                      *       }
                      *     }
@@ -4340,6 +5866,156 @@ export interface operations {
             };
             /** @description `account_disabled`: The account is disabled; `unauthorized_client`: The client may not do this; `edge_required`: The request did not come through the public address */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed`: A value is not allowed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    issue_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The user
+                 * @example 5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11
+                 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "new_email": "ada@example.org",
+                 *       "purpose": "reset_password"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ServiceLinkRequest"];
+            };
+        };
+        responses: {
+            /** @description The link */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "expires_in": 600,
+                     *       "token": "eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...",
+                     *       "url": "https://id.example.com/account/reset-password#token=eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi..."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ServiceLink"];
+                };
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_client`: The client's credentials are not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unauthorized_client`: The client may not do this; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `user_not_found`: No such user */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_taken`: The e-mail address is taken; `no_password`: The account has no password */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
