@@ -18,7 +18,7 @@ pub(crate) enum ClientCommand {
         /// What people call it [default: the id].
         #[arg(long)]
         name: Option<String>,
-        /// What it may do: introspect, revoke, sessions:issue. May be given more than once.
+        /// What it may do: introspect, revoke, sessions:issue, links:issue. May be given more than once.
         #[arg(long = "scope", required = true)]
         scopes: Vec<ClientScope>,
         /// For sessions:issue: an identity provider whose sign-ins it may vouch for, as `identity.issuer` names it. Needed for that scope, and may be given more than once.

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from latchkey._session import Document, Held, decode, encode, store_refresh_token, store_successor
+from latchkey.types import User
 
 
 def held(session_id: str, refresh_token: str, access_token: str) -> Held:
     session: Any = {"id": session_id}
-    return Held(access_token, refresh_token, 0, 900, session, {"id": "ada", "email": None, "created_at": ""})
+    ada: User = {"id": "ada", "email": None, "email_verified": False, "created_at": ""}
+    return Held(access_token, refresh_token, 0, 900, session, ada)
 
 
 BEGAN = held("s", "r1", "a1")

@@ -41,15 +41,18 @@ Fault = Callable[[httpx.Request, Callable[[], httpx.Response]], Answer]
 
 
 @contextmanager
-def start_stack(**settings: str) -> Generator[str]:
-    """A fresh stack; gives its address."""
+def start_stack(data: Path | None = None, **settings: str) -> Generator[str]:
+    """A fresh stack, in memory or in a folder; gives its address."""
     binary = os.environ["LATCHKEY_BINARY"]
     inherited = {name: value for name, value in os.environ.items() if name not in {"ISSUER", "AUDIENCE"}}
     with tempfile.TemporaryDirectory() as folder:
         banner = Path(folder, "banner")
         with banner.open("w") as out, Path(folder, "log").open("w") as log:
             stack = subprocess.Popen(
-                [binary, "--port", "0", "--memory"], stdout=out, stderr=log, env={**inherited, **SETTINGS, **settings}
+                [binary, "--port", "0", *(["--data-dir", str(data)] if data else ["--memory"])],
+                stdout=out,
+                stderr=log,
+                env={**inherited, **SETTINGS, **settings},
             )
         try:
             for _ in range(200):

@@ -174,7 +174,7 @@ var Http = class {
   /**
    * Sends one request.
    *
-   * @returns the JSON of the reply; undefined if it has no body
+   * @returns the JSON of the reply; undefined if it has no body; null for a 202, whose work a mail or a link completes
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method, path, parts = {}) {
@@ -204,7 +204,7 @@ var Http = class {
     if (text !== "" && value === void 0) {
       throw new LatchkeyError("unexpected_reply", "The reply is not JSON.", { status: reply.status });
     }
-    return value;
+    return reply.status === 202 ? null : value ?? void 0;
   }
 };
 async function repeat(task) {
@@ -671,8 +671,9 @@ var Client = class {
   /**
    * Creates an account and signs in.
    *
-   * @returns null if the address must be verified first: a link was sent, and nobody is signed in yet
-   * @throws LatchkeyError `email_taken`, `validation_failed`, `weak_password`, `too_many_requests`
+   * @returns null if the operator wants verified addresses (`REQUIRE_VERIFIED_EMAIL`): a mail was sent, also if the address
+   *   is taken, and nobody new is signed in. After its link is used (`verifyEmail`), `signIn` works
+   * @throws LatchkeyError `email_taken`, `registration_closed`, `validation_failed`, `weak_password`, `too_many_requests`
    */
   async register(credentials) {
     return this.#signIn("/v1/auth/register", credentials);
@@ -791,7 +792,11 @@ var Client = class {
   exportData() {
     return this.#call("GET", "/v1/me/export");
   }
-  /** Sends a link to a new address, which becomes the user's when the link is used. @throws LatchkeyError `wrong_password`, `email_taken` */
+  /**
+   * Sends a link to a new address, which becomes the user's when the link is used.
+   *
+   * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `email_taken`, `no_password`, `validation_failed`
+   */
   async changeEmail(request) {
     await this.#call("PUT", "/v1/me/email", request);
   }
@@ -799,7 +804,7 @@ var Client = class {
   async requestEmailVerification() {
     await this.#call("POST", "/v1/me/verify-email");
   }
-  /** Uses the link of a mail. Nobody needs to be signed in. @throws LatchkeyError `invalid_link` */
+  /** Uses the link of a mail. Nobody needs to be signed in. @throws LatchkeyError `invalid_link`, `email_taken` */
   async verifyEmail(link) {
     await this.#http.send("POST", "/v1/auth/verify-email", { body: link });
   }
@@ -850,7 +855,7 @@ var Client = class {
     const body = this.#hasCookie ? { ...credentials, transport: "cookie" } : { ...credentials, ...token !== void 0 && { device_token: token } };
     const sentAt = currentMoment();
     const reply = await this.#http.send("POST", path, { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie });
-    if (!isObject(reply) || !("access_token" in reply)) return null;
+    if (reply === null) return null;
     const record = this.#keeper.accept(reply, sentAt);
     this.#device.keepToken(reply.device_token);
     return record.session;

@@ -4,10 +4,10 @@ import { currentMoment } from "./clock.js"
 import { DeviceStore } from "./device.js"
 import { LatchkeyError, notSignedIn } from "./error.js"
 import { Http, repeat, type Method, type RequestParts } from "./http.js"
-import { isObject, OWN_AUDIENCE, type Grant } from "./record.js"
+import { OWN_AUDIENCE, type Grant } from "./record.js"
 import { isRefusedToken, isSamePerson, SessionKeeper, type State } from "./session.js"
 import { LocalStorage, MemoryStorage, RecordStore, TabMemory, type KeyValueStorage } from "./storage.js"
-import type { Account, ActivityPage, Credentials, Removed, Revoked, Session, SessionList, Tokens } from "./types.js"
+import type { Account, ActivityPage, Credentials, Export, Removed, Revoked, Session, SessionList, Tokens } from "./types.js"
 
 /** An API of the team that may receive access tokens. */
 export interface Api {
@@ -91,8 +91,9 @@ export class Client {
   /**
    * Creates an account and signs in.
    *
-   * @returns null if the address must be verified first: a link was sent, and nobody is signed in yet
-   * @throws LatchkeyError `email_taken`, `validation_failed`, `weak_password`, `too_many_requests`
+   * @returns null if the operator wants verified addresses (`REQUIRE_VERIFIED_EMAIL`): a mail was sent, also if the address
+   *   is taken, and nobody new is signed in. After its link is used (`verifyEmail`), `signIn` works
+   * @throws LatchkeyError `email_taken`, `registration_closed`, `validation_failed`, `weak_password`, `too_many_requests`
    */
   async register(credentials: Credentials): Promise<Session | null> {
     return this.#signIn("/v1/auth/register", credentials)
@@ -224,11 +225,15 @@ export class Client {
   }
 
   /** Everything that is stored about the user. */
-  exportData(): Promise<Record<string, unknown>> {
-    return this.#call<Record<string, unknown>>("GET", "/v1/me/export")
+  exportData(): Promise<Export> {
+    return this.#call<Export>("GET", "/v1/me/export")
   }
 
-  /** Sends a link to a new address, which becomes the user's when the link is used. @throws LatchkeyError `wrong_password`, `email_taken` */
+  /**
+   * Sends a link to a new address, which becomes the user's when the link is used.
+   *
+   * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `email_taken`, `no_password`, `validation_failed`
+   */
   async changeEmail(request: { email: string; password: string }): Promise<void> {
     await this.#call("PUT", "/v1/me/email", request)
   }
@@ -238,7 +243,7 @@ export class Client {
     await this.#call("POST", "/v1/me/verify-email")
   }
 
-  /** Uses the link of a mail. Nobody needs to be signed in. @throws LatchkeyError `invalid_link` */
+  /** Uses the link of a mail. Nobody needs to be signed in. @throws LatchkeyError `invalid_link`, `email_taken` */
   async verifyEmail(link: { token: string }): Promise<void> {
     await this.#http.send("POST", "/v1/auth/verify-email", { body: link })
   }
@@ -296,7 +301,7 @@ export class Client {
       : { ...credentials, ...(token !== undefined && { device_token: token }) }
     const sentAt = currentMoment()
     const reply = await this.#http.send("POST", path, { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie })
-    if (!isObject(reply) || !("access_token" in reply)) return null
+    if (reply === null) return null
     const record = this.#keeper.accept(reply, sentAt)
     this.#device.keepToken((reply as Tokens).device_token)
     return record.session

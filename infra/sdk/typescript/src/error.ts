@@ -22,6 +22,7 @@ export type ProblemCode =
   | "invalid_link"
   // The person may not, or not yet.
   | "account_disabled"
+  | "registration_closed"
   | "email_not_verified"
   | "no_password"
   | "insufficient_scope"

@@ -35,7 +35,7 @@ export class Http {
   /**
    * Sends one request.
    *
-   * @returns the JSON of the reply; undefined if it has no body
+   * @returns the JSON of the reply; undefined if it has no body; null for a 202, whose work a mail or a link completes
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method: Method, path: string, parts: RequestParts = {}): Promise<unknown> {
@@ -65,7 +65,7 @@ export class Http {
     if (text !== "" && value === undefined) {
       throw new LatchkeyError("unexpected_reply", "The reply is not JSON.", { status: reply.status })
     }
-    return value
+    return reply.status === 202 ? null : (value ?? undefined)
   }
 }
 

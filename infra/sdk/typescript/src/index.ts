@@ -9,6 +9,7 @@ export type {
   ActivityEntry,
   ActivityPage,
   Credentials,
+  Export,
   InvalidValue,
   Removed,
   Revoked,

@@ -326,6 +326,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/users/{user_id}/password-reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a user a link to choose another password
+         * @description It goes to the user's address and is valid for 10 minutes. Until it is opened nothing changes: to sign the user out now,
+         *     use `revoke-all`.
+         */
+        post: operations["admin_send_password_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/users/{user_id}/sessions": {
         parameters: {
             query?: never;
@@ -430,6 +451,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/auth/password-reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a link to choose another password
+         * @description If the address is known, a link goes to it that is valid for 10 minutes and once. The reply is the same, after the same
+         *     work, if it is not.
+         */
+        post: operations["request_password_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/auth/password-reset/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Choose another password with a link
+         * @description All sessions of the user end, the address counts as verified, and nobody is signed in: sign in with the new password. A
+         *     password that is too weak does not spend the link. A disabled account stays disabled.
+         */
+        post: operations["reset_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/auth/reauthenticate": {
         parameters: {
             query?: never;
@@ -487,9 +550,32 @@ export interface paths {
         put?: never;
         /**
          * Register
-         * @description Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed.
+         * @description Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed. Where the
+         *     deployment wants verified addresses (`REQUIRE_VERIFIED_EMAIL`), nobody is signed in: the reply is 202, and the same for an
+         *     address that is taken, and a mail goes to the address.
          */
         post: operations["register"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/auth/verify-email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify an e-mail address with a link
+         * @description For a link to the user's address, which is verified then, and for one to a new address, which is the user's then. Sessions
+         *     stay as they are, and nobody is signed in.
+         */
+        post: operations["verify_email"];
         delete?: never;
         options?: never;
         head?: never;
@@ -558,6 +644,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/me/email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Ask for another e-mail address
+         * @description A link goes to the new address, valid for 24 hours. When it is opened, the address is yours and your sessions stay. Until
+         *     then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a setting).
+         */
+        put: operations["request_email_change"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me/export": {
         parameters: {
             query?: never;
@@ -599,6 +706,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/me/verify-email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a link to verify your e-mail address
+         * @description The link goes to your address and is valid for 24 hours. If the address is verified, nothing is sent.
+         */
+        post: operations["request_email_verification"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/service/sessions": {
         parameters: {
             query?: never;
@@ -616,6 +743,27 @@ export interface paths {
          *     an account.
          */
         post: operations["issue_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/service/users/{user_id}/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a link for a user
+         * @description For a client with the scope `links:issue` that sends mail itself: it hears of `password_reset.requested` and the like on
+         *     the bus, and sends this link. Whoever can make links can take over every account, so give the scope to nothing else.
+         */
+        post: operations["issue_link"];
         delete?: never;
         options?: never;
         head?: never;
@@ -826,7 +974,7 @@ export interface components {
          * @description Who has done something.
          * @enum {string}
          */
-        ActorKind: "owner" | "admin" | "client" | "operator" | "system";
+        ActorKind: "owner" | "admin" | "client" | "operator" | "system" | "link" | "nobody";
         /** @description Something that has happened to a user's account, as an administrator sees it. */
         AdminActivityEntry: components["schemas"]["ActivityEntry"] & {
             /**
@@ -933,8 +1081,8 @@ export interface components {
              */
             email: string | null;
             /**
-             * @description Whether this service has verified that the address is the user's. It verifies none yet; one of a user who signs in
-             *     elsewhere is what was told from there.
+             * @description Whether the user has opened a link that was sent to the address. One of a user who signs in elsewhere is what was told
+             *     from there.
              * @example false
              */
             email_verified: boolean;
@@ -988,7 +1136,7 @@ export interface components {
             status?: string | null;
         };
         /**
-         * @description A stable name for what went wrong. Decide by it. A code never changes its meaning, but new ones are added: treat one that you do not know as its status alone. Known today: `invalid_request`, `validation_failed`, `weak_password`, `password_unchanged`, `invalid_token`, `invalid_credentials`, `invalid_refresh_token`, `refresh_token_reused`, `account_disabled`, `wrong_password`, `insufficient_scope`, `invalid_client`, `unauthorized_client`, `reauthentication_required`, `own_account`, `cross_site_request`, `edge_required`, `session_not_found`, `user_not_found`, `not_found`, `method_not_allowed`, `email_taken`, `no_password`, `payload_too_large`, `unsupported_media_type`, `request_timeout`, `host_not_allowed`, `origin_not_allowed`, `uri_too_long`, `headers_too_large`, `too_many_requests`, `internal_error`, `temporarily_unavailable`.
+         * @description A stable name for what went wrong. Decide by it. A code never changes its meaning, but new ones are added: treat one that you do not know as its status alone. Known today: `invalid_request`, `validation_failed`, `weak_password`, `password_unchanged`, `invalid_token`, `invalid_credentials`, `invalid_refresh_token`, `refresh_token_reused`, `account_disabled`, `email_not_verified`, `registration_closed`, `invalid_link`, `wrong_password`, `insufficient_scope`, `invalid_client`, `unauthorized_client`, `reauthentication_required`, `own_account`, `cross_site_request`, `edge_required`, `session_not_found`, `user_not_found`, `not_found`, `method_not_allowed`, `email_taken`, `no_password`, `payload_too_large`, `unsupported_media_type`, `request_timeout`, `host_not_allowed`, `origin_not_allowed`, `uri_too_long`, `headers_too_large`, `too_many_requests`, `internal_error`, `temporarily_unavailable`.
          * @example invalid_request
          * @example validation_failed
          * @example weak_password
@@ -998,6 +1146,9 @@ export interface components {
          * @example invalid_refresh_token
          * @example refresh_token_reused
          * @example account_disabled
+         * @example email_not_verified
+         * @example registration_closed
+         * @example invalid_link
          * @example wrong_password
          * @example insufficient_scope
          * @example invalid_client
@@ -1108,6 +1259,20 @@ export interface components {
              * @example 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo
              */
             x: string;
+        };
+        EmailRequest: {
+            /**
+             * Format: email
+             * @description The new e-mail address.
+             * @example ada@example.org
+             */
+            email: string;
+            /**
+             * Format: password
+             * @description The password.
+             * @example correct horse battery staple
+             */
+            password: string;
         };
         /** @description Everything that is stored about the caller. */
         Export: {
@@ -1307,6 +1472,13 @@ export interface components {
             /** @description The key that signs now, then those whose tokens are accepted too: those before it, and the next one. */
             keys: components["schemas"]["PublicKey"][];
         };
+        LinkTokenRequest: {
+            /**
+             * @description What stands in the link behind `#token=`.
+             * @example eyJ0eXAiOiJ2ZXJpZnktZW1haWwrand0Ii...
+             */
+            token: string;
+        };
         /** @description What this service says about itself. */
         Metadata: {
             /** @description Where another service asks whether a token is valid (RFC 7662). */
@@ -1325,6 +1497,19 @@ export interface components {
             scopes_supported: string[];
             /** @description Always `public`: `sub` is the same for every client. In the OpenID document only. */
             subject_types_supported?: string[] | null;
+        };
+        NewPasswordRequest: {
+            /**
+             * Format: password
+             * @description The password as it is to be: 8 to 128 characters, not a common one, without the e-mail address.
+             * @example wrong donkey charger paperclip
+             */
+            new_password: string;
+            /**
+             * @description What stands in the link behind `#token=`.
+             * @example eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...
+             */
+            token: string;
         };
         /** @description An error of an OAuth endpoint (RFC 6749 section 5.2). */
         OAuthError: {
@@ -1352,6 +1537,14 @@ export interface components {
              * @example wrong donkey charger paperclip
              */
             new_password: string;
+        };
+        PasswordResetRequest: {
+            /**
+             * Format: email
+             * @description The e-mail address.
+             * @example ada@example.com
+             */
+            email: string;
         };
         /** @description The body of an error. */
         Problem: {
@@ -1477,6 +1670,39 @@ export interface components {
              * @example sig
              */
             use: string;
+        };
+        /** @description A link, for whoever sends it. Whoever opens it can do what it is for. */
+        ServiceLink: {
+            /**
+             * Format: int64
+             * @description How long it is valid, in seconds.
+             * @example 600
+             */
+            expires_in: number;
+            /**
+             * @description The token, for a page of your own.
+             * @example eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...
+             */
+            token: string;
+            /**
+             * @description The whole link to the page below `ACCOUNT_URL`.
+             * @example https://id.example.com/account/reset-password#token=eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...
+             */
+            url: string;
+        };
+        /** @description What a link is for. */
+        ServiceLinkRequest: {
+            /**
+             * Format: email
+             * @description With `change_email`: the new address, as the event `email_change.requested` has it.
+             * @example ada@example.org
+             */
+            new_email?: string | null;
+            /**
+             * @description `verify_email`, `reset_password` or `change_email`.
+             * @example reset_password
+             */
+            purpose: string;
         };
         /** @description Somebody who has signed in elsewhere. */
         ServiceSessionRequest: {
@@ -1703,6 +1929,11 @@ export interface components {
              * @example ada@example.com
              */
             email: string | null;
+            /**
+             * @description Whether the user has opened a link that was sent to the address.
+             * @example false
+             */
+            email_verified: boolean;
             /**
              * Format: uuid
              * @description Names the user; the `sub` of every token.
@@ -3474,6 +3705,108 @@ export interface operations {
             };
         };
     };
+    admin_send_password_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The user
+                 * @example 5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11
+                 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A link is sent */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `reauthentication_required`: Authenticate again; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `user_not_found`: No such user; `not_found`: No such route */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `no_password`: The account has no password */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     admin_list_sessions: {
         parameters: {
             query?: {
@@ -3861,6 +4194,7 @@ export interface operations {
                      *       "user": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
                      *         "email": "ada@example.com",
+                     *         "email_verified": false,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"
                      *       }
                      *     }
@@ -3888,7 +4222,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `account_disabled`: The account is disabled; `cross_site_request`: The request came from another site; `edge_required`: The request did not come through the public address */
+            /** @description `account_disabled`: The account is disabled; `email_not_verified`: The e-mail address is not verified; `cross_site_request`: The request came from another site; `edge_required`: The request did not come through the public address */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4035,6 +4369,227 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_password_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "ada@example.com"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PasswordResetRequest"];
+            };
+        };
+        responses: {
+            /** @description If the address is known, a link is sent to it */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed`: A value is not allowed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reset_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "new_password": "wrong donkey charger paperclip",
+                 *       "token": "eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi..."
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewPasswordRequest"];
+            };
+        };
+        responses: {
+            /** @description The password is changed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read; `invalid_link`: The link is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `weak_password`: The password is too weak */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
@@ -4428,12 +4983,20 @@ export interface operations {
                      *       "user": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
                      *         "email": "ada@example.com",
+                     *         "email_verified": false,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"
                      *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Tokens"];
                 };
+            };
+            /** @description Where addresses must be verified: a mail is sent to the address */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `invalid_request`: The request cannot be read */
             400: {
@@ -4444,7 +5007,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `cross_site_request`: The request came from another site; `edge_required`: The request did not come through the public address */
+            /** @description `registration_closed`: Registration is closed; `cross_site_request`: The request came from another site; `edge_required`: The request did not come through the public address */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4529,6 +5092,111 @@ export interface operations {
             };
         };
     };
+    verify_email: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "token": "eyJ0eXAiOiJ2ZXJpZnktZW1haWwrand0Ii..."
+                 *     }
+                 */
+                "application/json": components["schemas"]["LinkTokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The address is verified */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read; `invalid_link`: The link is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_taken`: The e-mail address is taken */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_account: {
         parameters: {
             query?: never;
@@ -4548,6 +5216,7 @@ export interface operations {
                      * @example {
                      *       "created_at": "2026-03-01T12:00:00.000Z",
                      *       "email": "ada@example.com",
+                     *       "email_verified": false,
                      *       "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *       "roles": []
                      *     }
@@ -4851,6 +5520,137 @@ export interface operations {
             };
         };
     };
+    request_email_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "ada@example.org",
+                 *       "password": "correct horse battery staple"
+                 *     }
+                 */
+                "application/json": components["schemas"]["EmailRequest"];
+            };
+        };
+        responses: {
+            /** @description A link is sent to the new address */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `wrong_password`: Wrong password; `insufficient_scope`: The access token does not allow this; `reauthentication_required`: Authenticate again; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_taken`: The e-mail address is taken; `no_password`: The account has no password */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed`: A value is not allowed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     export_account: {
         parameters: {
             query?: never;
@@ -4871,6 +5671,7 @@ export interface operations {
                      *       "account": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
                      *         "email": "ada@example.com",
+                     *         "email_verified": false,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *         "identity": {
                      *           "issuer": "https://accounts.google.com",
@@ -5058,6 +5859,7 @@ export interface operations {
                      *       "user": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
                      *         "email": "ada@example.com",
+                     *         "email_verified": false,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"
                      *       }
                      *     }
@@ -5125,6 +5927,89 @@ export interface operations {
             };
             /** @description `weak_password`: The password is too weak; `password_unchanged`: The new password is the old one */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description What is left of them: name, rest, seconds until there is more */
+                    RateLimit?: string;
+                    /** @description The limits that were exceeded: name, quota, window in seconds (draft-ietf-httpapi-ratelimit-headers-10) */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_email_verification: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A link is sent, unless the address is verified */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_token`: The access token is not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `insufficient_scope`: The access token does not allow this; `edge_required`: The request did not come through the public address */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5238,6 +6123,7 @@ export interface operations {
                      *       "user": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
                      *         "email": "ada@example.com",
+                     *         "email_verified": false,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"
                      *       }
                      *     }
@@ -5267,6 +6153,156 @@ export interface operations {
             };
             /** @description `account_disabled`: The account is disabled; `unauthorized_client`: The client may not do this; `edge_required`: The request did not come through the public address */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not JSON */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed`: A value is not allowed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: try again later, after `Retry-After` if it is there */
+            429: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `internal_error`: Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `temporarily_unavailable`: Temporarily unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds until it may be tried again */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    issue_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The user
+                 * @example 5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11
+                 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "new_email": "ada@example.org",
+                 *       "purpose": "reset_password"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ServiceLinkRequest"];
+            };
+        };
+        responses: {
+            /** @description The link */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "expires_in": 600,
+                     *       "token": "eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...",
+                     *       "url": "https://id.example.com/account/reset-password#token=eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi..."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ServiceLink"];
+                };
+            };
+            /** @description `invalid_request`: The request cannot be read */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_client`: The client's credentials are not valid */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, RFC 7617) */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unauthorized_client`: The client may not do this; `edge_required`: The request did not come through the public address */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `user_not_found`: No such user */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_taken`: The e-mail address is taken; `no_password`: The account has no password */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -20,24 +20,16 @@ export type Removed = Schemas["Removed"]
 export type InvalidValue = Schemas["InvalidValue"]
 /** The body of a reply with tokens. */
 export type Tokens = Schemas["Tokens"]
+/** One entry of what has happened to an account. New types come: show one that you do not know by its name. */
+export type ActivityEntry = Schemas["ActivityEntry"]
+/** A page of the activity, the newest first. `next_cursor` is null on the last page. */
+export type ActivityPage = Schemas["ActivityList"]
+/** Everything that is stored about the caller. */
+export type Export = Schemas["Export"]
 
 /** What a sign-in and a registration need. `device_name` is what the list of sessions calls this device. */
 export interface Credentials {
   email: string
   password: string
   device_name?: string
-}
-
-/** One entry of what has happened to an account. New types come: show one that you do not know by its name. */
-export interface ActivityEntry {
-  id: string
-  type: string
-  time: string
-  [field: string]: unknown
-}
-
-/** A page of the activity, the newest first. `next_cursor` is null on the last page. */
-export interface ActivityPage {
-  activity: ActivityEntry[]
-  next_cursor: string | null
 }

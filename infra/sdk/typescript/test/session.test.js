@@ -694,10 +694,24 @@ describe("operations", () => {
   })
 
   test("register without tokens, where an address must be verified first", async () => {
-    const client = make()
-    proxy.next("/v1/auth/register", answer(202))
-    assert.equal(await client.register({ email: "x@example.com", password: PASSWORD }), null)
-    assert.equal(client.state.status, "signed-out")
+    const strict = await startStack({ REQUIRE_VERIFIED_EMAIL: "true" })
+    try {
+      const client = createClient({ url: strict.api })
+      const credentials = { email: "x@example.com", password: PASSWORD }
+      assert.equal(await client.register(credentials), null)
+      assert.equal(client.state.status, "signed-out")
+      assert.equal(await client.register(credentials), null, "a taken address is not told")
+      await assert.rejects(client.signIn(credentials), code("email_not_verified"))
+    } finally {
+      await strict.stop()
+    }
+  })
+
+  test("register without tokens says nothing of a mail, unless Latchkey has accepted it", async () => {
+    for (const body of ["", "{}", "null"]) {
+      proxy.next("/v1/auth/register", answer(200, {}, body))
+      await assert.rejects(make().register({ email: "x@example.com", password: PASSWORD }), code("unexpected_reply"), body)
+    }
   })
 
   test("sign out at once and offline, and tell the server when they can", async () => {

@@ -19,7 +19,7 @@ from ._clock import Clock, ServerTime
 from ._errors import SIGNED_OUT, LatchkeyError
 from ._requests import Reply, Request, build, read_object, read_problem, read_tokens
 from ._session import Document, Held, Vault, store_refresh_token, store_successor
-from .types import Account, ActivityPage, Removed, Revoked, Session, SessionList, SignedIn
+from .types import Account, ActivityPage, Export, Removed, Revoked, Session, SessionList, SignedIn
 
 T = TypeVar("T")
 
@@ -380,7 +380,7 @@ class Core:
         request = build(self.api, operation, body, headers={"X-Device-Id": cast(str, document.device_id)})
         sent = self.clock.elapsed()
         reply = yield from self._send(request)
-        if reply.status == 202:
+        if operation == "register" and reply.status == 202:
             return None
         held, device_token = self._receive(reply, sent)
 
@@ -460,9 +460,9 @@ class Core:
         _, reply = yield from self._call("activity", params=given)
         return cast(ActivityPage, read_object(reply))
 
-    def export_data(self) -> Flow[dict[str, Any]]:
+    def export_data(self) -> Flow[Export]:
         _, reply = yield from self._call("export_data")
-        return read_object(reply)
+        return cast(Export, read_object(reply))
 
     def change_email(self, email: str, password: str) -> Flow[None]:
         yield from self._call("change_email", {"email": email, "password": password})

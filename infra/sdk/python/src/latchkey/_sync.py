@@ -26,7 +26,7 @@ from ._transport import (
     update_storage,
 )
 from ._version import USER_AGENT
-from .types import Account, ActivityPage, Session, SessionList, SignedIn
+from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
 Listener = Callable[[Change], object]
@@ -85,8 +85,9 @@ class Client:
     def register(self, email: str, password: str, *, device_name: str | None = None) -> SignedIn | None:
         """Makes an account and signs in.
 
-        ``None`` means that a mail was sent and the user has to open its link first (`verify_email`). Codes of its own:
-        ``email_taken``, ``weak_password``, ``validation_failed``.
+        ``None`` means that a mail was sent, also if the address is taken, and that nobody new is signed in: the user has to
+        open its link first (`verify_email`), then `sign_in` works. It is so with ``REQUIRE_VERIFIED_EMAIL``. Codes of its own:
+        ``email_taken``, ``weak_password``, ``validation_failed``, ``registration_closed``.
         """
         return self._run(self._core.sign_in("register", email, password, device_name))
 
@@ -181,12 +182,15 @@ class Client:
         """What happened to the account, newest first. ``cursor`` is the ``next_cursor`` of the page before."""
         return self._run(self._core.activity(cursor, limit))
 
-    def export_data(self) -> dict[str, Any]:
+    def export_data(self) -> Export:
         """Everything that is stored about the user."""
         return self._run(self._core.export_data())
 
     def change_email(self, email: str, password: str) -> None:
-        """Sends a link to the new address; opening it changes the address. Code of its own: ``wrong_password``."""
+        """Sends a link to the new address; opening it changes the address.
+
+        Codes of its own: ``wrong_password``, ``reauthentication_required``, ``email_taken``.
+        """
         self._run(self._core.change_email(email, password))
 
     def request_email_verification(self) -> None:
@@ -194,7 +198,7 @@ class Client:
         self._run(self._core.request_email_verification())
 
     def verify_email(self, token: str) -> None:
-        """Verifies an address with the token of a link. Nobody needs to be signed in. Code: ``invalid_link``."""
+        """Verifies an address with the token of a link. No sign-in is needed. Codes: ``invalid_link``, ``email_taken``."""
         self._run(self._core.verify_email(token))
 
     def request_password_reset(self, email: str) -> None:

@@ -6,7 +6,7 @@ are RFC 3339 in UTC, such as ``2026-03-01T12:00:00.000Z``; ids are UUIDs in lowe
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 KnownCode = Literal[
     "account_disabled",
@@ -27,6 +27,7 @@ KnownCode = Literal[
     "payload_too_large",
     "reauthentication_required",
     "refresh_token_reused",
+    "registration_closed",
     "session_not_found",
     "temporarily_unavailable",
     "too_many_requests",
@@ -39,7 +40,14 @@ KnownCode = Literal[
 """The codes that Latchkey answers a user's client with. New ones come: treat an unknown one as its status alone."""
 
 
-class _SessionBase(TypedDict):
+class Session(TypedDict):
+    """One place where a user is signed in.
+
+    ``name`` is what its owner called it, ``device_name`` what the device said of itself. ``device_type`` is ``desktop``,
+    ``mobile``, ``tablet``, ``tv``, ``bot``, ``unknown`` or a later word. ``new_device`` and ``unusual_location`` say that
+    the sign-in was out of the ordinary.
+    """
+
     id: str
     name: str | None
     device_name: str
@@ -49,22 +57,13 @@ class _SessionBase(TypedDict):
     user_agent: str | None
     location_city: str | None
     location_country: str | None
+    new_device: bool
+    unusual_location: bool
     created_at: str
     authenticated_at: str | None
     last_used_at: str
     expires_at: str
     is_current: bool
-
-
-class Session(_SessionBase, total=False):
-    """One place where a user is signed in.
-
-    ``name`` is what its owner called it, ``device_name`` what the device said of itself. ``device_type`` is ``desktop``,
-    ``mobile``, ``tablet``, ``tv``, ``bot``, ``unknown`` or a later word.
-    """
-
-    new_device: bool
-    unusual_location: bool
 
 
 class SessionList(TypedDict):
@@ -75,16 +74,13 @@ class SessionList(TypedDict):
     limit: int
 
 
-class _UserBase(TypedDict):
+class User(TypedDict):
+    """A user. ``id`` never changes, so use it as your key; ``email`` may be ``None`` for people who sign in elsewhere."""
+
     id: str
     email: str | None
-    created_at: str
-
-
-class User(_UserBase, total=False):
-    """A user. ``id`` never changes, so use it as your key; ``email`` is ``None`` for people who sign in elsewhere."""
-
     email_verified: bool
+    created_at: str
 
 
 class Account(User):
@@ -128,11 +124,78 @@ class Removed(TypedDict):
     removed: int
 
 
+class ActivityEntry(TypedDict):
+    """Something that happened to an account. What is not known is ``None``.
+
+    ``type`` and ``reason`` are words of the events; new ones come, so show one that you do not know as it is. ``actor`` says
+    by whom: ``owner``, ``admin``, ``client``, ``operator``, ``system``, ``link``, ``nobody`` or a later word.
+    """
+
+    id: str
+    type: str
+    time: str
+    session_id: str | None
+    is_current_session: bool
+    device_name: str | None
+    device_type: str | None
+    ip_address: str | None
+    location_city: str | None
+    location_country: str | None
+    reason: str | None
+    actor: str | None
+    new_device: bool | None
+    unusual_location: bool | None
+
+
 class ActivityPage(TypedDict):
     """Part of what happened to an account, newest first. ``next_cursor`` asks for the next part; ``None`` ends it."""
 
-    activity: list[dict[str, Any]]
+    activity: list[ActivityEntry]
     next_cursor: str | None
+
+
+class Identity(TypedDict):
+    """Who a user is to the identity provider that they sign in with."""
+
+    issuer: str
+    subject: str
+
+
+class ExportedPassword(TypedDict):
+    """That a password is set. ``version`` is 1 for that of the registration, and 1 more after each change."""
+
+    version: int
+
+
+class ExportedAccount(Account):
+    """An account with everything that is stored of it. Either ``password`` or ``identity`` is ``None``."""
+
+    password: ExportedPassword | None
+    identity: Identity | None
+
+
+class ExportedSession(Session):
+    """A session with everything that is stored of it. ``state`` is ``live``, ``ended``, ``expired`` or a later word."""
+
+    state: str
+    created_ip_address: str | None
+    renamed_at: str | None
+    authentication_methods: list[str]
+    refreshes: int
+    refreshed_at: str
+    absolute_expires_at: str
+    deleted_after: str
+
+
+class Export(TypedDict):
+    """Everything that is stored about a user. ``has_more_sessions`` and ``has_more_activity`` say what did not fit."""
+
+    exported_at: str
+    account: ExportedAccount
+    sessions: list[ExportedSession]
+    has_more_sessions: bool
+    activity: list[ActivityEntry]
+    has_more_activity: bool
 
 
 class InvalidValue(TypedDict):
