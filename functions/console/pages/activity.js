@@ -85,7 +85,7 @@ export function entries(first, next) {
 /** @param {Entry} entry */
 function row(entry) {
   const kind = PICTURES.find(([begin]) => entry.type.startsWith(begin))
-  const reason = entry['reason'] ? wordOf(`reason_${entry['reason']}`, 'event_other') : null
+  const reason = entry.reason ? wordOf(`reason_${entry.reason}`, 'event_other') : null
   const title = say(wordOf(`event_${entry.type.replaceAll('.', '_')}`, 'event_other'))
   const date = new Date(entry.time)
   const details = describe(entry)
@@ -99,8 +99,8 @@ function row(entry) {
       {},
       make('h3', {}, title, reason && reason !== 'event_other' ? ` ${say(reason)}` : ''),
       make(
-        'p.marks', {}, entry['is_current_session'] === true && make('span.mark.good', {}, icon('check'), say('this_device')),
-        entry['new_device'] === true && warn('new_device'), entry['unusual_location'] === true && warn('unusual_place'),
+        'p.marks', {}, entry.is_current_session === true && make('span.mark.good', {}, icon('check'), say('this_device')),
+        entry.new_device === true && warn('new_device'), entry.unusual_location === true && warn('unusual_place'),
       ),
       make('p', {}, ...details, details.length ? ' · ' : '', make('time', { datetime: entry.time, title: absolute(date) }, clock(date))),
     ),
@@ -109,9 +109,8 @@ function row(entry) {
 
 /** Device and place, as far as an entry has them. @param {Entry} entry */
 function describe(entry) {
-  const text = (/** @type {string} */ name) => (typeof entry[name] === 'string' ? entry[name] : null)
-  const code = text('location_country')
-  const place = [text('location_city'), code && country(code)].filter(Boolean).join(', ') || text('ip_address')
-  const parts = [text('device_name'), place].filter((part) => part !== null && part !== '')
+  const code = entry.location_country
+  const place = [entry.location_city, code && country(code)].filter(Boolean).join(', ') || entry.ip_address
+  const parts = [entry.device_name, place].filter((part) => typeof part === 'string' && part !== '')
   return parts.flatMap((part, index) => (index ? [' · ', own(part)] : [own(part)]))
 }
