@@ -552,7 +552,7 @@ export interface paths {
          * Register
          * @description Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed. Where the
          *     deployment wants verified addresses (`REQUIRE_VERIFIED_EMAIL`), nobody is signed in: the reply is 202, and the same for an
-         *     address that is taken, and a mail goes to the address.
+         *     address that is taken, and a link is asked for, to be sent to the address.
          */
         post: operations["register"];
         delete?: never;
@@ -4991,7 +4991,7 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description Where addresses must be verified: a mail is sent to the address */
+            /** @description Where addresses must be verified: a link is asked for, to be sent to the address */
             202: {
                 headers: {
                     [name: string]: unknown;
