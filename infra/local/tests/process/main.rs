@@ -377,14 +377,21 @@ fn what_is_too_large_is_refused_unread() {
 }
 
 #[test]
-fn the_bare_address_leads_to_the_documentation() {
-    let stack = Stack::start(&["--memory"], &[]);
-    for (path, location) in [("/", "location: /docs"), ("/docs/", "location: ../docs")] {
+fn the_bare_address_leads_to_the_page_of_the_account_or_to_the_documentation() {
+    let leads = |stack: &Stack, path: &str, location: &str| {
         let reply = stack.get(path);
         assert_eq!(reply.status, 303, "{}", reply.text);
         assert!(reply.has_header(location), "{}", reply.text);
-    }
+    };
+    let stack = Stack::start(&["--memory"], &[]);
+    leads(&stack, "/", "location: /account");
+    leads(&stack, "/docs/", "location: ../docs");
+    assert_eq!(stack.get("/account").status, 200);
     assert_eq!(stack.get("/docs").status, 200);
+
+    let without = Stack::start(&["--memory"], &[("ACCOUNT_PAGES", "false")]);
+    leads(&without, "/", "location: /docs");
+    assert_eq!(without.get("/account").status, 404);
 }
 
 #[test]
@@ -399,8 +406,10 @@ fn under_the_path_of_the_issuer_the_start_names_addresses_that_answer() {
     for path in ["/auth", "/auth/"] {
         let reply = stack.get(path);
         assert_eq!(reply.status, 303, "{}", reply.text);
-        assert!(reply.has_header("location: /auth/docs"), "{}", reply.text);
+        let leads = reply.has_header("location: /auth/account");
+        assert!(leads, "{}", reply.text);
     }
+    assert_eq!(stack.get("/auth/account").status, 200);
     assert_eq!(stack.get("/docs").status, 404);
 }
 
