@@ -95,7 +95,7 @@ async fn me(
 /// Export your data
 ///
 /// Everything that is stored about you, as one file: account, sessions, activity. Not the hash of your password, and not
-/// the counts of attempts, which name nobody.
+/// the counts of attempts.
 #[utoipa::path(
     get,
     path = "/v1/me/export",

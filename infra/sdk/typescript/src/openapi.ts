@@ -675,7 +675,7 @@ export interface paths {
         /**
          * Export your data
          * @description Everything that is stored about you, as one file: account, sessions, activity. Not the hash of your password, and not
-         *     the counts of attempts, which name nobody.
+         *     the counts of attempts.
          */
         get: operations["export_account"];
         put?: never;
