@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 #[schema(as = ServiceLinkRequest)]
 pub(crate) struct LinkRequest {
     /// `verify_email`, `reset_password` or `change_email`.
-    #[schema(example = "reset_password")]
+    #[schema(example = "change_email")]
     purpose: String,
     /// With `change_email`: the new address, as the event `email_change.requested` has it.
     #[schema(required = false, format = Email, max_length = 254, example = "ada@example.org")]

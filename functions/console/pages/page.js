@@ -135,6 +135,9 @@ addEventListener('click', (event) => {
   go(target.pathname.slice(basePath.length))
 })
 
+/** What is said of a value that the service does not allow, by its place in the body. @type {Record<string, Word>} */
+const INVALID = { '#/email': 'invalid_email', '#/name': 'invalid_name' }
+
 /** A failure in words. @param {unknown} error */
 export function explain(error) {
   if (!(error instanceof LatchkeyError)) {
@@ -145,7 +148,7 @@ export function explain(error) {
   if (error.status === 429) return say('too_many', wait)
   if (error.status === 503) return say('busy', wait)
   if (!error.status) return say('failed_offline')
-  if (error.code === 'validation_failed') return say('invalid_name')
+  if (error.code === 'validation_failed') return say(INVALID[error.errors[0]?.pointer ?? ''] ?? 'invalid_value')
   if (error.code === 'not_found') return say('not_available')
   return say(wordOf(error.code, error.status === 404 ? 'not_available' : 'failed'))
 }

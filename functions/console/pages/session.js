@@ -32,7 +32,10 @@ export async function request(method, path, body) {
     if (error instanceof LatchkeyError) throw error
     throw new LatchkeyError('network_error', 'No reply came.', { cause: error })
   }
-  if (reply.ok) return reply.status === 204 ? undefined : await reply.json()
+  if (reply.ok) {
+    const text = await reply.text()
+    return text ? JSON.parse(text) : undefined
+  }
   const problem = await reply.json().catch(() => ({}))
   const retryAfter = Number(reply.headers.get('retry-after') ?? Number.NaN)
   throw new LatchkeyError(problem.code ?? 'unexpected_reply', problem.detail ?? '', {

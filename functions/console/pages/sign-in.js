@@ -82,7 +82,7 @@ export function forgotPassword() {
     const sent = sentence(say('forgot_sent', { email: '{email}' }), { email: own(email.trim()) })
     card(say('check_mail'), make('p', { role: 'status' }, sent), backToSignIn())
   }
-  card(say('forgot_title'), make('p', {}, say('forgot_text')), form([address], 'send_link', act), backToSignIn())
+  card(say('forgot_title'), make('p', {}, say('forgot_text')), form([address], 'send_link', act, { at: { validation_failed: 0 } }), backToSignIn())
 }
 
 /** @param {string | null} token */

@@ -43,7 +43,9 @@ const WORDS = {
   email_not_verified: ['Confirm your e-mail address first: open the link that we have sent you.', 'Bestätigen Sie zuerst Ihre E-Mail-Adresse: Öffnen Sie den Link, den wir Ihnen geschickt haben.'],
   email_taken: ['There is an account with this address already.', 'Mit dieser Adresse gibt es schon ein Konto.'],
   invalid_link: ['This link has expired or has been used already.', 'Dieser Link ist abgelaufen oder wurde schon benutzt.'],
-  invalid_name: ['A name has 1 to 100 characters, and at least one that can be seen.', 'Ein Name hat 1 bis 100 Zeichen, darunter mindestens ein sichtbares.'],
+  invalid_name: ['A name is short, shows at least one character, and has no marks that change the direction of writing.', 'Ein Name ist kurz, zeigt mindestens ein Zeichen und enthält keine Zeichen, die die Schreibrichtung ändern.'],
+  invalid_value: ['This value is not allowed.', 'Dieser Wert ist nicht erlaubt.'],
+  registration_closed: ['No new accounts are made here.', 'Hier werden keine neuen Konten angelegt.'],
   not_available: ['This service does not offer that.', 'Dieser Dienst bietet das nicht an.'],
 
   // Signing in

@@ -1,5 +1,6 @@
 //! What is printed when everything is ready: what is served, and where to go next.
 
+use latchkey_api::own_pages::OwnPages;
 use std::net::SocketAddr;
 
 use utoipa::openapi::path::Operation;
@@ -15,6 +16,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) address: &'a str,
     /// Where the API is: the address and the path of the issuer, if it has one.
     pub(crate) base_url: &'a str,
+    /// The pages that are on.
+    pub(crate) pages: &'a OwnPages,
     /// Whom the tokens name.
     pub(crate) issuer: &'a str,
     /// What made it so.
@@ -46,7 +49,7 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
         place,
         ..
     } = facts;
-    let issuer = issuer(facts);
+    let (issuer, pages) = (issuer(facts), pages(facts));
     let dynamodb = facts.dynamodb.map(dynamodb).unwrap_or_default();
     let events = if facts.shows_events {
         format!("  Events   {address}{EVENTS_PATH} (only here; on AWS they go to a bus)\n")
@@ -58,8 +61,7 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
 Latchkey {version} is ready on this machine.
 
   API      {base_url}
-  Pages    {base_url}/account and {base_url}/admin
-  Docs     {base_url}/docs
+{pages}  Docs     {base_url}/docs
   Data     {place}
 {issuer}{dynamodb}{events}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
 
@@ -93,6 +95,20 @@ fn issuer(facts: &Facts<'_>) -> String {
         "  Issuer   {} (iss of the tokens: {source})\n",
         facts.issuer
     )
+}
+
+/// The line of the pages that are on.
+fn pages(facts: &Facts<'_>) -> String {
+    let OwnPages { account, admin, .. } = facts.pages;
+    let on = [(*account, "/account"), (*admin, "/admin")].into_iter();
+    let on = on.filter(|(is_on, _)| *is_on);
+    let on: Vec<String> = on
+        .map(|(_, path)| format!("{}{path}", facts.base_url))
+        .collect();
+    match on.as_slice() {
+        [] => String::new(),
+        on => format!("  Pages    {}\n", on.join(" and ")),
+    }
 }
 
 fn dynamodb(address: SocketAddr) -> String {

@@ -145,6 +145,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let facts = Facts {
         address: &base_url,
         base_url: &format!("{base_url}{}", base_path.as_str()),
+        pages: &own_pages,
         issuer: &issuer,
         issuer_source: match environment("ISSUER") {
             Some(_) => IssuerSource::Setting,

@@ -391,6 +391,11 @@ fn the_bare_address_leads_to_the_page_of_the_account_or_to_the_documentation() {
 
     let without = Stack::start(&["--memory"], &[("ACCOUNT_PAGES", "false")]);
     leads(&without, "/", "location: /docs");
+    let admin = without.says("Pages").unwrap();
+    assert!(
+        admin.ends_with("/admin") && !admin.contains("/account"),
+        "{admin}"
+    );
     assert_eq!(without.get("/account").status, 404);
 }
 

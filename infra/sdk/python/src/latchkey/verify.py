@@ -1,6 +1,6 @@
 """Verifies Latchkey's access tokens in a service of yours: by the published keys, without a call for each request.
 
-Needs the extra ``verify``: ``pip install 'latchkey[verify]'``.
+Needs the extra ``verify``, which brings PyJWT.
 
 **A verified token tells nothing about revocation.** A session that has ended is out at Latchkey at once, but its last
 access token is accepted here until it expires: up to 15 minutes later (``ACCESS_TOKEN_SECONDS``), and ``leeway`` seconds
@@ -30,7 +30,7 @@ from ._errors import LatchkeyError
 try:
     import jwt
 except ImportError as error:  # pragma: no cover
-    raise ImportError("latchkey.verify needs PyJWT: pip install 'latchkey[verify]'") from error
+    raise ImportError("latchkey.verify needs PyJWT: install the package with its extra verify") from error
 
 __all__ = ["AsyncVerifier", "Claims", "Verifier", "challenge", "read_bearer"]
 
