@@ -1,7 +1,7 @@
 // The page of people: which view is shown at which address, and to whom.
 
 import { make } from './dom.js'
-import { basePath, drawHeader, failure, link, notify, show, start } from './page.js'
+import { basePath, closeDialogs, drawHeader, failure, link, notify, show, start } from './page.js'
 import { client, reasonOfEnd } from './session.js'
 import { devices } from './devices.js'
 import { say } from './words.js'
@@ -92,7 +92,7 @@ function changed(state) {
   wasSignedIn = isSignedIn
   // What a link leads to does not depend on who is signed in.
   if (/\/(reset-password|verify-email)$/.test(location.pathname)) return
-  document.querySelector('dialog')?.close()
+  closeDialogs()
   void draw()
   if (!isSignedIn && reason) notify(say(reason), 'info')
 }

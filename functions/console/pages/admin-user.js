@@ -3,6 +3,7 @@
 import { LatchkeyError } from './latchkey.js'
 import { icon, make, own, skeleton, time } from './dom.js'
 import { ask, failure, link, notify, show } from './page.js'
+import { client } from './session.js'
 import { description, nameOf, picture, summary } from './devices.js'
 import { entries, some } from './activity.js'
 import { administer } from './administer.js'
@@ -36,7 +37,8 @@ export async function drawUser(id, refused) {
       history && make('section', {}, make('h2', {}, say('activity')), history),
     )
   } catch (error) {
-    if (refused(error)) return
+    // The form for a new sign-in is there already.
+    if (client.state.status !== 'signed-in' || refused(error)) return
     if (error instanceof LatchkeyError && error.code === 'user_not_found') {
       show(say('users'), make('p.empty', {}, say('user_gone')), make('p', {}, link('/admin', say('admin_title'))))
     } else show(say('users'), failure(error, again))

@@ -2,7 +2,7 @@
 
 import { LatchkeyError } from './latchkey.js'
 import { icon, make, own, skeleton, time } from './dom.js'
-import { basePath, clearNotices, drawHeader, failure, field, form, go, link, notify, productName, show, start } from './page.js'
+import { basePath, clearNotices, closeDialogs, drawHeader, explain, failure, field, form, go, link, notify, productName, show, start } from './page.js'
 import { administer } from './administer.js'
 import { client, reasonOfEnd } from './session.js'
 import { signIn } from './sign-in.js'
@@ -19,7 +19,7 @@ const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 /** Shows the view of the address. */
 async function draw() {
   if (client.state.status !== 'signed-in') return signIn(() => void draw(), say('sign_in_to', { name: productName }))
-  const out = make('button.quiet', { type: 'button', onclick: () => void client.signOut() }, say('sign_out'))
+  const out = make('button.quiet', { type: 'button', onclick: () => void client.signOut().catch((error) => notify(explain(error), 'warning')) }, say('sign_out'))
   drawHeader(HOME, [{ path: HOME, word: 'users' }], HOME, [out])
   const path = location.pathname.slice(basePath.length)
   const id = path.startsWith(`${HOME}/users/`) ? path.slice(`${HOME}/users/`.length) : null
@@ -121,7 +121,7 @@ function changed(state) {
   if (state.status === 'unknown' || (state.status === 'signed-in') === wasSignedIn) return
   wasSignedIn = state.status === 'signed-in'
   const reason = reasonOfEnd()
-  document.querySelector('dialog')?.close()
+  closeDialogs()
   void draw()
   if (!wasSignedIn && reason) notify(say(reason), 'info')
 }

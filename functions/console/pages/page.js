@@ -329,20 +329,39 @@ function open(title, fill) {
     const id = newId('dialog')
     let done = false
     const dialog = make('dialog', { 'aria-labelledby': id })
+    // What was confirmed is under way: it cannot be called back, so nothing may look as if it was.
+    const isBusy = () => dialog.querySelector('.busy') !== null && !('over' in dialog.dataset)
     const close = (/** @type {boolean} */ isDone) => {
+      if (!isDone && isBusy()) return
       done = isDone
+      dialog.dataset['over'] = ''
       dialog.close()
     }
     dialog.append(make('h2', { id }, title), ...make('div', {}, fill(close)).childNodes)
+    dialog.addEventListener('cancel', (event) => isBusy() && event.preventDefault())
     dialog.addEventListener('close', () => {
+      // A second Escape closes it whatever is said to the first.
+      if (isBusy()) return dialog.showModal()
       dialog.remove()
       resolve(done)
     })
     // A press on what is behind it closes it, as Escape does.
-    dialog.addEventListener('mousedown', (event) => event.target === dialog && close(false))
+    dialog.addEventListener('mousedown', (event) => {
+      const { left, right, top, bottom } = dialog.getBoundingClientRect()
+      const isOutside = event.clientX < left || event.clientX > right || event.clientY < top || event.clientY > bottom
+      if (event.target === dialog && isOutside) close(false)
+    })
     document.body.append(dialog)
     dialog.showModal()
   })
+}
+
+/** Closes every dialog, whatever it is about. */
+export function closeDialogs() {
+  for (const dialog of document.querySelectorAll('dialog')) {
+    dialog.dataset['over'] = ''
+    dialog.close()
+  }
 }
 
 /** Does something that may need a recent proof of who one is, and asks for the password then. @param {() => Promise<void>} act @param {(password: string) => Promise<unknown>} prove */

@@ -43,6 +43,7 @@ function address(account, draw) {
     const next = { field: field('new_email', { type: 'email', autocomplete: 'email', autocapitalize: 'none', spellcheck: 'false' }), check: checkEmail }
     const proof = { field: field('password', { type: 'password', autocomplete: 'current-password' }), check: checkPassword }
     const act = async (/** @type {string} */ address, /** @type {string} */ password) => {
+      await client.reauthenticate({ password })
       await client.changeEmail({ email: address.trim(), password })
       notify(say('link_sent', { email: address.trim() }), 'info')
       await draw()

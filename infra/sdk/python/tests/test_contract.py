@@ -24,7 +24,7 @@ from latchkey._session import Document, Held, encode
 
 DOCUMENT = json.loads((Path(__file__).parents[4] / "functions/discovery/openapi.json").read_text())
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
-NOT_FOR_USERS = {"Administration", "Clients", "Discovery"}
+NOT_FOR_USERS = {"Administration", "Clients", "Discovery", "Pages"}
 TYPES = {
     "Account": types.Account,
     "ActivityEntry": types.ActivityEntry,

@@ -689,24 +689,21 @@ var Client = class {
     return session;
   }
   /**
-   * Signs out, here and in the other tabs, at once and also offline. Then tells Latchkey.
+   * Signs out, here and in the other tabs. With a stored token that happens at once and also offline, and then Latchkey
+   * is told. With cookies only Latchkey can take the cookie away, so nobody is signed out before it has answered.
    *
-   * @throws LatchkeyError with cookies alone, if Latchkey cannot be reached: the browser still has the cookie, so call it again
+   * @throws LatchkeyError with cookies alone, if Latchkey cannot be reached: the user is still signed in, so call it again
    */
   async signOut() {
-    const record = this.#keeper.end("signed_out");
-    const token = record?.refresh_token;
-    if (!this.#hasCookie && token == null) return;
-    const parts = {
-      body: this.#hasCookie ? void 0 : { refresh_token: token },
-      withCookies: this.#hasCookie,
-      keepalive: true
-    };
-    try {
-      await repeat(() => this.#http.send("POST", "/v1/auth/logout", parts));
-    } catch (error) {
-      if (this.#hasCookie) throw error;
+    const parts = { withCookies: this.#hasCookie, keepalive: true };
+    const logout = (body) => repeat(() => this.#http.send("POST", "/v1/auth/logout", { ...parts, body }));
+    if (this.#hasCookie) {
+      await logout();
+      this.#keeper.end("signed_out");
+      return;
     }
+    const token = this.#keeper.end("signed_out")?.refresh_token;
+    if (token != null) await logout({ refresh_token: token }).catch(() => void 0);
   }
   /** The live sessions of the user, the most recently used first. */
   getSessions() {

@@ -1700,7 +1700,7 @@ export interface components {
             new_email?: string | null;
             /**
              * @description `verify_email`, `reset_password` or `change_email`.
-             * @example reset_password
+             * @example change_email
              */
             purpose: string;
         };
@@ -6240,7 +6240,7 @@ export interface operations {
                 /**
                  * @example {
                  *       "new_email": "ada@example.org",
-                 *       "purpose": "reset_password"
+                 *       "purpose": "change_email"
                  *     }
                  */
                 "application/json": components["schemas"]["ServiceLinkRequest"];

@@ -8,7 +8,7 @@ import { answer, OTHER_PASSWORD, PASSWORD, startProxy, startStack } from "./stac
 
 const openapi = JSON.parse(readFileSync(process.env.OPENAPI))
 /** What is not for a user's client: routes of administrators, of services, and what describes the API. */
-const ABSENT = ["Administration", "Clients", "Discovery"]
+const ABSENT = ["Administration", "Clients", "Discovery", "Pages"]
 /** What is no single request. */
 const LOCAL = ["constructor", "state", "onChange", "dispose", "restore", "getAccessToken", "fetch"]
 
