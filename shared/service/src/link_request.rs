@@ -2,6 +2,7 @@
 //! whoever sends mail makes the link. So nobody who asks learns, by the answer, its time or its cost, whether an address is
 //! known (OWASP ASVS 5.0, 6.3.8), and no request waits for mail.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use latchkey_domain::account::Account;
@@ -32,12 +33,8 @@ impl Service {
     ) -> Result<(), Failure<LinkRequestError>> {
         let email = EmailAddress::parse(email);
         let email = email.map_err(|invalid| Failure::Refused(invalid.into()))?;
-        let (of_address, of_mailbox) = tokio::join!(
-            self.count_address_attempt(requester.location.ip_address),
-            self.count_link(&email)
-        );
-        of_address?;
-        of_mailbox?;
+        let address = requester.location.ip_address;
+        self.count_link_of_stranger(address, &email).await?;
         let addressee = Addressee::Address(email);
         self.write_request(
             WantedLink::ResetPassword,
@@ -145,6 +142,19 @@ impl Service {
         };
         self.audited(who, Deed::on_user("send_password_reset", user), send)
             .await
+    }
+
+    /// Counts a link that somebody who is not signed in asks for: against where they are and against the e-mail address.
+    /// 2 write units.
+    pub(crate) async fn count_link_of_stranger<E>(
+        &self,
+        address: Option<IpAddr>,
+        email: &EmailAddress,
+    ) -> Result<(), Failure<E>> {
+        let (of_address, of_mailbox) =
+            tokio::join!(self.count_address_attempt(address), self.count_link(email));
+        of_address?;
+        of_mailbox
     }
 
     /// Counts a link for an e-mail address, known or not. 1 write unit.

@@ -59,7 +59,7 @@ impl Service {
         let random = self.core.random.as_ref();
         let (hash, forgiven) = tokio::join!(
             place.hash(request.new, random),
-            self.forgive_strangers(&email)
+            self.forget_failures(Subject::Account(&email))
         );
         forgiven?;
         let opening = OpenedLink {
@@ -122,13 +122,6 @@ impl Service {
     async fn read_link(&self, purpose: LinkPurpose, token: &Token) -> Result<Link, TokenError> {
         let now = self.core.now();
         self.core.tokens.verify_link(purpose, token, now).await
-    }
-
-    /// Forgets the wrong passwords that strangers have given for an address.
-    async fn forgive_strangers(&self, email: &EmailAddress) -> Result<(), StoreError> {
-        let now = self.core.now();
-        let counter = self.core.tokens.counter(Subject::Account(email), now);
-        self.store.clear_failures(&counter.await?).await.map(drop)
     }
 
     /// The account of a link, and the credential that the link changes: the one of its address, or the one that the account

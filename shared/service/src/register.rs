@@ -137,12 +137,8 @@ impl Service {
     ) -> Result<(), Failure<RegisterError>> {
         let random = self.core.random.as_ref();
         let mut place = self.core.passwords.reserve()?;
-        let (of_address, of_mailbox) = tokio::join!(
-            self.count_address_attempt(request.location.ip_address),
-            self.count_link(&email)
-        );
-        of_address?;
-        of_mailbox?;
+        let address = request.location.ip_address;
+        self.count_link_of_stranger(address, &email).await?;
         let password_hash = place.hash(request.password, random).await?;
         let now = self.core.now();
         let account = Account::register_unverified(UserId::random(random), email.clone(), now);

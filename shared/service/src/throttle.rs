@@ -46,6 +46,12 @@ impl Service {
         }
     }
 
+    /// Forgets the failures in a row of whoever is counted there. 1 write unit. Returns whether any were counted.
+    pub(crate) async fn forget_failures(&self, of: Subject<'_>) -> Result<bool, StoreError> {
+        let counter = self.core.tokens.counter(of, self.core.now()).await?;
+        self.store.clear_failures(&counter).await
+    }
+
     /// The address's limit, if this attempt exceeds it.
     async fn address_violation<E>(
         &self,
