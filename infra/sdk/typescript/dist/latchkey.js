@@ -38,6 +38,7 @@ var ServerClock = class {
 
 // src/error.ts
 var LatchkeyError = class extends Error {
+  /** Always `LatchkeyError`. */
   name = "LatchkeyError";
   /** What to decide by. */
   code;

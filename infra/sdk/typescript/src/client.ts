@@ -17,6 +17,7 @@ export interface Api {
   readonly audience?: string
 }
 
+/** What `createClient` takes. */
 export interface ClientOptions {
   /** Latchkey's address: its setting `ISSUER`. */
   readonly url: string
@@ -37,6 +38,7 @@ export function createClient(options: ClientOptions): Client {
   return new Client(options)
 }
 
+/** Keeps one user signed in, and calls Latchkey and the APIs of the team for them. Made by `createClient`. */
 export class Client {
   readonly #http: Http
   readonly #keeper: SessionKeeper

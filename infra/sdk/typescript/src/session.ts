@@ -9,12 +9,31 @@ import type { RecordStore } from "./storage.js"
 import type { Session, User } from "./types.js"
 
 /** Who is signed in, as far as this tab knows. The same object until it changes. */
-export type State =
-  /** Only with cookies, before the first refresh: ask with `restore()`. */
-  | { readonly status: "unknown" }
-  | { readonly status: "signed-in"; readonly session: Session; readonly user: User | null }
-  /** `reason` is the code that ended the session, `signed_out` for a sign-out here, null if it is not known. */
-  | { readonly status: "signed-out"; readonly reason: string | null }
+export type State = Unknown | SignedIn | SignedOut
+
+/** Only with cookies, before the first refresh: ask with `restore()`. */
+export interface Unknown {
+  /** What tells the states apart. */
+  readonly status: "unknown"
+}
+
+/** Somebody is signed in. */
+export interface SignedIn {
+  /** What tells the states apart. */
+  readonly status: "signed-in"
+  /** The session, as the last reply with tokens described it. */
+  readonly session: Session
+  /** Whose it is. Null with cookies after a reload, because no reply has told; `me()` asks. */
+  readonly user: User | null
+}
+
+/** Nobody is signed in. */
+export interface SignedOut {
+  /** What tells the states apart. */
+  readonly status: "signed-out"
+  /** The code that ended the session, `signed_out` for a sign-out here, null if it is not known. */
+  readonly reason: string | null
+}
 
 /** The codes of a refresh that mean that its session is over. Nothing else signs anybody out. */
 const ENDING = ["invalid_refresh_token", "refresh_token_reused"]

@@ -4,8 +4,11 @@ import { parseRecord, type SignInRecord } from "./record.js"
 
 /** A part of the Web Storage API: `localStorage`, `sessionStorage` or your own. Each method may throw. */
 export interface KeyValueStorage {
+  /** The value, or null if there is none. */
   getItem(key: string): string | null
+  /** Replaces the value. */
   setItem(key: string, value: string): void
+  /** Removes the value, if there is one. */
   removeItem(key: string): void
   /** Calls the listener when another tab, or another client on this page, has changed a value. Returns how to stop. */
   subscribe?(listener: () => void): () => void
