@@ -272,7 +272,8 @@ def test_late_password_change_is_not_written_over_another_sign_in(world: World) 
         return response
 
     world.network.fail("/v1/me/password", somebody_else_signs_in)
-    client.change_password(PASSWORD, PASSWORD + "!")
+    with pytest.raises(LatchkeyError, match="not_signed_in"):
+        client.change_password(PASSWORD, PASSWORD + "!")
     assert client.signed_in()["user"]["email"] == f"stranger-{world.email}"
 
 

@@ -16,7 +16,7 @@ import anyio.to_thread
 import httpx
 
 from ._clock import Clock
-from ._core import Core, Effect, Flow, Send, Share, Sleep, TryLock, Update
+from ._core import Core, Effect, Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import LatchkeyError
 from ._requests import Reply, Request
 from ._session import Held, log
@@ -64,6 +64,7 @@ class AsyncClient:
 
     def _start_in_this_process(self) -> None:
         self._process = os.getpid()
+        self._core.turns = Turns()
         self._storage_lock = threading.Lock()
         self._loops_lock = threading.Lock()
         self._loops: dict[object, _Loop] = {}
@@ -265,6 +266,8 @@ class AsyncClient:
                 return await self._send(request)
             case Sleep(seconds):
                 return await self._core.clock.async_sleep(seconds)
+            case Yield(seconds):
+                return await anyio.sleep(seconds)
             case TryLock():
                 try_lock = getattr(self._storage, "try_lock", None)
                 return release_nothing if try_lock is None else try_lock()

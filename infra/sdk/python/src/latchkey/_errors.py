@@ -17,7 +17,7 @@ class LatchkeyError(Exception):
     Latchkey's own codes are `latchkey.types.KnownCode`; this package adds those of its own:
 
     =====================  =============================================================================
-    ``not_signed_in``      Nobody is signed in here, so nothing was sent.
+    ``not_signed_in``      Nobody is signed in here, no longer, or somebody else than when the call began.
     ``network_error``      No reply came. Whether the request did its work is not known.
     ``unexpected_reply``   The reply is not one of Latchkey's: a proxy or a sign-in page of the network.
     ``storage_failed``     The storage cannot be read and nothing is in memory, so it is not known who is signed in.

@@ -30,7 +30,7 @@ from ._errors import LatchkeyError
 try:
     import jwt
 except ImportError as error:  # pragma: no cover
-    raise ImportError("latchkey.verify needs PyJWT: install the extra, latchkey[verify]") from error
+    raise ImportError("latchkey.verify needs PyJWT: install the extra, latchkey-sessions[verify]") from error
 
 __all__ = ["AsyncVerifier", "Claims", "Verifier", "challenge", "read_bearer"]
 
