@@ -39,7 +39,7 @@ export type ProblemCode =
 
 /** The codes of this package. */
 export type ClientCode =
-  /** Nobody is signed in here, or the session in which the call began has ended. Nothing was sent. */
+  /** Nobody is signed in here, no longer, or somebody else than when the call began. */
   | "not_signed_in"
   /** No reply came: offline, a timeout, a lost connection. Whether the request did its work is not known. */
   | "network_error"

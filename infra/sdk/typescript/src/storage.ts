@@ -124,15 +124,15 @@ export interface Stored {
 export class RecordStore {
   readonly #storage: KeyValueStorage
   readonly #key: string
-  readonly #cleared: string | null
+  readonly #hasCookie: boolean
   #last: string | null = null
   #unwritten: { value: string | null; over: string | null } | undefined
 
-  /** `cleared` is what stands for a sign-out. Null removes the record; a text is told apart from a storage that is empty. */
-  constructor(storage: KeyValueStorage, key: string, cleared: "" | null) {
+  /** With a cookie a sign-out is a text, so that it is told apart from a storage that is empty. */
+  constructor(storage: KeyValueStorage, key: string, hasCookie: boolean) {
     this.#storage = storage
     this.#key = key
-    this.#cleared = cleared
+    this.#hasCookie = hasCookie
   }
 
   read(): Stored {
@@ -146,7 +146,7 @@ export class RecordStore {
     } catch {
       // What was read or written before still counts.
     }
-    return { text: this.#last, record: parseRecord(this.#last) }
+    return { text: this.#last, record: parseRecord(this.#last, this.#hasCookie) }
   }
 
   write(record: SignInRecord): void {
@@ -154,7 +154,7 @@ export class RecordStore {
   }
 
   clear(): void {
-    this.#replace(this.#cleared)
+    this.#replace(this.#hasCookie ? "" : null)
   }
 
   #replace(value: string | null): void {
