@@ -236,6 +236,7 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T]) -> T:
         """Does an operation, then tells the listeners what has changed."""
+        self._check_process()
         try:
             return await self._drive(flow)
         finally:
@@ -352,10 +353,14 @@ class AsyncClient:
                 except Exception:
                     log.exception("a listener of on_change has failed")
 
-    def _loop(self) -> _Loop:
-        """What belongs to the running event loop. A forked child begins without any."""
+    def _check_process(self) -> None:
+        """Starts again in a forked child: it has no event loop of its parent, and a lock may be held by another thread."""
         if self._process != os.getpid():
             self._start_in_this_process()
+
+    def _loop(self) -> _Loop:
+        """What belongs to the running event loop."""
+        self._check_process()
         key = running_loop()
         with self._loops_lock:
             state = self._loops.get(key)

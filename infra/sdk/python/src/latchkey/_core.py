@@ -32,6 +32,8 @@ ATTEMPTS: Final = 3
 """How often a refresh and a GET are sent in all, before a failure that may pass is raised."""
 LONGEST_WAIT: Final = 5.0
 """If `Retry-After` asks for more seconds, the caller gets the error at once and decides."""
+LONGEST_PAUSE: Final = 60.0
+"""However long `Retry-After` is, whoever sent it: a refresh is asked for again after so many seconds."""
 LOCK_PATIENCE: Final = 3.0
 """Seconds to wait for another process that refreshes; then we refresh too, which costs a request and nothing else."""
 _LOCK_POLL: Final = 0.02
@@ -151,6 +153,8 @@ class Core:
         self._device_name = device_name
         # When the newest access token for each audience that we have received here expires, by elapsed time.
         self._deadlines: dict[str | None, tuple[str, float]] = {}
+        # What the server said when it wanted no refresh for a while, and until when, by elapsed time.
+        self._pause: tuple[LatchkeyError, float] | None = None
         # Tokens for the audiences of other APIs. They are not stored: each process asks for its own.
         self._held_for: dict[str, Held] = {}
 
@@ -233,6 +237,7 @@ class Core:
             is_other = current is not None and (stale is None or current.access_token != stale.access_token)
             if current is not None and is_other and self._seconds_left(current) > 0:
                 return current
+            self._obey_pause()
             try:
                 received = yield from self._exchange(held, audience)
                 if audience is None:
@@ -244,8 +249,22 @@ class Core:
                 if (yield from self._drop(held.refresh_token, failure)):
                     raise failure
                 continue  # The storage has a newer token: another process was faster.
-            yield from self._wait(failure, attempt, attempts)
+            try:
+                yield from self._wait(failure, attempt, attempts)
+            except LatchkeyError:
+                if failure.retry_after is not None and failure.code in _MAY_PASS:
+                    self._pause = (failure, self.clock.elapsed() + min(failure.retry_after, LONGEST_PAUSE))
+                raise
         raise AssertionError("unreachable")
+
+    def _obey_pause(self) -> None:
+        if self._pause is None:
+            return
+        failure, until = self._pause
+        left = until - self.clock.elapsed()
+        if left > 0:
+            raise failure.copy(retry_after=left)
+        self._pause = None
 
     def _exchange(self, held: Held, audience: str | None) -> Flow[Held]:
         sent = self.clock.elapsed()

@@ -70,13 +70,13 @@ class LatchkeyError(Exception):
         """
         return self.code == "not_signed_in" or self.code in SIGNED_OUT
 
-    def copy(self) -> LatchkeyError:
+    def copy(self, *, retry_after: float | None = None) -> LatchkeyError:
         """The same error without a traceback, for each of several callers who share one failure."""
         return LatchkeyError(
             self.code,
             self.detail,
             status=self.status,
             request_id=self.request_id,
-            retry_after=self.retry_after,
+            retry_after=self.retry_after if retry_after is None else retry_after,
             errors=self.errors,
         )
