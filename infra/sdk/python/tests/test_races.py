@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from latchkey import AsyncClient, LatchkeyError
+from latchkey import AsyncClient, Clock, FileStorage, LatchkeyError
 from world import PASSWORD, REFRESH, World, answer, held
 
 CHANGE, SIGN_IN, SIGN_OUT = "/v1/me/password", "/v1/auth/login", "/v1/auth/logout"
@@ -155,3 +156,45 @@ def test_session_of_a_password_change_that_a_sign_out_has_outrun_is_ended(world:
     other.sign_in(world.email, OTHER_PASSWORD)
     assert other.get_sessions()["total"] == 1
     assert world.network.counts[SIGN_OUT] == 2
+
+
+def test_processes_that_share_a_file_sign_in_one_after_another(world: World, tmp_path: Path) -> None:
+    """Two clients that share nothing but the file stand for two processes."""
+    world.storage = FileStorage(tmp_path / "session.json")
+    first, second = world.client(clock=Clock()), world.client(clock=Clock())
+    world.register(first)
+    first.sign_out()
+    calls: list[Future[Any]] = []
+    with ThreadPoolExecutor() as pool:
+
+        def overtake(_: httpx.Request, send: Any) -> httpx.Response:
+            response: httpx.Response = send()
+            calls.append(pool.submit(second.sign_in, world.email, PASSWORD))
+            wait(calls, 0.5)
+            return response
+
+        world.network.fail(SIGN_IN, overtake)
+        first.sign_in(world.email, PASSWORD)
+    assert calls[0].result() == first.signed_in()
+    assert first.me()["email"] == world.email
+    assert world.network.refreshes == 0
+
+
+def test_call_of_another_process_waits_for_a_password_change(world: World, tmp_path: Path) -> None:
+    world.storage = FileStorage(tmp_path / "session.json")
+    first, second = world.client(clock=Clock()), world.client(clock=Clock())
+    world.register(first)
+    calls: list[Future[Any]] = []
+    with ThreadPoolExecutor() as pool:
+
+        def poll_before_the_reply(_: httpx.Request, send: Any) -> httpx.Response:
+            response: httpx.Response = send()
+            calls.append(pool.submit(second.me))
+            wait(calls, 0.5)
+            return response
+
+        world.network.fail(CHANGE, poll_before_the_reply)
+        changed = first.change_password(PASSWORD, OTHER_PASSWORD)
+    assert calls[0].result()["email"] == world.email
+    assert second.signed_in() == changed
+    assert world.network.refreshes == 0

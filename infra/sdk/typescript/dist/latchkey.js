@@ -409,6 +409,7 @@ var SessionKeeper = class {
   /** Finds out who is signed in and tells the listeners, if that has changed. Never called while the lock is held. */
   update() {
     const state = this.#findState();
+    if (state.status === "signed-in") this.#reason = null;
     if (isSame(state, this.#state)) return;
     this.#state = state;
     for (const listener of [...this.#listeners]) {

@@ -178,6 +178,7 @@ export class SessionKeeper {
   /** Finds out who is signed in and tells the listeners, if that has changed. Never called while the lock is held. */
   update(): void {
     const state = this.#findState()
+    if (state.status === "signed-in") this.#reason = null // why the session before this one has ended
     if (isSame(state, this.#state)) return
     this.#state = state
     for (const listener of [...this.#listeners]) {

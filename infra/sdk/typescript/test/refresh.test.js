@@ -145,4 +145,17 @@ describe("the refresh", () => {
     assert.deepEqual(states, [{ status: "signed-out", reason: "invalid_refresh_token" }])
     await assert.rejects(client.me(), code("not_signed_in"))
   })
+
+  test("says why its own session has ended, and not why one before it has", async () => {
+    const storage = sharedStorage()
+    const [client, tab] = [await signIn(make(storage)), make(storage)]
+    const other = make()
+    await other.signIn({ email: client.email, password: PASSWORD })
+    await other.revokeOthers()
+    await assert.rejects(client.me(), code("invalid_refresh_token"))
+    await tab.signIn({ email: client.email, password: PASSWORD })
+    assert.equal((await client.restore()).status, "signed-in")
+    await tab.signOut()
+    assert.deepEqual(await client.restore(), { status: "signed-out", reason: null })
+  })
 })
