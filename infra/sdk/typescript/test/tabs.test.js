@@ -232,7 +232,7 @@ describe("two tabs", () => {
     const { id } = await one.evaluate((passwords) => client.changePassword(passwords), passwords)
     assert.equal(await called, email)
     assert.equal(await other.evaluate(() => client.state.session.id), id)
-    assert.equal(proxy.count(), 0)
+    assert.ok(proxy.count() < ALMOST_ONE, `${proxy.count()} refreshes`)
   })
 
   test("sign in one after another, and stay in the session that lives", async () => {
@@ -247,7 +247,7 @@ describe("two tabs", () => {
     const { id } = await second
     await one.waitForFunction((id) => client.state.session?.id === id, id)
     assert.deepEqual(await callAll([one, other]), Array(6).fill(email))
-    assert.equal(proxy.count(), 0)
+    assert.ok(proxy.count() < ALMOST_ONE, `${proxy.count()} refreshes`)
   })
 })
 
