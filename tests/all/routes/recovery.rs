@@ -254,7 +254,7 @@ async fn a_link_from_before_a_password_change_resets_nothing() {
     let ada = stack.register(ADA).await;
     let user = ada.user_id.unwrap();
     let reset = stack.reset_token(user).await;
-    let moved = stack.change_email_token(user, "eve@example.com").await;
+    let moved = stack.change_email_token(&ada, "eve@example.com").await;
     let changed = stack.change_password(&ada, PASSWORD, NEW).await;
     changed.expect(StatusCode::OK);
     let reply = stack
@@ -429,7 +429,7 @@ async fn another_address_is_the_users_when_its_link_is_opened() {
     );
     // Until then nothing has changed.
     stack.login(ADA).await;
-    let token = stack.change_email_token(user, "ada@example.org").await;
+    let token = stack.change_email_token(&ada, "ada@example.org").await;
     let reply = stack.verify_email(&token).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT, "{}", reply.body);
     let me = shown(&stack, &ada).await;
@@ -461,9 +461,7 @@ async fn another_address_is_the_users_when_its_link_is_opened() {
 async fn the_link_to_an_address_that_was_taken_meanwhile_changes_nothing() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;
-    let token = stack
-        .change_email_token(ada.user_id.unwrap(), "ada@example.org")
-        .await;
+    let token = stack.change_email_token(&ada, "ada@example.org").await;
     stack.register("ada@example.org").await;
     let reply = stack.verify_email(&token).await;
     reply.expect_problem(409, "email_taken");
@@ -475,9 +473,7 @@ async fn the_link_to_an_address_that_was_taken_meanwhile_changes_nothing() {
 async fn another_spelling_of_the_same_mailbox_is_another_address_too() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;
-    let token = stack
-        .change_email_token(ada.user_id.unwrap(), "Ada@Example.com")
-        .await;
+    let token = stack.change_email_token(&ada, "Ada@Example.com").await;
     let reply = stack.verify_email(&token).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT, "{}", reply.body);
     assert_eq!(shown(&stack, &ada).await["email"], "Ada@Example.com");
