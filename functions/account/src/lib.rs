@@ -166,8 +166,9 @@ struct EmailRequest {
 
 /// Ask for another e-mail address
 ///
-/// A link goes to the new address, valid for 24 hours. When it is opened, the address is yours and your sessions stay. Until
-/// then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a setting).
+/// A link goes to the new address, valid for 24 hours and as long as this session. When it is opened, the address is yours
+/// and your sessions stay. Until then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a
+/// setting). Taken addresses count against your limit too.
 #[utoipa::path(
     put,
     path = "/v1/me/email",

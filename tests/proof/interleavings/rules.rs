@@ -168,12 +168,15 @@ impl Rules<'_> {
             } => check(was.password_version == password_version, || {
                 "a link has replaced a password that was chosen after it was sent".to_owned()
             }),
-            Request::ChangeEmail { asked_on } => {
-                check(was.sessions.contains(&asked_on) && was.email_version == 0, || {
+            Request::ChangeEmail { asked_on } => check(
+                was.sessions.contains(&asked_on) && was.email_version == 0,
+                || {
                     let asked_on = name(asked_on);
-                    format!("a link has moved the address that was asked for on {asked_on}, which had ended")
-                })
-            }
+                    format!(
+                        "a link has moved the address that was asked for on {asked_on}, which had ended"
+                    )
+                },
+            ),
             _ => Ok(()),
         }
     }

@@ -18,11 +18,7 @@ fn a_reset_ends_everything_whatever_happens_beside_it() {
             refresh(2, 0),
             &[done, "refreshed", "invalid"],
         ),
-        (
-            "reset x reset",
-            reset_password(3),
-            &[done, "invalid link"],
-        ),
+        ("reset x reset", reset_password(3), &[done, "invalid link"]),
         (
             "reset x password change",
             change_password(1, 3),

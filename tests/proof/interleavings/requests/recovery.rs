@@ -55,11 +55,7 @@ impl Runner<'_> {
     }
 
     /// `Service::verify_email` of a link to the second address.
-    pub(super) fn change_email(
-        &self,
-        wire: &mut Wire<'_>,
-        session_id: SessionId,
-    ) -> Step<Answer> {
+    pub(super) fn change_email(&self, wire: &mut Wire<'_>, session_id: SessionId) -> Step<Answer> {
         let read = |wire: &mut Wire<'_>| {
             let account = wire.account()?;
             let has_credential = |account: &&AccountItem| account.status != Status::Deleted;

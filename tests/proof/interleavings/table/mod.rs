@@ -88,7 +88,9 @@ impl Table {
     /// Carries out one call.
     pub fn execute(&mut self, call: &Call, mechanisms: &Mechanisms) -> Reply {
         match call {
-            Call::GetCredential(address) => Reply::Credential(self.credential_at(*address).cloned()),
+            Call::GetCredential(address) => {
+                Reply::Credential(self.credential_at(*address).cloned())
+            }
             Call::GetAccount => Reply::Account(self.account.clone()),
             Call::GetSession(id) => Reply::Session(self.sessions.get(id).cloned()),
             Call::QueryNext { after, last } => {
@@ -202,24 +204,22 @@ impl Table {
                 .contains_key(&item.id)
                 .then_some(Some(Met::Another)),
             Write::NoSession(_) => None,
-            Write::NewCredential(item) => self
-                .credential_at(item.address)
-                .map(|_| Some(Met::Another)),
+            Write::NewCredential(item) => {
+                self.credential_at(item.address).map(|_| Some(Met::Another))
+            }
             Write::Credential {
                 verified,
                 after: CredentialItem { address, .. },
             }
             | Write::NoCredential {
                 verified: verified @ CredentialItem { address, .. },
-            } => {
-                match self.credential_at(*address) {
-                    None => Some(None),
-                    Some(found) if found.password_version != verified.password_version => {
-                        Some(Some(Met::Another))
-                    }
-                    Some(_) => None,
+            } => match self.credential_at(*address) {
+                None => Some(None),
+                Some(found) if found.password_version != verified.password_version => {
+                    Some(Some(Met::Another))
                 }
-            }
+                Some(_) => None,
+            },
         }
     }
 
