@@ -33,7 +33,7 @@ pub struct PasswordReset<'a> {
 impl Service {
     /// Replaces the password of the user whom a link was sent to: all sessions end, the address counts as verified, and the
     /// wrong passwords are forgotten that strangers and the devices of earlier passwords gave for the account. Nobody is
-    /// signed in. 3 trips; 7 write units, and 1 for the limit.
+    /// signed in. 3 trips; 6 write units, and 1 for the limit.
     ///
     /// # Errors
     /// [`ResetPasswordError`]; a password that is too weak does not spend the link.
@@ -82,7 +82,7 @@ impl Service {
     }
 
     /// Opens a link that was sent to an address: to the user's own, which is verified then, or to a new one, which is theirs
-    /// then. 2 trips and 1 write unit, or 3 trips and 7 write units; opening the same again writes nothing.
+    /// then. 2 trips and 1 write unit, or 3 trips and 6 write units; opening the same again writes nothing.
     ///
     /// # Errors
     /// [`VerifyEmailError`]
