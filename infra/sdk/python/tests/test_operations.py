@@ -181,7 +181,8 @@ def test_links(kind: str, tmp_path: Path) -> None:
         assert code_of(client.change_email, f"new-{world.email}", "wrong") == "wrong_password"
         client.change_email(f"new-{world.email}", PASSWORD)
         assert client.me()["email"] == world.email
-        asked = {"new_email": f"new-{world.email}", "email_version": 0, "session_id": client.get_session()["id"]}
+        asked: dict[str, str | int] = {"new_email": f"new-{world.email}", "email_version": 0}
+        asked["session_id"] = client.get_session()["id"]
         client.verify_email(mailer.link(user, "change_email", **asked))
         assert client.me()["email"] == f"new-{world.email}"
 
