@@ -140,6 +140,8 @@ pub struct Account {
     pub password: String,
     /// How many passwords it has had.
     pub passwords: u32,
+    /// How often its address was replaced.
+    pub moves: u32,
     pub status: Status,
     pub admitted: BTreeSet<SessionId>,
     pub created_at: i64,
@@ -385,6 +387,7 @@ impl Model {
             email: email.to_owned(),
             password: password.to_owned(),
             passwords: 1,
+            moves: 0,
             status: Status::Active,
             admitted: BTreeSet::new(),
             created_at: self.now,

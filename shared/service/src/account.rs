@@ -424,7 +424,7 @@ struct Reading {
 /// The caller's own account, live.
 #[derive(Clone, Copy)]
 pub(crate) struct Own<'r> {
-    account: &'r Account,
+    pub(crate) account: &'r Account,
     pub(crate) session: &'r Session,
     credential: &'r Credential,
 }

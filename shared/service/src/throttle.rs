@@ -46,8 +46,23 @@ impl Service {
         }
     }
 
-    /// Forgets the failures in a row of whoever is counted there. 1 write unit. Returns whether any were counted.
-    pub(crate) async fn forget_failures(&self, of: Subject<'_>) -> Result<bool, StoreError> {
+    /// Forgets the failures in a row at an account: those of strangers, if it has an address, and those of devices with a
+    /// token of a replaced password. 2 write units. Returns whether any were counted.
+    pub(crate) async fn forget_guesses(
+        &self,
+        email: Option<&EmailAddress>,
+        user: UserId,
+    ) -> Result<bool, StoreError> {
+        let former = self.forget_failures(Subject::FormerDevices(user));
+        let Some(email) = email else {
+            return former.await;
+        };
+        let strangers = self.forget_failures(Subject::Account(email));
+        let (strangers, former) = tokio::try_join!(strangers, former)?;
+        Ok(strangers || former)
+    }
+
+    async fn forget_failures(&self, of: Subject<'_>) -> Result<bool, StoreError> {
         let counter = self.core.tokens.counter(of, self.core.now()).await?;
         self.store.clear_failures(&counter).await
     }

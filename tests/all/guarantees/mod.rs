@@ -12,6 +12,7 @@ mod guessing;
 mod interleavings;
 mod key_rotation;
 mod limit;
+mod links;
 mod machine;
 mod mechanisms;
 mod ownership;

@@ -88,12 +88,15 @@ fn details(occurrence: &Occurrence) -> Members {
         } => request(email, requester, actor),
         Occurrence::EmailChangeRequested {
             email,
-            new_email,
+            change,
             requester,
             actor,
         } => {
             let mut data = request(email, requester, actor);
-            data.insert("new_email".to_owned(), json!(new_email));
+            data.extend(members([
+                ("new_email", json!(change.email.as_typed())),
+                ("email_version", json!(change.email_version)),
+            ]));
             data
         }
         Occurrence::UserCreated { email, actor } | Occurrence::UserDeleted { email, actor } => {

@@ -28,6 +28,7 @@ use crate::id::{ChangeId, SessionId, UserId};
 use crate::identity::AuthenticationMethods;
 use crate::role::Role;
 use crate::session::{ClientLocation, Session};
+use crate::token::EmailChange;
 
 pub use account::events_between;
 pub use cloud_event::{SOURCE, SPEC_VERSION};
@@ -205,8 +206,8 @@ pub enum Occurrence {
     EmailChangeRequested {
         /// The address that they have.
         email: String,
-        /// The new address, to which it goes.
-        new_email: String,
+        /// What they have asked for.
+        change: Box<EmailChange>,
         /// From where.
         requester: Box<Requester>,
         /// By whom.
@@ -321,6 +322,7 @@ impl Occurrence {
             | Self::SessionRenamed { session_id, .. }
             | Self::SessionMoved { session_id, .. }
             | Self::UserReauthenticated { session_id } => Some(*session_id),
+            Self::EmailChangeRequested { change, .. } => Some(change.session_id),
             Self::SignInFailed(_)
             | Self::SignInBlocked { .. }
             | Self::UserCreated { .. }
@@ -333,7 +335,6 @@ impl Occurrence {
             | Self::UserDeleted { .. }
             | Self::PasswordResetRequested { .. }
             | Self::EmailVerificationRequested { .. }
-            | Self::EmailChangeRequested { .. }
             | Self::RegistrationRepeated { .. } => None,
         }
     }
