@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::credential::Credential;
-use latchkey_domain::device::Device;
+use latchkey_domain::device::DeviceType;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{FailedSignIn, SignInRefusal};
@@ -136,7 +136,8 @@ pub(crate) struct RefusedSignIn<'a> {
     pub(crate) reason: SignInRefusal,
     /// Whose it would have been, if the address has an account.
     pub(crate) user: Option<UserId>,
-    pub(crate) device: &'a Device,
+    pub(crate) device_name: &'a str,
+    pub(crate) device_type: DeviceType,
     pub(crate) location: &'a ClientLocation,
 }
 
@@ -245,8 +246,8 @@ impl<'a> Guess<'a> {
             reason: refused.reason,
             user_id,
             known_device: self.guesser != Guesser::Stranger,
-            device_name: refused.device.shown_name().to_owned(),
-            device_type: refused.device.device_type,
+            device_name: refused.device_name.to_owned(),
+            device_type: refused.device_type,
             location: refused.location.clone(),
             attempts,
             blocked_until: (wait > TimeDelta::zero()).then(|| counted_at + wait),

@@ -176,6 +176,13 @@ struct AccountItem {
         skip_serializing_if = "Option::is_none"
     )]
     email_verified_at: Option<DateTime<Utc>>,
+    /// Absent until somebody has signed in, and where an earlier version has written the account.
+    #[serde(
+        default,
+        with = "ts_milliseconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    devices_since: Option<DateTime<Utc>>,
     #[serde(with = "ts_milliseconds")]
     created_at: DateTime<Utc>,
     #[serde(
@@ -234,6 +241,7 @@ pub(crate) fn account_to_item(
         password_version: account.password_version,
         email_version: account.email_version,
         email_verified_at: account.email_verified_at,
+        devices_since: account.devices_since,
         created_at: account.created_at,
         ttl,
     })
@@ -271,6 +279,7 @@ pub(crate) fn account_from_item(item: Item) -> Result<StampedAccount, StoreError
             password_version: item.password_version,
             email_version: item.email_version,
             email_verified_at: item.email_verified_at,
+            devices_since: item.devices_since,
             created_at: item.created_at,
         },
         change: item.change.id,

@@ -71,6 +71,7 @@ impl AccountItem {
             password_version: self.password_version,
             email_version: 0,
             email_verified_at: None,
+            devices_since: None,
             created_at: noon() - TimeDelta::days(20),
         }
     }
