@@ -217,7 +217,7 @@ async fn an_entry_says_which_session_it_was() {
     refresh.send().await.expect(StatusCode::OK);
     let mut stream = stack.stream();
     stream.drain().await;
-    stack.advance(TimeDelta::hours(1));
+    stack.advance(TimeDelta::minutes(5));
     let revoke = stack.delete(&path).bearer(&ada.access_token);
     revoke.send().await.expect(StatusCode::NO_CONTENT);
     drop(stack.recorder.take());
