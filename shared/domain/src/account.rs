@@ -573,6 +573,30 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_first_session_is_kept_in_mind_whichever_way_it_begins() {
+        let (user, email) = (account_of(&[]).id, EmailAddress::parse("ada@example.com"));
+        let email = email.unwrap();
+        let identity = Identity::new("https://idp.example", "ada").unwrap();
+        let registered = Account::register(user, email.clone(), id(1), noon());
+        let elsewhere = Account::register_identity(user, identity, None, id(1), noon());
+        for account in [registered, elsewhere] {
+            assert_eq!(account.devices_since, Some(noon()));
+        }
+        let unverified = Account::register_unverified(user, email, noon() - TimeDelta::days(1));
+        assert_eq!(unverified.devices_since, None);
+        let first = admit(unverified.clone(), id(1), &[], 3).unwrap().account;
+        assert_eq!(first.devices_since, Some(unverified.created_at));
+        let later = Account {
+            devices_since: Some(noon()),
+            ..first
+        };
+        let second = admit(later, id(2), &[], 3).unwrap().account;
+        assert_eq!(second.devices_since, Some(noon()), "it stays");
+        let deleted = second.delete(id(2), noon()).unwrap().account;
+        assert_eq!(deleted.devices_since, None, "what is left says nothing");
+    }
+
+    #[test]
     fn the_least_recently_used_session_makes_room() {
         let now = noon();
         let sessions: Vec<Session> = (0..3)

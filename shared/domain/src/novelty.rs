@@ -221,8 +221,31 @@ mod tests {
             later.created_at -= TimeDelta::milliseconds(1);
             assert_eq!(judge(&after, later), is_forgotten, "the clock may be ahead");
             let shown = ShownDevice::OfUser;
-            assert!(!is_new(phone(), shown, &after, &[before.clone()]));
+            assert!(!is_new(
+                phone(),
+                shown,
+                &after,
+                std::slice::from_ref(&before)
+            ));
         }
+    }
+
+    #[test]
+    fn sessions_of_an_earlier_version_tell_of_their_devices_and_no_clock_takes_an_end_back() {
+        let phone = || device(Some("phone"), None);
+        let ended = on(2, phone());
+        let kept = std::slice::from_ref(&ended);
+        assert!(!is_new(phone(), ShownDevice::Unknown, &untouched(), kept));
+        let other = session(3, noon());
+        let revoked_at = |account: &Account, at| {
+            let mut account = account.clone();
+            account.sessions.insert(other.id);
+            account.end_one(other.id, EndReason::Revoked).account_at(at)
+        };
+        let once = revoked_at(&account(), noon());
+        let behind = revoked_at(&once, noon() - TimeDelta::minutes(1));
+        assert_eq!(behind.devices_since, once.devices_since);
+        assert!(is_new(phone(), ShownDevice::Unknown, &behind, kept));
     }
 
     #[test]
