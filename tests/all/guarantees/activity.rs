@@ -1,11 +1,13 @@
 //! Each event of a user becomes one entry of their activity, however often it is brought and whatever fails; and nothing
 //! stays of a user who is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use cleanup::Budget;
 use http::{Method, StatusCode};
+use latchkey_domain::clock::ManualClock;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::activity::ActivityLog;
 use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, stack_with};
@@ -448,8 +450,11 @@ async fn activity_that_is_switched_off_is_not_written_and_still_removed() {
     let ada = live(&stack).await;
     stack.stream().drain().await;
     assert_eq!(entries(&stack).await.len(), 5);
+    // By a clock that is behind, what happens now has not expired yet.
+    let behind = stack.now() - TimeDelta::seconds(5);
     let off = ActivityLog {
         retention: TimeDelta::zero(),
+        clock: Arc::new(ManualClock::starting_at(behind)),
         ..stack.activity_log()
     };
     stack.login(ADA).await;
