@@ -556,6 +556,10 @@ impl Model {
             return refused(403, "reauthentication_required");
         }
         let user = self.confirmed(token, password)?;
+        // What the counters say of the user goes first.
+        let email = self.accounts[&user].email.clone();
+        self.counters.remove(&Guesser::Strangers(email));
+        self.counters.remove(&Guesser::FormerDevices(user));
         self.empty(user);
         self.finish_deletion(user);
         Ok(Answer::Nothing)

@@ -77,7 +77,7 @@ async fn request_password_reset(
 ) -> Result<StatusCode, Problem> {
     let requester = Requester {
         location,
-        device_name: Some(client.device(None).shown_name().to_owned()),
+        device_name: Some(client.name_in_our_words()),
     };
     let requested = service.request_password_reset(&body.email, requester).await;
     requested.map_err(|failure| Problem::from(failure).at("#/email"))?;
@@ -209,7 +209,7 @@ async fn request_email_verification(
 ) -> Result<StatusCode, Problem> {
     let requester = Requester {
         location,
-        device_name: Some(client.device(None).shown_name().to_owned()),
+        device_name: Some(client.name_in_our_words()),
     };
     service
         .request_email_verification(caller, requester)

@@ -55,6 +55,7 @@ async fn register(
         email: &body.email,
         password: &body.password,
         device: body.device(&client)?,
+        device_in_our_words: client.name_in_our_words(),
         location,
         audience: service
             .core

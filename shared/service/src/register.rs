@@ -35,6 +35,7 @@ use crate::{Failure, Service, SignedIn};
 ///     email: "ada@example.com",
 ///     password: &password,
 ///     device: Device::describe(Some("Ada's phone"), None, None, ClientHints::default()),
+///     device_in_our_words: Device::name_in_our_words(None, ClientHints::default()),
 ///     location: ClientLocation::default(),
 ///     audience: Audience::ThisApi,
 /// };
@@ -48,6 +49,8 @@ pub struct Registration<'a> {
     pub password: &'a Arc<Password>,
     /// What it happens on.
     pub device: Device,
+    /// What that is called to whoever reads the mail of the address.
+    pub device_in_our_words: String,
     /// Where that is.
     pub location: ClientLocation,
     /// The API that the access token is to be for.
@@ -173,7 +176,7 @@ impl Service {
             (Some(_), false) => WantedLink::RepeatRegistration,
         };
         let requester = Requester {
-            device_name: Some(request.device.shown_name().to_owned()),
+            device_name: Some(request.device_in_our_words),
             location: request.location,
         };
         // By the address in either case, so that both items are as large.

@@ -287,7 +287,7 @@ fn account_update(
     cause: &Cause,
     stamp: ChangeId,
 ) -> Result<Expression, StoreError> {
-    let mut after = change.account.clone();
+    let mut after = change.account_at(cause.at);
     after.version = before.version + 1;
     let written = ChangeAttribute::new(stamp, cause, &change.ended);
     let old = account_to_item(before, &written)?;

@@ -129,6 +129,7 @@ impl<'a> Telling<'a> {
                 session_id: *session_id,
                 reason: self.reason(*session_id),
                 actor: self.actor(),
+                session: None,
             })
         });
         left.collect()
@@ -269,6 +270,7 @@ mod tests {
             session_id: two.id,
             reason: EndReason::Revoked,
             actor: owner,
+            session: None,
         };
         assert_eq!(event.occurrence, expected);
         assert_eq!((event.at, event.user_id), (noon(), before.account.id));
@@ -314,6 +316,7 @@ mod tests {
                 session_id: one.id,
                 reason: EndReason::Admin,
                 actor: Actor::Operator,
+                session: None,
             };
             assert_eq!((&events[0].occurrence, events[0].at), (&ended, later));
         }

@@ -78,6 +78,7 @@ impl AccountItem {
             email_version: self.email_version,
             // Whatever has changed the address has verified it.
             email_verified_at: (self.email_version > 0).then(noon),
+            devices_since: None,
             created_at: noon() - TimeDelta::days(20),
         }
     }
