@@ -17,6 +17,7 @@ pub mod error;
 pub mod event;
 pub mod id;
 pub mod identity;
+pub mod notice;
 pub mod password;
 pub mod policy;
 pub mod random;

@@ -30,6 +30,7 @@ mod key_document;
 pub mod key_rotation;
 mod log;
 pub mod metric;
+pub mod notify;
 pub mod passwords;
 mod refresh;
 mod register;

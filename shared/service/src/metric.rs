@@ -74,6 +74,9 @@ metrics! {
     CLEANUP_REMOVED, Stack, "CleanupRemoved", "An item that the cleanup has removed.";
     EVENTS_PUBLISHED, Stack, "EventsPublished", "An event has reached the bus; one that is put again counts again.";
     DEAD_LETTERS, Stack, "DeadLetters", "A record of the table's stream that cannot become events was put aside.";
+    MAILS_SENT, Stack, "MailsSent", "A mail was handed to SES.";
+    MAIL_FAILURES, Stack, "MailFailures", "A mail could not be handed to SES; it is tried again for a day.";
+    MAILS_REFUSED, Stack, "MailsRefused", "A mail that will never be sent was put aside: SES refuses its address or the message.";
     KEY_ROTATIONS, Stack, "KeyRotations", "The signing keys were rotated.";
     COLD_STARTS, Function, "ColdStarts", "The first invocation of an environment.";
     DYNAMODB_CALLS, Function, latchkey_store::metering::CALLS,

@@ -9,6 +9,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::identity::Identity;
 use latchkey_domain::throttle::Counter;
+use uuid::Uuid;
 
 /// An item as DynamoDB has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -22,6 +23,7 @@ pub(crate) const USER_PREFIX: &str = "USER#";
 pub(crate) const CLIENT_PREFIX: &str = "CLIENT#";
 pub(crate) const THROTTLE_PREFIX: &str = "THROTTLE#";
 pub(crate) const DEAD_LETTER_PREFIX: &str = "DEADLETTER#";
+pub(crate) const MAIL_PREFIX: &str = "MAIL#";
 
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -95,6 +97,22 @@ impl Key {
         Self {
             pk: format!("{DEAD_LETTER_PREFIX}events"),
             sk: sequence_number.to_owned(),
+        }
+    }
+
+    /// Where it is kept that an event was told by mail.
+    pub(crate) fn mail(event: Uuid) -> Self {
+        Self {
+            pk: format!("{MAIL_PREFIX}{event}"),
+            sk: "MAIL".to_owned(),
+        }
+    }
+
+    /// Where an event is kept whose mail will never be sent.
+    pub(crate) fn dead_mail(id: &str) -> Self {
+        Self {
+            pk: format!("{DEAD_LETTER_PREFIX}mail"),
+            sk: id.to_owned(),
         }
     }
 

@@ -19,6 +19,7 @@ mod expression;
 mod identity;
 mod item;
 mod keys;
+mod mail;
 pub mod metering;
 mod refusal;
 mod registered_client;
@@ -50,6 +51,7 @@ pub use cleanup::{
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
+pub use mail::{Claimed, MailClaim};
 pub use retry::Retries;
 pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
 pub use stream::{ItemChange, StreamImage, WriteKind};

@@ -184,7 +184,7 @@ impl Store {
     }
 
     /// Writes an item whatever stands there.
-    async fn put(&self, item: Item) -> Result<(), StoreError> {
+    pub(crate) async fn put(&self, item: Item) -> Result<(), StoreError> {
         let put = self.client.put_item().table_name(&*self.table);
         let sent = put
             .set_item(Some(item))

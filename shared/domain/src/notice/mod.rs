@@ -1,0 +1,254 @@
+//! Mail to people: which message an event is told by, to which address, or that it is told by none.
+//!
+//! Pure: it is handed the event as a subscriber of the bus has it, and the account as it is now. Of what a client says of
+//! itself only [`safe_text`] is shown, because a stranger may have chosen the words.
+
+mod language;
+mod safe_text;
+mod sender;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::account::{Account, AccountStatus};
+use crate::cause::{Actor, EndReason};
+use crate::email::EmailAddress;
+use crate::id::{SessionId, UserId};
+use crate::session::{ClientLocation, Session};
+
+pub use language::Language;
+pub use safe_text::safe_text;
+pub use sender::{InvalidSender, Sender};
+
+/// An event that is older is not told any more: what is kept of the messages that were sent is forgotten later than that,
+/// so no event is told twice, also when a whole archive of events is put on the bus again.
+pub const TELL_WITHIN: TimeDelta = TimeDelta::days(5);
+
+/// A message that a person gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Message {
+    /// Somebody has signed in on a device that is new to the account.
+    NewDevice,
+    /// Somebody has signed in from a place that the user can hardly have reached.
+    UnusualPlace,
+    /// The password was replaced.
+    PasswordChanged,
+    /// The account has another address; to the one before.
+    EmailChanged,
+    /// A session was ended, because a replaced refresh token came back.
+    SessionReused,
+    /// The account was deleted.
+    AccountDeleted,
+    /// A link that shows that the user reads the mail of their address.
+    VerifyEmail,
+    /// A link to choose another password.
+    ResetPassword,
+    /// A link that makes an address the user's; to that address.
+    ConfirmEmail,
+    /// Somebody has tried to register with an address that has an account.
+    AlreadyRegistered,
+}
+
+impl Message {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::NewDevice,
+        Self::UnusualPlace,
+        Self::PasswordChanged,
+        Self::EmailChanged,
+        Self::SessionReused,
+        Self::AccountDeleted,
+        Self::VerifyEmail,
+        Self::ResetPassword,
+        Self::ConfirmEmail,
+        Self::AlreadyRegistered,
+    ];
+
+    /// The name of its texts, and the word for it in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewDevice => "new_device",
+            Self::UnusualPlace => "unusual_place",
+            Self::PasswordChanged => "password_changed",
+            Self::EmailChanged => "email_changed",
+            Self::SessionReused => "session_reused",
+            Self::AccountDeleted => "account_deleted",
+            Self::VerifyEmail => "verify_email",
+            Self::ResetPassword => "reset_password",
+            Self::ConfirmEmail => "confirm_email",
+            Self::AlreadyRegistered => "already_registered",
+        }
+    }
+}
+
+/// An event as a subscriber of the bus reads it. Members and types that are not known are left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ReceivedEvent {
+    /// The same however often it is delivered.
+    pub id: Uuid,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// To whom it happened.
+    #[serde(rename = "subject")]
+    pub user_id: UserId,
+    /// When.
+    #[serde(rename = "time")]
+    pub at: DateTime<Utc>,
+    /// What belongs to the type.
+    #[serde(default)]
+    data: Details,
+}
+
+/// What is read of an event's data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Details {
+    session_id: Option<SessionId>,
+    device_name: Option<String>,
+    ip_address: Option<Value>,
+    location_city: Option<String>,
+    location_country: Option<String>,
+    new_device: Option<bool>,
+    unusual_location: Option<bool>,
+    reason: Option<Value>,
+    actor: Option<Value>,
+    email: Option<String>,
+    previous_email: Option<String>,
+}
+
+/// Where something was done, as a message shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// What the client calls the device.
+    pub device: Option<String>,
+    /// The address and the place that it was in.
+    pub location: ClientLocation,
+}
+
+/// A message to one person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Which.
+    pub message: Message,
+    /// To which address.
+    pub to: EmailAddress,
+    /// When what it tells of has happened.
+    pub at: DateTime<Utc>,
+    /// Where it was done, if the event tells.
+    pub whereabouts: Option<Whereabouts>,
+    /// The session on which it was done, if the event names one: its item tells where that was.
+    pub session: Option<SessionId>,
+}
+
+impl Whereabouts {
+    /// Where a session is used.
+    #[must_use]
+    pub fn of(session: &Session) -> Self {
+        Self {
+            device: safe_text(session.device.shown_name()).map(str::to_owned),
+            location: session.location.clone(),
+        }
+    }
+}
+
+impl ReceivedEvent {
+    /// Whether there is a message for what happened, whoever is to be told.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.message().is_some()
+    }
+
+    /// Whether it is too old to be told.
+    #[must_use]
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        now - self.at > TELL_WITHIN
+    }
+
+    /// The message that tells of it, by the account as it is now. None if there is nothing to tell, or nobody to be told.
+    #[must_use]
+    pub fn notice(&self, account: Option<&Account>) -> Option<Notice> {
+        let message = self.message()?;
+        let to = self.recipient(message, account)?;
+        Some(Notice {
+            message,
+            to,
+            at: self.at,
+            whereabouts: self.whereabouts(),
+            session: self.session(),
+        })
+    }
+
+    /// The message of the event's type and data alone.
+    fn message(&self) -> Option<Message> {
+        let data = &self.data;
+        match self.event_type.as_str() {
+            // One message for each event. The place is the graver matter, and its message names the device too.
+            "session.created" if data.unusual_location == Some(true) => Some(Message::UnusualPlace),
+            "session.created" if data.new_device == Some(true) => Some(Message::NewDevice),
+            "session.ended" => {
+                let reason = data.reason.clone().map(serde_json::from_value);
+                matches!(reason, Some(Ok(EndReason::TokenReuse))).then_some(Message::SessionReused)
+            }
+            "user.password_changed" => Some(Message::PasswordChanged),
+            "user.email_changed" => Some(Message::EmailChanged),
+            "user.deleted" => Some(Message::AccountDeleted),
+            _ => None,
+        }
+    }
+
+    /// To whom it goes: the account's own address, unless the message is about the address itself.
+    fn recipient(&self, message: Message, account: Option<&Account>) -> Option<EmailAddress> {
+        let told = |email: &Option<String>| EmailAddress::parse(email.as_deref()?).ok();
+        let of_account = || address_of(account?);
+        match message {
+            Message::AccountDeleted => told(&self.data.email),
+            Message::EmailChanged => told(&self.data.previous_email),
+            Message::ConfirmEmail => told(&self.data.email),
+            Message::NewDevice
+            | Message::UnusualPlace
+            | Message::PasswordChanged
+            | Message::SessionReused
+            | Message::VerifyEmail
+            | Message::ResetPassword
+            | Message::AlreadyRegistered => of_account().cloned(),
+        }
+    }
+
+    /// Where it was done, if the event itself tells.
+    fn whereabouts(&self) -> Option<Whereabouts> {
+        let data = &self.data;
+        let ip_address = data.ip_address.clone();
+        let location = ClientLocation {
+            ip_address: ip_address.and_then(|address| serde_json::from_value(address).ok()),
+            city: data.location_city.clone(),
+            country: data.location_country.clone(),
+        };
+        let tells = data.device_name.is_some() || location != ClientLocation::default();
+        tells.then(|| Whereabouts {
+            device: data.device_name.as_deref().and_then(safe_text).map(str::to_owned),
+            location,
+        })
+    }
+
+    /// The session on which it was done.
+    fn session(&self) -> Option<SessionId> {
+        let actor = self.data.actor.clone().map(serde_json::from_value);
+        match actor {
+            Some(Ok(Actor::Owner(session))) => Some(session),
+            Some(Ok(Actor::Admin(_) | Actor::Client(_) | Actor::Operator | Actor::System) | Err(_))
+            | None => self.data.session_id,
+        }
+    }
+}
+
+/// The address of an account that is not deleted.
+fn address_of(account: &Account) -> Option<&EmailAddress> {
+    match &account.status {
+        AccountStatus::Active { email } | AccountStatus::Disabled { email } => email.as_ref(),
+        AccountStatus::Deleted { .. } => None,
+    }
+}
