@@ -1,6 +1,6 @@
 //! The languages that mails are written in.
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 
 /// A language that there are texts in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +31,31 @@ impl Language {
         match self {
             Self::En => "en",
             Self::De => "de",
+        }
+    }
+
+    /// A span of time in words: whole hours if it is some, else minutes.
+    ///
+    /// ```
+    /// use chrono::TimeDelta;
+    /// use latchkey_domain::notice::Language;
+    ///
+    /// assert_eq!(Language::En.write_span(TimeDelta::minutes(10)), "10 minutes");
+    /// assert_eq!(Language::De.write_span(TimeDelta::hours(24)), "24 Stunden");
+    /// ```
+    #[must_use]
+    pub fn write_span(self, span: TimeDelta) -> String {
+        let (hours, minutes) = (span.num_hours(), span.num_minutes());
+        let in_hours = hours > 0 && TimeDelta::hours(hours) == span;
+        match (self, in_hours) {
+            (Self::En, true) if hours == 1 => "1 hour".to_owned(),
+            (Self::En, true) => format!("{hours} hours"),
+            (Self::En, false) if minutes == 1 => "1 minute".to_owned(),
+            (Self::En, false) => format!("{minutes} minutes"),
+            (Self::De, true) if hours == 1 => "1 Stunde".to_owned(),
+            (Self::De, true) => format!("{hours} Stunden"),
+            (Self::De, false) if minutes == 1 => "1 Minute".to_owned(),
+            (Self::De, false) => format!("{minutes} Minuten"),
         }
     }
 

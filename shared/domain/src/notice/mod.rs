@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::account::{Account, AccountStatus};
 use crate::cause::{Actor, EndReason};
+use crate::device::DeviceType;
 use crate::email::EmailAddress;
 use crate::id::{SessionId, UserId};
 use crate::session::{ClientLocation, Session};
@@ -84,6 +85,24 @@ impl Message {
     }
 }
 
+impl Message {
+    /// How long the link is valid that it is about, if it is about one.
+    #[must_use]
+    pub const fn link_lifetime(self) -> Option<TimeDelta> {
+        match self {
+            Self::VerifyEmail | Self::ConfirmEmail => Some(TimeDelta::hours(24)),
+            Self::ResetPassword => Some(TimeDelta::minutes(10)),
+            Self::NewDevice
+            | Self::UnusualPlace
+            | Self::PasswordChanged
+            | Self::EmailChanged
+            | Self::SessionReused
+            | Self::AccountDeleted
+            | Self::AlreadyRegistered => None,
+        }
+    }
+}
+
 /// An event as a subscriber of the bus reads it. Members and types that are not known are left alone.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ReceivedEvent {
@@ -109,6 +128,7 @@ pub struct ReceivedEvent {
 struct Details {
     session_id: Option<SessionId>,
     device_name: Option<String>,
+    device_type: Option<Value>,
     ip_address: Option<Value>,
     location_city: Option<String>,
     location_country: Option<String>,
@@ -121,10 +141,12 @@ struct Details {
 }
 
 /// Where something was done, as a message shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whereabouts {
-    /// What the client calls the device.
+    /// What the client calls the device, if that can be shown.
     pub device: Option<String>,
+    /// What kind of device it is.
+    pub device_type: DeviceType,
     /// The address and the place that it was in.
     pub location: ClientLocation,
 }
@@ -150,6 +172,7 @@ impl Whereabouts {
     pub fn of(session: &Session) -> Self {
         Self {
             device: safe_text(session.device.shown_name()).map(str::to_owned),
+            device_type: session.device.device_type,
             location: session.location.clone(),
         }
     }
@@ -230,6 +253,9 @@ impl ReceivedEvent {
         let tells = data.device_name.is_some() || location != ClientLocation::default();
         tells.then(|| Whereabouts {
             device: data.device_name.as_deref().and_then(safe_text).map(str::to_owned),
+            device_type: data.device_type.clone().map_or(DeviceType::Unknown, |kind| {
+                serde_json::from_value(kind).unwrap_or(DeviceType::Unknown)
+            }),
             location,
         })
     }
