@@ -57,6 +57,10 @@ pub struct Account {
     pub version: u64,
     /// How often the password has been replaced. The credential carries the same number.
     pub password_version: u64,
+    /// How often the address has been replaced.
+    pub email_version: u64,
+    /// Since when its user is known to read the mail of its address.
+    pub email_verified_at: Option<DateTime<Utc>>,
     /// When the user registered.
     pub created_at: DateTime<Utc>,
 }
@@ -127,6 +131,8 @@ impl Account {
             sessions: BTreeSet::from([first_session]),
             version: 1,
             password_version: 1,
+            email_version: 0,
+            email_verified_at: None,
             created_at: now,
         }
     }
@@ -149,6 +155,8 @@ impl Account {
             sessions: BTreeSet::from([first_session]),
             version: 1,
             password_version: 0,
+            email_version: 0,
+            email_verified_at: None,
             created_at: now,
         }
     }
@@ -329,9 +337,15 @@ impl Account {
         }
         let password_version = self.password_version;
         let mut change = self.admit(new, password_version, known, read_at, policy)?;
-        if email.is_some() {
-            change.account.status = AccountStatus::Active {
-                email: email.cloned(),
+        if let Some(email) = email {
+            let account = &mut change.account;
+            let before = account.email().map(EmailAddress::normalized);
+            if before != Some(email.normalized()) {
+                account.email_version += 1;
+                account.email_verified_at = None;
+            }
+            account.status = AccountStatus::Active {
+                email: Some(email.clone()),
             };
         }
         Ok(change)
@@ -426,6 +440,7 @@ impl Account {
         let mut change = self.end_all_but(BTreeSet::new(), reason);
         change.account.roles.clear();
         change.account.identity = None;
+        change.account.email_verified_at = None;
         change.account.status = AccountStatus::Deleted {
             delete_after: whole_seconds(now + DELETED_ACCOUNT_RETENTION),
         };

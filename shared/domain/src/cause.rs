@@ -31,6 +31,12 @@ pub enum Action {
     GuessPassword,
     /// The password was replaced.
     ChangePassword,
+    /// The password was replaced by whoever opened a link that was sent to the user's address.
+    ResetPassword,
+    /// The user has shown that they read the mail of their address.
+    VerifyEmail,
+    /// The address was replaced.
+    ChangeEmail,
     /// The account was closed.
     Disable,
     /// A closed account was opened again.
@@ -54,6 +60,9 @@ impl Action {
             Self::ReuseToken => "reuse_token",
             Self::GuessPassword => "guess_password",
             Self::ChangePassword => "change_password",
+            Self::ResetPassword => "reset_password",
+            Self::VerifyEmail => "verify_email",
+            Self::ChangeEmail => "change_email",
             Self::Disable => "disable",
             Self::Enable => "enable",
             Self::ChangeRoles => "change_roles",
@@ -62,8 +71,8 @@ impl Action {
     }
 }
 
-/// Who changed an account. Written as `owner:<session id>`, `admin:<user id>`, `client:<client id>`, `operator` or
-/// `system`.
+/// Who changed an account. Written as `owner:<session id>`, `admin:<user id>`, `client:<client id>`, `operator`, `system`,
+/// `link` or `nobody`.
 ///
 /// ```
 /// use latchkey_domain::cause::Actor;
@@ -85,6 +94,10 @@ pub enum Actor {
     Operator,
     /// The service itself, because a rule wants it so.
     System,
+    /// Whoever opened a link that was sent to the user's address.
+    Link,
+    /// Somebody who was not signed in. They can ask for things, and change nothing.
+    Nobody,
 }
 
 impl fmt::Display for Actor {
@@ -95,6 +108,8 @@ impl fmt::Display for Actor {
             Self::Client(client) => write!(f, "client:{client}"),
             Self::Operator => f.write_str("operator"),
             Self::System => f.write_str("system"),
+            Self::Link => f.write_str("link"),
+            Self::Nobody => f.write_str("nobody"),
         }
     }
 }
@@ -109,6 +124,8 @@ impl FromStr for Actor {
             Some(("client", client)) => Ok(Self::Client(client.to_owned())),
             None if text == "operator" => Ok(Self::Operator),
             None if text == "system" => Ok(Self::System),
+            None if text == "link" => Ok(Self::Link),
+            None if text == "nobody" => Ok(Self::Nobody),
             Some(_) | None => Err(MalformedId),
         }
     }
@@ -161,6 +178,8 @@ pub enum EndReason {
     WrongPassword,
     /// The password was replaced.
     PasswordChanged,
+    /// The password was replaced by whoever opened a link that was sent to the user's address.
+    PasswordReset,
     /// An administrator closed the account.
     AccountDisabled,
     /// Its owner deleted the account.
@@ -186,6 +205,7 @@ impl EndReason {
             Self::TokenReuse => "token_reuse",
             Self::WrongPassword => "wrong_password",
             Self::PasswordChanged => "password_changed",
+            Self::PasswordReset => "password_reset",
             Self::AccountDisabled => "account_disabled",
             Self::AccountDeleted => "account_deleted",
             Self::Admin => "admin",
@@ -208,6 +228,8 @@ mod tests {
             Actor::Client("reports:nightly".to_owned()),
             Actor::Operator,
             Actor::System,
+            Actor::Link,
+            Actor::Nobody,
         ] {
             assert_eq!(actor.to_string().parse(), Ok(actor));
         }

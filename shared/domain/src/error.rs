@@ -49,6 +49,11 @@ pub enum AdmitError {
     OtherPassword,
 }
 
+/// A link does nothing: it is forged, expired, used, overtaken, or for another purpose. Nobody learns which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the link is not valid")]
+pub struct InvalidLink;
+
 /// The caller's session has ended, so the caller's access token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the session of the caller has ended")]

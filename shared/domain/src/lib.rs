@@ -21,6 +21,7 @@ pub mod notice;
 pub mod password;
 pub mod policy;
 pub mod random;
+pub mod recovery;
 pub mod refresh;
 pub mod role;
 pub mod selection;

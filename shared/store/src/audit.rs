@@ -20,6 +20,7 @@ pub(crate) fn log_ends(user_id: UserId, change: &Change, cause: &Cause) {
             | EndReason::Evicted
             | EndReason::Expired
             | EndReason::PasswordChanged
+            | EndReason::PasswordReset
             | EndReason::AccountDisabled
             | EndReason::AccountDeleted
             | EndReason::Admin

@@ -162,6 +162,16 @@ struct AccountItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous_change: Option<ChangeId>,
     password_version: u64,
+    /// Absent until the address is replaced.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    email_version: u64,
+    /// Absent until the address is verified.
+    #[serde(
+        default,
+        with = "ts_milliseconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    email_verified_at: Option<DateTime<Utc>>,
     #[serde(with = "ts_milliseconds")]
     created_at: DateTime<Utc>,
     #[serde(
@@ -170,6 +180,14 @@ struct AccountItem {
         skip_serializing_if = "Option::is_none"
     )]
     ttl: Option<DateTime<Utc>>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Who a user is elsewhere: what leads to the item of the identity.
@@ -210,6 +228,8 @@ pub(crate) fn account_to_item(
         change: change.clone(),
         previous_change: None,
         password_version: account.password_version,
+        email_version: account.email_version,
+        email_verified_at: account.email_verified_at,
         created_at: account.created_at,
         ttl,
     })
@@ -245,6 +265,8 @@ pub(crate) fn account_from_item(item: Item) -> Result<StampedAccount, StoreError
             sessions: item.sessions,
             version: item.version,
             password_version: item.password_version,
+            email_version: item.email_version,
+            email_verified_at: item.email_verified_at,
             created_at: item.created_at,
         },
         change: item.change.id,

@@ -68,6 +68,13 @@ fn email_of(account: &Account) -> Option<String> {
     account.email().map(|email| email.as_typed().to_owned())
 }
 
+/// The address that is verified now and was not, or is another one.
+fn email_verified(before: &Account, after: &Account) -> Option<String> {
+    let verified = |account: &Account| email_of(account).filter(|_| account.is_email_verified());
+    let now = verified(after)?;
+    (verified(before).as_ref() != Some(&now)).then_some(now)
+}
+
 /// How the events of one write are told.
 struct Telling<'a> {
     account: &'a Account,
@@ -148,10 +155,14 @@ impl<'a> Telling<'a> {
             (was @ (Active { .. } | Disabled { .. }), is @ (Active { .. } | Disabled { .. })) => {
                 if email != previous_email {
                     told.push(Occurrence::UserEmailChanged {
-                        email,
+                        email: email.clone(),
                         previous_email,
                         actor: self.actor(),
                     });
+                }
+                if let Some(email) = email_verified(before, after) {
+                    let actor = self.actor();
+                    told.push(Occurrence::UserEmailVerified { email, actor });
                 }
                 let actor = self.actor();
                 match (was, is) {
@@ -346,5 +357,31 @@ mod tests {
         let data = events[0].data();
         assert_eq!(data["previous_email"], "ada@example.com");
         assert!(data["email"].is_null());
+    }
+
+    #[test]
+    fn an_address_that_is_verified_is_told_once() {
+        let before = first(&[&session(1, noon())]);
+        let email = before.account.email().unwrap().clone();
+        let change = before.account.clone().verify_email(&email, noon());
+        let verified = after(&before, change.unwrap(), Actor::Link);
+        let events = events_between(Some(&before), Some(&verified), noon());
+        assert_eq!(told(&events), ["user.email_verified"]);
+        assert_eq!(events[0].data()["email"], "ada@example.com");
+        assert_eq!(events[0].data()["actor"], "link");
+        let version = verified.account.password_version;
+        let change = verified
+            .account
+            .clone()
+            .reset_password(&email, version, noon());
+        let reset = after(&verified, change.unwrap(), Actor::Link);
+        let events = events_between(Some(&verified), Some(&reset), noon());
+        assert_eq!(told(&events), ["session.ended", "user.password_changed"]);
+        let new = crate::email::EmailAddress::parse("grace@example.com").unwrap();
+        let versions = (0, reset.account.password_version);
+        let change = reset.account.clone().change_email(&new, versions, noon());
+        let moved = after(&reset, change.unwrap(), Actor::Link);
+        let events = events_between(Some(&reset), Some(&moved), noon());
+        assert_eq!(told(&events), ["user.email_changed", "user.email_verified"]);
     }
 }

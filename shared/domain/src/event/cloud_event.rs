@@ -5,7 +5,8 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{Event, NewSession, Occurrence};
+use super::{Event, NewSession, Occurrence, Requester};
+use crate::cause::Actor;
 use crate::session::ClientLocation;
 
 /// The `source` of every event.
@@ -66,6 +67,34 @@ fn details(occurrence: &Occurrence) -> Members {
             ("previous_email", json!(previous_email)),
             ("actor", json!(actor)),
         ]),
+        Occurrence::UserEmailVerified { email, actor } => {
+            members([("email", json!(email)), ("actor", json!(actor))])
+        }
+        Occurrence::PasswordResetRequested {
+            email,
+            requester,
+            actor,
+        }
+        | Occurrence::EmailVerificationRequested {
+            email,
+            requester,
+            actor,
+        }
+        | Occurrence::RegistrationRepeated {
+            email,
+            requester,
+            actor,
+        } => request(email, requester, actor),
+        Occurrence::EmailChangeRequested {
+            email,
+            new_email,
+            requester,
+            actor,
+        } => {
+            let mut data = request(email, requester, actor);
+            data.insert("new_email".to_owned(), json!(new_email));
+            data
+        }
         Occurrence::UserCreated { email, actor } | Occurrence::UserDeleted { email, actor } => {
             members([("email", json!(email)), ("actor", json!(actor))])
         }
@@ -84,6 +113,16 @@ fn new_session(session: &NewSession) -> Members {
         ("device_id", json!(session.device_id)),
         ("amr", session.methods.to_string().split(' ').collect()),
         ("absolute_expires_at", json!(absolute_expires_at)),
+    ]));
+    data
+}
+
+fn request(email: &str, requester: &Requester, actor: &Actor) -> Members {
+    let mut data = place(&requester.location);
+    data.extend(members([
+        ("email", json!(email)),
+        ("device_name", json!(requester.device_name)),
+        ("actor", json!(actor)),
     ]));
     data
 }

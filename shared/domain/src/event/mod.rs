@@ -7,9 +7,12 @@
 //! The account says who is signed in, so the end of a session is an id that has left its set, with the reason that was
 //! written with it. The item of a session is made in the same transaction as the session is admitted, and describes it, so
 //! the beginning is a new item.
+//!
+//! Where somebody asks for a link, what they asked for is the item; see [`LinkRequest`].
 
 mod account;
 mod cloud_event;
+mod link_request;
 mod session;
 
 use chrono::{DateTime, Utc};
@@ -24,6 +27,7 @@ use crate::session::{ClientLocation, Session};
 
 pub use account::events_between;
 pub use cloud_event::{SOURCE, SPEC_VERSION};
+pub use link_request::{Addressee, LinkRequest, WantedLink};
 pub use session::session_events_between;
 
 /// The namespace of the ids of events (RFC 9562 section 5.5).
@@ -113,6 +117,13 @@ pub enum Occurrence {
         /// Who has registered the user.
         actor: Actor,
     },
+    /// The user has shown that they read the mail of their address.
+    UserEmailVerified {
+        /// The address.
+        email: String,
+        /// By whom.
+        actor: Actor,
+    },
     /// The user has another address.
     UserEmailChanged {
         /// The address now.
@@ -149,6 +160,54 @@ pub enum Occurrence {
         /// By whom.
         actor: Actor,
     },
+    /// Somebody has asked for a link to choose another password.
+    PasswordResetRequested {
+        /// The user's address, to which it goes.
+        email: String,
+        /// From where.
+        requester: Box<Requester>,
+        /// By whom.
+        actor: Actor,
+    },
+    /// Somebody has asked for a link to verify the user's address, which is not verified.
+    EmailVerificationRequested {
+        /// The address, to which it goes.
+        email: String,
+        /// From where.
+        requester: Box<Requester>,
+        /// By whom.
+        actor: Actor,
+    },
+    /// The user has asked for a link to a new address.
+    EmailChangeRequested {
+        /// The address that they have.
+        email: String,
+        /// The new address, to which it goes.
+        new_email: String,
+        /// From where.
+        requester: Box<Requester>,
+        /// By whom.
+        actor: Actor,
+    },
+    /// Somebody has registered with the user's address. They were told nothing of it.
+    RegistrationRepeated {
+        /// The address.
+        email: String,
+        /// From where.
+        requester: Box<Requester>,
+        /// By whom.
+        actor: Actor,
+    },
+}
+
+/// Where and on what something was asked for, as far as that is the user's matter: nothing is known of an administrator or
+/// of another service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requester {
+    /// Where.
+    pub location: ClientLocation,
+    /// On what.
+    pub device_name: Option<String>,
 }
 
 /// A session that has begun, as an event tells of it.
@@ -207,12 +266,17 @@ event_types! {
     SessionRenamed: "session.renamed",
     SessionMoved: "session.moved",
     UserCreated: "user.created",
+    UserEmailVerified: "user.email_verified",
     UserEmailChanged: "user.email_changed",
     UserPasswordChanged: "user.password_changed",
     UserReauthenticated: "user.reauthenticated",
     UserDisabled: "user.disabled",
     UserEnabled: "user.enabled",
     UserDeleted: "user.deleted",
+    PasswordResetRequested: "password_reset.requested",
+    EmailVerificationRequested: "email_verification.requested",
+    EmailChangeRequested: "email_change.requested",
+    RegistrationRepeated: "registration.repeated",
 }
 
 impl Occurrence {
@@ -226,11 +290,16 @@ impl Occurrence {
             | Self::SessionMoved { session_id, .. }
             | Self::UserReauthenticated { session_id } => Some(*session_id),
             Self::UserCreated { .. }
+            | Self::UserEmailVerified { .. }
             | Self::UserEmailChanged { .. }
             | Self::UserPasswordChanged { .. }
             | Self::UserDisabled { .. }
             | Self::UserEnabled { .. }
-            | Self::UserDeleted { .. } => None,
+            | Self::UserDeleted { .. }
+            | Self::PasswordResetRequested { .. }
+            | Self::EmailVerificationRequested { .. }
+            | Self::EmailChangeRequested { .. }
+            | Self::RegistrationRepeated { .. } => None,
         }
     }
 }

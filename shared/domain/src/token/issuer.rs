@@ -52,6 +52,7 @@ impl RingKeys {
         let until = match kind {
             Kind::Access => self.term.access_over_at,
             Kind::Refresh | Kind::Device => self.term.forgotten_at,
+            Kind::Link(_) => self.term.links_over_at,
         };
         now < until
     }
@@ -189,7 +190,9 @@ impl Tokens {
     ) -> Result<Token, TokenError> {
         let signing = match kind {
             Kind::Device => self.device_keys(now).map(|keys| &keys.tokens),
-            Kind::Access | Kind::Refresh => self.signing_at(now).and_then(|one| one.keys.key(kind)),
+            Kind::Access | Kind::Refresh | Kind::Link(_) => {
+                self.signing_at(now).and_then(|one| one.keys.key(kind))
+            }
         };
         signing.ok_or(TokenError::SigningFailed)?.sign(claims)
     }
@@ -388,7 +391,8 @@ impl Tokens {
         let validation = match (kind, key.algorithm) {
             (Kind::Access, Algorithm::RS256) => &self.0.rsa_validation,
             (Kind::Access, _) => &self.0.ed25519_validation,
-            (Kind::Refresh, _) => &self.0.refresh_validation,
+            // Both are for the issuer alone, and expire.
+            (Kind::Refresh | Kind::Link(_), _) => &self.0.refresh_validation,
             (Kind::Device, _) => &self.0.device_validation,
         };
         Ok((claims(token, key, validation)?, term))

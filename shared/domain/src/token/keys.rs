@@ -17,7 +17,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{KeyMaterial, Kind, Token, TokenError};
+use super::{KeyMaterial, Kind, LinkPurpose, Token, TokenError};
 use crate::random::RandomSource;
 
 /// The shortest secret that keys are derived from, in bytes: as many as the keys have.
@@ -74,7 +74,34 @@ impl fmt::Debug for TokenSecret {
 pub(super) struct KeySet {
     access: Option<AccessKey>,
     refresh: KeyPair,
+    links: LinkKeys,
     pub(super) device: DeviceKeys,
+}
+
+/// The keys of links, one for each purpose.
+struct LinkKeys {
+    verify_email: KeyPair,
+    reset_password: KeyPair,
+    change_email: KeyPair,
+}
+
+impl LinkKeys {
+    fn derive(secret: &TokenSecret) -> Result<Self, KeyDerivationFailed> {
+        let key = |purpose: LinkPurpose| symmetric(secret, Kind::Link(purpose), purpose.label());
+        Ok(Self {
+            verify_email: key(LinkPurpose::VerifyEmail)?,
+            reset_password: key(LinkPurpose::ResetPassword)?,
+            change_email: key(LinkPurpose::ChangeEmail)?,
+        })
+    }
+
+    fn key(&self, purpose: LinkPurpose) -> &KeyPair {
+        match purpose {
+            LinkPurpose::VerifyEmail => &self.verify_email,
+            LinkPurpose::ResetPassword => &self.reset_password,
+            LinkPurpose::ChangeEmail => &self.change_email,
+        }
+    }
 }
 
 /// The keys of what outlives rotations: device tokens, and the counters of attempts.
@@ -115,6 +142,7 @@ impl KeySet {
             Kind::Access => self.access.as_ref().map(|key| &key.pair),
             Kind::Refresh => Some(&self.refresh),
             Kind::Device => Some(&self.device.tokens),
+            Kind::Link(purpose) => Some(self.links.key(purpose)),
         }
     }
 
@@ -252,6 +280,7 @@ impl KeySet {
         Ok(Self {
             access,
             refresh: symmetric(secret, Kind::Refresh, "refresh token")?,
+            links: LinkKeys::derive(secret)?,
             device: DeviceKeys::derive(secret)?,
         })
     }
@@ -324,7 +353,11 @@ mod tests {
         let secret = TokenSecret::new(vec![1; 32]).unwrap();
         let keys = KeySet::derive(&secret.into(), AccessTokens::InUse).unwrap();
         let claims = std::collections::BTreeMap::from([((), "a name that is no text")]);
-        for kind in [Kind::Access, Kind::Refresh, Kind::Device] {
+        let links = LinkPurpose::ALL.map(Kind::Link);
+        for kind in [Kind::Access, Kind::Refresh, Kind::Device]
+            .into_iter()
+            .chain(links)
+        {
             let signed = keys.key(kind).unwrap().sign(&claims);
             assert_eq!(signed, Err(TokenError::SigningFailed));
         }

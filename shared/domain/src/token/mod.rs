@@ -5,7 +5,8 @@
 //! this service can make or verify one. Kind, algorithm and key each belong to one kind alone, so one can
 //! never pass as the other (RFC 8725 sections 3.1, 3.11).
 //!
-//! A **device token** is made as a refresh token is; see [`DeviceClaims`].
+//! A **device token** is made as a refresh token is; see [`DeviceClaims`]. So is the one-time token of a **link** that is
+//! sent by mail; see [`Link`].
 //!
 //! All keys but those of RSA are derived from one secret (HKDF, RFC 5869), a label for each purpose. A refresh token is a
 //! function of
@@ -14,6 +15,7 @@
 mod device;
 mod issuer;
 mod keys;
+mod link;
 mod ring;
 mod rsa;
 mod scope;
@@ -29,6 +31,10 @@ use crate::id::{MalformedId, SessionId, UserId};
 pub use device::DeviceClaims;
 pub use issuer::Tokens;
 pub use keys::{KeyDerivationFailed, MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
+pub use link::{
+    LONGEST_LINK_LIFETIME, Link, LinkPurpose, RESET_LINK_LIFETIME, VERIFY_LINK_LIFETIME,
+    link_address,
+};
 pub use ring::{
     ANNOUNCED, KeyMaterial, KeyRing, MOST_KEYS, NoKey, ROTATION_TIME, RingKey, Term, TooManyKeys,
 };
@@ -48,6 +54,7 @@ enum Kind {
     Access,
     Refresh,
     Device,
+    Link(LinkPurpose),
 }
 
 impl Kind {
@@ -56,6 +63,7 @@ impl Kind {
             Self::Access => ACCESS_TOKEN_TYPE,
             Self::Refresh => REFRESH_TOKEN_TYPE,
             Self::Device => DEVICE_TOKEN_TYPE,
+            Self::Link(purpose) => purpose.typ(),
         }
     }
 }

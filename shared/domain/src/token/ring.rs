@@ -5,6 +5,7 @@
 //! key n        |-----------------------|------------------------|----------------------|-----------------|
 //!              published, accepted     signs                    | access tokens: 1 h   | tells reuse
 //!                                                               | refresh tokens: idle | and sign-out only
+//!                                                               | links: 1 day         |
 //! key n + 1            |----------------------------------------|---------------------------------------------
 //! ```
 //!
@@ -19,6 +20,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::TokenAlgorithm;
 use super::keys::TokenSecret;
+use super::link::LONGEST_LINK_LIFETIME;
 use super::rsa::RsaPrivateKey;
 use crate::policy::{CLOCK_DIFFERENCE, LONGEST_ACCESS_TOKEN_LIFETIME, SessionPolicy};
 
@@ -232,6 +234,8 @@ pub struct Term {
     /// From when no refresh token that it signed is valid: each is remade with the newest key at every refresh, and one
     /// that is not refreshed lives as long as a session may be idle.
     pub refresh_over_at: DateTime<Utc>,
+    /// From when no link that it signed is valid.
+    pub links_over_at: DateTime<Utc>,
     /// From when no session is live that had a token of it. Until then such a token, though over, still tells that it was
     /// replaced and has come back, and still signs its session out.
     pub forgotten_at: DateTime<Utc>,
@@ -241,7 +245,7 @@ impl Term {
     /// Whether a key may have signed tokens that still mean something. One that never signs has not.
     #[must_use]
     pub fn is_needed(&self, key: &RingKey, now: DateTime<Utc>) -> bool {
-        now < self.forgotten_at && !key.never_signs()
+        now < self.forgotten_at.max(self.links_over_at) && !key.never_signs()
     }
 
     /// Of a key that no longer signs from a time.
@@ -254,6 +258,7 @@ impl Term {
         Self {
             access_over_at: after(LONGEST_ACCESS_TOKEN_LIFETIME),
             refresh_over_at: after(policy.idle_lifetime),
+            links_over_at: after(LONGEST_LINK_LIFETIME),
             forgotten_at: after(policy.absolute_lifetime),
         }
     }
@@ -306,6 +311,7 @@ mod tests {
         let after = |span: TimeDelta| noon() + span + TimeDelta::seconds(5);
         assert_eq!(terms[0].access_over_at, after(TimeDelta::hours(1)));
         assert_eq!(terms[0].refresh_over_at, after(TimeDelta::days(7)));
+        assert_eq!(terms[0].links_over_at, after(TimeDelta::days(1)));
         assert_eq!(terms[0].forgotten_at, after(TimeDelta::days(30)));
         for term in &terms[1..] {
             assert_eq!(term.access_over_at, DateTime::<Utc>::MAX_UTC);

@@ -69,6 +69,8 @@ impl AccountItem {
             sessions: self.sessions.clone(),
             version: self.version,
             password_version: self.password_version,
+            email_version: 0,
+            email_verified_at: None,
             created_at: noon() - TimeDelta::days(20),
         }
     }

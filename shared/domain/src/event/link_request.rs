@@ -1,0 +1,235 @@
+//! A request for a link: what somebody asks for before it is known whether there is such a user.
+//!
+//! A request with an address must take and cost the same whether the address is known or not, and must not wait for mail. So
+//! it is only written down, and whoever reads the table's stream looks the address up.
+
+use chrono::{DateTime, Utc};
+
+use super::{Event, Occurrence, Requester};
+use crate::account::Account;
+use crate::cause::Actor;
+use crate::email::EmailAddress;
+use crate::id::{RequestId, UserId};
+
+/// What was asked for, as it was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkRequest {
+    /// Names the request. The id of its event follows from it.
+    pub id: RequestId,
+    /// What is wanted.
+    pub wanted: WantedLink,
+    /// For whom.
+    pub addressee: Addressee,
+    /// Where and on what it was asked for.
+    pub requester: Requester,
+    /// By whom.
+    pub actor: Actor,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// What a request wants to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WantedLink {
+    /// A link to choose another password.
+    ResetPassword,
+    /// A link to verify the address.
+    VerifyEmail,
+    /// A link to a new address.
+    ChangeEmail {
+        /// The new address.
+        new_email: EmailAddress,
+    },
+    /// Word that somebody has registered with an address that is taken.
+    RepeatRegistration,
+}
+
+/// For whom something is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addressee {
+    /// Whoever has this address, if anybody has.
+    Address(EmailAddress),
+    /// This user.
+    User(UserId),
+}
+
+impl LinkRequest {
+    /// What it tells of the account that it is for. Nothing if the account is deleted, has another address than was asked
+    /// for, has no need of such a link, or cannot use one.
+    ///
+    /// The address in it is the account's own and never the one that was typed: two spellings that are one address to us may
+    /// be two mailboxes to somebody else.
+    #[must_use]
+    pub fn event(&self, account: &Account) -> Option<Event> {
+        let email = account.email()?;
+        let is_for_it = match &self.addressee {
+            Addressee::Address(asked) => account
+                .credential_email()
+                .is_some_and(|own| own.normalized() == asked.normalized()),
+            Addressee::User(user) => *user == account.id,
+        };
+        if !is_for_it {
+            return None;
+        }
+        let email = email.as_typed().to_owned();
+        let (requester, actor) = (Box::new(self.requester.clone()), self.actor.clone());
+        let occurrence = match &self.wanted {
+            WantedLink::ResetPassword => {
+                account.reset_link()?;
+                Occurrence::PasswordResetRequested {
+                    email,
+                    requester,
+                    actor,
+                }
+            }
+            WantedLink::VerifyEmail => {
+                if account.is_email_verified() {
+                    return None;
+                }
+                Occurrence::EmailVerificationRequested {
+                    email,
+                    requester,
+                    actor,
+                }
+            }
+            WantedLink::ChangeEmail { new_email } => {
+                account.email_change_link(new_email.clone())?;
+                Occurrence::EmailChangeRequested {
+                    email,
+                    new_email: new_email.as_typed().to_owned(),
+                    requester,
+                    actor,
+                }
+            }
+            WantedLink::RepeatRegistration => Occurrence::RegistrationRepeated {
+                email,
+                requester,
+                actor,
+            },
+        };
+        let version = self.id.to_string();
+        Some(Event::new(account.id, &version, self.at, occurrence))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::tests::account_of;
+    use crate::identity::Identity;
+    use crate::random::SeededRandom;
+    use crate::session::tests::noon;
+
+    fn address(text: &str) -> EmailAddress {
+        EmailAddress::parse(text).unwrap()
+    }
+
+    fn request(wanted: WantedLink, addressee: Addressee) -> LinkRequest {
+        LinkRequest {
+            id: RequestId::random(&SeededRandom::new(1)),
+            wanted,
+            addressee,
+            requester: Requester::default(),
+            actor: Actor::Nobody,
+            at: noon(),
+        }
+    }
+
+    fn all() -> [WantedLink; 4] {
+        let new_email = address("grace@example.com");
+        [
+            WantedLink::ResetPassword,
+            WantedLink::VerifyEmail,
+            WantedLink::ChangeEmail { new_email },
+            WantedLink::RepeatRegistration,
+        ]
+    }
+
+    const TYPES: [&str; 4] = [
+        "password_reset.requested",
+        "email_verification.requested",
+        "email_change.requested",
+        "registration.repeated",
+    ];
+
+    #[test]
+    fn a_request_tells_of_the_account_that_it_is_for() {
+        let account = account_of(&[]);
+        for (wanted, event_type) in all().into_iter().zip(TYPES) {
+            for addressee in [
+                Addressee::User(account.id),
+                Addressee::Address(address("ADA@example.com")),
+            ] {
+                let request = request(wanted.clone(), addressee);
+                let event = request.event(&account).unwrap();
+                assert_eq!(event.occurrence.event_type(), event_type);
+                assert_eq!((event.at, event.user_id), (noon(), account.id));
+                // The stored spelling.
+                assert_eq!(event.data()["email"], "ada@example.com");
+                assert_eq!(request.event(&account), Some(event));
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_for_another_account_tells_nothing() {
+        let account = account_of(&[]);
+        let other = UserId::random(&SeededRandom::new(77));
+        for wanted in all() {
+            for addressee in [
+                Addressee::User(other),
+                Addressee::Address(address("grace@example.com")),
+            ] {
+                assert_eq!(request(wanted.clone(), addressee).event(&account), None);
+            }
+        }
+    }
+
+    /// Which of the four are told of an account.
+    fn told(account: &Account, addressee: &Addressee) -> [bool; 4] {
+        all().map(|wanted| request(wanted, addressee.clone()).event(account).is_some())
+    }
+
+    #[test]
+    fn what_an_account_cannot_use_is_not_told() {
+        let account = account_of(&[]);
+        let by_address = Addressee::Address(address("ada@example.com"));
+        let by_user = Addressee::User(account.id);
+        let mut verified = account.clone();
+        verified.email_verified_at = Some(noon());
+        let disabled = account.clone().disable().account;
+        let one = crate::session::tests::session(1, noon());
+        let deleted = account_of(&[&one]).delete(one.id, noon()).unwrap().account;
+        let mut elsewhere = account.clone();
+        elsewhere.identity = Some(Identity::new("https://idp.example", "ada").unwrap());
+        for (account, told_by_address, told_by_user) in [
+            (
+                &verified,
+                [true, false, true, true],
+                [true, false, true, true],
+            ),
+            (
+                &disabled,
+                [true, true, false, true],
+                [true, true, false, true],
+            ),
+            (&deleted, [false; 4], [false; 4]),
+            // Its address was told by somebody else and leads nowhere.
+            (&elsewhere, [false; 4], [false, true, false, true]),
+        ] {
+            assert_eq!(told(account, &by_address), told_by_address, "{account:?}");
+            assert_eq!(told(account, &by_user), told_by_user, "{account:?}");
+        }
+    }
+
+    #[test]
+    fn two_requests_are_two_events() {
+        let account = account_of(&[]);
+        let one = request(WantedLink::ResetPassword, Addressee::User(account.id));
+        let mut other = one.clone();
+        other.id = RequestId::random(&SeededRandom::new(2));
+        let id = |request: &LinkRequest| request.event(&account).unwrap().id;
+        assert_ne!(id(&one), id(&other));
+        assert_eq!(id(&one).get_version_num(), 5);
+    }
+}
