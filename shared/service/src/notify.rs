@@ -9,11 +9,12 @@ use chrono::TimeDelta;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::UserId;
 use latchkey_domain::notice::{Message, Notice, ReceivedEvent, Whereabouts};
+use latchkey_domain::token::{Link, link_address};
 use latchkey_store::{Claimed, MailClaim, Store};
 use uuid::Uuid;
 
-use crate::Service;
-use crate::metric::{MAILS_REFUSED, MAILS_SENT, MAIL_FAILURES};
+use crate::metric::{MAIL_FAILURES, MAILS_REFUSED, MAILS_SENT};
+use crate::{Core, Service};
 
 /// How long whoever is about to send a mail has for it. It is longer than an invocation of the function lasts, so that a
 /// mail is claimed by somebody else only if the first one has died.
@@ -120,6 +121,8 @@ pub struct Later;
 pub struct Notifier<T, M> {
     /// The table, the keys of links, the clock.
     pub service: Service,
+    /// Where the pages are that open links, without a slash at its end.
+    pub account_url: String,
     /// What mails say.
     pub texts: T,
     /// Sends them.
@@ -175,7 +178,11 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         let now = self.service.core.now();
         let kept = self.store().keep_dead_mail(id, delivered, reason, now);
         kept.await.map_err(|_| Later)?;
-        tracing::error!(id, reason, "a mail will never be sent; its event went to the dead letters");
+        tracing::error!(
+            id,
+            reason,
+            "a mail will never be sent; its event went to the dead letters"
+        );
         MAILS_REFUSED.count(1);
         Ok(())
     }
@@ -196,20 +203,24 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         }
         let account = self.store().read_account(event.user_id);
         let account = account.await.map_err(|_| Later)?;
-        let Some(mut notice) = event.notice(account.as_ref()) else {
+        let Some(notice) = event.notice(account.as_ref()) else {
             tracing::debug!(%event_id, event_type, "nobody is to be told by mail");
             return Ok(None);
         };
         if let (None, Some(session)) = (&notice.whereabouts, notice.session) {
             let session = self.store().read_session(event.user_id, session);
             let session = session.await.map_err(|_| Later)?;
-            notice.whereabouts = session.as_ref().map(Whereabouts::of);
+            return Ok(Some(notice.at_place(session.as_ref().map(Whereabouts::of))));
         }
         Ok(Some(notice))
     }
 
     async fn send(&self, event: &ReceivedEvent, notice: &Notice) -> Result<(), SendError> {
-        let words = self.texts.write(notice, None);
+        let link = match &notice.link {
+            Some(link) => Some(self.link(link).await?),
+            None => None,
+        };
+        let words = self.texts.write(notice, link.as_deref());
         let mail = Mail {
             event_id: event.id,
             event_type: event.event_type.clone(),
@@ -218,6 +229,17 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
             words: words.map_err(|NotWritten| SendError::NotNow)?,
         };
         self.mailer.send(&mail).await
+    }
+
+    /// The address of a link that is valid from now on.
+    async fn link(&self, link: &Link) -> Result<String, SendError> {
+        let Core { tokens, clock, .. } = &self.service.core;
+        let token = tokens.issue_link(link, clock.now()).await;
+        let token = token.map_err(|error| {
+            tracing::error!(%error, "a link could not be signed");
+            SendError::NotNow
+        })?;
+        Ok(link_address(&self.account_url, link.purpose(), &token))
     }
 
     /// The mail is out. If that cannot be kept, it is sent once more only if its event is delivered once more.
@@ -235,7 +257,9 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
     /// If that fails, the claim ends when its time is over.
     async fn release(&self, claim: MailClaim) {
         if self.store().release_mail(claim).await.is_err() {
-            tracing::warn!("a mail could not be released; it can be sent again when its claim is over");
+            tracing::warn!(
+                "a mail could not be released; it can be sent again when its claim is over"
+            );
         }
     }
 }

@@ -28,7 +28,7 @@ use latchkey_domain::random::RandomSource;
 use latchkey_domain::session::Session;
 use latchkey_domain::throttle::{Counter, Subject};
 use latchkey_domain::token::{
-    Access, AccessClaims, Audience, DeviceClaims, IssuedTokens, KeyDerivationFailed, KeyRing,
+    Access, AccessClaims, Audience, DeviceClaims, IssuedTokens, KeyDerivationFailed, KeyRing, Link,
     RefreshClaims, Token, TokenAlgorithm, TokenError, TokenIdentity, Tokens, UnknownAudience,
 };
 use tokio::sync::Mutex;
@@ -355,6 +355,14 @@ impl TokenKeys {
             .unwrap_or_else(|| tokens.new_device(user, now, random));
         claims.password_version = Some(password_version);
         tokens.issue_device(&claims, now)
+    }
+
+    /// The token of a link, valid from now on.
+    ///
+    /// # Errors
+    /// [`TokenError::SigningFailed`].
+    pub async fn issue_link(&self, link: &Link, now: DateTime<Utc>) -> Result<Token, TokenError> {
+        self.newest(now).await.issue_link(link, now)
     }
 
     /// What a device token says, if it is genuine. One that is not is no error: who shows it is a stranger.

@@ -17,7 +17,8 @@ use crate::item::{
     string, to_attribute, to_item,
 };
 use crate::keys::{
-    ACCOUNT, DEAD_LETTER_PREFIX, Item, Key, MAIL_PREFIX, PK, SESSION_PREFIX, SK, THROTTLE_PREFIX, USER_PREFIX,
+    ACCOUNT, DEAD_LETTER_PREFIX, Item, Key, MAIL_PREFIX, PK, SESSION_PREFIX, SK, THROTTLE_PREFIX,
+    USER_PREFIX,
 };
 use crate::refusal::store_error;
 

@@ -30,6 +30,7 @@ fn notice(message: Message, device: &str) -> Notice {
             },
         }),
         session: None,
+        shows_device_name: true,
         link: None,
     }
 }

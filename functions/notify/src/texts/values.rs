@@ -50,7 +50,7 @@ impl Values {
         let lifetime = notice.message.link_lifetime();
         Self {
             time: language.write_time(notice.at),
-            device: whereabouts.map(|place| name_device(place, language)),
+            device: whereabouts.and_then(|place| name_device(place, language)),
             place: whereabouts.and_then(name_place),
             ip_address: whereabouts
                 .and_then(|place| place.location.ip_address)
@@ -74,24 +74,24 @@ impl Values {
 }
 
 /// What the client calls the device; where that cannot be shown, its kind.
-fn name_device(whereabouts: &Whereabouts, language: Language) -> String {
-    let kind = || name_kind(whereabouts.device_type, language).to_owned();
-    whereabouts.device.clone().unwrap_or_else(kind)
+fn name_device(whereabouts: &Whereabouts, language: Language) -> Option<String> {
+    let kind = || name_kind(whereabouts.device_type, language).map(str::to_owned);
+    whereabouts.device.clone().or_else(kind)
 }
 
-fn name_kind(kind: DeviceType, language: Language) -> &'static str {
+fn name_kind(kind: DeviceType, language: Language) -> Option<&'static str> {
     let (en, de) = match kind {
         DeviceType::Desktop => ("A computer", "Ein Computer"),
         DeviceType::Mobile => ("A phone", "Ein Telefon"),
         DeviceType::Tablet => ("A tablet", "Ein Tablet"),
         DeviceType::Tv => ("A television", "Ein Fernseher"),
         DeviceType::Bot => ("A program", "Ein Programm"),
-        DeviceType::Unknown => ("Unknown device", "Unbekanntes Gerät"),
+        DeviceType::Unknown => return None,
     };
-    match language {
+    Some(match language {
         Language::En => en,
         Language::De => de,
-    }
+    })
 }
 
 fn name_place(whereabouts: &Whereabouts) -> Option<String> {

@@ -12,12 +12,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::account::{Account, AccountStatus};
+use crate::account::Account;
 use crate::cause::{Actor, EndReason};
 use crate::device::DeviceType;
 use crate::email::EmailAddress;
 use crate::id::{SessionId, UserId};
 use crate::session::{ClientLocation, Session};
+use crate::token::{Link, LinkPurpose};
 
 pub use language::Language;
 pub use safe_text::safe_text;
@@ -90,8 +91,9 @@ impl Message {
     #[must_use]
     pub const fn link_lifetime(self) -> Option<TimeDelta> {
         match self {
-            Self::VerifyEmail | Self::ConfirmEmail => Some(TimeDelta::hours(24)),
-            Self::ResetPassword => Some(TimeDelta::minutes(10)),
+            Self::VerifyEmail => Some(LinkPurpose::VerifyEmail.lifetime()),
+            Self::ConfirmEmail => Some(LinkPurpose::ChangeEmail.lifetime()),
+            Self::ResetPassword => Some(LinkPurpose::ResetPassword.lifetime()),
             Self::NewDevice
             | Self::UnusualPlace
             | Self::PasswordChanged
@@ -138,6 +140,7 @@ struct Details {
     actor: Option<Value>,
     email: Option<String>,
     previous_email: Option<String>,
+    new_email: Option<String>,
 }
 
 /// Where something was done, as a message shows it.
@@ -164,6 +167,28 @@ pub struct Notice {
     pub whereabouts: Option<Whereabouts>,
     /// The session on which it was done, if the event names one: its item tells where that was.
     pub session: Option<SessionId>,
+    /// Whether the words may be shown that a client calls its device.
+    pub shows_device_name: bool,
+    /// What the link of the message does, if it has one.
+    pub link: Option<Link>,
+}
+
+impl Notice {
+    /// The same with where it was done.
+    #[must_use]
+    pub fn at_place(self, whereabouts: Option<Whereabouts>) -> Self {
+        let whereabouts = whereabouts.map(|place| match self.shows_device_name {
+            true => place,
+            false => Whereabouts {
+                device: None,
+                ..place
+            },
+        });
+        Self {
+            whereabouts,
+            ..self
+        }
+    }
 }
 
 impl Whereabouts {
@@ -195,14 +220,43 @@ impl ReceivedEvent {
     #[must_use]
     pub fn notice(&self, account: Option<&Account>) -> Option<Notice> {
         let message = self.message()?;
-        let to = self.recipient(message, account)?;
-        Some(Notice {
+        let link = match message {
+            Message::VerifyEmail => {
+                let account = account.filter(|account| !account.is_email_verified())?;
+                account.credential_email()?;
+                Some(account.verification_link()?)
+            }
+            Message::ResetPassword => Some(account?.reset_link()?),
+            Message::ConfirmEmail => {
+                let new = EmailAddress::parse(self.data.new_email.as_deref()?).ok()?;
+                Some(account?.email_change_link(new)?)
+            }
+            Message::NewDevice
+            | Message::UnusualPlace
+            | Message::PasswordChanged
+            | Message::EmailChanged
+            | Message::SessionReused
+            | Message::AccountDeleted
+            | Message::AlreadyRegistered => None,
+        };
+        let to = match (&link, message) {
+            (Some(link), _) => link.email().clone(),
+            (None, Message::AccountDeleted) => parse(self.data.email.as_deref())?,
+            (None, Message::EmailChanged) => parse(self.data.previous_email.as_deref())?,
+            (None, _) => account?.email()?.clone(),
+        };
+        // A stranger may have registered with somebody else's address, and may ask for links to anybody's.
+        let is_verified = account.is_some_and(Account::is_email_verified);
+        let notice = Notice {
             message,
             to,
             at: self.at,
-            whereabouts: self.whereabouts(),
+            whereabouts: None,
             session: self.session(),
-        })
+            shows_device_name: is_verified && !matches!(self.actor(), Some(Actor::Nobody)),
+            link,
+        };
+        Some(notice.at_place(self.whereabouts()))
     }
 
     /// The message of the event's type and data alone.
@@ -219,25 +273,11 @@ impl ReceivedEvent {
             "user.password_changed" => Some(Message::PasswordChanged),
             "user.email_changed" => Some(Message::EmailChanged),
             "user.deleted" => Some(Message::AccountDeleted),
+            "user.created" | "email_verification.requested" => Some(Message::VerifyEmail),
+            "password_reset.requested" => Some(Message::ResetPassword),
+            "email_change.requested" => Some(Message::ConfirmEmail),
+            "registration.repeated" => Some(Message::AlreadyRegistered),
             _ => None,
-        }
-    }
-
-    /// To whom it goes: the account's own address, unless the message is about the address itself.
-    fn recipient(&self, message: Message, account: Option<&Account>) -> Option<EmailAddress> {
-        let told = |email: &Option<String>| EmailAddress::parse(email.as_deref()?).ok();
-        let of_account = || address_of(account?);
-        match message {
-            Message::AccountDeleted => told(&self.data.email),
-            Message::EmailChanged => told(&self.data.previous_email),
-            Message::ConfirmEmail => told(&self.data.email),
-            Message::NewDevice
-            | Message::UnusualPlace
-            | Message::PasswordChanged
-            | Message::SessionReused
-            | Message::VerifyEmail
-            | Message::ResetPassword
-            | Message::AlreadyRegistered => of_account().cloned(),
         }
     }
 
@@ -252,29 +292,46 @@ impl ReceivedEvent {
         };
         let tells = data.device_name.is_some() || location != ClientLocation::default();
         tells.then(|| Whereabouts {
-            device: data.device_name.as_deref().and_then(safe_text).map(str::to_owned),
-            device_type: data.device_type.clone().map_or(DeviceType::Unknown, |kind| {
-                serde_json::from_value(kind).unwrap_or(DeviceType::Unknown)
-            }),
+            device: data
+                .device_name
+                .as_deref()
+                .and_then(safe_text)
+                .map(str::to_owned),
+            device_type: data
+                .device_type
+                .clone()
+                .map_or(DeviceType::Unknown, |kind| {
+                    serde_json::from_value(kind).unwrap_or(DeviceType::Unknown)
+                }),
             location,
         })
     }
 
     /// The session on which it was done.
     fn session(&self) -> Option<SessionId> {
-        let actor = self.data.actor.clone().map(serde_json::from_value);
-        match actor {
-            Some(Ok(Actor::Owner(session))) => Some(session),
-            Some(Ok(Actor::Admin(_) | Actor::Client(_) | Actor::Operator | Actor::System) | Err(_))
+        match self.actor() {
+            Some(Actor::Owner(session)) => Some(session),
+            Some(
+                Actor::Admin(_)
+                | Actor::Client(_)
+                | Actor::Operator
+                | Actor::System
+                | Actor::Link
+                | Actor::Nobody,
+            )
             | None => self.data.session_id,
         }
     }
-}
 
-/// The address of an account that is not deleted.
-fn address_of(account: &Account) -> Option<&EmailAddress> {
-    match &account.status {
-        AccountStatus::Active { email } | AccountStatus::Disabled { email } => email.as_ref(),
-        AccountStatus::Deleted { .. } => None,
+    /// Who did it, if that is somebody whom this version knows.
+    fn actor(&self) -> Option<Actor> {
+        serde_json::from_value(self.data.actor.clone()?).ok()
     }
 }
+
+fn parse(email: Option<&str>) -> Option<EmailAddress> {
+    EmailAddress::parse(email?).ok()
+}
+
+#[cfg(test)]
+mod tests;

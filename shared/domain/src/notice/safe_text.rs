@@ -33,7 +33,9 @@ fn has_host(text: &str) -> bool {
     let points = text.match_indices(['.', '。', '．', '｡']);
     let mut hosts = points.filter(|(at, point)| {
         let before = text.get(..*at).and_then(|text| text.chars().next_back());
-        let after = text.get(at + point.len()..).and_then(|text| text.chars().next());
+        let after = text
+            .get(at + point.len()..)
+            .and_then(|text| text.chars().next());
         let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let is_letter = |c: Option<char>| c.is_some_and(char::is_alphabetic);
         is_word(before) && is_letter(after)
