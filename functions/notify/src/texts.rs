@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use latchkey_domain::notice::{Language, Message, Notice};
 use latchkey_service::notify::{NotWritten, Texts, Words};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 
 use values::{SAMPLES, Values, known};
@@ -112,9 +114,11 @@ impl MailTexts {
         }
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_keep_trailing_newline(true);
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .keep_trailing_newline(true);
+        environment.set_syntax(syntax.build().map_err(|error| malformed(LAYOUT, &error))?);
         environment.set_auto_escape_callback(|name| match name.ends_with(".html") {
             true => AutoEscape::Html,
             false => AutoEscape::None,
@@ -137,7 +141,9 @@ impl MailTexts {
                 for sample in &SAMPLES {
                     let values = Values::of_sample(message, language, sample);
                     let written = self.render(message, language, &values);
-                    written.map_err(|error| malformed(&error_file(&error, message, language), &error))?;
+                    written.map_err(|error| {
+                        malformed(&error_file(&error, message, language), &error)
+                    })?;
                 }
             }
         }
@@ -157,10 +163,9 @@ impl MailTexts {
         } = &self.letterhead;
         let stem = format!("{}/{}", language.as_str(), message.as_str());
         let fixed = context! { product, account_url, language => language.as_str() };
-        let values = context! { ..minijinja::Value::from_serialize(values), ..fixed };
-        let render = |name: String, values: &minijinja::Value| {
-            self.environment.get_template(&name)?.render(values)
-        };
+        let values = context! { ..Value::from(Serde(values)), ..fixed };
+        let render =
+            |name: String, values: &Value| self.environment.get_template(&name)?.render(values);
         let subject = one_line(&render(format!("{stem}.subject"), &values)?);
         let text = render(format!("{stem}.txt"), &values)?;
         let page_values = context! { subject, ..values };
@@ -214,11 +219,7 @@ fn replace(files: &mut BTreeMap<String, String>, folder: &Path) -> Result<(), Te
 }
 
 /// Takes a file in. The plain text of a message is two templates: its subject and the rest.
-fn add(
-    environment: &mut Environment<'static>,
-    file: &str,
-    text: String,
-) -> Result<(), TextsError> {
+fn add(environment: &mut Environment<'static>, file: &str, text: String) -> Result<(), TextsError> {
     let message = Message::ALL
         .into_iter()
         .find(|message| file.split(['/', '.']).nth(1) == Some(message.as_str()));
@@ -226,10 +227,19 @@ fn add(
     if let (Some(_), Some(stem)) = (message, stem) {
         let (subject, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let Some(subject) = subject.strip_prefix(SUBJECT) else {
-            return Err(malformed(file, &"its first line does not begin with \"Subject: \""));
+            return Err(malformed(
+                file,
+                &"its first line does not begin with \"Subject: \"",
+            ));
         };
         let name = format!("{stem}.subject");
-        add_template(environment, &name, file, subject.trim().to_owned(), &["product"])?;
+        add_template(
+            environment,
+            &name,
+            file,
+            subject.trim().to_owned(),
+            &["product"],
+        )?;
         let rest = rest.trim_start().to_owned();
         return add_template(environment, file, file, rest, &known(message));
     }

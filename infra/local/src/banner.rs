@@ -6,6 +6,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, PathItem};
 
 use crate::cleaning::CLEANUP_PATH;
+use crate::mailing::MAIL_PATH;
 
 /// What the banner says of a start.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) place: &'a str,
     /// Where the embedded DynamoDB listens, if it was asked to.
     pub(crate) dynamodb: Option<SocketAddr>,
+    /// Whether mails can be read.
+    pub(crate) shows_mail: bool,
 }
 
 /// What decided the issuer.
@@ -45,6 +48,12 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
     } = facts;
     let issuer = issuer(facts);
     let dynamodb = facts.dynamodb.map(dynamodb).unwrap_or_default();
+    let mail = match facts.shows_mail {
+        true => format!(
+            "  Mail     {address}{MAIL_PATH} (nothing is sent; links stand there, not in the log)\n"
+        ),
+        false => String::new(),
+    };
     format!(
         "\
 Latchkey {version} is ready on this machine.
@@ -52,7 +61,7 @@ Latchkey {version} is ready on this machine.
   API      {base_url}
   Docs     {base_url}/docs
   Data     {place}
-{issuer}{dynamodb}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
+{issuer}{dynamodb}{mail}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
 
 {routes}
 Try it:

@@ -43,6 +43,9 @@ pub enum LocalError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A text of a mail cannot be used.
+    #[error(transparent)]
+    Texts(#[from] notify::TextsError),
     /// Secrets Manager is for Lambda.
     #[error(
         "TOKEN_SECRET_ARN is set, but the local stack does not read Secrets Manager; unset it, and set TOKEN_SECRET if \
@@ -76,6 +79,7 @@ impl LocalError {
             | Self::Outside(_)
             | Self::Table(_)
             | Self::Settings(_)
+            | Self::Texts(_)
             | Self::SecretsManager
             | Self::Keys(_)
             | Self::Output(_)

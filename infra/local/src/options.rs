@@ -31,6 +31,10 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["data_dir", "dynamodb_url"])]
     pub(crate) memory: bool,
 
+    /// Send no mail: without this, mails are not sent either, but can be read at /local/mail.
+    #[arg(long)]
+    pub(crate) no_mail: bool,
+
     /// Use this DynamoDB instead of the embedded one, such as DynamoDB Local.
     ///
     /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
@@ -119,12 +123,19 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
   PURGE_PER_MINUTE          purges on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
+  ACCOUNT_URL               where the pages of accounts are, to which the links of mails lead [default: ISSUER and /account]
+  MAIL_FROM                 whom mails come from, as Example <no-reply@example.com>; they are not sent but can be read at
+                            /local/mail [default: Latchkey <no-reply@latchkey.localhost>]
+  MAIL_LANGUAGE             en or de [default: en]
+  MAIL_TEXTS                a folder whose files replace texts of mails [default: none]
+  PRODUCT_NAME              what mails call the product [default: the name in MAIL_FROM]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
 
 POST /local/cleanup runs the daily cleanup at once. POST /local/authorize takes an event of API Gateway and answers as the
-authorizer does. GET /local/events has the newest events. Only the local stack has these routes.";
+authorizer does. GET /local/events has the newest events, GET /local/mail the newest mails. Only the local stack has these
+routes.";
 
 #[cfg(test)]
 mod tests {
@@ -172,6 +183,7 @@ mod tests {
             "NO_COLOR",                 // A convention of terminals.
             "EVENT_BUS_NAME",           // Events stay in this process.
             "AWS_ENDPOINT_URL_EVENTBRIDGE",
+            "AWS_ENDPOINT_URL_SESV2", // So do mails.
         ] {
             assert!(read.remove(not_here), "{not_here}");
         }

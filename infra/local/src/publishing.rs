@@ -18,6 +18,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::embedded::{EmbeddedError, StreamReader};
 use crate::folder::Folder;
+use crate::mailing::{self, LocalNotifier};
 use crate::origins;
 
 /// The newest events, newest first. Not in the OpenAPI document: the service on AWS does not have it.
@@ -61,12 +62,37 @@ impl RecentEvents {
     }
 }
 
-impl Bus for RecentEvents {
-    async fn put(&self, events: &[&Event]) -> Vec<PutOutcome> {
-        for event in events {
-            self.show(event);
+/// The bus on this machine: the list, and the function that sends mails.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalBus {
+    /// Shows the events.
+    pub(crate) events: RecentEvents,
+    /// Tells people of them, unless mail is off.
+    pub(crate) notifier: Option<LocalNotifier>,
+}
+
+impl LocalBus {
+    /// An event is put when it is told too: until then the stream is not read on, so a kill loses no mail.
+    async fn put_one(&self, event: &Event) -> PutOutcome {
+        self.events.show(event);
+        let Some(notifier) = &self.notifier else {
+            return PutOutcome::Taken;
+        };
+        match mailing::tell(notifier, event).await {
+            true => PutOutcome::Taken,
+            false => PutOutcome::NotTaken,
         }
-        vec![PutOutcome::Taken; events.len()]
+    }
+}
+
+impl Bus for LocalBus {
+    async fn put(&self, events: &[&Event]) -> Vec<PutOutcome> {
+        let mut outcomes = Vec::with_capacity(events.len());
+        for event in events {
+            // Boxed, because the compiler gives up on futures that are nested as deep as these.
+            outcomes.push(Box::pin(self.put_one(event)).await);
+        }
+        outcomes
     }
 }
 
@@ -117,18 +143,18 @@ impl DeadLetters for Kept {
 #[derive(Debug)]
 pub(crate) struct Pump {
     reader: StreamReader,
-    publisher: Publisher<RecentEvents, Kept>,
+    publisher: Publisher<LocalBus, Kept>,
     checkpoint: Option<String>,
 }
 
 impl Pump {
     /// A pump that continues where the one before it has stopped.
-    pub(crate) fn new(reader: StreamReader, events: RecentEvents, kept: Kept) -> Self {
+    pub(crate) fn new(reader: StreamReader, bus: LocalBus, kept: Kept) -> Self {
         Self {
             reader,
             checkpoint: kept.checkpoint(),
             publisher: Publisher {
-                bus: events,
+                bus,
                 dead_letters: kept,
             },
         }

@@ -7,6 +7,9 @@ const CLIENT_ID: &str = "latchkey-app";
 /// The table unless told otherwise.
 const TABLE_NAME: &str = "latchkey";
 
+/// Whom mails come from unless told otherwise. Nobody sends them.
+const MAIL_FROM: &str = "Latchkey <no-reply@latchkey.localhost>";
+
 /// What was generated, and is kept in the data folder.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Generated<'a> {
@@ -33,6 +36,7 @@ pub(crate) fn lookup(
                 "AUDIENCE" => AUDIENCE,
                 "CLIENT_ID" => CLIENT_ID,
                 "TABLE_NAME" => TABLE_NAME,
+                "MAIL_FROM" => MAIL_FROM,
                 "TOKEN_SECRET" => generated.token_secret?,
                 "TOKEN_RSA_KEY" => generated.rsa_key?,
                 "DEVICE_SECRET" => device_secret?,

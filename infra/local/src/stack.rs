@@ -13,8 +13,8 @@ use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{RsaPrivateKey, TokenAlgorithm, Tokens};
 use latchkey_runtime::settings::{
-    AuthorizerSettings, Format, LogSettings, Settings, StorageSettings, TokenSecretSource,
-    environment, environment_names, warn_of_misspelt,
+    AuthorizerSettings, Format, LogSettings, MailSettings, Settings, StorageSettings,
+    TokenSecretSource, environment, environment_names, warn_of_misspelt,
 };
 use latchkey_runtime::telemetry;
 use latchkey_service::passwords::Passwords;
@@ -29,8 +29,9 @@ use crate::error::LocalError;
 use crate::folder::new_secret;
 use crate::gate;
 use crate::hosts::Hosts;
+use crate::mailing::{self, Mailbox};
 use crate::options::Options;
-use crate::publishing::RecentEvents;
+use crate::publishing::{LocalBus, RecentEvents};
 use crate::routes;
 use crate::server::serve;
 use crate::settings::{Generated, lookup};
@@ -69,6 +70,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         rsa_key: any_rsa_key.as_deref().map(String::as_str),
     };
     Settings::read(lookup(environment, &base_url, any))?;
+    MailSettings::read(lookup(environment, &base_url, any))?;
     let AuthorizerSettings { rules } =
         AuthorizerSettings::read(lookup(environment, &base_url, Generated::default()))?;
     let wants_secret = environment("TOKEN_SECRET").is_none() || new_rsa_key.is_some();
@@ -82,6 +84,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         rsa_key: rsa_key.as_deref(),
     };
     let settings = Settings::read(lookup(environment, default_issuer, generated))?;
+    let mail_settings = MailSettings::read(lookup(environment, default_issuer, generated))?;
     let issuer = settings.identity.issuer.clone();
     match &kept {
         Some(kept) if *kept != issuer => warn_of_another_issuer(&issuer, kept),
@@ -104,7 +107,20 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     };
 
     let recent = RecentEvents::default();
-    let pump = storage.pump(&table_name, recent.clone());
+    let mailbox = Mailbox::default();
+    let service = Service {
+        core: core.clone(),
+        store: store.clone(),
+    };
+    let notifier = match options.no_mail {
+        true => None,
+        false => mailing::notifier(&mail_settings, service, mailbox.clone())?,
+    };
+    let bus = LocalBus {
+        events: recent.clone(),
+        notifier,
+    };
+    let pump = storage.pump(&table_name, bus);
 
     let (router, document) = routes(&core, &store).split_for_parts();
     let authorizer = Authorizer::new(
@@ -118,7 +134,8 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         .hold(router)
         .merge(cleaner.clone().routes())
         .merge(authorizing::routes(authorizer))
-        .merge(recent.clone().routes());
+        .merge(recent.clone().routes())
+        .merge(mailbox.routes());
     let hosts = Hosts::loopback_and_host_of(&issuer);
     let pages = Pages {
         origins: &allowed_origins,
@@ -136,6 +153,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         },
         place: &storage.place,
         dynamodb,
+        shows_mail: pump.is_some() && !options.no_mail,
     };
     // Nobody may be reading; the service runs all the same.
     let _ = io::stdout().write_all(banner(&facts, &document).as_bytes());

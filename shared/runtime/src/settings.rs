@@ -7,6 +7,7 @@ mod address;
 mod authorizer;
 mod events;
 mod log;
+mod mail;
 mod misspelt;
 mod reader;
 
@@ -20,6 +21,7 @@ use latchkey_domain::token::{KeyMaterial, TokenAlgorithm, TokenIdentity, TokenSe
 pub use authorizer::AuthorizerSettings;
 pub use events::EventsSettings;
 pub use log::{Format, LogSettings};
+pub use mail::MailSettings;
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 use reader::Reader;
 

@@ -125,6 +125,7 @@ pub fn filter(level: Level) -> Targets {
         "events",
         "list_sessions",
         "login",
+        "notify",
         "refresh",
         "register",
         "rename",

@@ -36,7 +36,9 @@ fn notice(message: Message, device: &str) -> Notice {
 }
 
 fn write(texts: &MailTexts, message: Message, device: &str) -> Words {
-    let link = message.link_lifetime().map(|_| "https://id.example.com/account/page#token=abc.def");
+    let link = message
+        .link_lifetime()
+        .map(|_| "https://id.example.com/account/page#token=abc.def");
     texts.write(&notice(message, device), link).unwrap()
 }
 
@@ -70,14 +72,20 @@ impl Drop for Folder {
 fn every_message_has_its_texts_in_every_language_and_there_are_no_others() {
     let mut expected = BTreeSet::from([LAYOUT.to_owned()]);
     for language in Language::ALL {
-        let names = Message::ALL.map(Message::as_str).into_iter().chain(["details"]);
+        let names = Message::ALL
+            .map(Message::as_str)
+            .into_iter()
+            .chain(["details"]);
         for name in names {
             for ending in ["txt", "html"] {
                 expected.insert(format!("{}/{name}.{ending}", language.as_str()));
             }
         }
     }
-    let built_in: BTreeSet<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let built_in: BTreeSet<String> = BUILT_IN
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     assert_eq!(built_in, expected);
 }
 
@@ -96,13 +104,25 @@ fn every_message_says_what_happened_and_when_and_gives_its_link() {
                 Some(_) => "https://id.example.com/account/page#token=abc.def",
                 None => "https://id.example.com/account",
             };
-            assert!(words.text.lines().any(|line| line == link), "{}", words.text);
+            assert!(
+                words.text.lines().any(|line| line == link),
+                "{}",
+                words.text
+            );
             let href = format!("href=\"{}\"", link.replace('/', "&#x2f;"));
             assert!(words.html.contains(&href), "{}", words.html);
             if !matches!(message, Message::VerifyEmail | Message::ConfirmEmail) {
                 let time = language.write_time("2026-03-01T09:05:00Z".parse().unwrap());
-                for shown in [time.as_str(), "Chrome on Windows", "Berlin, DE", "203.0.113.7"] {
-                    assert!(words.text.contains(shown) && words.html.contains(shown), "{shown}");
+                for shown in [
+                    time.as_str(),
+                    "Chrome on Windows",
+                    "Berlin, DE",
+                    "203.0.113.7",
+                ] {
+                    assert!(
+                        words.text.contains(shown) && words.html.contains(shown),
+                        "{shown}"
+                    );
                 }
             }
             // Neither markup nor a template is left over, and no two paragraphs have run together.
@@ -111,7 +131,11 @@ fn every_message_says_what_happened_and_when_and_gives_its_link() {
             assert!(!words.text.contains("\n\n\n"), "{}", words.text);
             subjects.insert(words.subject);
         }
-        assert_eq!(subjects.len(), Message::ALL.len(), "each has its own subject");
+        assert_eq!(
+            subjects.len(),
+            Message::ALL.len(),
+            "each has its own subject"
+        );
     }
 }
 
@@ -142,7 +166,10 @@ fn the_texts_read_so() {
     );
     let german = MailTexts::read(letterhead(Language::De), None).unwrap();
     let words = write(&german, Message::ResetPassword, "Chrome unter Windows");
-    assert_eq!(words.subject, "Wählen Sie ein neues Passwort für Example & Sons");
+    assert_eq!(
+        words.subject,
+        "Wählen Sie ein neues Passwort für Example & Sons"
+    );
     assert_eq!(
         words.text,
         "Jemand, vermutlich Sie selbst, möchte ein neues Passwort für Ihr Konto bei Example & Sons wählen. Der Link \
@@ -169,7 +196,11 @@ fn the_texts_read_so() {
 fn what_a_client_has_chosen_is_escaped_in_html_and_in_no_subject() {
     let texts = MailTexts::read(letterhead(Language::En), None).unwrap();
     let long = "א".repeat(100);
-    for device in ["<script>alert(1)</script>\"'&", "x\r\nBcc: eve@example.com", &long] {
+    for device in [
+        "<script>alert(1)</script>\"'&",
+        "x\r\nBcc: eve@example.com",
+        &long,
+    ] {
         for message in Message::ALL {
             let words = write(&texts, message, device);
             assert!(!words.html.contains("<script>"), "{}", words.html);
@@ -178,51 +209,106 @@ fn what_a_client_has_chosen_is_escaped_in_html_and_in_no_subject() {
         }
     }
     let words = write(&texts, Message::NewDevice, &long);
-    assert!(words.html.contains(&format!("<bdi>{long}</bdi>")), "it turns nothing around it");
+    assert!(
+        words.html.contains(&format!("<bdi>{long}</bdi>")),
+        "it turns nothing around it"
+    );
 }
 
 #[test]
 fn the_name_of_the_product_adds_no_header() {
     let product = "Example\r\nBcc: eve@example.com".to_owned();
-    let letterhead = Letterhead { product, ..letterhead(Language::En) };
+    let letterhead = Letterhead {
+        product,
+        ..letterhead(Language::En)
+    };
     let texts = MailTexts::read(letterhead, None).unwrap();
     let words = write(&texts, Message::NewDevice, "x");
-    assert_eq!(words.subject, "New sign-in to your Example Bcc: eve@example.com account");
+    assert_eq!(
+        words.subject,
+        "New sign-in to your Example Bcc: eve@example.com account"
+    );
 }
 
 #[test]
 fn a_file_replaces_one_text_and_the_others_stay() {
-    let folder = Folder::new("one", &[("en/new_device.txt", "Subject: Hello\n\nIt was {{ device }}.\n")]);
+    let folder = Folder::new(
+        "one",
+        &[(
+            "en/new_device.txt",
+            "Subject: Hello\n\nIt was {{ device }}.\n",
+        )],
+    );
     let texts = folder.read().unwrap();
     let words = write(&texts, Message::NewDevice, "Chrome on Windows");
-    assert_eq!((words.subject.as_str(), words.text.as_str()), ("Hello", "It was Chrome on Windows.\n"));
+    assert_eq!(
+        (words.subject.as_str(), words.text.as_str()),
+        ("Hello", "It was Chrome on Windows.\n")
+    );
     assert!(words.html.contains("<h1>New sign-in</h1>"));
 }
 
 #[test]
 fn a_text_that_cannot_be_used_stops_the_start_with_its_name() {
     for (name, file, text, reason) in [
-        ("value", "en/new_device.txt", "Subject: x\n\n{{ devise }}", "no value \"devise\""),
+        (
+            "value",
+            "en/new_device.txt",
+            "Subject: x\n\n{{ devise }}",
+            "no value \"devise\"",
+        ),
         // Also where it would rarely be looked at, and where it is another message's.
-        ("branch", "de/new_device.html", "{% if false %}{{ nonsense }}{% endif %}", "\"nonsense\""),
-        ("link", "en/new_device.html", "{{ link }}", "no value \"link\""),
-        ("subject", "en/new_device.txt", "Subject: {{ device }}\n\nx", "no value \"device\""),
+        (
+            "branch",
+            "de/new_device.html",
+            "{% if false %}{{ nonsense }}{% endif %}",
+            "\"nonsense\"",
+        ),
+        (
+            "link",
+            "en/new_device.html",
+            "{{ link }}",
+            "no value \"link\"",
+        ),
+        (
+            "subject",
+            "en/new_device.txt",
+            "Subject: {{ device }}\n\nx",
+            "no value \"device\"",
+        ),
         ("layout", "layout.html", "{{ link }}", "no value \"link\""),
         ("details", "de/details.txt", "{{ gerät }}", "gerät"),
         ("first", "en/new_device.txt", "Hello", "first line"),
         ("syntax", "en/new_device.txt", "Subject: x\n\n{{ device", ""),
-        ("include", "de/new_device.txt", "Subject: x\n\n{% include \"de/detail.txt\" %}", "detail.txt"),
-        ("filter", "de/reset_password.html", "{{ link|sooner }}", "sooner"),
+        (
+            "include",
+            "de/new_device.txt",
+            "Subject: x\n\n{% include \"de/detail.txt\" %}",
+            "detail.txt",
+        ),
+        (
+            "filter",
+            "de/reset_password.html",
+            "{{ link|sooner }}",
+            "sooner",
+        ),
     ] {
         let folder = Folder::new(name, &[(file, text)]);
         let error = folder.read().unwrap_err().to_string();
-        assert!(error.contains(file) && error.contains(reason), "{name}: {error}");
+        assert!(
+            error.contains(file) && error.contains(reason),
+            "{name}: {error}"
+        );
     }
 }
 
 #[test]
 fn a_file_that_no_message_uses_stops_the_start() {
-    for (name, file) in [("word", "en/new_devise.txt"), ("language", "fr/new_device.txt"), ("top", "notes.md")] {
+    for (name, file) in [
+        ("word", "en/new_devise.txt"),
+        ("language", "fr/new_device.txt"),
+        ("top", "notes.md"),
+    ] {
         let folder = Folder::new(name, &[(file, "Subject: x\n\nx")]);
         let error = folder.read().unwrap_err().to_string();
         assert!(error.contains(file), "{error}");

@@ -6,7 +6,13 @@ use serde::Serialize;
 
 /// The values that every text has.
 const OF_ALL: [&str; 7] = [
-    "product", "account_url", "language", "time", "device", "place", "ip_address",
+    "product",
+    "account_url",
+    "language",
+    "time",
+    "device",
+    "place",
+    "ip_address",
 ];
 /// The values that only messages with a link have.
 pub(super) const OF_LINKS: [&str; 2] = ["link", "valid_for"];

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
+use latchkey_domain::notice::Sender;
 use latchkey_domain::throttle::{HARD_STOP, Limits};
 use latchkey_domain::token::{
     KeyMaterial, MIN_SECRET_BYTES, RsaPrivateKey, Scope, SecretTooShort, TokenAlgorithm,
@@ -120,6 +121,24 @@ impl<'a> Reader<'a> {
             BasePath::default()
         });
         (issuer, path)
+    }
+
+    /// Whom mails come from, if anybody sends them.
+    pub(crate) fn sender(&mut self, name: &str) -> Option<Sender> {
+        let sender = (self.lookup)(name)?.parse();
+        sender.map_err(|error| self.wrong(name, error)).ok()
+    }
+
+    /// Where the pages of accounts are: an address as the issuer's is one, without a slash at its end.
+    pub(crate) fn account_url(&mut self) -> String {
+        let Some(url) = (self.lookup)("ACCOUNT_URL") else {
+            let issuer = (self.lookup)("ISSUER").unwrap_or_default();
+            return format!("{}/account", issuer.trim_end_matches('/'));
+        };
+        if let Err(error) = path_of_issuer(url.trim_end_matches('/')) {
+            self.wrong("ACCOUNT_URL", error);
+        }
+        url.trim_end_matches('/').to_owned()
     }
 
     pub(crate) fn seconds(
