@@ -276,8 +276,8 @@ def check_functions(source, result, report):
         report(f"functions differ after the transform: {sorted(meant.keys() ^ functions.keys())}")
     over_http = set(routes_meant(source).values())
     # Somebody waits for the answer, so nothing is repeated here: Secrets Manager repeats a rotation itself, and the
-    # mapping of the stream its batches.
-    waited_for = over_http | {"AuthorizerFunction", "RotateKeysFunction", "EventsFunction"}
+    # mapping of the stream and the queue their batches.
+    waited_for = over_http | {"AuthorizerFunction", "RotateKeysFunction", "EventsFunction", "NotifyFunction"}
 
     for name, function in functions.items():
         properties = function["Properties"]
@@ -372,7 +372,7 @@ def check_cleanup(result, report):
 
 def check_events(result, report):
     """Nothing of the stream is lost: what fails is brought again until the bucket takes it, before the stream forgets it."""
-    (mapping,) = (item["Properties"] for item in of_type(result, "AWS::Lambda::EventSourceMapping").values())
+    mapping = result["Resources"]["EventsMapping"]["Properties"]
     if mapping["FunctionName"] != {"Ref": "EventsFunctionAlias" + ALIAS}:
         report("EventsMapping: does not call the alias")
     if mapping["StartingPosition"] != "TRIM_HORIZON" or mapping["MaximumRetryAttempts"] != -1:

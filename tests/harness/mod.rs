@@ -32,6 +32,7 @@ pub mod dynamodb;
 pub mod events;
 pub mod lambda;
 pub mod log;
+pub mod mail;
 pub mod metering;
 pub mod openapi;
 pub mod permissions;

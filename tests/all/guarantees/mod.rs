@@ -12,6 +12,7 @@ mod interleavings;
 mod key_rotation;
 mod limit;
 mod machine;
+mod mail;
 mod mechanisms;
 mod ownership;
 mod second_decisions;
