@@ -95,7 +95,7 @@ async fn the_sample_becomes_one_request_to_ses_whose_answer_decides() {
             assert_eq!(failures[0]["itemIdentifier"], batch["Records"][0]["messageId"]);
         }
     }
-    let log = function.end().1;
+    let log = function.log().join("\n");
     assert!(log.contains("MessageRejected") && log.contains("MailsRefused"), "{log}");
     assert!(!log.contains("@example.com"), "{log}");
 }
@@ -112,7 +112,7 @@ async fn without_a_sender_the_function_does_nothing() {
     let answer = function.invoke(&sample_event("notify", &Value::Null)).await;
     assert_eq!(answer, Answer::Response(json!({"batchItemFailures": []})));
     assert!(requests.try_recv().is_err());
-    assert!(function.end().1.contains("mail is off"));
+    assert!(function.log().join("\n").contains("mail is off"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,7 +123,8 @@ async fn a_text_that_cannot_be_used_keeps_the_function_from_starting() {
     std::fs::write(folder.join("en/new_device.txt"), "Subject: x\n\n{{ devise }}").unwrap();
     let texts = folder.to_str().unwrap();
     let settings = [("MAIL_FROM", "no-reply@example.com"), ("MAIL_TEXTS", texts)];
-    let message = Function::fail_to_start("notify", &dynamodb.endpoint, &settings).await;
+    let function = Function::start_alone("notify", &dynamodb.endpoint, &settings).await;
+    let (_, message) = function.end();
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(message.contains("en/new_device.txt") && message.contains("devise"), "{message}");
 }
