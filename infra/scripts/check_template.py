@@ -311,9 +311,10 @@ def check_functions(source, result, report):
                 if "*" in action:
                     report(f"{name}: may do {action}")
             for resource in as_list(statement["Resource"]):
-                # The objects of a bucket have no other name, nor have the streams of a table.
+                # The objects of a bucket have no other name, nor have the streams of a table or the sender of mails.
                 lists_streams = as_list(statement["Action"]) == ["dynamodb:ListStreams"]
-                named_so = lists_streams or resource == {"Fn::Sub": "${DeadLetterBucket.Arn}/*"}
+                sends = as_list(statement["Action"]) == ["ses:SendEmail"]
+                named_so = lists_streams or sends or resource == {"Fn::Sub": "${DeadLetterBucket.Arn}/*"}
                 if "*" in json.dumps(resource) and not named_so:
                     report(f"{name}: a policy reaches {resource}")
 

@@ -59,6 +59,14 @@ pub fn connect(
     }))
 }
 
+/// [`on_messages`] on AWS, where mail may be off.
+pub async fn on_queue(
+    notifier: &Option<Notifier<MailTexts, Ses>>,
+    batch: SqsEvent,
+) -> SqsBatchResponse {
+    on_messages(notifier.as_ref(), batch).await
+}
+
 /// Sends the mails of a batch of events. The reply names the messages that Lambda is to bring again.
 pub async fn on_messages<T: Texts, M: Mailer>(
     notifier: Option<&Notifier<T, M>>,

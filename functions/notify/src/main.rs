@@ -1,11 +1,8 @@
-//! Runs [`notify::on_messages`] on Lambda, for the queue of events that people are told of.
+//! Runs [`notify::on_queue`] on Lambda, for the queue of events that people are told of.
 
 use latchkey_runtime::environment::{Fatal, run_on_queue};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
-    run_on_queue(notify::connect, async |notifier, batch| {
-        notify::on_messages(notifier.as_ref(), batch).await
-    })
-    .await
+    run_on_queue(notify::connect, notify::on_queue).await
 }

@@ -10,9 +10,10 @@ use axum::middleware::from_fn;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::header::CONTENT_SECURITY_POLICY;
 use latchkey_api::problem::{Code, Problem};
+use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::event::{Event, SOURCE};
 use latchkey_runtime::settings::MailSettings;
@@ -36,7 +37,7 @@ pub(crate) type LocalNotifier = Notifier<MailTexts, Mailbox>;
 
 /// The list of the newest mails. All clones are one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Mailbox(Arc<Mutex<VecDeque<(chrono::DateTime<Utc>, Mail)>>>);
+pub(crate) struct Mailbox(Arc<Mutex<VecDeque<(DateTime<Utc>, Mail)>>>);
 
 /// The notifier of this machine; nothing if `MAIL_FROM` names nobody.
 ///
@@ -81,7 +82,7 @@ pub(crate) async fn tell(notifier: &LocalNotifier, event: &Event) -> bool {
 }
 
 impl Mailbox {
-    fn mails(&self) -> MutexGuard<'_, VecDeque<(chrono::DateTime<Utc>, Mail)>> {
+    fn mails(&self) -> MutexGuard<'_, VecDeque<(DateTime<Utc>, Mail)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,7 +98,7 @@ impl Mailbox {
 
 impl Mailer for Mailbox {
     async fn send(&self, mail: &Mail) -> Result<(), SendError> {
-        let now = latchkey_domain::clock::Clock::now(&latchkey_domain::clock::SystemClock);
+        let now = SystemClock.now();
         let mut mails = self.mails();
         mails.push_front((now, mail.clone()));
         mails.truncate(MAILS_SHOWN);

@@ -52,9 +52,9 @@ fn token(mail: &Mail, page: &str) -> Token {
 #[tokio::test]
 async fn everything_that_a_person_should_hear_of_is_told_in_both_languages() {
     use Message::*;
-    for (language, says) in [
-        (Language::En, "If this was you"),
-        (Language::De, "Wenn Sie das waren"),
+    for (language, says, computer) in [
+        (Language::En, "If this was you", "A computer"),
+        (Language::De, "Wenn Sie das waren", "Ein Computer"),
     ] {
         let stack = Stack::start().await;
         let ada = stack.register(ADA).await;
@@ -78,10 +78,10 @@ async fn everything_that_a_person_should_hear_of_is_told_in_both_languages() {
             (PasswordChanged, ADA),
         ];
         assert_eq!(messages(&mails), expected);
-        // Where it was stands in the item of the session.
+        // What it ran on stands in the item of the session; the address is not verified, so its name is not shown.
         let place = &mails[1].words.text;
         assert!(
-            place.contains("203.0.113.") || place.contains("127.0.0.1") || place.contains(':'),
+            place.contains(computer) && !place.contains("Chrome"),
             "{place}"
         );
         assert!(mails[2].words.text.contains(says));

@@ -17,7 +17,10 @@ async fn ses() -> (String, tokio::sync::mpsc::UnboundedReceiver<Value>) {
     let router = axum::Router::new().fallback(
         move |uri: axum::http::Uri, Json(request): Json<Value>| async move {
             assert_eq!(uri.path(), OPERATION);
-            let to = request["Destination"]["ToAddresses"][0].as_str().unwrap().to_owned();
+            let to = request["Destination"]["ToAddresses"][0]
+                .as_str()
+                .unwrap()
+                .to_owned();
             sent.send(request).unwrap();
             let no = |status: u16, code: &str| {
                 let body = json!({"message": format!("{code} for {to}")});
@@ -30,7 +33,11 @@ async fn ses() -> (String, tokio::sync::mpsc::UnboundedReceiver<Value>) {
                 "limit" => no(429, "TooManyRequestsException"),
                 "paused" => no(400, "SendingPausedException"),
                 "broken" => no(500, "InternalFailure"),
-                _ => (StatusCode::OK, [("x-amzn-requestid", "1".to_owned())], Json(json!({"MessageId": "1"}))),
+                _ => (
+                    StatusCode::OK,
+                    [("x-amzn-requestid", "1".to_owned())],
+                    Json(json!({"MessageId": "1"})),
+                ),
             }
         },
     );
@@ -52,7 +59,9 @@ fn sample_to(to: &str, number: usize) -> Value {
 async fn the_sample_becomes_one_request_to_ses_whose_answer_decides() {
     let dynamodb = ListeningDynamoDb::start().await;
     let client = dynamodb.client();
-    latchkey_store::table::create_if_missing(&client, TABLE).await.unwrap();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
     let (endpoint, mut requests) = ses().await;
     let settings = [
         ("AWS_ENDPOINT_URL_SESV2", endpoint.as_str()),
@@ -68,14 +77,28 @@ async fn the_sample_becomes_one_request_to_ses_whose_answer_decides() {
     }
     let request = requests.try_recv().unwrap();
     assert!(requests.try_recv().is_err(), "one mail");
-    assert_eq!(request["FromEmailAddress"], "=?UTF-8?B?RXhhbXBsZQ==?= <no-reply@example.com>");
-    assert_eq!(request["Destination"], json!({"ToAddresses": ["ada@example.com"]}));
+    assert_eq!(
+        request["FromEmailAddress"],
+        "=?UTF-8?B?RXhhbXBsZQ==?= <no-reply@example.com>"
+    );
+    assert_eq!(
+        request["Destination"],
+        json!({"ToAddresses": ["ada@example.com"]})
+    );
     let message = &request["Content"]["Simple"];
-    assert_eq!(message["Subject"]["Data"], "Ihr Konto bei Example wurde gelöscht");
+    assert_eq!(
+        message["Subject"]["Data"],
+        "Ihr Konto bei Example wurde gelöscht"
+    );
     for part in ["Text", "Html"] {
         let part = &message["Body"][part];
         assert_eq!(part["Charset"], "UTF-8");
-        assert!(part["Data"].as_str().unwrap().contains("1. März 2026 um 12:00 Uhr (UTC)"));
+        assert!(
+            part["Data"]
+                .as_str()
+                .unwrap()
+                .contains("1. März 2026 um 12:00 Uhr (UTC)")
+        );
     }
 
     for (number, mailbox, is_refused) in [
@@ -92,11 +115,17 @@ async fn the_sample_becomes_one_request_to_ses_whose_answer_decides() {
         let failures = answer["batchItemFailures"].as_array().unwrap();
         assert_eq!(failures.is_empty(), is_refused, "{mailbox}: {answer}");
         if !is_refused {
-            assert_eq!(failures[0]["itemIdentifier"], batch["Records"][0]["messageId"]);
+            assert_eq!(
+                failures[0]["itemIdentifier"],
+                batch["Records"][0]["messageId"]
+            );
         }
     }
     let log = function.log().join("\n");
-    assert!(log.contains("MessageRejected") && log.contains("MailsRefused"), "{log}");
+    assert!(
+        log.contains("MessageRejected") && log.contains("MailsRefused"),
+        "{log}"
+    );
     assert!(!log.contains("@example.com"), "{log}");
 }
 
@@ -120,11 +149,18 @@ async fn a_text_that_cannot_be_used_keeps_the_function_from_starting() {
     let dynamodb = ListeningDynamoDb::start().await;
     let folder = std::env::temp_dir().join(format!("latchkey-texts-{}-lambda", std::process::id()));
     std::fs::create_dir_all(folder.join("en")).unwrap();
-    std::fs::write(folder.join("en/new_device.txt"), "Subject: x\n\n{{ devise }}").unwrap();
+    std::fs::write(
+        folder.join("en/new_device.txt"),
+        "Subject: x\n\n{{ devise }}",
+    )
+    .unwrap();
     let texts = folder.to_str().unwrap();
     let settings = [("MAIL_FROM", "no-reply@example.com"), ("MAIL_TEXTS", texts)];
     let function = Function::start_alone("notify", &dynamodb.endpoint, &settings).await;
     let (_, message) = function.end();
     std::fs::remove_dir_all(&folder).unwrap();
-    assert!(message.contains("en/new_device.txt") && message.contains("devise"), "{message}");
+    assert!(
+        message.contains("en/new_device.txt") && message.contains("devise"),
+        "{message}"
+    );
 }

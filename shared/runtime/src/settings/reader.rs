@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
 
     /// Whom mails come from, if anybody sends them.
     pub(crate) fn sender(&mut self, name: &str) -> Option<Sender> {
-        let sender = (self.lookup)(name)?.parse();
+        let sender = (self.lookup)(name)?.parse::<Sender>();
         sender.map_err(|error| self.wrong(name, error)).ok()
     }
 
