@@ -162,13 +162,17 @@ impl MailTexts {
             ..
         } = &self.letterhead;
         let stem = format!("{}/{}", language.as_str(), message.as_str());
-        let fixed = context! { product, account_url, language => language.as_str() };
+        let fixed = context! {
+            product => product.as_str(),
+            account_url => account_url.as_str(),
+            language => language.as_str(),
+        };
         let values = context! { ..Value::from(Serde(values)), ..fixed };
         let render =
             |name: String, values: &Value| self.environment.get_template(&name)?.render(values);
         let subject = one_line(&render(format!("{stem}.subject"), &values)?);
         let text = render(format!("{stem}.txt"), &values)?;
-        let page_values = context! { subject, ..values };
+        let page_values = context! { subject => subject.as_str(), ..values };
         Ok(Words {
             html: render(format!("{stem}.html"), &page_values)?,
             text,
