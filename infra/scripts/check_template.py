@@ -57,7 +57,10 @@ CACHED = {
     "/.well-known/oauth-authorization-server*",
     "/openapi.json",
     "/docs*",
+    "/account/files/*",
 }
+# What calls nothing in AWS needs no permission.
+WITHOUT_POLICY = {"ConsoleFunction"}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"}
 
 
@@ -304,9 +307,11 @@ def check_functions(source, result, report):
         statements = [
             statement for policy in role.get("Policies", []) for statement in policy["PolicyDocument"]["Statement"]
         ]
-        if not statements:
-            report(f"{name}: has no policy of its own")
+        if bool(statements) == (name in WITHOUT_POLICY):
+            report(f"{name}: has {len(statements)} statements in its own policy")
         for statement in statements:
+            # What a parameter takes away is judged as if it were there.
+            statement = statement.get("Fn::If", [None, statement])[1]
             for action in as_list(statement["Action"]):
                 if "*" in action:
                     report(f"{name}: may do {action}")
@@ -387,7 +392,9 @@ def check_events(result, report):
     if mapping["DestinationConfig"] != {"OnFailure": {"Destination": {"Fn::GetAtt": ["DeadLetterBucket", "Arn"]}}}:
         report("EventsMapping: has no dead letters")
     filters = [json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"]]
-    if filters != [{"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "USER#"}]}}}}]:
+    mark = {"failed_sign_in": {"M": {"account": {"M": {"user_id": {"S": [{"exists": True}]}}}}}}
+    items = [{"prefix": "USER#"}, {"prefix": "LINK#"}]
+    if filters != [{"dynamodb": {"Keys": {"pk": {"S": items}}}}, {"dynamodb": {"NewImage": mark}}]:
         report("EventsMapping: its filter is not that of the items that events are made of")
     bucket = result["Resources"]["DeadLetterBucket"]["Properties"]
     if set(bucket["PublicAccessBlockConfiguration"].values()) != {True}:
@@ -417,6 +424,17 @@ def check_mail(result, report):
     for name in ("NotifyFunction", "MailRule", "MailQueue", "MailDeadLetters", "MailQueuePolicy"):
         if resources[name].get("Condition") != "SendsMail":
             report(f"{name}: is there without mail")
+def check_authorizer(result, report):
+    """By signature alone it asks no table, so its role must name none then."""
+    role = result["Resources"]["AuthorizerFunctionRole"]["Properties"]
+    statements = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+    on_table = [one for one in statements if "dynamodb:" in json.dumps(one)]
+    nothing = {"Ref": "AWS::NoValue"}
+    if not on_table or any([one["Fn::If"][0], one["Fn::If"][2]] != ["AuthorizerAsks", nothing] for one in on_table):
+        report("AuthorizerFunction: may read the table though it is to judge by the signature alone")
+    for mode, asks in (("strict", True), ("offline", False)):
+        if holds(result["Conditions"]["AuthorizerAsks"], {"AuthorizerMode": mode}) != asks:
+            report(f"AuthorizerFunction: AuthorizerMode={mode} gives it the wrong role")
 
 
 def check_data(result, report):
@@ -638,6 +656,7 @@ def main(template, output):
     check_cleanup(result, problems.append)
     check_events(result, problems.append)
     check_mail(result, problems.append)
+    check_authorizer(result, problems.append)
     check_data(result, problems.append)
     check_logs(template, result, problems.append)
     alarms = check_alarms(source, result, problems.append)

@@ -312,19 +312,18 @@ impl Faults {
 /// # Panics
 /// When it cannot start.
 pub async fn stack_with(policy: SessionPolicy, seed: u64, items: Vec<Value>) -> (Stack, Faults) {
-    let database = dynoxide::Database::memory().expect("memory");
+    let dynamodb = EmbeddedDynamoDb::start();
     let faults = Faults::default();
-    let behind = client(&database, &Faults::default());
+    let behind = client(&dynamodb, &Faults::default());
     latchkey_store::table::create_if_missing(&behind, TABLE)
         .await
         .expect("a table");
     for item in items {
         let put = json!({"TableName": TABLE, "Item": item}).to_string();
-        let (status, reply) = answer(&database, "PutItem", &put);
+        let (status, reply) = answer(&dynamodb, "PutItem", &put);
         assert_eq!(status, 200, "{reply}");
     }
-    let service = client(&database, &faults);
-    let dynamodb = EmbeddedDynamoDb { database };
+    let service = client(&dynamodb, &faults);
     let here = Passwords::new(0, 0);
     let origins = AllowedOrigins::None;
     let stack = Stack::over(dynamodb, service, behind, here, policy, &origins, seed);
@@ -338,7 +337,7 @@ pub async fn stack_with(policy: SessionPolicy, seed: u64, items: Vec<Value>) -> 
 #[must_use]
 pub fn raw_items(stack: &Stack) -> Vec<Value> {
     let scan = json!({"TableName": TABLE}).to_string();
-    let (status, reply) = answer(&stack.dynamodb.database, "Scan", &scan);
+    let (status, reply) = answer(&stack.dynamodb, "Scan", &scan);
     assert_eq!(status, 200, "{reply}");
     let reply: Value = serde_json::from_str(&reply).expect("JSON");
     reply["Items"].as_array().cloned().unwrap_or_default()
@@ -348,7 +347,7 @@ pub fn raw_items(stack: &Stack) -> Vec<Value> {
 #[must_use]
 pub fn put_raw(stack: &Stack, item: &Value) -> bool {
     let put = json!({"TableName": TABLE, "Item": item}).to_string();
-    answer(&stack.dynamodb.database, "PutItem", &put).0 == 200
+    answer(&stack.dynamodb, "PutItem", &put).0 == 200
 }
 
 /// Makes a stack's table hold these items and no others.
@@ -359,7 +358,7 @@ pub fn restore(stack: &Stack, items: &[Value]) {
     for item in raw_items(stack) {
         let key = json!({"pk": item["pk"], "sk": item["sk"]});
         let delete = json!({"TableName": TABLE, "Key": key}).to_string();
-        let (status, reply) = answer(&stack.dynamodb.database, "DeleteItem", &delete);
+        let (status, reply) = answer(&stack.dynamodb, "DeleteItem", &delete);
         assert_eq!(status, 200, "{reply}");
     }
     for item in items {
@@ -370,9 +369,9 @@ pub fn restore(stack: &Stack, items: &[Value]) {
 /// A client of a database, with the limits of the service and its own allowance of retries, whose requests fail as
 /// `faults` plans.
 #[must_use]
-pub fn client(database: &dynoxide::Database, faults: &Faults) -> Client {
+pub fn client(dynamodb: &EmbeddedDynamoDb, faults: &Faults) -> Client {
     let connector = SharedHttpConnector::new(FaultyConnector {
-        database: database.clone(),
+        dynamodb: dynamodb.clone(),
         faults: faults.clone(),
     });
     let config = embedded::config(http_client_fn(move |_, _| connector.clone()))
@@ -382,7 +381,7 @@ pub fn client(database: &dynoxide::Database, faults: &Faults) -> Client {
 }
 
 struct FaultyConnector {
-    database: dynoxide::Database,
+    dynamodb: EmbeddedDynamoDb,
     faults: Faults,
 }
 
@@ -400,10 +399,10 @@ impl HttpConnector for FaultyConnector {
         let sent = serde_json::from_str(&body).unwrap_or_default();
         let fault = self.faults.next(&operation, &sent);
         let hold = self.faults.take_hold(&operation);
-        let database = self.database.clone();
+        let dynamodb = self.dynamodb.clone();
         let request = sent.clone();
         let carrying_out = async move {
-            let commit = || answer(&database, &operation, &body);
+            let commit = || answer(&dynamodb, &operation, &body);
             match fault {
                 None => reply(commit()),
                 Some(Fault::Throttled) => refusal(400, "ThrottlingException"),
@@ -444,7 +443,7 @@ impl HttpConnector for FaultyConnector {
                 Some(Fault::CanceledByConflict) => canceled(&sent, "TransactionConflict"),
                 Some(Fault::CanceledByThrottling) => canceled(&sent, "ThrottlingError"),
                 Some(Fault::InProgress) => refusal(400, "TransactionInProgressException"),
-                Some(Fault::Unprocessed) => reply(all_but_the_first(&database, &sent)),
+                Some(Fault::Unprocessed) => reply(all_but_the_first(&dynamodb, &sent)),
             }
         };
         match hold {
@@ -489,7 +488,7 @@ pub fn cancellation(parts: usize, first: Value) -> Value {
     })
 }
 
-fn all_but_the_first(database: &dynoxide::Database, sent: &Value) -> (u16, String) {
+fn all_but_the_first(dynamodb: &EmbeddedDynamoDb, sent: &Value) -> (u16, String) {
     let mut left = sent["RequestItems"][TABLE]
         .as_array()
         .cloned()
@@ -501,7 +500,7 @@ fn all_but_the_first(database: &dynoxide::Database, sent: &Value) -> (u16, Strin
     };
     if !handled.is_empty() {
         let body = json!({"RequestItems": {TABLE: handled}}).to_string();
-        let (status, text) = answer(database, "BatchWriteItem", &body);
+        let (status, text) = answer(dynamodb, "BatchWriteItem", &body);
         assert_eq!(status, 200, "{text}");
     }
     let body = json!({"UnprocessedItems": {TABLE: left}});
@@ -513,7 +512,7 @@ pub(crate) fn reply((status, body): (u16, String)) -> Answered {
 }
 
 /// What the engine answers.
-fn answer(database: &dynoxide::Database, operation: &str, body: &str) -> (u16, String) {
-    let answer = embedded::answer(database, operation, body.as_bytes());
+fn answer(dynamodb: &EmbeddedDynamoDb, operation: &str, body: &str) -> (u16, String) {
+    let answer = dynamodb.answer(operation, body.as_bytes());
     (answer.status, answer.body)
 }

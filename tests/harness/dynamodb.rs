@@ -1,5 +1,6 @@
 //! The real DynamoDB API on the embedded engine, in the process of the test, and a connector that notes every request.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -8,8 +9,10 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use latchkey::embedded::{self, Embedded, EngineConnector, operation_of};
+use latchkey::embedded::{self, Answer, Embedded, operation_of};
 use serde_json::Value;
+
+use crate::harness::second_engine::SecondEngine;
 
 /// One request to DynamoDB, as it was answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,9 +79,9 @@ impl Recorder {
 
     /// An HTTP client that notes what it sends to an engine.
     #[must_use]
-    pub fn http_client(&self, engine: EngineConnector) -> SharedHttpClient {
+    pub fn http_client(&self, engine: EmbeddedDynamoDb) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(RecordingConnector {
-            inner: engine,
+            engine,
             recorder: self.clone(),
         });
         http_client_fn(move |_, _| connector.clone())
@@ -101,7 +104,7 @@ fn longest_series(calls: &[Call]) -> usize {
 
 #[derive(Debug)]
 struct RecordingConnector {
-    inner: EngineConnector,
+    engine: EmbeddedDynamoDb,
     recorder: Recorder,
 }
 
@@ -111,12 +114,13 @@ impl HttpConnector for RecordingConnector {
         let operation = operation_of(&request).to_owned();
         let body = request.body().bytes().unwrap_or_default();
         let sent: Value = serde_json::from_slice(body).unwrap_or_default();
-        let inner = self.inner.clone();
+        let engine = self.engine.clone();
         HttpConnectorFuture::new(async move {
             let began = recorder.tick();
             // The engine answers at once. On its way to DynamoDB and back, a request lets others overtake it.
             tokio::task::yield_now().await;
-            let response = inner.call(request).await?;
+            let body = request.body().bytes().unwrap_or_default();
+            let response = embedded::response(engine.answer(&operation, body))?;
             tokio::task::yield_now().await;
             let body = response.body().bytes().unwrap_or_default();
             let (read_units, write_units) = units(&operation, &response, body);
@@ -157,11 +161,12 @@ fn units(operation: &str, response: &HttpResponse, body: &[u8]) -> (f64, f64) {
     }
 }
 
-/// A separate database, in memory.
+/// A separate database, in memory; or on the [second engine](crate::harness::second_engine), if there is one.
 #[derive(Clone)]
 pub struct EmbeddedDynamoDb {
     /// The engine: `sweep_ttl` deletes what is due.
     pub database: dynoxide::Database,
+    second: Option<SecondEngine>,
 }
 
 impl EmbeddedDynamoDb {
@@ -171,8 +176,7 @@ impl EmbeddedDynamoDb {
     /// When it cannot start.
     #[must_use]
     pub fn start() -> Self {
-        let database = dynoxide::Database::memory().expect("memory");
-        Self { database }
+        dynoxide::Database::memory().expect("memory").into()
     }
 
     /// The same with a clock of the test's own, by which `sweep_ttl` knows what is due.
@@ -181,15 +185,37 @@ impl EmbeddedDynamoDb {
     /// When it cannot start.
     #[must_use]
     pub fn start_at(clock: &dynoxide::storage_backend::ManualClock) -> Self {
-        let database = dynoxide::Database::memory_with_clock(clock.arc()).expect("memory");
-        Self { database }
+        let database = dynoxide::Database::memory_with_clock(clock.arc());
+        database.expect("memory").into()
+    }
+
+    /// What the engine answers to an operation such as `GetItem`.
+    #[must_use]
+    pub fn answer(&self, operation: &str, body: &[u8]) -> Answer {
+        match &self.second {
+            Some(second) => second.answer(operation, body),
+            None => embedded::answer(&self.database, operation, body),
+        }
     }
 
     /// A client of it, with the limits that the service has, whose requests are noted.
     #[must_use]
     pub fn client(&self, recorder: &Recorder) -> Client {
-        let engine = EngineConnector::new(self.database.clone());
-        Client::from_conf(embedded::config(recorder.http_client(engine)).build())
+        let http_client = recorder.http_client(self.clone());
+        Client::from_conf(embedded::config(http_client).build())
+    }
+}
+
+impl fmt::Debug for EmbeddedDynamoDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedDynamoDb").finish_non_exhaustive()
+    }
+}
+
+impl From<dynoxide::Database> for EmbeddedDynamoDb {
+    fn from(database: dynoxide::Database) -> Self {
+        let second = SecondEngine::from_environment();
+        Self { database, second }
     }
 }
 

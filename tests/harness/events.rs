@@ -4,10 +4,13 @@
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
+use chrono::TimeDelta;
 use events::StreamBatch;
 use jsonschema::Validator;
 use latchkey::embedded::{Embedded, StreamReader};
+use latchkey_domain::activity::DEFAULT_ACTIVITY_DAYS;
 use latchkey_domain::event::Event;
+use latchkey_service::activity::ActivityLog;
 use latchkey_service::events::{Bus, DeadLetters, Publisher, PutOutcome, TableDeadLetters};
 use serde_json::{Value, json};
 
@@ -125,13 +128,35 @@ impl Stack {
         })
     }
 
+    /// What writes the activity of users, with the role of the function, for 90 days.
+    #[must_use]
+    pub fn activity_log(&self) -> ActivityLog {
+        ActivityLog {
+            store: self.store_of("events"),
+            retention: TimeDelta::days(DEFAULT_ACTIVITY_DAYS),
+            clock: self.core.clock.clone(),
+        }
+    }
+
+    /// The same stream with another writer of activity.
+    #[must_use]
+    pub fn stream_writing(&self, activity: ActivityLog) -> Stream {
+        let mut stream = self.stream();
+        stream.publisher.activity = activity;
+        stream
+    }
+
     /// The same with other dead letters.
     #[must_use]
     pub fn stream_with<D: DeadLetters>(&self, dead_letters: D) -> Stream<D> {
         let bus = RecordingBus::default();
         Stream {
             bus: bus.clone(),
-            publisher: Publisher { bus, dead_letters },
+            publisher: Publisher {
+                activity: self.activity_log(),
+                bus,
+                dead_letters,
+            },
             reader: Embedded::over(self.dynamodb.database.clone()).stream(TABLE),
             checkpoint: None,
         }

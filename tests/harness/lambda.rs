@@ -126,6 +126,8 @@ fn filled_in(mut text: String, tokens: &Value) -> String {
         ("{refresh_token}", "/refresh_token"),
         ("{session_id}", "/session/id"),
         ("{user_id}", "/user/id"),
+        ("{reset_token}", "/reset_token"),
+        ("{verify_token}", "/verify_token"),
     ] {
         if let Some(value) = tokens.pointer(pointer).and_then(Value::as_str) {
             text = text.replace(placeholder, value);

@@ -83,7 +83,6 @@ impl Stack {
                     core: self.core.clone(),
                     store: self.store_of("notify"),
                 },
-                account_url: ACCOUNT_URL.to_owned(),
                 texts: MailTexts::read(letterhead, None).expect("texts"),
                 mailer,
                 lease: MAIL_LEASE,

@@ -92,7 +92,9 @@ fn add_links(document: &mut OpenApi) {
                 links.push(link("revoke_session", this, session));
             }
             let replies = operation.responses.responses.iter_mut();
-            let successes = replies.filter(|(status, _)| status.starts_with('2'));
+            // A 202 has no body: of a registration, it holds no session yet.
+            let successes =
+                replies.filter(|(status, _)| status.starts_with('2') && status.as_str() != "202");
             for reply in successes.filter_map(|(_, reply)| in_place(reply)) {
                 let named = links.iter().map(|link| (link.operation_id.clone(), link));
                 reply

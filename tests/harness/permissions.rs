@@ -84,6 +84,11 @@ fn permissions(function: &str, statement: &Value) -> Vec<Permission> {
             _ => Vec::new(),
         }
     };
+    // One that a parameter takes away counts as there.
+    let statement = match statement.as_array().map(Vec::as_slice) {
+        Some([Value::String(_), statement, nothing]) if nothing == "AWS::NoValue" => statement,
+        _ => statement,
+    };
     assert_eq!(statement["Effect"], "Allow", "{function}: {statement}");
     let actions: Vec<String> = listed(&statement["Action"])
         .into_iter()

@@ -1,16 +1,19 @@
 //! The whole service as one router, on an empty database, with a clock and a randomness that the test holds.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use axum::Router;
+use axum::{Extension, Router};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::Pages;
+use latchkey_api::location::Places;
+use latchkey_api::own_pages::OwnPages;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::client::{ClientBounds, ClientScope};
@@ -21,6 +24,7 @@ use latchkey_domain::random::SeededRandom;
 use latchkey_domain::throttle::Limits;
 use latchkey_domain::token::{TokenIdentity, TokenSecret, Tokens};
 use latchkey_runtime::emf::{Emf, one_line_each};
+use latchkey_runtime::places::LocationDatabase;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::token_keys::TokenKeys;
 use latchkey_service::{Core, NewClient, Service, UserRequests};
@@ -76,6 +80,7 @@ pub struct Stack {
     pub clock: Arc<ManualClock>,
     service_client: Client,
     store_random: Arc<SeededRandom>,
+    places: Places,
     router: Router,
 }
 
@@ -83,6 +88,17 @@ pub struct Stack {
 #[must_use]
 pub fn noon() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().expect("a time")
+}
+
+/// The places of MaxMind's test database.
+///
+/// # Panics
+/// When it cannot be read.
+#[must_use]
+pub fn test_places() -> Places {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/places");
+    let database = LocationDatabase::open(&folder.join("GeoIP2-City-Test.mmdb"));
+    Places::from(Some(database.expect("a database")))
 }
 
 /// Who issues the tokens of tests.
@@ -200,6 +216,7 @@ impl Stack {
             passwords,
             requests: UserRequests::default(),
             password_policy: Arc::default(),
+            account_url: "https://id.example.com/account".into(),
         };
         Self {
             client: behind,
@@ -211,6 +228,7 @@ impl Stack {
             clock,
             service_client: client,
             store_random,
+            places: Places::default(),
             router: Router::new(),
         }
         .served(origins.into(), None)
@@ -224,6 +242,24 @@ impl Stack {
         let pages = Pages {
             origins,
             cookies: Some(&cookies),
+            own: None,
+        };
+        self.served(pages, None)
+    }
+
+    /// The same with pages of its own, and without the cookie transport for others: these origins use tokens in bodies.
+    #[must_use]
+    pub fn with_own_pages(self, origins: &AllowedOrigins) -> Self {
+        let own = HeaderValue::from_static("https://id.example.com");
+        let cookies = CookieTransport::for_own_pages(own);
+        let own = OwnPages {
+            account: true,
+            ..OwnPages::default()
+        };
+        let pages = Pages {
+            origins,
+            cookies: Some(&cookies),
+            own: Some(&own),
         };
         self.served(pages, None)
     }
@@ -232,6 +268,13 @@ impl Stack {
     #[must_use]
     pub fn behind(self, edge: &EdgeSecret) -> Self {
         self.served((&AllowedOrigins::None).into(), Some(edge))
+    }
+
+    /// The same, knowing the places of addresses; before [`Stack::behind`].
+    #[must_use]
+    pub fn with_places(mut self, places: Places) -> Self {
+        self.places = places;
+        self.served((&AllowedOrigins::None).into(), None)
     }
 
     /// The same, with other keys: another instance, or a later start of this one.
@@ -252,6 +295,7 @@ impl Stack {
         let (clock, random) = (self.core.clock.clone(), self.core.random.clone());
         let routes = latchkey::routes_by_function(&self.core, |function| self.store_of(function));
         let (routes, _) = routes.split_for_parts();
+        let routes = routes.layer(Extension(self.places.clone()));
         self.cleanup_store = self.store_of("cleanup");
         self.router = latchkey_api::http::service(routes, pages, edge, clock, random);
         self
@@ -540,6 +584,7 @@ fn serde_dynamo_value(
     fn plain(value: &AttributeValue) -> Value {
         match value {
             AttributeValue::S(text) => json!(text),
+            AttributeValue::Bool(is) => json!(is),
             AttributeValue::N(number) => serde_json::from_str(number).unwrap_or_default(),
             AttributeValue::Ss(set) => {
                 let mut set = set.clone();

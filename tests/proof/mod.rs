@@ -1,4 +1,5 @@
 //! What is held against the service: a model of its rules, and a search through the orders of its requests.
 
+pub mod counters;
 pub mod interleavings;
 pub mod model;

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use latchkey_domain::id::{SessionId, UserId};
 
+use super::counters::{Counters, DeviceToken, Guesser};
+
 /// What an operator sets, in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the settings of the service, by their names")]
@@ -19,6 +21,8 @@ pub struct Rules {
     pub grace: i64,
     pub retention: i64,
     pub limit: usize,
+    /// How many wrong passwords in a row are checked at once; 0 counts none.
+    pub free_guesses: u32,
 }
 
 impl Rules {
@@ -134,6 +138,8 @@ pub enum Status {
 pub struct Account {
     pub email: String,
     pub password: String,
+    /// How many passwords it has had.
+    pub passwords: u32,
     pub status: Status,
     pub admitted: BTreeSet<SessionId>,
     pub created_at: i64,
@@ -169,6 +175,7 @@ pub struct Model {
     pub now: i64,
     pub accounts: BTreeMap<UserId, Account>,
     pub sessions: BTreeMap<SessionId, Session>,
+    pub counters: Counters,
 }
 
 /// The whole second that a time is in.
@@ -377,6 +384,7 @@ impl Model {
         let account = Account {
             email: email.to_owned(),
             password: password.to_owned(),
+            passwords: 1,
             status: Status::Active,
             admitted: BTreeSet::new(),
             created_at: self.now,
@@ -386,16 +394,27 @@ impl Model {
         self.tokens(201, sign_in.session, true)
     }
 
-    pub fn sign_in(&mut self, email: &str, password: &str, sign_in: &SignIn) -> Outcome {
-        match self.account_of(email) {
-            Some((_, account)) if account.password != password => {
-                return refused(401, "invalid_credentials");
-            }
-            Some((_, account)) if account.status == Status::Disabled => {
-                return refused(403, "account_disabled");
-            }
-            Some(_) => {}
-            None => return refused(401, "invalid_credentials"),
+    pub fn sign_in(
+        &mut self,
+        email: &str,
+        password: &str,
+        device: Option<&DeviceToken>,
+        sign_in: &SignIn,
+    ) -> Outcome {
+        let guesser = self.guesser(email, device);
+        let Some(attempts) = self.count_guess(email, device, &guesser) else {
+            return refused(429, "too_many_requests");
+        };
+        let account = self.account_of(email).map(|(_, account)| account);
+        let right = account.filter(|account| account.password == password);
+        let Some(status) = right.map(|account| account.status) else {
+            self.counters.mark(&guesser, self.now);
+            return refused(401, "invalid_credentials");
+        };
+        self.counters.forgive(&guesser, attempts);
+        if status == Status::Disabled {
+            self.counters.mark(&guesser, self.now);
+            return refused(403, "account_disabled");
         }
         self.admit(sign_in, None);
         let ended = self.of(sign_in.user, false);
@@ -516,6 +535,7 @@ impl Model {
         self.end_all_but(user, None);
         if let Some(account) = self.accounts.get_mut(&user) {
             new.clone_into(&mut account.password);
+            account.passwords += 1;
         }
         // The device is the old one, and so is what its owner called it.
         let sign_in = SignIn {
@@ -536,6 +556,62 @@ impl Model {
         self.empty(user);
         self.finish_deletion(user);
         Ok(Answer::Nothing)
+    }
+}
+
+/// Who guesses.
+impl Model {
+    /// Whose attempt it is: that of a client that has signed in with the password in use, of one that has signed in with an
+    /// earlier one, or of anybody.
+    fn guesser(&self, email: &str, device: Option<&DeviceToken>) -> Guesser {
+        match (device, self.account_of(email)) {
+            (Some(device), Some((user, account))) if device.user == user => {
+                match device.passwords == account.passwords {
+                    true => Guesser::Device(device.nonce.clone()),
+                    false => Guesser::FormerDevices(user),
+                }
+            }
+            _ => Guesser::Strangers(email.to_owned()),
+        }
+    }
+
+    /// Counts an attempt, if it need not wait: how many there were with it. Whose account it is for is not known when it is
+    /// counted first, so what a device token says then may have to be taken back.
+    fn count_guess(
+        &mut self,
+        email: &str,
+        device: Option<&DeviceToken>,
+        guesser: &Guesser,
+    ) -> Option<u32> {
+        let (free, now) = (self.rules.free_guesses, self.now);
+        if free == 0 {
+            return Some(0);
+        }
+        let first = match device {
+            Some(device) => Guesser::Device(device.nonce.clone()),
+            None => Guesser::Strangers(email.to_owned()),
+        };
+        let mut counted = self.counters.count(&first, free, now);
+        if first != *guesser {
+            let others = counted;
+            counted = self.counters.count(guesser, free, now);
+            if let Some(others) = others {
+                self.counters.take_back(&first, others);
+            }
+        }
+        counted.map(|counted| counted.attempts)
+    }
+
+    /// An operator lifts the stop of a user: for strangers and for devices of earlier passwords. Whether there was a count.
+    pub fn unblock(&mut self, user: UserId) -> bool {
+        let email = self
+            .accounts
+            .get(&user)
+            .map(|account| account.email.clone());
+        let strangers = Guesser::Strangers(email.unwrap_or_default());
+        let strangers = self.counters.forget(&strangers);
+        let former = self.counters.forget(&Guesser::FormerDevices(user));
+        strangers || former
     }
 }
 
@@ -623,6 +699,6 @@ impl Model {
         self.sessions.retain(|_, one| !due(one, retention));
         self.accounts
             .retain(|_, one| !matches!(one.status, Status::Deleted(due) if due < second));
-        before - self.sessions.len() - self.accounts.len()
+        before - self.sessions.len() - self.accounts.len() + self.counters.sweep(self.now)
     }
 }

@@ -1,8 +1,8 @@
 //! Runs [`account`] on Lambda.
 
-use latchkey_runtime::environment::{Fatal, serve};
+use latchkey_runtime::environment::{Fatal, serve_with_places};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
-    serve(account::routes()).await
+    serve_with_places(account::routes()).await
 }

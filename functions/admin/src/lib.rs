@@ -2,6 +2,7 @@
 //!
 //! [`AdminRoutes`] asks before each of these routes whether its caller may administer.
 
+mod activity;
 mod sessions;
 mod users;
 
@@ -11,12 +12,14 @@ use latchkey_api::problem::Code;
 use latchkey_api::routes::Routes;
 use latchkey_service::Service;
 
+use activity::{__path_list_activity, list_activity};
 use sessions::{
     __path_find_session, __path_list_sessions, __path_revoke, __path_revoke_all,
     __path_revoke_many, find_session, list_sessions, revoke, revoke_all, revoke_many,
 };
 use users::{
-    __path_browse, __path_delete, __path_show, __path_update, browse, delete, show, update,
+    __path_browse, __path_delete, __path_send_password_reset, __path_show, __path_update, browse,
+    delete, send_password_reset, show, update,
 };
 
 /// The routes of this function.
@@ -31,7 +34,12 @@ pub fn routes<R: Routes<Service>>() -> R {
         .route(handler!(show), &user)
         .route(handler!(update), &changed)
         .route(handler!(delete), &own)
+        .route(
+            handler!(send_password_reset),
+            &[&user[..], &[Code::NoPassword]].concat(),
+        )
         .route(handler!(list_sessions).reading_query(), &user)
+        .route(handler!(list_activity).reading_query(), &user)
         .route(handler!(revoke_all), &user)
         .route(handler!(revoke), &session_of_user)
         .route(handler!(find_session), &session)

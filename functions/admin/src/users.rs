@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_api::admin::Admin;
 use latchkey_api::admin::resource::{AdminUserPageResource, AdminUserResource};
-use latchkey_api::body::Body;
+use latchkey_api::body::{Body, NoBody};
 use latchkey_api::parameter::{QueryParameters, UserPath};
 use latchkey_api::problem::{InvalidValue, Problem};
 use latchkey_domain::email::EmailAddress;
@@ -178,4 +178,27 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     service.delete_user(&administrator, user).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Send a user a link to choose another password
+///
+/// It goes to the user's address and is valid for 10 minutes. Until it is opened nothing changes: to sign the user out now,
+/// use `revoke-all`.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/users/{user_id}/password-reset",
+    operation_id = "admin_send_password_reset",
+    tag = "Administration",
+    params(("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")),
+    security(("access_token" = ["admin"])),
+    responses((status = ACCEPTED, description = "A link is sent"))
+)]
+pub(crate) async fn send_password_reset(
+    State(service): State<Service>,
+    Admin(administrator): Admin,
+    UserPath(user): UserPath,
+    _: NoBody,
+) -> Result<StatusCode, Problem> {
+    service.send_password_reset(&administrator, user).await?;
+    Ok(StatusCode::ACCEPTED)
 }

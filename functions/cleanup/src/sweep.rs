@@ -60,6 +60,10 @@ struct CurrentUser {
 
 /// What is known of a user's account.
 #[derive(Default)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and the large variant is the usual one"
+)]
 enum KnownAccount {
     /// It could not be read; the next run asks again.
     #[default]

@@ -1,6 +1,8 @@
-//! `POST /oauth/introspect`, `POST /oauth/revoke` and `POST /v1/service/sessions`: what other services of yours ask about
-//! tokens, how they end one, and how they start sessions for people who signed in elsewhere.
+//! `POST /oauth/introspect`, `POST /oauth/revoke`, `POST /v1/service/sessions` and `POST /v1/service/users/{user_id}/links`:
+//! what other services of yours ask about tokens, how they end one, how they start sessions for people who signed in
+//! elsewhere, and where they get the links that they send.
 
+mod link_request;
 mod session_request;
 
 use axum::Json;
@@ -10,12 +12,15 @@ use latchkey_api::body::Body;
 use latchkey_api::client::Basic;
 use latchkey_api::form::{Form, TokenRequest};
 use latchkey_api::handler;
+use latchkey_api::location::Places;
 use latchkey_api::oauth::IntrospectionResponse;
+use latchkey_api::parameter::UserPath;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
 use latchkey_api::routes::Routes;
 use latchkey_service::Service;
 
+use crate::link_request::{LinkRequest, LinkResource};
 use crate::session_request::SessionRequest;
 
 /// The routes of this function.
@@ -26,6 +31,15 @@ pub fn routes<R: Routes<Service>>() -> R {
         .route(
             handler!(issue_session),
             &[Code::AccountDisabled, Code::ValidationFailed],
+        )
+        .route(
+            handler!(issue_link),
+            &[
+                Code::UserNotFound,
+                Code::NoPassword,
+                Code::EmailTaken,
+                Code::ValidationFailed,
+            ],
         )
 }
 
@@ -90,11 +104,38 @@ async fn revoke_token(
 async fn issue_session(
     State(service): State<Service>,
     Basic(credentials): Basic,
+    places: Places,
     Body(body): Body<SessionRequest>,
 ) -> Result<(StatusCode, TokenResponse), Problem> {
-    let request = body.check(&service.core.tokens)?;
+    let request = body.check(&service.core.tokens, &places)?;
     let signed_in = service.sign_in_elsewhere(credentials.as_ref(), request);
     let signed_in = signed_in.await;
     let signed_in = signed_in.map_err(|failure| Problem::from(failure).at("#/auth_time"))?;
     Ok((StatusCode::CREATED, signed_in.into()))
+}
+
+/// Make a link for a user
+///
+/// For a client with the scope `links:issue` that sends mail itself: it hears of `password_reset.requested` and the like on
+/// the bus, and sends this link. Whoever can make links can take over every account, so give the scope to nothing else.
+#[utoipa::path(
+    post,
+    path = "/v1/service/users/{user_id}/links",
+    tag = "Clients",
+    params(("user_id" = uuid::Uuid, Path, description = "The user", example = "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11")),
+    security(("client_credentials" = [])),
+    request_body = LinkRequest,
+    responses((status = OK, description = "The link", body = LinkResource))
+)]
+async fn issue_link(
+    State(service): State<Service>,
+    Basic(credentials): Basic,
+    UserPath(user): UserPath,
+    Body(body): Body<LinkRequest>,
+) -> Result<LinkResource, Problem> {
+    let wanted = body.check()?;
+    let issued = service
+        .issue_link(credentials.as_ref(), user, wanted)
+        .await?;
+    Ok(issued.into())
 }

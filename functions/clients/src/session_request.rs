@@ -1,6 +1,7 @@
 //! The body of `POST /v1/service/sessions`, and what is allowed in it.
 
 use latchkey_api::body::VisitorRequest;
+use latchkey_api::location::Places;
 use latchkey_api::problem::{InvalidValue, Problem};
 use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::email::EmailAddress;
@@ -61,7 +62,11 @@ impl SessionRequest {
     ///
     /// # Errors
     /// 422 that names all values that are not.
-    pub(crate) fn check(self, tokens: &TokenKeys) -> Result<SignInElsewhere, Problem> {
+    pub(crate) fn check(
+        self,
+        tokens: &TokenKeys,
+        places: &Places,
+    ) -> Result<SignInElsewhere, Problem> {
         let mut errors = Vec::new();
         let mut refuse = |pointer, code, detail: String| {
             errors.push(InvalidValue::new(pointer, code, detail));
@@ -88,7 +93,9 @@ impl SessionRequest {
         };
         let audience = tokens.find_audience(self.audience.as_deref())?;
         let visitor = self.client.as_ref();
-        let location = visitor.map(VisitorRequest::location).transpose()?;
+        let location = visitor
+            .map(|visitor| visitor.location(places))
+            .transpose()?;
         let unknown = || Device::describe(None, None, None, ClientHints::default());
         Ok(SignInElsewhere {
             identity,

@@ -6,7 +6,8 @@ use axum::routing::any;
 use latchkey_api::problem::{Code, Problem};
 
 /// The paths that this function serves itself.
-const OWN_PATHS: [&str; 5] = [
+const OWN_PATHS: [&str; 6] = [
+    "/.well-known/change-password",
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/.well-known/openid-configuration",

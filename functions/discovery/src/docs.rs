@@ -1,7 +1,7 @@
 //! The documentation page: Swagger UI from this origin alone.
 
+use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path};
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Redirect, Response};
 use latchkey_api::problem::{Code, Problem};
@@ -38,11 +38,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub(crate) async fn page() -> Response {
     let policy = [(CONTENT_SECURITY_POLICY, POLICY)];
     (policy, file("text/html; charset=utf-8", PAGE.as_bytes())).into_response()
-}
-
-/// Leads who opens the bare address to the page. The service may stand under a path, with or without a slash at its end.
-pub(crate) async fn from_root(OriginalUri(uri): OriginalUri) -> Redirect {
-    Redirect::to(&format!("{}/docs", uri.path().trim_end_matches('/')))
 }
 
 /// Leads to the page without the slash, against which the page names its parts.

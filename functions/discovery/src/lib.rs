@@ -3,28 +3,30 @@
 //! On AWS this function also has API Gateway's `$default` route, so it answers whatever no other route takes: see
 //! [`default_routes`].
 
+mod change_password;
 mod default_route;
 mod docs;
 mod metadata;
-mod public;
 
 use axum::extract::{OriginalUri, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 use latchkey_api::handler;
-use latchkey_api::problem::Problem;
+use latchkey_api::own_pages::from_root;
+use latchkey_api::problem::{Code, Problem};
+use latchkey_api::public_document::PublicDocument;
 use latchkey_api::routes::Routes;
 use latchkey_service::Core;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use change_password::{__path_change_password, change_password};
 use docs::{__path_page, page};
 use metadata::{
     __path_authorization_server, __path_openid_configuration, authorization_server,
     openid_configuration,
 };
-use public::PublicDocument;
 
 pub use default_route::default_routes;
 
@@ -41,6 +43,9 @@ const OPENAPI_PATH: &str = "/openapi.json";
 /// The server in the committed document: the root of the origin that it comes from.
 const SERVER_AT_ROOT: &str = r#""url": "/""#;
 
+/// What the documents are.
+const JSON: &str = "application/json";
+
 /// Documents may be kept for an hour: they change with a deployment only.
 const CACHED_FOR_AN_HOUR: &str = "public, max-age=3600";
 
@@ -56,8 +61,12 @@ pub fn routes<R: Routes<Core>>() -> R {
         .route(handler!(authorization_server).ignoring_query(), &[])
         .route(handler!(document).ignoring_query(), &[])
         .route(handler!(page).ignoring_query(), &[])
+        .route(
+            handler!(change_password).ignoring_query(),
+            &[Code::NotFound],
+        )
         .route_undocumented(docs::ASSET_ROUTE, get(docs::asset))
-        .route_undocumented("/", get(docs::from_root))
+        .route_undocumented("/", get(from_root))
         .route_undocumented("/docs/", get(docs::from_slash))
 }
 
@@ -144,6 +153,7 @@ async fn keys(State(core): State<Core>, request: HeaderMap) -> Result<Response, 
     // `application/json` instead of RFC 7517's `application/jwk-set+json`: it is what the large providers send, and
     // some verifiers take nothing else.
     let document = PublicDocument {
+        content_type: JSON,
         caching: CACHED_FOR_FIVE_MINUTES,
         plain: json(&keys)?.into(),
         gzip: None,
@@ -184,6 +194,7 @@ async fn document(OriginalUri(asked_for): OriginalUri, request: HeaderMap) -> Re
         Some(base_path) => (document_under(base_path).into_bytes().into(), None),
     };
     let document = PublicDocument {
+        content_type: JSON,
         caching: CACHED_FOR_AN_HOUR,
         plain,
         gzip,

@@ -7,13 +7,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use latchkey_api::problem::Problem;
+use latchkey_api::public_document::PublicDocument;
 use latchkey_service::Core;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::default_route::is_served;
-use crate::public::PublicDocument;
-use crate::{CACHED_FOR_FIVE_MINUTES, json};
+use crate::{CACHED_FOR_FIVE_MINUTES, JSON, json};
 
 const JWKS: &str = "/.well-known/jwks.json";
 const INTROSPECTION: &str = "/oauth/introspect";
@@ -74,6 +74,7 @@ impl Metadata {
 
     fn reply_to(&self, request: &HeaderMap) -> Result<Response, Problem> {
         let document = PublicDocument {
+            content_type: JSON,
             caching: CACHED_FOR_FIVE_MINUTES,
             plain: json(self)?.into(),
             gzip: None,

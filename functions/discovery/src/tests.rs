@@ -10,7 +10,8 @@ use axum::http::header::{
 use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use latchkey_api::cors::AllowedOrigins;
-use latchkey_api::http::{BasePath, service};
+use latchkey_api::http::{BasePath, Pages, service};
+use latchkey_api::own_pages::OwnPages;
 use latchkey_api::problem::PROBLEM_JSON;
 use latchkey_domain::clock::SystemClock;
 use latchkey_domain::policy::SessionPolicy;
@@ -29,6 +30,10 @@ fn function() -> Router {
 }
 
 fn function_under(base_path: &BasePath) -> Router {
+    function_with_pages(base_path, None)
+}
+
+fn function_with_pages(base_path: &BasePath, own: Option<&OwnPages>) -> Router {
     let identity = TokenIdentity {
         issuer: "https://auth.example.com".to_owned(),
         audience: "latchkey".to_owned(),
@@ -47,12 +52,17 @@ fn function_under(base_path: &BasePath) -> Router {
         passwords: Passwords::for_this_machine(),
         requests: latchkey_service::UserRequests::default(),
         password_policy: Arc::default(),
+        account_url: "https://id.example.com/account".into(),
     };
     let routes: Router<_> = routes();
     let router = routes.with_state(core).merge(default_routes());
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(2)));
     let router = base_path.hold(router);
-    service(router, (&AllowedOrigins::None).into(), None, clock, random)
+    let pages = Pages {
+        own,
+        ..Pages::from(&AllowedOrigins::None)
+    };
+    service(router, pages, None, clock, random)
 }
 
 async fn send(method: Method, path: &str) -> Response<Body> {
@@ -101,6 +111,27 @@ async fn the_bare_address_and_a_slash_lead_to_the_page() {
         let response = send(Method::GET, path).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER, "{path}");
         assert_eq!(response.headers()[LOCATION], location, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn password_managers_are_led_to_the_page_if_there_is_one() {
+    const PATH: &str = "/.well-known/change-password";
+    let without = send(Method::GET, PATH).await;
+    assert_eq!(without.status(), StatusCode::NOT_FOUND);
+    let base_path = BasePath::parse("/auth").unwrap();
+    for (base_path, at) in [(BasePath::default(), ""), (base_path, "/auth")] {
+        let own = OwnPages {
+            account: true,
+            ..OwnPages::default()
+        };
+        let function = function_with_pages(&base_path, Some(&own));
+        let response = send_to(function.clone(), Method::GET, &format!("{at}{PATH}")).await;
+        assert_eq!(response.status(), StatusCode::FOUND);
+        let page = format!("{at}/account/password");
+        assert_eq!(response.headers()[LOCATION], page.as_str());
+        let root = send_to(function, Method::GET, &format!("{at}/")).await;
+        assert_eq!(root.headers()[LOCATION], format!("{at}/account").as_str());
     }
 }
 

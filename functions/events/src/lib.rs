@@ -1,4 +1,5 @@
-//! Events: reads the table's stream and puts what happened on an EventBridge bus, as CloudEvents.
+//! Events: reads the table's stream, writes what happened into the users' activity, and puts it on an EventBridge bus, as
+//! CloudEvents.
 //!
 //! Lambda brings a batch of records and starts again at the first one that is reported as failed, so every event is put at
 //! least once, each time with the same id. What becomes of a record is in [`latchkey_service::events`].
@@ -12,6 +13,7 @@ use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse
 use aws_types::SdkConfig;
 use latchkey_domain::clock::Clock;
 use latchkey_runtime::settings::EventsSettings;
+use latchkey_service::activity::ActivityLog;
 use latchkey_service::events::{
     Bus, DeadLetters, Publisher, RecordedChange, StreamRecord, TableDeadLetters, Unreadable,
 };
@@ -39,6 +41,11 @@ pub fn connect(
     clock: Arc<dyn Clock>,
 ) -> Publisher<EventBridge, TableDeadLetters> {
     Publisher {
+        activity: ActivityLog {
+            store: store.clone(),
+            retention: settings.activity_retention,
+            clock: clock.clone(),
+        },
         bus: EventBridge::connect(sdk, settings),
         dead_letters: TableDeadLetters { store, clock },
     }

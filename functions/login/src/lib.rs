@@ -16,6 +16,7 @@ pub fn routes<R: Routes<Service>>() -> R {
     let problems = [
         Code::InvalidCredentials,
         Code::AccountDisabled,
+        Code::EmailNotVerified,
         Code::ValidationFailed,
         Code::CrossSiteRequest,
         Code::TooManyRequests,

@@ -28,11 +28,11 @@ struct Delivery {
 
 /// What is the same in every mail, by the settings.
 #[must_use]
-pub fn letterhead(settings: &MailSettings, sender: &Sender) -> Letterhead {
+pub fn letterhead(settings: &MailSettings, sender: &Sender, account_url: &str) -> Letterhead {
     let product = settings.product_name.as_deref();
     Letterhead {
         product: product.unwrap_or(sender.name()).to_owned(),
-        account_url: settings.account_url.clone(),
+        account_url: account_url.to_owned(),
         language: settings.language,
     }
 }
@@ -49,10 +49,9 @@ pub fn connect(
     let Some(sender) = &settings.from else {
         return Ok(None);
     };
-    let letterhead = letterhead(settings, sender);
+    let letterhead = letterhead(settings, sender, &service.core.account_url);
     Ok(Some(Notifier {
         service,
-        account_url: settings.account_url.clone(),
         texts: MailTexts::read(letterhead, settings.texts.as_deref())?,
         mailer: Ses::connect(sdk, settings.endpoint.clone(), sender),
         lease: MAIL_LEASE,

@@ -5,7 +5,7 @@ use latchkey_api::body::RefreshRequest;
 use latchkey_api::client::Basic;
 use latchkey_api::credentials::RefreshCredentials;
 use latchkey_api::handler;
-use latchkey_api::location::Location;
+use latchkey_api::location::{Location, Places};
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
 use latchkey_api::routes::Routes;
@@ -43,6 +43,7 @@ pub fn routes<R: Routes<Service>>() -> R {
 async fn refresh(
     State(service): State<Service>,
     Location(location): Location,
+    places: Places,
     Basic(client): Basic,
     credentials: RefreshCredentials,
 ) -> Result<TokenResponse, Problem> {
@@ -51,7 +52,7 @@ async fn refresh(
     let issued = match &credentials.visitor {
         None => service.refresh(token, &location, &audience).await?,
         Some(visitor) => {
-            let location = visitor.location()?;
+            let location = visitor.location(&places)?;
             let refreshed =
                 service.refresh_for_visitor(client.as_ref(), token, &location, &audience);
             refreshed.await?

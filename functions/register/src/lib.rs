@@ -1,7 +1,8 @@
-//! `POST /v1/auth/register`: a new user, signed in at once.
+//! `POST /v1/auth/register`: a new user, signed in at once or when their address is verified.
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use latchkey_api::body::{Body, CredentialsRequest};
 use latchkey_api::credentials::Browser;
 use latchkey_api::handler;
@@ -11,12 +12,13 @@ use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
 use latchkey_api::routes::Routes;
 use latchkey_domain::error::RegisterError;
-use latchkey_service::{Failure, Registration, Service};
+use latchkey_service::{Failure, Registered, Registration, Service};
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
     let problems = [
         Code::EmailTaken,
+        Code::RegistrationClosed,
         Code::ValidationFailed,
         Code::WeakPassword,
         Code::CrossSiteRequest,
@@ -27,14 +29,19 @@ pub fn routes<R: Routes<Service>>() -> R {
 
 /// Register
 ///
-/// Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed.
+/// Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed. Where the
+/// deployment wants verified addresses (`REQUIRE_VERIFIED_EMAIL`), nobody is signed in: the reply is 202, and the same for an
+/// address that is taken, and a link is asked for, to be sent to the address.
 #[utoipa::path(
     post,
     path = "/v1/auth/register",
     tag = "Authentication",
     params(DeviceHeaders),
     request_body = CredentialsRequest,
-    responses((status = CREATED, description = "The account is made and its user is signed in", body = TokenResponse))
+    responses(
+        (status = CREATED, description = "The account is made and its user is signed in", body = TokenResponse),
+        (status = ACCEPTED, description = "Where addresses must be verified: a link is asked for, to be sent to the address")
+    )
 )]
 async fn register(
     State(service): State<Service>,
@@ -42,7 +49,7 @@ async fn register(
     client: ClientHeaders,
     browser: Browser,
     Body(body): Body<CredentialsRequest>,
-) -> Result<(StatusCode, TokenResponse), Problem> {
+) -> Result<Response, Problem> {
     let transport = browser.transport(body.transport.as_deref())?;
     let request = Registration {
         email: &body.email,
@@ -55,13 +62,18 @@ async fn register(
             .find_audience(body.audience.as_deref())?,
     };
     let registered = service.register(request).await;
-    let signed_in = registered.map_err(|failure| {
+    let registered = registered.map_err(|failure| {
         let pointer = match failure {
             Failure::Refused(RegisterError::Email(_)) => "#/email",
             _ => "#/password",
         };
         Problem::from(failure).at(pointer)
     })?;
-    let tokens = TokenResponse::from(signed_in).by(transport);
-    Ok((StatusCode::CREATED, tokens))
+    Ok(match registered {
+        Registered::SignedIn(signed_in) => {
+            let tokens = TokenResponse::from(signed_in).by(transport);
+            (StatusCode::CREATED, tokens).into_response()
+        }
+        Registered::MailSent => StatusCode::ACCEPTED.into_response(),
+    })
 }

@@ -1,5 +1,6 @@
 //! What is printed when everything is ready: what is served, and where to go next.
 
+use latchkey_api::own_pages::OwnPages;
 use std::net::SocketAddr;
 
 use utoipa::openapi::path::Operation;
@@ -7,6 +8,7 @@ use utoipa::openapi::{OpenApi, PathItem};
 
 use crate::cleaning::CLEANUP_PATH;
 use crate::mailing::MAIL_PATH;
+use crate::publishing::EVENTS_PATH;
 
 /// What the banner says of a start.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) address: &'a str,
     /// Where the API is: the address and the path of the issuer, if it has one.
     pub(crate) base_url: &'a str,
+    /// The pages that are on.
+    pub(crate) pages: &'a OwnPages,
     /// Whom the tokens name.
     pub(crate) issuer: &'a str,
     /// What made it so.
@@ -23,6 +27,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) place: &'a str,
     /// Where the embedded DynamoDB listens, if it was asked to.
     pub(crate) dynamodb: Option<SocketAddr>,
+    /// Whether there is a stream that events are made of.
+    pub(crate) shows_events: bool,
     /// Whether mails can be read.
     pub(crate) shows_mail: bool,
 }
@@ -46,22 +52,28 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
         place,
         ..
     } = facts;
-    let issuer = issuer(facts);
+    let (issuer, pages) = (issuer(facts), pages(facts));
     let dynamodb = facts.dynamodb.map(dynamodb).unwrap_or_default();
-    let mail = match facts.shows_mail {
-        true => format!(
+    let events = if facts.shows_events {
+        format!("  Events   {address}{EVENTS_PATH} (only here; on AWS they go to a bus)\n")
+    } else {
+        String::new()
+    };
+    let mail = if facts.shows_mail {
+        format!(
             "  Mail     {address}{MAIL_PATH} (nothing is sent; links stand there, not in the log)\n"
-        ),
-        false => String::new(),
+        )
+    } else {
+        String::new()
     };
     format!(
         "\
 Latchkey {version} is ready on this machine.
 
   API      {base_url}
-  Docs     {base_url}/docs
+{pages}  Docs     {base_url}/docs
   Data     {place}
-{issuer}{dynamodb}{mail}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
+{issuer}{dynamodb}{events}{mail}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
 
 {routes}
 Try it:
@@ -93,6 +105,20 @@ fn issuer(facts: &Facts<'_>) -> String {
         "  Issuer   {} (iss of the tokens: {source})\n",
         facts.issuer
     )
+}
+
+/// The line of the pages that are on.
+fn pages(facts: &Facts<'_>) -> String {
+    let OwnPages { account, admin, .. } = facts.pages;
+    let on = [(*account, "/account"), (*admin, "/admin")].into_iter();
+    let on = on.filter(|(is_on, _)| *is_on);
+    let on: Vec<String> = on
+        .map(|(_, path)| format!("{}{path}", facts.base_url))
+        .collect();
+    match on.as_slice() {
+        [] => String::new(),
+        on => format!("  Pages    {}\n", on.join(" and ")),
+    }
 }
 
 fn dynamodb(address: SocketAddr) -> String {

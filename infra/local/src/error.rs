@@ -3,6 +3,7 @@
 use std::io;
 
 use latchkey_domain::token::KeyDerivationFailed;
+use latchkey_runtime::places::LocationDatabaseError;
 use latchkey_runtime::settings::SettingsError;
 use latchkey_store::table::TableError;
 
@@ -46,6 +47,9 @@ pub enum LocalError {
     /// A text of a mail cannot be used.
     #[error(transparent)]
     Texts(#[from] notify::TextsError),
+    /// The location database cannot be used.
+    #[error(transparent)]
+    LocationDatabase(#[from] LocationDatabaseError),
     /// Secrets Manager is for Lambda.
     #[error(
         "TOKEN_SECRET_ARN is set, but the local stack does not read Secrets Manager; unset it, and set TOKEN_SECRET if \
@@ -80,6 +84,7 @@ impl LocalError {
             | Self::Table(_)
             | Self::Settings(_)
             | Self::Texts(_)
+            | Self::LocationDatabase(_)
             | Self::SecretsManager
             | Self::Keys(_)
             | Self::Output(_)

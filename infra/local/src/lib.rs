@@ -50,7 +50,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
 
 /// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
 /// of them: the tests compare the template and the folders with it.
-pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 10] {
+pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 12] {
     [
         ("register", register::routes()),
         ("login", login::routes()),
@@ -59,15 +59,20 @@ pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 10] {
         ("rename", rename::routes()),
         ("revoke", revoke::routes()),
         ("revoke-all", revoke_all::routes()),
+        ("recovery", recovery::routes()),
         ("account", account::routes()),
+        ("activity", activity::routes()),
         ("admin", ::admin::routes()),
         ("clients", clients::routes()),
     ]
 }
 
 /// The functions that answer over HTTP and store nothing.
-pub fn functions_without_table() -> [(&'static str, OpenApiRouter<Core>); 1] {
-    [("discovery", discovery::routes())]
+pub fn functions_without_table() -> [(&'static str, OpenApiRouter<Core>); 2] {
+    [
+        ("discovery", discovery::routes()),
+        ("console", console::routes()),
+    ]
 }
 
 /// The routes of all functions, with the OpenAPI document of the whole service.

@@ -51,10 +51,9 @@ pub(crate) fn notifier(
     let Some(sender) = &settings.from else {
         return Ok(None);
     };
-    let letterhead = notify::letterhead(settings, sender);
+    let letterhead = notify::letterhead(settings, sender, &service.core.account_url);
     Ok(Some(Notifier {
         service,
-        account_url: settings.account_url.clone(),
         texts: MailTexts::read(letterhead, settings.texts.as_deref())?,
         mailer: mailbox,
         // One process has the data folder, so whoever has claimed a mail and not sent it has died.

@@ -10,6 +10,9 @@ use crate::outside::DynamoDbUrl;
 /// Where data and secret are kept unless told otherwise.
 pub(crate) const DEFAULT_FOLDER: &str = ".latchkey";
 
+/// The heading of the options that say where the data is. They stand together and in one order at every command.
+pub(crate) const STORAGE: &str = "Where the data is";
+
 /// Latchkey on this machine: every route of the service on http://127.0.0.1:3000, over an embedded DynamoDB.
 ///
 /// No AWS account is needed. Table, keys and secret are made on the first start and kept in the data folder.
@@ -24,28 +27,34 @@ pub struct Options {
     pub(crate) port: u16,
 
     /// Where data and secret are kept between runs [default: .latchkey].
-    #[arg(long, value_name = "FOLDER", global = true)]
+    #[arg(long, value_name = "FOLDER", global = true, help_heading = STORAGE, display_order = 103)]
     pub(crate) data_dir: Option<PathBuf>,
 
     /// Keep everything in memory: nothing is written, nothing is left at the end.
-    #[arg(long, conflicts_with_all = ["data_dir", "dynamodb_url"])]
+    #[arg(long, conflicts_with_all = ["data_dir", "dynamodb_url"], help_heading = STORAGE, display_order = 104)]
     pub(crate) memory: bool,
 
-    /// Send no mail: without this, mails are not sent either, but can be read at /local/mail.
+    /// Write no mails. Without this flag they are written but not sent, and can be read at /local/mail.
     #[arg(long)]
     pub(crate) no_mail: bool,
 
     /// Use this DynamoDB instead of the embedded one, such as DynamoDB Local.
     ///
     /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
-    #[arg(long, value_name = "URL", global = true, value_parser = DynamoDbUrl::parse)]
+    #[arg(long, value_name = "URL", global = true, value_parser = DynamoDbUrl::parse, help_heading = STORAGE, display_order = 105)]
     pub(crate) dynamodb_url: Option<DynamoDbUrl>,
 
     /// Also open the embedded DynamoDB on this port of 127.0.0.1, for the AWS CLI or NoSQL Workbench; 0 takes any free one.
     ///
     /// Every program on this machine can then read and write the table, with any credentials.
-    #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url", value_parser = port)]
+    #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url", value_parser = port, help_heading = STORAGE, display_order = 106)]
     pub(crate) dynamodb_port: Option<u16>,
+
+    /// Show the places of addresses that this file in MaxMind's format knows, such as GeoLite2-City.mmdb.
+    ///
+    /// As the setting LOCATION_DATABASE, which it takes the place of.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) location_database: Option<PathBuf>,
 }
 
 /// What to do instead of serving.
@@ -97,6 +106,11 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   ALLOWED_ORIGINS           web pages that may call the API (CORS): origins divided by commas
                             [default: none]
   COOKIE_TRANSPORT          whether pages may have their refresh token in a cookie: true or false [default: false]
+  ACCOUNT_PAGES             whether the page of people is at /account: true or false [default: true]
+  ADMIN_PAGES               whether the page of administrators is at /admin [default: true here, false on AWS]
+  PAGE_NAME                 what the pages call the product [default: Latchkey]
+  PAGE_LOGO                 a picture in the place of the name: an https URL or a path from / on [default: none]
+  PAGE_STYLESHEET           a style sheet that the pages read after their own: the same [default: none]
   ACCESS_TOKEN_SECONDS      1 to 3600 [default: 900]
   SESSION_IDLE_SECONDS      1 to 316224000, at most SESSION_ABSOLUTE_SECONDS [default: 604800]
   SESSION_ABSOLUTE_SECONDS  1 to 316224000 [default: 2592000]
@@ -108,6 +122,9 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
                             how old a proof of the password may be for what asks for a recent one, 1 to 86400
                             [default: 600]
   REAUTHENTICATE_TO_REVOKE  whether ending other sessions asks for a recent one: true or false [default: false]
+  REGISTRATION              whether people may register: open or closed [default: open]
+  REQUIRE_VERIFIED_EMAIL    whether they verify their address before they sign in: true or false [default: false]
+  ACCOUNT_URL               where the pages are that open the links of mails [default: ISSUER/account]
   ADMINISTRATION            whether the routes below /v1/admin are there: true or false [default: true]
   PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
                             [default: none]
@@ -121,9 +138,14 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   ADDRESS_ATTEMPTS_PER_MINUTE
                             requests with a password from one address, 0 to 1000000 [default: 60]
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
+  LINKS_PER_HOUR            links for one e-mail address in an hour, 0 to 1000000 [default: 5]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
-  PURGE_PER_MINUTE          purges on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
-  ACCOUNT_URL               where the pages of accounts are, to which the links of mails lead [default: ISSUER and /account]
+  PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
+  UNUSUAL_SPEED_KMH         a sign-in from where it takes more speed to get since the last session is unusual,
+                            0 to 100000 [default: 900]
+  UNUSUAL_DISTANCE_KM       unless it is nearer than this, 0 to 20000 [default: 500]; 0 turns either off
+  LOCATION_DATABASE         as --location-database, unless that is given [default: none]
+  ACTIVITY_DAYS             how long users see their activity, 0 to 3660; 0 keeps none [default: 90]
   MAIL_FROM                 whom mails come from, as Example <no-reply@example.com>; they are not sent but can be read at
                             /local/mail [default: Latchkey <no-reply@latchkey.localhost>]
   MAIL_LANGUAGE             en or de [default: en]
@@ -154,6 +176,39 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Options::command().debug_assert();
+    }
+
+    /// The options of a command in the order of its help.
+    fn order(command: &clap::Command, help_of: &[&str]) -> Vec<String> {
+        let mut command = command.clone();
+        command.build();
+        let found = help_of.iter().fold(&command, |command, name| {
+            command.find_subcommand(name).unwrap()
+        });
+        let help = found.clone().render_long_help().to_string();
+        let options = help.lines().filter_map(|line| {
+            let option = line.strip_prefix("      --")?;
+            option.split_whitespace().next().map(str::to_owned)
+        });
+        options.collect()
+    }
+
+    #[test]
+    fn a_commands_own_options_come_first_and_those_of_the_data_together() {
+        let command = Options::command();
+        let data = ["table", "region", "profile", "data-dir", "dynamodb-url"];
+        let add = order(&command, &["admin", "client", "add"]);
+        let own = ["name", "scope", "issuer", "audience", "json"];
+        assert_eq!(add, [&own[..], &data].concat());
+        let serve = [
+            "port",
+            "location-database",
+            "data-dir",
+            "memory",
+            "dynamodb-url",
+            "dynamodb-port",
+        ];
+        assert_eq!(order(&command, &[]), serve);
     }
 
     #[test]

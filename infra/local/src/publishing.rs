@@ -11,8 +11,11 @@ use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Json, Router};
 use events::StreamBatch;
+use latchkey_api::parameter::QueryParameters;
 use latchkey_domain::event::Event;
+use latchkey_service::activity::ActivityLog;
 use latchkey_service::events::{Bus, DeadLetter, DeadLetters, NotKept, Publisher, PutOutcome};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
@@ -22,7 +25,7 @@ use crate::mailing::{self, LocalNotifier};
 use crate::origins;
 
 /// The newest events, newest first. Not in the OpenAPI document: the service on AWS does not have it.
-const EVENTS_PATH: &str = "/local/events";
+pub(crate) const EVENTS_PATH: &str = "/local/events";
 /// How often the stream is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How many records are published at once, as in the template.
@@ -96,7 +99,11 @@ impl Bus for LocalBus {
     }
 }
 
-async fn list(State(events): State<RecentEvents>) -> Json<Value> {
+/// None is known.
+#[derive(Debug, Deserialize)]
+struct NoParameters {}
+
+async fn list(_: QueryParameters<NoParameters>, State(events): State<RecentEvents>) -> Json<Value> {
     let events: Vec<Value> = events.events().iter().cloned().collect();
     Json(json!({"events": events}))
 }
@@ -149,11 +156,17 @@ pub(crate) struct Pump {
 
 impl Pump {
     /// A pump that continues where the one before it has stopped.
-    pub(crate) fn new(reader: StreamReader, bus: LocalBus, kept: Kept) -> Self {
+    pub(crate) fn new(
+        reader: StreamReader,
+        bus: LocalBus,
+        kept: Kept,
+        activity: ActivityLog,
+    ) -> Self {
         Self {
             reader,
             checkpoint: kept.checkpoint(),
             publisher: Publisher {
+                activity,
                 bus,
                 dead_letters: kept,
             },

@@ -4,6 +4,8 @@
 const AUDIENCE: &str = "latchkey";
 /// The client of the access tokens unless told otherwise.
 const CLIENT_ID: &str = "latchkey-app";
+/// On AWS an operator switches them on.
+const ADMIN_PAGES: &str = "true";
 /// The table unless told otherwise.
 const TABLE_NAME: &str = "latchkey";
 
@@ -37,6 +39,7 @@ pub(crate) fn lookup(
                 "CLIENT_ID" => CLIENT_ID,
                 "TABLE_NAME" => TABLE_NAME,
                 "MAIL_FROM" => MAIL_FROM,
+                "ADMIN_PAGES" => ADMIN_PAGES,
                 "TOKEN_SECRET" => generated.token_secret?,
                 "TOKEN_RSA_KEY" => generated.rsa_key?,
                 "DEVICE_SECRET" => device_secret?,

@@ -4,19 +4,22 @@ use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::{self, Pages};
+use latchkey_api::location::Places;
 use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{RsaPrivateKey, TokenAlgorithm, Tokens};
+use latchkey_runtime::places::LocationDatabase;
 use latchkey_runtime::settings::{
     AuthorizerSettings, Format, LogSettings, MailSettings, Settings, StorageSettings,
-    TokenSecretSource, environment, environment_names, warn_of_misspelt,
+    TokenSecretSource, environment, environment_names, read_activity_retention, warn_of_misspelt,
 };
 use latchkey_runtime::telemetry;
+use latchkey_service::activity::ActivityLog;
 use latchkey_service::passwords::Passwords;
 use latchkey_service::{Authorizer, Core, Service, UserRequests};
 use latchkey_store::Store;
@@ -69,10 +72,17 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         device_secret: None,
         rsa_key: any_rsa_key.as_deref().map(String::as_str),
     };
-    Settings::read(lookup(environment, &base_url, any))?;
-    MailSettings::read(lookup(environment, &base_url, any))?;
+    let Settings {
+        location_database, ..
+    } = Settings::read(lookup(environment, &base_url, any))?;
+    let mail_settings = MailSettings::read(lookup(environment, &base_url, any))?;
+    let location_database = options.location_database.clone().or(location_database);
+    let location_database = location_database.as_deref().map(LocationDatabase::open);
+    let places: Places = location_database.transpose()?.into();
     let AuthorizerSettings { rules } =
         AuthorizerSettings::read(lookup(environment, &base_url, Generated::default()))?;
+    let activity_retention =
+        read_activity_retention(lookup(environment, &base_url, Generated::default()))?;
     let wants_secret = environment("TOKEN_SECRET").is_none() || new_rsa_key.is_some();
     let mut storage = Storage::open(&choice, &table_name, wants_secret, random.as_ref()).await?;
     let rsa_key = new_rsa_key.map(|key| storage.rsa_key(&key)).transpose()?;
@@ -84,7 +94,6 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         rsa_key: rsa_key.as_deref(),
     };
     let settings = Settings::read(lookup(environment, default_issuer, generated))?;
-    let mail_settings = MailSettings::read(lookup(environment, default_issuer, generated))?;
     let issuer = settings.identity.issuer.clone();
     match &kept {
         Some(kept) if *kept != issuer => warn_of_another_issuer(&issuer, kept),
@@ -96,7 +105,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         None => None,
     };
     let (allowed_origins, edge) = (settings.allowed_origins.clone(), settings.edge.clone());
-    let cookies = settings.cookies.clone();
+    let (cookies, own_pages) = (settings.cookies.clone(), settings.pages.clone());
     let base_path = settings.base_path.clone();
     let core = core(settings, random.clone())?;
     let store = Store::new(storage.client.clone(), &table_name, random);
@@ -116,11 +125,17 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         true => None,
         false => mailing::notifier(&mail_settings, service, mailbox.clone())?,
     };
+    let shows_mail = notifier.is_some();
     let bus = LocalBus {
         events: recent.clone(),
         notifier,
     };
-    let pump = storage.pump(&table_name, bus);
+    let activity = ActivityLog {
+        store: store.clone(),
+        retention: activity_retention,
+        clock: core.clock.clone(),
+    };
+    let pump = storage.pump(&table_name, bus, activity);
 
     let (router, document) = routes(&core, &store).split_for_parts();
     let authorizer = Authorizer::new(
@@ -131,7 +146,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         rules,
     );
     let router = base_path
-        .hold(router)
+        .hold(router.layer(Extension(places)))
         .merge(cleaner.clone().routes())
         .merge(authorizing::routes(authorizer))
         .merge(recent.clone().routes())
@@ -140,12 +155,14 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let pages = Pages {
         origins: &allowed_origins,
         cookies: cookies.as_ref(),
+        own: Some(&own_pages),
     };
     let application = application(router, pages, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
     let facts = Facts {
         address: &base_url,
         base_url: &format!("{base_url}{}", base_path.as_str()),
+        pages: &own_pages,
         issuer: &issuer,
         issuer_source: match environment("ISSUER") {
             Some(_) => IssuerSource::Setting,
@@ -153,7 +170,8 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         },
         place: &storage.place,
         dynamodb,
-        shows_mail: pump.is_some() && !options.no_mail,
+        shows_events: pump.is_some(),
+        shows_mail: pump.is_some() && shows_mail,
     };
     // Nobody may be reading; the service runs all the same.
     let _ = io::stdout().write_all(banner(&facts, &document).as_bytes());
@@ -206,6 +224,7 @@ pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core
         password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
+        account_url: settings.account_url.into(),
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use latchkey_domain::random::RandomSource;
 use latchkey_domain::token::RsaPrivateKey;
+use latchkey_service::activity::ActivityLog;
 use latchkey_store::table;
 
 use crate::embedded::{Embedded, Sweeper};
@@ -180,10 +181,10 @@ impl Storage {
     }
 
     /// What publishes the events of a table, where there is a stream that can be read.
-    pub(crate) fn pump(&self, table: &str, bus: LocalBus) -> Option<Pump> {
+    pub(crate) fn pump(&self, table: &str, bus: LocalBus, activity: ActivityLog) -> Option<Pump> {
         let embedded = self.embedded.as_ref()?;
         let kept = Kept(self.folder.clone());
-        Some(Pump::new(embedded.stream(table), bus, kept))
+        Some(Pump::new(embedded.stream(table), bus, kept, activity))
     }
 
     /// Closes the database, then gives the folder free.

@@ -16,6 +16,7 @@ struct Options {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Command {
     /// How fast the whole service is, from a client's request to its reply.
     Load(load::Options),

@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 /// A function, and the sample event that it is given first, in an order in which each finds what it needs.
-const VISIT: [(&str, &str); 15] = [
+const VISIT: [(&str, &str); 18] = [
     ("hello", "discovery-not-found"),
     ("register", "register"),
     ("login", "login"),
@@ -40,12 +40,15 @@ const VISIT: [(&str, &str); 15] = [
     ("authorizer", "authorizer-allowed"),
     ("rename", "rename"),
     ("account", "account-me"),
+    ("activity", "activity"),
+    ("recovery", "recovery-request"),
     ("admin", "admin-users"),
     ("refresh", "refresh"),
     ("revoke-all", "revoke-all"),
     ("revoke", "revoke"),
     ("clients", "clients-introspect"),
     ("discovery", "discovery-jwks"),
+    ("console", "console-account"),
     ("cleanup", "cleanup"),
     ("rotate-keys", "rotate-keys"),
 ];

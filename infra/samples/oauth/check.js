@@ -4,6 +4,11 @@ import * as oauth from 'oauth4webapi'
 import { Latchkey } from './introspect.js'
 
 const { LATCHKEY_API: api, CLIENT_SECRET: secret, INTROSPECTING_SECRET: introspecting } = process.env
+const missing = ['LATCHKEY_API', 'CLIENT_SECRET', 'INTROSPECTING_SECRET'].filter((name) => !process.env[name])
+if (missing.length > 0) {
+  console.error(`${missing.join(' and ')} must be set: see infra/scripts/check-oauth, which makes the clients`)
+  process.exit(2)
+}
 const latchkey = new Latchkey(api, 'orders-api', secret)
 
 async function post(path, body, headers = {}) {

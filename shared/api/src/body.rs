@@ -16,7 +16,7 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 use crate::headers;
-use crate::location::ClientHeaders;
+use crate::location::{ClientHeaders, Places};
 use crate::mistake::Mistake;
 use crate::problem::{Code, InvalidValue, Problem};
 
@@ -293,18 +293,20 @@ pub struct VisitorRequest {
 }
 
 impl VisitorRequest {
-    /// Where the visitor is. Nothing is known of the place.
+    /// Where the visitor is. What the edge says of a place is said of the service that calls, so only `places` know this
+    /// one.
     ///
     /// # Errors
     /// 422 for an address that is none.
-    pub fn location(&self) -> Result<ClientLocation, Problem> {
+    pub fn location(&self, places: &Places) -> Result<ClientLocation, Problem> {
         let address: Option<Result<IpAddr, _>> = self.ip_address.as_deref().map(str::parse);
         let address = address.transpose().map_err(|_| {
             let detail = "An address is one of IPv4 or IPv6.";
             let invalid = InvalidValue::new("#/client/ip_address", "invalid_address", detail);
             Problem::validation_failed(vec![invalid])
         })?;
-        Ok(address.map(ClientLocation::from).unwrap_or_default())
+        let located = address.map(|address| places.locate(address));
+        Ok(located.unwrap_or_default())
     }
 
     /// What the visitor uses.

@@ -78,6 +78,18 @@ impl CookieTransport {
         Self { own, trusted }
     }
 
+    /// For pages of the service's own origin alone.
+    #[must_use]
+    pub fn for_own_pages(own: HeaderValue) -> Self {
+        Self::new(own, &AllowedOrigins::None)
+    }
+
+    /// Whether pages of any other origin may use a cookie.
+    #[must_use]
+    pub fn is_for_other_origins(&self) -> bool {
+        !self.trusted.is_empty()
+    }
+
     fn sender(&self, headers: &HeaderMap) -> Sender {
         let mut sites = headers::values(headers, SEC_FETCH_SITE).iter();
         let mut origins = headers::values(headers, ORIGIN.as_str()).iter();
@@ -197,11 +209,6 @@ impl Browser {
             Ok(_) | Err(_) => Ok(Transport::Body),
         }
     }
-
-    fn has_cookie(&self) -> bool {
-        let sent = self.0.as_ref();
-        sent.is_some_and(|sent| sent.refresh_token.is_some())
-    }
 }
 
 fn cross_site() -> Problem {
@@ -244,7 +251,8 @@ impl<S: Send + Sync> FromRequest<S> for RefreshCredentials {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (browser, request) = with_browser(request, state).await;
-        let body = if browser.has_cookie() && is_empty(request.body()) {
+        // A page that asks whether there is a cookie sends nothing, and is told what is missing.
+        let body = if browser.0.is_some() && is_empty(request.body()) {
             RefreshRequest::default()
         } else {
             let Body(body) = Body::from_request(request, state).await?;

@@ -15,6 +15,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
+use latchkey_domain::geography::{Coordinates, country_code};
 use latchkey_domain::session::ClientLocation;
 use latchkey_domain::text::{MAX_CITY_BYTES, clean_and_cut};
 use percent_encoding::percent_decode_str;
@@ -30,6 +31,10 @@ pub const VIEWER_ADDRESS_HEADER: &str = "cloudfront-viewer-address";
 pub const VIEWER_CITY_HEADER: &str = "cloudfront-viewer-city";
 /// The client's country.
 pub const VIEWER_COUNTRY_HEADER: &str = "cloudfront-viewer-country";
+/// Roughly where that is, in degrees.
+pub const VIEWER_LATITUDE_HEADER: &str = "cloudfront-viewer-latitude";
+/// See [`VIEWER_LATITUDE_HEADER`].
+pub const VIEWER_LONGITUDE_HEADER: &str = "cloudfront-viewer-longitude";
 
 /// The fewest characters of a secret.
 pub const MIN_EDGE_SECRET_CHARACTERS: usize = 32;
@@ -111,10 +116,16 @@ pub(crate) async fn require(
 }
 
 fn location(headers: &HeaderMap) -> ClientLocation {
+    let degrees = |name| text(headers, name)?.parse::<f64>().ok();
+    let latitude = degrees(VIEWER_LATITUDE_HEADER);
+    let longitude = degrees(VIEWER_LONGITUDE_HEADER);
     ClientLocation {
         ip_address: text(headers, VIEWER_ADDRESS_HEADER).and_then(address),
         city: text(headers, VIEWER_CITY_HEADER).and_then(city),
-        country: text(headers, VIEWER_COUNTRY_HEADER).and_then(country),
+        country: text(headers, VIEWER_COUNTRY_HEADER).and_then(country_code),
+        coordinates: latitude
+            .zip(longitude)
+            .and_then(|(latitude, longitude)| Coordinates::new(latitude, longitude)),
     }
 }
 
@@ -139,12 +150,6 @@ fn city(value: &str) -> Option<String> {
         return None;
     }
     clean_and_cut(&name, MAX_CITY_BYTES)
-}
-
-/// Two letters (ISO 3166-1 alpha-2).
-fn country(value: &str) -> Option<String> {
-    let is_code = value.len() == 2 && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    is_code.then(|| value.to_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -228,10 +233,21 @@ mod tests {
     }
 
     #[test]
-    fn a_country_has_two_letters() {
-        assert_eq!(country("CA").as_deref(), Some("CA"));
-        for wrong in ["", "C", "CAN", "C-", "é"] {
-            assert_eq!(country(wrong), None, "{wrong}");
+    fn coordinates_are_two_headers_in_degrees() {
+        let seen = |pairs: &[(&'static str, &str)]| {
+            let pairs = pairs.iter();
+            let headers =
+                pairs.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let coordinates = location(&headers.collect::<HeaderMap>()).coordinates;
+            coordinates.map(|point| point.to_string())
+        };
+        let (latitude, longitude) = (VIEWER_LATITUDE_HEADER, VIEWER_LONGITUDE_HEADER);
+        let both = [(latitude, "45.50300"), (longitude, "-73.56900")];
+        assert_eq!(seen(&both).as_deref(), Some("45.5,-73.6"));
+        assert_eq!(seen(&both[..1]), None);
+        assert_eq!(seen(&both[1..]), None);
+        for wrong in ["", "north", "90.5", "NaN", "inf", "45,5"] {
+            assert_eq!(seen(&[(latitude, wrong), both[1]]), None, "{wrong}");
         }
     }
 }

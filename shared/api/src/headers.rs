@@ -7,7 +7,7 @@ use http::header::GetAll;
 use http::{HeaderMap, HeaderValue};
 
 /// Every header that the service reads, in lower case. The last three are read by the middleware for CORS.
-pub const READ: [&str; 19] = [
+pub const READ: [&str; 21] = [
     "authorization",
     "content-type",
     "content-encoding",
@@ -20,6 +20,8 @@ pub const READ: [&str; 19] = [
     "cloudfront-viewer-address",
     "cloudfront-viewer-city",
     "cloudfront-viewer-country",
+    "cloudfront-viewer-latitude",
+    "cloudfront-viewer-longitude",
     "accept-encoding",
     "if-none-match",
     "cookie",

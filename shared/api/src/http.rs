@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use base64::Engine;
@@ -34,6 +34,7 @@ use crate::edge::{self, EdgeSecret};
 use crate::headers;
 use crate::location::DEVICE_ID_HEADER;
 use crate::oauth;
+use crate::own_pages::{OwnPages, from_root};
 use crate::problem::{Code, Problem, RATE_LIMIT, RATE_LIMIT_POLICY};
 
 /// The header in which every reply names its request.
@@ -116,7 +117,7 @@ fn trace_root(header: &str) -> &str {
 /// use latchkey_api::http::Pages;
 ///
 /// let closed = Pages::from(&AllowedOrigins::None);
-/// assert!(closed.cookies.is_none());
+/// assert!(closed.cookies.is_none() && closed.own.is_none());
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Pages<'a> {
@@ -124,14 +125,17 @@ pub struct Pages<'a> {
     pub origins: &'a AllowedOrigins,
     /// Whether and from whom refresh tokens are accepted in cookies.
     pub cookies: Option<&'a CookieTransport>,
+    /// The service's own pages; none of them is there without.
+    pub own: Option<&'a OwnPages>,
 }
 
 impl<'a> From<&'a AllowedOrigins> for Pages<'a> {
-    /// Without cookies.
+    /// Without cookies and pages of its own.
     fn from(origins: &'a AllowedOrigins) -> Self {
         Self {
             origins,
             cookies: None,
+            own: None,
         }
     }
 }
@@ -168,6 +172,7 @@ pub fn service_behind(
     if let Some(cookies) = pages.cookies {
         router = router.layer(Extension(cookies.clone()));
     }
+    router = router.layer(Extension(Arc::new(pages.own.cloned().unwrap_or_default())));
     if let Some(edge) = edge {
         router = router.layer(from_fn_with_state(edge.clone(), edge::require));
     }
@@ -369,7 +374,9 @@ impl Cors {
             AllowedOrigins::These(origins) => Some(allowed(origins.clone())),
         };
         let with_cookies = match (&these, pages.cookies) {
-            (Some(these), Some(_)) => Some(these.clone().allow_credentials(true)),
+            (Some(these), Some(cookies)) if cookies.is_for_other_origins() => {
+                Some(these.clone().allow_credentials(true))
+            }
             (these, _) => these.clone(),
         };
         Self {
@@ -490,7 +497,6 @@ impl BasePath {
         if self.0.is_empty() {
             return router;
         }
-        let to_page = Redirect::to(&format!("{}/docs", self.0));
         let description = router.clone();
         let describe = async move |mut request: Request| {
             *request.uri_mut() = Uri::from_static(AUTHORIZATION_SERVER_METADATA);
@@ -502,7 +508,7 @@ impl BasePath {
                 &format!("{AUTHORIZATION_SERVER_METADATA}{}", self.0),
                 get(describe),
             )
-            .route(&format!("{}/", self.0), get(async || to_page))
+            .route(&format!("{}/", self.0), get(from_root))
     }
 }
 

@@ -5,6 +5,7 @@
 //! test it is called directly; [`http::service`] puts the same layers around it each time. This crate knows neither
 //! DynamoDB nor Lambda.
 
+pub mod activity;
 pub mod admin;
 pub mod authenticate;
 pub mod body;
@@ -12,6 +13,7 @@ pub mod client;
 pub mod cors;
 pub mod credentials;
 pub mod edge;
+pub mod export;
 pub mod form;
 pub mod headers;
 pub mod http;
@@ -19,7 +21,9 @@ pub mod location;
 mod mistake;
 pub mod oauth;
 pub mod openapi;
+pub mod own_pages;
 pub mod parameter;
 pub mod problem;
+pub mod public_document;
 pub mod resource;
 pub mod routes;

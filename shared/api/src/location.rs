@@ -1,7 +1,9 @@
 //! What is known of the client: where it calls from, and what it says it is.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -39,20 +41,65 @@ pub const PLATFORM_HEADER: &str = "sec-ch-ua-platform";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub IpAddr);
 
+/// What knows the place of an address: a database of places, where a deployment has one.
+pub trait FindPlace: fmt::Debug + Send + Sync {
+    /// The client at this address, with what is known of its place.
+    fn find(&self, address: IpAddr) -> ClientLocation;
+}
+
+/// The places that a deployment knows, which whoever hands a request over puts among its extensions. Without them only
+/// the edge knows where a client is.
+#[derive(Clone, Debug, Default)]
+pub struct Places(Option<Arc<dyn FindPlace>>);
+
+impl Places {
+    /// The client at this address, with what is known of its place.
+    #[must_use]
+    pub fn locate(&self, address: IpAddr) -> ClientLocation {
+        let places = self.0.as_ref();
+        places.map_or_else(|| address.into(), |places| places.find(address))
+    }
+
+    /// The location with its place, if nothing is known of that yet. Two sources are not mixed: they may not agree.
+    fn complete(&self, location: ClientLocation) -> ClientLocation {
+        match location.ip_address {
+            Some(address) if !location.has_place() => self.locate(address),
+            Some(_) | None => location,
+        }
+    }
+}
+
+impl<T: FindPlace + 'static> From<Option<T>> for Places {
+    fn from(places: Option<T>) -> Self {
+        Self(places.map(|places| Arc::new(places) as Arc<dyn FindPlace>))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Places {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
 /// Where a request comes from. Never taken from a header, which a client can set as it likes, unless the request has come
-/// through the edge, which sets them.
+/// through the edge, which sets them. The place of an address that the edge does not know is that of [`Places`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location(pub ClientLocation);
 
 impl<S: Sync> FromRequestParts<S> for Location {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        if let Some(SeenByEdge(location)) = parts.extensions.get() {
-            return Ok(Self(location.clone()));
-        }
-        let address = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
-        Ok(Self(address.map(ClientLocation::from).unwrap_or_default()))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let Ok(places) = Places::from_request_parts(parts, state).await;
+        let seen = parts.extensions.get::<SeenByEdge>();
+        let location = seen.map(|SeenByEdge(location)| location.clone());
+        let location = location.unwrap_or_else(|| {
+            let peer = parts.extensions.get::<PeerAddress>();
+            peer.map(|peer| peer.0.into()).unwrap_or_default()
+        });
+        Ok(Self(places.complete(location)))
     }
 }
 

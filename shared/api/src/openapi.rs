@@ -389,7 +389,7 @@ pub fn document_without_routes() -> OpenApi {
 }
 
 /// The groups of routes, in the order in which they are shown.
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     (
         "Authentication",
         "Register, sign in, refresh, sign out: what gives and ends tokens.",
@@ -408,6 +408,10 @@ const TAGS: [(&str, &str); 6] = [
     (
         "Discovery",
         "What a client finds out by itself: keys, this document, this page.",
+    ),
+    (
+        "Pages",
+        "What people open in a browser; a setting turns each off.",
     ),
 ];
 

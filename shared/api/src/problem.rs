@@ -13,8 +13,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use latchkey_domain::client::ClientError;
 use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
-    AdminError, CallerNotLive, ConfirmError, NotAdministrator, ReauthenticationRequired,
-    RefreshError, RegisterError, SessionError, SignInElsewhereError, SignInError, StepUpError,
+    AdminError, CallerNotLive, ConfirmError, InvalidLink, IssueLinkError, LinkRequestError,
+    NotAdministrator, ReauthenticationRequired, RefreshError, RegisterError, ResetPasswordError,
+    SessionError, SignInElsewhereError, SignInError, StepUpError, VerifyEmailError,
     VisitorRefreshError,
 };
 use latchkey_domain::identity::InvalidAuthTime;
@@ -168,6 +169,27 @@ codes! {
         StatusCode::FORBIDDEN,
         "The account is disabled",
         "An administrator has disabled this account.",
+    ),
+    /// The password was right, but the user has yet to open the link that was sent to their address.
+    EmailNotVerified => Row::new(
+        "email_not_verified",
+        StatusCode::FORBIDDEN,
+        "The e-mail address is not verified",
+        "Open the link that was sent to this address; resetting the password sends another one, which verifies it too.",
+    ),
+    /// Nobody may register here.
+    RegistrationClosed => Row::new(
+        "registration_closed",
+        StatusCode::FORBIDDEN,
+        "Registration is closed",
+        "Accounts are not made here.",
+    ),
+    /// A link that was sent by mail does nothing: it is not genuine, has expired, was used, or is for something else.
+    InvalidLink => Row::new(
+        "invalid_link",
+        StatusCode::BAD_REQUEST,
+        "The link is not valid",
+        "The link has expired or was used; ask for another one.",
     ),
     /// That is not the password of the account.
     WrongPassword => Row::new(
@@ -744,7 +766,51 @@ impl From<AdminError> for Problem {
                 "too_many",
                 error.to_string(),
             )]),
+            AdminError::NoPassword => Code::NoPassword.into(),
             AdminError::OwnAccount => Code::OwnAccount.into(),
+        }
+    }
+}
+
+impl From<InvalidLink> for Problem {
+    fn from(_: InvalidLink) -> Self {
+        Code::InvalidLink.into()
+    }
+}
+
+impl From<LinkRequestError> for Problem {
+    fn from(error: LinkRequestError) -> Self {
+        match error {
+            LinkRequestError::Email(error) => error.into(),
+        }
+    }
+}
+
+impl From<VerifyEmailError> for Problem {
+    fn from(error: VerifyEmailError) -> Self {
+        match error {
+            VerifyEmailError::Link(error) => error.into(),
+            VerifyEmailError::EmailTaken => Code::EmailTaken.into(),
+        }
+    }
+}
+
+impl From<ResetPasswordError> for Problem {
+    fn from(error: ResetPasswordError) -> Self {
+        match error {
+            ResetPasswordError::Link(error) => error.into(),
+            ResetPasswordError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
+        }
+    }
+}
+
+impl From<IssueLinkError> for Problem {
+    fn from(error: IssueLinkError) -> Self {
+        match error {
+            IssueLinkError::Client(error) => error.into(),
+            IssueLinkError::UserNotFound => Code::UserNotFound.into(),
+            IssueLinkError::NoPassword => Code::NoPassword.into(),
+            IssueLinkError::EmailTaken => Code::EmailTaken.into(),
         }
     }
 }
@@ -786,6 +852,7 @@ impl From<RegisterError> for Problem {
                 InvalidValue::new("#/password", weakness.code(), weakness.to_string()),
             ]),
             RegisterError::EmailTaken => Code::EmailTaken.into(),
+            RegisterError::Closed => Code::RegistrationClosed.into(),
         }
     }
 }
@@ -795,6 +862,7 @@ impl From<SignInError> for Problem {
         match error {
             SignInError::InvalidCredentials => Code::InvalidCredentials.into(),
             SignInError::AccountDisabled => Code::AccountDisabled.into(),
+            SignInError::EmailNotVerified => Code::EmailNotVerified.into(),
         }
     }
 }
@@ -855,6 +923,7 @@ impl From<ConfirmError> for Problem {
             ConfirmError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
             ConfirmError::NoPassword => Code::NoPassword.into(),
+            ConfirmError::EmailTaken => Code::EmailTaken.into(),
             ConfirmError::ReauthenticationRequired(required) => required.into(),
         }
     }

@@ -54,6 +54,13 @@ pub struct SessionResource {
     /// The country that the address is in, as two letters (ISO 3166-1), if the deployment knows it.
     #[schema(required = true, example = "CA")]
     location_country: Option<String>,
+    /// Whether the account did not know the device at sign-in: by a device token, the device id, or name and type. The
+    /// first session of an account is not new.
+    #[schema(example = false)]
+    new_device: bool,
+    /// Whether the place was too far from that of the last session at sign-in, for the time between them.
+    #[schema(example = false)]
+    unusual_location: bool,
     /// When the user signed in.
     #[serde(serialize_with = "rfc3339")]
     #[schema(example = "2026-03-01T12:00:00.000Z")]
@@ -88,6 +95,8 @@ impl SessionResource {
             user_agent: session.device.user_agent.clone(),
             location_city: session.location.city.clone(),
             location_country: session.location.country.clone(),
+            new_device: session.new_device,
+            unusual_location: session.unusual_location,
             created_at: session.created_at,
             authenticated_at: session.proved_at(),
             last_used_at: session.last_used_at,
@@ -108,6 +117,9 @@ pub struct UserResource {
     /// there, or null.
     #[schema(required = true, example = "ada@example.com")]
     email: Option<String>,
+    /// Whether the user has opened a link that was sent to the address.
+    #[schema(example = false)]
+    email_verified: bool,
     /// When the user registered.
     #[serde(serialize_with = "rfc3339")]
     #[schema(example = "2026-03-01T12:00:00.000Z")]
@@ -121,6 +133,7 @@ impl UserResource {
         Self {
             id: account.id.as_uuid(),
             email: account.email().map(|email| email.as_typed().to_owned()),
+            email_verified: account.is_email_verified(),
             created_at: account.created_at,
         }
     }
@@ -263,7 +276,7 @@ pub(crate) fn rfc3339<S: Serializer>(
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-fn rfc3339_or_null<S: Serializer>(
+pub(crate) fn rfc3339_or_null<S: Serializer>(
     time: &Option<DateTime<Utc>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

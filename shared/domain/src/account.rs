@@ -124,11 +124,20 @@ impl Account {
         now: DateTime<Utc>,
     ) -> Self {
         Self {
+            sessions: BTreeSet::from([first_session]),
+            ..Self::register_unverified(id, email, now)
+        }
+    }
+
+    /// A new account whose user has yet to show that they read the mail of its address: nobody is signed in.
+    #[must_use]
+    pub fn register_unverified(id: UserId, email: EmailAddress, now: DateTime<Utc>) -> Self {
+        Self {
             id,
             status: AccountStatus::Active { email: Some(email) },
             identity: None,
             roles: BTreeSet::new(),
-            sessions: BTreeSet::from([first_session]),
+            sessions: BTreeSet::new(),
             version: 1,
             password_version: 1,
             email_version: 0,
@@ -277,6 +286,10 @@ impl Account {
             AccountStatus::Active { .. } => {}
             AccountStatus::Disabled { .. } => return Err(AdmitError::Disabled),
             AccountStatus::Deleted { .. } => return Err(AdmitError::Deleted),
+        }
+        let must_verify = policy.require_verified_email && self.identity.is_none();
+        if must_verify && !self.is_email_verified() {
+            return Err(AdmitError::EmailNotVerified);
         }
         let described: BTreeMap<SessionId, &Session> =
             known.iter().map(|session| (session.id, session)).collect();

@@ -110,11 +110,20 @@ pub enum ClientScope {
     /// `sessions:issue`: start sessions for people who signed in elsewhere, and say where they call from.
     #[serde(rename = "sessions:issue")]
     IssueSessions,
+    /// `links:issue`: make the links that users open to verify an address or to choose another password. Whoever may do this
+    /// can take over every account.
+    #[serde(rename = "links:issue")]
+    IssueLinks,
 }
 
 impl ClientScope {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Introspect, Self::Revoke, Self::IssueSessions];
+    pub const ALL: [Self; 4] = [
+        Self::Introspect,
+        Self::Revoke,
+        Self::IssueSessions,
+        Self::IssueLinks,
+    ];
 
     /// The word for it in the table, on the command line and in logs.
     #[must_use]
@@ -123,6 +132,7 @@ impl ClientScope {
             Self::Introspect => "introspect",
             Self::Revoke => "revoke",
             Self::IssueSessions => "sessions:issue",
+            Self::IssueLinks => "links:issue",
         }
     }
 }
@@ -135,7 +145,7 @@ impl fmt::Display for ClientScope {
 
 /// The text is no scope of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a client's scopes are introspect, revoke and sessions:issue")]
+#[error("a client's scopes are introspect, revoke, sessions:issue and links:issue")]
 pub struct UnknownClientScope;
 
 impl FromStr for ClientScope {
@@ -322,6 +332,12 @@ pub enum ManageClientError {
     /// It would bind nothing.
     #[error("an issuer goes with the scope sessions:issue, an audience with the scope introspect")]
     BoundWithoutScope,
+    /// It could start no session.
+    #[error(
+        "a client with the scope sessions:issue needs the identity providers whose sign-ins it may vouch for: give each \
+         with --issuer, as its tokens name it (iss)"
+    )]
+    NoIssuer,
     /// There is one with this id.
     #[error("there is a client with this id")]
     Exists,

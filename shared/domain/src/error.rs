@@ -35,6 +35,12 @@ pub enum StoreError {
     Corrupt,
 }
 
+impl From<CallerNotLive> for InvalidLink {
+    fn from(_: CallerNotLive) -> Self {
+        Self
+    }
+}
+
 /// Why an account admits no new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
@@ -47,6 +53,9 @@ pub enum AdmitError {
     /// The password that was given has been replaced since.
     #[error("the account has another password")]
     OtherPassword,
+    /// Its user has yet to show that they read the mail of its address.
+    #[error("the e-mail address is not verified")]
+    EmailNotVerified,
 }
 
 /// A link does nothing: it is forged, expired, used, overtaken, or for another purpose. Nobody learns which.
@@ -96,6 +105,9 @@ pub enum AdminError {
     /// A user has at most [`MAX_ROLES`] roles.
     #[error("a user has at most {MAX_ROLES} roles")]
     TooManyRoles,
+    /// The user signs in elsewhere.
+    #[error("the account has no password")]
+    NoPassword,
     /// Administrators may not lock themselves out.
     #[error("an administrator may not do this to their own account")]
     OwnAccount,
@@ -147,6 +159,56 @@ pub enum RegisterError {
     /// Somebody has registered this e-mail address.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// Nobody may register here.
+    #[error("registration is closed")]
+    Closed,
+}
+
+/// Why nobody asks for a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkRequestError {
+    /// That is no e-mail address.
+    #[error(transparent)]
+    Email(#[from] InvalidEmail),
+}
+
+/// Why a link to verify an address, or to a new one, did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyEmailError {
+    /// The link is not valid.
+    #[error(transparent)]
+    Link(#[from] InvalidLink),
+    /// Somebody else has the new address by now.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+}
+
+/// Why a password was not reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResetPasswordError {
+    /// The link is not valid.
+    #[error(transparent)]
+    Link(#[from] InvalidLink),
+    /// The new password is too weak.
+    #[error(transparent)]
+    Weak(#[from] WeakPassword),
+}
+
+/// Why a client of another service gets no link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssueLinkError {
+    /// The service that asks may not.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// There is no such user, or no longer.
+    #[error("no such user")]
+    UserNotFound,
+    /// The user signs in elsewhere: there is no password, or no address, that a link could be for.
+    #[error("the account has no password")]
+    NoPassword,
+    /// Somebody else has the new address.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
 }
 
 /// Why a sign-in was refused.
@@ -158,6 +220,9 @@ pub enum SignInError {
     /// The password was right, but the account is disabled.
     #[error("the account is disabled")]
     AccountDisabled,
+    /// The password was right, but the address is not verified.
+    #[error("the e-mail address is not verified")]
+    EmailNotVerified,
 }
 
 /// Why no session was started for somebody who signed in elsewhere.
@@ -240,6 +305,9 @@ pub enum ConfirmError {
     /// The account has no password: its user signs in elsewhere.
     #[error("the account has no password")]
     NoPassword,
+    /// Somebody else has the new e-mail address.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
     /// The caller must prove who they are again first.
     #[error(transparent)]
     ReauthenticationRequired(#[from] ReauthenticationRequired),

@@ -6,6 +6,7 @@
 //! Read [`account`] first: the account says who is signed in, a [`session::Session`] only describes one.
 
 pub mod account;
+pub mod activity;
 pub mod administration;
 pub mod cause;
 pub mod client;
@@ -15,9 +16,11 @@ pub mod device;
 pub mod email;
 pub mod error;
 pub mod event;
+pub mod geography;
 pub mod id;
 pub mod identity;
 pub mod notice;
+pub mod novelty;
 pub mod password;
 pub mod policy;
 pub mod random;

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use crate::geography::TravelLimits;
 use crate::throttle::Limits;
 
 /// The limits that an operator sets. The defaults are those of the template.
@@ -24,12 +25,18 @@ pub struct SessionPolicy {
     pub reauthenticate_within: TimeDelta,
     /// Whether ending other sessions asks for a recent proof too (OWASP ASVS 5.0, 7.5.2).
     pub reauthenticate_to_revoke: bool,
+    /// Whether people may register. Accounts of sign-ins elsewhere are made in either case.
+    pub registration_open: bool,
+    /// Whether somebody who registers must show that they read the mail of their address before they sign in.
+    pub require_verified_email: bool,
     /// Whether the routes of administration are there. Commands of operators work in either case.
     pub administration: bool,
     /// How long the description of an ended session is kept after its absolute expiry.
     pub retention: TimeDelta,
     /// How often something may be tried.
     pub limits: Limits,
+    /// How fast a person may have travelled since their last session, before a sign-in counts as unusual.
+    pub travel: TravelLimits,
 }
 
 impl Default for SessionPolicy {
@@ -43,9 +50,12 @@ impl Default for SessionPolicy {
             one_session_per_device: true,
             reauthenticate_within: TimeDelta::minutes(10),
             reauthenticate_to_revoke: false,
+            registration_open: true,
+            require_verified_email: false,
             administration: true,
             retention: TimeDelta::days(30),
             limits: Limits::default(),
+            travel: TravelLimits::default(),
         }
     }
 }

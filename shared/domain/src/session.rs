@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::whole_seconds;
 use crate::device::Device;
+use crate::geography::Coordinates;
 use crate::id::{SessionId, UserId};
 use crate::identity::{AuthenticationMethods, UNKNOWN_PROOF};
 use crate::policy::SessionPolicy;
@@ -19,6 +20,16 @@ pub struct ClientLocation {
     pub city: Option<String>,
     /// The country that the address is in, as two letters (ISO 3166-1).
     pub country: Option<String>,
+    /// Roughly where that is: for distances alone, and shown to nobody.
+    pub coordinates: Option<Coordinates>,
+}
+
+impl ClientLocation {
+    /// Whether anything is known of the place.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.city.is_some() || self.country.is_some() || self.coordinates.is_some()
+    }
 }
 
 impl From<IpAddr> for ClientLocation {
@@ -49,6 +60,10 @@ pub struct Session {
     pub device: Device,
     /// Where the client was at the latest refresh or at sign-in.
     pub location: ClientLocation,
+    /// Whether the account did not know the device at sign-in.
+    pub new_device: bool,
+    /// Whether the place was too far from that of the last session at sign-in.
+    pub unusual_location: bool,
     /// The client's address at sign-in.
     pub created_ip_address: Option<IpAddr>,
     /// When the user signed in.
@@ -88,6 +103,8 @@ impl Session {
             name: None,
             renamed_at: None,
             device,
+            new_device: false,
+            unusual_location: false,
             created_ip_address: location.ip_address,
             location,
             created_at: now,
@@ -118,7 +135,8 @@ impl Session {
         self
     }
 
-    /// The session that takes this one's place: on the same device, under the same name.
+    /// The session that takes this one's place: on the same device, under the same name. Its client continues, so nothing
+    /// about it is new or unusual.
     #[must_use]
     pub fn succeed(
         &self,

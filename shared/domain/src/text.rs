@@ -15,7 +15,7 @@
 //! | city | [`MAX_CITY_BYTES`] | is cut |
 //! | methods of a sign-in made elsewhere | [`MAX_METHODS_BYTES`](crate::identity::MAX_METHODS_BYTES) | is refused |
 //!
-//! The rest of an item is keys, times, addresses and their attributes' names, at most 457 bytes, and 53 bytes that
+//! The rest of an item is keys, times, addresses and their attributes' names, at most 504 bytes, and 3 bytes that
 //! are kept free for what comes later.
 
 use thiserror::Error;

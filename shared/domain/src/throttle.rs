@@ -37,6 +37,9 @@ pub const COUNTER_LIFETIME: TimeDelta = TimeDelta::days(30);
 /// The window in which the attempts of an address and the requests on a session are counted.
 pub const WINDOW: TimeDelta = TimeDelta::minutes(1);
 
+/// The window in which the links for an address are counted.
+pub const LINK_WINDOW: TimeDelta = TimeDelta::hours(1);
+
 /// How often something may be tried; 0 turns a limit off. The defaults are those of the template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -44,11 +47,13 @@ pub struct Limits {
     pub free_failures: u32,
     /// How many requests with a password an address may send in a minute.
     pub address_attempts: u32,
+    /// How many links may be asked for in an hour for one e-mail address, known or not.
+    pub links: u32,
     /// How often sessions may be listed on one session in a minute.
     pub lists: u32,
     /// How often sessions may be revoked or renamed on one session in a minute.
     pub changes: u32,
-    /// How often ended sessions may be purged on one session in a minute.
+    /// How often ended sessions may be purged, and data exported, on one session in a minute.
     pub purges: u32,
 }
 
@@ -57,6 +62,7 @@ impl Default for Limits {
         Self {
             free_failures: 10,
             address_attempts: 60,
+            links: 5,
             lists: 30,
             changes: 10,
             purges: 5,
@@ -71,6 +77,7 @@ impl Limits {
         Self {
             free_failures: 0,
             address_attempts: 0,
+            links: 0,
             lists: 0,
             changes: 0,
             purges: 0,
@@ -87,11 +94,13 @@ pub enum Limit {
     Passwords,
     /// Requests with a password, from one address.
     SignIn,
+    /// Links that are sent to one e-mail address.
+    Links,
     /// Lists on one session.
     List,
     /// Revocations and renames on one session.
     Change,
-    /// Purges on one session.
+    /// Purges and exports on one session.
     Purge,
 }
 
@@ -103,6 +112,7 @@ impl Limit {
             Self::Guesses => "guesses",
             Self::Passwords => "passwords",
             Self::SignIn => "signin",
+            Self::Links => "links",
             Self::List => "list",
             Self::Change => "change",
             Self::Purge => "purge",
@@ -116,6 +126,7 @@ impl Limit {
             Self::Guesses => limits.free_failures,
             Self::Passwords => MAX_WRONG_PASSWORDS,
             Self::SignIn => limits.address_attempts,
+            Self::Links => limits.links,
             Self::List => limits.lists,
             Self::Change => limits.changes,
             Self::Purge => limits.purges,
@@ -127,6 +138,7 @@ impl Limit {
     pub const fn window(self) -> Option<TimeDelta> {
         match self {
             Self::Guesses | Self::Passwords => None,
+            Self::Links => Some(LINK_WINDOW),
             Self::SignIn | Self::List | Self::Change | Self::Purge => Some(WINDOW),
         }
     }
@@ -237,12 +249,22 @@ pub fn steps(free_failures: u32) -> Vec<Step> {
     steps
 }
 
-/// The beginning and the end of the window that `now` is in.
+/// The beginning and the end of the [`WINDOW`] that `now` is in.
 #[must_use]
 pub fn window_of(now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
-    let into = now.timestamp_millis().rem_euclid(WINDOW.num_milliseconds());
+    window_around(now, WINDOW)
+}
+
+/// The beginning and the end of the [`LINK_WINDOW`] that `now` is in.
+#[must_use]
+pub fn link_window_of(now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+    window_around(now, LINK_WINDOW)
+}
+
+fn window_around(now: DateTime<Utc>, length: TimeDelta) -> (DateTime<Utc>, DateTime<Utc>) {
+    let into = now.timestamp_millis().rem_euclid(length.num_milliseconds());
     let begin = now - TimeDelta::milliseconds(into);
-    (begin, begin + WINDOW)
+    (begin, begin + length)
 }
 
 /// What attempts are counted for.
@@ -250,6 +272,8 @@ pub fn window_of(now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
 pub enum Subject<'a> {
     /// An e-mail address, whether or not it has an account: the attempts of clients without a device token of it.
     Account(&'a EmailAddress),
+    /// An e-mail address, whether or not it has an account: the links that are sent to it.
+    Mailbox(&'a EmailAddress),
     /// A client with a device token of the password in use.
     Device(DeviceNonce),
     /// All clients of a user with device tokens of replaced passwords.
@@ -264,6 +288,7 @@ impl Subject<'_> {
     const fn kind(self) -> &'static str {
         match self {
             Self::Account(_) => "account",
+            Self::Mailbox(_) => "mailbox",
             Self::Device(_) => "device",
             Self::FormerDevices(_) => "former-devices",
             Self::Address(_) => "address",
@@ -272,7 +297,7 @@ impl Subject<'_> {
 
     fn text(self) -> String {
         match self {
-            Self::Account(email) => email.normalized().to_owned(),
+            Self::Account(email) | Self::Mailbox(email) => email.normalized().to_owned(),
             Self::Device(nonce) => nonce.to_string(),
             Self::FormerDevices(user) => user.to_string(),
             Self::Address(address) => address.map(network_of).unwrap_or_default(),

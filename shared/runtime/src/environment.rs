@@ -10,10 +10,12 @@ use aws_smithy_http_client::HttpClientError;
 use aws_smithy_http_client::tls::{self, TlsContext};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
-use axum::Router;
+use axum::{Extension, Router};
 use chrono::{DateTime, Utc};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::http::Pages;
+use latchkey_api::location::Places;
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
 use latchkey_domain::password::PasswordPolicy;
@@ -35,10 +37,11 @@ pub use aws_lambda_events::event::secretsmanager::SecretsManagerSecretRotationEv
 
 use crate::emf::{self, Emf};
 use crate::gateway::{self, invocation};
+use crate::places::{LocationDatabase, LocationDatabaseError};
 use crate::settings::{
     AuthorizerSettings, EventsSettings, Format, LogSettings, MailSettings, MetricsSettings,
-    Settings, SettingsError, StorageSettings, TokenSecretSource, environment, environment_names,
-    warn_of_misspelt,
+    PagesSettings, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
+    environment_names, warn_of_misspelt,
 };
 use crate::telemetry;
 use crate::trust_roots::trust_store;
@@ -70,6 +73,9 @@ pub enum StartError {
     /// The secret could not be read, or keys not derived from it.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The location database cannot be used.
+    #[error(transparent)]
+    LocationDatabase(#[from] LocationDatabaseError),
     /// There is no HTTP client that could reach AWS.
     #[error(transparent)]
     HttpClient(#[from] HttpClientError),
@@ -83,9 +89,30 @@ pub enum StartError {
 /// # Errors
 /// [`Fatal`], whose message says what to do about it.
 pub async fn serve(routes: Router<Service>) -> Result<(), Fatal> {
+    serve_with(routes, |_| Ok(Places::default())).await
+}
+
+/// The same for a function that writes where its clients are: it knows the places of the location database, if there is
+/// one. The others neither read that file nor have the code that does.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn serve_with_places(routes: Router<Service>) -> Result<(), Fatal> {
+    serve_with(routes, |settings| {
+        let file = settings.location_database.as_deref();
+        Ok(file.map(LocationDatabase::open).transpose()?.into())
+    })
+    .await
+}
+
+async fn serve_with(
+    routes: Router<Service>,
+    places: impl FnOnce(&Settings) -> Result<Places, StartError>,
+) -> Result<(), Fatal> {
     let emf = start_telemetry()?;
     let storage = StorageSettings::read(environment)?;
     let settings = Settings::read(environment)?;
+    let routes = routes.layer(Extension(places(&settings)?));
     let service = service(&storage, &settings, true).await?;
     let core = service.core.clone();
     answer(routes.with_state(service), &core, &settings, emf).await
@@ -103,6 +130,30 @@ pub async fn serve_without_table(routes: Router<Core>, undocumented: Router) -> 
     let core = core(&settings, tokens);
     let routes = routes.with_state(core.clone()).merge(undocumented);
     answer(routes, &core, &settings, emf).await
+}
+
+/// Runs the function that serves the pages. It issues and verifies no tokens and asks nobody, so it has no secret and
+/// speaks to nothing in AWS.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn serve_pages(routes: Router) -> Result<(), Fatal> {
+    let emf = start_telemetry()?;
+    let settings = PagesSettings::read(environment)?;
+    let pages = Pages {
+        own: Some(&settings.pages),
+        ..Pages::from(&AllowedOrigins::None)
+    };
+    let routes = settings.base_path.hold(routes);
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let router = latchkey_api::http::service(routes, pages, settings.edge.as_ref(), clock, random);
+    let router = emf::one_line_each(
+        router,
+        emf,
+        Arc::new(SystemClock),
+        Arc::new(emf::print_line),
+    );
+    end(gateway::run(router).await)
 }
 
 /// Runs the authorizer of other APIs. Offline it asks the table nothing, so it opens no connection to it.
@@ -290,6 +341,7 @@ fn core(settings: &Settings, tokens: TokenKeys) -> Core {
         password_policy: Arc::new(password_policy),
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
+        account_url: settings.account_url.as_str().into(),
     }
 }
 
@@ -299,6 +351,7 @@ async fn answer(routes: Router, core: &Core, settings: &Settings, emf: Emf) -> R
     let pages = Pages {
         origins: &settings.allowed_origins,
         cookies: settings.cookies.as_ref(),
+        own: Some(&settings.pages),
     };
     let routes = settings.base_path.hold(routes);
     let router = latchkey_api::http::service(routes, pages, settings.edge.as_ref(), clock, random);

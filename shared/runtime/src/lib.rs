@@ -6,6 +6,7 @@
 pub mod emf;
 pub mod environment;
 pub mod gateway;
+pub mod places;
 pub mod settings;
 pub mod telemetry;
 mod trust_roots;

@@ -9,7 +9,10 @@ mod events;
 mod log;
 mod mail;
 mod misspelt;
+mod pages;
 mod reader;
+
+use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use latchkey_domain::policy::{
@@ -19,16 +22,18 @@ use latchkey_domain::policy::{
 use latchkey_domain::token::{KeyMaterial, TokenAlgorithm, TokenIdentity, TokenSecret};
 
 pub use authorizer::AuthorizerSettings;
-pub use events::EventsSettings;
+pub use events::{EventsSettings, read_activity_retention};
 pub use log::{Format, LogSettings};
 pub use mail::MailSettings;
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
+pub use pages::PagesSettings;
 use reader::Reader;
 
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::BasePath;
+use latchkey_api::own_pages::OwnPages;
 
 /// Everything about the settings that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,17 +80,26 @@ pub struct Settings {
     pub base_path: BasePath,
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
     /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `REAUTHENTICATE_WITHIN_SECONDS`, `REAUTHENTICATE_TO_REVOKE`, `ADMINISTRATION`,
-    /// `RETENTION_SECONDS`, `SIGN_IN_FREE_FAILURES`, `ADDRESS_ATTEMPTS_PER_MINUTE`, `LIST_PER_MINUTE`,
-    /// `CHANGE_PER_MINUTE`, `PURGE_PER_MINUTE`.
+    /// `REGISTRATION`, `REQUIRE_VERIFIED_EMAIL`, `RETENTION_SECONDS`, `SIGN_IN_FREE_FAILURES`,
+    /// `ADDRESS_ATTEMPTS_PER_MINUTE`, `LINKS_PER_HOUR`, `LIST_PER_MINUTE`, `CHANGE_PER_MINUTE`, `PURGE_PER_MINUTE`,
+    /// `UNUSUAL_SPEED_KMH`, `UNUSUAL_DISTANCE_KM`.
     pub policy: SessionPolicy,
     /// `PASSWORD_CONTEXT_WORDS`: words that a password may not be made of (OWASP ASVS 5.0, 6.1.2), as they are written.
     pub password_context_words: Vec<String>,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: AllowedOrigins,
-    /// `COOKIE_TRANSPORT`: from which pages cookies are accepted; none when it is off.
+    /// `COOKIE_TRANSPORT`: from which pages cookies are accepted. The service's own pages always use them; none when it is
+    /// off and there are no such pages.
     pub cookies: Option<CookieTransport>,
+    /// `ACCOUNT_PAGES`, `ADMIN_PAGES`, `PAGE_NAME`, `PAGE_LOGO`, `PAGE_STYLESHEET`.
+    pub pages: OwnPages,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
     pub edge: Option<EdgeSecret>,
+    /// `LOCATION_DATABASE`: a file that knows the places of addresses; see [`crate::places`].
+    pub location_database: Option<PathBuf>,
+    /// `ACCOUNT_URL`: where the pages are that open the links of mails, without a slash at its end; `/account` of the issuer
+    /// unless set.
+    pub account_url: String,
     /// `TOKEN_ALGORITHM`: what new keys sign access tokens with.
     pub token_algorithm: TokenAlgorithm,
     /// `TOKEN_SECRET_ARN` or `TOKEN_SECRET`.
@@ -142,7 +156,9 @@ impl Settings {
         let (issuer, base_path) = reader.issuer();
         let token_algorithm = reader.token_algorithm();
         let allowed_origins = reader.origins();
-        let cookies = reader.cookies(&issuer, &allowed_origins);
+        let pages = reader.own_pages();
+        let cookies = reader.cookies(&issuer, &allowed_origins, &pages);
+        let account_url = reader.account_url(&issuer);
         let settings = Self {
             identity: TokenIdentity {
                 issuer,
@@ -192,14 +208,26 @@ impl Settings {
                 ),
                 reauthenticate_to_revoke: reader
                     .boolean("REAUTHENTICATE_TO_REVOKE", default.reauthenticate_to_revoke),
+                registration_open: reader.choose(
+                    "REGISTRATION",
+                    default.registration_open,
+                    &[("open", true), ("closed", false)],
+                    "open or closed",
+                ),
+                require_verified_email: reader
+                    .boolean("REQUIRE_VERIFIED_EMAIL", default.require_verified_email),
                 administration: reader.boolean("ADMINISTRATION", default.administration),
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
                 limits: reader.limits(default.limits),
+                travel: reader.travel(default.travel),
             },
             password_context_words: reader.words("PASSWORD_CONTEXT_WORDS"),
             allowed_origins,
             cookies,
+            pages,
             edge: reader.edge(),
+            location_database: reader.optional("LOCATION_DATABASE").map(PathBuf::from),
+            account_url,
             token_algorithm,
             token_secret: reader.token_secret(token_algorithm),
         };
@@ -439,9 +467,12 @@ mod tests {
             ("RETENTION_SECONDS", 316_224_000),
             ("SIGN_IN_FREE_FAILURES", 100),
             ("ADDRESS_ATTEMPTS_PER_MINUTE", 1_000_000),
+            ("LINKS_PER_HOUR", 1_000_000),
             ("LIST_PER_MINUTE", 1_000_000),
             ("CHANGE_PER_MINUTE", 1_000_000),
             ("PURGE_PER_MINUTE", 1_000_000),
+            ("UNUSUAL_SPEED_KMH", 100_000),
+            ("UNUSUAL_DISTANCE_KM", 20_000),
         ] {
             // A short idle lifetime, so that it is not longer than the absolute one, and longer than the longest grace.
             let idle = ("SESSION_IDLE_SECONDS", "306");
@@ -464,6 +495,7 @@ mod tests {
         let settings = read(&[
             ("SIGN_IN_FREE_FAILURES", "0"),
             ("ADDRESS_ATTEMPTS_PER_MINUTE", "0"),
+            ("LINKS_PER_HOUR", "0"),
             ("LIST_PER_MINUTE", "0"),
             ("CHANGE_PER_MINUTE", "0"),
             ("PURGE_PER_MINUTE", "0"),
@@ -517,11 +549,24 @@ mod tests {
     #[test]
     fn with_cookies_every_allowed_origin_is_on_the_site_of_the_issuer() {
         let cookies = |on: &str, origins: &str| {
-            read(&[("COOKIE_TRANSPORT", on), ("ALLOWED_ORIGINS", origins)])
-                .map(|settings| settings.cookies.is_some())
+            let pages = ("ACCOUNT_PAGES", "false");
+            read(&[
+                ("COOKIE_TRANSPORT", on),
+                ("ALLOWED_ORIGINS", origins),
+                pages,
+            ])
+            .map(|settings| settings.cookies.is_some())
         };
         assert_eq!(cookies("", "https://app.example.org"), Ok(false));
         assert_eq!(cookies("false", "https://app.example.org"), Ok(false));
+        for pages in ["ACCOUNT_PAGES", "ADMIN_PAGES"] {
+            let settings = read(&[
+                (pages, "true"),
+                ("ALLOWED_ORIGINS", "https://app.example.org"),
+            ]);
+            let cookies = settings.unwrap().cookies.unwrap();
+            assert!(!cookies.is_for_other_origins(), "{pages}");
+        }
         assert_eq!(cookies("true", ""), Ok(true));
         let app = "https://app.example.com,https://example.com,capacitor://localhost";
         assert_eq!(cookies("true", app), Ok(true));

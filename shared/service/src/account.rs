@@ -1,7 +1,9 @@
 //! The caller's own account: a new password, and the end of the account. Both ask for the password again.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::account::{Account, Change};
@@ -24,6 +26,8 @@ use crate::{Caller, Failure, Service, SignedIn};
 /// How long a password that was counted may still be about to be checked: a function's 15 seconds, and the difference of
 /// two clocks.
 const LONGEST_CHECK: TimeDelta = TimeDelta::seconds(20);
+/// How long a request removes what is left of a deleted user; the cleanup removes the rest.
+const LONGEST_FINISH: Duration = Duration::from_secs(5);
 /// [`MAX_WRONG_PASSWORDS`], as a size.
 const MAX_WRONG: usize = MAX_WRONG_PASSWORDS as usize;
 
@@ -75,7 +79,7 @@ impl Service {
         let (attempt, confirmation, new_hash) = confirmation.await?;
         let changed = async {
             let confirmed = self
-                .confirm(&mut place, &confirmation, request.current)
+                .confirm(&mut place, &confirmation, &attempt, request.current)
                 .await?;
             self.replace_password(confirmation, confirmed, request, session_id, new_hash?)
                 .await
@@ -166,7 +170,9 @@ impl Service {
         let confirmation = self.begin_confirmation(caller, location.ip_address, nothing);
         let (attempt, confirmation, ()) = confirmation.await?;
         let deleted = async {
-            let Confirmed { verified } = self.confirm(&mut place, &confirmation, password).await?;
+            let Confirmed { verified } = self
+                .confirm(&mut place, &confirmation, &attempt, password)
+                .await?;
             let deletion = OnOwnAccount {
                 service: self,
                 caller,
@@ -189,8 +195,13 @@ impl Service {
 
     /// Removes what is left of a user whose account is empty; what fails here the cleanup removes.
     pub(crate) async fn finish_deletion(&self, user_id: UserId) {
-        if let Err(error) = self.store.finish_deletion(user_id, self.core.now()).await {
-            tracing::warn!(%user_id, %error, "the cleanup has to finish a deletion");
+        let finish = self.store.finish_deletion(user_id, self.core.now());
+        // A user with years of activity must not keep the reply waiting.
+        match tokio::time::timeout(LONGEST_FINISH, finish).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(%user_id, "the cleanup has to finish a deletion");
+            }
         }
     }
 
@@ -216,26 +227,13 @@ impl Service {
             of_address?;
             let partition = partition?;
             find_live(&partition, caller).ok_or(NOT_LIVE)?;
-            let number = match counted? {
-                PasswordCounted::Admitted(number) => number,
-                // They may be right, and are judged in a moment.
-                PasswordCounted::Refused { last } if now - last < LONGEST_CHECK => {
-                    return Err(self.refuse_until_judged(now));
-                }
-                // The fifth wrong one could not end the session; or each failed on our side, which limits.md tells.
-                PasswordCounted::Refused { .. } => {
-                    self.end_guessed(caller, partition.account).await?;
-                    return Err(NOT_LIVE);
-                }
-            };
+            let account = partition.account.clone();
+            self.admit_password(caller, &attempt, counted?, account, now)
+                .await?;
             let (reading, done) = tokio::join!(self.with_credential(partition), alongside);
             let reading = reading?;
             reading.own(caller)?;
-            let confirmation = Confirmation {
-                caller,
-                reading,
-                number,
-            };
+            let confirmation = Confirmation { caller, reading };
             Ok((confirmation, done))
         };
         let confirmation = confirmation.await;
@@ -243,11 +241,48 @@ impl Service {
         confirmation.map(|(confirmation, done)| (attempt, confirmation, done))
     }
 
-    /// Checks the password that was counted.
+    /// Says whether a password that was given may be checked. Nothing ends a session but passwords that were judged wrong:
+    /// those that failed on our side, and could not be taken back then, are taken back here.
+    async fn admit_password(
+        &self,
+        caller: Caller,
+        attempt: &PasswordAttempt,
+        counted: PasswordCounted,
+        account: Option<Account>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Failure<ConfirmError>> {
+        let (store, user, session) = (&self.store, caller.user_id, caller.session_id);
+        let given = match counted {
+            PasswordCounted::Admitted => return Ok(()),
+            PasswordCounted::NoSession => return Err(NOT_LIVE),
+            PasswordCounted::Refused(given) => given,
+        };
+        // The fifth wrong one could not end the session, or is about to.
+        if given.wrong() >= MAX_WRONG {
+            self.end_guessed(caller, account).await?;
+            return Err(NOT_LIVE);
+        }
+        let forgotten = given.unjudged_before(now - LONGEST_CHECK);
+        // The others may be right, and are judged in a moment.
+        if forgotten.is_empty() {
+            return Err(self.refuse_until_judged(now));
+        }
+        let taken_back = store.uncount_password_attempts(user, session, &forgotten);
+        taken_back.await?;
+        let counted = store.count_password_attempt(user, session, attempt, MAX_WRONG);
+        match counted.await? {
+            PasswordCounted::Admitted => Ok(()),
+            PasswordCounted::NoSession => Err(NOT_LIVE),
+            PasswordCounted::Refused(_) => Err(self.refuse_until_judged(now)),
+        }
+    }
+
+    /// Checks the password that was counted. A wrong one is marked before anybody learns that it was wrong.
     pub(crate) async fn confirm(
         &self,
         place: &mut Place,
         confirmation: &Confirmation,
+        attempt: &PasswordAttempt,
         password: &Arc<Password>,
     ) -> Result<Confirmed, Failure<ConfirmError>> {
         let Caller {
@@ -264,7 +299,8 @@ impl Service {
         let (what, reason) = ("confirmation refused", "wrong_password");
         let (user, session) = (Some(user_id), Some(session_id));
         log_refusal(what, reason, SIGN_IN_FAILURES, user, session);
-        if confirmation.number >= MAX_WRONG {
+        let marked = self.store.mark_password_wrong(user_id, session_id, attempt);
+        if marked.await? >= MAX_WRONG {
             // The caller still hears what was wrong; the next request meets an ended session.
             let account = confirmation.reading.partition.account.clone();
             match self.end_guessed(confirmation.caller, account).await {
@@ -290,13 +326,14 @@ impl Service {
         outcome: &Result<T, Failure<ConfirmError>>,
     ) {
         use ConfirmError::{
-            CallerNotLive, NoPassword, ReauthenticationRequired, Unchanged, Weak, WrongPassword,
+            CallerNotLive, EmailTaken, NoPassword, ReauthenticationRequired, Unchanged, Weak,
+            WrongPassword,
         };
         let (user, session) = (caller.user_id, caller.session_id);
         let settled = match outcome {
             // What is done has ended the session or has forgiven them, or is not yet done.
             Ok(_) | Err(Failure::Refused(WrongPassword | CallerNotLive)) => return,
-            Err(Failure::Refused(Weak(_) | Unchanged)) => {
+            Err(Failure::Refused(Weak(_) | Unchanged | EmailTaken)) => {
                 self.store.clear_password_attempts(user, session).await
             }
             Err(
@@ -306,7 +343,10 @@ impl Service {
                 | Failure::Internal,
             ) => {
                 let store = &self.store;
-                store.uncount_password_attempt(user, session, attempt).await
+                let attempt = std::slice::from_ref(attempt);
+                store
+                    .uncount_password_attempts(user, session, attempt)
+                    .await
             }
         };
         if let Err(error) = settled {
@@ -393,8 +433,6 @@ pub(crate) struct Own<'r> {
 pub(crate) struct Confirmation {
     caller: Caller,
     reading: Reading,
-    /// How many passwords were given on this session, with this one.
-    number: usize,
 }
 
 /// A password was the right one.
@@ -507,7 +545,7 @@ impl Intent for OnOwnAccount<'_> {
         match &self.change {
             OwnChange::ReplacePassword { new_hash, session } => {
                 let mut parts = vec![
-                    Part::NewSession(session),
+                    Part::NewSession(Cow::Borrowed(session)),
                     // So that repeated changes leave nothing behind.
                     Part::NoSession(self.caller.session_id),
                 ];

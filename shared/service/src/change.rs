@@ -46,6 +46,11 @@ pub(crate) trait Intent {
         None
     }
 
+    /// Why it is refused if the address is taken to which it moves the credential.
+    fn refuse_taken(&self) -> Option<Self::Refusal> {
+        None
+    }
+
     /// Whether an account that refuses a repeated decision is as this request wanted it: `first` was decided, and what
     /// it was to end has ended since, by an attempt whose reply was lost or by somebody else.
     fn is_fulfilled(&self, first: &Change, account: Option<&Account>) -> bool {
@@ -179,6 +184,10 @@ impl Service {
                         reading,
                         account: *account,
                     });
+                }
+                WriteOutcome::EmailTaken => {
+                    let refusal = intent.refuse_taken();
+                    return Err(refusal.map_or(Failure::Internal, Failure::Refused));
                 }
                 WriteOutcome::Overtaken {
                     was_written_before: was,

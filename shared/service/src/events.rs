@@ -3,16 +3,21 @@
 //! At least once and with the same id each time: what could not be put is reported, and whoever reads the stream brings it
 //! again from there. A record that cannot be read would never be put however often it is brought, so it goes to the dead
 //! letters, and those behind it continue.
+//!
+//! Before the events of a batch are put, each becomes an entry of its user's activity: so people see what has happened
+//! while the bus is down. A record of which an entry cannot be written stops the stream as one whose event was not taken.
 
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use latchkey_domain::clock::Clock;
-use latchkey_domain::event::Event;
+use latchkey_domain::error::StoreError;
+use latchkey_domain::event::{Addressee, Event};
 use latchkey_store::{ItemChange, Store};
 use serde_json::Value;
 
+use crate::activity::{ActivityLog, Told};
 use crate::metric::{DEAD_LETTERS, EVENTS_PUBLISHED};
 
 /// How many events one request to a bus takes (EventBridge, PutEvents).
@@ -125,9 +130,11 @@ pub struct StoppedAt {
     pub sequence_number: String,
 }
 
-/// Brings what happened to the bus.
+/// Brings what happened to the users' activity and to the bus.
 #[derive(Clone, Debug)]
 pub struct Publisher<B, D> {
+    /// Where users find what happened.
+    pub activity: ActivityLog,
     /// Where events go.
     pub bus: B,
     /// Where records go that cannot become events.
@@ -136,7 +143,7 @@ pub struct Publisher<B, D> {
 
 /// An event, and the record that it comes from.
 struct Pending<'a> {
-    event: Event,
+    event: &'a Event,
     record: &'a StreamRecord,
 }
 
@@ -147,26 +154,52 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
     /// [`StoppedAt`] the first record of which something could not be done. All before it are done; some behind it may be,
     /// and are then published once more.
     pub async fn publish(&self, records: &[StreamRecord]) -> Result<(), StoppedAt> {
-        let mut pending = Vec::new();
+        let mut told = Vec::new();
         let mut stopped = None;
         for record in records {
             match &record.change {
                 Ok(RecordedChange {
                     change,
                     recorded_at,
-                }) => {
-                    let events = change.events(*recorded_at).into_iter();
-                    pending.extend(events.map(|event| Pending { event, record }));
-                }
+                }) => match self.events_of(change, *recorded_at).await {
+                    Ok(events) => told.push(Told {
+                        events,
+                        deleted_user: change.deleted_user(),
+                    }),
+                    Err(StoreError::Unavailable) => {
+                        stopped = Some(record);
+                        break;
+                    }
+                    Err(broken @ StoreError::Corrupt) => {
+                        if self.bury(record, &broken.to_string()).await.is_err() {
+                            stopped = Some(record);
+                            break;
+                        }
+                        told.push(Told::default());
+                    }
+                },
                 Err(unreadable) => {
                     let reason = unreadable.to_string();
                     if self.bury(record, &reason).await.is_err() {
                         stopped = Some(record);
                         break;
                     }
+                    told.push(Told::default());
                 }
             }
         }
+        if let Err(place) = self.activity.follow(&told).await {
+            told.truncate(place);
+            stopped = records.get(place);
+        }
+        let pending: Vec<Pending<'_>> = records
+            .iter()
+            .zip(&told)
+            .flat_map(|(record, told)| {
+                let events = told.events.iter();
+                events.map(move |event| Pending { event, record })
+            })
+            .collect();
         for chunk in pending.chunks(EVENTS_AT_ONCE) {
             if let Some(record) = self.put(chunk).await {
                 stopped = Some(record);
@@ -190,17 +223,45 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
         }
     }
 
+    /// What a write tells. Of a request for a link only the table says whom it is for: 2 read units, strongly consistent.
+    async fn events_of(
+        &self,
+        change: &ItemChange,
+        recorded_at: DateTime<Utc>,
+    ) -> Result<Vec<Event>, StoreError> {
+        let Some(request) = change.link_request() else {
+            return Ok(change.events(recorded_at));
+        };
+        let user = match &request.addressee {
+            Addressee::User(user) => Some(*user),
+            Addressee::Address(email) => {
+                let credential = self.activity.store.read_credential(email).await?;
+                credential.map(|credential| credential.user_id)
+            }
+        };
+        let account = match user {
+            Some(user) => self.activity.store.read_account(user).await?,
+            None => None,
+        };
+        let event = account.and_then(|account| request.event(&account));
+        if event.is_none() {
+            // The address is not logged: whoever has typed it may have no account here.
+            tracing::debug!(request_id = %request.id, "a link was asked for that nobody can use");
+        }
+        Ok(event.into_iter().collect())
+    }
+
     /// Puts some events together, and those that were not taken once more, one by one. Returns the first record of which
     /// one was not taken then either.
     async fn put<'a>(&self, chunk: &[Pending<'a>]) -> Option<&'a StreamRecord> {
-        let events: Vec<&Event> = chunk.iter().map(|pending| &pending.event).collect();
+        let events: Vec<&Event> = chunk.iter().map(|pending| pending.event).collect();
         let outcomes = self.bus.put(&events).await;
         let nothing_said = std::iter::repeat(PutOutcome::NotTaken);
         let outcomes = outcomes.into_iter().chain(nothing_said);
         let outcomes: Vec<PutOutcome> = outcomes.take(chunk.len()).collect();
         for (pending, mut outcome) in chunk.iter().zip(outcomes) {
             if outcome == PutOutcome::NotTaken {
-                let alone = self.bus.put(&[&pending.event]).await;
+                let alone = self.bus.put(&[pending.event]).await;
                 outcome = alone.into_iter().next().unwrap_or(PutOutcome::NotTaken);
             }
             match outcome {

@@ -17,6 +17,7 @@
 //! handler that calls it; a row in the table of budgets.
 
 mod account;
+pub mod activity;
 mod admin;
 mod admission;
 mod authorize;
@@ -25,13 +26,17 @@ mod change;
 mod client;
 mod error;
 pub mod events;
+mod export;
 mod introspect;
 mod key_document;
 pub mod key_rotation;
+mod link_issue;
+mod link_request;
 mod log;
 pub mod metric;
 pub mod notify;
 pub mod passwords;
+mod recovery;
 mod refresh;
 mod register;
 mod revoke;
@@ -67,8 +72,11 @@ pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
 pub use caller::Caller;
 pub use client::{ClientCredentials, NewClient};
 pub use error::Failure;
+pub use export::{Export, MAX_EXPORTED_SESSIONS};
 pub use introspect::ActiveToken;
-pub use register::Registration;
+pub use link_issue::{IssuedLink, LinkWanted};
+pub use recovery::PasswordReset;
+pub use register::{Registered, Registration};
 pub use sessions::SessionList;
 pub use sign_in::SignIn;
 pub use sign_in_elsewhere::SignInElsewhere;
@@ -92,6 +100,8 @@ pub struct Core {
     pub passwords: Passwords,
     /// Counts the requests of users.
     pub requests: UserRequests,
+    /// Where the pages are that open links, without a slash at its end.
+    pub account_url: Arc<str>,
 }
 
 /// The service: its core, and the table. Cheap to clone.
@@ -170,7 +180,7 @@ impl Core {
     }
 }
 
-fn not_signed<E>(error: TokenError) -> Failure<E> {
+pub(crate) fn not_signed<E>(error: TokenError) -> Failure<E> {
     tracing::error!(%error, "tokens could not be signed");
     Failure::Internal
 }

@@ -43,10 +43,19 @@ macro_rules! metrics {
 metrics! {
     REGISTRATIONS, Stack, "Registrations", "A user has registered.";
     SIGN_INS, Stack, "SignIns", "A user has signed in.";
+    NEW_DEVICES, Stack, "NewDevices", "A user has signed in on a device that the account did not know.";
+    UNUSUAL_LOCATIONS, Stack, "UnusualLocations",
+        "A user has signed in from a place too far from that of the last session for the time between them.";
     SIGN_IN_FAILURES, Stack, "SignInFailures",
         "A sign-in was refused (unknown e-mail address, wrong password, disabled account), or a wrong password was given on a session.";
     SIGN_INS_THROTTLED, Stack, "SignInsThrottled",
         "A request with a password was answered 429, before the password was checked: too many of its address, or too many wrong ones of its account.";
+    LINKS_REQUESTED, Stack, "LinksRequested",
+        "A link was asked for: to reset a password, to verify an address, to a new one; known addresses and unknown ones count alike.";
+    LINKS_REFUSED, Stack, "LinksRefused",
+        "A link did nothing: not genuine, expired, used, or overtaken.";
+    PASSWORD_RESETS, Stack, "PasswordResets", "A password was replaced by whoever opened a link.";
+    EMAILS_VERIFIED, Stack, "EmailsVerified", "A link has verified an address, or has made a new one a user's.";
     REFRESHES, Stack, "Refreshes", "A refresh token was replaced by its successor.";
     REFRESH_REPLAYS, Stack, "RefreshReplays",
         "A replaced refresh token got its successor again, within the grace.";
@@ -73,6 +82,8 @@ metrics! {
         "A cleanup came to the end of the table or of its budget, without failures.";
     CLEANUP_REMOVED, Stack, "CleanupRemoved", "An item that the cleanup has removed.";
     EVENTS_PUBLISHED, Stack, "EventsPublished", "An event has reached the bus; one that is put again counts again.";
+    ACTIVITY_ENTRIES, Stack, "ActivityEntries",
+        "An entry of a user's activity was written; one that is written again counts again.";
     DEAD_LETTERS, Stack, "DeadLetters", "A record of the table's stream that cannot become events was put aside.";
     MAILS_SENT, Stack, "MailsSent", "A mail was handed to SES.";
     MAIL_FAILURES, Stack, "MailFailures", "A mail could not be handed to SES; it is tried again for a day.";

@@ -121,8 +121,6 @@ pub struct Later;
 pub struct Notifier<T, M> {
     /// The table, the keys of links, the clock.
     pub service: Service,
-    /// Where the pages are that open links, without a slash at its end.
-    pub account_url: String,
     /// What mails say.
     pub texts: T,
     /// Sends them.
@@ -233,13 +231,18 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
 
     /// The address of a link that is valid from now on.
     async fn link(&self, link: &Link) -> Result<String, SendError> {
-        let Core { tokens, clock, .. } = &self.service.core;
+        let Core {
+            tokens,
+            clock,
+            account_url,
+            ..
+        } = &self.service.core;
         let token = tokens.issue_link(link, clock.now()).await;
         let token = token.map_err(|error| {
             tracing::error!(%error, "a link could not be signed");
             SendError::NotNow
         })?;
-        Ok(link_address(&self.account_url, link.purpose(), &token))
+        Ok(link_address(account_url, link.purpose(), &token))
     }
 
     /// The mail is out. If that cannot be kept, it is sent once more only if its event is delivered once more.

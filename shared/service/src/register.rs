@@ -1,4 +1,4 @@
-//! Registration: a new user, signed in at once.
+//! Registration: a new user, signed in at once, or when their address is verified.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::RegisterError;
+use latchkey_domain::event::{Addressee, Requester, WantedLink};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
@@ -52,17 +53,40 @@ pub struct Registration<'a> {
     pub audience: Audience,
 }
 
+/// What became of a registration.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of one request, and the large one is the usual one"
+)]
+pub enum Registered {
+    /// The user is there, and signed in.
+    SignedIn(SignedIn),
+    /// A mail is on its way to the address, whether it was free or is taken. The policy wants it so.
+    MailSent,
+}
+
 impl Service {
     /// Makes an account and signs its user in. 2 trips, the first one of the limit, before the hash; 8 write units.
+    ///
+    /// Where the policy wants verified addresses, nobody is signed in, and nobody learns whether the address was free: 3
+    /// trips and 7 write units in either case.
     ///
     /// # Errors
     /// [`RegisterError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
     pub async fn register(
         &self,
         request: Registration<'_>,
-    ) -> Result<SignedIn, Failure<RegisterError>> {
+    ) -> Result<Registered, Failure<RegisterError>> {
         let refuse = |refusal: RegisterError| Failure::Refused(refusal);
+        if !self.core.policy.registration_open {
+            return Err(refuse(RegisterError::Closed));
+        }
         let email = self.check(&request).map_err(refuse)?;
+        if self.core.policy.require_verified_email {
+            self.register_unverified(request, email).await?;
+            return Ok(Registered::MailSent);
+        }
         let random = self.core.random.as_ref();
         let mut place = self.core.passwords.reserve()?;
         self.count_address_attempt(request.location.ip_address)
@@ -86,9 +110,9 @@ impl Service {
             actor: Actor::Owner(session_id),
             at: now,
         };
-        let registered = self
-            .store
-            .register(&email, password_hash, &account, &session, &cause);
+        let registered =
+            self.store
+                .register(&email, password_hash, &account, Some(&session), &cause);
         match registered.await? {
             RegisterOutcome::Registered => {}
             RegisterOutcome::EmailTaken => return Err(refuse(RegisterError::EmailTaken)),
@@ -97,11 +121,51 @@ impl Service {
         let access = request.audience.access(account.scope());
         let issued = self.core.issue(session, access, now).await?;
         let device_token = Some(self.core.issue_device(None, &account, now).await?);
-        Ok(SignedIn {
+        Ok(Registered::SignedIn(SignedIn {
             account,
             issued,
             device_token,
-        })
+        }))
+    }
+
+    /// Makes an account whose user must verify its address first, and asks for the mail: with the link if the address was
+    /// free, with word of it if it is taken.
+    async fn register_unverified(
+        &self,
+        request: Registration<'_>,
+        email: EmailAddress,
+    ) -> Result<(), Failure<RegisterError>> {
+        let random = self.core.random.as_ref();
+        let mut place = self.core.passwords.reserve()?;
+        let address = request.location.ip_address;
+        self.count_link_of_stranger(address, &email).await?;
+        let password_hash = place.hash(request.password, random).await?;
+        let now = self.core.now();
+        let account = Account::register_unverified(UserId::random(random), email.clone(), now);
+        let cause = Cause {
+            action: Action::Register,
+            actor: Actor::Nobody,
+            at: now,
+        };
+        let registered = self
+            .store
+            .register(&email, password_hash, &account, None, &cause);
+        let wanted = match registered.await? {
+            RegisterOutcome::Registered => {
+                tracing::info!(user_id = %account.id, "registered");
+                REGISTRATIONS.count(1);
+                WantedLink::VerifyEmail
+            }
+            RegisterOutcome::EmailTaken => WantedLink::RepeatRegistration,
+        };
+        let requester = Requester {
+            device_name: Some(request.device.shown_name().to_owned()),
+            location: request.location,
+        };
+        // By the address in either case, so that both items are as large.
+        let addressee = Addressee::Address(email);
+        self.write_request(wanted, addressee, requester, Actor::Nobody)
+            .await
     }
 
     /// The e-mail address, if both it and the password are allowed.

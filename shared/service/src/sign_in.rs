@@ -3,6 +3,7 @@
 //! An unknown address and a wrong password get the same answer after the same work, so that nobody learns who has an
 //! account (OWASP ASVS 5.0, 6.3.8).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use latchkey_domain::account::{Account, Change};
@@ -11,18 +12,20 @@ use latchkey_domain::credential::Credential;
 use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{AdmitError, SignInError};
+use latchkey_domain::event::SignInRefusal;
 use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::novelty::ShownDevice;
 use latchkey_domain::password::{Password, PasswordHash, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{Audience, DeviceClaims, Token};
 use latchkey_store::{Part, Partition};
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, NewSession};
 use crate::change::Intent;
 use crate::log::{log_done, log_refusal};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
 use crate::passwords::Place;
-use crate::throttle::Guess;
+use crate::throttle::{Guess, RefusedSignIn};
 use crate::{Failure, Service, SignedIn};
 
 /// How often credential and account are read when they do not belong together: a password change or a deletion comes
@@ -71,7 +74,7 @@ pub struct SignIn<'a> {
 
 impl Service {
     /// Signs a user in. 3 trips, the middle one in parallel with the hash; 5 write units, and 2 for the limits, 3 when
-    /// earlier attempts are forgotten.
+    /// earlier attempts are forgotten. A refused one is marked instead: 3 trips, 1 write unit and those for the limits.
     ///
     /// # Errors
     /// [`SignInError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
@@ -132,7 +135,8 @@ impl Service {
             let (partition, matches) = (partition?, matches?);
             let (Some(credential), true) = (credential, matches) else {
                 let known_user = partition.account.map(|account| account.id);
-                return Err(refuse(SignInError::InvalidCredentials, known_user));
+                let refusal = SignInError::InvalidCredentials;
+                return Err(refuse(refusal, guess.as_deref(), known_user, request).await);
             };
             let upgraded_hash = if needs_upgrade(&credential.password_hash) {
                 Some(place.hash(request.password, random).await?)
@@ -140,22 +144,24 @@ impl Service {
                 None
             };
             let now = self.core.now();
+            let policy = &self.core.policy;
+            let (on, from) = (request.device.clone(), request.location.clone());
             let admission = Admission {
                 service: self,
                 credential: &credential,
                 upgraded_hash: upgraded_hash.as_ref(),
-                session: &Session::begin(
-                    session_id,
-                    user_id,
-                    request.device.clone(),
-                    request.location.clone(),
-                    now,
-                    &self.core.policy,
-                ),
+                new: NewSession {
+                    session: &Session::begin(session_id, user_id, on, from, now, policy),
+                    shown: match &device {
+                        Some(token) if token.sub == user_id => ShownDevice::OfUser,
+                        Some(_) | None => ShownDevice::Unknown,
+                    },
+                    policy,
+                },
             };
             let admitting = async {
                 let reading = self.store.with_unseen_sessions(partition).await?;
-                self.admit(&admission, reading, session_id).await
+                self.admit(&admission, reading, &admission.new).await
             };
             // The right password was given, so nobody waits for what went before.
             let forgiving = async {
@@ -165,16 +171,10 @@ impl Service {
             };
             let (admitted, ()) = tokio::join!(admitting, forgiving);
             match admitted? {
-                Admitted::By(account) => {
+                Admitted::By(account, session) => {
                     log_done("signed in", SIGN_INS, user_id, session_id);
-                    let issued = self
-                        .core
-                        .issue(
-                            admission.session.clone(),
-                            request.audience.access(account.scope()),
-                            now,
-                        )
-                        .await?;
+                    let access = request.audience.access(account.scope());
+                    let issued = self.core.issue(*session, access, now).await?;
                     let device_token = self.core.issue_device(device, &account, now).await?;
                     return Ok(SignedIn {
                         account,
@@ -183,7 +183,12 @@ impl Service {
                     });
                 }
                 Admitted::Disabled => {
-                    return Err(refuse(SignInError::AccountDisabled, Some(user_id)));
+                    let refusal = SignInError::AccountDisabled;
+                    return Err(refuse(refusal, guess.as_deref(), Some(user_id), request).await);
+                }
+                Admitted::EmailNotVerified => {
+                    let refusal = SignInError::EmailNotVerified;
+                    return Err(refuse(refusal, guess.as_deref(), Some(user_id), request).await);
                 }
                 // They changed between the two readings.
                 Admitted::NoLonger => {}
@@ -194,13 +199,25 @@ impl Service {
     }
 }
 
-/// Counts a refused sign-in and logs why. The address is not logged: people type passwords into that field too.
-fn refuse(refusal: SignInError, user_id: Option<UserId>) -> Failure<SignInError> {
-    let reason = match refusal {
-        SignInError::InvalidCredentials => "invalid_credentials",
-        SignInError::AccountDisabled => "account_disabled",
-    };
-    log_refusal("sign-in refused", reason, SIGN_IN_FAILURES, user_id, None);
+/// Counts and marks a refused sign-in and logs why. The address is not logged: people type passwords into that field too.
+async fn refuse(
+    refusal: SignInError,
+    guess: Option<&Guess<'_>>,
+    user: Option<UserId>,
+    request: &SignIn<'_>,
+) -> Failure<SignInError> {
+    let reason = SignInRefusal::from(refusal);
+    let (what, word) = ("sign-in refused", reason.as_str());
+    log_refusal(what, word, SIGN_IN_FAILURES, user, None);
+    if let Some(guess) = guess {
+        let refused = RefusedSignIn {
+            reason,
+            user,
+            device: &request.device,
+            location: &request.location,
+        };
+        guess.mark_refused(&refused).await;
+    }
     Failure::Refused(refusal)
 }
 
@@ -210,7 +227,7 @@ struct Admission<'a> {
     credential: &'a Credential,
     /// A hash with today's parameters, if the stored one is to be replaced.
     upgraded_hash: Option<&'a PasswordHash>,
-    session: &'a Session,
+    new: NewSession<'a>,
 }
 
 impl Intent for Admission<'_> {
@@ -222,7 +239,7 @@ impl Intent for Admission<'_> {
     }
 
     fn actor(&self) -> Actor {
-        Actor::Owner(self.session.id)
+        Actor::Owner(self.new.session.id)
     }
 
     fn account<'r>(&self, reading: &'r Partition) -> Option<&'r Account> {
@@ -230,14 +247,14 @@ impl Intent for Admission<'_> {
     }
 
     async fn read_again(&self) -> Result<Partition, Failure<AdmitError>> {
-        let user = self.session.user_id;
+        let user = self.new.session.user_id;
         self.service.read_with_unseen_sessions(user).await
     }
 
     fn decide(&self, reading: &Partition) -> Result<Change, AdmitError> {
         let account = reading.account.clone().ok_or(AdmitError::Deleted)?;
         account.admit(
-            self.session,
+            self.new.session,
             self.credential.password_version,
             &reading.sessions,
             reading.read_at,
@@ -245,8 +262,8 @@ impl Intent for Admission<'_> {
         )
     }
 
-    fn parts<'a>(&'a self, _: &'a Partition, _: &'a Change) -> Vec<Part<'a>> {
-        let mut parts = vec![Part::NewSession(self.session)];
+    fn parts<'a>(&'a self, reading: &'a Partition, _: &'a Change) -> Vec<Part<'a>> {
+        let mut parts = vec![Part::NewSession(Cow::Owned(self.new.among(reading)))];
         if let Some(hash) = self.upgraded_hash {
             parts.push(Part::Hash {
                 verified: self.credential,
@@ -258,7 +275,7 @@ impl Intent for Admission<'_> {
     }
 
     fn new_session(&self) -> Option<SessionId> {
-        Some(self.session.id)
+        Some(self.new.session.id)
     }
 
     /// A sign-in wants its session in the set and nothing else.

@@ -3,6 +3,8 @@
 //! A service of the team's own vouches for the person, so there is no password to check. The first sign-in of an identity
 //! makes the account.
 
+use std::borrow::Cow;
+
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, Cause};
 use latchkey_domain::client::{ClientError, ClientScope};
@@ -11,11 +13,12 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{AdmitError, SignInElsewhereError, VisitorRefreshError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::identity::{AuthenticationMethods, Identity, authenticated_at};
+use latchkey_domain::novelty::ShownDevice;
 use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{Audience, Token};
 use latchkey_store::{IdentityOutcome, Part, Partition};
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, NewSession};
 use crate::change::Intent;
 use crate::log::log_refusal;
 use crate::metric::{REGISTRATIONS, SIGN_IN_FAILURES, SIGN_INS};
@@ -99,7 +102,7 @@ impl Service {
                 Some(session) => self.admit_identity(&request, session, &actor).await?,
             };
             let begun = match led_to {
-                LedTo::Account(account) => existing.map(|session| (session, account)),
+                LedTo::Account(account, session) => Some((*session, account)),
                 LedTo::OtherAccount => None,
                 LedTo::Nothing => {
                     let session = session_of(UserId::random(self.core.random.as_ref()));
@@ -166,7 +169,12 @@ impl Service {
         let admission = IdentityAdmission {
             service: self,
             request,
-            session,
+            // A client has no device token here.
+            new: NewSession {
+                session,
+                shown: ShownDevice::Unknown,
+                policy: &self.core.policy,
+            },
             actor,
         };
         let (user_id, session_id) = (session.user_id, session.id);
@@ -175,18 +183,20 @@ impl Service {
         if reading.account.as_ref().is_none_or(Account::is_deleted) {
             return Ok(LedTo::Nothing);
         }
-        let account = match self.admit(&admission, reading, session_id).await? {
-            Admitted::By(account) => account,
+        let admitted = self.admit(&admission, reading, &admission.new);
+        let (account, session) = match admitted.await? {
+            Admitted::By(account, session) => (account, session),
             Admitted::Disabled => {
                 let (what, reason) = ("sign-in refused", "account_disabled");
                 log_refusal(what, reason, SIGN_IN_FAILURES, Some(user_id), None);
                 return Err(Failure::Refused(SignInElsewhereError::AccountDisabled));
             }
-            Admitted::NoLonger => return Ok(LedTo::OtherAccount),
+            // No address is asked for there, so it says nothing of one.
+            Admitted::EmailNotVerified | Admitted::NoLonger => return Ok(LedTo::OtherAccount),
         };
         tracing::info!(%user_id, %session_id, %actor, "signed in");
         SIGN_INS.count(1);
-        Ok(LedTo::Account(account))
+        Ok(LedTo::Account(account, session))
     }
 
     /// Exchanges a refresh token for a visitor of another service, which says where the visitor is: only a client that may
@@ -214,9 +224,13 @@ impl Service {
 }
 
 /// What an identity has led to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of one request, and the large one is the usual one"
+)]
 enum LedTo {
-    /// The account that is the identity's. It holds the new session.
-    Account(Account),
+    /// The account that is the identity's. It holds the new session, which is as it was written.
+    Account(Account, Box<Session>),
     /// One that is not, or no longer.
     OtherAccount,
     /// A user who has no account.
@@ -227,7 +241,7 @@ enum LedTo {
 struct IdentityAdmission<'a> {
     service: &'a Service,
     request: &'a SignInElsewhere,
-    session: &'a Session,
+    new: NewSession<'a>,
     actor: &'a Actor,
 }
 
@@ -248,14 +262,14 @@ impl Intent for IdentityAdmission<'_> {
     }
 
     async fn read_again(&self) -> Result<Partition, Failure<AdmitError>> {
-        let user = self.session.user_id;
+        let user = self.new.session.user_id;
         self.service.read_with_unseen_sessions(user).await
     }
 
     fn decide(&self, reading: &Partition) -> Result<Change, AdmitError> {
         let account = reading.account.clone().ok_or(AdmitError::Deleted)?;
         account.admit_identity(
-            self.session,
+            self.new.session,
             (&self.request.identity, self.request.email.as_ref()),
             &reading.sessions,
             reading.read_at,
@@ -263,12 +277,12 @@ impl Intent for IdentityAdmission<'_> {
         )
     }
 
-    fn parts<'a>(&'a self, _: &'a Partition, _: &'a Change) -> Vec<Part<'a>> {
-        vec![Part::NewSession(self.session)]
+    fn parts<'a>(&'a self, reading: &'a Partition, _: &'a Change) -> Vec<Part<'a>> {
+        vec![Part::NewSession(Cow::Owned(self.new.among(reading)))]
     }
 
     fn new_session(&self) -> Option<SessionId> {
-        Some(self.session.id)
+        Some(self.new.session.id)
     }
 
     /// A sign-in wants its session in the set and nothing else.

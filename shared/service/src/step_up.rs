@@ -10,7 +10,7 @@ use latchkey_domain::account::{Account, Liveness};
 use latchkey_domain::error::{CallerNotLive, ConfirmError, ReauthenticationRequired};
 use latchkey_domain::password::Password;
 use latchkey_domain::session::{ClientLocation, Session};
-use latchkey_store::Reauthentication;
+use latchkey_store::{PasswordAttempt, Reauthentication};
 
 use crate::account::{Confirmation, NOT_LIVE};
 use crate::passwords::Place;
@@ -84,7 +84,7 @@ impl Service {
         let nothing = std::future::ready(());
         let confirmation = self.begin_confirmation(caller, location.ip_address, nothing);
         let (attempt, confirmation, ()) = confirmation.await?;
-        let proved = self.prove(&mut place, &confirmation, password, location);
+        let proved = self.prove(&mut place, &confirmation, &attempt, password, location);
         let proved = proved.await;
         self.settle_attempt(caller, &attempt, &proved).await;
         let (session, account) = proved?;
@@ -100,10 +100,11 @@ impl Service {
         &self,
         place: &mut Place,
         confirmation: &Confirmation,
+        attempt: &PasswordAttempt,
         password: &Arc<Password>,
         location: &ClientLocation,
     ) -> Result<(Session, Account), Failure<ConfirmError>> {
-        self.confirm(place, confirmation, password).await?;
+        self.confirm(place, confirmation, attempt, password).await?;
         let now = self.core.now();
         let reauthentication = Reauthentication {
             session: confirmation.own()?.session,

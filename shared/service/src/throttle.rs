@@ -10,11 +10,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::credential::Credential;
+use latchkey_domain::device::Device;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
+use latchkey_domain::event::{FailedSignIn, SignInRefusal};
 use latchkey_domain::id::{AttemptId, DeviceNonce, SessionId, UserId};
+use latchkey_domain::session::ClientLocation;
 use latchkey_domain::throttle::{
     Counter, Limit, Limits, Subject, Throttled, Violation, wait_after, window_of,
 };
@@ -24,7 +27,7 @@ use latchkey_store::{Admission, Counted};
 use crate::metric::SIGN_INS_THROTTLED;
 use crate::{Caller, Core, Failure, Service};
 
-/// How long a request waits for a count to be cleared or taken back.
+/// How long a request waits for a count to be cleared or taken back, or for a refusal to be marked.
 const LONGEST_CLEARING: Duration = Duration::from_secs(1);
 
 impl Service {
@@ -41,6 +44,12 @@ impl Service {
             None => Ok(()),
             Some(throttled) => Err(refuse_throttled(throttled)),
         }
+    }
+
+    /// Forgets the failures in a row of whoever is counted there. 1 write unit. Returns whether any were counted.
+    pub(crate) async fn forget_failures(&self, of: Subject<'_>) -> Result<bool, StoreError> {
+        let counter = self.core.tokens.counter(of, self.core.now()).await?;
+        self.store.clear_failures(&counter).await
     }
 
     /// The address's limit, if this attempt exceeds it.
@@ -66,7 +75,13 @@ impl Service {
         let attempt = AttemptId::random(self.core.random.as_ref());
         let counted = self
             .store
-            .count_in_window(&counter, attempt, limits.address_attempts, now)
+            .count_in_window(
+                &counter,
+                attempt,
+                limits.address_attempts,
+                window_of(now),
+                now,
+            )
             .await?;
         Ok(match counted {
             Counted::Admitted(_) => None,
@@ -116,10 +131,21 @@ enum Guesser {
     Stranger,
 }
 
+/// A sign-in that was refused after its password was checked.
+pub(crate) struct RefusedSignIn<'a> {
+    pub(crate) reason: SignInRefusal,
+    /// Whose it would have been, if the address has an account.
+    pub(crate) user: Option<UserId>,
+    pub(crate) device: &'a Device,
+    pub(crate) location: &'a ClientLocation,
+}
+
 /// A counter, and what it said.
 struct Count {
     counter: Counter,
     counted: Counted,
+    /// When it was asked.
+    at: DateTime<Utc>,
 }
 
 impl<'a> Guess<'a> {
@@ -192,6 +218,50 @@ impl<'a> Guess<'a> {
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!("the failures before a right password stay counted");
+            }
+        }
+    }
+
+    /// Marks the attempt as a sign-in that was refused, so that its user hears of it; also where the limit is off. An
+    /// address without an account is marked alike, at the same cost, and nobody hears of it.
+    pub(crate) async fn mark_refused(&self, refused: &RefusedSignIn<'_>) {
+        let Core { policy, clock, .. } = &self.service.core;
+        let now = clock.now();
+        let admission = self.count.as_ref().and_then(|count| {
+            let (_, admission) = count.admission()?;
+            Some((admission.attempts, count.at))
+        });
+        let (attempts, counted_at) = admission.unwrap_or((0, now));
+        let wait = match refused.reason {
+            SignInRefusal::InvalidCredentials if attempts > 0 => {
+                wait_after(attempts, policy.limits.free_failures)
+            }
+            // The right password has cleared the count.
+            _ => TimeDelta::zero(),
+        };
+        let failed = refused.user.map(|user_id| FailedSignIn {
+            attempt: self.attempt,
+            at: now,
+            reason: refused.reason,
+            user_id,
+            known_device: self.guesser != Guesser::Stranger,
+            device_name: refused.device.shown_name().to_owned(),
+            device_type: refused.device.device_type,
+            location: refused.location.clone(),
+            attempts,
+            blocked_until: (wait > TimeDelta::zero()).then(|| counted_at + wait),
+        });
+        let marking = async {
+            let counter = self.counter(self.guesser, now).await?;
+            let store = &self.service.store;
+            store
+                .mark_failed_sign_in(&counter, self.attempt, failed.as_ref(), now)
+                .await
+        };
+        match tokio::time::timeout(LONGEST_CLEARING, marking).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("a refused sign-in is not marked, so no event tells of it");
             }
         }
     }
@@ -269,22 +339,30 @@ impl<'a> Guess<'a> {
 
     /// Counts the attempt, unless the limit is off.
     async fn count_as(&self, guesser: Guesser) -> Result<Option<Count>, StoreError> {
-        let Core { policy, tokens, .. } = &self.service.core;
-        let free_failures = policy.limits.free_failures;
+        let free_failures = self.service.core.policy.limits.free_failures;
         if free_failures == 0 {
             return Ok(None);
         }
+        let at = self.service.core.now();
+        let counter = self.counter(guesser, at).await?;
+        let store = &self.service.store;
+        let counted = store.count_failure(&counter, self.attempt, free_failures, at);
+        let counted = counted.await?;
+        Ok(Some(Count {
+            counter,
+            counted,
+            at,
+        }))
+    }
+
+    /// Where the attempts of the guesser are counted and marked.
+    async fn counter(&self, guesser: Guesser, now: DateTime<Utc>) -> Result<Counter, StoreError> {
         let subject = match guesser {
             Guesser::Device(nonce) => Subject::Device(nonce),
             Guesser::FormerDevice(user) => Subject::FormerDevices(user),
             Guesser::Stranger => Subject::Account(self.email),
         };
-        let now = self.service.core.now();
-        let counter = tokens.counter(subject, now).await?;
-        let store = &self.service.store;
-        let counted = store.count_failure(&counter, self.attempt, free_failures, now);
-        let counted = counted.await?;
-        Ok(Some(Count { counter, counted }))
+        self.service.core.tokens.counter(subject, now).await
     }
 }
 
@@ -374,7 +452,6 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use latchkey_domain::random::SeededRandom;
 
     use super::*;

@@ -29,7 +29,8 @@ use latchkey_domain::session::Session;
 use latchkey_domain::throttle::{Counter, Subject};
 use latchkey_domain::token::{
     Access, AccessClaims, Audience, DeviceClaims, IssuedTokens, KeyDerivationFailed, KeyRing, Link,
-    RefreshClaims, Token, TokenAlgorithm, TokenError, TokenIdentity, Tokens, UnknownAudience,
+    LinkPurpose, RefreshClaims, Token, TokenAlgorithm, TokenError, TokenIdentity, Tokens,
+    UnknownAudience,
 };
 use tokio::sync::Mutex;
 
@@ -373,6 +374,28 @@ impl TokenKeys {
         verified
             .inspect_err(|reason| tracing::info!(%reason, "a device token is not genuine"))
             .ok()
+    }
+
+    /// The token of a link, as [`Tokens::issue_link`] makes it.
+    ///
+    /// # Errors
+    /// [`TokenError::SigningFailed`].
+    pub async fn issue_link(&self, link: &Link, now: DateTime<Utc>) -> Result<Token, TokenError> {
+        self.newest(now).await.issue_link(link, now)
+    }
+
+    /// Reads the token of a link, as [`Tokens::verify_link`] does.
+    ///
+    /// # Errors
+    /// [`TokenError`], the first thing about it that is wrong.
+    pub async fn verify_link(
+        &self,
+        purpose: LinkPurpose,
+        token: &Token,
+        now: DateTime<Utc>,
+    ) -> Result<Link, TokenError> {
+        self.verify(now, |tokens| tokens.verify_link(purpose, token, now))
+            .await
     }
 
     /// Where the attempts of a subject are counted, as [`Tokens::counter`] says.

@@ -1,10 +1,13 @@
 //! The one way in which who is signed in changes: the account as it was decided, on the condition that it is still as it
 //! was read, together with whatever belongs to the change.
 
+use std::borrow::Cow;
+
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::Cause;
 use latchkey_domain::credential::Credential;
+use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{ChangeId, SessionId};
 use latchkey_domain::identity::Identity;
@@ -17,8 +20,8 @@ use crate::credential::{credential_as_verified, replace_hash};
 use crate::expression::Expression;
 use crate::identity::identity_of;
 use crate::item::{
-    ChangeAttribute, StampedAccount, account_from_item, account_to_item, attribute, number,
-    session_to_item,
+    ChangeAttribute, StampedAccount, account_from_item, account_to_item, attribute,
+    credential_to_item, number, session_to_item,
 };
 use crate::keys::Key;
 use crate::refusal::{FailedConditions, PartHandle};
@@ -27,6 +30,8 @@ use crate::retry::{OLD_ITEM, Retries};
 /// What is written in one transaction with an account.
 ///
 /// ```
+/// use std::borrow::Cow;
+///
 /// use latchkey_domain::account::{Account, Change};
 /// use latchkey_domain::cause::Cause;
 /// use latchkey_domain::error::StoreError;
@@ -37,15 +42,19 @@ use crate::retry::{OLD_ITEM, Retries};
 /// #     store: &Store, before: &Account, change: &Change, session: &Session, cause: Cause,
 /// # ) -> Result<WriteOutcome, StoreError> {
 /// // The account and the new session's item are written together or not at all.
-/// let parts = [Part::NewSession(session)];
+/// let parts = [Part::NewSession(Cow::Borrowed(session))];
 /// let (stamp, mut retries) = (store.new_stamp(), store.retries());
 /// store.write_change(before, change, &cause, &parts, stamp, &mut retries).await
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request makes two or three, and the large one is the usual one"
+)]
+#[derive(Clone, Debug)]
 pub enum Part<'a> {
     /// The item of the session that the change admits. There must be none yet.
-    NewSession(&'a Session),
+    NewSession(Cow<'a, Session>),
     /// The end of a session's item, when its session ends by the change.
     NoSession(SessionId),
     /// Another hash for the credential whose password was verified, and the number of its password.
@@ -56,6 +65,13 @@ pub enum Part<'a> {
         hash: &'a PasswordHash,
         /// The number that the account has after the change.
         password_version: u64,
+    },
+    /// The same password under another address, where there must be no credential yet.
+    NewCredential {
+        /// The address.
+        email: &'a EmailAddress,
+        /// What is to stand there.
+        credential: &'a Credential,
     },
     /// The end of the credential whose password was verified.
     NoCredential {
@@ -74,6 +90,8 @@ pub enum WriteOutcome {
         /// The account after both.
         account: Box<Account>,
     },
+    /// Somebody else has the address that the new credential is for.
+    EmailTaken,
     /// Account or credential are no longer as they were read: read and decide again.
     Overtaken {
         /// Whether the item of the new session is there. Its id is this request's own, so an earlier attempt of this
@@ -116,17 +134,24 @@ impl Store {
             mut conditions,
             account,
             new_session,
+            new_credential,
             ..
         } = sent;
         let outcome = if let Some(conditions) = &mut conditions {
             let found = conditions.take_item(account).map(account_from_item);
-            let own_write = found
-                .transpose()?
-                .and_then(|it| own_write(it, before, stamp));
-            own_write.unwrap_or_else(|| WriteOutcome::Overtaken {
-                was_written_before: new_session
-                    .is_some_and(|part| conditions.take_item(part).is_some()),
-            })
+            let found = found.transpose()?;
+            // An account that is as it was read says that the address alone stands in the way.
+            let is_taken = found.is_none()
+                && new_credential.is_some_and(|part| conditions.take_item(part).is_some());
+            let own_write = found.and_then(|it| own_write(it, before, stamp));
+            match own_write {
+                Some(written) => written,
+                None if is_taken => WriteOutcome::EmailTaken,
+                None => WriteOutcome::Overtaken {
+                    was_written_before: new_session
+                        .is_some_and(|part| conditions.take_item(part).is_some()),
+                },
+            }
         } else {
             WriteOutcome::Written
         };
@@ -134,7 +159,7 @@ impl Store {
             WriteOutcome::Written | WriteOutcome::Followed { .. } => {
                 log_ends(before.id, change, cause);
             }
-            WriteOutcome::Overtaken { .. } => {}
+            WriteOutcome::EmailTaken | WriteOutcome::Overtaken { .. } => {}
         }
         Ok(outcome)
     }
@@ -161,12 +186,14 @@ impl Store {
                 conditions: sent.err(),
                 account: PartHandle::ONLY,
                 new_session: None,
+                new_credential: None,
                 identity: None,
             });
         }
         let mut transaction = self.begin_transaction();
         let account = transaction.update(key, account);
         let mut new_session = None;
+        let mut new_credential = None;
         for part in *parts {
             match part {
                 Part::NewSession(session) => {
@@ -185,6 +212,10 @@ impl Store {
                         Key::credential(before.credential_email().ok_or(StoreError::Corrupt)?);
                     transaction.update(key, &replace_hash(verified, hash, *password_version));
                 }
+                Part::NewCredential { email, credential } => {
+                    let item = credential_to_item(email, credential)?;
+                    new_credential = Some(transaction.put_new(item));
+                }
                 Part::NoCredential { verified } => {
                     let key =
                         Key::credential(before.credential_email().ok_or(StoreError::Corrupt)?);
@@ -200,6 +231,7 @@ impl Store {
             conditions: sent.err(),
             account,
             new_session,
+            new_credential,
             identity,
         })
     }
@@ -217,6 +249,7 @@ struct SentChange {
     conditions: Option<FailedConditions>,
     account: PartHandle,
     new_session: Option<PartHandle>,
+    new_credential: Option<PartHandle>,
     identity: Option<PartHandle>,
 }
 

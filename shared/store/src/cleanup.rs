@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::serde::ts_milliseconds;
 use chrono::{DateTime, Utc};
+use futures::try_join;
 use latchkey_domain::account::Account;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{RequestId, SessionId, UserId};
@@ -17,13 +18,19 @@ use crate::item::{
     string, to_attribute, to_item,
 };
 use crate::keys::{
-    ACCOUNT, DEAD_LETTER_PREFIX, Item, Key, MAIL_PREFIX, PK, SESSION_PREFIX, SK, THROTTLE_PREFIX,
-    USER_PREFIX,
+    ACCOUNT, ACTIVITY_PREFIX, DEAD_LETTER_PREFIX, Item, Key, LINK_PREFIX, MAIL_PREFIX, PK,
+    SESSION_PREFIX, SK, THROTTLE_PREFIX, USER_PREFIX,
 };
 use crate::refusal::store_error;
 
 /// What DynamoDB alone deletes.
-const LEFT_TO_TTL: [&str; 3] = [THROTTLE_PREFIX, DEAD_LETTER_PREFIX, MAIL_PREFIX];
+const LEFT_TO_TTL: [&str; 5] = [
+    THROTTLE_PREFIX,
+    DEAD_LETTER_PREFIX,
+    ACTIVITY_PREFIX,
+    LINK_PREFIX,
+    MAIL_PREFIX,
+];
 
 /// Where a scan continues: behind this key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +64,7 @@ pub enum ScannedItem {
     Account(Account),
     /// A session, eventually consistent.
     Session(Session),
-    /// A counter of attempts, what is kept of a mail, or a dead letter. DynamoDB deletes it by its `ttl`, which costs nothing.
+    /// A counter of attempts, an entry of a user's activity, what is kept of a mail, or a dead letter. DynamoDB deletes it by its `ttl`, which costs nothing.
     LeftToTtl,
     /// Something else: a credential, the cleanup's checkpoint, or what a later version keeps.
     Other,
@@ -326,8 +333,8 @@ impl Store {
         self.delete_sessions(user, sessions).await
     }
 
-    /// Removes what is left of a deleted user: the sessions, then the account, so that an interruption leaves the
-    /// account to tell what is to be done. Returns how many items went. Does nothing for an account that is not deleted.
+    /// Removes what is left of a deleted user: sessions and activity, then the account, so that an interruption leaves
+    /// the account to tell what is to be done. Returns how many items went. Does nothing for an account that is not deleted.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -347,7 +354,10 @@ impl Store {
         }
         let sessions = snapshot.sessions.iter().map(|session| session.id);
         let sessions: Vec<SessionId> = sessions.collect();
-        self.delete_sessions(user, &sessions).await?;
+        let (_, entries) = try_join!(
+            self.delete_sessions(user, &sessions),
+            self.delete_activity(user)
+        )?;
         let of_a_deleted_user = Expression::default()
             .only_if("#status = :deleted")
             .name(attribute::STATUS)
@@ -355,7 +365,7 @@ impl Store {
         let removed = self
             .delete_item_if(Key::account(user), &of_a_deleted_user)
             .await?;
-        Ok(sessions.len() + usize::from(removed))
+        Ok(sessions.len() + entries + usize::from(removed))
     }
 }
 

@@ -66,7 +66,8 @@ impl Store {
             .transpose()
     }
 
-    /// Creates a user: credential, account and first session, all or nothing. One transaction, 7 write units.
+    /// Creates a user: credential, account and first session, if there is to be one, all or nothing. One transaction, 7
+    /// write units, 4 without a session.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -75,7 +76,7 @@ impl Store {
         email: &EmailAddress,
         password_hash: PasswordHash,
         account: &Account,
-        session: &Session,
+        session: Option<&Session>,
         cause: &Cause,
     ) -> Result<RegisterOutcome, StoreError> {
         let credential = Credential {
@@ -87,7 +88,9 @@ impl Store {
         let mut transaction = self.begin_transaction();
         let new_credential = transaction.put_new(credential_to_item(email, &credential)?);
         transaction.put_new(account_to_item(account, &change)?);
-        transaction.put_new(session_to_item(session)?);
+        if let Some(session) = session {
+            transaction.put_new(session_to_item(session)?);
+        }
         let sent = self.transact(transaction, &mut self.retries()).await?;
         let Err(mut conditions) = sent else {
             return Ok(RegisterOutcome::Registered);

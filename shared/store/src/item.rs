@@ -18,6 +18,7 @@ use latchkey_domain::device::{Device, DeviceType};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::EndReasons;
+use latchkey_domain::geography::Coordinates;
 use latchkey_domain::id::{ChangeId, SessionId, UserId};
 use latchkey_domain::identity::{AuthenticationMethods, Identity};
 use latchkey_domain::password::PasswordHash;
@@ -42,6 +43,7 @@ pub(crate) mod attribute {
     pub(crate) const ROTATION: &str = "rotation";
     pub(crate) const ROTATED_AT: &str = "rotated_at";
     pub(crate) const AUTHENTICATED_AT: &str = "authenticated_at";
+    pub(crate) const DEGREES: &str = "degrees";
     pub(crate) const LAST_USED_AT: &str = "last_used_at";
     pub(crate) const IDLE_EXPIRES_AT: &str = "idle_expires_at";
     pub(crate) const ABSOLUTE_EXPIRES_AT: &str = "absolute_expires_at";
@@ -51,12 +53,14 @@ pub(crate) mod attribute {
     pub(crate) const NAME: &str = "name";
     pub(crate) const RENAMED_AT: &str = "renamed_at";
     pub(crate) const PASSWORD_ATTEMPTS: &str = "password_attempts";
+    pub(crate) const WRONG_PASSWORDS: &str = "wrong_passwords";
     pub(crate) const SECRETS: &str = "secrets";
     pub(crate) const TTL: &str = "ttl";
     pub(crate) const ATTEMPTS: &str = "attempts";
     pub(crate) const FIRST_ATTEMPT: &str = "first_attempt";
     pub(crate) const LAST_ATTEMPT: &str = "last_attempt";
     pub(crate) const LAST_ATTEMPT_AT: &str = "last_attempt_at";
+    pub(crate) const FAILED_SIGN_IN: &str = "failed_sign_in";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -305,6 +309,14 @@ struct SessionItem {
     city: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     country: Option<String>,
+    /// Latitude and longitude, as [`Coordinates`] are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    degrees: Option<String>,
+    /// Absent if it is not, and so is the next.
+    #[serde(default, skip_serializing_if = "is_false")]
+    new_device: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    unusual: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created_ip_address: Option<IpAddr>,
     #[serde(with = "ts_milliseconds")]
@@ -329,6 +341,11 @@ struct SessionItem {
     ttl: DateTime<Utc>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
     to_item(&SessionItem {
         key: Key::session(session.user_id, session.id),
@@ -344,6 +361,9 @@ pub(crate) fn session_to_item(session: &Session) -> Result<Item, StoreError> {
         ip_address: session.location.ip_address,
         city: session.location.city.clone(),
         country: session.location.country.clone(),
+        degrees: session.location.coordinates.map(|point| point.to_string()),
+        new_device: session.new_device,
+        unusual: session.unusual_location,
         created_ip_address: session.created_ip_address,
         created_at: session.created_at,
         authenticated_at: Some(session.authenticated_at),
@@ -368,6 +388,10 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
         .map_or(Ok(AuthenticationMethods::password()), |amr| {
             AuthenticationMethods::new(amr.split(' ')).map_err(|_| corrupt("session", "amr"))
         });
+    let coordinates = item.degrees.map(|degrees| degrees.parse::<Coordinates>());
+    let coordinates = coordinates
+        .transpose()
+        .map_err(|_| corrupt("session", "degrees"));
     Ok(Session {
         id: item.jti,
         user_id,
@@ -385,7 +409,10 @@ pub(crate) fn session_from_item(item: Item) -> Result<Session, StoreError> {
             ip_address: item.ip_address,
             city: item.city,
             country: item.country,
+            coordinates: coordinates?,
         },
+        new_device: item.new_device,
+        unusual_location: item.unusual,
         created_ip_address: item.created_ip_address,
         created_at: item.created_at,
         authenticated_at: item.authenticated_at.unwrap_or(item.created_at),
@@ -465,7 +492,7 @@ pub(crate) fn corrupt(item: &str, what: &str) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use chrono::TimeDelta;
     use latchkey_domain::cause::Action;
     use latchkey_domain::device::ClientHints;
@@ -492,12 +519,13 @@ mod tests {
             AttributeValue::S(text) => text.len(),
             AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
             AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+            AttributeValue::Bool(_) => 1,
             AttributeValue::M(map) => 3 + map.len() + size_of_all(map),
-            other => panic!("an account has no {other:?}"),
+            other => panic!("no item has {other:?}"),
         }
     }
 
-    fn size_of_all(attributes: &Item) -> usize {
+    pub(crate) fn size_of_all(attributes: &Item) -> usize {
         let sizes = attributes
             .iter()
             .map(|(name, value)| name.len() + size(value));
@@ -536,6 +564,8 @@ mod tests {
         let mut session = session();
         session.authenticated_at += TimeDelta::milliseconds(4_567);
         session.methods = AuthenticationMethods::new(["pwd", "otp"]).unwrap();
+        session.location.coordinates = Coordinates::new(-48.137, 11.575);
+        (session.new_device, session.unusual_location) = (true, true);
         let item = session_to_item(&session).unwrap();
         assert_eq!(session_from_item(item), Ok(session));
     }

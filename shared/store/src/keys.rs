@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use latchkey_domain::activity::ActivityPosition;
 use latchkey_domain::client::ClientId;
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::id::{RequestId, SessionId, UserId};
 use latchkey_domain::identity::Identity;
 use latchkey_domain::throttle::Counter;
 use uuid::Uuid;
@@ -22,8 +23,12 @@ pub(crate) const SESSION_PREFIX: &str = "SESSION#";
 pub(crate) const USER_PREFIX: &str = "USER#";
 pub(crate) const CLIENT_PREFIX: &str = "CLIENT#";
 pub(crate) const THROTTLE_PREFIX: &str = "THROTTLE#";
+pub(crate) const FAILURES: &str = "FAILURES";
+pub(crate) const LINK_PREFIX: &str = "LINK#";
+pub(crate) const LINK_REQUEST: &str = "REQUEST";
 pub(crate) const DEAD_LETTER_PREFIX: &str = "DEADLETTER#";
 pub(crate) const MAIL_PREFIX: &str = "MAIL#";
+pub(crate) const ACTIVITY_PREFIX: &str = "ACTIVITY#";
 
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -72,7 +77,7 @@ impl Key {
     pub(crate) fn failures(counter: &Counter) -> Self {
         Self {
             pk: format!("{THROTTLE_PREFIX}{counter}"),
-            sk: "FAILURES".to_owned(),
+            sk: FAILURES.to_owned(),
         }
     }
 
@@ -89,6 +94,14 @@ impl Key {
         Self {
             pk: "CLEANUP".to_owned(),
             sk: "CHECKPOINT".to_owned(),
+        }
+    }
+
+    /// Where it is written down that somebody asks for a link.
+    pub(crate) fn link_request(id: RequestId) -> Self {
+        Self {
+            pk: format!("{LINK_PREFIX}{id}"),
+            sk: LINK_REQUEST.to_owned(),
         }
     }
 
@@ -116,6 +129,14 @@ impl Key {
         }
     }
 
+    /// An entry of a user's activity.
+    pub(crate) fn activity(user: UserId, position: ActivityPosition) -> Self {
+        Self {
+            pk: activity_partition(user),
+            sk: position.to_string(),
+        }
+    }
+
     /// A key that is never written. Reading it opens the connection. The template allows functions that read nothing
     /// else to read this.
     pub(crate) fn connect() -> Self {
@@ -125,9 +146,19 @@ impl Key {
         }
     }
 
+    /// Whether it is where a request for a link stands.
+    pub(crate) fn is_of_a_link_request(&self) -> bool {
+        self.pk.starts_with(LINK_PREFIX) && self.sk == LINK_REQUEST
+    }
+
     /// The user in whose partition the item is.
     pub(crate) fn user(&self) -> Option<UserId> {
         self.pk.strip_prefix(USER_PREFIX)?.parse().ok()
+    }
+
+    /// Whether it is that of a counter of failures in a row.
+    pub(crate) fn is_of_failures(&self) -> bool {
+        self.pk.starts_with(THROTTLE_PREFIX) && self.sk == FAILURES
     }
 
     pub(crate) fn into_attributes(self) -> Item {
@@ -140,6 +171,11 @@ impl Key {
 
 pub(crate) fn partition(user: UserId) -> String {
     format!("{USER_PREFIX}{user}")
+}
+
+/// Apart from the user's other items, which the requests of a sign-in read all.
+pub(crate) fn activity_partition(user: UserId) -> String {
+    format!("{ACTIVITY_PREFIX}{user}")
 }
 
 pub(crate) fn session_sort_key(session: SessionId) -> String {

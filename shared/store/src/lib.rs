@@ -9,6 +9,7 @@
 //! is written here; what happened is logged here, once.
 
 mod account;
+mod activity;
 mod administration;
 mod audit;
 mod change;
@@ -19,6 +20,7 @@ mod expression;
 mod identity;
 mod item;
 mod keys;
+mod link_request;
 mod mail;
 pub mod metering;
 mod refusal;
@@ -53,7 +55,7 @@ pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use mail::{Claimed, MailClaim};
 pub use retry::Retries;
-pub use session::{PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
+pub use session::{GivenPasswords, PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
 pub use stream::{ItemChange, StreamImage, WriteKind};
 pub use throttle::{Admission, Counted, Tally};
 

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::batch_write_item::{BatchWriteItemError, BatchWriteItemOutput};
 use aws_sdk_dynamodb::operation::delete_item::{DeleteItemError, DeleteItemOutput};
 use aws_sdk_dynamodb::operation::get_item::{GetItemError, GetItemOutput};
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
 use aws_sdk_dynamodb::operation::query::{QueryError, QueryOutput};
 use aws_sdk_dynamodb::operation::scan::{ScanError, ScanOutput};
 use aws_sdk_dynamodb::operation::transact_write_items::{
@@ -149,6 +150,8 @@ fn of_output(output: &Output) -> Bill {
         Bill::read(output.consumed_capacity())
     } else if let Some(output) = output.downcast_ref::<UpdateItemOutput>() {
         Bill::of_write(output.consumed_capacity().map_or(&[], std::slice::from_ref))
+    } else if let Some(output) = output.downcast_ref::<PutItemOutput>() {
+        Bill::of_write(output.consumed_capacity().map_or(&[], std::slice::from_ref))
     } else if let Some(output) = output.downcast_ref::<DeleteItemOutput>() {
         Bill::of_write(output.consumed_capacity().map_or(&[], std::slice::from_ref))
     } else if let Some(output) = output.downcast_ref::<TransactWriteItemsOutput>() {
@@ -167,6 +170,8 @@ fn of_output(output: &Output) -> Bill {
 
 fn of_error(error: &Error) -> Bill {
     if let Some(error) = error.downcast_ref::<UpdateItemError>() {
+        of_single_write(error, error.is_conditional_check_failed_exception())
+    } else if let Some(error) = error.downcast_ref::<PutItemError>() {
         of_single_write(error, error.is_conditional_check_failed_exception())
     } else if let Some(error) = error.downcast_ref::<DeleteItemError>() {
         of_single_write(error, error.is_conditional_check_failed_exception())

@@ -88,6 +88,7 @@ impl Rotation<'_> {
             .set_or_remove(attribute::IP_ADDRESS, location.ip_address.map(string))
             .set_or_remove(attribute::CITY, location.city.as_ref().map(string))
             .set_or_remove(attribute::COUNTRY, location.country.as_ref().map(string))
+            .set_or_remove(attribute::DEGREES, location.coordinates.map(string))
     }
 }
 
@@ -127,7 +128,7 @@ impl Reauthentication<'_> {
     fn proof(&self, expression: Expression) -> Expression {
         expression
             .set(attribute::AUTHENTICATED_AT, millis(self.now))
-            .remove(attribute::PASSWORD_ATTEMPTS)
+            .forgetting_passwords()
     }
 }
 
@@ -139,22 +140,63 @@ impl Expression {
             .name(attribute::ABSOLUTE_EXPIRES_AT)
             .value("now", millis(now))
     }
+
+    /// Forgets the passwords that were given on a session, those that were wrong too.
+    fn forgetting_passwords(self) -> Self {
+        self.remove(attribute::PASSWORD_ATTEMPTS)
+            .remove(attribute::WRONG_PASSWORDS)
+    }
 }
+
+/// How many digits of a [`PasswordAttempt`] are chance.
+const CHANCE_DIGITS: usize = 8;
 
 /// One password that is given on a session: told from the others by chance, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordAttempt(String);
 
 /// What became of a [`PasswordAttempt`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasswordCounted {
-    /// It was counted, and may be checked: so many were given, with this one.
-    Admitted(usize),
-    /// It was not counted: there were too many before it, or there is no such session.
-    Refused {
-        /// When the last of those before it was counted, to the second.
-        last: DateTime<Utc>,
-    },
+    /// It was counted, and may be checked.
+    Admitted,
+    /// It was not counted: there were too many before it.
+    Refused(GivenPasswords),
+    /// There is no such session.
+    NoSession,
+}
+
+/// The passwords that are counted on a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GivenPasswords {
+    counted: Vec<String>,
+    wrong: Vec<String>,
+}
+
+impl GivenPasswords {
+    fn of(item: &Item) -> Self {
+        let set = |name| item.get(name).and_then(|set| set.as_ss().ok().cloned());
+        Self {
+            counted: set(attribute::PASSWORD_ATTEMPTS).unwrap_or_default(),
+            wrong: set(attribute::WRONG_PASSWORDS).unwrap_or_default(),
+        }
+    }
+
+    /// How many of them were judged wrong.
+    #[must_use]
+    pub fn wrong(&self) -> usize {
+        self.wrong.len()
+    }
+
+    /// Those that were given before this moment, to the second, and are not judged.
+    #[must_use]
+    pub fn unjudged_before(&self, moment: DateTime<Utc>) -> Vec<PasswordAttempt> {
+        let counted = self.counted.iter().cloned().map(PasswordAttempt);
+        counted
+            .filter(|one| !self.wrong.iter().any(|wrong| wrong == one.chance()))
+            .filter(|one| one.made_at() < moment)
+            .collect()
+    }
 }
 
 impl PasswordAttempt {
@@ -171,9 +213,15 @@ impl PasswordAttempt {
         AttributeValue::Ss(vec![self.0.clone()])
     }
 
+    /// The part that tells it from the others: what the mark of a wrong one needs.
+    fn chance(&self) -> &str {
+        self.0.get(..CHANCE_DIGITS).unwrap_or(&self.0)
+    }
+
     /// When it was made. Those of earlier versions do not tell, and were made long ago.
-    fn made_at(text: &str) -> DateTime<Utc> {
-        let second = text.get(8..).filter(|second| !second.is_empty());
+    fn made_at(&self) -> DateTime<Utc> {
+        let second = self.0.get(CHANCE_DIGITS..);
+        let second = second.filter(|second| !second.is_empty());
         let second = second.and_then(|second| i64::from_str_radix(second, 16).ok());
         let at = second.and_then(|second| DateTime::from_timestamp(second, 0));
         at.unwrap_or(DateTime::UNIX_EPOCH)
@@ -355,46 +403,61 @@ impl Store {
             .value("attempt", string(&attempt.0))
             .add_to_set(attribute::PASSWORD_ATTEMPTS, attempt.as_set());
         let ask = |update: UpdateItemFluentBuilder| {
-            update
-                .return_values(ReturnValue::UpdatedNew)
-                .return_values_on_condition_check_failure(OLD_ITEM)
+            update.return_values_on_condition_check_failure(OLD_ITEM)
         };
         let key = Key::session(user, session);
         let sent = self
             .update(key, &expression, ask, &mut self.retries())
             .await?;
-        let attempts = |item: &Item| {
-            let attempts = item.get(attribute::PASSWORD_ATTEMPTS)?;
-            attempts.as_ss().ok().cloned()
-        };
-        match sent {
-            Ok(output) => {
-                let counted = output.attributes.as_ref().and_then(attempts);
-                let counted = counted.ok_or(StoreError::Corrupt)?;
-                Ok(PasswordCounted::Admitted(counted.len()))
-            }
-            Err(mut failed) => {
-                let before = failed.take_only().as_ref().and_then(attempts);
-                let before = before.unwrap_or_default();
-                let made_at = before.iter().map(|text| PasswordAttempt::made_at(text));
-                let last = made_at.max().unwrap_or(DateTime::UNIX_EPOCH);
-                Ok(PasswordCounted::Refused { last })
-            }
-        }
+        Ok(match sent {
+            Ok(_) => PasswordCounted::Admitted,
+            Err(mut failed) => match failed.take_only() {
+                Some(item) => PasswordCounted::Refused(GivenPasswords::of(&item)),
+                None => PasswordCounted::NoSession,
+            },
+        })
     }
 
-    /// Takes back the count of a password that was not checked. 1 write unit.
+    /// Marks a password that was counted as wrong; 1 write unit. Returns how many were wrong on this session, with this
+    /// one.
     ///
     /// # Errors
-    /// [`StoreError`]
-    pub async fn uncount_password_attempt(
+    /// [`StoreError`]: it may not be marked, and must not be told to be wrong.
+    pub async fn mark_password_wrong(
         &self,
         user: UserId,
         session: SessionId,
         attempt: &PasswordAttempt,
+    ) -> Result<usize, StoreError> {
+        let mark = AttributeValue::Ss(vec![attempt.chance().to_owned()]);
+        let expression = Expression::default()
+            .only_if("attribute_exists(#pk)")
+            .name(PK)
+            // Another's right password may have cleared the count since: a wrong one is always a counted one.
+            .add_to_set(attribute::PASSWORD_ATTEMPTS, attempt.as_set())
+            .add_to_set(attribute::WRONG_PASSWORDS, mark);
+        let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::UpdatedNew);
+        let mut retries = self.retries();
+        let sent = self.update(Key::session(user, session), &expression, ask, &mut retries);
+        let given = sent.await?.map(|output| output.attributes);
+        let given = given.ok().flatten().as_ref().map(GivenPasswords::of);
+        Ok(given.unwrap_or_default().wrong())
+    }
+
+    /// Takes back the counts of passwords of which nobody knows whether they were right. 1 write unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn uncount_password_attempts(
+        &self,
+        user: UserId,
+        session: SessionId,
+        attempts: &[PasswordAttempt],
     ) -> Result<(), StoreError> {
+        let attempts = attempts.iter().map(|one| one.0.clone()).collect();
+        let attempts = AttributeValue::Ss(attempts);
         let expression =
-            Expression::default().delete_from_set(attribute::PASSWORD_ATTEMPTS, attempt.as_set());
+            Expression::default().delete_from_set(attribute::PASSWORD_ATTEMPTS, attempts);
         self.update_if_there(Key::session(user, session), expression)
             .await
     }
@@ -408,7 +471,7 @@ impl Store {
         user: UserId,
         session: SessionId,
     ) -> Result<(), StoreError> {
-        let expression = Expression::default().remove(attribute::PASSWORD_ATTEMPTS);
+        let expression = Expression::default().forgetting_passwords();
         self.update_if_there(Key::session(user, session), expression)
             .await
     }
@@ -472,11 +535,15 @@ impl Store {
         user: UserId,
         sessions: &[SessionId],
     ) -> Result<(), StoreError> {
-        for batch in sessions.chunks(BATCH_SIZE) {
-            let mut pending: Vec<WriteRequest> = batch
-                .iter()
-                .map(|session| delete_request(Key::session(user, *session)))
-                .collect();
+        let keys = sessions.iter().map(|session| Key::session(user, *session));
+        self.delete_items(keys.collect()).await
+    }
+
+    /// Deletes items, whatever they hold.
+    pub(crate) async fn delete_items(&self, keys: Vec<Key>) -> Result<(), StoreError> {
+        for batch in keys.chunks(BATCH_SIZE) {
+            let batch = batch.iter().cloned();
+            let mut pending: Vec<WriteRequest> = batch.map(delete_request).collect();
             let mut retries = self.retries();
             while !pending.is_empty() {
                 let output = self

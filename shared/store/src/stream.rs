@@ -1,12 +1,17 @@
-//! The table's stream: what a record of it says of an account or of a session.
+//! The table's stream: what a record of it says of an account, of a session or of a refused sign-in.
 
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use chrono::serde::{ts_milliseconds, ts_seconds};
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::error::StoreError;
-use latchkey_domain::event::{AccountImage, Event, events_between, session_events_between};
+use latchkey_domain::event::{
+    AccountImage, Event, FailedSignIn, LinkRequest, events_between, session_events_between,
+    sign_in_events_between,
+};
+use latchkey_domain::id::UserId;
 use latchkey_domain::session::Session;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +20,10 @@ use crate::client::COUNT_CAPACITY;
 use crate::item::{
     ChangeAttribute, account_from_item, corrupt, from_item, session_from_item, to_item,
 };
-use crate::keys::{ACCOUNT, Item, Key, SESSION_PREFIX};
+use crate::keys::{ACCOUNT, Item, Key, PK, SESSION_PREFIX};
+use crate::link_request::link_request_from_item;
 use crate::refusal::store_error;
+use crate::throttle::failed_sign_in_from_item;
 
 /// An item as a record of the stream has it.
 pub type StreamImage = serde_dynamo::Item;
@@ -63,7 +70,11 @@ pub enum ItemChange {
     Account(Option<Box<AccountImage>>, Option<Box<AccountImage>>),
     /// A session's item, before and after.
     Session(Option<Box<Session>>, Option<Box<Session>>),
-    /// Something of which no event is made: a credential, a counter, a client.
+    /// The mark of a refused sign-in on its counter, before and after.
+    FailedSignIn(Option<Box<FailedSignIn>>, Option<Box<FailedSignIn>>),
+    /// A request for a link, which was just written down.
+    LinkRequest(Box<LinkRequest>),
+    /// Something of which no event is made: a credential, the count of an address, a client.
     Other,
 }
 
@@ -71,7 +82,8 @@ impl ItemChange {
     /// Reads a record of the stream: what was done, the key of its item, and the images before and after the write.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if it should be an account or a session and is not in that form, or lacks an image.
+    /// [`StoreError::Corrupt`] if it should be an account, a session or a counter and is not in that form, or lacks an
+    /// image.
     pub fn read(
         kind: WriteKind,
         key: StreamImage,
@@ -79,14 +91,34 @@ impl ItemChange {
         after: Option<StreamImage>,
     ) -> Result<Self, StoreError> {
         let key: Key = from_item(attributes(key))?;
-        if key.user().is_none() {
+        if key.is_of_a_link_request() {
+            // What becomes of it later is no request.
+            return match (kind, after) {
+                (WriteKind::Insert, Some(after)) => {
+                    let request = link_request_from_item(attributes(after))?;
+                    Ok(Self::LinkRequest(Box::new(request)))
+                }
+                (WriteKind::Insert, None) => Err(corrupt("record of the stream", "images")),
+                (WriteKind::Modify | WriteKind::Remove, _) => Ok(Self::Other),
+            };
+        }
+        let is_of_failures = key.is_of_failures();
+        if key.user().is_none() && !is_of_failures {
             return Ok(Self::Other);
         }
         // A record that lacks an image comes of a stream with another view: what it would tell would be false.
         if (before.is_some(), after.is_some()) != kind.images() {
             return Err(corrupt("record of the stream", "images"));
         }
-        if key.sk == ACCOUNT {
+        if is_of_failures {
+            let read = |image| failed_sign_in_from_item(attributes(image));
+            let (before, after) = (before.map(read).transpose()?, after.map(read).transpose()?);
+            let (before, after) = (before.flatten(), after.flatten());
+            Ok(Self::FailedSignIn(
+                before.map(Box::new),
+                after.map(Box::new),
+            ))
+        } else if key.sk == ACCOUNT {
             let read = |image| account_image(image).map(Box::new);
             let (before, after) = (before.map(read).transpose()?, after.map(read).transpose()?);
             Ok(Self::Account(before, after))
@@ -100,6 +132,28 @@ impl ItemChange {
         }
     }
 
+    /// Whose account it has taken away, if it has: the account is deleted, or its item is gone.
+    #[must_use]
+    pub fn deleted_user(&self) -> Option<UserId> {
+        match self {
+            Self::Account(_, Some(after)) if !after.account.is_deleted() => None,
+            Self::Account(before, after) => {
+                let image = after.as_ref().or(before.as_ref())?;
+                Some(image.account.id)
+            }
+            Self::Session(..) | Self::FailedSignIn(..) | Self::LinkRequest(_) | Self::Other => None,
+        }
+    }
+
+    /// The request for a link that was written down, which becomes an event when its account is known.
+    #[must_use]
+    pub fn link_request(&self) -> Option<&LinkRequest> {
+        match self {
+            Self::LinkRequest(request) => Some(request),
+            Self::Account(..) | Self::Session(..) | Self::FailedSignIn(..) | Self::Other => None,
+        }
+    }
+
     /// What has happened. `recorded_at` is when the table recorded the write.
     #[must_use]
     pub fn events(&self, recorded_at: DateTime<Utc>) -> Vec<Event> {
@@ -110,7 +164,10 @@ impl ItemChange {
             Self::Session(before, after) => {
                 session_events_between(before.as_deref(), after.as_deref())
             }
-            Self::Other => Vec::new(),
+            Self::FailedSignIn(before, after) => {
+                sign_in_events_between(before.as_deref(), after.as_deref())
+            }
+            Self::LinkRequest(_) | Self::Other => Vec::new(),
         }
     }
 }
@@ -181,6 +238,27 @@ impl Store {
             ttl: now + DEAD_LETTER_LIFETIME,
         })?;
         self.put(item).await
+    }
+
+    /// Writes an item that is not there yet. Its key is this request's own, so one that is there was written by an attempt
+    /// whose reply was lost.
+    pub(crate) async fn put_new(&self, item: Item) -> Result<(), StoreError> {
+        let put = self.client.put_item().table_name(&*self.table);
+        let put = put
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(#pk)")
+            .expression_attribute_names("#pk", PK)
+            .return_consumed_capacity(COUNT_CAPACITY);
+        match put.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let service = error.as_service_error();
+                match service.is_some_and(PutItemError::is_conditional_check_failed_exception) {
+                    true => Ok(()),
+                    false => Err(store_error("PutItem", &error)),
+                }
+            }
+        }
     }
 
     /// Writes an item whatever stands there.

@@ -4,21 +4,28 @@
 //! counted. If somebody else has counted in between, it may be counted twice, or be refused although it was counted in
 //! time: both err on the safe side.
 //!
+//! An attempt whose password was wrong is marked, so that its user hears of it: the stream brings the mark to the events. The
+//! mark of an address that nobody has says nothing but that there is one, and costs the same.
+//!
 //! An attempt whose password was not checked is taken back. That is sent at most once: where its reply is lost the attempt
 //! may stay counted, and is never taken back twice.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValue;
-use chrono::serde::ts_milliseconds;
+use chrono::serde::{ts_milliseconds, ts_milliseconds_option};
 use chrono::{DateTime, TimeDelta, Utc};
+use latchkey_domain::device::DeviceType;
 use latchkey_domain::error::StoreError;
-use latchkey_domain::id::AttemptId;
-use latchkey_domain::throttle::{COUNTER_LIFETIME, Counter, Step, WINDOW, steps, window_of};
-use serde::Deserialize;
+use latchkey_domain::event::{FailedSignIn, SignInRefusal};
+use latchkey_domain::id::{AttemptId, UserId};
+use latchkey_domain::session::ClientLocation;
+use latchkey_domain::throttle::{COUNTER_LIFETIME, Counter, Step, WINDOW, steps};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 use crate::Store;
 use crate::expression::Expression;
-use crate::item::{attribute, from_item, millis, number, string};
+use crate::item::{attribute, from_item, millis, number, string, to_attribute};
 use crate::keys::{Item, Key};
 use crate::retry::OLD_ITEM;
 
@@ -63,6 +70,93 @@ struct CounterItem {
     first_attempt: Option<AttemptId>,
 }
 
+/// The mark of the last sign-in that was refused, as it stands on a counter.
+#[derive(Serialize, Deserialize)]
+struct MarkAttribute {
+    attempt: AttemptId,
+    /// Absent where the address has no account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<FailedSignInAttribute>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FailedSignInAttribute {
+    user_id: UserId,
+    #[serde(with = "ts_milliseconds")]
+    at: DateTime<Utc>,
+    reason: SignInRefusal,
+    known_device: bool,
+    device_name: String,
+    device_type: DeviceType,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ip_address: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    city: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    country: Option<String>,
+    attempts: u32,
+    #[serde(
+        default,
+        with = "ts_milliseconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    blocked_until: Option<DateTime<Utc>>,
+}
+
+impl From<&FailedSignIn> for FailedSignInAttribute {
+    fn from(failed: &FailedSignIn) -> Self {
+        let location = failed.location.clone();
+        Self {
+            user_id: failed.user_id,
+            at: failed.at,
+            reason: failed.reason,
+            known_device: failed.known_device,
+            device_name: failed.device_name.clone(),
+            device_type: failed.device_type,
+            ip_address: location.ip_address,
+            city: location.city,
+            country: location.country,
+            attempts: failed.attempts,
+            blocked_until: failed.blocked_until,
+        }
+    }
+}
+
+impl MarkAttribute {
+    fn into_failed_sign_in(self) -> Option<FailedSignIn> {
+        let account = self.account?;
+        Some(FailedSignIn {
+            attempt: self.attempt,
+            at: account.at,
+            reason: account.reason,
+            user_id: account.user_id,
+            known_device: account.known_device,
+            device_name: account.device_name,
+            device_type: account.device_type,
+            location: ClientLocation {
+                ip_address: account.ip_address,
+                city: account.city,
+                country: account.country,
+                coordinates: None,
+            },
+            attempts: account.attempts,
+            blocked_until: account.blocked_until,
+        })
+    }
+}
+
+/// A counter, as far as its mark is concerned.
+#[derive(Deserialize)]
+struct MarkedItem {
+    failed_sign_in: Option<MarkAttribute>,
+}
+
+/// The sign-in to an account whose mark stands on a counter, if one does.
+pub(crate) fn failed_sign_in_from_item(item: Item) -> Result<Option<FailedSignIn>, StoreError> {
+    let MarkedItem { failed_sign_in } = from_item(item)?;
+    Ok(failed_sign_in.and_then(MarkAttribute::into_failed_sign_in))
+}
+
 impl Store {
     /// Counts a failure in a row, if its wait is over: see [`latchkey_domain::throttle::wait_after`]. 1 write unit.
     ///
@@ -100,7 +194,8 @@ impl Store {
         .await
     }
 
-    /// Counts an attempt in the window that it falls into, if fewer than `limit` were. 1 write unit.
+    /// Counts an attempt in the window that it falls into, whose beginning and end are given, if fewer than `limit` were. 1
+    /// write unit.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -109,9 +204,9 @@ impl Store {
         counter: &Counter,
         attempt: AttemptId,
         limit: u32,
+        (begin, end): (DateTime<Utc>, DateTime<Utc>),
         now: DateTime<Utc>,
     ) -> Result<Counted, StoreError> {
-        let (begin, end) = window_of(now);
         // Kept for one window more, because another instance's clock may be behind.
         let expression = counting(attempt, now, end + WINDOW).value("limit", number(limit));
         let key = Key::window(counter, begin);
@@ -131,7 +226,7 @@ impl Store {
         ));
         let ask = |update: UpdateItemFluentBuilder| {
             update
-                .return_values(ReturnValue::UpdatedOld)
+                .return_values(ReturnValue::AllOld)
                 .return_values_on_condition_check_failure(OLD_ITEM)
         };
         let sent = self
@@ -147,7 +242,9 @@ impl Store {
         };
         match sent {
             Ok(output) => {
-                let Some(before) = output.attributes.filter(|old| !old.is_empty()) else {
+                // A mark without a count has left no more than its `ttl`.
+                let is_counter = |old: &Item| old.contains_key(attribute::ATTEMPTS);
+                let Some(before) = output.attributes.filter(is_counter) else {
                     return Ok(admission(1, None, None));
                 };
                 let before = counter_from_item(Some(before))?;
@@ -168,6 +265,30 @@ impl Store {
                 })
             }
         }
+    }
+
+    /// Marks an attempt whose sign-in was refused after its password was checked, whether or not it is counted still.
+    /// `failed` says whose account it was for, if there is one. 1 write unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it may not be marked.
+    pub async fn mark_failed_sign_in(
+        &self,
+        counter: &Counter,
+        attempt: AttemptId,
+        failed: Option<&FailedSignIn>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mark = to_attribute(&MarkAttribute {
+            attempt,
+            account: failed.map(FailedSignInAttribute::from),
+        })?;
+        let expression = Expression::default()
+            .set(attribute::FAILED_SIGN_IN, mark)
+            .set(attribute::TTL, number((now + COUNTER_LIFETIME).timestamp()));
+        let (key, mut retries) = (Key::failures(counter), self.retries());
+        let sent = self.update(key, &expression, |update| update, &mut retries);
+        sent.await.map(drop)
     }
 
     /// Takes back an attempt whose password was not checked, unless its count was forgotten meanwhile. If nothing was counted

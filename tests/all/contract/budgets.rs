@@ -141,6 +141,15 @@ async fn no_operation_exceeds_its_budget() {
         )
         .await;
     table.row("me", cost(1, 0.0, 1.0), get("/v1/me"), 200).await;
+    table.stack.stream().drain().await;
+    for (operation, read_units, path) in [
+        ("activity", 1.0 + 0.5, "/v1/me/activity"),
+        ("export", 1.0 + 0.5, "/v1/me/export"),
+    ] {
+        table
+            .row(operation, cost(1, 0.0, read_units), get(path), 200)
+            .await;
+    }
     let authorizer = table.stack.authorizer(AccessRules::default());
     drop(table.stack.recorder.take());
     assert!(passes(&authorizer, &newest.access_token).await);
@@ -321,7 +330,8 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
         async move |stack: &Stack| stack.post("/v1/auth/login").json(&body).send().await
     };
     let bob = table.stack.register("bob@example.com").await.device_token;
-    let refused = cost(2, 2.0, 2.0);
+    // The mark is the third trip.
+    let refused = cost(3, 2.0 + 1.0, 2.0);
     for (operation, budget, email, device) in [
         ("sign-in refused", refused, "ada@example.com", None),
         (
@@ -338,7 +348,7 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
         ),
         (
             "sign-in refused, device of another account",
-            cost(3, 2.0 + 2.0, 2.0),
+            cost(4, 2.0 + 2.0 + 1.0, 2.0),
             "ada@example.com",
             bob.clone(),
         ),
@@ -355,7 +365,7 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
     table
         .row(
             "sign-in refused, device of an earlier password",
-            cost(3, 2.0 + 2.0, 2.0),
+            cost(4, 2.0 + 2.0 + 1.0, 2.0),
             sign_in("frank@example.com", frank.device_token),
             401,
         )
@@ -422,6 +432,11 @@ async fn no_operation_of_administration_exceeds_its_budget() {
             format!("{user}/sessions"),
         ),
         (
+            "admin: activity of a user",
+            cost(2, 0.0, 1.0 + 1.5),
+            format!("{user}/activity"),
+        ),
+        (
             "admin: find a session",
             cost(3, 0.0, 1.0 + 0.5 + 1.0),
             format!("/v1/admin/sessions/{}", phone.session_id),
@@ -480,8 +495,79 @@ async fn no_operation_of_administration_exceeds_its_budget() {
         .await;
     let delete = send(Method::DELETE, user, None);
     table
-        .row("admin: delete", cost(7, 9.0, 4.0), delete, 204)
+        .row("admin: delete", cost(7, 9.0, 5.0), delete, 204)
         .await;
+    print_and_check(&table.rows);
+}
+
+#[tokio::test]
+async fn no_link_exceeds_its_budget() {
+    let mut table = Table {
+        stack: Stack::start().await,
+        rows: Vec::new(),
+    };
+    let ada = table.stack.register("ada@example.com").await;
+    let user = ada.user_id.unwrap();
+    let request = async |stack: &Stack| stack.request_password_reset("ada@example.com").await;
+    table
+        .row("ask for a reset", cost(2, 3.0, 0.0), request, 202)
+        .await;
+    let unknown = async |stack: &Stack| stack.request_password_reset("eve@example.com").await;
+    table
+        .row("the same, unknown", cost(2, 3.0, 0.0), unknown, 202)
+        .await;
+    let ask = async |stack: &Stack| {
+        let call = stack.post("/v1/me/verify-email").bearer(&ada.access_token);
+        call.send().await
+    };
+    table
+        .row("ask for a verification", cost(3, 2.0, 1.0), ask, 202)
+        .await;
+    let token = table.stack.verify_token(user).await;
+    let verify = async |stack: &Stack| stack.verify_email(&token).await;
+    table
+        .row("verify an address", cost(2, 1.0, 1.0), verify, 204)
+        .await;
+    let ask = async |stack: &Stack| stack.request_email_change(&ada, "ada@example.org").await;
+    let budget = cost(5, 5.0, 3.0);
+    table.row("ask for another address", budget, ask, 202).await;
+    let token = table
+        .stack
+        .change_email_token(user, "ada@example.org")
+        .await;
+    let change = async |stack: &Stack| stack.verify_email(&token).await;
+    table
+        .row("change the address", cost(3, 6.0, 2.0), change, 204)
+        .await;
+    let token = table.stack.reset_token(user).await;
+    let reset = async |stack: &Stack| stack.reset_password(&token, "wrong donkey charger").await;
+    table
+        .row("reset the password", cost(3, 6.0, 2.0), reset, 204)
+        .await;
+    let again = async |stack: &Stack| stack.reset_password(&token, "wrong donkey charger").await;
+    table
+        .row("the same, used", cost(1, 1.0, 2.0), again, 400)
+        .await;
+    let forged = async |stack: &Stack| stack.reset_password("x.y.z", "wrong donkey charger").await;
+    table
+        .row("the same, forged", cost(0, 0.0, 0.0), forged, 400)
+        .await;
+    print_and_check(&table.rows);
+
+    let policy = SessionPolicy {
+        require_verified_email: true,
+        ..Default::default()
+    };
+    let mut table = Table {
+        stack: Stack::with_policy(policy).await,
+        rows: Vec::new(),
+    };
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    for operation in ["register, to be verified", "the same, taken"] {
+        let register =
+            async |stack: &Stack| stack.post("/v1/auth/register").json(&body).send().await;
+        table.row(operation, cost(3, 7.0, 0.0), register, 202).await;
+    }
     print_and_check(&table.rows);
 }
 

@@ -16,7 +16,7 @@ use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::metering::{Lines, extract, recorder};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::secrets_manager::{ARN, FakeSecretsManager};
-use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity, noon};
+use latchkey_tests::harness::stack::{PASSWORD, SECRET, Stack, identity, noon, test_places};
 use serde_json::{Value, json};
 
 const NEW_PASSWORD: &str = "wrong donkey charger paperclip";
@@ -33,7 +33,8 @@ struct Metered {
 impl Metered {
     async fn start(emf: &Emf) -> Self {
         let lines = Lines::default();
-        let stack = lines.of(Stack::start().await, emf);
+        let stack = Stack::start().await.with_places(test_places());
+        let stack = lines.of(stack, emf);
         drop(stack.recorder.take());
         Self {
             stack,
@@ -117,7 +118,8 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .await;
     let one = SignedIn::from(reply.body);
     metered.row("register, taken", &[], register).await;
-    let reply = metered.row("sign-in", &[("SignIns", 1.0)], login).await;
+    let of_a_new_device = [("NewDevices", 1.0), ("SignIns", 1.0)];
+    let reply = metered.row("sign-in", &of_a_new_device, login).await;
     let two = SignedIn::from(reply.body);
     let wrong = async |stack: &Stack| stack.try_login("ada@example.com", "a wrong password").await;
     let failed = [("SignInFailures", 1.0)];
@@ -232,7 +234,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         .await
     };
     metered.row("purge", &[], purge).await;
-    metered.row("", &[("SignIns", 1.0)], login).await;
+    metered.row("", &of_a_new_device, login).await;
     let reauthenticate = |password: &'static str| {
         let current = &current;
         async move |stack: &Stack| stack.reauthenticate(current, password).await
@@ -272,7 +274,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     let reply = metered.row("", &[("Registrations", 1.0)], register).await;
     let user = SignedIn::from(reply.body).user_id.unwrap();
     metered.stack.grant(user).await;
-    let admin = SignedIn::from(metered.row("", &[("SignIns", 1.0)], login).await.body);
+    let admin = SignedIn::from(metered.row("", &of_a_new_device, login).await.body);
     let acted = [("AdminActions", 1.0)];
     let path = format!("/v1/admin/users/{user}");
     let show = async |stack: &Stack| send(stack, Method::GET, &path, &admin, Value::Null).await;
@@ -302,6 +304,11 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     assert_eq!(
         left,
         [
+            "UnusualLocations",
+            "LinksRequested",
+            "LinksRefused",
+            "PasswordResets",
+            "EmailsVerified",
             "TokenAhead",
             "Throttled",
             "AuthorizerDenied",
@@ -309,6 +316,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
             "CleanupRuns",
             "CleanupRemoved",
             "EventsPublished",
+            "ActivityEntries",
             "DeadLetters",
             "KeyRotations"
         ]
@@ -332,6 +340,35 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     }
 }
 
+#[tokio::test]
+async fn links_count_what_becomes_of_them() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let mut metered = Metered::start(&emf).await;
+    let ada = metered.stack.register("ada@example.com").await;
+    drop(emf.line(metered.stack.now(), "the registration", None));
+    drop((metered.lines.take(), metered.stack.recorder.take()));
+    let user = ada.user_id.unwrap();
+    for (operation, email) in [("known", "ada@example.com"), ("unknown", "eve@example.com")] {
+        let ask = async |stack: &Stack| stack.request_password_reset(email).await;
+        let requested = [("LinksRequested", 1.0)];
+        metered.row(operation, &requested, ask).await;
+    }
+    let token = metered.stack.verify_token(user).await;
+    let verify = async |stack: &Stack| stack.verify_email(&token).await;
+    let verified = [("EmailsVerified", 1.0)];
+    metered.row("verification", &verified, verify).await;
+    metered.row("verification, again", &[], verify).await;
+    let token = metered.stack.reset_token(user).await;
+    let reset = async |stack: &Stack| stack.reset_password(&token, NEW_PASSWORD).await;
+    let done = [("PasswordResets", 1.0), ("Revocations", 1.0)];
+    metered.row("reset", &done, reset).await;
+    let refused = [("LinksRefused", 1.0)];
+    metered.row("reset, used", &refused, reset).await;
+    let forged = async |stack: &Stack| stack.verify_email("nonsense").await;
+    metered.row("forged", &refused, forged).await;
+}
+
 /// What a scheduled run counts.
 async fn clean_up(metered: &mut Metered, emf: &Emf, deadline: TimeDelta, expected: &[(&str, f64)]) {
     let stack = &metered.stack;
@@ -341,6 +378,33 @@ async fn clean_up(metered: &mut Metered, emf: &Emf, deadline: TimeDelta, expecte
     let line = emf.line(stack.now(), "a run", None);
     let counted = line.map(|line| extract(&line)).unwrap_or_default();
     metered.check("cleanup", expected, counted);
+}
+
+#[tokio::test]
+async fn a_new_device_and_an_unusual_place_are_counted() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let mut metered = Metered::start(&emf).await;
+    let from = |path: &'static str, device: &'static str, address: &'static str| {
+        let body = json!({"email": "ada@example.com", "password": PASSWORD, "device_name": device});
+        async move |stack: &Stack| {
+            let call = stack.post(path).json(&body);
+            call.from_address(address.parse().unwrap()).send().await
+        }
+    };
+    let (london, milton) = ("81.2.69.160", "216.160.83.56");
+    let register = from("/v1/auth/register", "Laptop", london);
+    let registered = [("Registrations", 1.0)];
+    metered.row("register", &registered, register).await;
+    let new = [("NewDevices", 1.0), ("SignIns", 1.0)];
+    let login = |device, address| from("/v1/auth/login", device, address);
+    metered.row("new", &new, login("Phone", london)).await;
+    // The place of the latest session counts.
+    metered.stack.advance(TimeDelta::minutes(1));
+    let unusual = [("SignIns", 1.0), ("UnusualLocations", 1.0)];
+    metered.row("far", &unusual, login("Phone", milton)).await;
+    let neither = [("SignIns", 1.0)];
+    metered.row("again", &neither, login("Phone", milton)).await;
 }
 
 #[tokio::test]

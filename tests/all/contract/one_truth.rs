@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use latchkey_domain::activity::{DEFAULT_ACTIVITY_DAYS, MOST_ACTIVITY_DAYS};
 use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
     LONGEST_REFRESH_GRACE, SessionPolicy,
@@ -73,7 +74,11 @@ fn the_template_routes_to_each_function_what_its_router_answers() {
                 }
             };
         }
-        in_template.retain(|(_, path)| !path.starts_with("/docs/"));
+        let below_page = |path: &str| {
+            let pages = ["/docs/", "/account/", "/admin/"];
+            pages.iter().any(|page| path.starts_with(page))
+        };
+        in_template.retain(|(_, path)| !below_page(path));
         let in_router = routes_of(router);
         assert_eq!(in_template, in_router, "{binary}");
         all.extend(in_template);
@@ -208,6 +213,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
                 true
             }
             "discovery" | "rotate-keys" => wanted.remove("TABLE_NAME"),
+            "console" => wanted.remove("TABLE_NAME") && wanted.remove("TOKEN_SECRET_ARN"),
             "authorizer" => {
                 wanted.extend(of_the_authorizer.clone());
                 true
@@ -257,6 +263,13 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         assert_eq!(variable.replace('_', ""), parameter.to_uppercase());
     }
     let parameters = &template["Parameters"];
+    let of_events = &functions(&template)["events"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(of_events["ACTIVITY_DAYS"], json!("ActivityDays"));
+    let days = &parameters["ActivityDays"];
+    assert_eq!(
+        [&days["Default"], &days["MaxValue"]],
+        [DEFAULT_ACTIVITY_DAYS, MOST_ACTIVITY_DAYS]
+    );
     for (parameter, most) in [
         (
             "AccessTokenSeconds",
@@ -284,6 +297,8 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         ("ReauthenticateToRevoke", policy.reauthenticate_to_revoke),
         ("Administration", policy.administration),
         ("CookieTransport", false),
+        ("AccountPages", true),
+        ("AdminPages", false),
     ] {
         assert_eq!(
             parameters[parameter]["Default"],
@@ -311,6 +326,11 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         ("TOKEN_ALGORITHM", "TokenAlgorithm"),
         ("AUDIENCES", "Audiences"),
         ("COOKIE_TRANSPORT", "CookieTransport"),
+        ("ACCOUNT_PAGES", "AccountPages"),
+        ("ADMIN_PAGES", "AdminPages"),
+        ("PAGE_NAME", "PageName"),
+        ("PAGE_LOGO", "PageLogo"),
+        ("PAGE_STYLESHEET", "PageStylesheet"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
         ("REAUTHENTICATE_TO_REVOKE", "ReauthenticateToRevoke"),
         ("ADMINISTRATION", "Administration"),

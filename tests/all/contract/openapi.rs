@@ -148,7 +148,9 @@ fn every_operation_that_reads_a_body_says_so() {
         }
     }
     let bodiless = [
+        "/v1/admin/users/{user_id}/password-reset",
         "/v1/admin/users/{user_id}/sessions/revoke-all",
+        "/v1/me/verify-email",
         "/v1/sessions/revoke-all",
     ];
     assert_eq!(without, BTreeSet::from(bodiless));
@@ -281,13 +283,19 @@ fn what_is_throttled_by_the_service_is_documented_as_it_is_answered() {
     let expected = [
         "delete /v1/sessions/expired",
         "delete /v1/sessions/{id}",
+        "get /v1/me/activity",
+        "get /v1/me/export",
         "get /v1/sessions",
         "patch /v1/sessions/{id}",
         "post /v1/auth/login",
+        "post /v1/auth/password-reset",
+        "post /v1/auth/password-reset/confirm",
         "post /v1/auth/reauthenticate",
         "post /v1/auth/register",
         "post /v1/me/delete",
+        "post /v1/me/verify-email",
         "post /v1/sessions/revoke-all",
+        "put /v1/me/email",
         "put /v1/me/password",
     ];
     assert_eq!(throttled, BTreeSet::from(expected.map(str::to_owned)));
@@ -312,14 +320,19 @@ fn every_operation_refuses_a_query_or_says_which_parameters_it_has() {
     }
     let with_parameters = [
         "/v1/admin/users",
+        "/v1/admin/users/{user_id}/activity",
         "/v1/admin/users/{user_id}/sessions",
+        "/v1/me/activity",
         "/v1/sessions/revoke-all",
     ];
     assert_eq!(reading, BTreeSet::from(with_parameters));
     let public = [
+        "/.well-known/change-password",
         "/.well-known/jwks.json",
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",
+        "/account",
+        "/admin",
         "/docs",
         "/openapi.json",
     ];

@@ -425,22 +425,89 @@ async fn a_fifth_wrong_password_stays_counted_when_it_cannot_end_the_session() {
     faults.arm(Plan {
         fault: Fault::InternalServerError,
         operation: "UpdateItem".to_owned(),
-        // After the counts of the address and of the session.
-        nth: 2,
+        // After the counts of the address and of the session, and the mark.
+        nth: 3,
         strikes: Strikes::Always,
     });
     let fifth = stack.reauthenticate(&ada, WRONG).await;
     fifth.expect_problem(403, "wrong_password");
     faults.disarm();
+    let me = stack.get("/v1/me").bearer(&ada.access_token).send().await;
+    me.expect(StatusCode::OK);
     let hashed = stack.core.passwords.jobs_done();
-    let early = stack.reauthenticate(&ada, PASSWORD).await;
-    early.expect_problem(429, "too_many_requests");
-    stack.advance(TimeDelta::seconds(30));
-    let late = stack.reauthenticate(&ada, PASSWORD).await;
-    late.expect_problem(401, "invalid_token");
+    let next = stack.reauthenticate(&ada, PASSWORD).await;
+    next.expect_problem(401, "invalid_token");
     assert_eq!(stack.core.passwords.jobs_done(), hashed);
     let me = stack.get("/v1/me").bearer(&ada.access_token).send().await;
     me.expect_problem(401, "invalid_token");
+}
+
+/// From here on every update fails: the mark of a wrong password, the proof of a right one, and each take-back.
+const AFTER_THE_COUNTS: usize = 2;
+
+fn fail_after_the_counts(faults: &Faults) {
+    faults.arm(Plan {
+        fault: Fault::InternalServerError,
+        operation: "UpdateItem".to_owned(),
+        nth: AFTER_THE_COUNTS,
+        strikes: Strikes::Always,
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn right_passwords_that_nobody_could_judge_do_not_end_their_session() {
+    let (stack, faults) = stack(Limits::default()).await;
+    let ada = stack.register(ADA).await;
+    for _ in 0..5 {
+        fail_after_the_counts(&faults);
+        let failed = stack.reauthenticate(&ada, PASSWORD).await;
+        failed.expect_problem(503, "temporarily_unavailable");
+        faults.disarm();
+    }
+    // They count until they cannot be checked any more: each may be about to be judged.
+    let early = stack.reauthenticate(&ada, PASSWORD).await;
+    early.expect_problem(429, "too_many_requests");
+    stack.advance(TimeDelta::seconds(22));
+    let wrong = stack.reauthenticate(&ada, WRONG).await;
+    wrong.expect_problem(403, "wrong_password");
+    let right = stack.reauthenticate(&ada, PASSWORD).await;
+    right.expect(StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_ends_with_the_fifth_password_that_was_judged_wrong() {
+    let (stack, faults) = stack(Limits::default()).await;
+    let ada = stack.register(ADA).await;
+    for _ in 0..4 {
+        fail_after_the_counts(&faults);
+        let failed = stack.reauthenticate(&ada, PASSWORD).await;
+        failed.expect_problem(503, "temporarily_unavailable");
+        faults.disarm();
+    }
+    // With the four of which nobody knows, it is the fifth that is counted.
+    let wrong = stack.reauthenticate(&ada, WRONG).await;
+    wrong.expect_problem(403, "wrong_password");
+    for _ in 0..4 {
+        let me = stack.get("/v1/me").bearer(&ada.access_token).send().await;
+        me.expect(StatusCode::OK);
+        stack.advance(TimeDelta::seconds(22));
+        let wrong = stack.reauthenticate(&ada, WRONG).await;
+        wrong.expect_problem(403, "wrong_password");
+    }
+    let me = stack.get("/v1/me").bearer(&ada.access_token).send().await;
+    me.expect_problem(401, "invalid_token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_learns_that_a_password_was_wrong_before_it_is_marked() {
+    let (stack, faults) = stack(Limits::default()).await;
+    let ada = stack.register(ADA).await;
+    for _ in 0..2 {
+        fail_after_the_counts(&faults);
+        let unmarked = stack.reauthenticate(&ada, WRONG).await;
+        unmarked.expect_problem(503, "temporarily_unavailable");
+        faults.disarm();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,9 @@ use chrono::TimeDelta;
 use cleanup::{Budget, CleanupError};
 use futures::future::LocalBoxFuture;
 use http::{Method, StatusCode};
+use latchkey_domain::email::EmailAddress;
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::token::Link;
 use latchkey_service::AccessRules;
 use latchkey_tests::attack::faults::{Fault, raw_items};
 use latchkey_tests::harness::authorizer::{decide, event_with};
@@ -260,6 +262,8 @@ fn operations() -> Vec<Operation> {
         operation("list", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/sessions", &cast.ada, Value::Null).await)),
         operation("current", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/sessions/current", &cast.ada, Value::Null).await)),
         operation("me", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/me", &cast.ada, Value::Null).await)),
+        operation("activity", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/me/activity", &cast.ada, Value::Null).await)),
+        operation("export", 200, acts!(|stack, cast| send(stack, Method::GET, "/v1/me/export", &cast.ada, Value::Null).await)),
         operation("authorizer", 200, |stack, cast| Box::pin(authorize(stack, &cast.ada))),
         operation("rename", 200, acts!(|stack, cast| {
             let path = format!("/v1/sessions/{}", cast.phone.session_id);
@@ -326,11 +330,33 @@ fn operations() -> Vec<Operation> {
                 send(stack, Method::POST, "/v1/me/delete", &cast.ada, json!({"password": PASSWORD})).await
             }))
         },
+        Operation {
+            repeated: [(204, ""), (400, "invalid_link")],
+            ..operation("password reset", 204, acts!(|stack, cast| {
+                let token = stack.link_token(&reset_link(&cast.ada)).await;
+                stack.reset_password(&token, NEW_PASSWORD).await
+            }))
+        },
+        operation("verification", 204, acts!(|stack, cast| {
+            let token = stack.link_token(&verification_link(&cast.ada)).await;
+            stack.verify_email(&token).await
+        })),
+        Operation {
+            repeated: [(204, ""), (400, "invalid_link")],
+            ..operation("another address", 204, acts!(|stack, cast| {
+                let token = stack.link_token(&email_change_link(&cast.ada)).await;
+                stack.verify_email(&token).await
+            }))
+        },
         operation("admin: find by address", 200, acts!(|stack, cast| {
             send(stack, Method::GET, "/v1/admin/users?email=ada@example.com", &cast.root, Value::Null).await
         })),
         operation("admin: a page of users", 200, acts!(|stack, cast| {
             send(stack, Method::GET, "/v1/admin/users", &cast.root, Value::Null).await
+        })),
+        operation("admin: activity", 200, acts!(|stack, cast| {
+            let path = format!("{}/activity", path_of(&cast.ada));
+            send(stack, Method::GET, &path, &cast.root, Value::Null).await
         })),
         operation("admin: find a session", 200, acts!(|stack, cast| {
             let path = format!("/v1/admin/sessions/{}", cast.phone.session_id);
@@ -378,6 +404,36 @@ fn operations() -> Vec<Operation> {
             ..operation("cleanup", 200, |stack, _| Box::pin(clean_up(stack)))
         },
     ]
+}
+
+fn address(text: &str) -> EmailAddress {
+    EmailAddress::parse(text).unwrap()
+}
+
+// Of the account as it was before the operation, so that each is spent by it.
+
+fn reset_link(who: &SignedIn) -> Link {
+    Link::ResetPassword {
+        user: who.user_id.unwrap(),
+        email: address("ada@example.com"),
+        password_version: 1,
+    }
+}
+
+fn verification_link(who: &SignedIn) -> Link {
+    Link::VerifyEmail {
+        user: who.user_id.unwrap(),
+        email: address("ada@example.com"),
+    }
+}
+
+fn email_change_link(who: &SignedIn) -> Link {
+    Link::ChangeEmail {
+        user: who.user_id.unwrap(),
+        email: address("ada@example.org"),
+        email_version: 0,
+        password_version: 1,
+    }
 }
 
 fn put(stack: &Stack, items: Vec<Value>) {

@@ -1,5 +1,6 @@
 //! The README's guarantees: each on the real code, and with its mechanism taken out.
 
+mod activity;
 mod administration;
 mod causes;
 mod counting;
@@ -15,6 +16,7 @@ mod machine;
 mod mail;
 mod mechanisms;
 mod ownership;
+mod refused_sign_ins;
 mod second_decisions;
 mod secrecy;
 mod secret_rotation;

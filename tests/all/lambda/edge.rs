@@ -53,6 +53,8 @@ async fn what_comes_past_the_edge_is_refused_on_every_route() {
         (Method::GET, "/.well-known/openid-configuration"),
         (Method::GET, "/openapi.json"),
         (Method::GET, "/docs"),
+        (Method::GET, "/account"),
+        (Method::GET, "/admin"),
         (Method::GET, "/v1/nothing"),
         (Method::DELETE, "/v1/auth/login"),
         (Method::OPTIONS, "/v1/me"),

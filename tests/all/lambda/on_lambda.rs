@@ -51,13 +51,15 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
 }
 
 /// What each event is answered with, in the order of a visit.
-const VISIT: [(&str, &str, u16); 36] = [
+const VISIT: [(&str, &str, u16); 48] = [
     ("register", "register", 201),
     ("login", "login", 200),
     ("admin", "admin-users", 200),
     ("admin", "admin-user", 200),
     ("admin", "admin-update", 200),
+    ("admin", "admin-password-reset", 202),
     ("admin", "admin-user-sessions", 200),
+    ("admin", "admin-user-activity", 200),
     ("admin", "admin-session", 200),
     ("admin", "admin-revoke-many", 200),
     ("admin", "admin-delete", 204),
@@ -69,6 +71,12 @@ const VISIT: [(&str, &str, u16); 36] = [
     ("list-sessions", "list-sessions-current", 200),
     ("rename", "rename", 200),
     ("account", "account-me", 200),
+    ("account", "account-export", 200),
+    ("activity", "activity", 200),
+    ("account", "account-verify-email", 202),
+    ("account", "account-email", 202),
+    ("recovery", "recovery-verify", 204),
+    ("recovery", "recovery-request", 202),
     ("refresh", "refresh", 200),
     ("revoke-all", "revoke-all", 200),
     ("revoke-all", "revoke-all-expired", 200),
@@ -80,6 +88,8 @@ const VISIT: [(&str, &str, u16); 36] = [
     ("login", "login-again", 200),
     ("clients", "clients-introspect", 200),
     ("clients", "clients-revoke", 200),
+    ("clients", "clients-issue-link", 200),
+    ("recovery", "recovery-reset", 204),
     ("clients", "clients-issue-session", 201),
     ("login", "login-again", 200),
     ("account", "account-delete", 204),
@@ -87,7 +97,9 @@ const VISIT: [(&str, &str, u16); 36] = [
     ("discovery", "discovery-openid", 200),
     ("discovery", "discovery-oauth", 200),
     ("discovery", "discovery-openapi", 200),
+    ("discovery", "discovery-change-password", 302),
     ("discovery", "discovery-not-found", 404),
+    ("console", "console-admin", 404),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,6 +133,22 @@ async fn every_function_answers_its_sample_events() {
             };
             let bob: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
             who["user"] = bob["user"].clone();
+        }
+        if sample.starts_with("recovery") {
+            // As whoever sends mail makes them.
+            let random = Arc::new(SystemRandom);
+            let store = Store::new(client.clone(), TABLE, random);
+            let user = tokens["user"]["id"].as_str().unwrap().parse().unwrap();
+            let account = store.read_account(user).await.unwrap().unwrap();
+            let keys = latchkey_tests::harness::stack::tokens();
+            let now = SystemClock.now();
+            for (name, link) in [
+                ("reset_token", account.reset_link()),
+                ("verify_token", account.verification_link()),
+            ] {
+                let token = keys.issue_link(&link.unwrap(), now).unwrap();
+                who[name] = json!(token.expose());
+            }
         }
         let function = functions.get_mut(function).unwrap();
         let reply = match sample {
@@ -178,7 +206,7 @@ async fn every_function_answers_its_sample_events() {
             assert_eq!(denied, Answer::Response(json!({"isAuthorized": false})));
             used.extend(["authorizer-allowed", "authorizer-denied"].map(str::to_owned));
         }
-        if sample == "account-password" {
+        if sample == "account-password" || sample == "recovery-reset" {
             let body: Value =
                 serde_json::from_str(event(sample, &tokens)["body"].as_str().unwrap()).unwrap();
             password = body["new_password"].clone();
@@ -205,6 +233,10 @@ async fn every_function_answers_its_sample_events() {
     .await;
     assert_eq!(docs.status.as_u16(), 200);
     used.insert("discovery-docs".to_owned());
+    let mut console = Function::start("console", &dynamodb.endpoint, &[("TOKEN_SECRET", "")]).await;
+    let page = invoke(&mut console, "console-account", &tokens).await;
+    assert_eq!(page.status.as_u16(), 200);
+    used.insert("console-account".to_owned());
 
     let mut cleanup = Function::start("cleanup", &dynamodb.endpoint, &[("TOKEN_SECRET", "")]).await;
     let Answer::Response(report) = cleanup.invoke(&event("cleanup", &tokens)).await else {
@@ -242,16 +274,35 @@ async fn every_function_answers_its_sample_events() {
 
 /// The sample becomes one request to EventBridge, whose answer tells the function what to report.
 async fn publish_events() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let client = dynamodb.client();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
     let (endpoint, mut requests) = event_bridge().await;
     let settings = [
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", endpoint.as_str()),
         ("EVENT_BUS_NAME", "auth-prod"),
         ("TOKEN_SECRET", ""),
+        ("ACTIVITY_DAYS", "3660"),
     ];
-    let mut function = Function::start("events", "http://127.0.0.1:1", &settings).await;
+    let mut function = Function::start("events", &dynamodb.endpoint, &settings).await;
     let batch = event("events", &Value::Null);
+    // The activity is of an account that is there.
+    let image: serde_dynamo::Item =
+        serde_json::from_value(batch["Records"][0]["dynamodb"]["NewImage"].clone()).unwrap();
+    let put = client.put_item().table_name(TABLE);
+    put.set_item(Some(image.into())).send().await.unwrap();
     let answer = function.invoke(&batch).await;
     assert_eq!(answer, Answer::Response(json!({"batchItemFailures": []})));
+    let items = client.scan().table_name(TABLE).send().await.unwrap().items;
+    let items = items.unwrap_or_default().into_iter();
+    let entries = items.filter(|item| item["pk"].as_s().unwrap().starts_with("ACTIVITY#"));
+    let mut types: Vec<String> = entries
+        .map(|entry| entry["type"].as_s().unwrap().clone())
+        .collect();
+    types.sort();
+    assert_eq!(types, ["session.created", "user.created"]);
     let (target, request) = requests.try_recv().unwrap();
     assert_eq!(target, "AWSEvents.PutEvents");
     let entries = request["Entries"].as_array().unwrap();
@@ -290,6 +341,7 @@ async fn events_wait_for_a_bus_that_does_not_exist() {
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", endpoint.as_str()),
         ("EVENT_BUS_NAME", MISSING_BUS),
         ("TOKEN_SECRET", ""),
+        ("ACTIVITY_DAYS", "0"),
     ];
     let mut function = Function::start("events", "http://127.0.0.1:1", &settings).await;
     let Answer::Response(answer) = function.invoke(&event("events", &Value::Null)).await else {

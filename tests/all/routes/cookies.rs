@@ -401,6 +401,34 @@ async fn where_it_is_off_no_cookie_is_set_or_read() {
     assert_eq!(reply.body["errors"][0]["code"], "unknown");
 }
 
+/// With pages, the service's own origin has cookies, whatever the setting; pages of other origins have what they had.
+#[tokio::test]
+async fn own_pages_have_cookies_and_other_origins_none() {
+    let origins = AllowedOrigins::These(vec![HeaderValue::from_static(APP)]);
+    let stack = Stack::start().await.with_own_pages(&origins);
+    let page = stack.get("/account").send().await;
+    assert_eq!(page.status, StatusCode::OK);
+    stack
+        .get("/admin")
+        .send()
+        .await
+        .expect_problem(404, "not_found");
+    // A page that asks whether somebody is signed in has neither a cookie nor a body.
+    from_own_page(stack.post("/v1/auth/refresh"))
+        .send()
+        .await
+        .expect_problem(400, "invalid_request");
+    let token = cookie_of(&enter(&stack, "register").await);
+    let token = cookie_of(&refresh(&stack, &token).await);
+    let call = with_cookie(stack.post("/v1/auth/refresh"), &token)
+        .header("sec-fetch-site", b"same-site")
+        .header("origin", APP.as_bytes());
+    let reply = call.send().await.expect_problem(403, "cross_site_request");
+    assert_eq!(reply.headers["access-control-allow-origin"], APP);
+    let allowed = reply.headers.get("access-control-allow-credentials");
+    assert_eq!(allowed, None);
+}
+
 #[tokio::test]
 async fn a_cookie_that_was_replaced_long_before_ends_its_session_as_a_body_does() {
     let stack = start().await;

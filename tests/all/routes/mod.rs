@@ -1,6 +1,7 @@
 //! What each route does for its callers, the authorizer of other APIs, and the scheduled cleanup.
 
 mod account;
+mod activity;
 mod admin;
 mod audiences;
 mod authorizer;
@@ -11,7 +12,9 @@ mod device_tokens;
 mod devices;
 mod imported_hashes;
 mod mailboxes;
+mod novelty;
 mod passwords_given;
+mod recovery;
 mod refreshing;
 mod registration;
 mod sessions;

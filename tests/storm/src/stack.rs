@@ -13,6 +13,7 @@ use latchkey_service::{Core, UserRequests};
 use latchkey_store::Store;
 use latchkey_store::table::create_if_missing;
 use latchkey_tests::attack::faults::{self, Faults};
+use latchkey_tests::harness::dynamodb::EmbeddedDynamoDb;
 use tokio::net::TcpListener;
 
 use super::StormError;
@@ -31,7 +32,7 @@ pub(crate) struct Stack {
 }
 
 pub(crate) async fn start() -> Result<Stack, StormError> {
-    let database = dynoxide::Database::memory()?;
+    let database = EmbeddedDynamoDb::from(dynoxide::Database::memory()?);
     let faults = Faults::default();
     let behind = faults::client(&database, &Faults::default());
     create_if_missing(&behind, TABLE).await?;
@@ -61,6 +62,7 @@ pub(crate) async fn start() -> Result<Stack, StormError> {
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
         password_policy: Arc::default(),
+        account_url: "https://id.example.com/account".into(),
     };
     let (routes, _) = latchkey::routes(&core, &store).split_for_parts();
     let router = service(

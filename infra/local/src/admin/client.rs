@@ -18,10 +18,10 @@ pub(crate) enum ClientCommand {
         /// What people call it [default: the id].
         #[arg(long)]
         name: Option<String>,
-        /// What it may do: introspect, revoke, sessions:issue. May be given more than once.
+        /// What it may do: introspect, revoke, sessions:issue, links:issue. May be given more than once.
         #[arg(long = "scope", required = true)]
         scopes: Vec<ClientScope>,
-        /// For sessions:issue: an identity provider whose sign-ins it may vouch for, as `identity.issuer` names it. May be given more than once; without any the client starts no session.
+        /// For sessions:issue: an identity provider whose sign-ins it may vouch for, as `identity.issuer` names it. Needed for that scope, and may be given more than once.
         #[arg(long = "issuer", value_name = "ISSUER")]
         issuers: Vec<String>,
         /// For introspect: the audience of the access tokens that it may ask about. May be given more than once; without any it may ask about every token.
@@ -62,6 +62,10 @@ pub(crate) async fn run(
             issuers,
             audiences,
         } => {
+            // Such a client could start no session. Those that were made so before stay as they are.
+            if scopes.contains(&ClientScope::IssueSessions) && issuers.is_empty() {
+                return Err(Failure::Refused(ManageClientError::NoIssuer));
+            }
             let new = NewClient {
                 id,
                 name: name.as_deref().unwrap_or(id),

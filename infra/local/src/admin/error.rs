@@ -6,6 +6,8 @@ use latchkey_domain::client::ManageClientError;
 use latchkey_domain::error as domain;
 use latchkey_service::Failure;
 
+use super::output::number_of;
+
 /// Why a command did not do what it was asked for: one line each, which says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -52,7 +54,7 @@ pub enum AdminError {
     #[error("not confirmed, so nothing was done; --yes does it without a question")]
     NotConfirmed,
     /// Some users were not signed out.
-    #[error("{0} users could not be signed out: run the command again")]
+    #[error("{} could not be signed out: run the command again", number_of(*.0, "user"))]
     Incomplete(usize),
     /// DynamoDB was busy or out of reach.
     #[error(
@@ -92,7 +94,9 @@ impl AdminError {
                 Self::NoSuchSession(named.to_owned())
             }
             Failure::Refused(
-                refusal @ (domain::AdminError::TooManyRoles | domain::AdminError::OwnAccount),
+                refusal @ (domain::AdminError::TooManyRoles
+                | domain::AdminError::NoPassword
+                | domain::AdminError::OwnAccount),
             ) => Self::Refused(refusal),
             Failure::Throttled(_) | Failure::Unavailable => Self::Unavailable,
             Failure::Internal => Self::Broken,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::confirm::confirm;
 use super::error::AdminError;
-use super::output::Output;
+use super::output::{Output, sessions_ended, users_signed_out};
 
 /// How often a page of users is asked for, and the users of it, when DynamoDB is busy.
 const ATTEMPTS: usize = 3;
@@ -71,7 +71,7 @@ impl Everybody {
             failed,
         } = progress;
         let json = json!({"users": users, "sessions": sessions, "failed": failed});
-        let text = format!("{users} users are signed out; {sessions} sessions have ended");
+        let text = format!("{}; {}", users_signed_out(users), sessions_ended(sessions));
         let failure = (failed > 0).then_some(AdminError::Incomplete(failed));
         Ok(Output::new(json, text).failing(failure))
     }
@@ -129,7 +129,7 @@ async fn browse(
 
 /// Tells people how far it has come, and from where it can be continued.
 fn tell(progress: &Progress, next: Option<&UserCursor>) {
-    let users = progress.users;
+    let users = users_signed_out(progress.users);
     let from = next.map(|next| format!("; to continue from here: --from {next}"));
-    eprintln!("{users} users are signed out{}", from.unwrap_or_default());
+    eprintln!("{users}{}", from.unwrap_or_default());
 }

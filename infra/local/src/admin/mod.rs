@@ -26,7 +26,7 @@ use latchkey_service::{Administrator, Service};
 pub use error::AdminError;
 
 use crate::error::LocalError;
-use crate::options::Options;
+use crate::options::{Options, STORAGE};
 use client::ClientCommand;
 use everybody::Everybody;
 use output::Output;
@@ -41,23 +41,35 @@ pub(crate) struct AdminOptions {
     /// A table on AWS instead of the local one.
     ///
     /// Credentials and region come from the environment or your AWS profile, as for the AWS CLI. For single sign-on: eval "$(aws configure export-credentials --format env)".
-    #[arg(long, value_name = "NAME", global = true, conflicts_with_all = ["data_dir", "dynamodb_url"])]
+    #[arg(long, value_name = "NAME", global = true, conflicts_with_all = ["data_dir", "dynamodb_url"], value_parser = table_name, help_heading = STORAGE, display_order = 100)]
     table: Option<String>,
 
     /// The region of --table [default: that of the environment or the profile].
-    #[arg(long, value_name = "REGION", global = true, requires = "table")]
+    #[arg(long, value_name = "REGION", global = true, requires = "table", help_heading = STORAGE, display_order = 101)]
     region: Option<String>,
 
     /// The AWS profile for --table [default: AWS_PROFILE, or the default profile].
-    #[arg(long, value_name = "NAME", global = true, requires = "table")]
+    #[arg(long, value_name = "NAME", global = true, requires = "table", help_heading = STORAGE, display_order = 102)]
     profile: Option<String>,
 
     /// Print JSON, in the form of the routes below /v1/admin.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 99)]
     json: bool,
 
     #[command(subcommand)]
     command: AdminCommand,
+}
+
+/// The name of a table is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name of the table is empty: is the variable set that should hold it?")]
+struct NoTableName;
+
+fn table_name(text: &str) -> Result<String, NoTableName> {
+    let name = text.trim();
+    (!name.is_empty())
+        .then(|| name.to_owned())
+        .ok_or(NoTableName)
 }
 
 /// What can be done.

@@ -93,6 +93,26 @@ fn way_in(account: &Account) -> String {
     }
 }
 
+/// So many of something: "1 user", "2 users".
+pub(super) fn number_of(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    }
+}
+
+/// "1 session has ended", "2 sessions have ended".
+pub(super) fn sessions_ended(count: usize) -> String {
+    let has = if count == 1 { "has" } else { "have" };
+    format!("{} {has} ended", number_of(count, "session"))
+}
+
+/// "1 user is signed out", "2 users are signed out".
+pub(super) fn users_signed_out(count: usize) -> String {
+    let is = if count == 1 { "is" } else { "are" };
+    format!("{} {is} signed out", number_of(count, "user"))
+}
+
 /// A user, on some lines.
 pub(super) fn user_text(account: &Account) -> String {
     format!(
@@ -137,8 +157,37 @@ pub(super) fn session_text(described: &DescribedSession) -> String {
         time(session.last_used_at),
         time(session.expires_at())
     );
+    let marks = [
+        (session.new_device, "new device"),
+        (session.unusual_location, "unusual place"),
+    ];
+    let marks = marks.into_iter().filter(|(is_marked, _)| *is_marked);
+    let marks: Vec<&str> = marks.map(|(_, mark)| mark).collect();
+    if !marks.is_empty() {
+        text = format!("{text}\nmarked      {}", marks.join(", "));
+    }
     if let Some(name) = &session.name {
         text = format!("{text}\nname        {}", plain(name));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_told_as_many() {
+        let told: Vec<String> = (0..3).map(sessions_ended).collect();
+        assert_eq!(
+            told,
+            [
+                "0 sessions have ended",
+                "1 session has ended",
+                "2 sessions have ended"
+            ]
+        );
+        let told: Vec<String> = (1..3).map(users_signed_out).collect();
+        assert_eq!(told, ["1 user is signed out", "2 users are signed out"]);
+    }
 }

@@ -10,11 +10,11 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::role::Role;
 use latchkey_service::{AccountUpdate, Administrator, Chosen, Service, UserPage, UserRevocation};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::confirm::confirm;
 use super::error::AdminError;
-use super::output::{Output, session_text, user_line, user_text};
+use super::output::{Output, session_text, sessions_ended, user_line, user_text};
 
 /// What is done about users.
 #[derive(Clone, Debug, Subcommand)]
@@ -65,6 +65,8 @@ pub(crate) enum UserCommand {
         user: Option<String>,
     },
     /// Sign users out everywhere. They can sign in again.
+    ///
+    /// Each has a result of its own: one that is not found leaves the others alone.
     RevokeAll {
         /// The users.
         #[arg(required = true)]
@@ -77,6 +79,11 @@ pub(crate) enum UserCommand {
     },
     /// Open a closed account again. Sessions that have ended stay ended.
     Enable {
+        /// The user.
+        user: String,
+    },
+    /// Send a user a link to choose another password. Until it is opened nothing changes.
+    PasswordReset {
         /// The user.
         user: String,
     },
@@ -166,6 +173,16 @@ impl UserCommand {
             Self::RevokeAll { users } => revoke_all(service, who, users).await,
             Self::Disable { user } => set_active(service, who, user, false).await,
             Self::Enable { user } => set_active(service, who, user, true).await,
+            Self::PasswordReset { user } => {
+                let id = resolve(service, who, user).await?;
+                let sent = service.send_password_reset(who, id).await;
+                sent.map_err(AdminError::about(user))?;
+                let json = json!({"user_id": id, "requested": true});
+                Ok(Output::new(
+                    json,
+                    format!("a link was asked for, to be sent to user {id}"),
+                ))
+            }
             Self::Delete { user, yes } => {
                 let id = resolve(service, who, user).await?;
                 let account = service.show_user(who, id).await;
@@ -243,29 +260,50 @@ async fn revoke_all(
     who: &Administrator,
     named: &[String],
 ) -> Result<Output, AdminError> {
-    // All are looked up before anything is done, so that a misspelt one does not leave half of it done.
-    let mut users = Vec::new();
+    // Each has its own result: one that is misspelt does not keep the others signed in.
+    let mut users: Vec<Result<UserId, AdminError>> = Vec::new();
     for user in named {
-        let id = resolve(service, who, user).await?;
-        if !users.contains(&id) {
-            users.push(id);
+        let user = resolve(service, who, user).await;
+        let is_new = |id: &UserId| !users.iter().flatten().any(|known| known == id);
+        if user.as_ref().map_or(true, is_new) {
+            users.push(user);
         }
     }
-    let results: Vec<UserRevocation> = service.revoke_all_of_many(who, users).await;
-    let mut lines = Vec::new();
-    let mut failure = None;
-    for UserRevocation { user, result } in &results {
-        match result {
-            Ok(revoked) => lines.push(format!("user {user}: {revoked} sessions have ended")),
+    let found: Vec<UserId> = users.iter().flatten().copied().collect();
+    let revocations: Vec<UserRevocation> = service.revoke_all_of_many(who, found).await;
+    let shown = json!(AdminRevocationsResource::from(revocations.as_slice()));
+    let shown = shown.get("results").and_then(Value::as_array);
+    let shown = shown.cloned().unwrap_or_default();
+    let mut revocations = revocations.iter().zip(shown);
+    let (mut lines, mut results, mut failure) = (Vec::new(), Vec::new(), None);
+    for user in users {
+        let error = match user {
             Err(error) => {
-                let error = AdminError::about(&user.to_string())(*error);
-                lines.push(format!("user {user}: {error}"));
-                failure = Some(error);
+                lines.push(error.to_string());
+                results.push(json!({"error": error.to_string()}));
+                error
             }
-        }
+            Ok(_) => {
+                let Some((UserRevocation { user, result }, shown)) = revocations.next() else {
+                    continue;
+                };
+                results.push(shown);
+                match result {
+                    Ok(revoked) => {
+                        lines.push(format!("user {user}: {}", sessions_ended(*revoked)));
+                        continue;
+                    }
+                    Err(error) => {
+                        let error = AdminError::about(&user.to_string())(*error);
+                        lines.push(format!("user {user}: {error}"));
+                        error
+                    }
+                }
+            }
+        };
+        failure.get_or_insert(error);
     }
-    let shown = AdminRevocationsResource::from(results.as_slice());
-    Ok(Output::new(json!(shown), lines.join("\n")).failing(failure))
+    Ok(Output::new(json!({"results": results}), lines.join("\n")).failing(failure))
 }
 
 fn user_output(account: &Account) -> Output {

@@ -288,17 +288,67 @@ fn a_command_says_what_it_could_not_do_and_ends_with_a_code_for_it() {
         assert!(error.contains(said), "{arguments:?}: {error}");
         assert_eq!(text, "", "{arguments:?}");
     }
-    // Of several users all are looked up first.
-    let some = ["revoke-all", "ada@example.com", "eve@example.com"];
-    let (code, ..) = administer_folder(&folder.0, &some);
-    assert_eq!(code, Some(3));
-    let (_, text, _) = administer_folder(&folder.0, &["find", "ada@example.com"]);
-    assert!(text.contains("sessions    1"), "{text}");
     let (code, text, _) = administer_folder(&folder.0, &["sign-everybody-out", "--yes"]);
-    let done = "1 users are signed out; 1 sessions have ended\n";
+    let done = "1 user is signed out; 1 session has ended\n";
     assert_eq!((code, text.as_str()), (Some(0), done));
     let (_, text, _) = administer_folder(&folder.0, &["sessions", "ada@example.com"]);
     assert_eq!(text, "ada@example.com is not signed in anywhere\n");
+}
+
+#[test]
+fn of_several_users_each_has_a_result_and_one_that_is_not_found_leaves_the_others_alone() {
+    let folder = Scratch::new();
+    let running = Stack::in_folder(&folder.0, &[]);
+    let ada = running.register("ada@example.com");
+    running.register("bob@example.com");
+    let some = [
+        "revoke-all",
+        "eve@example.com",
+        "ada@example.com",
+        "ada@example.com",
+        "nobody",
+        "bob@example.com",
+    ];
+    let (code, text, error) = administer_folder(&folder.0, &some);
+    assert_eq!(code, Some(3), "{error}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!(lines[0], "there is no such user: eve@example.com");
+    let id = ada["user"]["id"].as_str().unwrap();
+    assert_eq!(lines[1], format!("user {id}: 1 session has ended"));
+    assert!(lines[2].contains("nobody is neither"), "{text}");
+    assert!(lines[3].ends_with("1 session has ended"), "{text}");
+    // Who was looked for in vain is told apart from who was found.
+    let found = |outcome: &str| {
+        let deed = format!("outcome=\"{outcome}\"");
+        let deeds = error.lines().filter(|line| line.contains("find_user"));
+        deeds.filter(|line| line.contains(&deed)).count()
+    };
+    assert_eq!((found("user_not_found"), found("done")), (1, 3), "{error}");
+    let json = ["revoke-all", "eve@example.com", "bob@example.com", "--json"];
+    let (code, text, _) = administer_folder(&folder.0, &json);
+    assert_eq!(code, Some(3));
+    let results: Value = serde_json::from_str(&text).unwrap();
+    let results = results["results"].as_array().unwrap();
+    let error = "there is no such user: eve@example.com";
+    assert_eq!(results[0], json!({"error": error}));
+    assert_eq!(results[1]["outcome"], "revoked");
+}
+
+#[test]
+fn what_is_missing_on_a_command_line_is_named() {
+    let folder = Scratch::new();
+    let running = Stack::in_folder(&folder.0, &[]);
+    let add = ["client", "add", "portal", "--scope", "sessions:issue"];
+    let (code, text, error) = administer_folder(&folder.0, &add);
+    assert_eq!((code, text.as_str()), (Some(1), ""));
+    assert!(error.contains("give each with --issuer"), "{error}");
+    let (code, text, _) = administer_folder(&folder.0, &["client", "list"]);
+    assert_eq!((code, text.as_str()), (Some(0), "no clients\n"));
+    let (code, _, error) = administer(&[], &["find", "--table", ""]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("the name of the table is empty"), "{error}");
+    drop(running);
 }
 
 /// Runs a command of an operator, and returns its status and what it prints: JSON if it can be read so.

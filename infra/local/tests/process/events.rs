@@ -77,6 +77,23 @@ fn events_are_shown_at_once_and_a_kill_loses_none_and_repeats_none() {
 }
 
 #[test]
+fn the_banner_names_the_list_of_events_which_knows_no_parameters() {
+    let stack = Stack::start(&["--memory"], &[]);
+    let events = stack.says("Events").unwrap();
+    assert!(events.contains("/local/events"), "{events}");
+    let refused = stack.get("/local/events?limit=5");
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (400, &json!("invalid_request"))
+    );
+    assert!(
+        refused.text.contains("limit is not known"),
+        "{}",
+        refused.text
+    );
+}
+
+#[test]
 fn no_page_of_another_origin_reads_events() {
     let stack = Stack::start(&["--memory"], &[]);
     let reply = stack.send(

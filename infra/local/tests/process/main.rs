@@ -201,6 +201,56 @@ fn a_damaged_database_is_named_with_what_to_do() {
 }
 
 #[test]
+fn a_location_database_shows_places_and_one_that_is_none_stops_the_start() {
+    let file = |name: &str| {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = folder.join("../../tests/data/places").join(name);
+        path.to_str().unwrap().to_owned()
+    };
+    let secret = "the-edge-shows-this-value-0123456789";
+    let cities = file("GeoIP2-City-Test.mmdb");
+    let by_option = ["--memory", "--location-database", &cities];
+    let by_setting = [("EDGE_SECRET", secret), ("LOCATION_DATABASE", &cities)];
+    for (arguments, settings) in [
+        (&by_option[..], &by_setting[..1]),
+        (&by_option[..1], &by_setting[..]),
+    ] {
+        let stack = Stack::start(arguments, settings);
+        let body = json!({"email": "ada@example.com", "password": PASSWORD}).to_string();
+        let length = body.len();
+        // Behind an edge the address is what that says; this machine's own is in no place.
+        let reply = stack.send(&format!(
+            "POST /v1/auth/register HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Latchkey-Edge: {secret}\r\n\
+             CloudFront-Viewer-Address: 81.2.69.160:443\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ));
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        let session = &reply.json()["session"];
+        assert_eq!(session["location_city"], "London");
+        assert_eq!(session["location_country"], "GB");
+    }
+    for (name, told) in [
+        ("missing.mmdb", "cannot be read"),
+        ("README.md", "is broken or not in MaxMind's format"),
+        ("GeoLite2-ASN-Test.mmdb", "knows no places"),
+    ] {
+        let (code, said) = refusal(
+            &[
+                "--port",
+                "0",
+                "--memory",
+                "--location-database",
+                &file(name),
+            ],
+            &[],
+        );
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(told) && said.contains(name), "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn the_openapi_document_is_printed_without_a_server() {
     let folder = Scratch::new();
     std::fs::create_dir(&folder.0).unwrap();
@@ -328,14 +378,26 @@ fn what_is_too_large_is_refused_unread() {
 }
 
 #[test]
-fn the_bare_address_leads_to_the_documentation() {
-    let stack = Stack::start(&["--memory"], &[]);
-    for (path, location) in [("/", "location: /docs"), ("/docs/", "location: ../docs")] {
+fn the_bare_address_leads_to_the_page_of_the_account_or_to_the_documentation() {
+    let leads = |stack: &Stack, path: &str, location: &str| {
         let reply = stack.get(path);
         assert_eq!(reply.status, 303, "{}", reply.text);
         assert!(reply.has_header(location), "{}", reply.text);
-    }
+    };
+    let stack = Stack::start(&["--memory"], &[]);
+    leads(&stack, "/", "location: /account");
+    leads(&stack, "/docs/", "location: ../docs");
+    assert_eq!(stack.get("/account").status, 200);
     assert_eq!(stack.get("/docs").status, 200);
+
+    let without = Stack::start(&["--memory"], &[("ACCOUNT_PAGES", "false")]);
+    leads(&without, "/", "location: /docs");
+    let admin = without.says("Pages").unwrap();
+    assert!(
+        admin.ends_with("/admin") && !admin.contains("/account"),
+        "{admin}"
+    );
+    assert_eq!(without.get("/account").status, 404);
 }
 
 #[test]
@@ -350,8 +412,10 @@ fn under_the_path_of_the_issuer_the_start_names_addresses_that_answer() {
     for path in ["/auth", "/auth/"] {
         let reply = stack.get(path);
         assert_eq!(reply.status, 303, "{}", reply.text);
-        assert!(reply.has_header("location: /auth/docs"), "{}", reply.text);
+        let leads = reply.has_header("location: /auth/account");
+        assert!(leads, "{}", reply.text);
     }
+    assert_eq!(stack.get("/auth/account").status, 200);
     assert_eq!(stack.get("/docs").status, 404);
 }
 

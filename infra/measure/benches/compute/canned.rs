@@ -175,6 +175,7 @@ impl User {
             passwords: Passwords::new(0, 0),
             requests: latchkey_service::UserRequests::default(),
             password_policy: Arc::default(),
+            account_url: "https://id.example.com/account".into(),
         };
         let store = Store::new(client.clone(), TABLE, random);
         let (router, _) = latchkey::routes(&core, &store).split_for_parts();

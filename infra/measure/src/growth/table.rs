@@ -48,9 +48,7 @@ impl Table {
     pub(super) async fn fill(folder: &TemporaryFolder, size: usize) -> Result<Self, GrowthError> {
         let path = folder.0.join("dynamodb.sqlite");
         let database = dynoxide::Database::new(path.to_str().ok_or(GrowthError::Path)?)?;
-        let dynamodb = EmbeddedDynamoDb {
-            database: database.clone(),
-        };
+        let dynamodb = EmbeddedDynamoDb::from(database.clone());
         let recorder = Recorder::default();
         let client = dynamodb.client(&recorder);
         create_if_missing(&client, TABLE).await?;
@@ -288,6 +286,7 @@ fn core() -> Result<Core, GrowthError> {
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
         password_policy: Arc::default(),
+        account_url: "https://id.example.com/account".into(),
     })
 }
 

@@ -1,5 +1,5 @@
 // Verifies Latchkey's access tokens with aws-jwt-verify: infra/guides/understand/protect-your-api.md. As a program it works
-// as verify.js does, without --strict.
+// as infra/sdk/typescript/examples/verify.js does, without --strict.
 
 import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
@@ -67,6 +67,11 @@ function asIs(error) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const missing = ['ISSUER', 'AUDIENCE'].filter((name) => !process.env[name])
+  if (missing.length > 0) {
+    console.error(`${missing.join(' and ')} must be set: ISSUER=https://auth.example.com AUDIENCE=https://orders.example.com`)
+    process.exit(2)
+  }
   const verifier = new Verifier(process.env.ISSUER, process.env.AUDIENCE)
   try {
     const claims = await verifier.verify((await text(process.stdin)).trim())

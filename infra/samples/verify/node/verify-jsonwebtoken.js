@@ -1,5 +1,6 @@
 // Verifies Latchkey's access tokens with jsonwebtoken and jwks-rsa, which know no Ed25519: for TOKEN_ALGORITHM=RS256 alone.
-// See infra/guides/understand/protect-your-api.md. As a program it works as verify.js does, without --strict.
+// See infra/guides/understand/protect-your-api.md. As a program it works as infra/sdk/typescript/examples/verify.js does,
+// without --strict.
 
 import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
@@ -52,6 +53,11 @@ export class Verifier {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const missing = ['ISSUER', 'AUDIENCE'].filter((name) => !process.env[name])
+  if (missing.length > 0) {
+    console.error(`${missing.join(' and ')} must be set: ISSUER=https://auth.example.com AUDIENCE=https://orders.example.com`)
+    process.exit(2)
+  }
   const verifier = new Verifier(process.env.ISSUER, process.env.AUDIENCE)
   try {
     const claims = await verifier.verify((await text(process.stdin)).trim())

@@ -75,6 +75,11 @@ class Verifier:
 
 
 def main() -> int:
+    missing = [name for name in ("ISSUER", "AUDIENCE") if not os.environ.get(name)]
+    if missing:
+        example = "ISSUER=https://auth.example.com AUDIENCE=https://orders.example.com"
+        print(f"{' and '.join(missing)} must be set: {example}", file=sys.stderr)
+        return 2
     verifier = Verifier(os.environ["ISSUER"], os.environ["AUDIENCE"])
     verify = verifier.verify_now if "--strict" in sys.argv[1:] else verifier.verify
     try:

@@ -34,8 +34,8 @@ pub struct AdminUserResource {
     /// The e-mail address as it was typed at registration; null if the user signs in elsewhere, without one.
     #[schema(required = true, example = "ada@example.com")]
     email: Option<String>,
-    /// Whether this service has verified that the address is the user's. It verifies none yet; one of a user who signs in
-    /// elsewhere is what was told from there.
+    /// Whether the user has opened a link that was sent to the address. One of a user who signs in elsewhere is what was told
+    /// from there.
     #[schema(example = false)]
     email_verified: bool,
     /// Who the user is to the identity provider they sign in with; null if they have a password here.
@@ -60,7 +60,7 @@ impl From<&Account> for AdminUserResource {
         Self {
             id: account.id.as_uuid(),
             email: account.email().map(|email| email.as_typed().to_owned()),
-            email_verified: false,
+            email_verified: account.is_email_verified(),
             identity: account.identity.as_ref().map(AdminIdentityResource::from),
             status: if account.is_active() {
                 AccountState::Active
@@ -260,6 +260,7 @@ impl From<&UserRevocation> for AdminRevocationResource {
                 AdminError::UserNotFound
                 | AdminError::SessionNotFound
                 | AdminError::TooManyRoles
+                | AdminError::NoPassword
                 | AdminError::OwnAccount,
             )) => (RevocationOutcome::UserNotFound, 0),
             Err(Failure::Throttled(_) | Failure::Unavailable) => {

@@ -160,6 +160,13 @@ impl<'a> Telling<'a> {
                         actor: self.actor(),
                     });
                 }
+                if before.roles != after.roles {
+                    told.push(Occurrence::UserRolesChanged {
+                        roles: after.roles.clone(),
+                        previous_roles: before.roles.clone(),
+                        actor: self.actor(),
+                    });
+                }
                 if let Some(email) = email_verified(before, after) {
                     let actor = self.actor();
                     told.push(Occurrence::UserEmailVerified { email, actor });
@@ -193,6 +200,7 @@ mod tests {
     use crate::event::EndReasons;
     use crate::id::ChangeId;
     use crate::random::SeededRandom;
+    use crate::role::Role;
     use crate::session::tests::{noon, session};
 
     fn image(account: Account, stamp: u64, actor: Actor, reasons: EndReasons) -> AccountImage {
@@ -335,6 +343,24 @@ mod tests {
         // The end of the item is no second end of the user.
         assert_eq!(events_between(Some(&erased), None, noon()), []);
         assert_eq!(events_between(None, Some(&erased), noon()), []);
+    }
+
+    #[test]
+    fn other_roles_are_told_with_those_before() {
+        let one = session(1, noon());
+        let before = first(&[&one]);
+        let mut granted = before.clone();
+        granted.account.roles = BTreeSet::from([Role::admin()]);
+        granted.change = ChangeId::random(&SeededRandom::new(79));
+        granted.actor = Actor::Operator;
+        let events = events_between(Some(&before), Some(&granted), noon());
+        assert_eq!(told(&events), ["user.roles_changed"]);
+        let data = events[0].data();
+        let roles = (&data["roles"], &data["previous_roles"]);
+        assert_eq!(
+            roles,
+            (&serde_json::json!(["admin"]), &serde_json::json!([]))
+        );
     }
 
     #[test]

@@ -5,8 +5,9 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{Event, NewSession, Occurrence, Requester};
+use super::{Event, FailedSignIn, NewSession, Occurrence, Requester};
 use crate::cause::Actor;
+use crate::device::DeviceType;
 use crate::session::ClientLocation;
 
 /// The `source` of every event.
@@ -98,6 +99,23 @@ fn details(occurrence: &Occurrence) -> Members {
         Occurrence::UserCreated { email, actor } | Occurrence::UserDeleted { email, actor } => {
             members([("email", json!(email)), ("actor", json!(actor))])
         }
+        Occurrence::SignInFailed(failed) => failed_sign_in(failed),
+        Occurrence::SignInBlocked {
+            until,
+            known_device,
+        } => members([
+            ("until", json!(rfc3339(*until))),
+            ("known_device", json!(known_device)),
+        ]),
+        Occurrence::UserRolesChanged {
+            roles,
+            previous_roles,
+            actor,
+        } => members([
+            ("roles", json!(roles)),
+            ("previous_roles", json!(previous_roles)),
+            ("actor", json!(actor)),
+        ]),
         Occurrence::UserPasswordChanged { actor }
         | Occurrence::UserDisabled { actor }
         | Occurrence::UserEnabled { actor } => members([("actor", json!(actor))]),
@@ -106,13 +124,24 @@ fn details(occurrence: &Occurrence) -> Members {
 
 fn new_session(session: &NewSession) -> Members {
     let mut data = place(&session.location);
+    data.extend(device(&session.device_name, session.device_type));
     let absolute_expires_at = rfc3339(session.absolute_expires_at);
     data.extend(members([
-        ("device_name", json!(session.device_name)),
-        ("device_type", json!(session.device_type)),
         ("device_id", json!(session.device_id)),
+        ("new_device", json!(session.new_device)),
+        ("unusual_location", json!(session.unusual_location)),
         ("amr", session.methods.to_string().split(' ').collect()),
         ("absolute_expires_at", json!(absolute_expires_at)),
+    ]));
+    data
+}
+
+fn failed_sign_in(failed: &FailedSignIn) -> Members {
+    let mut data = place(&failed.location);
+    data.extend(device(&failed.device_name, failed.device_type));
+    data.extend(members([
+        ("reason", json!(failed.reason)),
+        ("known_device", json!(failed.known_device)),
     ]));
     data
 }
@@ -125,6 +154,13 @@ fn request(email: &str, requester: &Requester, actor: &Actor) -> Members {
         ("actor", json!(actor)),
     ]));
     data
+}
+
+fn device(name: &str, device_type: DeviceType) -> Members {
+    members([
+        ("device_name", json!(name)),
+        ("device_type", json!(device_type)),
+    ])
 }
 
 fn place(location: &ClientLocation) -> Members {

@@ -14,6 +14,9 @@ mod account;
 mod cloud_event;
 mod link_request;
 mod session;
+mod sign_in;
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -23,12 +26,14 @@ use crate::cause::{Actor, EndReason};
 use crate::device::DeviceType;
 use crate::id::{ChangeId, SessionId, UserId};
 use crate::identity::AuthenticationMethods;
+use crate::role::Role;
 use crate::session::{ClientLocation, Session};
 
 pub use account::events_between;
 pub use cloud_event::{SOURCE, SPEC_VERSION};
 pub use link_request::{Addressee, LinkRequest, WantedLink};
 pub use session::session_events_between;
+pub use sign_in::{FailedSignIn, SignInRefusal, sign_in_events_between};
 
 /// The namespace of the ids of events (RFC 9562 section 5.5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_8a4e_2b64_4d0a_9c57_3f1d_e6a8_7b21);
@@ -110,6 +115,15 @@ pub enum Occurrence {
         /// Where it was before.
         from: ClientLocation,
     },
+    /// A sign-in was refused after its password was checked.
+    SignInFailed(Box<FailedSignIn>),
+    /// After so many refused ones, the next sign-ins have to wait.
+    SignInBlocked {
+        /// Until when no password is checked.
+        until: DateTime<Utc>,
+        /// Whether those are concerned that show a device token of the account, and not strangers.
+        known_device: bool,
+    },
     /// A user has registered, or has signed in elsewhere for the first time.
     UserCreated {
         /// The address, if there is one.
@@ -142,6 +156,15 @@ pub enum Occurrence {
     UserReauthenticated {
         /// On which session.
         session_id: SessionId,
+    },
+    /// The user has other roles.
+    UserRolesChanged {
+        /// The roles now.
+        roles: BTreeSet<Role>,
+        /// The roles before.
+        previous_roles: BTreeSet<Role>,
+        /// Who has changed them.
+        actor: Actor,
     },
     /// The account was closed.
     UserDisabled {
@@ -223,6 +246,10 @@ pub struct NewSession {
     pub device_id: Option<String>,
     /// Where the client was.
     pub location: ClientLocation,
+    /// Whether the account did not know the device.
+    pub new_device: bool,
+    /// Whether the place was too far from that of the last session.
+    pub unusual_location: bool,
     /// How the user proved who they are.
     pub methods: AuthenticationMethods,
     /// When the session ends whatever happens.
@@ -237,6 +264,8 @@ impl NewSession {
             device_type: session.device.device_type,
             device_id: session.device.device_id.clone(),
             location: session.location.clone(),
+            new_device: session.new_device,
+            unusual_location: session.unusual_location,
             methods: session.methods.clone(),
             absolute_expires_at: session.absolute_expires_at,
         }
@@ -265,11 +294,14 @@ event_types! {
     SessionEnded: "session.ended",
     SessionRenamed: "session.renamed",
     SessionMoved: "session.moved",
+    SignInFailed: "sign_in.failed",
+    SignInBlocked: "sign_in.blocked",
     UserCreated: "user.created",
     UserEmailVerified: "user.email_verified",
     UserEmailChanged: "user.email_changed",
     UserPasswordChanged: "user.password_changed",
     UserReauthenticated: "user.reauthenticated",
+    UserRolesChanged: "user.roles_changed",
     UserDisabled: "user.disabled",
     UserEnabled: "user.enabled",
     UserDeleted: "user.deleted",
@@ -289,10 +321,13 @@ impl Occurrence {
             | Self::SessionRenamed { session_id, .. }
             | Self::SessionMoved { session_id, .. }
             | Self::UserReauthenticated { session_id } => Some(*session_id),
-            Self::UserCreated { .. }
+            Self::SignInFailed(_)
+            | Self::SignInBlocked { .. }
+            | Self::UserCreated { .. }
             | Self::UserEmailVerified { .. }
             | Self::UserEmailChanged { .. }
             | Self::UserPasswordChanged { .. }
+            | Self::UserRolesChanged { .. }
             | Self::UserDisabled { .. }
             | Self::UserEnabled { .. }
             | Self::UserDeleted { .. }

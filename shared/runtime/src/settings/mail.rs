@@ -6,7 +6,7 @@ use latchkey_domain::notice::{Language, Sender};
 
 use super::{SettingsError, reader::Reader};
 
-/// What mails come from, what they say and where their links lead.
+/// What mails come from and what they say. Where their links lead is a setting of all functions that make links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailSettings {
     /// `MAIL_FROM`: whom mails come from, as `Example <no-reply@example.com>` or the address alone. None: no mail is sent.
@@ -17,8 +17,6 @@ pub struct MailSettings {
     pub texts: Option<PathBuf>,
     /// `PRODUCT_NAME`: what mails call the product; the name in `MAIL_FROM` unless set.
     pub product_name: Option<String>,
-    /// `ACCOUNT_URL`: where the pages of accounts are; `/account` below `ISSUER` unless set. Without a slash at its end.
-    pub account_url: String,
     /// `AWS_ENDPOINT_URL_SESV2`: another SES than that of the region.
     pub endpoint: Option<String>,
 }
@@ -40,7 +38,6 @@ impl MailSettings {
             ),
             texts: reader.optional("MAIL_TEXTS").map(PathBuf::from),
             product_name: reader.optional("PRODUCT_NAME"),
-            account_url: reader.account_url(),
             endpoint: reader.optional("AWS_ENDPOINT_URL_SESV2"),
         };
         reader.finish(settings)
@@ -52,13 +49,8 @@ mod tests {
     use super::*;
 
     fn read(changes: &[(&str, &str)]) -> Result<MailSettings, SettingsError> {
-        let mut variables = vec![("ISSUER", "https://id.example.com/auth")];
-        variables.extend(changes);
         MailSettings::read(|name| {
-            let found = variables
-                .iter()
-                .rev()
-                .find(|(variable, _)| *variable == name);
+            let found = changes.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         })
     }
@@ -67,7 +59,6 @@ mod tests {
     fn mail_is_off_unless_somebody_sends_it() {
         let settings = read(&[]).unwrap();
         assert_eq!((settings.from, settings.language), (None, Language::En));
-        assert_eq!(settings.account_url, "https://id.example.com/auth/account");
     }
 
     #[test]
@@ -75,23 +66,15 @@ mod tests {
         let settings = read(&[
             ("MAIL_FROM", "Example <no-reply@example.com>"),
             ("MAIL_LANGUAGE", "de"),
-            ("ACCOUNT_URL", "https://app.example.com/me/"),
         ]);
         let settings = settings.unwrap();
         assert_eq!(settings.from.unwrap().name(), "Example");
         assert_eq!(settings.language, Language::De);
-        assert_eq!(settings.account_url, "https://app.example.com/me");
     }
 
     #[test]
     fn what_cannot_be_used_is_refused_by_name() {
-        for (name, value) in [
-            ("MAIL_FROM", "nobody"),
-            ("MAIL_LANGUAGE", "fr"),
-            ("ACCOUNT_URL", "http://app.example.com"),
-            ("ACCOUNT_URL", "https://app.example.com/#x"),
-            ("ACCOUNT_URL", "javascript:alert(1)"),
-        ] {
+        for (name, value) in [("MAIL_FROM", "nobody"), ("MAIL_LANGUAGE", "fr")] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(name), "{value}: {message}");
         }

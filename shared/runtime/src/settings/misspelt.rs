@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     AuthorizerSettings, EventsSettings, Format, LogSettings, MailSettings, MetricsSettings,
+    PagesSettings,
     Settings, StorageSettings,
 };
 
@@ -31,6 +32,7 @@ pub fn names() -> BTreeSet<String> {
     drop(AuthorizerSettings::read(lookup));
     drop(EventsSettings::read(lookup));
     drop(MailSettings::read(lookup));
+    drop(PagesSettings::read(lookup));
     drop(LogSettings::read(lookup, Format::Text));
     names.into_inner()
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
+use latchkey_domain::geography::TravelLimits;
 use latchkey_domain::notice::Sender;
 use latchkey_domain::throttle::{HARD_STOP, Limits};
 use latchkey_domain::token::{
@@ -18,6 +19,7 @@ use super::{AllowedOrigins, SettingsError, TokenSecretSource};
 use latchkey_api::credentials::CookieTransport;
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::BasePath;
+use latchkey_api::own_pages::OwnPages;
 
 /// The value of a dimension where there is no stack and no function.
 const NO_STACK: &str = "local";
@@ -129,13 +131,12 @@ impl<'a> Reader<'a> {
         sender.map_err(|error| self.wrong(name, error)).ok()
     }
 
-    /// Where the pages of accounts are: an address as the issuer's is one, without a slash at its end.
-    pub(crate) fn account_url(&mut self) -> String {
+    /// Where the pages are that open links: an https URL, or http on this machine, as the issuer.
+    pub(crate) fn account_url(&mut self, issuer: &str) -> String {
         let Some(url) = (self.lookup)("ACCOUNT_URL") else {
-            let issuer = (self.lookup)("ISSUER").unwrap_or_default();
             return format!("{}/account", issuer.trim_end_matches('/'));
         };
-        if let Err(error) = path_of_issuer(url.trim_end_matches('/')) {
+        if let Err(error) = path_of_issuer(&url) {
             self.wrong("ACCOUNT_URL", error);
         }
         url.trim_end_matches('/').to_owned()
@@ -189,9 +190,21 @@ impl<'a> Reader<'a> {
                 0,
                 MOST,
             ),
+            links: self.within("LINKS_PER_HOUR", default.links, 0, MOST),
             lists: self.within("LIST_PER_MINUTE", default.lists, 0, MOST),
             changes: self.within("CHANGE_PER_MINUTE", default.changes, 0, MOST),
             purges: self.within("PURGE_PER_MINUTE", default.purges, 0, MOST),
+        }
+    }
+
+    /// What is too far from a session to be usual; 0 for either turns the check off.
+    pub(crate) fn travel(&mut self, default: TravelLimits) -> TravelLimits {
+        const FASTEST: u32 = 100_000;
+        // Half way around the earth.
+        const FARTHEST: u32 = 20_000;
+        TravelLimits {
+            speed_kmh: self.within("UNUSUAL_SPEED_KMH", default.speed_kmh, 0, FASTEST),
+            distance_km: self.within("UNUSUAL_DISTANCE_KM", default.distance_km, 0, FARTHEST),
         }
     }
 
@@ -314,16 +327,23 @@ impl<'a> Reader<'a> {
     }
 
     /// A cookie reaches no page of another site, whatever else is allowed, so such an origin is a mistake. What is no
-    /// http(s) origin has no site: the web view of an app, which sends its tokens in bodies.
+    /// http(s) origin has no site: the web view of an app, which sends its tokens in bodies. Pages of our own use cookies
+    /// whether other origins may or not.
     pub(crate) fn cookies(
         &mut self,
         issuer: &str,
         origins: &AllowedOrigins,
+        pages: &OwnPages,
     ) -> Option<CookieTransport> {
-        if !self.boolean("COOKIE_TRANSPORT", false) {
+        let for_origins = self.boolean("COOKIE_TRANSPORT", false);
+        if !for_origins && !pages.any() {
             return None;
         }
         let own = origin_of(issuer)?;
+        if !for_origins {
+            let own = HeaderValue::try_from(own).ok()?;
+            return Some(CookieTransport::for_own_pages(own));
+        }
         if let AllowedOrigins::These(origins) = origins {
             for origin in origins.iter().filter_map(|origin| origin.to_str().ok()) {
                 if origin.starts_with("http") && !is_same_site(origin, &own) {

@@ -21,20 +21,15 @@ impl Service {
     ) -> Result<bool, Failure<AdminError>> {
         let unblock = move |service: Self, _| async move {
             let account = not_deleted(service.store.read_account(user).await?)?;
-            let former = service.forget(Subject::FormerDevices(user));
+            let former = service.forget_failures(Subject::FormerDevices(user));
             let Some(email) = account.credential_email() else {
-                return former.await;
+                return Ok(former.await?);
             };
-            let strangers = service.forget(Subject::Account(email));
+            let strangers = service.forget_failures(Subject::Account(email));
             let (strangers, former) = tokio::try_join!(strangers, former)?;
             Ok(strangers || former)
         };
         self.audited(who, Deed::on_user("unblock_user", user), unblock)
             .await
-    }
-
-    async fn forget(&self, subject: Subject<'_>) -> Result<bool, Failure<AdminError>> {
-        let counter = self.core.tokens.counter(subject, self.core.now()).await?;
-        Ok(self.store.clear_failures(&counter).await?)
     }
 }

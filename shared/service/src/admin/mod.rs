@@ -5,6 +5,7 @@
 //! request that changes status and roles leaves two, one for many users one for each.
 
 mod account;
+mod activity;
 mod limits;
 mod sessions;
 mod users;
@@ -36,7 +37,7 @@ pub const LONGEST_DEED: Duration = Duration::from_secs(11);
 /// Somebody who may administer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Administrator {
-    actor: Actor,
+    pub(crate) actor: Actor,
     session: Option<SessionId>,
 }
 
@@ -60,11 +61,13 @@ impl Administrator {
 
 /// What an administrator does, for the audit trail.
 #[derive(Clone, Debug)]
-struct Deed {
+pub(crate) struct Deed {
     action: &'static str,
     user: Option<UserId>,
     session: Option<SessionId>,
     roles: Option<RoleChange>,
+    /// What the line says of it when it is done.
+    outcome: &'static str,
 }
 
 /// The roles of a user before and after a change of them.
@@ -81,16 +84,23 @@ impl Deed {
             user: None,
             session: None,
             roles: None,
+            outcome: "done",
         }
     }
 
-    fn on_user(action: &'static str, user: UserId) -> Self {
+    pub(crate) fn on_user(action: &'static str, user: UserId) -> Self {
         Self::new(action).about(user)
     }
 
     /// The same, once it is known whom it was about.
     fn about(mut self, user: UserId) -> Self {
         self.user = Some(user);
+        self
+    }
+
+    /// The same, once it is known that there is no such user.
+    fn about_nobody(mut self) -> Self {
+        self.outcome = USER_NOT_FOUND;
         self
     }
 
@@ -135,7 +145,7 @@ impl Service {
     /// Does what an administrator wants, and leaves the line that says so: in its own task, so that whoever hangs up does
     /// nothing that is not in the audit trail. After [`LONGEST_DEED`] it ends, and the line says `failed`: what was under
     /// way then may have been written.
-    async fn audited<T, W>(
+    pub(crate) async fn audited<T, W>(
         &self,
         who: &Administrator,
         deed: Deed,
@@ -173,7 +183,7 @@ impl Service {
                 Ok(done) => describe(done, deed),
                 Err(_) => deed,
             };
-            deed.log(&actor, outcome(&done));
+            deed.log(&actor, outcome(&done, &deed));
             ADMIN_ACTIONS.count(1);
             done
         };
@@ -197,19 +207,22 @@ impl Deed {
     }
 }
 
-fn outcome<T>(done: &Result<T, Failure<AdminError>>) -> &'static str {
+const USER_NOT_FOUND: &str = "user_not_found";
+
+fn outcome<T>(done: &Result<T, Failure<AdminError>>, deed: &Deed) -> &'static str {
     match done {
-        Ok(_) => "done",
-        Err(Failure::Refused(AdminError::UserNotFound)) => "user_not_found",
+        Ok(_) => deed.outcome,
+        Err(Failure::Refused(AdminError::UserNotFound)) => USER_NOT_FOUND,
         Err(Failure::Refused(AdminError::SessionNotFound)) => "session_not_found",
         Err(Failure::Refused(AdminError::TooManyRoles)) => "too_many_roles",
+        Err(Failure::Refused(AdminError::NoPassword)) => "no_password",
         Err(Failure::Refused(AdminError::OwnAccount)) => "own_account",
         Err(Failure::Throttled(_) | Failure::Unavailable | Failure::Internal) => "failed",
     }
 }
 
 /// An account that is there and not deleted: of a deleted user nothing is shown.
-fn not_deleted(account: Option<Account>) -> Result<Account, Failure<AdminError>> {
+pub(crate) fn not_deleted(account: Option<Account>) -> Result<Account, Failure<AdminError>> {
     account
         .filter(|account| !account.is_deleted())
         .ok_or(Failure::Refused(AdminError::UserNotFound))

@@ -70,7 +70,7 @@ impl Service {
         };
         let describe = |found: &Option<Account>, deed: Deed| match found {
             Some(account) => deed.about(account.id),
-            None => deed,
+            None => deed.about_nobody(),
         };
         self.audited_as(who, Deed::new("find_user"), find, describe)
             .await

@@ -115,6 +115,9 @@ fn protected_routes(who: &SignedIn) -> Vec<(Method, String, Value)> {
                 ("POST", "/v1/me/delete" | "/v1/auth/reauthenticate") => {
                     json!({"password": PASSWORD})
                 }
+                ("PUT", "/v1/me/email") => {
+                    json!({"email": "ada@example.org", "password": PASSWORD})
+                }
                 ("PATCH", path) if path.starts_with("/v1/admin") => json!({"status": "active"}),
                 ("POST", "/v1/admin/sessions/revoke") => json!({"user_ids": [user]}),
                 ("PATCH", _) => json!({"name": "Kitchen"}),

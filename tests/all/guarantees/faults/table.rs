@@ -39,6 +39,7 @@ pub(super) fn table(stack: &Stack) -> Table {
         item.as_object_mut()?.remove("change");
         item.as_object_mut()?.remove("previous_change");
         item.as_object_mut()?.remove("password_attempts");
+        item.as_object_mut()?.remove("wrong_passwords");
         for set in ["/sessions/SS", "/scopes/SS", "/issuers/SS"] {
             let set = item.pointer_mut(set);
             if let Some(set) = set.and_then(Value::as_array_mut) {

@@ -183,7 +183,10 @@ async fn try_everything(operation: &Operation) -> Found {
                 }
                 assert_eq!(kinds(&last), kinds(&after), "{context}: repeated");
                 // A new request draws new ids.
-                let draws = matches!(operation.name, "register" | "password change");
+                let draws = matches!(
+                    operation.name,
+                    "register" | "password change" | "password reset"
+                );
                 if draws && left != after {
                     continue;
                 }

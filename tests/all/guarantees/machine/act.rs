@@ -1,18 +1,22 @@
 //! What each step does: a request, or time that passes, and what the model says of it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use cleanup::Budget;
 use http::Method;
 use latchkey_domain::error::AdminError;
+use latchkey_domain::id::UserId;
 use latchkey_service::{AccountUpdate, Administrator, Failure, Service};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::reply::Reply;
+use latchkey_tests::proof::counters::{DeviceToken, Guesser};
 use latchkey_tests::proof::model::{AccessToken, Answer, Cleaned, Outcome, Session, SignIn};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::observe::observed;
-use super::steps::{EMAILS, Held, Moment, NOBODY, PASSWORDS, Pick, Step};
+use super::steps::{Device, EMAILS, Guess, Held, Moment, NOBODY, PASSWORDS, Pick, Step};
 use super::{Machine, Verdict};
 use crate::routes::cleanup::begin_deletion;
 
@@ -55,6 +59,7 @@ impl Machine {
             if !self.begun.contains(&access.sid) {
                 self.begun.push(access.sid);
             }
+            self.keep_device(reply, access.sub);
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             self.access
                 .push((text(&reply.body["access_token"]), access));
@@ -69,21 +74,27 @@ impl Machine {
         match step {
             Step::Register(who, password) => {
                 let (email, password) = (EMAILS[who], PASSWORDS[password]);
-                let reply = self.enter("register", email, password).await;
+                let reply = self.enter("register", email, password, None).await;
                 let drawn = self.drawn(&reply)?;
                 let expected = self.model.register(email, password, &drawn);
                 self.judge(expected, &reply)
             }
-            Step::SignIn(who, guess) => {
-                let email = EMAILS[who];
-                let account = self.model.account_of(email);
-                let right = account.map(|(_, account)| account.password.as_str());
-                let password = self.guessed(right, guess);
-                let reply = self.enter("login", email, password).await;
-                let drawn = self.drawn(&reply)?;
-                let expected = self.model.sign_in(email, password, &drawn);
-                self.judge(expected, &reply)
+            Step::SignIn(who, guess, device) => self.sign_in(who, guess, device).await,
+            Step::GuessOften(who, device, times) => {
+                for _ in 0..times {
+                    self.sign_in(who, Guess::Wrong(0), device).await?;
+                }
+                Ok(())
             }
+            Step::SignInWhenChecked(who, off) => {
+                let strangers = Guesser::Strangers(EMAILS[who].to_owned());
+                let free = self.model.rules.free_guesses;
+                let from = self.model.counters.checked_from(&strangers, free);
+                let from = from.unwrap_or(self.model.now);
+                self.wait((from + off - self.model.now).max(0));
+                self.sign_in(who, Guess::Right, None).await
+            }
+            Step::Unblock(who) => self.unblock(who).await,
             Step::Refresh(held) => self.refresh(held).await,
             Step::RefreshDue(of, off) => self.refresh_due(of, off).await,
             Step::RefreshLate(held, off) => self.refresh_late(held, off).await,
@@ -134,6 +145,56 @@ impl Machine {
                 self.wait_until(moment, of, off);
                 Ok(())
             }
+        }
+    }
+
+    async fn sign_in(&mut self, who: usize, guess: Guess, device: Device) -> Verdict {
+        let email = EMAILS[who];
+        let account = self.model.account_of(email);
+        let right = account.map(|(_, account)| account.password.as_str());
+        let password = self.guessed(right, guess);
+        let device = device.and_then(|place| {
+            let newest_first = self.devices.iter().rev();
+            let mut newest_first = newest_first.skip(place % self.devices.len().max(1));
+            newest_first.next().cloned()
+        });
+        let (token, device) = device.unzip();
+        let reply = self.enter("login", email, password, token.as_deref());
+        let reply = reply.await;
+        let drawn = self.drawn(&reply)?;
+        let expected = self.model.sign_in(email, password, device.as_ref(), &drawn);
+        self.judge(expected, &reply)
+    }
+
+    async fn unblock(&mut self, who: usize) -> Verdict {
+        let Some((user, _)) = self.model.account_of(EMAILS[who]) else {
+            return Ok(());
+        };
+        let (service, operator) = (self.service(), Administrator::operator());
+        let was_counted = service.unblock_user(&operator, user).await;
+        prop_assert_eq!(was_counted, Ok(self.model.unblock(user)));
+        Ok(())
+    }
+
+    /// Keeps the device token of a reply, if it has one that is new.
+    fn keep_device(&mut self, reply: &Reply, user: UserId) {
+        let Some(token) = reply.body["device_token"].as_str() else {
+            return;
+        };
+        let claims = token.split('.').nth(1).unwrap();
+        let claims = URL_SAFE_NO_PAD.decode(claims).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        let device = DeviceToken {
+            nonce: claims["jti"].as_str().unwrap().to_owned(),
+            user,
+            passwords: self.model.accounts[&user].passwords,
+        };
+        if !self
+            .devices
+            .iter()
+            .any(|(_, one)| (&one.nonce, one.passwords) == (&device.nonce, device.passwords))
+        {
+            self.devices.push((token.to_owned(), device));
         }
     }
 
@@ -257,8 +318,10 @@ impl Machine {
         Ok(())
     }
 
-    async fn enter(&self, route: &str, email: &str, password: &str) -> Reply {
-        let body = json!({"email": email, "password": password, "device_name": self.device_name()});
+    async fn enter(&self, route: &str, email: &str, password: &str, device: Option<&str>) -> Reply {
+        let body = json!({
+            "email": email, "password": password, "device_name": self.device_name(), "device_token": device,
+        });
         let call = self.stack.post(&format!("/v1/auth/{route}")).json(&body);
         self.send(call).await
     }

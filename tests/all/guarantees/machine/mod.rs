@@ -30,9 +30,11 @@ use dynoxide::storage_backend::ManualClock as EngineClock;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::throttle::Limits;
 use latchkey_tests::harness::dynamodb::EmbeddedDynamoDb;
 use latchkey_tests::harness::events::Stream;
-use latchkey_tests::harness::stack::{Stack, without_limits};
+use latchkey_tests::harness::stack::Stack;
+use latchkey_tests::proof::counters::DeviceToken;
 use latchkey_tests::proof::model::{AccessToken, Model, RefreshToken, Rules, seconds};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -50,6 +52,7 @@ struct Machine {
     begun: Vec<SessionId>,
     access: Vec<(String, AccessToken)>,
     refresh: Vec<(String, RefreshToken)>,
+    devices: Vec<(String, DeviceToken)>,
     stream: Stream,
     /// Who is signed in, by the events alone.
     heard: BTreeMap<UserId, BTreeSet<SessionId>>,
@@ -68,7 +71,12 @@ impl Machine {
             refresh_grace: millis(rules.grace),
             max_sessions: rules.limit,
             retention: millis(rules.retention),
-            ..without_limits()
+            // Guesses are counted for accounts and devices. Everything comes from an address of its own.
+            limits: Limits {
+                free_failures: rules.free_guesses,
+                ..Limits::off()
+            },
+            ..SessionPolicy::default()
         };
         let engine_clock = EngineClock::new(0);
         let dynamodb = EmbeddedDynamoDb::start_at(&engine_clock);
@@ -78,6 +86,7 @@ impl Machine {
             now: stack.now().timestamp_millis(),
             accounts: Default::default(),
             sessions: Default::default(),
+            counters: Default::default(),
         };
         let mut machine = Self {
             stream: stack.stream(),
@@ -88,6 +97,7 @@ impl Machine {
             begun: Vec::new(),
             access: Vec::new(),
             refresh: Vec::new(),
+            devices: Vec::new(),
             steps: 0,
         };
         machine.wait(start);

@@ -56,10 +56,18 @@ pub(super) enum Guess {
     Wrong(usize),
 }
 
+/// A device token among those that were given out, counted from the newest, round and round; or none.
+pub(super) type Device = Option<usize>;
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     Register(usize, usize),
-    SignIn(usize, Guess),
+    SignIn(usize, Guess, Device),
+    /// Some wrong passwords in a row.
+    GuessOften(usize, Device, usize),
+    /// Until so many milliseconds after (before, if negative) a stranger's password is checked again, and then the right one.
+    SignInWhenChecked(usize, i64),
+    Unblock(usize),
     Refresh(Held),
     /// The newest token of a live session, so many milliseconds after (before, if negative) it may be replaced.
     RefreshDue(Pick, i64),
@@ -106,16 +114,26 @@ fn rules() -> impl Strategy<Value = Rules> {
     ]);
     let grace = select(vec![30 * SECOND, 30 * SECOND, 0]);
     let retention = select(vec![DAY, HOUR, 0]);
-    (1..=3_usize, access, lifetimes, grace, retention).prop_map(
-        |(limit, access, (idle, absolute), grace, retention)| Rules {
-            access,
-            idle,
-            absolute,
-            grace,
-            retention,
-            limit,
-        },
+    let free_guesses = select(vec![10, 3, 2, 1, 0]);
+    (
+        1..=3_usize,
+        access,
+        lifetimes,
+        grace,
+        retention,
+        free_guesses,
     )
+        .prop_map(
+            |(limit, access, (idle, absolute), grace, retention, free_guesses)| Rules {
+                access,
+                idle,
+                absolute,
+                grace,
+                retention,
+                limit,
+                free_guesses,
+            },
+        )
 }
 
 fn pick() -> impl Strategy<Value = Pick> {
@@ -147,6 +165,10 @@ fn guess() -> impl Strategy<Value = Guess> {
     prop_oneof![4 => Just(Guess::Right), 1 => (0..2_usize).prop_map(Guess::Wrong)]
 }
 
+fn device() -> impl Strategy<Value = Device> {
+    proptest::option::of(0..5_usize)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     use Step::*;
     let who = || 0..EMAILS.len();
@@ -168,7 +190,11 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         4 => (who(), password()).prop_map(|(who, password)| Register(who, password)),
-        14 => (who(), guess()).prop_map(|(who, guess)| SignIn(who, guess)),
+        14 => (who(), guess(), device()).prop_map(|(who, guess, device)| SignIn(who, guess, device)),
+        6 => (who(), device(), 1..5_usize)
+            .prop_map(|(who, device, times)| GuessOften(who, device, times)),
+        4 => (who(), -1..=1_i64).prop_map(|(who, off)| SignInWhenChecked(who, off)),
+        2 => who().prop_map(Unblock),
         22 => held(true).prop_map(Refresh),
         12 => (pick(), prop_oneof![1 => Just(-1_i64), 3 => 0..=1_i64])
             .prop_map(|(of, off)| RefreshDue(of, off)),

@@ -61,6 +61,8 @@ impl Runner<'_> {
                     return Ok(Answer::SignedIn(new));
                 }
                 Err(AdmitError::Disabled) => return refuse("disabled"),
+                // The policy of the model asks for no verified address.
+                Err(AdmitError::EmailNotVerified) => return refuse("email_not_verified"),
                 Err(AdmitError::OtherPassword | AdmitError::Deleted) => {}
             }
         }

@@ -1,0 +1,8 @@
+//! Runs [`activity`] on Lambda.
+
+use latchkey_runtime::environment::{Fatal, serve};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Fatal> {
+    serve(activity::routes()).await
+}

@@ -1,0 +1,116 @@
+// What has happened to the account, by days.
+
+import { icon, make, own, skeleton } from './dom.js'
+import { announce, failure, show, whileBusy } from './page.js'
+import { client } from './session.js'
+import { absolute, clock, country, day, say, wordOf } from './words.js'
+
+/** @typedef {import('./latchkey.js').ActivityEntry} Entry */
+
+/** The icon of each kind, by how its name begins. @type {[string, import('./dom.js').Icon][]} */
+const PICTURES = [
+  ['session.created', 'in'], ['session.ended', 'out'], ['session.renamed', 'pencil'], ['session.moved', 'warning'],
+  ['sign_in', 'warning'], ['user.password', 'key'], ['password', 'key'], ['user.reauthenticated', 'key'],
+  ['user.email', 'mail'], ['user', 'user'],
+]
+
+/** The view. Returns how to leave it. */
+export function activity() {
+  const content = make('div', {})
+  let isOver = false
+  const draw = async () => {
+    content.replaceChildren(skeleton(4))
+    try {
+      const next = client.activity.bind(client)
+      const page = await some(await next(), next)
+      if (!isOver) content.replaceChildren(...entries(page, next))
+    } catch (error) {
+      if (!isOver && client.state.status !== 'signed-out') content.replaceChildren(failure(error, draw))
+    }
+  }
+  show(say('activity_title'), make('p.lead', {}, say('activity_text')), content)
+  void draw()
+  return () => {
+    isOver = true
+  }
+}
+
+/** @typedef {import('./latchkey.js').ActivityPage} Page */
+/** @typedef {(page: { cursor: string }) => Promise<Page>} Next */
+
+/** A page that has entries, if there is one: a page may be empty although there are more. @param {Page} page @param {Next} next */
+export async function some(page, next) {
+  while (!page.activity.length && page.next_cursor) page = await next({ cursor: page.next_cursor })
+  return page
+}
+
+/** Entries by days, and a button for more of them. @param {Page} first @param {Next} next */
+export function entries(first, next) {
+  if (!first.activity.length) return [make('p.empty', {}, say('no_activity'))]
+  const list = make('div', {})
+  let lastDay = ''
+  /** @type {HTMLElement | undefined} */
+  let rows
+  /** @param {Entry[]} more */
+  const add = (more) => {
+    for (const entry of more) {
+      const when = day(new Date(entry.time))
+      if (when !== lastDay || !rows) {
+        lastDay = when
+        rows = make('ul.rows.slim', {})
+        list.append(make('section', {}, make('h2', {}, when), rows))
+      }
+      rows.append(row(entry))
+    }
+  }
+  add(first.activity)
+  let cursor = first.next_cursor
+  const button = make('button', { type: 'button', hidden: !cursor }, say('more'))
+  button.addEventListener('click', () =>
+    whileBusy(button, async () => {
+      try {
+        const page = await some(await next({ cursor: cursor ?? '' }), next)
+        add(page.activity)
+        cursor = page.next_cursor
+        button.hidden = !cursor
+      } catch (error) {
+        announce(say('failed_load'))
+        button.before(failure(error, () => button.parentElement?.querySelector('.failure')?.remove()))
+      }
+    }),
+  )
+  return [list, make('div.buttons', {}, button)]
+}
+
+/** @param {Entry} entry */
+function row(entry) {
+  const kind = PICTURES.find(([begin]) => entry.type.startsWith(begin))
+  const reason = entry.reason ? wordOf(`reason_${entry.reason}`, 'event_other') : null
+  const title = say(wordOf(`event_${entry.type.replaceAll('.', '_')}`, 'event_other'))
+  const date = new Date(entry.time)
+  const details = describe(entry)
+  const warn = (/** @type {import('./words.js').Word} */ word) => make('span.mark.warning', {}, icon('warning'), say(word))
+  return make(
+    'li.row',
+    {},
+    make('span.icon', {}, icon(kind ? kind[1] : 'info')),
+    make(
+      'div.about',
+      {},
+      make('h3', {}, title, reason && reason !== 'event_other' ? ` ${say(reason)}` : ''),
+      make(
+        'p.marks', {}, entry.is_current_session === true && make('span.mark.good', {}, icon('check'), say('this_device')),
+        entry.new_device === true && warn('new_device'), entry.unusual_location === true && warn('unusual_place'),
+      ),
+      make('p', {}, ...details, details.length ? ' · ' : '', make('time', { datetime: entry.time, title: absolute(date) }, clock(date))),
+    ),
+  )
+}
+
+/** Device and place, as far as an entry has them. @param {Entry} entry */
+function describe(entry) {
+  const code = entry.location_country
+  const place = [entry.location_city, code && country(code)].filter(Boolean).join(', ') || entry.ip_address
+  const parts = [entry.device_name, place].filter((part) => typeof part === 'string' && part !== '')
+  return parts.flatMap((part, index) => (index ? [' · ', own(part)] : [own(part)]))
+}

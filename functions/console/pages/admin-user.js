@@ -1,0 +1,124 @@
+// One user, as administrators see them, and what they can do about the account. Each action says what happened.
+
+import { LatchkeyError } from './latchkey.js'
+import { icon, make, own, skeleton, time } from './dom.js'
+import { ask, failure, link, notify, show } from './page.js'
+import { client } from './session.js'
+import { description, nameOf, picture, summary } from './devices.js'
+import { entries, some } from './activity.js'
+import { administer } from './administer.js'
+import { say } from './words.js'
+
+/** @typedef {import('./words.js').Word} Word */
+/** @typedef {{ id: string, email: string | null, email_verified: boolean, status: string, roles: string[], created_at: string, sessions: number }} User */
+/** @typedef {import('./latchkey.js').Session & { state: string }} AdminSession */
+
+/** The view. @param {string} id @param {(error: unknown) => boolean} refused shows those out who may not be here */
+export async function drawUser(id, refused) {
+  const path = `/v1/admin/users/${encodeURIComponent(id)}`
+  show(say('users'), skeleton(3))
+  const again = () => void drawUser(id, refused)
+  try {
+    /** @type {User} */
+    const user = await administer('GET', path)
+    /** @type {{ sessions: AdminSession[] }} */
+    const { sessions } = await administer('GET', `${path}/sessions?state=all`)
+    const history = await activityOf(path)
+    if (!location.pathname.endsWith(id)) return
+    const live = sessions.filter(({ state }) => state === 'live')
+    const ended = sessions.filter(({ state }) => state !== 'live')
+    const name = user.email ?? say('without_email')
+    show(
+      name,
+      facts(user),
+      make('section', { 'aria-labelledby': 'actions' }, make('h2', { id: 'actions' }, say('actions')), make('div.buttons', {}, actions(user, name, path, live.length, again))),
+      section('live', 'live_sessions', live, 'no_live', (session) => endButton(session, name, path, again)),
+      section('ended', 'ended_sessions', ended, 'no_ended', () => null),
+      history && make('section', {}, make('h2', {}, say('activity')), history),
+    )
+  } catch (error) {
+    // The form for a new sign-in is there already.
+    if (client.state.status !== 'signed-in' || refused(error)) return
+    if (error instanceof LatchkeyError && error.code === 'user_not_found') {
+      show(say('users'), make('p.empty', {}, say('user_gone')), make('p', {}, link('/admin', say('admin_title'))))
+    } else show(say('users'), failure(error, again))
+  }
+}
+
+/** @param {User} user */
+const facts = (user) =>
+  make(
+    'div', {},
+    make(
+      'p.marks', {},
+      user.status === 'active'
+        ? make('span.mark.good', {}, icon('check'), say('state_active'))
+        : make('span.mark.warning', {}, icon('warning'), say('state_disabled')),
+      user.email && make(`span.mark${user.email_verified ? '.good' : '.warning'}`, {}, say(user.email_verified ? 'email_verified' : 'email_unverified')),
+      user.roles.map((role) => make('span.mark', {}, say('role', { role }))),
+    ),
+    make('dl.last', {}, make('dt', {}, say('user_id')), make('dd', {}, user.id), make('dt', {}, say('created')), make('dd', {}, time(user.created_at))),
+  )
+
+/** What has happened to the user; nothing where the service keeps none. @param {string} path */
+async function activityOf(path) {
+  try {
+    const next = ({ cursor = '' }) => administer('GET', `${path}/activity?cursor=${encodeURIComponent(cursor)}`)
+    return entries(await some(await administer('GET', `${path}/activity`), next), next)
+  } catch (error) {
+    if (error instanceof LatchkeyError && error.code === 'not_found') return null
+    throw error
+  }
+}
+
+/** @param {User} user @param {string} name @param {string} path @param {number} live @param {() => void} again */
+function actions(user, name, path, live, again) {
+  /** @param {Word} word @param {Word} title @param {Word} text @param {() => Promise<string>} act @param {boolean} danger */
+  const action = (word, title, text, act, danger = true) =>
+    make(danger ? 'button.danger.plain' : 'button', { type: 'button', onclick: async () => {
+      let done = ''
+      const question = { title: say(title, { user: name }), text: make('p', {}, say(text)), action: word, danger }
+      if (!(await ask({ ...question, act: async () => { done = await act() } }))) return
+      again()
+      notify(done)
+    } }, say(word))
+  const setStatus = (/** @type {string} */ status, /** @type {Word} */ done) => async () => {
+    await administer('PATCH', path, { status })
+    return say(done)
+  }
+  return [
+    live > 0 && action('end_all', 'end_all_title', 'end_all_text', async () => say('ended_n', { n: (await administer('POST', `${path}/sessions/revoke-all`)).revoked })),
+    user.status === 'active'
+      ? action('disable', 'disable_title', 'disable_text', setStatus('disabled', 'disabled_done'))
+      : action('enable', 'enable_title', 'enable_text', setStatus('active', 'enabled_done'), false),
+    user.email && action('send_reset', 'send_reset_title', 'send_reset_text', async () => {
+      await administer('POST', `${path}/password-reset`)
+      return say('reset_sent')
+    }, false),
+  ]
+}
+
+/** @param {string} id @param {Word} title @param {AdminSession[]} sessions @param {Word} none @param {(session: AdminSession) => HTMLElement | null} button */
+const section = (id, title, sessions, none, button) =>
+  make(
+    'section', { 'aria-labelledby': id }, make('h2', { id }, say(title)),
+    sessions.length
+      ? make('ul.rows', {}, sessions.map((session) => make('li.row', {}, picture(session), description({ ...session, is_current: false }, [], session.state === 'live'), make('div.actions', {}, button(session)))))
+      : make('p.empty', {}, say(none)),
+  )
+
+/** @param {AdminSession} session @param {string} user @param {string} path @param {() => void} again */
+const endButton = (session, user, path, again) =>
+  make('button', { type: 'button', 'aria-label': say('end_of', { device: nameOf(session) }), onclick: async () => {
+    const act = async () => {
+      try {
+        await administer('DELETE', `${path}/sessions/${session.id}`)
+      } catch (error) {
+        if (!(error instanceof LatchkeyError) || error.code !== 'session_not_found') throw error
+      }
+    }
+    const text = [summary(session), make('p', {}, ...own(say('end_text', { user })).childNodes)]
+    if (!(await ask({ title: say('end_title'), text, action: 'end', danger: true, act }))) return
+    again()
+    notify(say('ended_n', { n: 1 }))
+  } }, say('end'))

@@ -1,0 +1,247 @@
+// Where one is signed in: the list of devices, and what one can do about each.
+
+import { LatchkeyError } from './latchkey.js'
+import { deviceIcon, icon, make, own, sentence, skeleton, time } from './dom.js'
+import { announce, ask, explain, failure, field, newId, notify, show, whileBusy, withProof } from './page.js'
+import { client } from './session.js'
+import { absolute, country, say, wordOf } from './words.js'
+
+/** @typedef {import('./latchkey.js').Session} Session */
+/** @typedef {Session & { new_device?: boolean | null, unusual_location?: boolean | null }} MarkedSession */
+
+/** So near to the limit there is a warning. */
+const NEAR = 2
+/** How long a row that was ended is still shown. Milliseconds. */
+const FAREWELL = 1_800
+/** How often the list is read again while it is looked at. Milliseconds. */
+const EVERY = 60_000
+
+/** What a device is called, by its owner or by itself. @param {Session} session */
+export const nameOf = (session) =>
+  session.name ?? (session.device_name === 'Unknown device' ? say('unknown_device') : session.device_name)
+
+/** Where it was last, as well as is known. @param {Session} session */
+export function placeOf(session) {
+  const { location_city: city, location_country: code, ip_address: address } = session
+  const place = [city, code && country(code)].filter(Boolean).join(', ')
+  return place || address || say('unknown_place')
+}
+
+const isNow = (/** @type {Session} */ session) => Date.now() - Date.parse(session.last_used_at) < 60_000
+
+/** What tells sessions apart: the name, what the device is, the place, when. @param {MarkedSession} session @param {import('./dom.js').Child[]} [marks] @param {boolean} [isLive] */
+export function description(session, marks = [], isLive = true) {
+  const named = session.name !== null
+  const active = isLive && (session.is_current || isNow(session))
+    ? make('span', {}, say('active_now'))
+    : time(session.last_used_at, (ago) => say(isLive ? 'active' : 'last_active', { time: ago }))
+  return make(
+    'div.about',
+    {},
+    make('h3', {}, own(nameOf(session))),
+    make('p.marks', {}, marks, session.new_device && mark('new_device'), session.unusual_location && mark('unusual_place')),
+    named && make('p', {}, own(session.device_name)),
+    make('p', {}, own(placeOf(session)), ' · ', active),
+    make('p.small', {}, time(session.created_at, (ago) => say('signed_in', { time: ago }))),
+  )
+}
+
+/** @param {'new_device' | 'unusual_place'} word */
+const mark = (word) => make('span.mark.warning', {}, icon('warning'), say(word))
+
+/** The icon of a device, and what it is in words. @param {Session} session */
+export const picture = (session) =>
+  make('span.icon', {}, deviceIcon(session.device_type), make('span.unseen', {}, say(wordOf(`type_${session.device_type}`, 'type_unknown'))))
+
+/** The view. Returns how to leave it. @param {() => void} leave is called when one has signed out here */
+export function devices(leave) {
+  const content = make('div', {})
+  show(say('devices_title'), make('p.lead', {}, say('devices_text')), content)
+  content.replaceChildren(skeleton(3))
+  /** @type {string | null} What is shown, so that what is the same is not drawn again. */
+  let shown = null
+  let isOver = false
+
+  const read = async () => {
+    if (isOver) return
+    try {
+      const list = await client.getSessions()
+      // Nothing is taken from under somebody who is typing or deciding.
+      if (isOver || content.querySelector('form') || document.querySelector('dialog')) return
+      draw(list)
+    } catch (error) {
+      if (isOver || client.state.status === 'signed-out') return
+      // What was read before stays: an outage changes nothing about who is signed in.
+      if (shown === null) content.replaceChildren(failure(error, again))
+    }
+  }
+  const again = () => {
+    content.replaceChildren(skeleton(3))
+    shown = null
+    void read()
+  }
+
+  /** @param {import('./latchkey.js').SessionList} list */
+  const draw = (list) => {
+    const text = JSON.stringify(list)
+    if (text === shown) return
+    shown = text
+    const focus = document.activeElement?.getAttribute('data-key')
+    const { sessions, total, limit } = list
+    const others = sessions.filter((session) => !session.is_current)
+    const current = sessions.filter((session) => session.is_current)
+    performance.mark('latchkey-data')
+    content.replaceChildren(
+      ...(total > limit - NEAR && others.length ? [nearLimit(total, limit)] : []),
+      make('section', { 'aria-labelledby': 'this' }, make('h2', { id: 'this' }, say('this_device')), make('ul.rows', {}, current.map(row))),
+      make(
+        'section',
+        { 'aria-labelledby': 'others' },
+        make('div.head', {}, make('h2', { id: 'others', tabindex: -1 }, say('other_devices')), others.length > 0 && signOutOthers(others.length)),
+        others.length ? make('ul.rows', {}, others.map(row)) : make('p.empty', {}, say('no_others')),
+      ),
+      make('p.small', {}, say('count_of_limit', { n: total, limit }), '. ', say('not_you')),
+      make('div.buttons.last', {}, signOutEverywhere()),
+    )
+    if (focus) /** @type {HTMLElement | null} */ (content.querySelector(`[data-key="${CSS.escape(focus)}"]`))?.focus()
+    requestAnimationFrame(() => requestAnimationFrame(() => performance.measure('latchkey-shown', 'latchkey-data')))
+  }
+
+  /** @param {Session} session */
+  const row = (session) => {
+    const name = nameOf(session)
+    const element = make('li.row', { 'data-session': session.id })
+    const fill = () => {
+      const rename = make('button.quiet.square', { type: 'button', 'data-key': `rename ${session.id}`, title: say('rename'), 'aria-label': say('rename_of', { device: name }), onclick: () => edit() }, icon('pencil'))
+      const out = make('button', { type: 'button', 'data-key': `out ${session.id}`, 'aria-label': say('sign_out_of', { device: name }), onclick: () => (session.is_current ? signOutHere() : signOut(session, element)) }, say('sign_out'))
+      const marks = session.is_current ? [make('span.mark.good', {}, icon('check'), say('this_device'))] : []
+      element.replaceChildren(picture(session), description(session, marks), make('div.actions', {}, rename, out))
+      element.classList.toggle('current', session.is_current)
+    }
+    const edit = () => {
+      const stop = () => {
+        fill()
+        element.querySelector('button')?.focus()
+      }
+      element.replaceChildren(picture(session), renaming(session, stop, read, () => { shown = null }))
+      element.querySelector('input')?.select()
+    }
+    fill()
+    return element
+  }
+
+  /** @param {Session} session @param {HTMLElement} element */
+  const signOut = async (session, element) => {
+    const device = nameOf(session)
+    let had = false
+    const done = await ask({
+      title: say('sign_out_title'),
+      text: [summary(session), make('p', {}, say('sign_out_text'))],
+      action: 'sign_out',
+      danger: true,
+      act: async () => {
+        try {
+          await withProof(() => client.revokeSession(session.id), prove)
+        } catch (error) {
+          if (!(error instanceof LatchkeyError) || error.code !== 'session_not_found') throw error
+          had = true
+        }
+      },
+    })
+    if (!done) return
+    farewell(element)
+    document.getElementById('others')?.focus()
+    announce(say(had ? 'already_out' : 'signed_out_of', { device }))
+  }
+
+  /** @param {HTMLElement} element */
+  const farewell = (element) => {
+    element.classList.add('over')
+    element.querySelector('.actions')?.replaceChildren(make('span.mark.good', {}, icon('check'), say('signed_out')))
+    shown = null
+    setTimeout(read, FAREWELL)
+  }
+
+  const signOutHere = async () => {
+    const act = () => client.signOut()
+    if (await ask({ title: say('sign_out_here_title'), text: make('p', {}, say('sign_out_text')), action: 'sign_out', act })) leave()
+  }
+
+  /** @param {number} n */
+  const signOutOthers = (n) =>
+    make('button', { type: 'button', 'data-key': 'others', onclick: async () => {
+      let revoked = 0
+      const act = () => withProof(async () => { revoked = (await client.revokeOthers()).revoked }, prove)
+      const done = await ask({ title: say('sign_out_others_title', { n }), text: make('p', {}, say('sign_out_others_text')), action: 'sign_out', danger: true, act })
+      if (!done) return
+      for (const element of content.querySelectorAll('.row:not(.current)')) farewell(/** @type {HTMLElement} */ (element))
+      document.getElementById('others')?.focus()
+      announce(say('others_out', { n: revoked }))
+    } }, say('sign_out_others', { n }))
+
+  const signOutEverywhere = () =>
+    make('button.danger.plain', { type: 'button', 'data-key': 'everywhere', onclick: async () => {
+      const act = () => withProof(async () => void (await client.logoutAll()), prove)
+      const done = await ask({ title: say('sign_out_everywhere_title'), text: make('p', {}, say('sign_out_everywhere_text')), action: 'sign_out_everywhere', danger: true, act })
+      if (done) notify(say('ended_everywhere'), 'info')
+    } }, say('sign_out_everywhere'))
+
+  const look = () => void (document.visibilityState === 'visible' && read())
+  const timer = setInterval(look, EVERY)
+  addEventListener('online', look)
+  addEventListener('focus', look)
+  document.addEventListener('visibilitychange', look)
+  void read()
+  return () => {
+    isOver = true
+    clearInterval(timer)
+    removeEventListener('online', look)
+    removeEventListener('focus', look)
+    document.removeEventListener('visibilitychange', look)
+  }
+}
+
+/** @param {string} password */
+export const prove = (password) => client.reauthenticate({ password })
+
+/** @param {number} n @param {number} limit */
+const nearLimit = (n, limit) => make('p.notice.warning', {}, icon('warning'), make('span', {}, say('near_limit', { n, limit })))
+
+/** What a dialog says of a session. @param {Session} session */
+export const summary = (session) =>
+  make(
+    'p.summary', {}, make('strong', {}, own(nameOf(session))), make('br'), own(placeOf(session)), ' · ',
+    ...sentence(say('active', { time: '{time}' }), { time: make('time', { datetime: session.last_used_at }, absolute(new Date(session.last_used_at))) }),
+  )
+
+/** @param {Session} session @param {() => void} stop @param {() => Promise<void>} read @param {() => void} forget */
+function renaming(session, stop, read, forget) {
+  const name = field('name', { type: 'text', maxlength: 100, autocomplete: 'off' }, say('name_hint'))
+  name.input.value = session.name ?? ''
+  name.input.placeholder = session.device_name
+  const save = make('button.primary', { type: 'submit' }, say('save'))
+  const form = make('form.rename', { novalidate: true, id: newId('rename') }, name.element, make('div.buttons', {}, save, make('button', { type: 'button', onclick: stop }, say('cancel'))))
+  form.addEventListener('keydown', (event) => event.key === 'Escape' && stop())
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    void whileBusy(save, async () => {
+      try {
+        const renamed = await client.renameSession(session.id, name.input.value.trim() || null)
+        Object.assign(session, renamed)
+        announce(say('renamed'))
+      } catch (error) {
+        if (!(error instanceof LatchkeyError)) throw error
+        if (error.code !== 'session_not_found') {
+          name.complain(error.code === 'validation_failed' ? say('invalid_name') : explain(error))
+          name.input.focus()
+          return
+        }
+        announce(say('already_out', { device: nameOf(session) }))
+      }
+      stop()
+      forget()
+      await read()
+    })
+  })
+  return form
+}

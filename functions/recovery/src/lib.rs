@@ -1,0 +1,131 @@
+//! `POST /v1/auth/password-reset`, `POST /v1/auth/password-reset/confirm` and `POST /v1/auth/verify-email`: links that are
+//! sent to an address, for people who are not signed in.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use latchkey_api::body::{Body, shared_password};
+use latchkey_api::handler;
+use latchkey_api::location::{ClientHeaders, Location};
+use latchkey_api::problem::{Code, Problem};
+use latchkey_api::routes::Routes;
+use latchkey_domain::event::Requester;
+use latchkey_domain::password::Password;
+use latchkey_domain::token::Token;
+use latchkey_service::{PasswordReset, Service};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+/// The routes of this function.
+pub fn routes<R: Routes<Service>>() -> R {
+    R::new()
+        .route(
+            handler!(request_password_reset),
+            &[Code::ValidationFailed, Code::TooManyRequests],
+        )
+        .route(
+            handler!(reset_password),
+            &[Code::InvalidLink, Code::WeakPassword, Code::TooManyRequests],
+        )
+        .route(
+            handler!(verify_email),
+            &[Code::InvalidLink, Code::EmailTaken],
+        )
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct PasswordResetRequest {
+    /// The e-mail address.
+    #[schema(format = Email, example = "ada@example.com", max_length = 254)]
+    email: String,
+}
+
+/// Ask for a link to choose another password
+///
+/// If the address is known, a link goes to it that is valid for 10 minutes and once. The reply is the same, after the same
+/// work, if it is not.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/password-reset",
+    tag = "Authentication",
+    request_body = PasswordResetRequest,
+    responses((status = ACCEPTED, description = "If the address is known, a link is sent to it"))
+)]
+async fn request_password_reset(
+    State(service): State<Service>,
+    Location(location): Location,
+    client: ClientHeaders,
+    Body(body): Body<PasswordResetRequest>,
+) -> Result<StatusCode, Problem> {
+    let requester = Requester {
+        location,
+        device_name: Some(client.device(None).shown_name().to_owned()),
+    };
+    let requested = service.request_password_reset(&body.email, requester).await;
+    requested.map_err(|failure| Problem::from(failure).at("#/email"))?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct NewPasswordRequest {
+    /// What stands in the link behind `#token=`.
+    #[schema(value_type = String, example = "eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...")]
+    token: Token,
+    /// The password as it is to be: 8 to 128 characters, not a common one, without the e-mail address.
+    #[serde(deserialize_with = "shared_password")]
+    #[schema(value_type = String, format = Password, example = "wrong donkey charger paperclip")]
+    new_password: Arc<Password>,
+}
+
+/// Choose another password with a link
+///
+/// All sessions of the user end, the address counts as verified, and nobody is signed in: sign in with the new password. A
+/// password that is too weak does not spend the link. A disabled account stays disabled.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/password-reset/confirm",
+    tag = "Authentication",
+    request_body = NewPasswordRequest,
+    responses((status = NO_CONTENT, description = "The password is changed"))
+)]
+async fn reset_password(
+    State(service): State<Service>,
+    Location(location): Location,
+    Body(body): Body<NewPasswordRequest>,
+) -> Result<StatusCode, Problem> {
+    let request = PasswordReset {
+        token: &body.token,
+        new: &body.new_password,
+        address: location.ip_address,
+    };
+    let reset = service.reset_password(request).await;
+    reset.map_err(|failure| Problem::from(failure).at("#/new_password"))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct LinkTokenRequest {
+    /// What stands in the link behind `#token=`.
+    #[schema(value_type = String, example = "eyJ0eXAiOiJ2ZXJpZnktZW1haWwrand0Ii...")]
+    token: Token,
+}
+
+/// Verify an e-mail address with a link
+///
+/// For a link to the user's address, which is verified then, and for one to a new address, which is the user's then. Sessions
+/// stay as they are, and nobody is signed in.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/verify-email",
+    tag = "Authentication",
+    request_body = LinkTokenRequest,
+    responses((status = NO_CONTENT, description = "The address is verified"))
+)]
+async fn verify_email(
+    State(service): State<Service>,
+    Body(body): Body<LinkTokenRequest>,
+) -> Result<StatusCode, Problem> {
+    service.verify_email(&body.token).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,66 @@
+// The page of administrators, as one of them uses it.
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+
+const CLERK = 'grace@example.com'
+const PASSWORD = 'wrong donkey charger paperclip'
+
+export async function checkAdministration({ device, inspect, visit, ask, say, binary, data, origin, email }) {
+  const context = await device('computer')
+  await ask('POST', '/v1/auth/register', { email: CLERK, password: PASSWORD })
+  const page = await visit(context, '/admin')
+  const signIn = async () => {
+    await page.fill('input[type=email]', CLERK)
+    await page.fill('input[type=password]', PASSWORD)
+    await page.keyboard.press('Enter')
+  }
+  await page.waitForSelector('form')
+  await signIn()
+  await page.getByLabel(/user id or session id/).fill(email)
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', { name: 'You are no administrator' }).waitFor()
+  await inspect(page, 'admin-refused')
+
+  execFileSync(binary, ['admin', '--data-dir', data, 'grant', CLERK], { stdio: 'ignore' })
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await page.waitForSelector('input[type=email]')
+  await signIn()
+  const search = page.getByLabel(/user id or session id/)
+  await search.waitFor()
+  await inspect(page, 'admin-search')
+  await search.fill('nobody@example.com')
+  await page.keyboard.press('Enter')
+  await page.getByText('Nobody was found').waitFor()
+  await page.getByRole('button', { name: 'Browse all users' }).click()
+  await page.getByRole('link', { name: email }).waitFor()
+  await inspect(page, 'admin-browse')
+
+  const elsewhere = await ask('POST', '/v1/auth/login', { email, password: PASSWORD, device_name: 'The television' })
+  await search.fill(elsewhere.session.id)
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', { name: email, level: 1 }).waitFor()
+  assert.match(new URL(page.url()).pathname, /^\/admin\/users\/[0-9a-f-]{36}$/)
+  await inspect(page, 'admin-user')
+  await page.getByRole('button', { name: 'End The television' }).click()
+  await inspect(page, 'admin-end')
+  await page.locator('dialog button.danger').click()
+  await page.getByText('1 session has ended.').first().waitFor()
+  const me = await fetch(`${origin}/v1/me`, { headers: { authorization: `Bearer ${elsewhere.access_token}` } })
+  assert.equal(me.status, 401)
+
+  await ask('POST', '/v1/auth/register', { email: 'bob@example.com', password: PASSWORD })
+  await page.getByRole('link', { name: 'Users' }).click()
+  await search.fill('bob@example.com')
+  await page.keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Close account' }).click()
+  await page.locator('dialog button.danger').click()
+  await page.getByText('The account is closed.').first().waitFor()
+  await page.getByText('This user is signed in nowhere.').waitFor()
+  await page.getByRole('button', { name: 'Open account' }).click()
+  await page.locator('dialog button.primary').click()
+  await page.getByText('The account is open.').first().waitFor()
+  await inspect(page, 'admin-opened')
+  say('an administrator finds users, ends a session, closes and opens an account')
+  await context.close()
+}

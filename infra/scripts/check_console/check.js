@@ -1,0 +1,236 @@
+// The pages, as people use them. Run by infra/scripts/check-console, which says what the arguments are.
+
+import assert from 'node:assert/strict'
+import { open } from './browser.js'
+import { checkAdministration } from './administration.js'
+
+const [executablePath, origin, binary, data, screenshots] = process.argv.slice(2)
+const PASSWORD = 'correct horse battery staple'
+const EMAIL = 'ada@example.com'
+const LARGEST = 40_000 // bytes over the wire of the page of devices
+const SLOWEST = 100 // milliseconds from its data to its picture
+
+const began = Date.now()
+const say = (what) => console.log(`${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s  ${what}`)
+const { browser, device, inspect, wrong } = await open(executablePath, origin, screenshots)
+
+/** A request of another client, without a page. */
+const ask = async (method, path, body, token) => {
+  const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) }
+  const reply = await fetch(origin + path, { method, headers, body: body && JSON.stringify(body) })
+  return reply.status === 204 ? null : await reply.json()
+}
+const signInElsewhere = (device_name) => ask('POST', '/v1/auth/login', { email: EMAIL, password: PASSWORD, device_name })
+const visit = async (context, path = '/account') => {
+  const page = await context.newPage()
+  await page.goto(origin + path)
+  return page
+}
+const signIn = async (page, password = PASSWORD) => {
+  await page.fill('input[type=email]', EMAIL)
+  await page.fill('input[type=password]', password)
+  await page.click('button[type=submit]')
+}
+const rows = (page) => page.locator('li.row:not(.over)')
+const other = (page, name) => page.locator('li.row', { hasText: name })
+const focused = (page) => page.evaluate(() => document.activeElement?.getAttribute('data-key') ?? document.activeElement?.id)
+const announced = (page, text) => page.locator('p[role=status]', { hasText: text }).first().waitFor({ state: 'attached' })
+const served = Object.keys((await ask('GET', '/openapi.json')).paths)
+
+try {
+  console.log(`Chromium ${browser.version()}`)
+  const computer = await device('computer')
+  let page = await visit(computer, '/')
+  assert.equal(new URL(page.url()).pathname, '/account', 'the bare address leads to the page')
+  await page.waitForSelector('form')
+  await inspect(page, 'sign-in')
+  await page.selectOption('select', 'de')
+  await page.getByRole('heading', { name: 'Bei Latchkey anmelden' }).waitFor()
+  await inspect(page, 'sign-in-german')
+  await page.reload()
+  await page.getByRole('heading', { name: 'Bei Latchkey anmelden' }).waitFor()
+  await page.selectOption('select', 'en')
+  await page.click('button[type=submit]')
+  assert.equal(await page.locator('input[aria-invalid]').count(), 2)
+  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('type')), 'email')
+  await signIn(page, 'not the password')
+  await page.getByText('do not fit together').waitFor()
+  await inspect(page, 'sign-in-refused')
+  say('nobody is signed in: the language is chosen and kept, mistakes are told where they are')
+
+  await page.getByRole('link', { name: 'Create an account' }).click()
+  await page.fill('input[type=email]', EMAIL)
+  await page.fill('input[type=password]', 'password1234')
+  await page.keyboard.press('Enter')
+  await page.getByText('too easy to guess').waitFor()
+  await inspect(page, 'register-refused')
+  await page.fill('input[type=password]', PASSWORD)
+  await page.keyboard.press('Enter')
+  await page.waitForSelector('li.row.current')
+  await page.getByText('signed in nowhere else').waitFor()
+  await inspect(page, 'devices-one')
+  const kept = await page.evaluate(() => JSON.stringify({ ...localStorage }) + JSON.stringify({ ...sessionStorage }) + document.cookie)
+  assert.ok(!/rt\+jwt|refresh_token":"/.test(kept), 'no script sees the refresh token')
+  say('somebody registers and sees this device alone')
+
+  const telephone = await device('phone', { colorScheme: 'dark', locale: 'de-DE', reducedMotion: 'reduce' })
+  const phone = await visit(telephone)
+  await phone.waitForSelector('form')
+  await inspect(phone, 'phone-sign-in')
+  await signIn(phone)
+  await phone.getByText('Dieses Gerät').first().waitFor()
+  assert.equal(await rows(phone).count(), 2)
+  assert.match(await rows(phone).first().innerText(), /Dieses Gerät/, 'the current one is the first')
+  await inspect(phone, 'phone-devices')
+
+  await page.evaluate(() => dispatchEvent(new Event('focus')))
+  await other(page, 'Safari on iPhone').waitFor()
+  // With the keyboard alone: to the button, a new name, and back to the button.
+  const rename = page.getByRole('button', { name: 'Rename Safari on iPhone' })
+  for (let presses = 0; presses < 30 && !(await rename.evaluate((one) => one === document.activeElement)); presses++) {
+    await page.keyboard.press('Tab')
+  }
+  await page.keyboard.press('Enter')
+  await inspect(page, 'devices-rename')
+  await page.keyboard.type('شاشة '.repeat(20).trim())
+  await page.keyboard.press('Enter')
+  await announced(page, 'The name is saved.')
+  await other(page, 'شاشة').waitFor()
+  assert.match(await focused(page), /^rename /, 'the focus is back')
+  await inspect(page, 'devices-long-name')
+  say('a second device is there, and is renamed with the keyboard alone')
+
+  const signOut = page.getByRole('button', { name: /^Sign out شاشة/ })
+  await signOut.click()
+  await page.locator('dialog').waitFor()
+  assert.match(await page.locator('dialog').innerText(), /شاشة[\s\S]*127\.0\.0\.1[\s\S]*20\d\d/, 'device, place and time')
+  await inspect(page, 'devices-dialog')
+  await page.keyboard.press('Escape')
+  await page.locator('dialog').waitFor({ state: 'detached' })
+  assert.match(await focused(page), /^out /, 'the focus is back')
+  await signOut.click()
+  await page.locator('dialog button.danger').click()
+  await announced(page, 'is signed out.')
+  await page.locator('li.row.over', { hasText: 'Signed out' }).waitFor()
+  await inspect(page, 'devices-signed-out')
+  await page.getByText('signed in nowhere else').waitFor()
+  await phone.evaluate(() => dispatchEvent(new Event('focus')))
+  await phone.getByRole('heading', { name: 'Bei Latchkey anmelden' }).waitFor()
+  await phone.getByText('von einem anderen Gerät beendet').first().waitFor()
+  await inspect(phone, 'phone-ended-elsewhere')
+  say('the device is signed out from the other one and says why')
+
+  const gone = await signInElsewhere('The television')
+  await page.reload()
+  await other(page, 'The television').getByRole('button', { name: /^Sign out/ }).click()
+  await ask('POST', '/v1/auth/logout', undefined, gone.access_token)
+  await page.locator('dialog button.danger').click()
+  await announced(page, 'had been signed out already')
+  await page.getByText('signed in nowhere else').waitFor()
+  say('a session that has vanished meanwhile is no error')
+
+  for (let n = 1; n < 20; n++) await signInElsewhere(`Device ${n}`)
+  await page.reload()
+  await page.getByText('20 devices of at most 20').waitFor()
+  assert.equal(await rows(page).count(), 20)
+  await inspect(page, 'devices-twenty')
+  const tab = await visit(computer)
+  await tab.waitForSelector('li.row.current')
+  await Promise.all([page.reload(), tab.reload()])
+  await Promise.all([page, tab].map((one) => one.getByRole('button', { name: 'Sign out 19 others' }).click()))
+  await Promise.all([page, tab].map((one) => one.locator('dialog button.danger').click()))
+  await Promise.all([page, tab].map((one) => one.getByText('signed in nowhere else').waitFor()))
+  say('two tabs race to sign out 19 others: both show what is true')
+
+  await page.route('**/v1/sessions', (route) => route.fulfill({ status: 500, contentType: 'application/problem+json', json: { code: 'internal_error', request_id: 'a-request' } }))
+  await page.reload()
+  await page.locator('.failure', { hasText: 'a-request' }).waitFor()
+  await inspect(page, 'devices-error')
+  await page.unroute('**/v1/sessions')
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await page.waitForSelector('li.row.current')
+  await computer.setOffline(true)
+  await page.getByText('You are offline').waitFor()
+  await inspect(page, 'devices-offline')
+  await computer.setOffline(false)
+  let answer = () => {}
+  await page.route('**/v1/sessions', async (route) => {
+    await new Promise((go) => (answer = go))
+    await route.continue()
+  })
+  await page.reload()
+  await page.locator('.skeleton').waitFor()
+  await inspect(page, 'devices-loading')
+  await page.waitForTimeout(50)
+  answer()
+  await page.waitForSelector('li.row.current')
+  await page.unroute('**/v1/sessions')
+  say('an error with a way out, a message when offline, bars while loading')
+
+  await page.getByRole('link', { name: 'Settings' }).click()
+  await page.waitForSelector('#password')
+  await inspect(page, 'settings')
+  if (served.includes('/v1/me/activity')) {
+    await page.getByRole('link', { name: 'Activity' }).click()
+    await page.locator('li.row').first().waitFor()
+    await inspect(page, 'activity')
+  }
+  await page.goto(`${origin}/account/nowhere`)
+  await page.getByRole('heading', { name: 'There is no such page' }).waitFor()
+  await inspect(page, 'not-found')
+  const led = await fetch(`${origin}/.well-known/change-password`, { redirect: 'manual' })
+  assert.deepEqual([led.status, led.headers.get('location')], [302, '/account/password'])
+  await page.goto(`${origin}/account/password`)
+  await signIn(phone)
+  await phone.waitForSelector('li.row.current')
+  await page.fill('input[autocomplete=current-password]', 'not the password')
+  await page.fill('input[autocomplete=new-password]', 'wrong donkey charger paperclip')
+  await page.keyboard.press('Enter')
+  await page.getByText('This is not your password.').waitFor()
+  await page.fill('input[autocomplete=current-password]', PASSWORD)
+  await page.keyboard.press('Enter')
+  await page.getByText('Your password is changed').first().waitFor()
+  await phone.evaluate(() => dispatchEvent(new Event('focus')))
+  await phone.waitForSelector('input[type=email]')
+  say('the password is changed, which ends the other device')
+
+  for (const path of ['reset-password', 'verify-email']) {
+    await phone.goto(`${origin}/account/${path}#token=a.b.c`)
+    await phone.waitForSelector('button[type=submit]')
+    assert.equal(await phone.evaluate(() => location.hash), '', 'the token has left the address')
+    await inspect(phone, `phone-${path}`)
+  }
+
+  await checkAdministration({ device, inspect, visit, ask, say, binary, data, origin, email: EMAIL })
+
+  // A visit with nothing kept, as the first one of a day.
+  await tab.close()
+  const measured = await computer.newPage()
+  const protocol = await computer.newCDPSession(measured)
+  await protocol.send('Network.enable')
+  await protocol.send('Network.setCacheDisabled', { cacheDisabled: true })
+  let bytes = 0
+  protocol.on('Network.loadingFinished', ({ encodedDataLength }) => (bytes += encodedDataLength))
+  await measured.goto(`${origin}/account`)
+  await measured.waitForFunction(() => performance.getEntriesByName('latchkey-shown').length > 0)
+  const shown = await measured.evaluate(() => performance.getEntriesByName('latchkey-shown')[0].duration)
+  await measured.waitForTimeout(100)
+  say(`the page of devices: ${bytes} bytes over the wire in all, shown ${Math.round(shown)} ms after its data`)
+  assert.ok(bytes < LARGEST, `${bytes} bytes`)
+  assert.ok(shown < SLOWEST, `${shown} ms`)
+
+  await measured.getByRole('link', { name: 'Settings' }).click()
+  await measured.getByRole('button', { name: 'Delete account' }).click()
+  await measured.locator('dialog').waitFor()
+  await inspect(measured, 'delete-account')
+  await measured.fill('dialog input', 'wrong donkey charger paperclip')
+  await measured.keyboard.press('Enter')
+  await measured.getByText('Your account is deleted.').first().waitFor()
+  await page.waitForSelector('input[type=email]')
+  say('the account is deleted, and the other tab knows')
+} finally {
+  if (wrong.length) console.error(wrong.join('\n'))
+  await browser.close()
+}
+assert.deepEqual(wrong, [])
+say('no error in a console, no violation of the policy, no request elsewhere')

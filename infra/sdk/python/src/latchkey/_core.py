@@ -1,0 +1,480 @@
+"""The client without input and output: what to send, when to refresh, and what a reply means for the session.
+
+Each operation is a generator that yields what it needs done (an `Effect`) and receives the result. `latchkey.Client` and
+`latchkey.AsyncClient` do it, one with threads and one with tasks, and decide nothing. The rules are those of the guide
+"Writing a client": infra/guides/understand/clients.md.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import httpx
+
+from ._clock import Clock, ServerTime
+from ._errors import SIGNED_OUT, LatchkeyError
+from ._requests import Reply, Request, build, read_object, read_problem, read_tokens
+from ._session import Document, Held, Vault, store_refresh_token, store_successor
+from .types import Account, ActivityPage, Export, Removed, Revoked, Session, SessionList, SignedIn
+
+T = TypeVar("T")
+
+MARGIN: Final = 30
+"""An access token with fewer seconds left (or with less than half of its life, if that is less) is refreshed."""
+ATTEMPTS: Final = 3
+"""How often a refresh and a GET are sent in all, before a failure that may pass is raised."""
+LONGEST_WAIT: Final = 5.0
+"""If `Retry-After` asks for more seconds, the caller gets the error at once and decides."""
+LOCK_PATIENCE: Final = 3.0
+"""Seconds to wait for another process that refreshes; then we refresh too, which costs a request and nothing else."""
+_LOCK_POLL: Final = 0.02
+_MAY_PASS: Final = frozenset({"network_error", "unexpected_reply", "temporarily_unavailable", "too_many_requests"})
+
+
+@dataclass(frozen=True)
+class Update:
+    """Read the storage, decide, write what changed; nobody else of this client may do so in between."""
+
+    decide: Callable[[Document], tuple[Document, Any]]
+    reason: LatchkeyError | None = None
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send the request. Raise `LatchkeyError` ``network_error`` if no reply comes."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Wait for seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TryLock:
+    """Take the storage's lock without waiting. The result gives it back; ``None`` if another one has it."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Run the flow to its end, whatever happens to its caller, and give its result to all who ask meanwhile.
+
+    Flows with different audiences run in parallel: the server gives them the same successor.
+    """
+
+    flow: Flow[Held]
+    audience: str | None
+
+
+Effect: TypeAlias = Update | Send | Sleep | TryLock | Share
+Flow: TypeAlias = Generator[Effect, Any, T]
+
+
+def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
+    """Scheme, host and port (RFC 6454); a scheme's own port is ``None``."""
+    url = httpx.URL(url)
+    return url.scheme, url.raw_host.decode("ascii"), url.port
+
+
+class Core:
+    """All rules of a client, for one storage."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        origins: Iterable[str] | Mapping[str, str | None] = (),
+        device_id: str | None = None,
+        device_name: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.api = url.rstrip("/")
+        for address in (self.api, *origins):
+            scheme, host, _ = origin(address)
+            if scheme != "https" and not (scheme == "http" and host in {"localhost", "127.0.0.1", "[::1]", "::1"}):
+                raise ValueError(f"{address}: tokens are sent over https only, or to this machine")
+        self.clock = clock or Clock()
+        self.vault = Vault()
+        self.time = ServerTime(self.clock)
+        # The audience of the tokens for each origin; `None` is Latchkey's own.
+        audiences: dict[str, str | None] = {}
+        if isinstance(origins, Mapping):
+            audiences.update(cast("Mapping[str, str | None]", origins))
+        else:
+            audiences.update(dict.fromkeys(origins))
+        self._audiences = {origin(address): audience for address, audience in {**audiences, self.api: None}.items()}
+        self._device_id = device_id
+        self._device_name = device_name
+        # When the newest access token for each audience that we have received here expires, by elapsed time.
+        self._deadlines: dict[str | None, tuple[str, float]] = {}
+        # Tokens for the audiences of other APIs. They are not stored: each process asks for its own.
+        self._held_for: dict[str, Held] = {}
+
+    # The token of a request.
+
+    def url(self, path_or_url: str) -> str:
+        """The address of a path of Latchkey's API; another address as it is."""
+        return self.api + path_or_url if path_or_url.startswith("/") else path_or_url
+
+    def find_audience(self, url: httpx.URL) -> str | None:
+        """The audience of the token that the address receives. Raises unless it may receive one."""
+        if origin(url) not in self._audiences:
+            address = f"{url.scheme}://{url.netloc.decode('ascii')}"
+            raise LatchkeyError("origin_refused", f"{address} is not one of `origins`, so it receives no token.")
+        return self._audiences[origin(url)]
+
+    def authorize(self, refused: Held | None = None, audience: str | None = None) -> Flow[Held]:
+        """A session whose access token can be used. ``refused`` is the one whose token has just got a 401."""
+        held = yield from self._read()
+        if held is None:
+            raise LatchkeyError("not_signed_in", "Nobody is signed in. Sign in first.")
+        current = self._find_for(audience, held)
+        is_usable = False
+        if current is not None and (refused is None or current.access_token != refused.access_token):
+            seconds_left = self._seconds_left(current)
+            if seconds_left > min(MARGIN, current.expires_in / 2):
+                return current
+            is_usable = seconds_left > 0
+        try:
+            attempts = 1 if is_usable else ATTEMPTS
+            shared: Held = yield Share(self._refresh(current, attempts, audience), audience)
+            return shared
+        except LatchkeyError as error:
+            # The token was refreshed ahead of time. While that fails and the token still lives, there is no need.
+            if current is not None and is_usable and not error.signed_out:
+                return current
+            raise
+
+    def _find_for(self, audience: str | None, held: Held) -> Held | None:
+        """The session with its access token for an audience; ``None`` if there is none yet."""
+        if audience is None:
+            return held
+        found = self._held_for.get(audience)
+        return found if found is not None and found.session["id"] == held.session["id"] else None
+
+    def _seconds_left(self, held: Held) -> float:
+        for access_token, deadline in tuple(self._deadlines.values()):
+            if access_token == held.access_token:
+                return deadline - self.clock.elapsed()
+        # The token is from an earlier run or from another process.
+        return held.expires_at - self.time.now()
+
+    def _refresh(self, stale: Held | None, attempts: int, audience: str | None) -> Flow[Held]:
+        """Exchanges the refresh token, unless another one has done so. Only a refusal of the token signs out."""
+        release = yield from self._lock()
+        try:
+            for attempt in itertools.count(1):
+                held = yield from self._read()
+                if held is None:
+                    raise LatchkeyError("not_signed_in", "The user has signed out.")
+                current = self._find_for(audience, held)
+                is_other = current is not None and (stale is None or current.access_token != stale.access_token)
+                if current is not None and is_other and self._seconds_left(current) > 0:
+                    return current
+                try:
+                    received = yield from self._exchange(held, audience)
+                    if audience is None:
+                        return (yield from self._store(held, received))
+                    return (yield from self._store_for(audience, held, received))
+                except LatchkeyError as error:
+                    failure = error
+                if failure.code in SIGNED_OUT:
+                    if (yield from self._drop(held.refresh_token, failure)):
+                        raise failure
+                    continue  # The storage has a newer token: another process was faster.
+                yield from self._wait(failure, attempt, attempts)
+            raise AssertionError("unreachable")
+        finally:
+            if release is not None:
+                release()
+
+    def _exchange(self, held: Held, audience: str | None) -> Flow[Held]:
+        sent = self.clock.elapsed()
+        body = {"refresh_token": held.refresh_token, "audience": audience or ...}
+        reply = yield from self._send(build(self.api, "refresh", body))
+        return self._receive(reply, sent, audience)[0]
+
+    def _lock(self) -> Flow[Callable[[], None] | None]:
+        began = self.clock.elapsed()
+        while True:
+            try:
+                release: Callable[[], None] | None = yield TryLock()
+            except OSError:
+                return None
+            if release is not None or self.clock.elapsed() - began >= LOCK_PATIENCE:
+                return release
+            yield Sleep(_LOCK_POLL)
+
+    # Reading and writing who is signed in.
+
+    def _read(self) -> Flow[Held | None]:
+        def decide(document: Document) -> tuple[Document, Held | None]:
+            self.time.assume_skew(document.clock_skew)
+            return document, document.held
+
+        held: Held | None = yield Update(decide)
+        return held
+
+    def _receive(self, reply: Reply, sent: float, audience: str | None = None) -> tuple[Held, str | None]:
+        """The session and the device token of a reply with tokens whose request was sent at a moment of elapsed time."""
+        if not 200 <= reply.status < 300:
+            raise read_problem(reply)
+        tokens = read_tokens(reply)
+        lives = tokens["expires_in"]
+        expires_at = self.time.now() - (self.clock.elapsed() - sent) + lives
+        self._deadlines[audience] = (tokens["access_token"], sent + lives)
+        held = Held(
+            tokens["access_token"],
+            tokens.get("refresh_token", ""),
+            expires_at,
+            lives,
+            tokens["session"],
+            tokens.get("user"),
+        )
+        return held, tokens.get("device_token")
+
+    def _store(self, began_with: Held, received: Held, device_token: str | None = None) -> Flow[Held]:
+        """Stores the tokens of a reply unless the storage has gone further, and returns what is stored then."""
+
+        def decide(document: Document) -> tuple[Document, Held | None]:
+            after = store_successor(document, began_with, received)
+            if after != document:
+                after = replace(after, clock_skew=self.time.skew(), device_token=device_token or document.device_token)
+            return after, after.held
+
+        stored: Held | None = yield Update(decide)
+        if stored is None:
+            raise LatchkeyError("not_signed_in", "The user has signed out.")
+        return stored
+
+    def _store_for(self, audience: str, began_with: Held, received: Held) -> Flow[Held]:
+        """Keeps the access token for an audience in memory, and stores the refresh token that came with it."""
+
+        def decide(document: Document) -> tuple[Document, Held | None]:
+            after = store_refresh_token(document, began_with, received)
+            return after, after.held
+
+        stored: Held | None = yield Update(decide)
+        if stored is None or stored.session["id"] != received.session["id"]:
+            raise LatchkeyError("not_signed_in", "The user has signed out, or signed in again.")
+        found = self._held_for[audience] = replace(received, user=stored.user)
+        return found
+
+    def _drop(self, refresh_token: str, reason: LatchkeyError | None = None) -> Flow[bool]:
+        """Forgets the session if the storage still holds this refresh token; returns whether it did."""
+
+        def decide(document: Document) -> tuple[Document, bool]:
+            if document.held is None or document.held.refresh_token == refresh_token:
+                return replace(document, held=None), True
+            return document, False
+
+        dropped: bool = yield Update(decide, reason)
+        return dropped
+
+    def _drop_session(self, session_id: str) -> Flow[None]:
+        """Forgets the session if it is still this one, whatever its tokens are now."""
+
+        def decide(document: Document) -> tuple[Document, None]:
+            if document.held is not None and document.held.session["id"] == session_id:
+                return replace(document, held=None), None
+            return document, None
+
+        yield Update(decide)
+
+    # Sending.
+
+    def _send(self, request: Request) -> Flow[Reply]:
+        sent = self.clock.elapsed()
+        reply: Reply = yield Send(request)
+        self.time.measure(reply.headers.get("date"), sent, self.clock.elapsed())
+        return reply
+
+    def _wait(self, failure: LatchkeyError, attempt: int, attempts: int) -> Flow[None]:
+        """Waits before the next attempt, or raises the failure if there is to be none."""
+        seconds = 1.0 if failure.retry_after is None else failure.retry_after
+        if failure.code not in _MAY_PASS or attempt >= attempts or seconds > LONGEST_WAIT:
+            raise failure
+        yield Sleep(seconds)
+
+    def _call_as(
+        self,
+        held: Held,
+        operation: str,
+        body: dict[str, Any] | None = None,
+        *,
+        session_id: str = "",
+        params: dict[str, str] | None = None,
+    ) -> Flow[tuple[Held, Reply, float]]:
+        """Calls an operation for a session. Returns the session that was used, the reply, and when it was asked for.
+
+        After a 401 the token is refreshed and the request repeated, once; a GET also after a failure that may pass.
+        """
+        request = build(self.api, operation, body, session_id=session_id, params=params)
+        attempts = ATTEMPTS if request.method == "GET" else 1
+        is_refreshed = False
+        attempt = 1
+        while True:
+            sent = self.clock.elapsed()
+            try:
+                reply = yield from self._send(request.with_token(held.access_token))
+                if 200 <= reply.status < 300:
+                    return held, reply, sent
+                failure = read_problem(reply)
+            except LatchkeyError as error:
+                failure = error
+            if failure.status == 401 and not is_refreshed:
+                is_refreshed = True
+                successor = yield from self.authorize(held)
+                if not successor.is_of_same_user(held):
+                    raise failure
+                held = successor
+                continue
+            yield from self._wait(failure, attempt, attempts)
+            attempt += 1
+
+    def _call(
+        self,
+        operation: str,
+        body: dict[str, Any] | None = None,
+        *,
+        session_id: str = "",
+        params: dict[str, str] | None = None,
+    ) -> Flow[tuple[Held, Reply]]:
+        held = yield from self.authorize()
+        held, reply, _ = yield from self._call_as(held, operation, body, session_id=session_id, params=params)
+        return held, reply
+
+    def _call_without_token(self, operation: str, body: dict[str, Any]) -> Flow[None]:
+        reply = yield from self._send(build(self.api, operation, body))
+        if not 200 <= reply.status < 300:
+            raise read_problem(reply)
+
+    # The operations, named as the methods of the clients.
+
+    def signed_in(self) -> Flow[SignedIn | None]:
+        held = yield from self._read()
+        return held.signed_in() if held else None
+
+    def sign_in(self, operation: str, email: str, password: str, device_name: str | None) -> Flow[SignedIn | None]:
+        """Signs in or registers; ``None`` if the registration waits for the user to open a mail."""
+
+        def identify(document: Document) -> tuple[Document, Document]:
+            device_id = self._device_id or document.device_id or str(uuid.uuid4())
+            document = replace(document, device_id=device_id)
+            return document, document
+
+        document: Document = yield Update(identify)
+        body = {
+            "email": email,
+            "password": password,
+            "device_name": device_name or self._device_name or ...,
+            "device_token": document.device_token or ...,
+        }
+        request = build(self.api, operation, body, headers={"X-Device-Id": cast(str, document.device_id)})
+        sent = self.clock.elapsed()
+        reply = yield from self._send(request)
+        if operation == "register" and reply.status == 202:
+            return None
+        held, device_token = self._receive(reply, sent)
+
+        def keep(document: Document) -> tuple[Document, None]:
+            skew, token = self.time.skew(), device_token or document.device_token
+            return replace(document, held=held, device_token=token, clock_skew=skew), None
+
+        yield Update(keep)
+        return held.signed_in()
+
+    def sign_out(self) -> Flow[bool]:
+        held = yield from self._read()
+        if held is None:
+            return True
+        yield from self._drop_session(held.session["id"])
+        try:
+            yield from self._call_without_token("sign_out", {"refresh_token": held.refresh_token})
+        except LatchkeyError:
+            return False
+        return True
+
+    def _renew(self, operation: str, body: dict[str, Any]) -> Flow[SignedIn]:
+        """An operation that answers with tokens of this or of a new session."""
+        held = yield from self.authorize()
+        held, reply, sent = yield from self._call_as(held, operation, body)
+        received, device_token = self._receive(reply, sent)
+        stored = yield from self._store(held, received, device_token)
+        return stored.signed_in()
+
+    def reauthenticate(self, password: str) -> Flow[SignedIn]:
+        return self._renew("reauthenticate", {"password": password})
+
+    def change_password(self, current_password: str, new_password: str) -> Flow[SignedIn]:
+        return self._renew("change_password", {"current_password": current_password, "new_password": new_password})
+
+    def get_sessions(self) -> Flow[SessionList]:
+        _, reply = yield from self._call("get_sessions")
+        return cast(SessionList, read_object(reply))
+
+    def get_session(self) -> Flow[Session]:
+        _, reply = yield from self._call("get_session")
+        return cast(Session, read_object(reply))
+
+    def rename_session(self, session_id: str, name: str | None) -> Flow[Session]:
+        _, reply = yield from self._call("rename_session", {"name": name}, session_id=session_id)
+        return cast(Session, read_object(reply))
+
+    def revoke_session(self, session_id: str) -> Flow[None]:
+        held, _ = yield from self._call("revoke_session", session_id=session_id)
+        if session_id.lower() == held.session["id"].lower():
+            yield from self._drop_session(held.session["id"])
+
+    def revoke_others(self) -> Flow[int]:
+        _, reply = yield from self._call("revoke_others", params={"keep_current": "true"})
+        return cast(Revoked, read_object(reply))["revoked"]
+
+    def logout_all(self) -> Flow[int]:
+        held, reply = yield from self._call("logout_all", params={"keep_current": "false"})
+        yield from self._drop_session(held.session["id"])
+        return cast(Revoked, read_object(reply))["revoked"]
+
+    def remove_expired_sessions(self) -> Flow[int]:
+        _, reply = yield from self._call("remove_expired_sessions")
+        return cast(Removed, read_object(reply))["removed"]
+
+    def me(self) -> Flow[Account]:
+        _, reply = yield from self._call("me")
+        return cast(Account, read_object(reply))
+
+    def delete_account(self, password: str) -> Flow[None]:
+        held, _ = yield from self._call("delete_account", {"password": password})
+        yield from self._drop_session(held.session["id"])
+
+    def activity(self, cursor: str | None, limit: int | None) -> Flow[ActivityPage]:
+        params = {"cursor": cursor, "limit": None if limit is None else str(limit)}
+        given = {name: value for name, value in params.items() if value is not None}
+        _, reply = yield from self._call("activity", params=given)
+        return cast(ActivityPage, read_object(reply))
+
+    def export_data(self) -> Flow[Export]:
+        _, reply = yield from self._call("export_data")
+        return cast(Export, read_object(reply))
+
+    def change_email(self, email: str, password: str) -> Flow[None]:
+        yield from self._call("change_email", {"email": email, "password": password})
+
+    def request_email_verification(self) -> Flow[None]:
+        yield from self._call("request_email_verification")
+
+    def verify_email(self, token: str) -> Flow[None]:
+        return self._call_without_token("verify_email", {"token": token})
+
+    def request_password_reset(self, email: str) -> Flow[None]:
+        return self._call_without_token("request_password_reset", {"email": email})
+
+    def confirm_password_reset(self, token: str, new_password: str) -> Flow[None]:
+        return self._call_without_token("confirm_password_reset", {"token": token, "new_password": new_password})

@@ -1,0 +1,224 @@
+"""What is kept about who is signed in: as a value, as text, and what may replace what."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeVar, cast
+
+from ._errors import LatchkeyError
+from .types import Session, SignedIn, User
+
+T = TypeVar("T")
+
+_VERSION: Final = 1
+log: Final = logging.getLogger("latchkey")
+
+
+@dataclass(frozen=True)
+class Held:
+    """The tokens of a session and whose they are. Its representation shows no token."""
+
+    access_token: str
+    refresh_token: str
+    expires_at: float
+    """When the access token expires, in epoch seconds of the server's clock."""
+    expires_in: float
+    """How long the access token lived when it was new, in seconds."""
+    session: Session
+    user: User | None
+
+    def __repr__(self) -> str:
+        return f"<Held session={self.session['id']}>"
+
+    def signed_in(self) -> SignedIn:
+        return {"session": self.session, "user": self.user}
+
+    def is_of_same_user(self, other: Held) -> bool:
+        """Whether a request that was meant for the other may be sent with this one."""
+        if self.user is not None and other.user is not None:
+            return self.user["id"] == other.user["id"]
+        return self.session["id"] == other.session["id"]
+
+
+@dataclass(frozen=True)
+class Document:
+    """All that is stored. The device's id and token outlive a sign-out."""
+
+    held: Held | None = None
+    device_id: str | None = None
+    device_token: str | None = None
+    clock_skew: float = 0
+    """How far the server's clock was ahead of the wall clock when this was written, in seconds."""
+
+    def __repr__(self) -> str:
+        return f"<Document {self.held}>"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What ``on_change`` receives: who is signed in now, and why that changed.
+
+    ``signed_in`` and ``signed_out`` also tell of other processes, at the next call here. ``reason`` is the refusal that
+    ended the session; it is ``None`` if the user has signed out.
+    """
+
+    kind: Literal["signed_in", "refreshed", "signed_out"]
+    session: Session | None
+    user: User | None
+    reason: LatchkeyError | None = None
+
+
+def encode(document: Document) -> str:
+    held = document.held
+    return json.dumps(
+        {
+            "version": _VERSION,
+            "device_id": document.device_id,
+            "device_token": document.device_token,
+            "clock_skew": document.clock_skew,
+            "held": None
+            if held is None
+            else {
+                "access_token": held.access_token,
+                "refresh_token": held.refresh_token,
+                "expires_at": held.expires_at,
+                "expires_in": held.expires_in,
+                "session": held.session,
+                "user": held.user,
+            },
+        }
+    )
+
+
+def decode(text: str | None) -> Document:
+    """The document of a stored text. What cannot be read means that nobody is signed in."""
+    try:
+        stored = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        stored = None
+    if not isinstance(stored, dict):
+        return Document()
+    fields = cast("dict[str, Any]", stored)
+    device_id, device_token = fields.get("device_id"), fields.get("device_token")
+    skew = fields.get("clock_skew")
+    return Document(
+        held=_decode_held(fields.get("held")) if fields.get("version") == _VERSION else None,
+        device_id=device_id if isinstance(device_id, str) else None,
+        device_token=device_token if isinstance(device_token, str) else None,
+        clock_skew=skew if isinstance(skew, (int, float)) else 0,
+    )
+
+
+def _decode_held(stored: object) -> Held | None:
+    if not isinstance(stored, dict):
+        return None
+    fields = cast("dict[str, Any]", stored)
+    access_token, refresh_token = fields.get("access_token"), fields.get("refresh_token")
+    expires_at, expires_in = fields.get("expires_at"), fields.get("expires_in")
+    session, user = fields.get("session"), fields.get("user")
+    if not isinstance(session, dict) or not isinstance(cast("dict[str, Any]", session).get("id"), str):
+        return None
+    if not isinstance(user, dict) or not isinstance(cast("dict[str, Any]", user).get("id"), str):
+        user = None
+    # A token goes into a header, so it must be one that a header can hold.
+    if not all(isinstance(token, str) and token.isascii() and token.isprintable() for token in (access_token, refresh_token)):
+        return None
+    if not all(isinstance(number, (int, float)) for number in (expires_at, expires_in)):
+        return None
+    return Held(
+        cast(str, access_token),
+        cast(str, refresh_token),
+        cast(float, expires_at),
+        cast(float, expires_in),
+        cast(Session, session),
+        cast("User | None", user),
+    )
+
+
+class Vault:
+    """The storage as the client sees it: what it held when it was last read, and what could not be written.
+
+    The storage is the truth, because others may share it. Memory counts only while the storage fails: what was received
+    and could not be stored is kept here and written at the next occasion.
+    """
+
+    def __init__(self) -> None:
+        self.document: Document | None = None
+        self.changes: deque[Change] = deque()
+        self._text: str | None = None
+        self._is_unsaved = False
+
+    def update(
+        self,
+        loaded: str | Exception | None,
+        decide: Callable[[Document], tuple[Document, T]],
+        reason: LatchkeyError | None = None,
+    ) -> tuple[T, str | None]:
+        """Decides on what the storage holds. Returns the result and the text to store, if there is one to store.
+
+        Nothing else may read or write the storage between ``loaded`` and the end of ``settle``.
+        """
+        before = self._read(loaded)
+        after, result = decide(before)
+        if after != before:
+            self._become(after, reason)
+            self._is_unsaved = True
+        return result, encode(after) if self._is_unsaved else None
+
+    def settle(self, text: str, error: Exception | None) -> None:
+        """Notes whether the text could be stored."""
+        if error is None:
+            self._text, self._is_unsaved = text, False
+        else:
+            log.warning("the session could not be stored and is kept in memory: %s", type(error).__name__)
+
+    def _read(self, loaded: str | Exception | None) -> Document:
+        if isinstance(loaded, Exception):
+            if self.document is None:
+                raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
+            return self.document
+        if self.document is None or loaded != self._text:
+            self._text, self._is_unsaved = loaded, False
+            self._become(decode(loaded), None)
+        return cast(Document, self.document)
+
+    def _become(self, after: Document, reason: LatchkeyError | None) -> None:
+        is_first = self.document is None
+        old, new = (self.document or Document()).held, after.held
+        self.document = after
+        if new is None:
+            if old is not None:
+                self.changes.append(Change("signed_out", None, None, reason))
+        elif old is None or old.session["id"] != new.session["id"]:
+            if not is_first:
+                self.changes.append(Change("signed_in", new.session, new.user))
+        elif old.access_token != new.access_token:
+            self.changes.append(Change("refreshed", new.session, new.user))
+
+
+def store_successor(document: Document, began_with: Held, received: Held) -> Document:
+    """What to store of a refresh, a reauthentication or a password change that began with ``began_with``.
+
+    Whoever has signed out or signed in again meanwhile is not overwritten, nor is a later refresh token by an earlier
+    one. The refresh tokens are compared, not the access tokens: two refreshes within the interval give two access tokens
+    and one refresh token, and the successor must win over both.
+    """
+    stored = document.held
+    if stored is None or stored.session["id"] != began_with.session["id"]:
+        return document
+    is_other_session = received.session["id"] != began_with.session["id"]
+    if is_other_session or stored.refresh_token in (began_with.refresh_token, received.refresh_token):
+        return replace(document, held=replace(received, user=received.user or stored.user))
+    return document
+
+
+def store_refresh_token(document: Document, began_with: Held, received: Held) -> Document:
+    """What to store of a refresh whose access token is for another API: the refresh token alone, by the same rule."""
+    after = store_successor(document, began_with, received)
+    if after == document or document.held is None:
+        return document
+    return replace(document, held=replace(document.held, refresh_token=received.refresh_token))

@@ -1,0 +1,54 @@
+"""What both clients do in the same way: tokens in requests, storages that are not asynchronous, failures in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from ._core import Update
+from ._errors import LatchkeyError
+from ._session import Held, Vault
+from ._storage import Storage
+
+
+def set_token(request: httpx.Request, held: Held) -> None:
+    request.headers["Authorization"] = f"Bearer {held.access_token}"
+
+
+def is_repeatable(request: httpx.Request) -> bool:
+    """Whether the body of the request can be sent again: it is in memory, and not a stream of the caller's."""
+    return isinstance(request.stream, httpx.ByteStream)
+
+
+def update_storage(vault: Vault, storage: Storage, update: Update) -> Any:
+    """Reads, decides and writes, with a storage that is not asynchronous."""
+    loaded: str | Exception | None
+    try:
+        loaded = storage.load()
+    except Exception as error:
+        loaded = error
+    result, text = vault.update(loaded, update.decide, update.reason)
+    if text is not None:
+        failure: Exception | None = None
+        try:
+            storage.save(text)
+        except Exception as error:
+            failure = error
+        vault.settle(text, failure)
+    return result
+
+
+def describe_network_error(error: httpx.HTTPError) -> LatchkeyError:
+    return LatchkeyError("network_error", f"{type(error).__name__}: {error}")
+
+
+def describe_interruption(error: BaseException) -> LatchkeyError:
+    """The failure of a shared refresh, for those who wait for it: they were not interrupted themselves."""
+    if isinstance(error, LatchkeyError):
+        return error
+    return LatchkeyError("network_error", f"The refresh was interrupted: {type(error).__name__}.")
+
+
+def release_nothing() -> None:
+    """What gives back the lock of a storage that has none."""

@@ -1,0 +1,215 @@
+"""Storages that work, fail, or hold what nobody can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from latchkey import AsyncClient, Client, FileStorage, LatchkeyError, MemoryStorage
+from world import PASSWORD, World, held, rotation
+
+
+class Unreliable(MemoryStorage):
+    """Raises while it is told to."""
+
+    fails_to_load = False
+    fails_to_save = False
+
+    def load(self) -> str | None:
+        if self.fails_to_load:
+            raise PermissionError("no")
+        return super().load()
+
+    def save(self, text: str) -> None:
+        if self.fails_to_save:
+            raise OSError("the disk is full")
+        super().save(text)
+
+
+def test_storage_that_cannot_be_written_signs_nobody_out(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    storage = world.storage = Unreliable()
+    client = world.client()
+    world.register(client)
+    storage.fails_to_save = True
+    world.expire()
+    client.me()
+    assert client.signed_in() is not None
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (1, 0)
+    assert "could not be stored" in caplog.text
+    assert "eyJ" not in caplog.text
+    storage.fails_to_save = False
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (1, 1)
+
+
+def test_storage_that_cannot_be_read_signs_nobody_out(world: World) -> None:
+    storage = world.storage = Unreliable()
+    client = world.client()
+    world.register(client)
+    storage.fails_to_load = True
+    assert client.me()["email"] == world.email
+    world.expire()
+    assert client.me()["email"] == world.email
+    storage.fails_to_load = False
+    assert client.me()["email"] == world.email
+    assert world.rotation() == 1
+
+
+def test_storage_that_cannot_be_read_at_the_start_is_an_error_and_no_sign_out(world: World) -> None:
+    storage = world.storage = Unreliable()
+    world.register(world.client())
+    storage.fails_to_load = True
+    restarted = world.client()
+    with pytest.raises(LatchkeyError) as caught:
+        restarted.me()
+    assert (caught.value.code, caught.value.signed_out) == ("storage_failed", False)
+    storage.fails_to_load = False
+    assert restarted.me()["email"] == world.email
+
+
+def test_what_was_not_stored_gives_way_to_what_another_has_stored(world: World) -> None:
+    storage = world.storage = Unreliable()
+    client = world.client()
+    world.register(client)
+    storage.fails_to_save = True
+    world.expire()
+    client.me()
+    storage.fails_to_save = False
+    other = world.client()
+    other.sign_in(world.email, PASSWORD)
+    assert client.signed_in() == other.signed_in()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[" * 100_000,
+        "null",
+        "[]",
+        '"text"',
+        "{}",
+        '{"version": 99, "held": {"access_token": "a"}}',
+        '{"version": 1, "held": []}',
+        '{"version": 1, "held": {"access_token": 7, "refresh_token": "r"}}',
+        '{"version": 1, "held": {"access_token": "a\\n", "refresh_token": "r", "expires_at": 0, "expires_in": 0,'
+        ' "session": {"id": "i"}}}',
+        '{"version": 1, "clock_skew": "x", "held": {"access_token": "a", "refresh_token": "r", "expires_at": "x"}}',
+    ],
+)
+def test_broken_text_means_signed_out_and_can_be_replaced(world: World, text: str) -> None:
+    world.storage.save(text)
+    client = world.client()
+    assert client.signed_in() is None
+    with pytest.raises(LatchkeyError, match="not_signed_in"):
+        client.me()
+    world.register(client)
+    assert client.me()["email"] == world.email
+
+
+def test_broken_tokens_mean_signed_out(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    stored = json.loads(world.storage.load() or "")
+    stored["held"].update(access_token="broken", refresh_token="broken", user=None)
+    world.storage.save(json.dumps(stored))
+    with pytest.raises(LatchkeyError) as caught:
+        client.me()
+    assert (caught.value.code, client.signed_in()) == ("invalid_refresh_token", None)
+
+
+def test_file_is_its_owners_alone_and_replaced_as_a_whole(api: str, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "session.json"
+    world = World(api, "sync")
+    world.storage = FileStorage(path)
+    world.register(world.client())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    inode = path.stat().st_ino
+    world.expire()
+    world.client().me()
+    assert path.stat().st_ino != inode
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert rotation(path.read_text()) == 1
+
+
+def test_crash_while_the_file_is_written_leaves_the_old_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = FileStorage(tmp_path / "session.json")
+    storage.save("old")
+
+    def crash(*_: object) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(OSError, match="gone"):
+        storage.save("new")
+    assert storage.load() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["session.json"]
+
+
+def test_folder_that_cannot_be_written_keeps_the_session_in_memory(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    world.storage = FileStorage(tmp_path / "file" / "session.json")
+    client = world.client()
+    with pytest.raises(LatchkeyError, match="storage_failed"):
+        client.me()
+
+
+class Remote:
+    """A storage behind the event loop."""
+
+    def __init__(self) -> None:
+        self.text: str | None = None
+
+    async def load(self) -> str | None:
+        await anyio.lowlevel.checkpoint()
+        return self.text
+
+    async def save(self, text: str) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.text = text
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_asynchronous_storage(api: str, backend: str) -> None:
+    world, storage = World(api, backend), Remote()
+
+    async def scenario() -> None:
+        client = AsyncClient(api, storage=storage, http=world.network.async_http(), clock=world.time.clock)
+        await client.register(world.email, PASSWORD)
+        world.expire()
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(client.me)
+
+    anyio.run(scenario, backend=backend)
+    assert (world.network.refreshes, rotation(storage.text or "")) == (1, 1)
+
+
+def test_nothing_shows_a_token(api: str) -> None:
+    world = World(api, "sync")
+    client = world.client()
+    world.register(client)
+    document = client._core.vault.document
+    assert document is not None
+    for shown in (repr(document), repr(document.held), repr(client), repr(client.signed_in())):
+        assert "eyJ" not in shown
+    assert held(world.storage.load()) is not None
+
+
+def test_client_wants_https_or_this_machine() -> None:
+    for address in ("http://auth.example.com", "ftp://localhost", "auth.example.com"):
+        with pytest.raises(ValueError, match="https"):
+            Client(address)
+    with pytest.raises(ValueError, match="https"):
+        Client("https://auth.example.com", origins=["http://api.example.com"])
+    for address in ("https://auth.example.com/path", "http://localhost:3000", "http://[::1]:3000"):
+        Client(address).close()

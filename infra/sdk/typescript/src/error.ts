@@ -1,0 +1,96 @@
+/** The one error class, and every code that it can have. */
+
+import type { InvalidValue } from "./types.js"
+
+/** The codes of Latchkey's own replies that a user's client can meet. infra/guides/understand/clients.md says what to do on each. */
+export type ProblemCode =
+  // The request is wrong: a fault in the program.
+  | "invalid_request"
+  | "not_found"
+  | "method_not_allowed"
+  | "payload_too_large"
+  | "unsupported_media_type"
+  | "cross_site_request"
+  | "edge_required"
+  // The person must enter something else.
+  | "validation_failed"
+  | "weak_password"
+  | "password_unchanged"
+  | "email_taken"
+  | "invalid_credentials"
+  | "wrong_password"
+  | "invalid_link"
+  // The person may not, or not yet.
+  | "account_disabled"
+  | "registration_closed"
+  | "email_not_verified"
+  | "no_password"
+  | "insufficient_scope"
+  | "reauthentication_required"
+  // The session has ended.
+  | "invalid_token"
+  | "invalid_refresh_token"
+  | "refresh_token_reused"
+  | "session_not_found"
+  // Later, or not at all.
+  | "too_many_requests"
+  | "temporarily_unavailable"
+  | "internal_error"
+
+/** The codes of this package. */
+export type ClientCode =
+  /** Nobody is signed in here, or the session in which the call began has ended. Nothing was sent. */
+  | "not_signed_in"
+  /** No reply came: offline, a timeout, a lost connection. Whether the request did its work is not known. */
+  | "network_error"
+  /** The reply is not one of Latchkey's, such as the page of a captive portal. */
+  | "unexpected_reply"
+  /** `fetch` of the client: the address is not among `apis`, so no token was sent. */
+  | "origin_refused"
+
+/** What went wrong. New codes come: treat one that you do not know as its status alone. */
+export type ErrorCode = ProblemCode | ClientCode | (string & {})
+
+/** What a `LatchkeyError` is made of. */
+export interface ErrorDetails {
+  status?: number | null
+  requestId?: string | null
+  retryAfter?: number | null
+  errors?: readonly InvalidValue[]
+  cause?: unknown
+}
+
+/** A request that did not do what it should. Decide by `code`; `message` is for developers and may change. */
+export class LatchkeyError extends Error {
+  override readonly name = "LatchkeyError"
+  /** What to decide by. */
+  readonly code: ErrorCode
+  /** The HTTP status of the reply. Null if there is none. */
+  readonly status: number | null
+  /** Names the request in Latchkey's log. */
+  readonly requestId: string | null
+  /** Seconds until it may be tried again, if that is known. */
+  readonly retryAfter: number | null
+  /** With `validation_failed` and `weak_password`: the values that are not allowed. */
+  readonly errors: readonly InvalidValue[]
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, "cause" in details ? { cause: details.cause } : {})
+    this.code = code
+    this.status = details.status ?? null
+    this.requestId = details.requestId ?? null
+    this.retryAfter = details.retryAfter ?? null
+    this.errors = details.errors ?? []
+  }
+}
+
+/** Whether the same request may succeed later. Such an error never signs anybody out. */
+export function isTransient(error: unknown): error is LatchkeyError {
+  if (!(error instanceof LatchkeyError)) return false
+  if (error.status === null) return error.code === "network_error"
+  return error.code === "unexpected_reply" || [429, 502, 503, 504].includes(error.status)
+}
+
+export function notSignedIn(): LatchkeyError {
+  return new LatchkeyError("not_signed_in", "Nobody is signed in here.")
+}

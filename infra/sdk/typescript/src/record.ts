@@ -1,0 +1,123 @@
+/** What is stored about a sign-in: one JSON text, so that it is always replaced as a whole. */
+
+import type { Anchor, Moment, ServerClock } from "./clock.js"
+import { LatchkeyError } from "./error.js"
+import type { Session, Tokens, User } from "./types.js"
+
+/** An access token and, in the server's time, when it is to be replaced and when it expires. Milliseconds. */
+export interface AccessToken {
+  readonly token: string
+  readonly stale_at: number
+  readonly expires_at: number
+}
+
+/** A sign-in. `access` holds one token for each audience; the empty one is Latchkey itself. */
+export interface SignInRecord {
+  readonly version: 1
+  /** Null where a cookie holds it. */
+  readonly refresh_token: string | null
+  readonly session: Session
+  /** Null if no reply has told: a refresh with a cookie after a reload. */
+  readonly user: User | null
+  readonly access: Readonly<Record<string, AccessToken>>
+  readonly anchor: Anchor
+}
+
+/** An access token that can be used now, and the sign-in that it belongs to. */
+export interface Grant {
+  readonly token: string
+  readonly record: SignInRecord
+}
+
+/** The audience of Latchkey itself. */
+export const OWN_AUDIENCE = ""
+
+/** An access token is replaced this long before it expires, or after half of its life. Milliseconds. */
+const MARGIN = 30_000
+
+/**
+ * Makes the record of a reply with tokens, and says which access token is the new one. What stays of an earlier record of the same session: the user and the access
+ * tokens for other audiences.
+ *
+ * @throws LatchkeyError `unexpected_reply` if the reply has no tokens
+ */
+export function readTokens(
+  reply: unknown,
+  audience: string,
+  clock: ServerClock,
+  sentAt: Moment,
+  before: SignInRecord | null = null,
+): Grant {
+  if (!isTokens(reply)) throw new LatchkeyError("unexpected_reply", "The reply has no tokens.", { status: 200 })
+  // The session ends when its refresh token does, so the two fields together tell the server's time.
+  const server = Date.parse(reply.session.expires_at) - reply.refresh_expires_in * 1000
+  const anchor = clock.synchronize(server, sentAt)
+  const life = reply.expires_in * 1000
+  const access: AccessToken = {
+    token: reply.access_token,
+    stale_at: server + life - Math.min(MARGIN, life / 2),
+    expires_at: server + life,
+  }
+  const same = before?.session.id === reply.session.id ? before : null
+  const record: SignInRecord = {
+    version: 1,
+    refresh_token: reply.refresh_token ?? null,
+    session: reply.session,
+    user: reply.user ?? same?.user ?? null,
+    access: { ...same?.access, [audience]: access },
+    anchor,
+  }
+  return { token: access.token, record }
+}
+
+/** Reads a record. Null for every other text: what cannot be used means that nobody is signed in. */
+export function parseRecord(text: string | null): SignInRecord | null {
+  if (text === null) return null
+  try {
+    const value: unknown = JSON.parse(text)
+    return isRecord(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+function isTokens(value: unknown): value is Tokens {
+  return (
+    isObject(value) &&
+    typeof value["access_token"] === "string" &&
+    isTime(value["expires_in"]) &&
+    isTime(value["refresh_expires_in"]) &&
+    isSession(value["session"]) &&
+    isTime(Date.parse(value["session"].expires_at))
+  )
+}
+
+function isRecord(value: unknown): value is SignInRecord {
+  return (
+    isObject(value) &&
+    value["version"] === 1 &&
+    (value["refresh_token"] === null || typeof value["refresh_token"] === "string") &&
+    isSession(value["session"]) &&
+    (value["user"] === null || isObject(value["user"])) &&
+    isObject(value["anchor"]) &&
+    isTime(value["anchor"]["server"]) &&
+    isTime(value["anchor"]["wall"]) &&
+    isObject(value["access"]) &&
+    Object.values(value["access"]).every(
+      (access) =>
+        isObject(access) && typeof access["token"] === "string" && isTime(access["stale_at"]) && isTime(access["expires_at"]),
+    )
+  )
+}
+
+function isSession(value: unknown): value is Session {
+  return isObject(value) && typeof value["id"] === "string"
+}
+
+function isTime(value: unknown): value is number {
+  return Number.isFinite(value)
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+}

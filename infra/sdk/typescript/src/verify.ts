@@ -1,0 +1,168 @@
+/**
+ * Verifies access tokens in a back end, with jose.
+ *
+ * `verify` goes by the signature: it accepts the last token of a session that has ended until that token expires, up to 15
+ * minutes later (`ACCESS_TOKEN_SECONDS`). Where that matters, `verifyLive` asks Latchkey, at one request each time.
+ */
+
+import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload } from "jose"
+
+/** What a verifier accepts. */
+export interface VerifierOptions {
+  /** Latchkey's setting `ISSUER`, character by character. */
+  readonly issuer: string
+  /** The name of this API in Latchkey's `AUDIENCES`, or Latchkey's own `AUDIENCE`. */
+  readonly audience: string
+  /** By how many seconds the clocks may differ. 5 unless given. */
+  readonly clockTolerance?: number
+  /** How long Latchkey's reply may take, in milliseconds. 5,000 unless given. */
+  readonly timeout?: number
+}
+
+/** What a route asks for in addition. */
+export interface Requirements {
+  /** Words divided by spaces that the token's `scope` must all have. */
+  readonly scope?: string
+  /** How many seconds ago the user may have proved who they are (`auth_time`). */
+  readonly maxAge?: number
+}
+
+/** The claims of an access token (RFC 9068). */
+export interface AccessTokenClaims extends JWTPayload {
+  iss: string
+  aud: string
+  client_id: string
+  /** The user. */
+  sub: string
+  /** The session. */
+  sid: string
+  jti: string
+  iat: number
+  exp: number
+  /** When the user last proved who they are, in epoch seconds. */
+  auth_time: number
+  /** How they did it (RFC 8176). */
+  amr?: string[]
+  scope?: string
+}
+
+/** Why a token is not accepted. RFC 6750 and RFC 9470 define the first three. */
+export type VerificationCode =
+  | "invalid_token"
+  | "insufficient_scope"
+  | "insufficient_user_authentication"
+  /** Latchkey cannot be asked, so nothing is known about the token. */
+  | "keys_unavailable"
+
+/** A token that is not accepted. Answer with `status` and, if there is one, `challenge` as `WWW-Authenticate`. */
+export class VerificationError extends Error {
+  override readonly name = "VerificationError"
+  readonly code: VerificationCode
+  /** 401, 403 for the scope, or 503 when it cannot be said: a 401 would sign users out, a 200 let anybody in. */
+  readonly status: 401 | 403 | 503
+  readonly challenge: string | null
+
+  constructor(code: VerificationCode, message: string, details: { cause?: unknown; challenge?: string } = {}) {
+    super(message, "cause" in details ? { cause: details.cause } : {})
+    this.code = code
+    this.status = code === "insufficient_scope" ? 403 : code === "keys_unavailable" ? 503 : 401
+    this.challenge = this.status === 503 ? null : (details.challenge ?? `Bearer error="${code}"`)
+  }
+}
+
+export interface Verifier {
+  /**
+   * The claims of a token that the issuer made for this audience and that has not expired.
+   *
+   * @throws VerificationError
+   */
+  verify(token: string, requirements?: Requirements): Promise<AccessTokenClaims>
+  /**
+   * The same, and the session has not ended: asks `GET /v1/me`. Needs a token with Latchkey's own audience.
+   *
+   * @throws VerificationError
+   */
+  verifyLive(token: string, requirements?: Requirements): Promise<AccessTokenClaims>
+}
+
+const CLAIMS = ["client_id", "sub", "sid", "jti", "iat", "exp", "auth_time"]
+
+/** Makes a verifier. Keep it: it keeps the published keys for five minutes, and reads them again for an unknown key. */
+export function createVerifier(options: VerifierOptions): Verifier {
+  const { issuer, audience, clockTolerance = 5, timeout = 5_000 } = options
+  const keys = createRemoteJWKSet(new URL(`${issuer}/.well-known/jwks.json`), {
+    cacheMaxAge: 300_000,
+    cooldownDuration: 30_000, // made-up keys must not make us ask each time
+    timeoutDuration: timeout,
+  })
+
+  const verify = async (token: string, requirements: Requirements = {}) => {
+    let claims: AccessTokenClaims
+    try {
+      const verified = await jwtVerify<AccessTokenClaims>(token, keys, {
+        algorithms: ["EdDSA", "RS256"], // never taken from the token; each key has one
+        typ: "at+jwt", // without this, any token of the same key would pass
+        issuer,
+        audience,
+        requiredClaims: CLAIMS,
+        clockTolerance, // seconds by which the clocks may differ
+      })
+      claims = verified.payload
+    } catch (cause) {
+      throw new VerificationError(isTokensFault(cause) ? "invalid_token" : "keys_unavailable", String(cause), { cause })
+    }
+    checkRequirements(claims, requirements, clockTolerance)
+    return claims
+  }
+
+  const verifyLive = async (token: string, requirements?: Requirements) => {
+    const claims = await verify(token, requirements)
+    let reply: Response
+    let account: { id?: unknown }
+    try {
+      reply = await fetch(`${issuer}/v1/me`, {
+        headers: { authorization: `Bearer ${token}` },
+        redirect: "error",
+        signal: AbortSignal.timeout(timeout),
+      })
+      account = await reply.json()
+    } catch (cause) {
+      throw new VerificationError("keys_unavailable", "Latchkey does not reply.", { cause })
+    }
+    if (reply.status === 401) throw new VerificationError("invalid_token", "The session has ended.")
+    if (reply.status !== 200) throw new VerificationError("keys_unavailable", `The status is ${reply.status}.`)
+    if (account.id !== claims.sub) throw new VerificationError("invalid_token", "The session is another user's.")
+    return claims
+  }
+
+  return { verify, verifyLive }
+}
+
+/**
+ * The token in an `Authorization` header (RFC 6750 section 2.1).
+ *
+ * @throws VerificationError `invalid_token`, with a challenge that names no error, if there is none
+ */
+export function readBearerToken(authorization: string | null | undefined): string {
+  const token = /^Bearer +([\w.~+/-]+=*)$/i.exec(authorization ?? "")?.[1]
+  if (token === undefined) throw new VerificationError("invalid_token", "There is no bearer token.", { challenge: "Bearer" })
+  return token
+}
+
+function checkRequirements(claims: AccessTokenClaims, { scope, maxAge }: Requirements, tolerance: number): void {
+  const granted = new Set(claims.scope?.split(" "))
+  if (scope?.split(" ").some((word) => !granted.has(word))) {
+    const challenge = `Bearer error="insufficient_scope", scope="${scope}"`
+    throw new VerificationError("insufficient_scope", `The scope must have: ${scope}.`, { challenge })
+  }
+  if (maxAge !== undefined && !(claims.auth_time + maxAge + tolerance >= Date.now() / 1000)) {
+    const challenge = `Bearer error="insufficient_user_authentication", max_age="${maxAge}"`
+    throw new VerificationError("insufficient_user_authentication", "The proof of the password is too old.", { challenge })
+  }
+}
+
+/** Whether the token is at fault. The keys may be out of reach, too slow, or no key set. */
+function isTokensFault(error: unknown): boolean {
+  if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return false
+  return error instanceof errors.JOSEError && error.constructor !== errors.JOSEError
+}

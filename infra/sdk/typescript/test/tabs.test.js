@@ -1,0 +1,346 @@
+// Tabs of Chromium, against the local stack: Web Locks, localStorage, cookies and the events of pages are the real ones.
+
+import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
+import { after, before, beforeEach, describe, test } from "node:test"
+import { chromium } from "playwright-core"
+import { answer, listen, loseReply, loseRequest, PASSWORD, startProxy, startStack } from "./stack.js"
+
+const MINUTE = 60_000
+const sdk = readFileSync(new URL("../dist/latchkey.js", import.meta.url))
+let stack, proxy, pages, browser, context, number = 0
+
+before(async () => {
+  pages = await listen((request, response) => {
+    const isScript = request.url === "/latchkey.js"
+    response.writeHead(200, { "content-type": isScript ? "text/javascript" : "text/html" })
+    response.end(isScript ? sdk : "<!doctype html><title>page</title>")
+  })
+  stack = await startStack({ COOKIE_TRANSPORT: "true", ALLOWED_ORIGINS: pages.origin })
+  proxy = await startProxy(stack.api)
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync", "--no-proxy-server"],
+  })
+})
+after(async () => {
+  await browser?.close()
+  await Promise.all([pages?.stop(), proxy?.stop()])
+  await stack?.stop()
+})
+beforeEach(() => proxy.reset())
+async function makeContext() {
+  await context?.close()
+  context = await browser.newContext()
+  // The wall clock of a page can be moved, as by a sleep or by people. The server's clock stays as it is.
+  await context.addInitScript(() => {
+    const now = Date.now
+    globalThis.moved = 0
+    Date.now = () => now() + globalThis.moved
+  })
+}
+
+/** A tab with a client in `client`; its state changes are in `seen`. */
+async function open(options = { storage: "localStorage" }) {
+  const tab = await context.newPage()
+  await tab.goto(`${pages.origin}/`)
+  await load(tab, options)
+  return tab
+}
+const load = (tab, options = { storage: "localStorage" }) =>
+  tab.evaluate(async (options) => {
+    const { createClient } = await import("/latchkey.js")
+    globalThis.seen = []
+    globalThis.client = createClient(options)
+    globalThis.client.onChange((state) => globalThis.seen.push(state.status))
+  }, { url: proxy.url, ...options })
+/** The same tabs as a new person finds them: nothing stored, right clocks, new clients. */
+async function restart(tabs, options) {
+  await Promise.all(tabs.map((tab) => tab.evaluate(() => globalThis.client?.dispose())))
+  await context.clearCookies()
+  await tabs[0].evaluate(() => localStorage.clear())
+  await Promise.all(tabs.map((tab) => tab.evaluate(() => (moved = 0))))
+  await Promise.all(tabs.map((tab) => load(tab, options)))
+}
+const openTabs = (count, options) => Promise.all(Array.from({ length: count }, () => open(options)))
+async function signIn(tab) {
+  const email = `tab${++number}@example.com`
+  await tab.evaluate((credentials) => client.register(credentials), { email, password: PASSWORD })
+  proxy.reset()
+  return email
+}
+/** Three callers in each tab at once. What each got: the address of its user, or the code of its error. */
+const callAll = async (tabs) => {
+  const call = () => Promise.all([1, 2, 3].map(() => client.me().then((me) => me.email, (error) => error.code)))
+  return (await Promise.all(tabs.map((tab) => tab.evaluate(call)))).flat()
+}
+const sleep = (tabs, time) => Promise.all(tabs.map((tab) => tab.evaluate((time) => (moved += time), time)))
+const statusOf = (tab) => tab.evaluate(() => client.state.status)
+const waitFor = (tab, status) => tab.waitForFunction((status) => client.state.status === status, status, { timeout: 5_000 })
+const lockName = () => `latchkey:${proxy.url}`
+
+// The tab that gets the lock next may be handed it before it is shown what the one before has stored: one refresh more,
+// which rotates nothing. Without the lock there are six.
+const ALMOST_ONE = 2
+
+describe("six tabs with three callers each", () => {
+  let tabs
+  before(async () => {
+    await makeContext()
+    tabs = await openTabs(6)
+  })
+  beforeEach(() => restart(tabs))
+
+  test("refresh once", async () => {
+    const email = await signIn(tabs[0])
+    await Promise.all(tabs.map((tab) => waitFor(tab, "signed-in")))
+    await sleep(tabs, 15 * MINUTE)
+    assert.deepEqual(await callAll(tabs), Array(18).fill(email))
+    assert.ok(proxy.count() <= ALMOST_ONE, `${proxy.count()} refreshes`)
+    assert.equal(proxy.successors(), 1)
+  })
+
+  test("lose replies, and stay signed in with one rotation", async () => {
+    const email = await signIn(tabs[0])
+    await sleep(tabs, 15 * MINUTE)
+    proxy.next("/v1/auth/refresh", loseReply, loseReply, loseRequest, loseReply)
+    assert.deepEqual(new Set(await callAll(tabs)), new Set([email]))
+    assert.equal(proxy.successors(), 1)
+  })
+
+  test("stay signed in without Web Locks, with one rotation", async () => {
+    await Promise.all(tabs.map((tab) => tab.evaluate(() => Object.defineProperty(navigator, "locks", { value: undefined, configurable: true }))))
+    const email = await signIn(tabs[0])
+    await sleep(tabs, 15 * MINUTE)
+    assert.deepEqual(await callAll(tabs), Array(18).fill(email))
+    assert.ok(proxy.count() <= 6)
+    assert.equal(proxy.successors(), 1)
+    await Promise.all(tabs.map((tab) => tab.evaluate(() => delete navigator.locks)))
+  })
+
+  test("stay signed in while the server answers 503 for a minute", async () => {
+    const email = await signIn(tabs[0])
+    await sleep(tabs, 15 * MINUTE)
+    proxy.always = answer(503, { "retry-after": "60", "content-type": "application/problem+json" }, JSON.stringify({ code: "temporarily_unavailable" }))
+    for (let second = 0; second < 54; second += 18) {
+      assert.deepEqual(await callAll(tabs), Array(18).fill("temporarily_unavailable"))
+      await sleep(tabs, 18_000)
+    }
+    assert.ok(proxy.count() <= 6, `${proxy.count()} refreshes`)
+    proxy.always = undefined
+    await sleep(tabs, 6_000)
+    assert.deepEqual(await callAll(tabs), Array(18).fill(email))
+    assert.equal(proxy.successors(), 1)
+  })
+
+  for (const [what, by] of [
+    ["clock jumps an hour forward", 60 * MINUTE],
+    ["clock jumps an hour back", -60 * MINUTE],
+    ["laptop sleeps for a night", 600 * MINUTE],
+  ]) {
+    test(`stay signed in when the ${what}`, async () => {
+        const email = await signIn(tabs[0])
+      await sleep(tabs, by)
+      assert.deepEqual(await callAll(tabs), Array(18).fill(email))
+      assert.ok(proxy.count() <= ALMOST_ONE, `${proxy.count()} refreshes`)
+      assert.ok(proxy.successors() <= 1)
+    })
+  }
+
+  test("share an orphaned lock, and wait three seconds for it", { timeout: 30_000 }, async () => {
+    const email = await signIn(tabs[0])
+    await sleep(tabs, 15 * MINUTE)
+    const orphan = await open()
+    await orphan.evaluate((name) => void navigator.locks.request(name, () => new Promise(() => {})), lockName())
+    const start = Date.now()
+    assert.deepEqual(await callAll(tabs), Array(18).fill(email))
+    assert.ok(Date.now() - start < 6_000, `${Date.now() - start} ms`)
+    await orphan.close()
+    assert.equal(proxy.successors(), 1)
+  })
+
+  test("with cookies share the access token, and rotate once", async () => {
+    await restart(tabs, { transport: "cookie" })
+    const email = await signIn(tabs[0])
+    await Promise.all(tabs.map((tab) => waitFor(tab, "signed-in")))
+    assert.deepEqual(await callAll(tabs), Array(18).fill(email))
+    await sleep(tabs, 15 * MINUTE)
+    assert.deepEqual(await callAll(tabs), Array(18).fill(email))
+    assert.ok(proxy.count() <= 6, `${proxy.count()} refreshes`)
+    assert.equal(proxy.successors(), 1)
+  })
+})
+
+describe("a sign-out", () => {
+  beforeEach(makeContext)
+
+  for (const options of [{ storage: "localStorage" }, { transport: "cookie" }]) {
+    test(`reaches the other tabs (auth0-spa-js#136, better-auth#8120): ${Object.values(options)}`, async () => {
+      const [one, other] = await openTabs(2, options)
+      await signIn(one)
+      await waitFor(other, "signed-in")
+      await other.evaluate(() => client.signOut())
+      await waitFor(one, "signed-out")
+      assert.deepEqual(await callAll([one, other]), Array(6).fill("not_signed_in"))
+      assert.deepEqual((await one.evaluate(() => seen)).slice(-2), ["signed-in", "signed-out"])
+      assert.equal(await one.evaluate(() => client.restore().then((state) => state.status)), "signed-out")
+    })
+  }
+
+  test("reaches a second client on the same page", async () => {
+    const tab = await open()
+    await signIn(tab)
+    const status = await tab.evaluate(async (url) => {
+      const { createClient } = await import("/latchkey.js")
+      const second = createClient({ url, storage: "localStorage" })
+      await client.signOut()
+      return second.state.status
+    }, proxy.url)
+    assert.equal(status, "signed-out")
+  })
+
+  test("with cookies signs nobody out while the cookie is still there, and can be repeated", async () => {
+    const tab = await open({ transport: "cookie" })
+    await signIn(tab)
+    proxy.always = loseRequest
+    assert.equal(await tab.evaluate(() => client.signOut().catch((error) => error.code)), "network_error")
+    assert.equal(await statusOf(tab), "signed-in")
+    proxy.always = undefined
+    await tab.evaluate(() => client.signOut())
+    assert.equal(await statusOf(tab), "signed-out")
+    assert.deepEqual((await context.cookies(proxy.url)).map((cookie) => cookie.name), ["__Host-latchkey-device"])
+  })
+})
+
+describe("a page", () => {
+  beforeEach(makeContext)
+
+  test("is signed in after a reload: with localStorage at once, with cookies after a refresh", async () => {
+    for (const options of [{ storage: "localStorage" }, { transport: "cookie" }]) {
+      const tab = await open(options)
+      const email = await signIn(tab)
+      await tab.reload()
+      await load(tab, options)
+      assert.equal(await statusOf(tab), options.transport ? "unknown" : "signed-in")
+      assert.equal(await tab.evaluate(() => client.restore().then((state) => state.status)), "signed-in")
+      assert.deepEqual(await callAll([tab]), Array(3).fill(email))
+      assert.equal(proxy.count(), options.transport ? 1 : 0)
+    }
+  })
+
+  test("with cookies learns that nobody is signed in", async () => {
+    const tab = await open({ transport: "cookie" })
+    assert.deepEqual(await tab.evaluate(() => client.restore()), { status: "signed-out", reason: null })
+    assert.deepEqual(await callAll([tab]), Array(3).fill("not_signed_in"))
+    assert.equal(proxy.count(), 1)
+  })
+
+  for (const event of ["visibilitychange", "pageshow", "online"]) {
+    test(`refreshes on ${event}, if the token is due`, async () => {
+      const tab = await open()
+      await signIn(tab)
+      const dispatch = (event) => (event === "visibilitychange" ? document : window).dispatchEvent(new Event(event))
+      await tab.evaluate(dispatch, event)
+      await tab.evaluate(() => client.me())
+      assert.equal(proxy.count(), 0)
+      await tab.evaluate(() => (moved += 3_600_000))
+      const refreshed = tab.waitForResponse((response) => response.url().endsWith("/v1/auth/refresh"))
+      await tab.evaluate(dispatch, event)
+      await refreshed
+      await tab.evaluate(() => client.me())
+      assert.equal(proxy.count(), 1)
+      await tab.evaluate(() => client.dispose())
+      await tab.evaluate(() => (moved += 3_600_000))
+      await tab.evaluate(dispatch, event)
+      await tab.evaluate(() => new Promise((wake) => setTimeout(wake, 50)))
+      assert.equal(proxy.count(), 1)
+    })
+  }
+
+  test("that comes back from the cache with cookies trusts nothing that it held", async () => {
+    const tab = await open({ transport: "cookie" })
+    await signIn(tab)
+    await context.clearCookies()
+    await tab.evaluate(() => window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true })))
+    await waitFor(tab, "signed-out")
+  })
+
+  test("mounts twice in StrictMode, in the middle of a refresh", async () => {
+    const tab = await open()
+    const email = await signIn(tab)
+    await tab.evaluate(() => (moved += 900_000))
+    const got = await tab.evaluate(async (url) => {
+      const { createClient } = await import("/latchkey.js")
+      const mount = () => {
+        const mounted = createClient({ url, storage: "localStorage" })
+        return { me: mounted.me(), unmount: () => mounted.dispose(), mounted }
+      }
+      const first = mount()
+      first.unmount()
+      const second = mount()
+      return [(await first.me).email, (await second.me).email, second.mounted.state.status]
+    }, proxy.url)
+    assert.deepEqual(got, [email, email, "signed-in"])
+    assert.equal(proxy.count(), 1)
+  })
+
+  test("never calls a listener while it holds the lock (supabase-js#2013, #2344, auth-js#762)", { timeout: 30_000 }, async () => {
+    const [tab, other] = await openTabs(2)
+    const email = await signIn(tab)
+    await waitFor(other, "signed-in")
+    await tab.evaluate((name) => {
+      globalThis.got = []
+      client.onChange((state) => {
+        // A listener that takes the lock itself and waits for the client, and does not end before.
+        const lock = navigator.locks.request(name, () => performance.now()).then((got) => got - start)
+        const start = performance.now()
+        globalThis.got.push(lock)
+        return state.status === "signed-in" ? lock.then(() => client.me()) : lock
+      })
+    }, lockName())
+    await other.evaluate((credentials) => client.signIn(credentials).then(() => client.revokeOthers()), { email, password: PASSWORD })
+    const id = await other.evaluate(() => client.state.session.id)
+    await tab.waitForFunction((id) => client.state.session.id === id, id)
+    await tab.evaluate(() => client.changePassword({ current_password: "correct horse battery staple", new_password: "wrong donkey charger paperclip" }))
+    await tab.evaluate(() => client.logoutAll())
+    const got = await tab.evaluate(() => Promise.all(globalThis.got))
+    assert.ok(got.length >= 3)
+    assert.ok(got.every((milliseconds) => milliseconds < 1_000), String(got))
+    const left = await tab.evaluate(() => navigator.locks.query().then(({ held, pending }) => held.length + pending.length))
+    assert.equal(left, 0)
+  })
+
+  test("whose localStorage throws signs in and stays signed in", async () => {
+    await context.addInitScript(() => {
+      for (const name of ["getItem", "setItem", "removeItem"]) {
+        Storage.prototype[name] = () => {
+          throw new DOMException("refused", "SecurityError")
+        }
+      }
+    })
+    const tab = await open()
+    const email = await signIn(tab)
+    await sleep([tab], 15 * MINUTE)
+    assert.deepEqual(await callAll([tab]), Array(3).fill(email))
+    assert.equal(proxy.count(), 1)
+  })
+
+  test("of another origin that redirects gets no token", async () => {
+    const tokens = []
+    const elsewhere = await listen((request, response) => {
+      tokens.push(request.headers.authorization)
+      response.writeHead(204, { "access-control-allow-origin": "*", "access-control-allow-headers": "authorization" }).end()
+    })
+    const orders = await listen((request, response) => {
+      const cors = { "access-control-allow-origin": "*", "access-control-allow-headers": "authorization" }
+      if (request.method === "OPTIONS") response.writeHead(204, cors).end()
+      else response.writeHead(307, { ...cors, location: `${elsewhere.origin}/` }).end()
+    })
+    const tab = await open({ storage: "localStorage", apis: [{ origin: orders.origin }] })
+    await signIn(tab)
+    await tab.evaluate((url) => client.fetch(url).catch(() => {}), orders.origin)
+    await Promise.all([elsewhere.stop(), orders.stop()])
+    assert.deepEqual(tokens.filter(Boolean), [])
+  })
+})

@@ -1,0 +1,156 @@
+//! The export of one's own data, as a file that a browser saves.
+
+use std::net::IpAddr;
+
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION};
+use latchkey_domain::account::Account;
+use latchkey_domain::id::SessionId;
+use latchkey_service::{DescribedSession, Export};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::activity::ActivityResource;
+use crate::admin::resource::{AdminIdentityResource, SessionState};
+use crate::resource::{AccountResource, SessionResource, rfc3339, rfc3339_or_null};
+
+/// What is known of a password without its hash.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExportedPassword)]
+struct PasswordResource {
+    /// Which password it is: 1 for that of the registration, and 1 more after each change.
+    #[schema(example = 1)]
+    version: u64,
+}
+
+/// An account with everything that is stored of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExportedAccount)]
+struct ExportedAccountResource {
+    #[serde(flatten)]
+    account: AccountResource,
+    /// That a password is set; null if the user signs in elsewhere. Its hash is not exported.
+    #[schema(required = true)]
+    password: Option<PasswordResource>,
+    /// Who the user is to the identity provider they sign in with; null if they have a password here.
+    #[schema(required = true)]
+    identity: Option<AdminIdentityResource>,
+}
+
+impl From<&Account> for ExportedAccountResource {
+    fn from(account: &Account) -> Self {
+        let version = account.password_version;
+        let password = account.credential_email();
+        Self {
+            account: AccountResource::new(account),
+            password: password.map(|_| PasswordResource { version }),
+            identity: account.identity.as_ref().map(Into::into),
+        }
+    }
+}
+
+/// A session with everything that is stored of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExportedSession)]
+struct ExportedSessionResource {
+    #[serde(flatten)]
+    session: SessionResource,
+    /// Whether it counts.
+    state: SessionState,
+    /// The client's address at sign-in.
+    #[schema(required = true, value_type = Option<String>, example = "203.0.113.7")]
+    created_ip_address: Option<IpAddr>,
+    /// When its owner named it, or cleared the name.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(required = true)]
+    renamed_at: Option<DateTime<Utc>>,
+    /// How the user proved who they are (RFC 8176).
+    #[schema(example = json!(["pwd"]))]
+    authentication_methods: Vec<String>,
+    /// How often its refresh token was replaced.
+    #[schema(example = 3)]
+    refreshes: u64,
+    /// When that happened last.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-03-01T12:14:00.000Z")]
+    refreshed_at: DateTime<Utc>,
+    /// When it ends whatever happens.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-03-31T12:00:00.000Z")]
+    absolute_expires_at: DateTime<Utc>,
+    /// After when it is deleted.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-04-30T12:00:00.000Z")]
+    deleted_after: DateTime<Utc>,
+}
+
+impl ExportedSessionResource {
+    fn new(described: &DescribedSession, current: SessionId) -> Self {
+        let session = &described.session;
+        let methods = session.methods.to_string();
+        Self {
+            session: SessionResource::new(session, current),
+            state: described.liveness.into(),
+            created_ip_address: session.created_ip_address,
+            renamed_at: session.renamed_at,
+            authentication_methods: methods.split(' ').map(str::to_owned).collect(),
+            refreshes: session.rotation,
+            refreshed_at: session.rotated_at,
+            absolute_expires_at: session.absolute_expires_at,
+            deleted_after: session.delete_after,
+        }
+    }
+}
+
+/// Everything that is stored about the caller.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Export)]
+pub struct ExportResource {
+    /// When it was read.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-03-01T12:00:00.000Z")]
+    exported_at: DateTime<Utc>,
+    /// The account.
+    account: ExportedAccountResource,
+    /// The sessions that are kept, ended ones too, the most recently used first.
+    sessions: Vec<ExportedSessionResource>,
+    /// Whether there are more sessions than an export holds, 1,000.
+    #[schema(example = false)]
+    has_more_sessions: bool,
+    /// What has happened to the account, the newest first.
+    activity: Vec<ActivityResource>,
+    /// Whether there is more of it than an export holds, 5,000 entries.
+    #[schema(example = false)]
+    has_more_activity: bool,
+}
+
+impl ExportResource {
+    /// An export, asked for on this session.
+    #[must_use]
+    pub fn new(export: &Export, current: SessionId) -> Self {
+        let session = |one| ExportedSessionResource::new(one, current);
+        let entry = |entry| ActivityResource::new(entry, Some(current));
+        Self {
+            exported_at: export.at,
+            account: ExportedAccountResource::from(&export.account),
+            sessions: export.sessions.iter().map(session).collect(),
+            has_more_sessions: export.has_more_sessions,
+            activity: export.activity.iter().map(entry).collect(),
+            has_more_activity: export.has_more_activity,
+        }
+    }
+}
+
+impl IntoResponse for ExportResource {
+    fn into_response(self) -> Response {
+        let headers = [
+            (CACHE_CONTROL, "no-store"),
+            (
+                CONTENT_DISPOSITION,
+                "attachment; filename=\"latchkey-export.json\"",
+            ),
+        ];
+        (headers, axum::Json(self)).into_response()
+    }
+}

@@ -1,0 +1,77 @@
+//! The export of one's own data: everything that the table holds of the caller.
+
+use chrono::{DateTime, Utc};
+use latchkey_domain::account::Account;
+use latchkey_domain::activity::ActivityEntry;
+use latchkey_domain::error::CallerNotLive;
+use latchkey_domain::throttle::Limit;
+
+use crate::caller::admitted;
+use crate::{Caller, DescribedSession, Failure, Service};
+
+/// The most sessions of an export. A partition that is not broken has 120 at most.
+pub const MAX_EXPORTED_SESSIONS: usize = 1_000;
+/// How many entries of activity are read at once, and how often: with the sessions the reply stays below Lambda's 6 MB.
+const ENTRIES_OF_A_PAGE: usize = 500;
+const MAX_PAGES: usize = 10;
+
+/// What the table holds of a user. The password hash is not among it: it is no fact about a person.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// When it was read.
+    pub at: DateTime<Utc>,
+    /// The account.
+    pub account: Account,
+    /// The sessions that are kept, ended ones too, the most recently used first.
+    pub sessions: Vec<DescribedSession>,
+    /// Whether there are more sessions than were read.
+    pub has_more_sessions: bool,
+    /// What has happened, the newest first.
+    pub activity: Vec<ActivityEntry>,
+    /// Whether there is more of it than was read.
+    pub has_more_activity: bool,
+}
+
+impl Service {
+    /// Everything that is stored about the caller. 1 trip and 1 more for each 500 entries of activity behind the first
+    /// 500, at most 10; 1 read unit for each 4 KB of the user's items, 0.5 for each 4 KB of activity.
+    ///
+    /// # Errors
+    /// [`CallerNotLive`]
+    pub async fn export(&self, caller: Caller) -> Result<Export, Failure<CallerNotLive>> {
+        self.core.count_request(caller, Limit::Purge)?;
+        let (user, now) = (caller.user_id, self.core.now());
+        let store = &self.store;
+        let (partition, page) = tokio::try_join!(
+            store.read_partition(user, now),
+            store.read_activity(user, None, ENTRIES_OF_A_PAGE, now)
+        )?;
+        let account = admitted(partition.account, caller)?;
+        let (mut activity, mut next) = (page.entries, page.next);
+        for _ in 1..MAX_PAGES {
+            let Some(behind) = next else { break };
+            let page = store.read_activity(user, Some(behind), ENTRIES_OF_A_PAGE, now);
+            let page = page.await?;
+            activity.extend(page.entries);
+            next = page.next;
+        }
+        let described = partition.sessions.into_iter().map(|session| {
+            let liveness = account.liveness(&session, now);
+            DescribedSession { session, liveness }
+        });
+        let mut sessions: Vec<DescribedSession> = described.collect();
+        sessions.sort_by_key(|one| std::cmp::Reverse((one.session.last_used_at, one.session.id)));
+        let has_more_sessions = sessions.len() > MAX_EXPORTED_SESSIONS;
+        sessions.truncate(MAX_EXPORTED_SESSIONS);
+        let session_id = caller.session_id;
+        tracing::info!(user_id = %user, %session_id, "data exported");
+        Ok(Export {
+            at: now,
+            account,
+            sessions,
+            has_more_sessions,
+            activity,
+            has_more_activity: next.is_some(),
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! Asking for links. A request is counted and written down; whoever reads the table's stream looks up whom it is for, and
+//! whoever sends mail makes the link. So nobody who asks learns, by the answer, its time or its cost, whether an address is
+//! known (OWASP ASVS 5.0, 6.3.8), and no request waits for mail.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use latchkey_domain::account::Account;
+use latchkey_domain::cause::Actor;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::{AdminError, CallerNotLive, ConfirmError, LinkRequestError};
+use latchkey_domain::event::{Addressee, LinkRequest, Requester, WantedLink};
+use latchkey_domain::id::{AttemptId, RequestId, UserId};
+use latchkey_domain::password::Password;
+use latchkey_domain::session::ClientLocation;
+use latchkey_domain::throttle::{Limit, Subject, Violation, link_window_of};
+use latchkey_store::Counted;
+
+use crate::admin::{Administrator, Deed, not_deleted};
+use crate::metric::LINKS_REQUESTED;
+use crate::{Caller, Failure, Service};
+
+impl Service {
+    /// Asks for a link to choose another password, whether or not somebody has the address. 2 trips, 3 write units.
+    ///
+    /// # Errors
+    /// [`LinkRequestError`]; [`Failure::Throttled`] for an address of the network and for an e-mail address for which too many
+    /// were asked for, known or not.
+    pub async fn request_password_reset(
+        &self,
+        email: &str,
+        requester: Requester,
+    ) -> Result<(), Failure<LinkRequestError>> {
+        let email = EmailAddress::parse(email);
+        let email = email.map_err(|invalid| Failure::Refused(invalid.into()))?;
+        let address = requester.location.ip_address;
+        self.count_link_of_stranger(address, &email).await?;
+        let addressee = Addressee::Address(email);
+        self.write_request(
+            WantedLink::ResetPassword,
+            addressee,
+            requester,
+            Actor::Nobody,
+        )
+        .await
+    }
+
+    /// Asks for a link that verifies the caller's address. If it is verified, or there is none, nothing is sent. 3 trips, 2
+    /// write units.
+    ///
+    /// # Errors
+    /// [`CallerNotLive`]; [`Failure::Throttled`] if too many were asked for.
+    pub async fn request_email_verification(
+        &self,
+        caller: Caller,
+        requester: Requester,
+    ) -> Result<(), Failure<CallerNotLive>> {
+        let account = self.live_account(caller).await?;
+        let Some(email) = account.email().filter(|_| !account.is_email_verified()) else {
+            return Ok(());
+        };
+        self.count_link(email).await?;
+        let (addressee, actor) = (Addressee::User(account.id), Actor::Owner(caller.session_id));
+        self.write_request(WantedLink::VerifyEmail, addressee, requester, actor)
+            .await
+    }
+
+    /// Asks for a link to a new address, which is the caller's when it is opened. Asks for the password, and for a recent
+    /// proof. 4 trips; 4 write units, and 1 for the limit.
+    ///
+    /// # Errors
+    /// [`ConfirmError`]; the fifth wrong password on a session ends it.
+    pub async fn request_email_change(
+        &self,
+        caller: Caller,
+        new_email: &EmailAddress,
+        password: &Arc<Password>,
+        location: &ClientLocation,
+    ) -> Result<(), Failure<ConfirmError>> {
+        let refuse = |account: &Account, required| match account.identity {
+            Some(_) => ConfirmError::NoPassword,
+            None => ConfirmError::ReauthenticationRequired(required),
+        };
+        self.require_recent_authentication(caller, refuse).await?;
+        let mut place = self.core.passwords.reserve()?;
+        let taken = self.store.read_credential(new_email);
+        let confirmation = self.begin_confirmation(caller, location.ip_address, taken);
+        let (attempt, confirmation, taken) = confirmation.await?;
+        let requested = async {
+            self.confirm(&mut place, &confirmation, &attempt, password)
+                .await?;
+            if taken?.is_some_and(|taken| taken.user_id != caller.user_id) {
+                return Err(Failure::Refused(ConfirmError::EmailTaken));
+            }
+            self.count_link(new_email).await?;
+            let requester = Requester {
+                location: location.clone(),
+                device_name: Some(confirmation.own()?.session.device.shown_name().to_owned()),
+            };
+            let wanted = WantedLink::ChangeEmail {
+                new_email: new_email.clone(),
+            };
+            let (addressee, actor) = (
+                Addressee::User(caller.user_id),
+                Actor::Owner(caller.session_id),
+            );
+            self.write_request(wanted, addressee, requester, actor)
+                .await
+        };
+        let requested = requested.await;
+        self.settle_attempt(caller, &attempt, &requested).await;
+        requested?;
+        let (user_id, session_id) = (caller.user_id, caller.session_id);
+        tracing::info!(%user_id, %session_id, "another address asked for");
+        let cleared = self.store.clear_password_attempts(user_id, session_id);
+        if let Err(error) = cleared.await {
+            tracing::warn!(%user_id, %session_id, %error, "a password stays counted");
+        }
+        Ok(())
+    }
+
+    /// Asks, for a user, for a link to choose another password: an administrator sends a link and never chooses a password
+    /// (OWASP ASVS 5.0, 6.4.6). 2 trips, 1 write unit.
+    ///
+    /// # Errors
+    /// [`AdminError::UserNotFound`], [`AdminError::NoPassword`]
+    pub async fn send_password_reset(
+        &self,
+        who: &Administrator,
+        user: UserId,
+    ) -> Result<(), Failure<AdminError>> {
+        let send = move |service: Self, who: Administrator| async move {
+            let account = not_deleted(service.store.read_account(user).await?)?;
+            if account.reset_link().is_none() {
+                return Err(Failure::Refused(AdminError::NoPassword));
+            }
+            let (wanted, addressee) = (WantedLink::ResetPassword, Addressee::User(user));
+            let nowhere = Requester::default();
+            service
+                .write_request(wanted, addressee, nowhere, who.actor)
+                .await
+        };
+        self.audited(who, Deed::on_user("send_password_reset", user), send)
+            .await
+    }
+
+    /// Counts a link that somebody who is not signed in asks for: against where they are and against the e-mail address.
+    /// 2 write units.
+    pub(crate) async fn count_link_of_stranger<E>(
+        &self,
+        address: Option<IpAddr>,
+        email: &EmailAddress,
+    ) -> Result<(), Failure<E>> {
+        let (of_address, of_mailbox) =
+            tokio::join!(self.count_address_attempt(address), self.count_link(email));
+        of_address?;
+        of_mailbox
+    }
+
+    /// Counts a link for an e-mail address, known or not. 1 write unit.
+    ///
+    /// # Errors
+    /// [`Failure::Throttled`] if as many as are allowed were asked for in this hour.
+    pub(crate) async fn count_link<E>(&self, email: &EmailAddress) -> Result<(), Failure<E>> {
+        let limits = &self.core.policy.limits;
+        if limits.links == 0 {
+            return Ok(());
+        }
+        let now = self.core.now();
+        let counter = self.core.tokens.counter(Subject::Mailbox(email), now);
+        let attempt = AttemptId::random(self.core.random.as_ref());
+        let window = link_window_of(now);
+        let counter = counter.await?;
+        let counted = self
+            .store
+            .count_in_window(&counter, attempt, limits.links, window, now);
+        match counted.await? {
+            Counted::Admitted(_) => Ok(()),
+            Counted::Refused(_) => {
+                let violation = Violation::new(Limit::Links, limits, window.1, now);
+                let (limit, seconds) = (Limit::Links.name(), violation.wait.num_seconds());
+                tracing::info!(limit, seconds, "a link was not asked for");
+                Err(Failure::Throttled(violation.into()))
+            }
+        }
+    }
+
+    /// Writes a request down. 1 write unit.
+    pub(crate) async fn write_request<E>(
+        &self,
+        wanted: WantedLink,
+        addressee: Addressee,
+        requester: Requester,
+        actor: Actor,
+    ) -> Result<(), Failure<E>> {
+        let request = LinkRequest {
+            id: RequestId::random(self.core.random.as_ref()),
+            wanted,
+            addressee,
+            requester,
+            actor,
+            at: self.core.now(),
+        };
+        self.store.write_link_request(&request).await?;
+        LINKS_REQUESTED.count(1);
+        Ok(())
+    }
+}

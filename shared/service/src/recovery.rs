@@ -1,0 +1,282 @@
+//! Links that are opened: an address is verified, a password or an address replaced.
+//!
+//! The token is checked before anything is read, and the account says whether it is spent. Whatever is wrong with a link, its
+//! bearer gets the same answer; the log says what it was.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use latchkey_domain::account::{Account, Change};
+use latchkey_domain::cause::{Action, Actor};
+use latchkey_domain::credential::Credential;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::{InvalidLink, ResetPasswordError, StoreError, VerifyEmailError};
+use latchkey_domain::password::{Password, PasswordHash, check_policy};
+use latchkey_domain::throttle::Subject;
+use latchkey_domain::token::{Link, LinkPurpose, Token, TokenError};
+use latchkey_store::Part;
+
+use crate::change::{Changed, Intent};
+use crate::metric::{EMAILS_VERIFIED, LINKS_REFUSED, PASSWORD_RESETS, REVOCATIONS};
+use crate::{Failure, Service};
+
+/// A password that is to be chosen by whoever opens a link.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordReset<'a> {
+    /// The token of the link.
+    pub token: &'a Token,
+    /// The password as it is to be.
+    pub new: &'a Arc<Password>,
+    /// Where the client is.
+    pub address: Option<IpAddr>,
+}
+
+impl Service {
+    /// Replaces the password of the user whom a link was sent to: all sessions end, the address counts as verified, and the
+    /// wrong passwords that were given for the account are forgotten. Nobody is signed in. 3 trips; 6 write units, and 1 for
+    /// the limit.
+    ///
+    /// # Errors
+    /// [`ResetPasswordError`]; a password that is too weak does not spend the link.
+    pub async fn reset_password(
+        &self,
+        request: PasswordReset<'_>,
+    ) -> Result<(), Failure<ResetPasswordError>> {
+        let mut place = self.core.passwords.reserve()?;
+        let link = self.read_link(LinkPurpose::ResetPassword, request.token);
+        let link = link.await.map_err(refuse_token)?;
+        let (user, email) = (link.user(), link.email().clone());
+        let (counted, reading) = tokio::join!(
+            self.count_address_attempt(request.address),
+            self.read_for_recovery(&link)
+        );
+        counted?;
+        let reading = reading?;
+        decide(&link, &reading, self).map_err(refuse_spent)?;
+        check_policy(request.new, &email, &self.core.password_policy)
+            .map_err(|weakness| Failure::Refused(ResetPasswordError::Weak(weakness)))?;
+        // Forgotten before the password is replaced: whoever has replaced it is not to be kept out.
+        let random = self.core.random.as_ref();
+        let (hash, forgiven) = tokio::join!(
+            place.hash(request.new, random),
+            self.forget_failures(Subject::Account(&email))
+        );
+        forgiven?;
+        let opening = OpenedLink {
+            service: self,
+            link: &link,
+            new_hash: Some(hash?),
+            moved: None,
+        };
+        let changed = self.change(&opening, reading).await;
+        let changed = changed.map_err(|failure| match failure {
+            Failure::Refused(_) => refuse_spent(InvalidLink),
+            other => other.map_refusal(|_| InvalidLink.into()),
+        })?;
+        if let Changed::Written { change, .. } = changed {
+            let ended = change.ended.len();
+            tracing::info!(user_id = %user, ended, "password reset");
+            PASSWORD_RESETS.count(1);
+            REVOCATIONS.count(ended);
+        }
+        Ok(())
+    }
+
+    /// Opens a link that was sent to an address: to the user's own, which is verified then, or to a new one, which is theirs
+    /// then. 2 trips and 1 write unit, or 3 trips and 7 write units; opening the first kind again writes nothing.
+    ///
+    /// # Errors
+    /// [`VerifyEmailError`]
+    pub async fn verify_email(&self, token: &Token) -> Result<(), Failure<VerifyEmailError>> {
+        let link = match self.read_link(LinkPurpose::VerifyEmail, token).await {
+            Err(TokenError::WrongType) => self.read_link(LinkPurpose::ChangeEmail, token).await,
+            read => read,
+        };
+        let link = link.map_err(refuse_token)?;
+        let reading = self.read_for_recovery(&link).await?;
+        let moved = decide(&link, &reading, self).map_err(refuse_spent)?;
+        let moved = reading.credential.as_ref().filter(|_| {
+            // Another spelling of the same mailbox leads to the same credential.
+            let now = moved.account.email().map(EmailAddress::normalized);
+            reading.email() != now
+        });
+        let opening = OpenedLink {
+            service: self,
+            link: &link,
+            new_hash: None,
+            moved: moved.cloned(),
+        };
+        let changed = self.change(&opening, reading).await;
+        let changed = changed.map_err(|failure| match failure {
+            Failure::Refused(VerifyEmailError::Link(spent)) => refuse_spent(spent),
+            other => other,
+        })?;
+        if matches!(changed, Changed::Written { .. }) {
+            let (user_id, purpose) = (link.user(), link.purpose());
+            tracing::info!(%user_id, %purpose, "address verified");
+            EMAILS_VERIFIED.count(1);
+        }
+        Ok(())
+    }
+
+    async fn read_link(&self, purpose: LinkPurpose, token: &Token) -> Result<Link, TokenError> {
+        let now = self.core.now();
+        self.core.tokens.verify_link(purpose, token, now).await
+    }
+
+    /// The account of a link, and the credential that the link changes: the one of its address, or the one that the account
+    /// has.
+    async fn read_for_recovery(&self, link: &Link) -> Result<Reading, StoreError> {
+        let store = &self.store;
+        let account = store.read_account(link.user());
+        let (account, credential) = match link {
+            Link::VerifyEmail { .. } => (account.await?, None),
+            Link::ResetPassword { email, .. } => {
+                tokio::try_join!(account, store.read_credential(email))?
+            }
+            Link::ChangeEmail { .. } => {
+                let account = account.await?;
+                let credential = match account.as_ref().and_then(Account::credential_email) {
+                    Some(email) => store.read_credential(email).await?,
+                    None => None,
+                };
+                (account, credential)
+            }
+        };
+        let belongs = |credential: &Credential| {
+            account.as_ref().is_some_and(|account| {
+                credential.user_id == account.id
+                    && credential.password_version == account.password_version
+            })
+        };
+        Ok(Reading {
+            credential: credential.filter(belongs),
+            account,
+        })
+    }
+}
+
+/// A token that is not that of a valid link.
+fn refuse_token<E: From<InvalidLink>>(reason: TokenError) -> Failure<E> {
+    tracing::info!(%reason, "a link was refused");
+    LINKS_REFUSED.count(1);
+    Failure::Refused(InvalidLink.into())
+}
+
+/// A link that the account has overtaken.
+fn refuse_spent<E: From<InvalidLink>>(spent: InvalidLink) -> Failure<E> {
+    tracing::info!(reason = "spent", "a link was refused");
+    LINKS_REFUSED.count(1);
+    Failure::Refused(spent.into())
+}
+
+/// What a link is decided on.
+struct Reading {
+    account: Option<Account>,
+    /// The credential, if it is the account's and of the same password.
+    credential: Option<Credential>,
+}
+
+impl Reading {
+    fn email(&self) -> Option<&str> {
+        let account = self.account.as_ref();
+        account
+            .and_then(Account::email)
+            .map(EmailAddress::normalized)
+    }
+}
+
+/// What a link makes of an account. One that needs the credential needs one that is the account's.
+fn decide(link: &Link, reading: &Reading, service: &Service) -> Result<Change, InvalidLink> {
+    let account = reading.account.clone().ok_or(InvalidLink)?;
+    let now = service.core.now();
+    match link {
+        Link::VerifyEmail { email, .. } => account.verify_email(email, now),
+        Link::ResetPassword {
+            email,
+            password_version,
+            ..
+        } => {
+            reading.credential.as_ref().ok_or(InvalidLink)?;
+            account.reset_password(email, *password_version, now)
+        }
+        Link::ChangeEmail {
+            email,
+            email_version,
+            password_version,
+            ..
+        } => {
+            reading.credential.as_ref().ok_or(InvalidLink)?;
+            account.change_email(email, (*email_version, *password_version), now)
+        }
+    }
+}
+
+/// A link that is opened.
+struct OpenedLink<'a> {
+    service: &'a Service,
+    link: &'a Link,
+    /// The hash of the new password, if the link is for one.
+    new_hash: Option<PasswordHash>,
+    /// The credential that moves to the new address, if the link is for one.
+    moved: Option<Credential>,
+}
+
+impl Intent for OpenedLink<'_> {
+    type Reading = Reading;
+    type Refusal = VerifyEmailError;
+
+    fn action(&self) -> Action {
+        match self.link.purpose() {
+            LinkPurpose::VerifyEmail => Action::VerifyEmail,
+            LinkPurpose::ResetPassword => Action::ResetPassword,
+            LinkPurpose::ChangeEmail => Action::ChangeEmail,
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::Link
+    }
+
+    fn account<'r>(&self, reading: &'r Reading) -> Option<&'r Account> {
+        reading.account.as_ref()
+    }
+
+    async fn read_again(&self) -> Result<Reading, Failure<VerifyEmailError>> {
+        Ok(self.service.read_for_recovery(self.link).await?)
+    }
+
+    fn decide(&self, reading: &Reading) -> Result<Change, VerifyEmailError> {
+        Ok(decide(self.link, reading, self.service)?)
+    }
+
+    fn parts<'a>(&'a self, reading: &'a Reading, change: &'a Change) -> Vec<Part<'a>> {
+        let Some(verified) = &reading.credential else {
+            return Vec::new();
+        };
+        match (&self.new_hash, &self.moved) {
+            (Some(hash), _) => vec![Part::Hash {
+                verified,
+                hash,
+                password_version: change.account.password_version,
+            }],
+            (None, Some(credential)) => vec![
+                Part::NoCredential { verified },
+                Part::NewCredential {
+                    email: self.link.email(),
+                    credential,
+                },
+            ],
+            (None, None) => Vec::new(),
+        }
+    }
+
+    fn refuse_taken(&self) -> Option<VerifyEmailError> {
+        Some(VerifyEmailError::EmailTaken)
+    }
+
+    /// Whoever comes second has not replaced anything, although all sessions have ended.
+    fn is_fulfilled(&self, _: &Change, _: Option<&Account>) -> bool {
+        false
+    }
+}
