@@ -117,8 +117,9 @@ impl MailTexts {
         let syntax = SyntaxConfig::builder()
             .trim_blocks(true)
             .lstrip_blocks(true)
-            .keep_trailing_newline(true);
-        environment.set_syntax(syntax.build().map_err(|error| malformed(LAYOUT, &error))?);
+            .keep_trailing_newline(true)
+            .build();
+        environment.set_syntax(syntax.map_err(|error| malformed(LAYOUT, &error))?);
         environment.set_auto_escape_callback(|name| match name.ends_with(".html") {
             true => AutoEscape::Html,
             false => AutoEscape::None,

@@ -358,14 +358,6 @@ impl TokenKeys {
         tokens.issue_device(&claims, now)
     }
 
-    /// The token of a link, valid from now on.
-    ///
-    /// # Errors
-    /// [`TokenError::SigningFailed`].
-    pub async fn issue_link(&self, link: &Link, now: DateTime<Utc>) -> Result<Token, TokenError> {
-        self.newest(now).await.issue_link(link, now)
-    }
-
     /// What a device token says, if it is genuine. One that is not is no error: who shows it is a stranger.
     pub async fn verify_device(&self, token: &Token, now: DateTime<Utc>) -> Option<DeviceClaims> {
         let verified = self

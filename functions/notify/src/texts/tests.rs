@@ -27,6 +27,7 @@ fn notice(message: Message, device: &str) -> Notice {
                 ip_address: Some("203.0.113.7".parse().unwrap()),
                 city: Some("Berlin".to_owned()),
                 country: Some("DE".to_owned()),
+                coordinates: None,
             },
         }),
         session: None,

@@ -289,6 +289,7 @@ impl ReceivedEvent {
             ip_address: ip_address.and_then(|address| serde_json::from_value(address).ok()),
             city: data.location_city.clone(),
             country: data.location_country.clone(),
+            coordinates: None,
         };
         let tells = data.device_name.is_some() || location != ClientLocation::default();
         tells.then(|| Whereabouts {
