@@ -17,11 +17,17 @@ const OF_ALL: [&str; 7] = [
 /// The values that only messages with a link have.
 pub(super) const OF_LINKS: [&str; 2] = ["link", "valid_for"];
 
+/// What only a message has that asks whose an account is.
+const OF_VERIFICATION: [&str; 1] = ["created"];
+
 /// The values that a text can name: of a message, or what all messages share.
 pub(super) fn known(message: Option<Message>) -> Vec<&'static str> {
     let links = message.is_some_and(|message| message.link_lifetime().is_some());
     let of_links: &[&str] = if links { &OF_LINKS } else { &[] };
-    OF_ALL.iter().chain(of_links).copied().collect()
+    let verifies = message == Some(Message::VerifyEmail);
+    let of_verification: &[&str] = if verifies { &OF_VERIFICATION } else { &[] };
+    let all = OF_ALL.iter().chain(of_links).chain(of_verification);
+    all.copied().collect()
 }
 
 /// The values of one message.
@@ -35,6 +41,8 @@ pub(super) struct Values {
     link: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_for: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
 }
 
 /// What may be missing, in the samples that texts are tried with.
@@ -63,11 +71,13 @@ impl Values {
                 .map(|address| address.to_string()),
             link: link.map(str::to_owned),
             valid_for: lifetime.map(|lifetime| language.write_span(lifetime)),
+            created: notice.account_created_at.map(|at| language.write_time(at)),
         }
     }
 
     pub(super) fn of_sample(message: Message, language: Language, sample: &Sample) -> Self {
         let lifetime = message.link_lifetime();
+        let verifies = message == Message::VerifyEmail;
         Self {
             time: language.write_time(chrono::DateTime::UNIX_EPOCH),
             device: sample.whereabouts.map(|(device, _)| device.to_owned()),
@@ -75,6 +85,7 @@ impl Values {
             ip_address: sample.whereabouts.map(|_| "203.0.113.7".to_owned()),
             link: lifetime.map(|_| "https://id.example.com/account".to_owned()),
             valid_for: lifetime.map(|lifetime| language.write_span(lifetime)),
+            created: verifies.then(|| language.write_time(chrono::DateTime::UNIX_EPOCH)),
         }
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::account::Account;
 use crate::cause::{Actor, EndReason};
-use crate::device::DeviceType;
+use crate::device::{DeviceType, is_of_known_words};
 use crate::email::EmailAddress;
 use crate::id::{SessionId, UserId};
 use crate::session::{ClientLocation, Session};
@@ -167,7 +167,9 @@ pub struct Notice {
     pub whereabouts: Option<Whereabouts>,
     /// The session on which it was done, if the event names one: its item tells where that was.
     pub session: Option<SessionId>,
-    /// Whether the words may be shown that a client calls its device.
+    /// When the account was made, in messages that ask whose it is.
+    pub account_created_at: Option<DateTime<Utc>>,
+    /// Whether the words may be shown that a client calls its device. Words of our own always may.
     pub shows_device_name: bool,
     /// What the link of the message does, if it has one.
     pub link: Option<Link>,
@@ -177,12 +179,18 @@ impl Notice {
     /// The same with where it was done.
     #[must_use]
     pub fn at_place(self, whereabouts: Option<Whereabouts>) -> Self {
-        let whereabouts = whereabouts.map(|place| match self.shows_device_name {
-            true => place,
-            false => Whereabouts {
-                device: None,
-                ..place
+        let shows_any = self.shows_device_name;
+        // A new address may be mistyped, and then a stranger reads the message.
+        let shows_address = self.message != Message::ConfirmEmail;
+        let whereabouts = whereabouts.map(|place| Whereabouts {
+            device: place
+                .device
+                .filter(|name| shows_any || is_of_known_words(name)),
+            location: ClientLocation {
+                ip_address: place.location.ip_address.filter(|_| shows_address),
+                ..place.location
             },
+            ..place
         });
         Self {
             whereabouts,
@@ -228,8 +236,10 @@ impl ReceivedEvent {
             }
             Message::ResetPassword => Some(account?.reset_link()?),
             Message::ConfirmEmail => {
+                // A new password ends the session that asked. Whoever it was must not get a link that outlives that.
+                let account = account.filter(|account| self.is_asked_on_session_of(account))?;
                 let new = EmailAddress::parse(self.data.new_email.as_deref()?).ok()?;
-                Some(account?.email_change_link(new)?)
+                Some(account.email_change_link(new)?)
             }
             Message::NewDevice
             | Message::UnusualPlace
@@ -247,12 +257,16 @@ impl ReceivedEvent {
         };
         // A stranger may have registered with somebody else's address, and may ask for links to anybody's.
         let is_verified = account.is_some_and(Account::is_email_verified);
+        let asks_whose_it_is = message == Message::VerifyEmail;
         let notice = Notice {
             message,
             to,
             at: self.at,
             whereabouts: None,
             session: self.session(),
+            account_created_at: account
+                .filter(|_| asks_whose_it_is)
+                .map(|account| account.created_at),
             shows_device_name: is_verified && !matches!(self.actor(), Some(Actor::Nobody)),
             link,
         };
@@ -273,6 +287,8 @@ impl ReceivedEvent {
             "user.password_changed" => Some(Message::PasswordChanged),
             "user.email_changed" => Some(Message::EmailChanged),
             "user.deleted" => Some(Message::AccountDeleted),
+            // A registration that signs nobody in asks for its mail itself, and says from where.
+            "user.created" if matches!(self.actor(), Some(Actor::Nobody)) => None,
             "user.created" | "email_verification.requested" => Some(Message::VerifyEmail),
             "password_reset.requested" => Some(Message::ResetPassword),
             "email_change.requested" => Some(Message::ConfirmEmail),
@@ -321,6 +337,21 @@ impl ReceivedEvent {
                 | Actor::Nobody,
             )
             | None => self.data.session_id,
+        }
+    }
+
+    fn is_asked_on_session_of(&self, account: &Account) -> bool {
+        match self.actor() {
+            Some(Actor::Owner(session)) => account.sessions.contains(&session),
+            Some(
+                Actor::Admin(_)
+                | Actor::Client(_)
+                | Actor::Operator
+                | Actor::System
+                | Actor::Link
+                | Actor::Nobody,
+            )
+            | None => false,
         }
     }
 

@@ -28,7 +28,8 @@ fn told(event: &ReceivedEvent, account: Option<&Account>) -> Option<(Message, St
 #[test]
 fn each_event_has_its_message_and_its_address() {
     use Message::*;
-    let account = account_of(&[]);
+    let one = session(1, noon());
+    let account = account_of(&[&one]);
     let ada = "ada@example.com";
     for (event_type, data, message, to) in [
         (
@@ -83,7 +84,7 @@ fn each_event_has_its_message_and_its_address() {
         ),
         (
             "email_change.requested",
-            json!({"email": ada, "new_email": "new@example.com"}),
+            json!({"email": ada, "new_email": "new@example.com", "actor": Actor::Owner(one.id)}),
             ConfirmEmail,
             "new@example.com",
         ),
@@ -124,6 +125,11 @@ fn there_is_nothing_to_tell_of_other_events_or_nobody_to_be_told() {
         ("user.email_changed", json!({"previous_email": null})),
         ("user.deleted", json!({"email": null})),
         ("email_change.requested", json!({})),
+        // Its mail is that of the request.
+        (
+            "user.created",
+            json!({"email": "a@b.example", "actor": Actor::Nobody}),
+        ),
         ("something.new", json!({})),
     ] {
         assert_eq!(
@@ -193,6 +199,45 @@ fn the_words_of_a_stranger_are_not_sent() {
     }
     let link = json!({"new_device": true, "device_name": "see evil.example"});
     assert_eq!(shown("session.created", link, &verified()), None);
+    // These are our words, whoever chose among them.
+    let ours = name("Chrome on Windows");
+    let ours = shown("email_verification.requested", ours, &account_of(&[]));
+    assert_eq!(ours.as_deref(), Some("Chrome on Windows"));
+}
+
+/// A new password ends the session on which somebody else may have asked for a link to their own address.
+#[test]
+fn a_link_to_a_new_address_is_for_the_session_that_asked_alone() {
+    let (one, two) = (session(1, noon()), session(2, noon()));
+    let account = account_of(&[&one]);
+    let told = |actor: Option<Actor>| {
+        let data = json!({"new_email": "new@example.com", "actor": actor});
+        told(&event("email_change.requested", data), Some(&account)).is_some()
+    };
+    assert!(told(Some(Actor::Owner(one.id))));
+    let data = json!({
+        "new_email": "new@example.com", "actor": Actor::Owner(one.id), "ip_address": "203.0.113.7", "location_city": "Berlin",
+    });
+    let notice = event("email_change.requested", data).notice(Some(&account));
+    let location = notice.unwrap().whereabouts.unwrap().location;
+    assert_eq!(
+        (location.ip_address, location.city.as_deref()),
+        (None, Some("Berlin"))
+    );
+    for actor in [None, Some(Actor::Nobody), Some(Actor::Owner(two.id))] {
+        assert!(!told(actor.clone()), "{actor:?}");
+    }
+}
+
+#[test]
+fn a_message_that_asks_whose_an_account_is_says_since_when_it_is_there() {
+    let account = account_of(&[]);
+    let created = |event_type| {
+        let notice = event(event_type, json!({})).notice(Some(&account));
+        notice.unwrap().account_created_at
+    };
+    assert_eq!(created("user.created"), Some(account.created_at));
+    assert_eq!(created("password_reset.requested"), None);
 }
 
 #[test]

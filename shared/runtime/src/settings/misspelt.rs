@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     AuthorizerSettings, EventsSettings, Format, LogSettings, MailSettings, MetricsSettings,
-    PagesSettings,
-    Settings, StorageSettings,
+    PagesSettings, Settings, StorageSettings,
 };
 
 /// A variable that is set, and the setting that was probably meant.
