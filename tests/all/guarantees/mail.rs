@@ -12,6 +12,7 @@ use latchkey_domain::token::{LinkPurpose, Token};
 use latchkey_service::notify::{Mail, SendError};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::mail::{ACCOUNT_URL, Post};
+use latchkey_tests::harness::metering::{extract, recorder};
 use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{CHROME, PASSWORD, Stack, tokens, without_limits};
 use serde_json::{Value, json};
@@ -222,8 +223,8 @@ async fn where_addresses_must_be_verified_a_free_and_a_taken_one_get_one_mail_ea
     refused.expect_problem(403, "email_not_verified");
     let reply = stack.verify_email(link.expose()).await;
     reply.expect(StatusCode::NO_CONTENT);
-    stack.login(ADA).await;
     assert_eq!(messages(&told(&stack, &post).await), []);
+    stack.login(ADA).await;
 }
 
 #[tokio::test]
@@ -376,6 +377,40 @@ async fn a_mail_whose_sender_died_is_sent_again_when_its_claim_is_over_and_not_b
     stack.advance(TimeDelta::seconds(1));
     assert_eq!(post.tell(&created).await.len(), 1);
     assert_eq!(post.tell(&created).await, []);
+}
+
+/// The budget of a mail: what it asks of DynamoDB, and what it counts.
+#[tokio::test]
+async fn a_mail_costs_four_requests_and_is_counted_by_what_becomes_of_it() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let stack = Stack::start().await;
+    stack.register(ADA).await;
+    let told = events(&stack).await;
+    let created = [of_type(&told, "user.created").clone()];
+    let post = stack.post_office(Language::En);
+    let code = "MessageRejected".to_owned();
+    post.mailer
+        .fail_next(&[SendError::NotNow, SendError::Refused { code }]);
+    for (counted, trips, write_units, read_units) in [
+        (Some("MailFailures"), 4, 2.0, 2.0),
+        (Some("MailsRefused"), 5, 4.0, 2.0),
+        (Some("MailsSent"), 4, 2.0, 2.0),
+        (None, 3, 1.0, 2.0),
+    ] {
+        drop(emf.line(stack.now(), "before", None));
+        drop(stack.recorder.take());
+        post.bring(&created).await;
+        let cost = stack.recorder.take_cost();
+        let cost = (cost.trips, cost.write_units, cost.read_units);
+        assert_eq!(cost, (trips, write_units, read_units), "{counted:?}");
+        let line = emf.line(stack.now(), "a mail", None);
+        let line = line.expect("requests to DynamoDB are counted");
+        for name in ["MailFailures", "MailsRefused", "MailsSent"] {
+            let count = extract(&line).get(name).copied();
+            assert_eq!(count, (Some(name) == counted).then_some(1.0), "{name}");
+        }
+    }
 }
 
 #[tokio::test]
