@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::header::CONTENT_SECURITY_POLICY;
+use latchkey_api::parameter::QueryParameters;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::email::EmailAddress;
@@ -23,6 +24,7 @@ use notify::{MailTexts, TextsError};
 use serde_json::{Value, json};
 
 use crate::origins;
+use crate::publishing::NoParameters;
 
 /// The newest mails, newest first. Not in the OpenAPI document: the service on AWS does not have it.
 pub(crate) const MAIL_PATH: &str = "/local/mail";
@@ -120,7 +122,7 @@ fn mask(address: &EmailAddress) -> String {
     format!("{first}***@{domain}")
 }
 
-async fn list(State(mailbox): State<Mailbox>) -> Json<Value> {
+async fn list(_: QueryParameters<NoParameters>, State(mailbox): State<Mailbox>) -> Json<Value> {
     let mails: Vec<Value> = mailbox
         .mails()
         .iter()

@@ -101,7 +101,7 @@ impl Bus for LocalBus {
 
 /// None is known.
 #[derive(Debug, Deserialize)]
-struct NoParameters {}
+pub(crate) struct NoParameters {}
 
 async fn list(_: QueryParameters<NoParameters>, State(events): State<RecentEvents>) -> Json<Value> {
     let events: Vec<Value> = events.events().iter().cloned().collect();

@@ -55,20 +55,25 @@ fn sample_to(to: &str, number: usize) -> Value {
     batch
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_sample_becomes_one_request_to_ses_whose_answer_decides() {
-    let dynamodb = ListeningDynamoDb::start().await;
+/// The function, with a table and this SES.
+async fn start(dynamodb: &ListeningDynamoDb, endpoint: &str) -> Function {
     let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE)
         .await
         .unwrap();
-    let (endpoint, mut requests) = ses().await;
     let settings = [
-        ("AWS_ENDPOINT_URL_SESV2", endpoint.as_str()),
+        ("AWS_ENDPOINT_URL_SESV2", endpoint),
         ("MAIL_FROM", "Example <no-reply@example.com>"),
         ("MAIL_LANGUAGE", "de"),
     ];
-    let mut function = Function::start("notify", &dynamodb.endpoint, &settings).await;
+    Function::start("notify", &dynamodb.endpoint, &settings).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sample_becomes_one_request_to_ses() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let (endpoint, mut requests) = ses().await;
+    let mut function = start(&dynamodb, &endpoint).await;
     let nothing_failed = Answer::Response(json!({"batchItemFailures": []}));
     let batch = sample_event("notify", &Value::Null);
     // Brought twice.
@@ -100,7 +105,13 @@ async fn the_sample_becomes_one_request_to_ses_whose_answer_decides() {
                 .contains("1. März 2026 um 12:00 Uhr (UTC)")
         );
     }
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ses_answers_decides() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let (endpoint, _requests) = ses().await;
+    let mut function = start(&dynamodb, &endpoint).await;
     for (number, mailbox, is_refused) in [
         (1, "rejected", true),
         (2, "malformed", true),

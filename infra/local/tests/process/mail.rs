@@ -41,6 +41,7 @@ fn a_mail_can_be_read_and_its_link_is_in_no_log() {
     let page = first.get(mail["page"].as_str().unwrap());
     assert!(page.text.contains(token) && page.text.contains("<h1>"));
     assert_eq!(first.get("/local/mail/nothing.html").status, 404);
+    assert_eq!(first.get("/local/mail?to=ada").status, 400);
     let begun = Instant::now();
     while std::fs::read_to_string(&checkpoint).is_err() {
         assert!(begun.elapsed() < PATIENCE);
