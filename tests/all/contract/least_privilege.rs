@@ -226,6 +226,7 @@ async fn notify_everything() {
     let mut stream = stack.stream();
     stream.drain().await;
     let events = stream.bus.taken();
+    stack.store_of("notify").open_connection().await;
     let post = stack.post_office(Language::En);
     let code = "MessageRejected".to_owned();
     let refused = SendError::Refused { code };

@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use latchkey_domain::clock::{Clock as _, SystemClock};
+use latchkey_domain::notice::Language;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
 use latchkey_tests::harness::lambda::{Answer, Function, sample_event};
 use latchkey_tests::harness::stack::TABLE;
@@ -45,9 +47,14 @@ async fn ses() -> (String, tokio::sync::mpsc::UnboundedReceiver<Value>) {
     (endpoint, requests)
 }
 
-/// The sample, of another event and to another address.
+/// The sample, of an event that has just happened.
+fn sample() -> Value {
+    sample_event("notify", &json!({"now": SystemClock.now()}))
+}
+
+/// The same, of another event and to another address.
 fn sample_to(to: &str, number: usize) -> Value {
-    let mut batch = sample_event("notify", &Value::Null);
+    let mut batch = sample();
     let body = batch["Records"][0]["body"].as_str().unwrap();
     let body = body.replace("ada@example.com", to);
     let body = body.replace("5a35-9d3c-1f6f0a3f5c11", &format!("5a35-9d3c-{number:012}"));
@@ -75,7 +82,8 @@ async fn the_sample_becomes_one_request_to_ses() {
     let (endpoint, mut requests) = ses().await;
     let mut function = start(&dynamodb, &endpoint).await;
     let nothing_failed = Answer::Response(json!({"batchItemFailures": []}));
-    let batch = sample_event("notify", &Value::Null);
+    let happened = SystemClock.now();
+    let batch = sample_event("notify", &json!({"now": happened}));
     // Brought twice.
     for _ in 0..2 {
         assert_eq!(function.invoke(&batch).await, nothing_failed);
@@ -102,7 +110,7 @@ async fn the_sample_becomes_one_request_to_ses() {
             part["Data"]
                 .as_str()
                 .unwrap()
-                .contains("1. März 2026 um 12:00 Uhr (UTC)")
+                .contains(&Language::De.write_time(happened))
         );
     }
 }
@@ -149,7 +157,7 @@ async fn without_a_sender_the_function_does_nothing() {
         ("AWS_LAMBDA_LOG_LEVEL", "DEBUG"),
     ];
     let mut function = Function::start("notify", &dynamodb.endpoint, &settings).await;
-    let answer = function.invoke(&sample_event("notify", &Value::Null)).await;
+    let answer = function.invoke(&sample()).await;
     assert_eq!(answer, Answer::Response(json!({"batchItemFailures": []})));
     assert!(requests.try_recv().is_err());
     assert!(function.log().join("\n").contains("mail is off"));
