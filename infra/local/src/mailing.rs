@@ -39,7 +39,14 @@ pub(crate) type LocalNotifier = Notifier<MailTexts, Mailbox>;
 
 /// The list of the newest mails. All clones are one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Mailbox(Arc<Mutex<VecDeque<(DateTime<Utc>, Mail)>>>);
+pub(crate) struct Mailbox(Arc<Mutex<VecDeque<KeptMail>>>);
+
+/// A mail that would have been sent.
+#[derive(Debug)]
+struct KeptMail {
+    sent_at: DateTime<Utc>,
+    mail: Mail,
+}
 
 /// The notifier of this machine; nothing if `MAIL_FROM` names nobody.
 ///
@@ -83,7 +90,7 @@ pub(crate) async fn tell(notifier: &LocalNotifier, event: &Event) -> bool {
 }
 
 impl Mailbox {
-    fn mails(&self) -> MutexGuard<'_, VecDeque<(DateTime<Utc>, Mail)>> {
+    fn mails(&self) -> MutexGuard<'_, VecDeque<KeptMail>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,9 +106,12 @@ impl Mailbox {
 
 impl Mailer for Mailbox {
     async fn send(&self, mail: &Mail) -> Result<(), SendError> {
-        let now = SystemClock.now();
+        let kept = KeptMail {
+            sent_at: SystemClock.now(),
+            mail: mail.clone(),
+        };
         let mut mails = self.mails();
-        mails.push_front((now, mail.clone()));
+        mails.push_front(kept);
         mails.truncate(MAILS_SHOWN);
         drop(mails);
         let (to, subject) = (mask(&mail.to), &mail.words.subject);
@@ -126,7 +136,7 @@ async fn list(_: QueryParameters<NoParameters>, State(mailbox): State<Mailbox>) 
     let mails: Vec<Value> = mailbox
         .mails()
         .iter()
-        .map(|(sent_at, mail)| {
+        .map(|KeptMail { sent_at, mail }| {
             json!({
                 "id": mail.event_id,
                 "to": mail.to.as_typed(),
@@ -148,9 +158,9 @@ async fn page(State(mailbox): State<Mailbox>, Path(file): Path<String>) -> Respo
     let mails = mailbox.mails();
     let found = mails
         .iter()
-        .find(|(_, mail)| page_of(mail).ends_with(&format!("/{file}")));
+        .find(|kept| page_of(&kept.mail).ends_with(&format!("/{file}")));
     match found {
-        Some((_, mail)) => {
+        Some(KeptMail { mail, .. }) => {
             let policy = [(CONTENT_SECURITY_POLICY, PAGE_POLICY)];
             (policy, Html(mail.words.html.clone())).into_response()
         }

@@ -103,7 +103,7 @@ async fn a_sign_in_that_is_flagged_is_told_with_device_place_and_time() {
     let post = stack.post_office(Language::En);
     let told = events(&stack).await;
     let ordinary = of_type(&told, "session.created").clone();
-    assert_eq!(post.tell(&[ordinary.clone()]).await, []);
+    assert_eq!(post.tell(std::slice::from_ref(&ordinary)).await, []);
     for (flag, message) in [
         ("new_device", Message::NewDevice),
         ("unusual_location", Message::UnusualPlace),
