@@ -14,6 +14,7 @@ mod error;
 mod folder;
 mod gate;
 mod hosts;
+mod mailing;
 mod options;
 mod origins;
 mod outside;

@@ -320,6 +320,9 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
             "EventsPublished",
             "ActivityEntries",
             "DeadLetters",
+            "MailsSent",
+            "MailFailures",
+            "MailsRefused",
             "KeyRotations"
         ]
     );

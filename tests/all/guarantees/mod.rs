@@ -14,6 +14,7 @@ mod key_rotation;
 mod limit;
 mod links;
 mod machine;
+mod mail;
 mod mechanisms;
 mod ownership;
 mod refused_sign_ins;

@@ -18,12 +18,14 @@
 
 mod agent;
 mod hints;
+mod known_words;
 mod words;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 pub use self::hints::ClientHints;
+pub use self::known_words::is_of_known_words;
 use crate::text::{clean, clean_and_cut, cut};
 
 /// What a session without any hint of its device is called.
