@@ -28,7 +28,7 @@ function draw() {
     drawHeader(HOME, [])
     return signIn()
   }
-  drawHeader(HOME, [{ path: HOME, word: 'users' }], HOME, [signOutButton('quiet')])
+  drawHeader(HOME, [{ path: HOME, word: 'users' }], HOME, [signOutButton()])
   show(say('users'), skeleton(2))
   account().then(
     (me) => {
@@ -50,9 +50,8 @@ function drawFor(me) {
   drawSearch(me)
 }
 
-/** @param {'quiet' | 'primary'} kind */
-function signOutButton(kind) {
-  const button = make(/** @type {'button'} */ (`button.${kind}`), { type: 'button', 'data-key': `sign-out ${kind}` }, say('sign_out'))
+function signOutButton() {
+  const button = make('button.quiet', { type: 'button', 'data-key': 'sign-out' }, say('sign_out'))
   button.addEventListener('click', () =>
     whileBusy(button, () => client.signOut().catch((error) => notify(explain(error), 'warning'))),
   )
@@ -62,7 +61,7 @@ function signOutButton(kind) {
 /** Why one may not be here, and the way back. @param {string} title @param {string} text */
 function drawRefusal(title, text) {
   const back = offers.account && make('a', { href: `${basePath}/account` }, say('to_devices'))
-  show(title, make('p.lead', {}, text), make('div.buttons', {}, signOutButton('primary'), back))
+  show(title, make('p.lead', {}, text), back && make('p', {}, back))
 }
 
 /** What is shown to those who may not be here. Whether it was shown. @param {unknown} error */

@@ -13,7 +13,8 @@ export const DEVICES = {
   phone: 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1',
 }
 
-export async function open(executablePath, origin, screenshots) {
+/** `origins` are those that a page may ask; more may come. */
+export async function open(executablePath, origins, screenshots) {
   const browser = await chromium.launch({
     executablePath,
     args: [
@@ -40,7 +41,7 @@ export async function open(executablePath, origin, screenshots) {
         if (!message.text().startsWith('Failed to load resource')) wrong.push(`${page.url()}: ${message.text()}`)
       })
       page.on('request', (request) => {
-        if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith('blob:')) wrong.push(`a request to ${request.url()}`)
+        if (!origins.has(new URL(request.url()).origin)) wrong.push(`a request to ${request.url()}`)
       })
       page.on('response', (response) => {
         const isOurs = new URL(response.url()).pathname.startsWith('/v1/')
@@ -55,10 +56,15 @@ export async function open(executablePath, origin, screenshots) {
     const { violations } = await new AxeBuilder({ page }).withTags(RULES).analyze()
     const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`)
     assert.deepEqual(found, [], `axe on ${state}`)
+    await look(page, state)
+  }
+
+  /** A picture of a page, if they are wanted. Nothing may be wider than the window. */
+  const look = async (page, state) => {
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
     assert.ok(wide <= 0, `${state} is ${wide} px wider than the window`)
     if (screenshots) await page.screenshot({ path: `${screenshots}/${state}.png`, fullPage: true })
   }
 
-  return { browser, device, inspect, wrong }
+  return { browser, device, inspect, look, wrong }
 }
