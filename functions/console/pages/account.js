@@ -3,8 +3,7 @@
 import { LatchkeyError } from './latchkey.js'
 import { make, skeleton } from './dom.js'
 import { basePath, drawHeader, failure, link, productName, show, start } from './page.js'
-import { follow } from './presence.js'
-import { client, readClaims } from './session.js'
+import { client, follow, readClaims } from './session.js'
 import { devices } from './devices.js'
 import { say } from './words.js'
 

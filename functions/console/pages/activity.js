@@ -1,10 +1,11 @@
 // What has happened to the account, by days.
 
 import { icon, make, own, sentence, skeleton } from './dom.js'
-import { whileBusy } from './forms.js'
+import { whileBusy } from './ask.js'
 import { announce, failure, show } from './page.js'
 import { client } from './session.js'
 import { absolute, clock, country, day, say, wordOf } from './words.js'
+import './account-words.js'
 
 /** @typedef {import('./latchkey.js').ActivityEntry} Entry */
 

@@ -2,7 +2,7 @@
 
 import { LatchkeyError } from './latchkey.js'
 import { icon, make, own, sentence, skeleton, time } from './dom.js'
-import { ask } from './dialogs.js'
+import { ask } from './ask.js'
 import { failure, link, notify, offers, show } from './page.js'
 import { client } from './session.js'
 import { description, nameOf, picture, summary } from './devices.js'

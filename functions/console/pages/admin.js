@@ -2,11 +2,10 @@
 
 import { LatchkeyError } from './latchkey.js'
 import { icon, make, own, skeleton, time } from './dom.js'
-import { field, form, whileBusy } from './forms.js'
+import { field, form, whileBusy } from './ask.js'
 import { basePath, clearNotices, drawHeader, explain, failure, go, link, notify, offers, show, start } from './page.js'
 import { administer } from './administer.js'
-import { follow } from './presence.js'
-import { account, client } from './session.js'
+import { account, client, follow } from './session.js'
 import { signIn } from './sign-in.js'
 import { drawUser } from './admin-user.js'
 import { say } from './words.js'

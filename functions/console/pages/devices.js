@@ -2,8 +2,7 @@
 
 import { LatchkeyError } from './latchkey.js'
 import { deviceIcon, icon, make, newId, own, sentence, skeleton, time } from './dom.js'
-import { ask, withProof } from './dialogs.js'
-import { field, whileBusy } from './forms.js'
+import { ask, field, whileBusy, withProof } from './ask.js'
 import { announce, explain, failure, focusKey, notify, show } from './page.js'
 import { client } from './session.js'
 import { absolute, country, say, wordOf } from './words.js'

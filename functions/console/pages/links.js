@@ -2,7 +2,7 @@
 
 import { LatchkeyError } from './latchkey.js'
 import { make, own, sentence } from './dom.js'
-import { form } from './forms.js'
+import { form } from './ask.js'
 import { go, link, notify, offers, productName } from './page.js'
 import { accountAgain, client } from './session.js'
 import { backToSignIn, card, emailEntry, mailSent, newPasswordEntry } from './sign-in.js'

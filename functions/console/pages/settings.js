@@ -1,11 +1,11 @@
 // Address, password, data, the end of the account.
 
 import { icon, make, own, skeleton } from './dom.js'
-import { askPassword } from './dialogs.js'
-import { checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './forms.js'
+import { askPassword, checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
 import { announce, explain, failure, focusHeading, focusKey, notify, offers, show } from './page.js'
 import { accountAgain, client } from './session.js'
 import { say } from './words.js'
+import './account-words.js'
 
 /** The view. @param {'settings' | 'password'} view where the focus goes */
 export function settings(view) {

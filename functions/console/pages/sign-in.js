@@ -2,10 +2,11 @@
 
 import { LatchkeyError } from './latchkey.js'
 import { make, own, sentence } from './dom.js'
-import { checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './forms.js'
+import { checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
 import { clearNotices, explain, link, notify, offers, productName, show } from './page.js'
 import { client, signInWith } from './session.js'
 import { say } from './words.js'
+import './account-words.js'
 
 /** What was typed, so that it need not be typed again on the next view or in another language. */
 let typed = ''

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { open } from './browser.js'
 import { checkAdministration } from './administration.js'
 import { checkLinks } from './links.js'
+import { checkLooks } from './looks.js'
 import { checkPresence } from './presence.js'
 
 const [executablePath, origin, binary, data, screenshots] = process.argv.slice(2)
@@ -176,7 +177,7 @@ try {
   await inspect(page, 'settings')
   if (served.includes('/v1/me/activity')) {
     await page.getByRole('link', { name: 'Activity' }).click()
-    await page.locator('li.row').first().waitFor()
+    await page.locator('.slim li.row').first().waitFor()
     await inspect(page, 'activity')
   }
   await page.goto(`${origin}/account/nowhere`)
@@ -198,8 +199,8 @@ try {
   await phone.waitForSelector('input[type=email]')
   say('the password is changed, which ends the other device')
 
-  const parts = { device, inspect, look, visit, ask, say, binary, data, origin, origins, email: EMAIL }
-  await Promise.all([checkPresence(parts), checkLinks(parts)])
+  const parts = { device, inspect, look, visit, ask, say, binary, data, origin, origins, screenshots, email: EMAIL }
+  await Promise.all([checkPresence(parts), checkLinks(parts), checkLooks(parts)])
   await checkAdministration(parts)
 
   // A visit with nothing kept, as the first one of a day.
