@@ -42,6 +42,7 @@ export function start(redraw) {
     skip.textContent = say('skip')
     tell()
     notices.replaceChildren()
+    showUser(userName)
     redraw()
   }
   keepFocus()
@@ -83,8 +84,11 @@ export function hide(isHidden) {
   place.hidden = notices.hidden = isHidden
 }
 
+let userName = /** @type {string | null} */ (null)
+
 /** Shows in the header who is signed in. @param {string | null} name null for nobody */
 export function showUser(name) {
+  userName = name
   user.hidden = name === null
   user.replaceChildren(make('span.unseen', {}, say('signed_in_as'), ' '), make('bdi', { title: name }, name))
 }

@@ -76,10 +76,12 @@ export function account() {
   return asked.account
 }
 
-/** The account as it is now. */
-export function accountAgain() {
+/** The account as it is now, also in the header. */
+export async function accountAgain() {
   asked = null
-  return account()
+  const mine = await account()
+  if (client.state.status === 'signed-in') showUser(mine.email ?? say('without_email'))
+  return mine
 }
 
 /** Asks a route that the client has no method for. @param {string} method @param {string} path @param {object} [body] */

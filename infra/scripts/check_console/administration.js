@@ -18,6 +18,8 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.waitForSelector('form')
   await signIn()
   await page.getByRole('heading', { name: 'This account is not an administrator' }).waitFor()
+  await page.getByText(`You are signed in as ${CLERK}.`).waitFor()
+  assert.equal(await page.getByRole('link', { name: 'Go to your devices' }).getAttribute('href'), '/account')
   await inspect(page, 'admin-refused')
 
   execFileSync(binary, ['admin', '--data-dir', data, 'grant', CLERK], { stdio: 'ignore' })
@@ -32,7 +34,14 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.getByText('Nobody was found').waitFor()
   await page.getByRole('button', { name: 'Browse all users' }).click()
   await page.getByRole('link', { name: email }).waitFor()
+  await page.locator('li.row', { hasText: CLERK }).getByText('Your account').waitFor()
   await inspect(page, 'admin-browse')
+  await page.getByRole('link', { name: CLERK }).click()
+  await page.getByText('You cannot disable your own account.').waitFor()
+  assert.equal(await page.getByRole('button', { name: 'Disable account' }).count(), 0)
+  assert.equal(await page.locator('li.row', { hasText: 'This device' }).count(), 1, 'the own session is marked')
+  await inspect(page, 'admin-own-account')
+  await page.getByRole('link', { name: 'Users' }).click()
 
   const elsewhere = await ask('POST', '/v1/auth/login', { email, password: PASSWORD, device_name: 'The television' })
   await search.fill(elsewhere.session.id)

@@ -1,7 +1,7 @@
 // A browser whose pages may do nothing wrong: no error in the console, no violation of the policy, no request elsewhere.
 
 import assert from 'node:assert/strict'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { AxeBuilder } from '@axe-core/playwright'
 import { chromium } from 'playwright-core'
 
@@ -51,9 +51,9 @@ export async function open(executablePath, origins, screenshots) {
     return context
   }
 
-  /** What axe finds on a page as it is, in every state that is given to it. */
+  /** What axe finds on a page as it is, in every state that is given to it. Its legacy mode opens no tab for each report. */
   const inspect = async (page, state) => {
-    const { violations } = await new AxeBuilder({ page }).withTags(RULES).analyze()
+    const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).withTags(RULES).analyze()
     const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`)
     assert.deepEqual(found, [], `axe on ${state}`)
     await look(page, state)
@@ -66,5 +66,12 @@ export async function open(executablePath, origins, screenshots) {
     if (screenshots) await page.screenshot({ path: `${screenshots}/${state}.png`, fullPage: true })
   }
 
-  return { browser, device, inspect, look, wrong }
+  /** A picture of what is in the window, as the guides show it. */
+  const takePicture = async (page, name) => {
+    const protocol = await page.context().newCDPSession(page)
+    const { data } = await protocol.send('Page.captureScreenshot', { format: 'webp', quality: 82 })
+    writeFileSync(`${screenshots}/${name}.webp`, Buffer.from(data, 'base64'))
+  }
+
+  return { browser, device, inspect, look, takePicture, wrong }
 }

@@ -5,6 +5,7 @@ import { open } from './browser.js'
 import { checkAdministration } from './administration.js'
 import { checkLinks } from './links.js'
 import { checkLooks } from './looks.js'
+import { takePictures } from './pictures.js'
 import { checkPresence } from './presence.js'
 
 const [executablePath, origin, binary, data, screenshots] = process.argv.slice(2)
@@ -16,7 +17,7 @@ const SLOWEST = 100 // milliseconds from its data to its picture
 const began = Date.now()
 const say = (what) => console.log(`${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s  ${what}`)
 const origins = new Set([origin])
-const { browser, device, inspect, look, wrong } = await open(executablePath, origins, screenshots)
+const { browser, device, inspect, look, takePicture, wrong } = await open(executablePath, origins, screenshots)
 
 /** A request of another client, without a page. */
 const ask = async (method, path, body, token) => {
@@ -176,9 +177,17 @@ try {
   await page.waitForSelector('#password')
   await inspect(page, 'settings')
   if (served.includes('/v1/me/activity')) {
+    // An entry may name the device that it is about.
+    await page.route('**/v1/me/activity*', async (route) => {
+      const reply = await route.fetch()
+      const list = await reply.json()
+      list.activity.find(({ type }) => type === 'session.ended').device_name = 'The lost phone'
+      await route.fulfill({ response: reply, json: list })
+    })
     await page.getByRole('link', { name: 'Activity' }).click()
-    await page.locator('.slim li.row').first().waitFor()
+    await page.getByRole('heading', { name: 'The lost phone signed out' }).waitFor()
     await inspect(page, 'activity')
+    await page.unroute('**/v1/me/activity*')
   }
   await page.goto(`${origin}/account/nowhere`)
   await page.getByRole('heading', { name: 'There is no such page' }).waitFor()
@@ -199,9 +208,10 @@ try {
   await phone.waitForSelector('input[type=email]')
   say('the password is changed, which ends the other device')
 
-  const parts = { device, inspect, look, visit, ask, say, binary, data, origin, origins, screenshots, email: EMAIL }
+  const parts = { device, inspect, look, takePicture, visit, ask, say, binary, data, origin, origins, screenshots, email: EMAIL }
   await Promise.all([checkPresence(parts), checkLinks(parts), checkLooks(parts)])
   await checkAdministration(parts)
+  if (screenshots) await takePictures(parts)
 
   // A visit with nothing kept, as the first one of a day.
   await tab.close()
