@@ -106,7 +106,7 @@ function row(entry) {
     make(
       'div.about',
       {},
-      make('h3', { tabindex: -1 }, ...titleOf(entry), reason && reason !== 'event_other' ? ` ${say(reason)}` : ''),
+      make('h3', { tabindex: -1 }, ...titleOf(entry), reason && reason !== 'event_other' ? say(reason) : ''),
       make(
         'p.marks', {}, entry.is_current_session === true && make('span.mark.good', {}, icon('check'), say('this_device')),
         entry.new_device === true && warn('new_device'), entry.unusual_location === true && warn('unusual_place'),

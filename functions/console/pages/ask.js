@@ -47,12 +47,12 @@ export function field(label, properties, hint) {
 
 /** @param {HTMLInputElement} input @param {string} label */
 function reveal(input, label) {
-  const button = make('button.reveal', { type: 'button', 'aria-pressed': 'false', 'aria-label': `${say('show_password')}: ${label}` }, say('show'))
+  const button = make('button.reveal', { type: 'button', 'aria-label': `${say('show')}: ${label}` }, say('show'))
   button.addEventListener('click', () => {
     const hidden = input.type === 'password'
     input.type = hidden ? 'text' : 'password'
-    button.setAttribute('aria-pressed', String(hidden))
     button.textContent = say(hidden ? 'hide' : 'show')
+    button.setAttribute('aria-label', `${button.textContent}: ${label}`)
     input.focus()
   })
   return button

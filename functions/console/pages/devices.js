@@ -231,7 +231,7 @@ const nearLimit = (n, limit) => make('p.notice.warning', {}, icon('warning'), ma
 export const summary = (session) =>
   make(
     'p.summary', {}, make('strong', {}, own(nameOf(session))), make('br'), own(placeOf(session)), ' · ',
-    ...sentence(say('active', { time: '{time}' }), { time: make('time', { datetime: session.last_used_at }, absolute(new Date(session.last_used_at))) }),
+    ...sentence(say('last_active_at', { time: '{time}' }), { time: make('time', { datetime: session.last_used_at }, absolute(new Date(session.last_used_at))) }),
   )
 
 /** @param {Session} session @param {() => void} stop @param {() => Promise<void>} read @param {() => void} forget */
@@ -240,7 +240,7 @@ function renaming(session, stop, read, forget) {
   name.input.value = session.name ?? ''
   name.input.placeholder = session.device_name
   const save = make('button.primary', { type: 'submit' }, say('save'))
-  const form = make('form.rename', { novalidate: true, id: newId('rename') }, name.element, make('div.buttons', {}, save, make('button', { type: 'button', onclick: stop }, say('cancel'))))
+  const form = make('form.rename', { novalidate: true, id: newId('rename'), 'aria-label': say('rename_of', { device: nameOf(session) }) }, name.element, make('div.buttons', {}, save, make('button', { type: 'button', onclick: stop }, say('cancel'))))
   form.addEventListener('keydown', (event) => event.key === 'Escape' && stop())
   form.addEventListener('submit', (event) => {
     event.preventDefault()

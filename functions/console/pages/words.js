@@ -44,7 +44,6 @@ const WORDS = {
   // Signing in
   sign_in_to: ['Sign in to {name}', 'Bei {name} anmelden'],
   password: ['Password', 'Passwort'],
-  show_password: ['Show password', 'Passwort anzeigen'],
   show: ['Show', 'Anzeigen'],
   hide: ['Hide', 'Verbergen'],
   create: ['Create an account', 'Konto anlegen'],
@@ -69,6 +68,7 @@ const WORDS = {
   active_now: ['Active now', 'Jetzt aktiv'],
   active: ['Active {time}', 'Aktiv {time}'],
   last_active: ['Last active {time}', 'Zuletzt aktiv {time}'],
+  last_active_at: ['Last active: {time}', 'Zuletzt aktiv: {time}'],
   just_now: ['just now', 'gerade eben'],
   signed_in: ['Signed in {time}', 'Angemeldet {time}'],
   unknown_place: ['Unknown location', 'Unbekannter Ort'],

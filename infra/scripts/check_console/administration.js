@@ -39,7 +39,7 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.getByRole('link', { name: CLERK }).click()
   await page.getByText('You cannot disable your own account.').waitFor()
   assert.equal(await page.getByRole('button', { name: 'Disable account' }).count(), 0)
-  assert.equal(await page.locator('li.row', { hasText: 'This device' }).count(), 1, 'the own session is marked')
+  assert.equal(await page.locator('section[aria-labelledby=live] li.row', { hasText: 'This device' }).count(), 1, 'the own session is marked')
   await inspect(page, 'admin-own-account')
   await page.getByRole('link', { name: 'Users' }).click()
 

@@ -59,10 +59,13 @@ export async function open(executablePath, origins, screenshots) {
     await look(page, state)
   }
 
-  /** A picture of a page, if they are wanted. Nothing may be wider than the window. */
+  /** A picture of a page, if they are wanted. Nothing may be wider than the window, or be cut off in a list. */
   const look = async (page, state) => {
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
-    assert.ok(wide <= 0, `${state} is ${wide} px wider than the window`)
+    const wide = await page.evaluate(() => {
+      const lists = [...document.querySelectorAll('.rows')].map((list) => list.scrollWidth - list.clientWidth)
+      return Math.max(document.documentElement.scrollWidth - innerWidth, ...lists)
+    })
+    assert.ok(wide <= 0, `${state} is ${wide} px too wide`)
     if (screenshots) await page.screenshot({ path: `${screenshots}/${state}.png`, fullPage: true })
   }
 
