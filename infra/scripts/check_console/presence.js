@@ -100,9 +100,18 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
     dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))
   })
   assert.equal(await page.locator('li.row').first().isVisible(), false, 'nothing is shown from the cache')
+  let answer = () => {}
+  await page.route('**/v1/auth/refresh', async (route) => {
+    await new Promise((go) => (answer = go))
+    await route.continue()
+  }, { times: 1 })
+  const asked = page.waitForRequest('**/v1/auth/refresh')
   await page.evaluate(() => {
     dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))
   })
+  await asked
+  assert.equal(await page.locator('li.row').first().isVisible(), false, 'nothing is shown before it is known whose it is')
+  answer()
   await page.getByRole('banner').getByText(OTHER).waitFor()
   await other(page, 'The laptop').waitFor()
   assert.equal(await page.getByText(EMAIL).count(), 0)
