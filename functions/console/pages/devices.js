@@ -93,11 +93,14 @@ export function devices() {
     void read()
   }
   /** @param {unknown} error */
-  const stale = (error) =>
-    make(
+  const stale = (error) => {
+    const why = explain(error)
+    const text = sentence(say('stale', { time: '{time}' }), { time: time(new Date(readAt)) })
+    return make(
       'div.notice.warning', {}, icon('warning'),
-      make('div', {}, make('p', {}, sentence(say('stale', { time: '{time}' }), { time: time(new Date(readAt)) }), ' ', explain(error)), make('button', { type: 'button', onclick: () => void read() }, say('try_again'))),
+      make('div.outage', {}, make('p', {}, text, why === say('failed') ? '' : ` ${why}`), make('button', { type: 'button', onclick: () => void read() }, say('try_again'))),
     )
+  }
 
   /** @param {import('./latchkey.js').SessionList} list */
   const draw = (list) => {

@@ -4,7 +4,7 @@ import { LatchkeyError } from './latchkey.js'
 import { make, own, sentence } from './dom.js'
 import { form } from './ask.js'
 import { go, link, notify, offers, productName } from './page.js'
-import { accountAgain, client } from './session.js'
+import { accountAgain, client, userId } from './session.js'
 import { backToSignIn, card, emailEntry, mailSent, newPasswordEntry } from './sign-in.js'
 import { say } from './words.js'
 
@@ -64,14 +64,14 @@ const newLink = () => (offers.links ? make('p.links', {}, link('/account/forgot-
 export function verifyEmail(token) {
   const title = say('confirm_email')
   if (!token) return card(title, make('p', {}, say('link_incomplete')), backToSignIn())
-  const { email, typ } = token.claims
+  const { email, typ, sub } = token.claims
   const isChange = typ === 'change-email+jwt'
   const act = async () => {
     try {
       await client.verifyEmail({ token: token.value })
     } catch (error) {
       if (!isInvalid(error)) throw error
-      return expired(isChange)
+      return expired(isChange, sub)
     }
     if (client.state.status === 'signed-in') await accountAgain().catch(() => {})
     go('/account')
@@ -101,8 +101,8 @@ function notMine(email) {
   )
 }
 
-/** A link that is of no use any more, and how one gets another. @param {boolean} isChange */
-function expired(isChange) {
+/** A link that is of no use any more, and how its user gets another. @param {boolean} isChange @param {string} [user] whose it was */
+async function expired(isChange, user) {
   const title = say('confirm_email')
   const text = make('p', { role: 'alert' }, say('invalid_link'))
   if (client.state.status !== 'signed-in') {
@@ -110,6 +110,7 @@ function expired(isChange) {
     return card(title, text, way, offers.links && make('p.links', {}, link('/account/forgot-password', say('forgot'))))
   }
   if (isChange) return card(title, text, make('p.links', {}, link('/account/settings', say('to_settings'))))
+  const isMine = user === undefined || user === (await userId().catch(() => null))
   const problem = make('p.wrong', { role: 'alert' })
   const send = async () => {
     const { email, email_verified } = await accountAgain()
@@ -120,5 +121,5 @@ function expired(isChange) {
     await client.requestEmailVerification()
     card(say('check_mail'), about('link_sent', email), backToSignIn())
   }
-  return card(title, text, offers.links && form([], 'resend', send), problem, backToSignIn())
+  return card(title, text, offers.links && isMine && form([], 'resend', send), problem, backToSignIn())
 }

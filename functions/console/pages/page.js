@@ -135,7 +135,7 @@ export function focusKey(within, key) {
  * @param {string} title @param {...(Child | Child[])} content
  */
 export function show(title, ...content) {
-  document.title = productName ? `${title} · ${productName}` : title
+  document.title = productName && title !== productName ? `${title} · ${productName}` : title
   const heading = make('h1', { tabindex: -1 }, title)
   place.replaceChildren(make('div.view', {}, heading, ...content.flat().map((child) => child || '')))
   // Who chooses a language stays there.

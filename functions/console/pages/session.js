@@ -141,7 +141,8 @@ export function follow(draw, isForAll = () => false) {
     if (before === null) {
       if (isForAll()) void showName()
       else drawAll()
-      user = await idOfUser()
+      const id = await idOfUser()
+      if (session === state.session.id) user = id
       return
     }
     // A new session of the same user follows a change of the password.

@@ -97,6 +97,21 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await page.keyboard.press('Enter')
   await heading(page, 'Check your mail')
   await inspect(page, 'phone-check-mail')
+
+  // A link to confirm the address is of no use any more: who is signed in has another one sent.
+  const unconfirmed = await visit(await device('phone'))
+  const mail = 'emmy@example.com'
+  await ask('POST', '/v1/auth/register', { email: mail, password: PASSWORD })
+  await unconfirmed.fill('input[type=email]', mail)
+  await unconfirmed.fill('input[type=password]', PASSWORD)
+  await unconfirmed.keyboard.press('Enter')
+  await unconfirmed.waitForSelector('li.row.current')
+  await unconfirmed.goto(`${origin}/account/verify-email#token=a.b.c`)
+  await unconfirmed.getByRole('button', { name: 'Confirm' }).click()
+  await unconfirmed.getByRole('button', { name: 'Send the link again' }).click()
+  await heading(unconfirmed, 'Check your mail')
+  await unconfirmed.getByText(mail).last().waitFor()
+  await unconfirmed.context().close()
   say('links: whose account it is, another one in the same tab, one that is used up, an account that is not mine')
 
   const strict = await start(binary, { REQUIRE_VERIFIED_EMAIL: 'true' })
@@ -124,6 +139,7 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
 
     await page.goto(`${closed.origin}/account`)
     await heading(page, 'Sign in to Acme')
+    await page.waitForSelector('form')
     assert.deepEqual(await page.getByRole('main').getByRole('link').allInnerTexts(), [], 'neither registration nor reset is offered')
     assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('button.primary')).backgroundColor), 'rgb(11, 107, 79)')
     assert.ok(await page.locator('header img').evaluate((image) => image.naturalWidth > 0), 'the logo is shown')
