@@ -29,7 +29,7 @@ export async function open(executablePath, origins, screenshots) {
   const device = async (kind, options = {}) => {
     const size = kind === 'phone' ? { width: 360, height: 740 } : { width: 1100, height: 800 }
     const context = await browser.newContext({ viewport: size, userAgent: DEVICES[kind], locale: 'en-GB', ...options })
-    context.setDefaultTimeout(8_000)
+    context.setDefaultTimeout(20_000)
     await context.addInitScript(() =>
       addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)),
     )

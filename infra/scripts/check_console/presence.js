@@ -40,11 +40,10 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   await focused(page, 'H1')
 
   await other(page, 'The laptop').getByText('Active now').waitFor()
-  let lists = 0
-  page.on('request', (request) => (lists += request.url().endsWith('/v1/sessions') ? 1 : 0))
+  const again = page.waitForRequest('**/v1/sessions')
   await page.clock.fastForward('05:00')
   await other(page, 'The laptop').getByText('Active 5 minutes ago').waitFor()
-  assert.equal(lists, 1, 'the list is read again, gently')
+  await again
   await page.clock.resume()
 
   await page.route('**/v1/sessions', (route) => route.abort())
@@ -138,6 +137,20 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   await page.waitForSelector('form')
   assert.equal(await told.count(), 0, 'the end of a session is told once')
   await signIn(page, EMAIL)
+  await page.getByRole('banner').getByText(EMAIL).waitFor()
+
+  // Somebody else signs in in another tab, without a sign-out before.
+  await tab.goto(`${origin}/account`)
+  await isBack(tab)
+  await tab.evaluate(async ([email, password]) => {
+    const { client } = await import(document.querySelector('script[type=module]').src.replace(/[^/]+$/, 'session.js'))
+    await client.signIn({ email, password })
+  }, [OTHER, PASSWORD])
+  for (const one of [page, tab]) {
+    await one.locator('.notice', { hasText: 'Another account is signed in' }).waitFor()
+    await one.getByRole('banner').getByText(OTHER).waitFor()
+    assert.equal(await one.getByText(EMAIL).count(), 0)
+  }
   say('another user in the same browser sees nothing of the one before, and an end is told once')
   await context.close()
 }
