@@ -207,8 +207,10 @@ export function devices() {
       if (done) notify(say('ended_everywhere'), 'info')
     } }, say('sign_out_everywhere'))
 
+  let soon = 0
   const look = () => {
-    if (document.visibilityState === 'visible' && Date.now() - lookedAt > APART) void read()
+    clearTimeout(soon)
+    if (document.visibilityState === 'visible') soon = setTimeout(read, lookedAt + APART - Date.now())
   }
   const timer = setInterval(look, EVERY)
   addEventListener('online', look)
@@ -217,6 +219,7 @@ export function devices() {
   void read()
   return () => {
     isOver = true
+    clearTimeout(soon)
     clearInterval(timer)
     removeEventListener('online', look)
     removeEventListener('focus', look)

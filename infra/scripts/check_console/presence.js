@@ -47,7 +47,6 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   await page.clock.resume()
 
   await page.route('**/v1/sessions', (route) => route.abort())
-  await page.waitForTimeout(600)
   await refresh(page)
   await page.getByText('The list could not be refreshed').waitFor()
   assert.equal(await page.locator('li.row').count(), 2, 'what is known stays')
