@@ -108,9 +108,9 @@ export const ACCOUNT_WORDS = {
   // Behind what has happened.
   reason_invalid_credentials: [' because the password was wrong', ', weil das Passwort falsch war'],
   reason_email_not_verified: [' because the address is not confirmed; the password was right', ', weil die Adresse nicht bestätigt ist; das Passwort war richtig'],
-  reason_logged_out: [' by signing out', ' durch Abmelden'],
+  reason_logged_out: [' on the device itself', ' auf dem Gerät selbst'],
   reason_revoked: [' from another device', ' von einem anderen Gerät'],
-  reason_revoked_all: [' with all other devices', ' zusammen mit allen anderen Geräten'],
+  reason_revoked_all: [' together with all other devices', ' zusammen mit allen anderen Geräten'],
   reason_replaced: [' by a new sign-in on the same device', ' durch neue Anmeldung auf demselben Gerät'],
   reason_evicted: [' to make room for a new device', ', um Platz für ein neues Gerät zu machen'],
   reason_expired: [' because the session expired', ', weil die Sitzung abgelaufen ist'],
