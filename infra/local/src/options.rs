@@ -55,6 +55,12 @@ pub struct Options {
     /// As the setting LOCATION_DATABASE, which it takes the place of.
     #[arg(long, value_name = "FILE")]
     pub(crate) location_database: Option<PathBuf>,
+
+    /// Serve the files of this folder at /local/brand, to try a style sheet and a logo on the pages.
+    ///
+    /// Then PAGE_STYLESHEET=/local/brand/brand.css puts its brand.css on them.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) brand: Option<PathBuf>,
 }
 
 /// What to do instead of serving.
@@ -111,6 +117,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   PAGE_NAME                 what the pages call the product [default: Latchkey]
   PAGE_LOGO                 a picture in the place of the name: an https URL or a path from / on [default: none]
   PAGE_STYLESHEET           a style sheet that the pages read after their own: the same [default: none]
+  PAGE_LINKS                whether the pages offer what needs a mail with a link: true or false [default: true]
   ACCESS_TOKEN_SECONDS      1 to 3600 [default: 900]
   SESSION_IDLE_SECONDS      1 to 316224000, at most SESSION_ABSOLUTE_SECONDS [default: 604800]
   SESSION_ABSOLUTE_SECONDS  1 to 316224000 [default: 2592000]
@@ -203,6 +210,7 @@ mod tests {
         let serve = [
             "port",
             "location-database",
+            "brand",
             "data-dir",
             "memory",
             "dynamodb-url",
