@@ -20,3 +20,4 @@ mod second_decisions;
 mod secrecy;
 mod secret_rotation;
 mod theft;
+mod two_clocks;
