@@ -99,13 +99,14 @@ struct Scene {
 
 async fn scene() -> Scene {
     let stack = Stack::start().await;
-    let victim = stack.register(VICTIM).await;
+    let mut victim = stack.register(VICTIM).await;
+    let user = victim.user_id.unwrap();
     let mallory = stack.register(THIEF).await;
     let client_secret = stack.add_client(CLIENT, &ClientScope::ALL).await;
     for _ in 0..2 {
         stack.try_login(VICTIM, "a wrong password").await;
         stack.advance(TimeDelta::minutes(1));
-        stack.refresh_session(&victim).await;
+        victim = stack.refresh_session(&victim).await;
         stack.request_password_reset(VICTIM).await;
     }
     let phone = stack.login(VICTIM).await;
@@ -114,7 +115,7 @@ async fn scene() -> Scene {
     reply.expect(StatusCode::NO_CONTENT);
     stack.stream().drain().await;
 
-    let (user, thief) = (victim.user_id.unwrap(), mallory.user_id.unwrap());
+    let thief = mallory.user_id.unwrap();
     let session = stack.store.read_session(user, victim.session_id).await;
     let session = session.unwrap().unwrap();
     let times = json!({"iat": stack.now().timestamp(), "exp": stack.now().timestamp() + 600});
