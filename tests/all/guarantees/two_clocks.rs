@@ -91,6 +91,19 @@ async fn at_five_seconds_a_session_lasts_to_its_expiry_less_the_difference() {
     }
 }
 
+#[tokio::test]
+async fn at_five_seconds_a_slow_tab_is_forgiven_though_the_clock_that_is_ahead_has_refreshed() {
+    let two = Two::start(seconds(5)).await;
+    let ada = two.one.register(ADA).await;
+    let newest = two.one.refresh_session(&ada).await;
+    two.wait(seconds(29));
+    // Its clock says that 34 seconds have passed: longer than the grace, and not the interval.
+    let refreshed = two.other.refresh_session(&newest).await;
+    assert_eq!(refreshed.refresh_token, newest.refresh_token);
+    let slow = two.one.refresh_session(&ada).await;
+    assert_eq!(slow.refresh_token, newest.refresh_token);
+}
+
 /// Whoever refreshes at one instance and, because the reply is lost, at the other.
 async fn refresh_twice(first: &Stack, then: &Stack, who: &SignedIn) -> Reply {
     let lost = first.refresh(&who.refresh_token).await;
