@@ -1,5 +1,4 @@
-//! `GET /v1/me`, `GET /v1/me/export`, `PUT /v1/me/password`, `PUT /v1/me/email`, `POST /v1/me/verify-email`,
-//! `POST /v1/me/delete` and `POST /v1/auth/reauthenticate`: the caller's own account.
+//! `GET /v1/me`, `PUT /v1/me/password`, `POST /v1/me/delete` and `POST /v1/auth/reauthenticate`: the caller's own account.
 
 use std::sync::Arc;
 
@@ -7,16 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use latchkey_api::authenticate::Bearer;
-use latchkey_api::body::{Body, NoBody, shared_password};
+use latchkey_api::body::{Body, shared_password};
 use latchkey_api::credentials::Browser;
-use latchkey_api::export::ExportResource;
 use latchkey_api::handler;
-use latchkey_api::location::{ClientHeaders, Location};
+use latchkey_api::location::Location;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::{AccountResource, TokenResponse};
 use latchkey_api::routes::Routes;
-use latchkey_domain::email::EmailAddress;
-use latchkey_domain::event::Requester;
 use latchkey_domain::password::Password;
 use latchkey_service::{PasswordChange, Service};
 use serde::Deserialize;
@@ -26,7 +22,6 @@ use utoipa::ToSchema;
 pub fn routes<R: Routes<Service>>() -> R {
     R::new()
         .route(handler!(me), &[])
-        .route(handler!(export), &[Code::TooManyRequests])
         .route(
             handler!(change_password),
             &[
@@ -37,21 +32,6 @@ pub fn routes<R: Routes<Service>>() -> R {
                 Code::CrossSiteRequest,
                 Code::TooManyRequests,
             ],
-        )
-        .route(
-            handler!(request_email_change),
-            &[
-                Code::WrongPassword,
-                Code::NoPassword,
-                Code::EmailTaken,
-                Code::ValidationFailed,
-                Code::ReauthenticationRequired,
-                Code::TooManyRequests,
-            ],
-        )
-        .route(
-            handler!(request_email_verification),
-            &[Code::InvalidRequest, Code::TooManyRequests],
         )
         .route(
             handler!(delete),
@@ -90,26 +70,6 @@ async fn me(
 ) -> Result<Json<AccountResource>, Problem> {
     let account = service.live_account(caller).await?;
     Ok(Json(AccountResource::new(&account)))
-}
-
-/// Export your data
-///
-/// Everything that is stored about you, as one file: account, sessions, activity. Not the hash of your password, and not
-/// the counts of attempts.
-#[utoipa::path(
-    get,
-    path = "/v1/me/export",
-    operation_id = "export_account",
-    tag = "Account",
-    security(("access_token" = [])),
-    responses((status = OK, description = "Your data", body = ExportResource))
-)]
-async fn export(
-    State(service): State<Service>,
-    Bearer(caller): Bearer,
-) -> Result<ExportResource, Problem> {
-    let export = service.export(caller).await?;
-    Ok(ExportResource::new(&export, caller.session_id))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -151,70 +111,6 @@ async fn change_password(
     let changed = service.change_password(caller, request).await;
     let changed = changed.map_err(|failure| Problem::from(failure).at("#/new_password"))?;
     Ok(TokenResponse::from(changed).by(transport))
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-struct EmailRequest {
-    /// The new e-mail address.
-    #[schema(format = Email, example = "ada@example.org", max_length = 254)]
-    email: String,
-    /// The password.
-    #[serde(deserialize_with = "shared_password")]
-    #[schema(value_type = String, format = Password, example = "correct horse battery staple")]
-    password: Arc<Password>,
-}
-
-/// Ask for another e-mail address
-///
-/// A link goes to the new address, valid for 24 hours. When it is opened, the address is yours and your sessions stay. Until
-/// then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a setting).
-#[utoipa::path(
-    put,
-    path = "/v1/me/email",
-    tag = "Account",
-    security(("access_token" = [])),
-    request_body = EmailRequest,
-    responses((status = ACCEPTED, description = "A link is sent to the new address"))
-)]
-async fn request_email_change(
-    State(service): State<Service>,
-    Bearer(caller): Bearer,
-    Location(location): Location,
-    Body(body): Body<EmailRequest>,
-) -> Result<StatusCode, Problem> {
-    let email = EmailAddress::parse(&body.email);
-    let email = email.map_err(|error| Problem::from(error).at("#/email"))?;
-    service
-        .request_email_change(caller, &email, &body.password, &location)
-        .await?;
-    Ok(StatusCode::ACCEPTED)
-}
-
-/// Ask for a link to verify your e-mail address
-///
-/// The link goes to your address and is valid for 24 hours. If the address is verified, nothing is sent.
-#[utoipa::path(
-    post,
-    path = "/v1/me/verify-email",
-    tag = "Account",
-    security(("access_token" = [])),
-    responses((status = ACCEPTED, description = "A link is sent, unless the address is verified"))
-)]
-async fn request_email_verification(
-    State(service): State<Service>,
-    Bearer(caller): Bearer,
-    Location(location): Location,
-    client: ClientHeaders,
-    _: NoBody,
-) -> Result<StatusCode, Problem> {
-    let requester = Requester {
-        location,
-        device_name: Some(client.device(None).shown_name().to_owned()),
-    };
-    service
-        .request_email_verification(caller, requester)
-        .await?;
-    Ok(StatusCode::ACCEPTED)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -1,9 +1,10 @@
-//! `GET /v1/me/activity`: what has happened to the caller's account.
+//! `GET /v1/me/activity` and `GET /v1/me/export`: what has happened to the caller's account, and all that is stored of it.
 
 use axum::Json;
 use axum::extract::State;
 use latchkey_api::activity::{ActivityListResource, ActivityParameters};
 use latchkey_api::authenticate::Bearer;
+use latchkey_api::export::ExportResource;
 use latchkey_api::handler;
 use latchkey_api::parameter::QueryParameters;
 use latchkey_api::problem::{Code, Problem};
@@ -12,7 +13,9 @@ use latchkey_service::Service;
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
-    R::new().route(handler!(list).reading_query(), &[Code::TooManyRequests])
+    R::new()
+        .route(handler!(list).reading_query(), &[Code::TooManyRequests])
+        .route(handler!(export), &[Code::TooManyRequests])
 }
 
 /// List your activity
@@ -37,4 +40,24 @@ async fn list(
     let page = service.list_activity(caller, behind, limit).await?;
     let shown = ActivityListResource::new(&page, caller.user_id, caller.session_id);
     Ok(Json(shown))
+}
+
+/// Export your data
+///
+/// Everything that is stored about you, as one file: account, sessions, activity. Not the hash of your password, and not
+/// the counts of attempts.
+#[utoipa::path(
+    get,
+    path = "/v1/me/export",
+    operation_id = "export_account",
+    tag = "Account",
+    security(("access_token" = [])),
+    responses((status = OK, description = "Your data", body = ExportResource))
+)]
+async fn export(
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
+) -> Result<ExportResource, Problem> {
+    let export = service.export(caller).await?;
+    Ok(ExportResource::new(&export, caller.session_id))
 }

@@ -1,15 +1,17 @@
-//! `POST /v1/auth/password-reset`, `POST /v1/auth/password-reset/confirm` and `POST /v1/auth/verify-email`: links that are
-//! sent to an address, for people who are not signed in.
+//! `POST /v1/auth/password-reset`, `POST /v1/auth/password-reset/confirm`, `PUT /v1/me/email`, `POST /v1/me/verify-email` and
+//! `POST /v1/auth/verify-email`: links that are sent to an address, and what is done by them.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use latchkey_api::body::{Body, shared_password};
+use latchkey_api::authenticate::Bearer;
+use latchkey_api::body::{Body, NoBody, shared_password};
 use latchkey_api::handler;
 use latchkey_api::location::{ClientHeaders, Location};
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::routes::Routes;
+use latchkey_domain::email::EmailAddress;
 use latchkey_domain::event::Requester;
 use latchkey_domain::password::Password;
 use latchkey_domain::token::Token;
@@ -31,6 +33,21 @@ pub fn routes<R: Routes<Service>>() -> R {
         .route(
             handler!(verify_email),
             &[Code::InvalidLink, Code::EmailTaken],
+        )
+        .route(
+            handler!(request_email_change),
+            &[
+                Code::WrongPassword,
+                Code::NoPassword,
+                Code::EmailTaken,
+                Code::ValidationFailed,
+                Code::ReauthenticationRequired,
+                Code::TooManyRequests,
+            ],
+        )
+        .route(
+            handler!(request_email_verification),
+            &[Code::InvalidRequest, Code::TooManyRequests],
         )
 }
 
@@ -128,4 +145,68 @@ async fn verify_email(
 ) -> Result<StatusCode, Problem> {
     service.verify_email(&body.token).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct EmailRequest {
+    /// The new e-mail address.
+    #[schema(format = Email, example = "ada@example.org", max_length = 254)]
+    email: String,
+    /// The password.
+    #[serde(deserialize_with = "shared_password")]
+    #[schema(value_type = String, format = Password, example = "correct horse battery staple")]
+    password: Arc<Password>,
+}
+
+/// Ask for another e-mail address
+///
+/// A link goes to the new address, valid for 24 hours. When it is opened, the address is yours and your sessions stay. Until
+/// then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a setting).
+#[utoipa::path(
+    put,
+    path = "/v1/me/email",
+    tag = "Account",
+    security(("access_token" = [])),
+    request_body = EmailRequest,
+    responses((status = ACCEPTED, description = "A link is sent to the new address"))
+)]
+async fn request_email_change(
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
+    Location(location): Location,
+    Body(body): Body<EmailRequest>,
+) -> Result<StatusCode, Problem> {
+    let email = EmailAddress::parse(&body.email);
+    let email = email.map_err(|error| Problem::from(error).at("#/email"))?;
+    service
+        .request_email_change(caller, &email, &body.password, &location)
+        .await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Ask for a link to verify your e-mail address
+///
+/// The link goes to your address and is valid for 24 hours. If the address is verified, nothing is sent.
+#[utoipa::path(
+    post,
+    path = "/v1/me/verify-email",
+    tag = "Account",
+    security(("access_token" = [])),
+    responses((status = ACCEPTED, description = "A link is sent, unless the address is verified"))
+)]
+async fn request_email_verification(
+    State(service): State<Service>,
+    Bearer(caller): Bearer,
+    Location(location): Location,
+    client: ClientHeaders,
+    _: NoBody,
+) -> Result<StatusCode, Problem> {
+    let requester = Requester {
+        location,
+        device_name: Some(client.device(None).shown_name().to_owned()),
+    };
+    service
+        .request_email_verification(caller, requester)
+        .await?;
+    Ok(StatusCode::ACCEPTED)
 }

@@ -86,7 +86,7 @@ enum AdminCommand {
     /// Sign every user out everywhere; they can sign in again.
     SignEverybodyOut(Everybody),
 
-    /// The services that may introspect and revoke tokens, and issue sessions.
+    /// The services that may introspect and revoke tokens, issue sessions, and make links.
     #[command(subcommand)]
     Client(ClientCommand),
 }

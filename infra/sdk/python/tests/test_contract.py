@@ -143,10 +143,10 @@ def first_request(flow: Callable[[Core], Generator[Effect, Any, object]]) -> Req
     text = encode(Document(HELD, "device", "device token"))
     running = flow(core)
     effect = next(running)
-    while isinstance(effect, Update):
-        effect = running.send(core.vault.update(text, effect.decide)[0])
+    while not isinstance(effect, Send):
+        result: Any = core.vault.update(text, effect.decide)[0] if isinstance(effect, Update) else lambda: None
+        effect = running.send(result)
     running.close()
-    assert isinstance(effect, Send)
     return effect.request
 
 

@@ -97,6 +97,7 @@ def test_what_does_not_refuse_the_refresh_token_signs_nobody_out(world: World, f
         client.me()
     assert not caught.value.signed_out
     world.network._faults.clear()
+    world.time.advance(caught.value.retry_after or 0)
     assert client.me()["email"] == world.email
     assert world.rotation() == 1
 
@@ -135,6 +136,25 @@ def test_long_retry_after_is_the_callers_decision(world: World) -> None:
     with pytest.raises(LatchkeyError) as caught:
         client.me()
     assert (caught.value.retry_after, world.network.refreshes, world.time.waits) == (30, 1, [])
+
+
+@pytest.mark.parametrize("asked_for", [30, 86_400])
+def test_server_that_wants_no_refresh_for_a_while_is_left_alone_for_a_minute_at_most(world: World, asked_for: int) -> None:
+    client = world.client()
+    world.register(client)
+    world.expire()
+    world.network.fail(REFRESH, busy(str(asked_for)))
+    pause = min(asked_for, 60)
+    for passed in (0, 10, 10):
+        world.time.advance(passed)
+        with pytest.raises(LatchkeyError) as caught:
+            client.me()
+        assert caught.value.code == "temporarily_unavailable"
+    assert pause - 21 < (caught.value.retry_after or 0) <= pause - 20
+    assert (world.network.refreshes, client.signed_in()["user"]["email"]) == (1, world.email)
+    world.time.advance(pause - 20)
+    assert client.me()["email"] == world.email
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
 
 
 @pytest.mark.parametrize("hours", [1, -1])
@@ -272,7 +292,8 @@ def test_late_password_change_is_not_written_over_another_sign_in(world: World) 
         return response
 
     world.network.fail("/v1/me/password", somebody_else_signs_in)
-    client.change_password(PASSWORD, PASSWORD + "!")
+    with pytest.raises(LatchkeyError, match="not_signed_in"):
+        client.change_password(PASSWORD, PASSWORD + "!")
     assert client.signed_in()["user"]["email"] == f"stranger-{world.email}"
 
 

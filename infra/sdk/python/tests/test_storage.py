@@ -102,6 +102,17 @@ def test_what_was_not_stored_gives_way_to_what_another_has_stored(world: World) 
         '{"version": 1, "held": {"access_token": 7, "refresh_token": "r"}}',
         '{"version": 1, "held": {"access_token": "a\\n", "refresh_token": "r", "expires_at": 0, "expires_in": 0,'
         ' "session": {"id": "i"}}}',
+        '{"version": 1, "held": {"access_token": "a", "refresh_token": "", "expires_at": 0, "expires_in": 0,'
+        ' "session": {"id": "i"}}}',
+        '{"version": 1, "held": {"access_token": "a", "refresh_token": "r", "expires_at": 1%s, "expires_in": 900,'
+        ' "session": {"id": "i"}}}' % ("0" * 400),
+        '{"version": 1, "held": {"access_token": "a", "refresh_token": "r", "expires_at": Infinity, "expires_in": 900,'
+        ' "session": {"id": "i"}}}',
+        '{"version": 1, "clock_skew": 1%s, "held": null}' % ("0" * 400),
+        '{"version": 1, "clock_skew": NaN, "held": null}',
+        '{"version": 1, "device_id": "a\\nb", "held": null}',
+        '{"version": 1, "device_id": "\\u2603", "held": null}',
+        '{"version": 1, "device_id": "%s", "held": null}' % ("x" * 20_000),
         '{"version": 1, "clock_skew": "x", "held": {"access_token": "a", "refresh_token": "r", "expires_at": "x"}}',
     ],
 )

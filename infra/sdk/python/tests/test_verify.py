@@ -91,6 +91,7 @@ def test_refusals(api: str, kind: str, token: str) -> None:
     assert refusal(service.verify, f"{header}.{payload}.{'A' * len(signature)}") == refused
     assert refusal(service.verify, "none") == refused
     assert refusal(service.verify, "") == refused
+    assert refusal(service.verify, "\ud800.\ud800.x") == refused  # half of a character, which has no bytes
     assert refusal(Service(kind, api, "another-api").verify, token) == refused
     unsigned = jwt.encode({"sub": "x"}, "", algorithm="none", headers={"typ": "at+jwt", "kid": "k"})
     assert refusal(service.verify, unsigned) == refused

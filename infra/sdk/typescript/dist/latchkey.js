@@ -1,43 +1,6 @@
-// src/clock.ts
-function currentMoment() {
-  return { wall: Date.now(), monotonic: performance.now() };
-}
-function elapsedSince(moment) {
-  const now = currentMoment();
-  return Math.max(now.wall - moment.wall, now.monotonic - moment.monotonic, 0);
-}
-var TOLERANCE = 5e3;
-var ServerClock = class {
-  #measurement;
-  /** Takes the server's time from a reply whose request was sent at `sentAt`. */
-  synchronize(server, sentAt) {
-    const anchor = { server, wall: sentAt.wall };
-    this.#measurement = { anchor, estimate: server, monotonic: sentAt.monotonic };
-    return anchor;
-  }
-  /**
-   * The server's time now. `anchor` is what the tab measured that wrote the stored record. A wall clock before it was set
-   * back; without a measurement of our own nothing is known then, and every token counts as expired.
-   */
-  now(anchor) {
-    const { wall, monotonic } = currentMoment();
-    const estimate = anchor.server + wall - anchor.wall;
-    if (wall >= anchor.wall && this.#isBetter(anchor, estimate, monotonic)) this.#measurement = { anchor, estimate, monotonic };
-    const known = this.#measurement;
-    if (!known) return Infinity;
-    return Math.max(known.anchor.server + wall - known.anchor.wall, known.estimate + monotonic - known.monotonic);
-  }
-  /** Whether another tab measured later than we know of. Time that has passed for us must have passed for it too. */
-  #isBetter(anchor, estimate, monotonic) {
-    const known = this.#measurement;
-    if (!known) return true;
-    const earliest = known.anchor.server + monotonic - known.monotonic;
-    return anchor.wall > known.anchor.wall && estimate > earliest - TOLERANCE;
-  }
-};
-
 // src/error.ts
 var LatchkeyError = class extends Error {
+  /** Always `LatchkeyError`. */
   name = "LatchkeyError";
   /** What to decide by. */
   code;
@@ -70,8 +33,8 @@ function notSignedIn() {
 // src/record.ts
 var OWN_AUDIENCE = "";
 var MARGIN = 3e4;
-function readTokens(reply, audience, clock, sentAt, before = null) {
-  if (!isTokens(reply)) throw new LatchkeyError("unexpected_reply", "The reply has no tokens.", { status: 200 });
+function readTokens(reply, audience, clock, sentAt, hasCookie, before = null) {
+  if (!isTokens(reply) || !hasCookie && !isToken(reply.refresh_token)) throw new LatchkeyError("unexpected_reply", "The reply has no tokens.", { status: 200 });
   const server = Date.parse(reply.session.expires_at) - reply.refresh_expires_in * 1e3;
   const anchor = clock.synchronize(server, sentAt);
   const life = reply.expires_in * 1e3;
@@ -91,22 +54,25 @@ function readTokens(reply, audience, clock, sentAt, before = null) {
   };
   return { token: access.token, record };
 }
-function parseRecord(text) {
+function parseRecord(text, hasCookie) {
   if (text === null) return null;
   try {
     const value = JSON.parse(text);
-    return isRecord(value) ? value : null;
+    return isRecord(value) && (hasCookie || value.refresh_token !== null) ? value : null;
   } catch {
     return null;
   }
 }
 function isTokens(value) {
-  return isObject(value) && typeof value["access_token"] === "string" && isTime(value["expires_in"]) && isTime(value["refresh_expires_in"]) && isSession(value["session"]) && isTime(Date.parse(value["session"].expires_at));
+  return isObject(value) && isToken(value["access_token"]) && isTime(value["expires_in"]) && isTime(value["refresh_expires_in"]) && isSession(value["session"]) && isTime(Date.parse(value["session"].expires_at));
 }
 function isRecord(value) {
-  return isObject(value) && value["version"] === 1 && (value["refresh_token"] === null || typeof value["refresh_token"] === "string") && isSession(value["session"]) && (value["user"] === null || isObject(value["user"])) && isObject(value["anchor"]) && isTime(value["anchor"]["server"]) && isTime(value["anchor"]["wall"]) && isObject(value["access"]) && Object.values(value["access"]).every(
-    (access) => isObject(access) && typeof access["token"] === "string" && isTime(access["stale_at"]) && isTime(access["expires_at"])
+  return isObject(value) && value["version"] === 1 && (value["refresh_token"] === null || isToken(value["refresh_token"])) && isSession(value["session"]) && (value["user"] === null || isObject(value["user"])) && isObject(value["anchor"]) && isTime(value["anchor"]["server"]) && isTime(value["anchor"]["wall"]) && isObject(value["access"]) && Object.values(value["access"]).every(
+    (access) => isObject(access) && isToken(access["token"]) && isTime(access["stale_at"]) && isTime(access["expires_at"])
   );
+}
+function isToken(value) {
+  return typeof value === "string" && /^[!-~]{1,8192}$/.test(value);
 }
 function isSession(value) {
   return isObject(value) && typeof value["id"] === "string";
@@ -136,7 +102,7 @@ var DeviceStore = class {
       const value = JSON.parse(this.#storage.getItem(this.#key) ?? "{}");
       if (isObject(value)) {
         const { id, token } = value;
-        this.#last = { ...typeof id === "string" && { id }, ...typeof token === "string" && { token } };
+        this.#last = { ...isToken(id) && { id }, ...isToken(token) && { token } };
       }
     } catch {
     }
@@ -253,6 +219,44 @@ function readRetryAfter(value) {
   return Number.isFinite(seconds) ? Math.max(seconds, 0) : null;
 }
 
+// src/clock.ts
+function currentMoment() {
+  return { wall: Date.now(), monotonic: performance.now() };
+}
+function elapsedSince(moment) {
+  const now = currentMoment();
+  return Math.max(now.wall - moment.wall, now.monotonic - moment.monotonic, 0);
+}
+var TOLERANCE = 5e3;
+var ServerClock = class {
+  #measurement;
+  /** Takes the server's time from a reply whose request was sent at `sentAt`. */
+  synchronize(server, sentAt) {
+    const anchor = { server, wall: sentAt.wall };
+    this.#measurement = { anchor, estimate: server, monotonic: sentAt.monotonic };
+    return anchor;
+  }
+  /**
+   * The server's time now. `anchor` is what the tab measured that wrote the stored record. A wall clock before it was set
+   * back; without a measurement of our own nothing is known then, and every token counts as expired.
+   */
+  now(anchor) {
+    const { wall, monotonic } = currentMoment();
+    const estimate = anchor.server + wall - anchor.wall;
+    if (wall >= anchor.wall && this.#isBetter(anchor, estimate, monotonic)) this.#measurement = { anchor, estimate, monotonic };
+    const known = this.#measurement;
+    if (!known) return Infinity;
+    return Math.max(known.anchor.server + wall - known.anchor.wall, known.estimate + monotonic - known.monotonic);
+  }
+  /** Whether another tab measured later than we know of. Time that has passed for us must have passed for it too. */
+  #isBetter(anchor, estimate, monotonic) {
+    const known = this.#measurement;
+    if (!known) return true;
+    const earliest = known.anchor.server + monotonic - known.monotonic;
+    return anchor.wall > known.anchor.wall && estimate > earliest - TOLERANCE;
+  }
+};
+
 // src/lock.ts
 var PATIENCE = 3e3;
 var Lock = class {
@@ -283,10 +287,12 @@ var Lock = class {
 // src/session.ts
 var ENDING = ["invalid_refresh_token", "refresh_token_reused"];
 var ROUNDS = 3;
+var LONGEST_PAUSE = 60;
 var SessionKeeper = class {
   #http;
   #store;
   #lock;
+  #signIns;
   #clock = new ServerClock();
   #hasCookie;
   #refreshes = /* @__PURE__ */ new Map();
@@ -301,6 +307,7 @@ var SessionKeeper = class {
     this.#http = http;
     this.#store = store;
     this.#lock = new Lock(lockName);
+    this.#signIns = new Lock(`${lockName}:sign-in`);
     this.#hasCookie = hasCookie;
     this.#state = this.#findState();
   }
@@ -338,23 +345,36 @@ var SessionKeeper = class {
       throw notSignedIn();
     }
     const access = record?.access[audience];
-    if (!record || !access || access.token === refused) return this.#refresh(audience, refused);
-    const usable = { token: access.token, record };
-    if (this.#clock.now(record.anchor) < access.stale_at) return usable;
+    const usable = record && access && access.token !== refused ? { token: access.token, record } : void 0;
+    if (usable && access && this.#clock.now(usable.record.anchor) < access.stale_at) return usable;
+    let grant;
     try {
-      return await this.#refresh(audience, refused);
+      grant = await this.#refresh(audience, refused);
     } catch (error) {
-      if (isTransient(error) && this.#clock.now(record.anchor) < access.expires_at) return usable;
+      if (usable && access && isTransient(error) && this.#clock.now(usable.record.anchor) < access.expires_at) return usable;
       throw error;
     }
+    if (record && !isSamePerson(record, grant.record)) throw notSignedIn();
+    return grant;
   }
-  /** Stores the reply to a sign-in or a registration. */
-  accept(reply, sentAt) {
-    const { record } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt);
-    this.#reason = null;
-    this.#store.write(record);
-    this.update();
-    return record;
+  /**
+   * Sends a sign-in or a registration and stores its tokens; null if there are none yet. One after another, because each
+   * ends the session that this installation had: the last reply must be that of the last session.
+   */
+  async signIn(send) {
+    try {
+      return await this.#signIns.run(async () => {
+        const sentAt = currentMoment();
+        const reply = await send();
+        if (reply === null) return null;
+        const { record } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt, this.#hasCookie);
+        this.#reason = null;
+        this.#store.write(record);
+        return { reply, record };
+      });
+    } finally {
+      this.update();
+    }
   }
   /** Sends a request that replaces the tokens, while no refresh is under way, and stores those of its reply. */
   async replace(send, refused) {
@@ -363,8 +383,12 @@ var SessionKeeper = class {
       return await this.#lock.run(async () => {
         const sentAt = currentMoment();
         const reply = await send(token);
-        const next = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt).record;
-        if (this.#read().record?.session.id !== record.session.id) throw notSignedIn();
+        const { token: nextToken, record: next } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt, this.#hasCookie);
+        if (this.#read().record?.session.id !== record.session.id) {
+          await this.#http.send("POST", "/v1/auth/logout", { token: nextToken }).catch(() => {
+          });
+          throw notSignedIn();
+        }
         const kept = { ...next, user: next.user ?? record.user };
         this.#store.write(kept);
         return { reply, record: kept };
@@ -385,6 +409,7 @@ var SessionKeeper = class {
   /** Finds out who is signed in and tells the listeners, if that has changed. Never called while the lock is held. */
   update() {
     const state = this.#findState();
+    if (state.status === "signed-in") this.#reason = null;
     if (isSame(state, this.#state)) return;
     this.#state = state;
     for (const listener of [...this.#listeners]) {
@@ -434,7 +459,7 @@ var SessionKeeper = class {
         if (this.#isEnding(error)) this.#forget(error.status === 401 ? error.code : null);
         throw error;
       }
-      const next = readTokens(reply, audience, this.#clock, sentAt, record);
+      const next = readTokens(reply, audience, this.#clock, sentAt, this.#hasCookie, record);
       if (this.#read().text !== text) continue;
       this.#store.write(next.record);
       return next;
@@ -457,7 +482,7 @@ var SessionKeeper = class {
   #obeyPause() {
     if (!this.#pause) return;
     const { error, since } = this.#pause;
-    const left = (error.retryAfter ?? 0) - elapsedSince(since) / 1e3;
+    const left = Math.min(error.retryAfter ?? 0, LONGEST_PAUSE) - elapsedSince(since) / 1e3;
     if (left > 0) throw new LatchkeyError(error.code, error.message, { ...error, retryAfter: left, cause: error });
     this.#pause = void 0;
   }
@@ -580,14 +605,14 @@ var TabMemory = class {
 var RecordStore = class {
   #storage;
   #key;
-  #cleared;
+  #hasCookie;
   #last = null;
   #unwritten;
-  /** `cleared` is what stands for a sign-out. Null removes the record; a text is told apart from a storage that is empty. */
-  constructor(storage, key, cleared) {
+  /** With a cookie a sign-out is a text, so that it is told apart from a storage that is empty. */
+  constructor(storage, key, hasCookie) {
     this.#storage = storage;
     this.#key = key;
-    this.#cleared = cleared;
+    this.#hasCookie = hasCookie;
   }
   read() {
     try {
@@ -599,13 +624,13 @@ var RecordStore = class {
       }
     } catch {
     }
-    return { text: this.#last, record: parseRecord(this.#last) };
+    return { text: this.#last, record: parseRecord(this.#last, this.#hasCookie) };
   }
   write(record) {
     this.#replace(JSON.stringify(record));
   }
   clear() {
-    this.#replace(this.#cleared);
+    this.#replace(this.#hasCookie ? "" : null);
   }
   #replace(value) {
     const over = this.#unwritten ? this.#unwritten.over : this.#last;
@@ -643,7 +668,7 @@ var Client = class {
     const deviceStorage = this.#storage instanceof TabMemory ? new LocalStorage() : this.#storage;
     this.#device = new DeviceStore(deviceStorage, `${key}:device`, options.deviceId, storage !== "memory");
     this.#http = new Http(base, options.timeout ?? 1e4);
-    this.#keeper = new SessionKeeper(this.#http, new RecordStore(this.#storage, key, this.#hasCookie ? "" : null), key, this.#hasCookie);
+    this.#keeper = new SessionKeeper(this.#http, new RecordStore(this.#storage, key, this.#hasCookie), key, this.#hasCookie);
     const apis = [{ origin: url.origin, audience: OWN_AUDIENCE }, ...options.apis ?? []];
     this.#audiences = new Map(apis.map(({ origin, audience }) => [new URL(origin).origin, audience ?? OWN_AUDIENCE]));
     this.#attach();
@@ -781,7 +806,7 @@ var Client = class {
   }
   /** What has happened to the account, the newest first. `cursor` is the `next_cursor` of the page before. */
   activity(page = {}) {
-    const given = Object.entries(page).map(([name, value]) => [name, String(value)]);
+    const given = Object.entries(page).flatMap(([name, value]) => value == null ? [] : [[name, String(value)]]);
     const query = new URLSearchParams(given).toString();
     return this.#call("GET", `/v1/me/activity${query && `?${query}`}`);
   }
@@ -850,12 +875,11 @@ var Client = class {
   async #signIn(path, credentials) {
     const { token } = this.#device.read();
     const body = this.#hasCookie ? { ...credentials, transport: "cookie" } : { ...credentials, ...token !== void 0 && { device_token: token } };
-    const sentAt = currentMoment();
-    const reply = await this.#http.send("POST", path, { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie });
-    if (reply === null) return null;
-    const record = this.#keeper.accept(reply, sentAt);
-    this.#device.keepToken(reply.device_token);
-    return record.session;
+    const parts = { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie };
+    const accepted = await this.#keeper.signIn(() => this.#http.send("POST", path, parts));
+    if (!accepted) return null;
+    this.#device.keepToken(accepted.reply.device_token);
+    return accepted.record.session;
   }
   async #replace(method, path, body) {
     const { reply, record } = await this.#keeper.replace(

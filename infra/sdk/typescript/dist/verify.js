@@ -1,9 +1,12 @@
 import { createRemoteJWKSet, errors, jwtVerify } from "jose";
 class VerificationError extends Error {
+  /** Always `VerificationError`. */
   name = "VerificationError";
+  /** What to decide by. */
   code;
   /** 401, 403 for the scope, or 503 when it cannot be said: a 401 would sign users out, a 200 let anybody in. */
   status;
+  /** The value of `WWW-Authenticate` (RFC 6750), null with 503. */
   challenge;
   constructor(code, message, details = {}) {
     super(message, "cause" in details ? { cause: details.cause } : {});

@@ -1,6 +1,5 @@
 /** The client: every operation of a user, and `fetch` for the team's own APIs. */
 
-import { currentMoment } from "./clock.js"
 import { DeviceStore } from "./device.js"
 import { LatchkeyError, notSignedIn } from "./error.js"
 import { Http, repeat, type Method, type RequestParts } from "./http.js"
@@ -17,6 +16,7 @@ export interface Api {
   readonly audience?: string
 }
 
+/** What `createClient` takes. */
 export interface ClientOptions {
   /** Latchkey's address: its setting `ISSUER`. */
   readonly url: string
@@ -37,6 +37,7 @@ export function createClient(options: ClientOptions): Client {
   return new Client(options)
 }
 
+/** Keeps one user signed in, and calls Latchkey and the APIs of the team for them. Made by `createClient`. */
 export class Client {
   readonly #http: Http
   readonly #keeper: SessionKeeper
@@ -58,7 +59,7 @@ export class Client {
     const deviceStorage = this.#storage instanceof TabMemory ? new LocalStorage() : this.#storage
     this.#device = new DeviceStore(deviceStorage, `${key}:device`, options.deviceId, storage !== "memory")
     this.#http = new Http(base, options.timeout ?? 10_000)
-    this.#keeper = new SessionKeeper(this.#http, new RecordStore(this.#storage, key, this.#hasCookie ? "" : null), key, this.#hasCookie)
+    this.#keeper = new SessionKeeper(this.#http, new RecordStore(this.#storage, key, this.#hasCookie), key, this.#hasCookie)
     const apis = [{ origin: url.origin, audience: OWN_AUDIENCE }, ...(options.apis ?? [])]
     this.#audiences = new Map(apis.map(({ origin, audience }) => [new URL(origin).origin, audience ?? OWN_AUDIENCE]))
     this.#attach()
@@ -216,8 +217,8 @@ export class Client {
   }
 
   /** What has happened to the account, the newest first. `cursor` is the `next_cursor` of the page before. */
-  activity(page: { cursor?: string; limit?: number } = {}): Promise<ActivityPage> {
-    const given = Object.entries(page).map(([name, value]) => [name, String(value)])
+  activity(page: { cursor?: string | null | undefined; limit?: number | undefined } = {}): Promise<ActivityPage> {
+    const given = Object.entries(page).flatMap(([name, value]) => (value == null ? [] : [[name, String(value)]]))
     const query = new URLSearchParams(given).toString()
     return this.#call<ActivityPage>("GET", `/v1/me/activity${query && `?${query}`}`)
   }
@@ -297,12 +298,11 @@ export class Client {
     const body = this.#hasCookie
       ? { ...credentials, transport: "cookie" }
       : { ...credentials, ...(token !== undefined && { device_token: token }) }
-    const sentAt = currentMoment()
-    const reply = await this.#http.send("POST", path, { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie })
-    if (reply === null) return null
-    const record = this.#keeper.accept(reply, sentAt)
-    this.#device.keepToken((reply as Tokens).device_token)
-    return record.session
+    const parts = { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie }
+    const accepted = await this.#keeper.signIn(() => this.#http.send("POST", path, parts))
+    if (!accepted) return null
+    this.#device.keepToken((accepted.reply as Tokens).device_token)
+    return accepted.record.session
   }
 
   async #replace(method: Method, path: string, body: object): Promise<Session> {

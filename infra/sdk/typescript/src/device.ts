@@ -1,6 +1,6 @@
 /** What this installation keeps for the next sign-in, also after a sign-out. It opens nothing. */
 
-import { isObject } from "./record.js"
+import { isObject, isToken } from "./record.js"
 import type { KeyValueStorage } from "./storage.js"
 
 interface Device {
@@ -29,7 +29,7 @@ export class DeviceStore {
       const value: unknown = JSON.parse(this.#storage.getItem(this.#key) ?? "{}")
       if (isObject(value)) {
         const { id, token } = value
-        this.#last = { ...(typeof id === "string" && { id }), ...(typeof token === "string" && { token }) }
+        this.#last = { ...(isToken(id) && { id }), ...(isToken(token) && { token }) }
       }
     } catch {
       // A storage that fails, or a broken value: what this page knows still counts.

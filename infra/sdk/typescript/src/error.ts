@@ -39,7 +39,7 @@ export type ProblemCode =
 
 /** The codes of this package. */
 export type ClientCode =
-  /** Nobody is signed in here, or the session in which the call began has ended. Nothing was sent. */
+  /** Nobody is signed in here, no longer, or somebody else than when the call began. */
   | "not_signed_in"
   /** No reply came: offline, a timeout, a lost connection. Whether the request did its work is not known. */
   | "network_error"
@@ -51,17 +51,23 @@ export type ClientCode =
 /** What went wrong. New codes come: treat one that you do not know as its status alone. */
 export type ErrorCode = ProblemCode | ClientCode | (string & {})
 
-/** What a `LatchkeyError` is made of. */
+/** What a `LatchkeyError` is made of. The fields are those of the error. */
 export interface ErrorDetails {
+  /** The HTTP status. */
   status?: number | null
+  /** The id of the request. */
   requestId?: string | null
+  /** Seconds. */
   retryAfter?: number | null
+  /** The values that are not allowed. */
   errors?: readonly InvalidValue[]
+  /** What `fetch` threw. */
   cause?: unknown
 }
 
 /** A request that did not do what it should. Decide by `code`; `message` is for developers and may change. */
 export class LatchkeyError extends Error {
+  /** Always `LatchkeyError`. */
   override readonly name = "LatchkeyError"
   /** What to decide by. */
   readonly code: ErrorCode

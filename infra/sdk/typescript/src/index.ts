@@ -1,8 +1,8 @@
 /** The client of Latchkey. README.md has the tour. */
 
 export { createClient, type Api, type Client, type ClientOptions } from "./client.js"
-export { LatchkeyError, type ClientCode, type ErrorCode, type ProblemCode } from "./error.js"
-export type { State } from "./session.js"
+export { LatchkeyError, type ClientCode, type ErrorCode, type ErrorDetails, type ProblemCode } from "./error.js"
+export type { SignedIn, SignedOut, State, Unknown } from "./session.js"
 export type { KeyValueStorage } from "./storage.js"
 export type {
   Account,

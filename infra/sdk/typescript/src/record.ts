@@ -36,8 +36,8 @@ export const OWN_AUDIENCE = ""
 const MARGIN = 30_000
 
 /**
- * Makes the record of a reply with tokens, and says which access token is the new one. What stays of an earlier record of the same session: the user and the access
- * tokens for other audiences.
+ * Makes the record of a reply with tokens, and says which access token is the new one. What stays of an earlier record of
+ * the same session: the user and the access tokens for other audiences. `hasCookie` says that a cookie has the refresh token.
  *
  * @throws LatchkeyError `unexpected_reply` if the reply has no tokens
  */
@@ -46,9 +46,10 @@ export function readTokens(
   audience: string,
   clock: ServerClock,
   sentAt: Moment,
+  hasCookie: boolean,
   before: SignInRecord | null = null,
 ): Grant {
-  if (!isTokens(reply)) throw new LatchkeyError("unexpected_reply", "The reply has no tokens.", { status: 200 })
+  if (!isTokens(reply) || (!hasCookie && !isToken(reply.refresh_token))) throw new LatchkeyError("unexpected_reply", "The reply has no tokens.", { status: 200 })
   // The session ends when its refresh token does, so the two fields together tell the server's time.
   const server = Date.parse(reply.session.expires_at) - reply.refresh_expires_in * 1000
   const anchor = clock.synchronize(server, sentAt)
@@ -71,11 +72,11 @@ export function readTokens(
 }
 
 /** Reads a record. Null for every other text: what cannot be used means that nobody is signed in. */
-export function parseRecord(text: string | null): SignInRecord | null {
+export function parseRecord(text: string | null, hasCookie: boolean): SignInRecord | null {
   if (text === null) return null
   try {
     const value: unknown = JSON.parse(text)
-    return isRecord(value) ? value : null
+    return isRecord(value) && (hasCookie || value.refresh_token !== null) ? value : null
   } catch {
     return null
   }
@@ -84,7 +85,7 @@ export function parseRecord(text: string | null): SignInRecord | null {
 function isTokens(value: unknown): value is Tokens {
   return (
     isObject(value) &&
-    typeof value["access_token"] === "string" &&
+    isToken(value["access_token"]) &&
     isTime(value["expires_in"]) &&
     isTime(value["refresh_expires_in"]) &&
     isSession(value["session"]) &&
@@ -96,7 +97,7 @@ function isRecord(value: unknown): value is SignInRecord {
   return (
     isObject(value) &&
     value["version"] === 1 &&
-    (value["refresh_token"] === null || typeof value["refresh_token"] === "string") &&
+    (value["refresh_token"] === null || isToken(value["refresh_token"])) &&
     isSession(value["session"]) &&
     (value["user"] === null || isObject(value["user"])) &&
     isObject(value["anchor"]) &&
@@ -105,9 +106,14 @@ function isRecord(value: unknown): value is SignInRecord {
     isObject(value["access"]) &&
     Object.values(value["access"]).every(
       (access) =>
-        isObject(access) && typeof access["token"] === "string" && isTime(access["stale_at"]) && isTime(access["expires_at"]),
+        isObject(access) && isToken(access["token"]) && isTime(access["stale_at"]) && isTime(access["expires_at"]),
     )
   )
+}
+
+/** Whether a header can hold the text. Any other would make each request fail, as if there were no network. */
+export function isToken(value: unknown): value is string {
+  return typeof value === "string" && /^[!-~]{1,8192}$/.test(value)
 }
 
 function isSession(value: unknown): value is Session {

@@ -9,12 +9,31 @@ import type { RecordStore } from "./storage.js"
 import type { Session, User } from "./types.js"
 
 /** Who is signed in, as far as this tab knows. The same object until it changes. */
-export type State =
-  /** Only with cookies, before the first refresh: ask with `restore()`. */
-  | { readonly status: "unknown" }
-  | { readonly status: "signed-in"; readonly session: Session; readonly user: User | null }
-  /** `reason` is the code that ended the session, `signed_out` for a sign-out here, null if it is not known. */
-  | { readonly status: "signed-out"; readonly reason: string | null }
+export type State = Unknown | SignedIn | SignedOut
+
+/** Only with cookies, before the first refresh: ask with `restore()`. */
+export interface Unknown {
+  /** What tells the states apart. */
+  readonly status: "unknown"
+}
+
+/** Somebody is signed in. */
+export interface SignedIn {
+  /** What tells the states apart. */
+  readonly status: "signed-in"
+  /** The session, as the last reply with tokens described it. */
+  readonly session: Session
+  /** Whose it is. Null with cookies after a reload, because no reply has told; `me()` asks. */
+  readonly user: User | null
+}
+
+/** Nobody is signed in. */
+export interface SignedOut {
+  /** What tells the states apart. */
+  readonly status: "signed-out"
+  /** The code that ended the session, `signed_out` for a sign-out here, null if it is not known. */
+  readonly reason: string | null
+}
 
 /** The codes of a refresh that mean that its session is over. Nothing else signs anybody out. */
 const ENDING = ["invalid_refresh_token", "refresh_token_reused"]
@@ -22,10 +41,14 @@ const ENDING = ["invalid_refresh_token", "refresh_token_reused"]
 /** How often a refresh begins again because the storage has changed while it waited for its reply. */
 const ROUNDS = 3
 
+/** However long a `Retry-After` is, whoever sent it: a refresh is asked for again after so many seconds. */
+const LONGEST_PAUSE = 60
+
 export class SessionKeeper {
   readonly #http: Http
   readonly #store: RecordStore
   readonly #lock: Lock
+  readonly #signIns: Lock
   readonly #clock = new ServerClock()
   readonly #hasCookie: boolean
   readonly #refreshes = new Map<string, Promise<Grant>>()
@@ -41,6 +64,7 @@ export class SessionKeeper {
     this.#http = http
     this.#store = store
     this.#lock = new Lock(lockName)
+    this.#signIns = new Lock(`${lockName}:sign-in`)
     this.#hasCookie = hasCookie
     this.#state = this.#findState()
   }
@@ -83,25 +107,39 @@ export class SessionKeeper {
       throw notSignedIn()
     }
     const access = record?.access[audience]
-    if (!record || !access || access.token === refused) return this.#refresh(audience, refused)
-    const usable = { token: access.token, record }
-    if (this.#clock.now(record.anchor) < access.stale_at) return usable
+    const usable = record && access && access.token !== refused ? { token: access.token, record } : undefined
+    if (usable && access && this.#clock.now(usable.record.anchor) < access.stale_at) return usable
+    let grant: Grant
     try {
-      return await this.#refresh(audience, refused)
+      grant = await this.#refresh(audience, refused)
     } catch (error) {
       // An outage costs nothing as long as the token that we have is valid.
-      if (isTransient(error) && this.#clock.now(record.anchor) < access.expires_at) return usable
+      if (usable && access && isTransient(error) && this.#clock.now(usable.record.anchor) < access.expires_at) return usable
       throw error
     }
+    // Somebody else may have signed in meanwhile: what one person has asked for is not done as another.
+    if (record && !isSamePerson(record, grant.record)) throw notSignedIn()
+    return grant
   }
 
-  /** Stores the reply to a sign-in or a registration. */
-  accept(reply: unknown, sentAt: Moment): SignInRecord {
-    const { record } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt)
-    this.#reason = null
-    this.#store.write(record)
-    this.update()
-    return record
+  /**
+   * Sends a sign-in or a registration and stores its tokens; null if there are none yet. One after another, because each
+   * ends the session that this installation had: the last reply must be that of the last session.
+   */
+  async signIn(send: () => Promise<unknown>): Promise<{ reply: unknown; record: SignInRecord } | null> {
+    try {
+      return await this.#signIns.run(async () => {
+        const sentAt = currentMoment()
+        const reply = await send()
+        if (reply === null) return null
+        const { record } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt, this.#hasCookie)
+        this.#reason = null
+        this.#store.write(record)
+        return { reply, record }
+      })
+    } finally {
+      this.update()
+    }
   }
 
   /** Sends a request that replaces the tokens, while no refresh is under way, and stores those of its reply. */
@@ -111,9 +149,12 @@ export class SessionKeeper {
       return await this.#lock.run(async () => {
         const sentAt = currentMoment()
         const reply = await send(token)
-        const next = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt).record
-        // The user has signed out, or somebody else has signed in, since the request was sent.
-        if (this.#read().record?.session.id !== record.session.id) throw notSignedIn()
+        const { token: nextToken, record: next } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt, this.#hasCookie)
+        if (this.#read().record?.session.id !== record.session.id) {
+          // The user has signed out, or somebody else has signed in, since it was sent: nobody holds this new session.
+          await this.#http.send("POST", "/v1/auth/logout", { token: nextToken }).catch(() => {})
+          throw notSignedIn()
+        }
         // Tokens for other audiences are left behind: they do not hold this proof of the password.
         const kept = { ...next, user: next.user ?? record.user }
         this.#store.write(kept)
@@ -137,6 +178,7 @@ export class SessionKeeper {
   /** Finds out who is signed in and tells the listeners, if that has changed. Never called while the lock is held. */
   update(): void {
     const state = this.#findState()
+    if (state.status === "signed-in") this.#reason = null // why the session before this one has ended
     if (isSame(state, this.#state)) return
     this.#state = state
     for (const listener of [...this.#listeners]) {
@@ -190,7 +232,7 @@ export class SessionKeeper {
         if (this.#isEnding(error)) this.#forget(error.status === 401 ? error.code : null)
         throw error
       }
-      const next = readTokens(reply, audience, this.#clock, sentAt, record)
+      const next = readTokens(reply, audience, this.#clock, sentAt, this.#hasCookie, record)
       if (this.#read().text !== text) continue // a late result is never written over a newer one
       this.#store.write(next.record)
       return next
@@ -216,7 +258,7 @@ export class SessionKeeper {
   #obeyPause(): void {
     if (!this.#pause) return
     const { error, since } = this.#pause
-    const left = (error.retryAfter ?? 0) - elapsedSince(since) / 1000
+    const left = Math.min(error.retryAfter ?? 0, LONGEST_PAUSE) - elapsedSince(since) / 1000
     if (left > 0) throw new LatchkeyError(error.code, error.message, { ...error, retryAfter: left, cause: error })
     this.#pause = undefined
   }

@@ -4,8 +4,11 @@ import { parseRecord, type SignInRecord } from "./record.js"
 
 /** A part of the Web Storage API: `localStorage`, `sessionStorage` or your own. Each method may throw. */
 export interface KeyValueStorage {
+  /** The value, or null if there is none. */
   getItem(key: string): string | null
+  /** Replaces the value. */
   setItem(key: string, value: string): void
+  /** Removes the value, if there is one. */
   removeItem(key: string): void
   /** Calls the listener when another tab, or another client on this page, has changed a value. Returns how to stop. */
   subscribe?(listener: () => void): () => void
@@ -121,15 +124,15 @@ export interface Stored {
 export class RecordStore {
   readonly #storage: KeyValueStorage
   readonly #key: string
-  readonly #cleared: string | null
+  readonly #hasCookie: boolean
   #last: string | null = null
   #unwritten: { value: string | null; over: string | null } | undefined
 
-  /** `cleared` is what stands for a sign-out. Null removes the record; a text is told apart from a storage that is empty. */
-  constructor(storage: KeyValueStorage, key: string, cleared: "" | null) {
+  /** With a cookie a sign-out is a text, so that it is told apart from a storage that is empty. */
+  constructor(storage: KeyValueStorage, key: string, hasCookie: boolean) {
     this.#storage = storage
     this.#key = key
-    this.#cleared = cleared
+    this.#hasCookie = hasCookie
   }
 
   read(): Stored {
@@ -143,7 +146,7 @@ export class RecordStore {
     } catch {
       // What was read or written before still counts.
     }
-    return { text: this.#last, record: parseRecord(this.#last) }
+    return { text: this.#last, record: parseRecord(this.#last, this.#hasCookie) }
   }
 
   write(record: SignInRecord): void {
@@ -151,7 +154,7 @@ export class RecordStore {
   }
 
   clear(): void {
-    this.#replace(this.#cleared)
+    this.#replace(this.#hasCookie ? "" : null)
   }
 
   #replace(value: string | null): void {

@@ -27,9 +27,12 @@ export type ActivityPage = Schemas["ActivityList"]
 /** Everything that is stored about the caller. */
 export type Export = Schemas["Export"]
 
-/** What a sign-in and a registration need. `device_name` is what the list of sessions calls this device. */
+/** What a sign-in and a registration need. */
 export interface Credentials {
+  /** The address as the person has typed it. */
   email: string
+  /** The password as the person has typed it. */
   password: string
+  /** What the list of sessions calls this device. Without it, what `User-Agent` tells. */
   device_name?: string
 }

@@ -29,20 +29,27 @@ export interface Requirements {
 
 /** The claims of an access token (RFC 9068). */
 export interface AccessTokenClaims extends JWTPayload {
+  /** The issuer. */
   iss: string
+  /** The audience. */
   aud: string
+  /** Latchkey's setting `CLIENT_ID`. */
   client_id: string
   /** The user. */
   sub: string
   /** The session. */
   sid: string
+  /** This token. */
   jti: string
+  /** When it was made, in epoch seconds. */
   iat: number
+  /** When it expires, in epoch seconds. */
   exp: number
   /** When the user last proved who they are, in epoch seconds. */
   auth_time: number
   /** How they did it (RFC 8176). */
   amr?: string[]
+  /** What it allows, words divided by spaces. */
   scope?: string
 }
 
@@ -56,10 +63,13 @@ export type VerificationCode =
 
 /** A token that is not accepted. Answer with `status` and, if there is one, `challenge` as `WWW-Authenticate`. */
 export class VerificationError extends Error {
+  /** Always `VerificationError`. */
   override readonly name = "VerificationError"
+  /** What to decide by. */
   readonly code: VerificationCode
   /** 401, 403 for the scope, or 503 when it cannot be said: a 401 would sign users out, a 200 let anybody in. */
   readonly status: 401 | 403 | 503
+  /** The value of `WWW-Authenticate` (RFC 6750), null with 503. */
   readonly challenge: string | null
 
   constructor(code: VerificationCode, message: string, details: { cause?: unknown; challenge?: string } = {}) {
@@ -70,6 +80,7 @@ export class VerificationError extends Error {
   }
 }
 
+/** Verifies tokens of one issuer for one audience. Made by `createVerifier`. */
 export interface Verifier {
   /**
    * The claims of a token that the issuer made for this audience and that has not expired.

@@ -4,7 +4,7 @@ import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
 import { after, before, beforeEach, describe, test } from "node:test"
 import { chromium } from "playwright-core"
-import { answer, listen, loseReply, loseRequest, PASSWORD, startProxy, startStack } from "./stack.js"
+import { afterAnswer, answer, listen, loseReply, loseRequest, OTHER_PASSWORD, PASSWORD, startProxy, startStack } from "./stack.js"
 
 const MINUTE = 60_000
 const sdk = readFileSync(new URL("../dist/latchkey.js", import.meta.url))
@@ -210,6 +210,44 @@ describe("a sign-out", () => {
     await tab.evaluate(() => client.signOut())
     assert.equal(await statusOf(tab), "signed-out")
     assert.deepEqual((await context.cookies(proxy.url)).map((cookie) => cookie.name), ["__Host-latchkey-device"])
+  })
+})
+
+describe("two tabs", () => {
+  let one, other, email
+  beforeEach(async () => {
+    await makeContext()
+    ;[one, other] = await openTabs(2)
+    email = await signIn(one)
+    await waitFor(other, "signed-in")
+  })
+
+  test("change the password in one, and stay signed in in the other, which calls before the reply has come", async () => {
+    let called
+    proxy.next("/v1/me/password", afterAnswer(async () => {
+      called = other.evaluate(() => client.me().then((me) => me.email, (error) => error.code))
+      await Promise.race([called, new Promise((wake) => setTimeout(wake, 300))])
+    }))
+    const passwords = { current_password: PASSWORD, new_password: OTHER_PASSWORD }
+    const { id } = await one.evaluate((passwords) => client.changePassword(passwords), passwords)
+    assert.equal(await called, email)
+    assert.equal(await other.evaluate(() => client.state.session.id), id)
+    assert.ok(proxy.count() < ALMOST_ONE, `${proxy.count()} refreshes`)
+  })
+
+  test("sign in one after another, and stay in the session that lives", async () => {
+    const credentials = { email, password: PASSWORD }
+    await one.evaluate(() => client.signOut())
+    let second
+    proxy.next("/v1/auth/login", afterAnswer(async () => {
+      second = other.evaluate((credentials) => client.signIn(credentials), credentials)
+      await Promise.race([second, new Promise((wake) => setTimeout(wake, 500))])
+    }))
+    await one.evaluate((credentials) => client.signIn(credentials), credentials)
+    const { id } = await second
+    await one.waitForFunction((id) => client.state.session?.id === id, id)
+    assert.deepEqual(await callAll([one, other]), Array(6).fill(email))
+    assert.ok(proxy.count() < ALMOST_ONE, `${proxy.count()} refreshes`)
   })
 })
 

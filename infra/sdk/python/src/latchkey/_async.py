@@ -16,7 +16,7 @@ import anyio.to_thread
 import httpx
 
 from ._clock import Clock
-from ._core import Core, Effect, Flow, Send, Share, Sleep, TryLock, Update
+from ._core import Core, Effect, Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import LatchkeyError
 from ._requests import Reply, Request
 from ._session import Held, log
@@ -64,6 +64,7 @@ class AsyncClient:
 
     def _start_in_this_process(self) -> None:
         self._process = os.getpid()
+        self._core.turns = Turns()
         self._storage_lock = threading.Lock()
         self._loops_lock = threading.Lock()
         self._loops: dict[object, _Loop] = {}
@@ -235,6 +236,7 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T]) -> T:
         """Does an operation, then tells the listeners what has changed."""
+        self._check_process()
         try:
             return await self._drive(flow)
         finally:
@@ -265,6 +267,8 @@ class AsyncClient:
                 return await self._send(request)
             case Sleep(seconds):
                 return await self._core.clock.async_sleep(seconds)
+            case Yield(seconds):
+                return await anyio.sleep(seconds)
             case TryLock():
                 try_lock = getattr(self._storage, "try_lock", None)
                 return release_nothing if try_lock is None else try_lock()
@@ -349,10 +353,14 @@ class AsyncClient:
                 except Exception:
                     log.exception("a listener of on_change has failed")
 
-    def _loop(self) -> _Loop:
-        """What belongs to the running event loop. A forked child begins without any."""
+    def _check_process(self) -> None:
+        """Starts again in a forked child: it has no event loop of its parent, and a lock may be held by another thread."""
         if self._process != os.getpid():
             self._start_in_this_process()
+
+    def _loop(self) -> _Loop:
+        """What belongs to the running event loop."""
+        self._check_process()
         key = running_loop()
         with self._loops_lock:
             state = self._loops.get(key)

@@ -7,11 +7,14 @@ Each operation is a generator that yields what it needs done (an `Effect`) and r
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 import httpx
 
@@ -29,9 +32,12 @@ ATTEMPTS: Final = 3
 """How often a refresh and a GET are sent in all, before a failure that may pass is raised."""
 LONGEST_WAIT: Final = 5.0
 """If `Retry-After` asks for more seconds, the caller gets the error at once and decides."""
+LONGEST_PAUSE: Final = 60.0
+"""However long `Retry-After` is, whoever sent it: a refresh is asked for again after so many seconds."""
 LOCK_PATIENCE: Final = 3.0
 """Seconds to wait for another process that refreshes; then we refresh too, which costs a request and nothing else."""
 _LOCK_POLL: Final = 0.02
+_TURN_POLL: Final = 0.01
 _MAY_PASS: Final = frozenset({"network_error", "unexpected_reply", "temporarily_unavailable", "too_many_requests"})
 
 
@@ -58,6 +64,13 @@ class Sleep:
 
 
 @dataclass(frozen=True)
+class Yield:
+    """Let others of this client continue, for seconds of real time, whatever a test's clock says."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class TryLock:
     """Take the storage's lock without waiting. The result gives it back; ``None`` if another one has it."""
 
@@ -73,8 +86,33 @@ class Share:
     audience: str | None
 
 
-Effect: TypeAlias = Update | Send | Sleep | TryLock | Share
+Effect: TypeAlias = Update | Send | Sleep | Yield | TryLock | Share
 Flow: TypeAlias = Generator[Effect, Any, T]
+
+
+class Turns:
+    """Who of this client may send what replaces tokens: any number of refreshes, or one replacement of the session.
+
+    A refresh during a password change would be refused, because its session has just ended, and would sign the user out
+    before the new session is stored. Sign-ins take turns too: each ends the one before, so their replies must stay in order.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: Counter[str] = Counter()
+
+    def try_begin(self, kind: Literal["refresh", "replace", "sign_in"]) -> bool:
+        with self._lock:
+            running = self._running
+            blockers = {"refresh": ("replace",), "replace": ("replace", "refresh"), "sign_in": ("sign_in",)}[kind]
+            if any(running[one] for one in blockers):
+                return False
+            running[kind] += 1
+            return True
+
+    def end(self, kind: str) -> None:
+        with self._lock:
+            self._running[kind] -= 1
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
@@ -102,6 +140,7 @@ class Core:
                 raise ValueError(f"{address}: tokens are sent over https only, or to this machine")
         self.clock = clock or Clock()
         self.vault = Vault()
+        self.turns = Turns()
         self.time = ServerTime(self.clock)
         # The audience of the tokens for each origin; `None` is Latchkey's own.
         audiences: dict[str, str | None] = {}
@@ -114,6 +153,8 @@ class Core:
         self._device_name = device_name
         # When the newest access token for each audience that we have received here expires, by elapsed time.
         self._deadlines: dict[str | None, tuple[str, float]] = {}
+        # What the server said when it wanted no refresh for a while, and until when, by elapsed time.
+        self._pause: tuple[LatchkeyError, float] | None = None
         # Tokens for the audiences of other APIs. They are not stored: each process asks for its own.
         self._held_for: dict[str, Held] = {}
 
@@ -145,6 +186,8 @@ class Core:
         try:
             attempts = 1 if is_usable else ATTEMPTS
             shared: Held = yield Share(self._refresh(current, attempts, audience), audience)
+            if not shared.is_of_same_user(held):
+                raise LatchkeyError("not_signed_in", "Somebody else has signed in.")
             return shared
         except LatchkeyError as error:
             # The token was refreshed ahead of time. While that fails and the token still lives, there is no need.
@@ -168,32 +211,60 @@ class Core:
 
     def _refresh(self, stale: Held | None, attempts: int, audience: str | None) -> Flow[Held]:
         """Exchanges the refresh token, unless another one has done so. Only a refusal of the token signs out."""
-        release = yield from self._lock()
+        return (yield from self._in_turn("refresh", self._refresh_until_answered(stale, attempts, audience)))
+
+    def _in_turn(self, kind: Literal["refresh", "replace", "sign_in"], flow: Flow[T]) -> Flow[T]:
+        """Runs a flow that replaces tokens: not while one runs that it would disturb, in this process or in another."""
+        turns = self.turns
+        while not turns.try_begin(kind):
+            yield Yield(_TURN_POLL)
         try:
-            for attempt in itertools.count(1):
-                held = yield from self._read()
-                if held is None:
-                    raise LatchkeyError("not_signed_in", "The user has signed out.")
-                current = self._find_for(audience, held)
-                is_other = current is not None and (stale is None or current.access_token != stale.access_token)
-                if current is not None and is_other and self._seconds_left(current) > 0:
-                    return current
-                try:
-                    received = yield from self._exchange(held, audience)
-                    if audience is None:
-                        return (yield from self._store(held, received))
-                    return (yield from self._store_for(audience, held, received))
-                except LatchkeyError as error:
-                    failure = error
-                if failure.code in SIGNED_OUT:
-                    if (yield from self._drop(held.refresh_token, failure)):
-                        raise failure
-                    continue  # The storage has a newer token: another process was faster.
-                yield from self._wait(failure, attempt, attempts)
-            raise AssertionError("unreachable")
+            release = yield from self._lock()
+            try:
+                return (yield from flow)
+            finally:
+                if release is not None:
+                    release()
         finally:
-            if release is not None:
-                release()
+            turns.end(kind)
+
+    def _refresh_until_answered(self, stale: Held | None, attempts: int, audience: str | None) -> Flow[Held]:
+        for attempt in itertools.count(1):
+            held = yield from self._read()
+            if held is None:
+                raise LatchkeyError("not_signed_in", "The user has signed out.")
+            current = self._find_for(audience, held)
+            is_other = current is not None and (stale is None or current.access_token != stale.access_token)
+            if current is not None and is_other and self._seconds_left(current) > 0:
+                return current
+            self._obey_pause()
+            try:
+                received = yield from self._exchange(held, audience)
+                if audience is None:
+                    return (yield from self._store(held, received))
+                return (yield from self._store_for(audience, held, received))
+            except LatchkeyError as error:
+                failure = error
+            if failure.code in SIGNED_OUT:
+                if (yield from self._drop(held.refresh_token, failure)):
+                    raise failure
+                continue  # The storage has a newer token: another process was faster.
+            try:
+                yield from self._wait(failure, attempt, attempts)
+            except LatchkeyError:
+                if failure.retry_after is not None and failure.code in _MAY_PASS:
+                    self._pause = (failure, self.clock.elapsed() + min(failure.retry_after, LONGEST_PAUSE))
+                raise
+        raise AssertionError("unreachable")
+
+    def _obey_pause(self) -> None:
+        if self._pause is None:
+            return
+        failure, until = self._pause
+        left = until - self.clock.elapsed()
+        if left > 0:
+            raise failure.copy(retry_after=left)
+        self._pause = None
 
     def _exchange(self, held: Held, audience: str | None) -> Flow[Held]:
         sent = self.clock.elapsed()
@@ -378,6 +449,9 @@ class Core:
             "device_token": document.device_token or ...,
         }
         request = build(self.api, operation, body, headers={"X-Device-Id": cast(str, document.device_id)})
+        return (yield from self._in_turn("sign_in", self._sign_in_by(operation, request)))
+
+    def _sign_in_by(self, operation: str, request: Request) -> Flow[SignedIn | None]:
         sent = self.clock.elapsed()
         reply = yield from self._send(request)
         if operation == "register" and reply.status == 202:
@@ -405,10 +479,30 @@ class Core:
     def _renew(self, operation: str, body: dict[str, Any]) -> Flow[SignedIn]:
         """An operation that answers with tokens of this or of a new session."""
         held = yield from self.authorize()
-        held, reply, sent = yield from self._call_as(held, operation, body)
-        received, device_token = self._receive(reply, sent)
-        stored = yield from self._store(held, received, device_token)
+        try:
+            stored = yield from self._in_turn("replace", self._replace(held, operation, body))
+        except LatchkeyError as error:
+            if error.status != 401:
+                raise
+            successor = yield from self.authorize(held)
+            stored = yield from self._in_turn("replace", self._replace(successor, operation, body))
         return stored.signed_in()
+
+    def _replace(self, held: Held, operation: str, body: dict[str, Any]) -> Flow[Held]:
+        current = yield from self._read()  # A refresh may have been faster.
+        if current is None or not current.is_of_same_user(held):
+            raise LatchkeyError("not_signed_in", "The user has signed out.")
+        sent = self.clock.elapsed()
+        reply = yield from self._send(build(self.api, operation, body).with_token(current.access_token))
+        received, device_token = self._receive(reply, sent)
+        with contextlib.suppress(LatchkeyError):
+            stored = yield from self._store(current, received, device_token)
+            if stored.session["id"] == received.session["id"]:
+                return stored
+        # The user has signed out, or somebody else in, before the reply came: nobody holds this new session.
+        with contextlib.suppress(LatchkeyError):
+            yield from self._call_without_token("sign_out", {"refresh_token": received.refresh_token})
+        raise LatchkeyError("not_signed_in", "It was done, but the user has signed out meanwhile.")
 
     def reauthenticate(self, password: str) -> Flow[SignedIn]:
         return self._renew("reauthenticate", {"password": password})

@@ -17,7 +17,7 @@ class LatchkeyError(Exception):
     Latchkey's own codes are `latchkey.types.KnownCode`; this package adds those of its own:
 
     =====================  =============================================================================
-    ``not_signed_in``      Nobody is signed in here, so nothing was sent.
+    ``not_signed_in``      Nobody is signed in here, no longer, or somebody else than when the call began.
     ``network_error``      No reply came. Whether the request did its work is not known.
     ``unexpected_reply``   The reply is not one of Latchkey's: a proxy or a sign-in page of the network.
     ``storage_failed``     The storage cannot be read and nothing is in memory, so it is not known who is signed in.
@@ -70,13 +70,13 @@ class LatchkeyError(Exception):
         """
         return self.code == "not_signed_in" or self.code in SIGNED_OUT
 
-    def copy(self) -> LatchkeyError:
+    def copy(self, *, retry_after: float | None = None) -> LatchkeyError:
         """The same error without a traceback, for each of several callers who share one failure."""
         return LatchkeyError(
             self.code,
             self.detail,
             status=self.status,
             request_id=self.request_id,
-            retry_after=self.retry_after,
+            retry_after=self.retry_after if retry_after is None else retry_after,
             errors=self.errors,
         )

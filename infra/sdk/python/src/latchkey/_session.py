@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeGuard, TypeVar, cast
 
 from ._errors import LatchkeyError
 from .types import Session, SignedIn, User
@@ -15,6 +16,7 @@ from .types import Session, SignedIn, User
 T = TypeVar("T")
 
 _VERSION: Final = 1
+_LONGEST_HEADER: Final = 8192
 log: Final = logging.getLogger("latchkey")
 
 
@@ -104,13 +106,27 @@ def decode(text: str | None) -> Document:
         return Document()
     fields = cast("dict[str, Any]", stored)
     device_id, device_token = fields.get("device_id"), fields.get("device_token")
-    skew = fields.get("clock_skew")
+    skew = _read_number(fields.get("clock_skew"))
     return Document(
         held=_decode_held(fields.get("held")) if fields.get("version") == _VERSION else None,
-        device_id=device_id if isinstance(device_id, str) else None,
+        device_id=device_id if _fits_header(device_id) else None,
         device_token=device_token if isinstance(device_token, str) else None,
-        clock_skew=skew if isinstance(skew, (int, float)) else 0,
+        clock_skew=0 if skew is None else skew,
     )
+
+
+def _fits_header(text: object) -> TypeGuard[str]:
+    """Whether a header can hold the text: a line break, a sign that is not ASCII, or too much of it would stop each request."""
+    return isinstance(text, str) and 0 < len(text) <= _LONGEST_HEADER and text.isascii() and text.isprintable()
+
+
+def _read_number(value: object) -> float | None:
+    """A number that can be counted with. JSON has longer ones, and Python reads ``NaN`` and ``Infinity`` too."""
+    try:
+        number = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _decode_held(stored: object) -> Held | None:
@@ -118,22 +134,19 @@ def _decode_held(stored: object) -> Held | None:
         return None
     fields = cast("dict[str, Any]", stored)
     access_token, refresh_token = fields.get("access_token"), fields.get("refresh_token")
-    expires_at, expires_in = fields.get("expires_at"), fields.get("expires_in")
+    expires_at, expires_in = _read_number(fields.get("expires_at")), _read_number(fields.get("expires_in"))
     session, user = fields.get("session"), fields.get("user")
     if not isinstance(session, dict) or not isinstance(cast("dict[str, Any]", session).get("id"), str):
         return None
     if not isinstance(user, dict) or not isinstance(cast("dict[str, Any]", user).get("id"), str):
         user = None
-    # A token goes into a header, so it must be one that a header can hold.
-    if not all(isinstance(token, str) and token.isascii() and token.isprintable() for token in (access_token, refresh_token)):
-        return None
-    if not all(isinstance(number, (int, float)) for number in (expires_at, expires_in)):
+    if not _fits_header(access_token) or not _fits_header(refresh_token) or expires_at is None or expires_in is None:
         return None
     return Held(
-        cast(str, access_token),
-        cast(str, refresh_token),
-        cast(float, expires_at),
-        cast(float, expires_in),
+        access_token,
+        refresh_token,
+        expires_at,
+        expires_in,
         cast(Session, session),
         cast("User | None", user),
     )

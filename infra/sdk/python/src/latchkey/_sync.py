@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Any, TypeVar, cast
 import httpx
 
 from ._clock import Clock
-from ._core import Core, Effect, Flow, Send, Share, Sleep, TryLock, Update
+from ._core import Core, Effect, Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import LatchkeyError
 from ._requests import Reply, Request
 from ._session import Change, Held, log
@@ -75,6 +76,7 @@ class Client:
 
     def _start_in_this_process(self) -> None:
         self._process = os.getpid()
+        self._core.turns = Turns()
         # Held while the storage is read and written, never while something is sent or a listener is called.
         self._storage_lock = threading.Lock()
         self._flight_lock = threading.Lock()
@@ -271,6 +273,8 @@ class Client:
                 return self._send(request)
             case Sleep(seconds):
                 return self._core.clock.sleep(seconds)
+            case Yield(seconds):
+                return time.sleep(seconds)
             case TryLock():
                 try_lock = getattr(self._storage, "try_lock", None)
                 return release_nothing if try_lock is None else try_lock()

@@ -30,7 +30,7 @@ from ._errors import LatchkeyError
 try:
     import jwt
 except ImportError as error:  # pragma: no cover
-    raise ImportError("latchkey.verify needs PyJWT: install the extra, latchkey[verify]") from error
+    raise ImportError("latchkey.verify needs PyJWT: install the extra, latchkey-sessions[verify]") from error
 
 __all__ = ["AsyncVerifier", "Claims", "Verifier", "challenge", "read_bearer"]
 
@@ -95,7 +95,7 @@ class _Rules:
         """The name of the key in the header, which is not verified yet."""
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError) as error:
             raise _refuse(str(error)) from error
         # The type is part of what is signed. Without this check, any token of the same key would pass.
         if header.get("typ") != "at+jwt":

@@ -1,0 +1,88 @@
+// What an outage, a captive portal or a firewall answers signs nobody out.
+
+import assert from "node:assert/strict"
+import { describe, test } from "node:test"
+import { LatchkeyError } from "../dist/latchkey.js"
+import { MINUTE, code, isSignedIn, key, make, makeStale, proxy, sharedStorage, signIn } from "./node.js"
+import { answer, loseRequest } from "./stack.js"
+import { pass } from "./time.js"
+
+describe("an outage", () => {
+  const answers = {
+    "503 (supabase-js#2436)": answer(503, { "retry-after": "1" }, JSON.stringify({ code: "temporarily_unavailable" })),
+    "500": answer(500, {}, JSON.stringify({ code: "internal_error" })),
+    "a gateway's 429": answer(429, {}, JSON.stringify({ message: "Too Many Requests" })),
+    "a gateway's 502": answer(502, {}, "<html>"),
+    "a captive portal's 200": answer(200, { "content-type": "text/html" }, "<html>sign in to the Wi-Fi</html>"),
+    "a captive portal's 401": answer(401, { "content-type": "text/html" }, "<html>"),
+    "an object that is no reply of Latchkey's": answer(200, {}, "{}"),
+    "403 of a firewall": answer(403, {}, ""),
+    "404 of a wrong deployment": answer(404, {}, JSON.stringify({ code: "not_found" })),
+    "no reply": loseRequest,
+  }
+  for (const [what, fault] of Object.entries(answers)) {
+    test(`signs nobody out: ${what}`, async () => {
+      const storage = sharedStorage()
+      const client = await signIn(make(storage))
+      makeStale()
+      const before = storage.getItem(key())
+      proxy.always = fault
+      await assert.rejects(client.me(), LatchkeyError)
+      assert.equal(storage.getItem(key()), before)
+      assert.equal(client.state.status, "signed-in")
+      proxy.always = undefined
+      pass(2_000)
+      await isSignedIn(client)
+      assert.equal(proxy.successors(), 1)
+    })
+  }
+
+  test("is tried for all callers of a tab together, three times", async () => {
+    const client = await signIn()
+    makeStale()
+    proxy.always = loseRequest
+    const results = await Promise.allSettled(Array.from({ length: 9 }, () => client.me()))
+    assert.ok(results.every(({ reason }) => code("network_error")(reason)))
+    assert.equal(proxy.count(), 3)
+  })
+
+  test("of a minute asks the server no more often than it wants", async () => {
+    const client = await signIn()
+    makeStale()
+    proxy.always = answer(503, { "retry-after": "60" }, JSON.stringify({ code: "temporarily_unavailable", request_id: "r" }))
+    for (let second = 0; second < 55; second += 5) {
+      await assert.rejects(client.me(), (error) => {
+        assert.equal(error.code, "temporarily_unavailable")
+        assert.equal(error.status, 503)
+        assert.equal(error.requestId, "r")
+        assert.ok(Math.abs(error.retryAfter - (60 - second)) < 2, `${error.retryAfter} after ${second}`)
+        return true
+      })
+      pass(5_000)
+    }
+    assert.equal(proxy.count(), 1)
+    assert.equal(client.state.status, "signed-in")
+    proxy.always = undefined
+    pass(5_000)
+    await isSignedIn(client)
+    assert.equal(proxy.successors(), 1)
+  })
+
+  test("never stops this client for longer than a minute, however long somebody wants", async () => {
+    const client = await signIn()
+    makeStale()
+    proxy.always = answer(503, { "retry-after": "86400" }, "<html>maintenance of the Wi-Fi</html>")
+    await assert.rejects(client.me(), (error) => error.retryAfter === 86_400)
+    proxy.always = undefined
+    pass(MINUTE + 1)
+    await isSignedIn(client)
+  })
+
+  test("of the refresh alone does not stop a token that is still valid", async () => {
+    const client = await signIn()
+    pass(15 * MINUTE - 20_000)
+    proxy.next("/v1/auth/refresh", answer(503, { "retry-after": "60" }))
+    await isSignedIn(client)
+    assert.equal(proxy.count(), 1)
+  })
+})

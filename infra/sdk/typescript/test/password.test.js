@@ -1,0 +1,61 @@
+// The operations that replace the tokens: a proof and a change of the password.
+
+import assert from "node:assert/strict"
+import { describe, test } from "node:test"
+import { setTimeout as wait } from "node:timers/promises"
+import { code, isSignedIn, make, makeStale, proxy, sharedStorage, signIn } from "./node.js"
+import { OTHER_PASSWORD, PASSWORD, afterAnswer, answer } from "./stack.js"
+
+describe("operations", () => {
+  test("prove the password and change it", async () => {
+    const storage = sharedStorage()
+    const client = await signIn(make(storage))
+    const session = await client.getSession()
+    await assert.rejects(client.reauthenticate({ password: "wrong" }), code("wrong_password"))
+    assert.equal((await client.reauthenticate({ password: PASSWORD })).id, session.id)
+    makeStale()
+    const [changed] = await Promise.all([
+      client.changePassword({ current_password: PASSWORD, new_password: OTHER_PASSWORD }),
+      isSignedIn(client),
+      client.getSessions(),
+    ])
+    assert.notEqual(changed.id, session.id)
+    assert.equal(client.state.status, "signed-in")
+    assert.equal(client.state.user.email, client.email)
+    await isSignedIn(client)
+    await assert.rejects(client.changePassword({ current_password: OTHER_PASSWORD, new_password: "short" }), code("weak_password"))
+  })
+
+  test("let no refresh come between a password change and its tokens", async () => {
+    const client = await signIn()
+    let inner
+    proxy.next("/v1/me/password", afterAnswer(async () => {
+      makeStale()
+      inner = isSignedIn(client)
+      await wait(100) // as long as a refresh with the old token would take to be refused
+    }))
+    await client.changePassword({ current_password: PASSWORD, new_password: OTHER_PASSWORD })
+    await inner
+    assert.equal(client.state.status, "signed-in")
+  })
+
+  test("do not sign in again whom a password change has outlived", async () => {
+    const client = await signIn()
+    proxy.next("/v1/me/password", afterAnswer(() => client.signOut()))
+    const change = client.changePassword({ current_password: PASSWORD, new_password: OTHER_PASSWORD })
+    await assert.rejects(change, code("not_signed_in"))
+    assert.equal(client.state.status, "signed-out")
+    // Nobody holds the session that the change has made, so it has ended too.
+    const other = make()
+    await other.signIn({ email: client.email, password: OTHER_PASSWORD })
+    assert.equal((await other.getSessions()).total, 1)
+  })
+
+  test("refresh a refused token before they prove the password", async () => {
+    const client = await signIn()
+    proxy.next("/v1/auth/reauthenticate", answer(401, {}, JSON.stringify({ code: "invalid_token" })))
+    await client.reauthenticate({ password: PASSWORD })
+    assert.equal(proxy.count(), 1)
+    assert.equal(proxy.count("/v1/auth/reauthenticate"), 2)
+  })
+})
