@@ -525,6 +525,28 @@ async fn no_operation_of_a_user_reads_the_index_so_it_may_lag() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_decides_is_read_strongly_consistent() {
+    // A cleanup scans, and reads again before it decides.
+    for operation in operations() {
+        let scene = Scene::of(&operation).await;
+        let (stack, faults) = scene.stage(&operation).await;
+        (operation.act)(&stack, &scene.cast).await;
+        for (name, request) in faults.disarm() {
+            let only_shown = request.to_string().contains("ACTIVITY#")
+                && request["ProjectionExpression"].is_null();
+            let of_the_index = !request["IndexName"].is_null();
+            if matches!(name.as_str(), "GetItem" | "Query") && !only_shown && !of_the_index {
+                assert_eq!(
+                    request["ConsistentRead"], true,
+                    "{}: {name}: {request}",
+                    operation.name
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_slowest_dynamodb_does_not_keep_a_caller_waiting_longer_than_a_function_lives() {
     // Each request gets through at the third attempt only, and then meets a conflict, again and again.
     use Fault::{CanceledByConflict, Conflict, Silence, SlowReply};

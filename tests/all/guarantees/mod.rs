@@ -22,3 +22,4 @@ mod second_decisions;
 mod secrecy;
 mod secret_rotation;
 mod theft;
+mod two_clocks;

@@ -412,7 +412,7 @@ mod tests {
         }
     }
 
-    /// A header is easily written; what tells purposes apart is the key.
+    /// The signature covers the header. That the keys differ too is for `each_kind_has_its_own_key`.
     #[test]
     fn the_header_of_another_purpose_does_not_make_a_link_of_it() {
         let tokens = tokens(1, None);
