@@ -34,6 +34,7 @@ AWS_METRICS = {
     }),
     "AWS/ApiGateway": ({"ApiId"}, {"Count", "4xx", "5xx", "Latency"}),
     "AWS/DynamoDB": ({"TableName"}, {"ReadThrottleEvents", "WriteThrottleEvents"}),
+    "AWS/SQS": ({"QueueName"}, {"ApproximateNumberOfMessagesVisible"}),
 }
 # Written by the code.
 OWN_NAMESPACE = "Latchkey"
@@ -47,7 +48,7 @@ LOGGED = {
 AT_ONCE = {
     "CleanupFailedAlarm", "CleanupMissedAlarm", "DeadLettersAlarm", "ErrorLinesAlarm", "EventsFailedAlarm",
     "EventsLostAlarm", "EventsSilentAlarm",
-    "KeyRotationFailedAlarm", "TokenAheadAlarm",
+    "KeyRotationFailedAlarm", "MailFailedAlarm", "MailRefusedAlarm", "MailUnsentAlarm", "TokenAheadAlarm",
 }  # fmt: skip
 # Paths that the edge may cache, if their replies say so.
 CACHED = {
@@ -279,8 +280,8 @@ def check_functions(source, result, report):
         report(f"functions differ after the transform: {sorted(meant.keys() ^ functions.keys())}")
     over_http = set(routes_meant(source).values())
     # Somebody waits for the answer, so nothing is repeated here: Secrets Manager repeats a rotation itself, and the
-    # mapping of the stream its batches.
-    waited_for = over_http | {"AuthorizerFunction", "RotateKeysFunction", "EventsFunction"}
+    # mapping of the stream and the queue their batches.
+    waited_for = over_http | {"AuthorizerFunction", "RotateKeysFunction", "EventsFunction", "NotifyFunction"}
 
     for name, function in functions.items():
         properties = function["Properties"]
@@ -315,9 +316,10 @@ def check_functions(source, result, report):
                 if "*" in action:
                     report(f"{name}: may do {action}")
             for resource in as_list(statement["Resource"]):
-                # The objects of a bucket have no other name, nor have the streams of a table.
+                # The objects of a bucket have no other name, nor have the streams of a table or the sender of mails.
                 lists_streams = as_list(statement["Action"]) == ["dynamodb:ListStreams"]
-                named_so = lists_streams or resource == {"Fn::Sub": "${DeadLetterBucket.Arn}/*"}
+                sends = as_list(statement["Action"]) == ["ses:SendEmail"]
+                named_so = lists_streams or sends or resource == {"Fn::Sub": "${DeadLetterBucket.Arn}/*"}
                 if "*" in json.dumps(resource) and not named_so:
                     report(f"{name}: a policy reaches {resource}")
 
@@ -360,6 +362,7 @@ def check_settings(name, properties, result, report):
 
 def check_cleanup(result, report):
     rules = of_type(result, "AWS::Events::Rule")
+    rules = {name: rule for name, rule in rules.items() if name != "MailRule"}
     if len(rules) != 1:
         report(f"there are {len(rules)} schedules instead of one")
     for name, rule in rules.items():
@@ -377,7 +380,7 @@ def check_cleanup(result, report):
 
 def check_events(result, report):
     """Nothing of the stream is lost: what fails is brought again until the bucket takes it, before the stream forgets it."""
-    (mapping,) = (item["Properties"] for item in of_type(result, "AWS::Lambda::EventSourceMapping").values())
+    mapping = result["Resources"]["EventsMapping"]["Properties"]
     if mapping["FunctionName"] != {"Ref": "EventsFunctionAlias" + ALIAS}:
         report("EventsMapping: does not call the alias")
     if mapping["StartingPosition"] != "TRIM_HORIZON" or mapping["MaximumRetryAttempts"] != -1:
@@ -398,6 +401,29 @@ def check_events(result, report):
         report("DeadLetterBucket: may become public")
 
 
+def check_mail(result, report):
+    """No mail is lost: what fails is brought again for a day, then it goes to the dead letters."""
+    resources = result["Resources"]
+    dead = {"Fn::GetAtt": ["MailDeadLetters", "Arn"]}
+    queue = resources["MailQueue"]["Properties"]
+    day = queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"]
+    if queue["RedrivePolicy"]["deadLetterTargetArn"] != dead or not 86400 <= day < queue["MessageRetentionPeriod"]:
+        report("MailQueue: does not bring events for a day and then to the dead letters")
+    if queue["VisibilityTimeout"] <= 60 or resources["NotifyFunction"]["Properties"]["Timeout"] >= 60:
+        report("MailQueue: brings an event again while its mail is claimed, for a minute")
+    (mapping,) = (
+        item["Properties"]
+        for item in of_type(result, "AWS::Lambda::EventSourceMapping").values()
+        if item["Properties"]["EventSourceArn"] == {"Fn::GetAtt": ["MailQueue", "Arn"]}
+    )
+    if mapping["FunctionResponseTypes"] != ["ReportBatchItemFailures"]:
+        report("MailQueue: a mail that fails holds up the others")
+    (target,) = resources["MailRule"]["Properties"]["Targets"]
+    if target["Arn"] != {"Fn::GetAtt": ["MailQueue", "Arn"]} or target["DeadLetterConfig"] != {"Arn": dead}:
+        report("MailRule: loses what it cannot put on the queue")
+    for name in ("NotifyFunction", "MailRule", "MailQueue", "MailDeadLetters", "MailQueuePolicy"):
+        if resources[name].get("Condition") != "SendsMail":
+            report(f"{name}: is there without mail")
 def check_authorizer(result, report):
     """By signature alone it asks no table, so its role must name none then."""
     role = result["Resources"]["AuthorizerFunctionRole"]["Properties"]
@@ -452,10 +478,16 @@ def as_text(value):
     return value["Fn::Sub"] if isinstance(value, dict) else value
 
 
+def with_mail(value):
+    return isinstance(value, dict) and value.get("Fn::If", [None])[0] == "SendsMail"
+
+
 def watch_of(source, report):
     """The template of the dashboard and the other alarms, read as what it makes in this stack."""
     watch = yaml_parse(Path(WATCH).read_text())
     given = source["Resources"]["WatchStack"]["Properties"]["Parameters"]
+    # As it is with mail; without it there is nothing to watch.
+    given = {name: value["Fn::If"][1] if with_mail(value) else value for name, value in given.items()}
     if given.keys() != watch["Parameters"].keys():
         report(f"{WATCH}: its parameters and those given differ: {sorted(given.keys() ^ watch['Parameters'].keys())}")
     for name in given.keys() & source["Parameters"].keys():
@@ -623,6 +655,7 @@ def main(template, output):
     check_domain(source, result, problems.append)
     check_cleanup(result, problems.append)
     check_events(result, problems.append)
+    check_mail(result, problems.append)
     check_authorizer(result, problems.append)
     check_data(result, problems.append)
     check_logs(template, result, problems.append)

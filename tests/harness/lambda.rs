@@ -128,6 +128,7 @@ fn filled_in(mut text: String, tokens: &Value) -> String {
         ("{user_id}", "/user/id"),
         ("{reset_token}", "/reset_token"),
         ("{verify_token}", "/verify_token"),
+        ("{now}", "/now"),
     ] {
         if let Some(value) = tokens.pointer(pointer).and_then(Value::as_str) {
             text = text.replace(placeholder, value);

@@ -33,6 +33,7 @@ pub mod events;
 pub mod lambda;
 pub mod links;
 pub mod log;
+pub mod mail;
 pub mod metering;
 pub mod openapi;
 pub mod permissions;

@@ -20,7 +20,7 @@ pub static ON_TABLE: LazyLock<Vec<String>> = LazyLock::new(|| {
         .filter(|(_, function)| {
             let properties = &function["Properties"];
             let mut events = properties["Events"].as_object().into_iter().flatten();
-            !events.any(|(_, event)| event["Type"] == "Schedule")
+            !events.any(|(_, event)| event["Type"] == "Schedule" || event["Type"] == "SQS")
                 && !properties["Environment"]["Variables"]["TABLE_NAME"].is_null()
                 // It reads the stream, and writes to the table only what it cannot publish.
                 && properties["Environment"]["Variables"]["EVENT_BUS_NAME"].is_null()

@@ -7,6 +7,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, PathItem};
 
 use crate::cleaning::CLEANUP_PATH;
+use crate::mailing::MAIL_PATH;
 use crate::publishing::EVENTS_PATH;
 
 /// What the banner says of a start.
@@ -28,6 +29,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) dynamodb: Option<SocketAddr>,
     /// Whether there is a stream that events are made of.
     pub(crate) shows_events: bool,
+    /// Whether mails can be read.
+    pub(crate) shows_mail: bool,
 }
 
 /// What decided the issuer.
@@ -56,6 +59,13 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
     } else {
         String::new()
     };
+    let mail = if facts.shows_mail {
+        format!(
+            "  Mail     {address}{MAIL_PATH} (nothing is sent; links stand there, not in the log)\n"
+        )
+    } else {
+        String::new()
+    };
     format!(
         "\
 Latchkey {version} is ready on this machine.
@@ -63,7 +73,7 @@ Latchkey {version} is ready on this machine.
   API      {base_url}
 {pages}  Docs     {base_url}/docs
   Data     {place}
-{issuer}{dynamodb}{events}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
+{issuer}{dynamodb}{events}{mail}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
 
 {routes}
 Try it:

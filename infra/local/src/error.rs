@@ -44,6 +44,9 @@ pub enum LocalError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A text of a mail cannot be used.
+    #[error(transparent)]
+    Texts(#[from] notify::TextsError),
     /// The location database cannot be used.
     #[error(transparent)]
     LocationDatabase(#[from] LocationDatabaseError),
@@ -80,6 +83,7 @@ impl LocalError {
             | Self::Outside(_)
             | Self::Table(_)
             | Self::Settings(_)
+            | Self::Texts(_)
             | Self::LocationDatabase(_)
             | Self::SecretsManager
             | Self::Keys(_)

@@ -15,6 +15,7 @@ mod error;
 mod folder;
 mod gate;
 mod hosts;
+mod mailing;
 mod options;
 mod origins;
 mod outside;

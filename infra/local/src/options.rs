@@ -34,6 +34,10 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["data_dir", "dynamodb_url"], help_heading = STORAGE, display_order = 104)]
     pub(crate) memory: bool,
 
+    /// Write no mails. Without this flag they are written but not sent, and can be read at /local/mail.
+    #[arg(long)]
+    pub(crate) no_mail: bool,
+
     /// Use this DynamoDB instead of the embedded one, such as DynamoDB Local.
     ///
     /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
@@ -141,7 +145,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   ADDRESS_ATTEMPTS_PER_MINUTE
                             requests with a password from one address, 0 to 1000000 [default: 60]
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
-  LINKS_PER_HOUR            links for one e-mail address in an hour, 0 to 1000000 [default: 5]
+  LINKS_PER_HOUR            mails of a kind to one e-mail address in an hour, 0 to 1000000 [default: 5]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
   PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
   UNUSUAL_SPEED_KMH         a sign-in from where it takes more speed to get since the last session is unusual,
@@ -149,12 +153,18 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   UNUSUAL_DISTANCE_KM       unless it is nearer than this, 0 to 20000 [default: 500]; 0 turns either off
   LOCATION_DATABASE         as --location-database, unless that is given [default: none]
   ACTIVITY_DAYS             how long users see their activity, 0 to 3660; 0 keeps none [default: 90]
+  MAIL_FROM                 whom mails come from, as Example <no-reply@example.com>; they are not sent but can be read at
+                            /local/mail [default: Latchkey <no-reply@latchkey.localhost>]
+  MAIL_LANGUAGE             en or de [default: en]
+  MAIL_TEXTS                a folder whose files replace texts of mails [default: none]
+  PRODUCT_NAME              what mails call the product [default: the name in MAIL_FROM]
   AWS_ENDPOINT_URL_DYNAMODB as --dynamodb-url, unless --memory, --data-dir or --dynamodb-url is given
   AWS_LAMBDA_LOG_LEVEL      TRACE, DEBUG, INFO, WARN, ERROR or FATAL [default: INFO]
   AWS_LAMBDA_LOG_FORMAT     Text or JSON [default: Text]
 
 POST /local/cleanup runs the daily cleanup at once. POST /local/authorize takes an event of API Gateway and answers as the
-authorizer does. GET /local/events has the newest events. Only the local stack has these routes.";
+authorizer does. GET /local/events has the newest events, GET /local/mail the newest mails. Only the local stack has these
+routes.";
 
 #[cfg(test)]
 mod tests {
@@ -236,6 +246,7 @@ mod tests {
             "NO_COLOR",                 // A convention of terminals.
             "EVENT_BUS_NAME",           // Events stay in this process.
             "AWS_ENDPOINT_URL_EVENTBRIDGE",
+            "AWS_ENDPOINT_URL_SESV2", // So do mails.
         ] {
             assert!(read.remove(not_here), "{not_here}");
         }

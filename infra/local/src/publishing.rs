@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::embedded::{EmbeddedError, StreamReader};
 use crate::folder::Folder;
+use crate::mailing::{self, LocalNotifier};
 use crate::origins;
 
 /// The newest events, newest first. Not in the OpenAPI document: the service on AWS does not have it.
@@ -64,18 +65,43 @@ impl RecentEvents {
     }
 }
 
-impl Bus for RecentEvents {
-    async fn put(&self, events: &[&Event]) -> Vec<PutOutcome> {
-        for event in events {
-            self.show(event);
+/// The bus on this machine: the list, and the function that sends mails.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalBus {
+    /// Shows the events.
+    pub(crate) events: RecentEvents,
+    /// Tells people of them, unless mail is off.
+    pub(crate) notifier: Option<LocalNotifier>,
+}
+
+impl LocalBus {
+    /// An event is put when it is told too: until then the stream is not read on, so a kill loses no mail.
+    async fn put_one(&self, event: &Event) -> PutOutcome {
+        self.events.show(event);
+        let Some(notifier) = &self.notifier else {
+            return PutOutcome::Taken;
+        };
+        match mailing::tell(notifier, event).await {
+            true => PutOutcome::Taken,
+            false => PutOutcome::NotTaken,
         }
-        vec![PutOutcome::Taken; events.len()]
+    }
+}
+
+impl Bus for LocalBus {
+    async fn put(&self, events: &[&Event]) -> Vec<PutOutcome> {
+        let mut outcomes = Vec::with_capacity(events.len());
+        for event in events {
+            // Boxed, because the compiler gives up on futures that are nested as deep as these.
+            outcomes.push(Box::pin(self.put_one(event)).await);
+        }
+        outcomes
     }
 }
 
 /// None is known.
 #[derive(Debug, Deserialize)]
-struct NoParameters {}
+pub(crate) struct NoParameters {}
 
 async fn list(_: QueryParameters<NoParameters>, State(events): State<RecentEvents>) -> Json<Value> {
     let events: Vec<Value> = events.events().iter().cloned().collect();
@@ -124,7 +150,7 @@ impl DeadLetters for Kept {
 #[derive(Debug)]
 pub(crate) struct Pump {
     reader: StreamReader,
-    publisher: Publisher<RecentEvents, Kept>,
+    publisher: Publisher<LocalBus, Kept>,
     checkpoint: Option<String>,
 }
 
@@ -132,7 +158,7 @@ impl Pump {
     /// A pump that continues where the one before it has stopped.
     pub(crate) fn new(
         reader: StreamReader,
-        events: RecentEvents,
+        bus: LocalBus,
         kept: Kept,
         activity: ActivityLog,
     ) -> Self {
@@ -141,7 +167,7 @@ impl Pump {
             checkpoint: kept.checkpoint(),
             publisher: Publisher {
                 activity,
-                bus: events,
+                bus,
                 dead_letters: kept,
             },
         }

@@ -9,6 +9,9 @@ const ADMIN_PAGES: &str = "true";
 /// The table unless told otherwise.
 const TABLE_NAME: &str = "latchkey";
 
+/// Whom mails come from unless told otherwise. Nobody sends them.
+const MAIL_FROM: &str = "Latchkey <no-reply@latchkey.localhost>";
+
 /// What was generated, and is kept in the data folder.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Generated<'a> {
@@ -35,6 +38,7 @@ pub(crate) fn lookup(
                 "AUDIENCE" => AUDIENCE,
                 "CLIENT_ID" => CLIENT_ID,
                 "TABLE_NAME" => TABLE_NAME,
+                "MAIL_FROM" => MAIL_FROM,
                 "ADMIN_PAGES" => ADMIN_PAGES,
                 "TOKEN_SECRET" => generated.token_secret?,
                 "TOKEN_RSA_KEY" => generated.rsa_key?,

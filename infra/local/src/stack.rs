@@ -15,8 +15,8 @@ use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{RsaPrivateKey, TokenAlgorithm, Tokens};
 use latchkey_runtime::places::LocationDatabase;
 use latchkey_runtime::settings::{
-    AuthorizerSettings, Format, LogSettings, Settings, StorageSettings, TokenSecretSource,
-    environment, environment_names, read_activity_retention, warn_of_misspelt,
+    AuthorizerSettings, Format, LogSettings, MailSettings, Settings, StorageSettings,
+    TokenSecretSource, environment, environment_names, read_activity_retention, warn_of_misspelt,
 };
 use latchkey_runtime::telemetry;
 use latchkey_service::activity::ActivityLog;
@@ -33,8 +33,9 @@ use crate::error::LocalError;
 use crate::folder::new_secret;
 use crate::gate;
 use crate::hosts::Hosts;
+use crate::mailing::{self, Mailbox};
 use crate::options::Options;
-use crate::publishing::RecentEvents;
+use crate::publishing::{LocalBus, RecentEvents};
 use crate::routes;
 use crate::server::serve;
 use crate::settings::{Generated, lookup};
@@ -75,6 +76,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let Settings {
         location_database, ..
     } = Settings::read(lookup(environment, &base_url, any))?;
+    let mail_settings = MailSettings::read(lookup(environment, &base_url, any))?;
     let location_database = options.location_database.clone().or(location_database);
     let location_database = location_database.as_deref().map(LocationDatabase::open);
     let places: Places = location_database.transpose()?.into();
@@ -115,12 +117,26 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     };
 
     let recent = RecentEvents::default();
+    let mailbox = Mailbox::default();
+    let service = Service {
+        core: core.clone(),
+        store: store.clone(),
+    };
+    let notifier = match options.no_mail {
+        true => None,
+        false => mailing::notifier(&mail_settings, service, mailbox.clone())?,
+    };
+    let shows_mail = notifier.is_some();
+    let bus = LocalBus {
+        events: recent.clone(),
+        notifier,
+    };
     let activity = ActivityLog {
         store: store.clone(),
         retention: activity_retention,
         clock: core.clock.clone(),
     };
-    let pump = storage.pump(&table_name, recent.clone(), activity);
+    let pump = storage.pump(&table_name, bus, activity);
 
     let (router, document) = routes(&core, &store).split_for_parts();
     let authorizer = Authorizer::new(
@@ -135,6 +151,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         .merge(cleaner.clone().routes())
         .merge(authorizing::routes(authorizer))
         .merge(recent.clone().routes())
+        .merge(mailbox.routes())
         .merge(options.brand.map(brand::routes).unwrap_or_default());
     let hosts = Hosts::loopback_and_host_of(&issuer);
     let pages = Pages {
@@ -156,6 +173,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         place: &storage.place,
         dynamodb,
         shows_events: pump.is_some(),
+        shows_mail: pump.is_some() && shows_mail,
     };
     // Nobody may be reading; the service runs all the same.
     let _ = io::stdout().write_all(banner(&facts, &document).as_bytes());

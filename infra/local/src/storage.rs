@@ -15,7 +15,7 @@ use crate::error::LocalError;
 use crate::folder::{Folder, new_secret};
 use crate::options::{DEFAULT_FOLDER, Options};
 use crate::outside::{DynamoDbUrl, OutsideError};
-use crate::publishing::{Kept, Pump, RecentEvents};
+use crate::publishing::{Kept, LocalBus, Pump};
 
 /// Which storage is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,15 +181,10 @@ impl Storage {
     }
 
     /// What publishes the events of a table, where there is a stream that can be read.
-    pub(crate) fn pump(
-        &self,
-        table: &str,
-        events: RecentEvents,
-        activity: ActivityLog,
-    ) -> Option<Pump> {
+    pub(crate) fn pump(&self, table: &str, bus: LocalBus, activity: ActivityLog) -> Option<Pump> {
         let embedded = self.embedded.as_ref()?;
         let kept = Kept(self.folder.clone());
-        Some(Pump::new(embedded.stream(table), events, kept, activity))
+        Some(Pump::new(embedded.stream(table), bus, kept, activity))
     }
 
     /// Closes the database, then gives the folder free.

@@ -19,6 +19,7 @@ pub mod event;
 pub mod geography;
 pub mod id;
 pub mod identity;
+pub mod notice;
 pub mod novelty;
 pub mod password;
 pub mod policy;

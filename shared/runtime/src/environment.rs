@@ -39,9 +39,9 @@ use crate::emf::{self, Emf};
 use crate::gateway::{self, invocation};
 use crate::places::{LocationDatabase, LocationDatabaseError};
 use crate::settings::{
-    AuthorizerSettings, EventsSettings, Format, LogSettings, MetricsSettings, PagesSettings,
-    Settings, SettingsError, StorageSettings, TokenSecretSource, environment, environment_names,
-    warn_of_misspelt,
+    AuthorizerSettings, EventsSettings, Format, LogSettings, MailSettings, MetricsSettings,
+    PagesSettings, Settings, SettingsError, StorageSettings, TokenSecretSource, environment,
+    environment_names, warn_of_misspelt,
 };
 use crate::telemetry;
 use crate::trust_roots::trust_store;
@@ -220,6 +220,33 @@ where
     let publisher = connect(&sdk, &settings, store, Arc::new(SystemClock));
     run_events(emf, async |batch: Q, _| {
         Ok::<R, Diagnostic>(handle(&publisher, batch).await)
+    })
+    .await
+}
+
+/// Runs the function that reads a queue of events and sends mails. Their links are signed, so it has the secret. `connect`
+/// makes what the events are handed to.
+///
+/// # Errors
+/// [`Fatal`], whose message says what to do about it.
+pub async fn run_on_queue<N, Q, R, E>(
+    connect: impl FnOnce(&SdkConfig, &MailSettings, Service) -> Result<N, E>,
+    handle: impl AsyncFn(&N, Q) -> R,
+) -> Result<(), Fatal>
+where
+    Q: for<'de> Deserialize<'de>,
+    R: Serialize,
+    E: std::error::Error + 'static,
+{
+    let emf = start_telemetry()?;
+    let storage = StorageSettings::read(environment)?;
+    let settings = Settings::read(environment)?;
+    let mail = MailSettings::read(environment)?;
+    let service = service(&storage, &settings, true).await?;
+    let sdk = sdk_config(&[&storage.endpoint, &mail.endpoint])?;
+    let notifier = connect(&sdk, &mail, service)?;
+    run_events(emf, async |batch: Q, _| {
+        Ok::<R, Diagnostic>(handle(&notifier, batch).await)
     })
     .await
 }

@@ -7,6 +7,7 @@ mod address;
 mod authorizer;
 mod events;
 mod log;
+mod mail;
 mod misspelt;
 mod pages;
 mod reader;
@@ -23,6 +24,7 @@ use latchkey_domain::token::{KeyMaterial, TokenAlgorithm, TokenIdentity, TokenSe
 pub use authorizer::AuthorizerSettings;
 pub use events::{EventsSettings, read_activity_retention};
 pub use log::{Format, LogSettings};
+pub use mail::MailSettings;
 pub use misspelt::{Misspelt, misspelt, names, warn_of_misspelt};
 pub use pages::PagesSettings;
 use reader::Reader;

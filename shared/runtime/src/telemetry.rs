@@ -127,6 +127,7 @@ pub fn filter(level: Level) -> Targets {
         "events",
         "list_sessions",
         "login",
+        "notify",
         "recovery",
         "refresh",
         "register",

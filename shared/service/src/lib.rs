@@ -34,6 +34,7 @@ mod link_issue;
 mod link_request;
 mod log;
 pub mod metric;
+pub mod notify;
 pub mod passwords;
 mod recovery;
 mod refresh;

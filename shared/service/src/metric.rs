@@ -85,6 +85,9 @@ metrics! {
     ACTIVITY_ENTRIES, Stack, "ActivityEntries",
         "An entry of a user's activity was written; one that is written again counts again.";
     DEAD_LETTERS, Stack, "DeadLetters", "A record of the table's stream that cannot become events was put aside.";
+    MAILS_SENT, Stack, "MailsSent", "A mail was handed to SES.";
+    MAIL_FAILURES, Stack, "MailFailures", "A mail could not be handed to SES; it is tried again for a day.";
+    MAILS_REFUSED, Stack, "MailsRefused", "A mail that will never be sent was put aside: SES refuses its address or the message.";
     KEY_ROTATIONS, Stack, "KeyRotations", "The signing keys were rotated.";
     COLD_STARTS, Function, "ColdStarts", "The first invocation of an environment.";
     DYNAMODB_CALLS, Function, latchkey_store::metering::CALLS,

@@ -18,10 +18,19 @@ use crate::item::{
     string, to_attribute, to_item,
 };
 use crate::keys::{
-    ACCOUNT, ACTIVITY_PREFIX, DEAD_LETTER_PREFIX, Item, Key, LINK_PREFIX, PK, SESSION_PREFIX, SK,
-    THROTTLE_PREFIX, USER_PREFIX,
+    ACCOUNT, ACTIVITY_PREFIX, DEAD_LETTER_PREFIX, Item, Key, LINK_PREFIX, MAIL_PREFIX, PK,
+    SESSION_PREFIX, SK, THROTTLE_PREFIX, USER_PREFIX,
 };
 use crate::refusal::store_error;
+
+/// What DynamoDB alone deletes.
+const LEFT_TO_TTL: [&str; 5] = [
+    THROTTLE_PREFIX,
+    DEAD_LETTER_PREFIX,
+    ACTIVITY_PREFIX,
+    LINK_PREFIX,
+    MAIL_PREFIX,
+];
 
 /// Where a scan continues: behind this key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +64,7 @@ pub enum ScannedItem {
     Account(Account),
     /// A session, eventually consistent.
     Session(Session),
-    /// A counter of attempts, an entry of a user's activity, or a dead letter of the stream. DynamoDB deletes it by its `ttl`, which costs nothing.
+    /// A counter of attempts, an entry of a user's activity, what is kept of a mail, or a dead letter. DynamoDB deletes it by its `ttl`, which costs nothing.
     LeftToTtl,
     /// Something else: a credential, the cleanup's checkpoint, or what a later version keeps.
     Other,
@@ -385,15 +394,7 @@ fn read_scanned(item: Item) -> Result<Scanned, StoreError> {
         })
     } else if of_a_user && key.sk.starts_with(SESSION_PREFIX) {
         session_from_item(item).map_or(ScannedItem::Broken, ScannedItem::Session)
-    } else if [
-        THROTTLE_PREFIX,
-        DEAD_LETTER_PREFIX,
-        ACTIVITY_PREFIX,
-        LINK_PREFIX,
-    ]
-    .iter()
-    .any(|prefix| key.pk.starts_with(prefix))
-    {
+    } else if LEFT_TO_TTL.iter().any(|prefix| key.pk.starts_with(prefix)) {
         ScannedItem::LeftToTtl
     } else {
         ScannedItem::Other

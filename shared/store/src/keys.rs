@@ -10,6 +10,7 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{RequestId, SessionId, UserId};
 use latchkey_domain::identity::Identity;
 use latchkey_domain::throttle::Counter;
+use uuid::Uuid;
 
 /// An item as DynamoDB has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -26,6 +27,7 @@ pub(crate) const FAILURES: &str = "FAILURES";
 pub(crate) const LINK_PREFIX: &str = "LINK#";
 pub(crate) const LINK_REQUEST: &str = "REQUEST";
 pub(crate) const DEAD_LETTER_PREFIX: &str = "DEADLETTER#";
+pub(crate) const MAIL_PREFIX: &str = "MAIL#";
 pub(crate) const ACTIVITY_PREFIX: &str = "ACTIVITY#";
 
 /// The primary key of an item.
@@ -108,6 +110,22 @@ impl Key {
         Self {
             pk: format!("{DEAD_LETTER_PREFIX}events"),
             sk: sequence_number.to_owned(),
+        }
+    }
+
+    /// Where it is kept that an event was told by mail.
+    pub(crate) fn mail(event: Uuid) -> Self {
+        Self {
+            pk: format!("{MAIL_PREFIX}{event}"),
+            sk: "MAIL".to_owned(),
+        }
+    }
+
+    /// Where an event is kept whose mail will never be sent.
+    pub(crate) fn dead_mail(id: &str) -> Self {
+        Self {
+            pk: format!("{DEAD_LETTER_PREFIX}mail"),
+            sk: id.to_owned(),
         }
     }
 

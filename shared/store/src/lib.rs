@@ -21,6 +21,7 @@ mod identity;
 mod item;
 mod keys;
 mod link_request;
+mod mail;
 pub mod metering;
 mod refusal;
 mod registered_client;
@@ -52,6 +53,7 @@ pub use cleanup::{
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
+pub use mail::{Claimed, MailClaim};
 pub use retry::Retries;
 pub use session::{GivenPasswords, PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
 pub use stream::{ItemChange, StreamImage, WriteKind};

@@ -8,8 +8,10 @@ use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::client::ClientScope;
 use latchkey_domain::id::SessionId;
+use latchkey_domain::notice::Language;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::AccessRules;
+use latchkey_service::notify::SendError;
 use latchkey_tests::harness::authorizer::passes;
 use latchkey_tests::harness::permissions::{self, ALLOWED, Permission};
 use latchkey_tests::harness::reply::SignedIn;
@@ -196,7 +198,10 @@ async fn recover_everything() {
         reply.expect(StatusCode::ACCEPTED);
     }
     let secret = stack.add_client("mailer", &[ClientScope::IssueLinks]).await;
-    let wanted = json!({"purpose": "change_email", "new_email": "ada@example.org"});
+    let wanted = json!({
+        "purpose": "change_email", "new_email": "ada@example.org", "email_version": 0,
+        "session_id": ada.session_id,
+    });
     let path = format!("/v1/service/users/{user}/links");
     let call = stack.post(&path).basic("mailer", &secret).json(&wanted);
     let link = call.send().await.expect(StatusCode::OK);
@@ -215,6 +220,24 @@ async fn recover_everything() {
     let body = json!({"email": "ada@example.com", "password": PASSWORD});
     let reply = stack.post("/v1/auth/register").json(&body).send().await;
     reply.expect(StatusCode::ACCEPTED);
+}
+
+/// A mail that is sent, one that is tried again and one that is refused.
+async fn notify_everything() {
+    let stack = Stack::start().await;
+    stack.register("ada@example.com").await;
+    let mut stream = stack.stream();
+    stream.drain().await;
+    let events = stream.bus.taken();
+    stack.store_of("notify").open_connection().await;
+    let post = stack.post_office(Language::En);
+    let code = "MessageRejected".to_owned();
+    let refused = SendError::Refused { code };
+    post.mailer.fail_next(&[SendError::NotNow, refused]);
+    for _ in 0..3 {
+        post.bring(&events).await;
+    }
+    assert_eq!(post.mailer.take().len(), 1);
 }
 
 /// Every route of administration.
@@ -283,6 +306,7 @@ async fn a_role_allows_what_its_function_does_and_nothing_else() {
     let stack = Stack::start().await;
     do_everything(&stack).await;
     recover_everything().await;
+    notify_everything().await;
     // Whatever became of the reply: some refusals are only logged.
     assert_eq!(permissions::denied(), BTreeSet::new());
     let used = permissions::used();

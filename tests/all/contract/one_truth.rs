@@ -16,7 +16,7 @@ use latchkey_domain::policy::{
 };
 use latchkey_domain::token::TokenAlgorithm;
 use latchkey_runtime::settings::{
-    AuthorizerSettings, EventsSettings, MetricsSettings, Settings, StorageSettings,
+    AuthorizerSettings, EventsSettings, MailSettings, MetricsSettings, Settings, StorageSettings,
 };
 use latchkey_store::table;
 use latchkey_tests::harness::openapi;
@@ -166,6 +166,12 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     }));
     let mut of_the_events = asked.take();
     assert!(of_the_events.remove("AWS_ENDPOINT_URL_EVENTBRIDGE"));
+    drop(MailSettings::read(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    }));
+    let mut of_mail = asked.take();
+    assert!(of_mail.remove("AWS_ENDPOINT_URL_SESV2"));
     // Only outside of AWS.
     for local in [
         "TOKEN_SECRET",
@@ -201,6 +207,10 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
             "events" => {
                 wanted.extend(of_the_events.clone());
                 wanted.remove("TOKEN_SECRET_ARN")
+            }
+            "notify" => {
+                wanted.extend(of_mail.clone());
+                true
             }
             "discovery" | "rotate-keys" => wanted.remove("TABLE_NAME"),
             "console" => wanted.remove("TABLE_NAME") && wanted.remove("TOKEN_SECRET_ARN"),

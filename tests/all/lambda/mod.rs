@@ -1,4 +1,5 @@
 //! The functions as Lambda runs them, and what CloudFront changes.
 
 mod edge;
+mod mail_on_lambda;
 mod on_lambda;

@@ -9,6 +9,7 @@
 
 mod commands;
 mod events;
+mod mail;
 mod stack;
 
 use std::io::{Read, Write};

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::{
-    AuthorizerSettings, EventsSettings, Format, LogSettings, MetricsSettings, PagesSettings,
-    Settings, StorageSettings,
+    AuthorizerSettings, EventsSettings, Format, LogSettings, MailSettings, MetricsSettings,
+    PagesSettings, Settings, StorageSettings,
 };
 
 /// A variable that is set, and the setting that was probably meant.
@@ -30,6 +30,7 @@ pub fn names() -> BTreeSet<String> {
     drop(MetricsSettings::read(lookup));
     drop(AuthorizerSettings::read(lookup));
     drop(EventsSettings::read(lookup));
+    drop(MailSettings::read(lookup));
     drop(PagesSettings::read(lookup));
     drop(LogSettings::read(lookup, Format::Text));
     names.into_inner()

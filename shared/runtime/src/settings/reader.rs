@@ -7,6 +7,7 @@ use std::str::FromStr;
 use chrono::TimeDelta;
 use http::HeaderValue;
 use latchkey_domain::geography::TravelLimits;
+use latchkey_domain::notice::Sender;
 use latchkey_domain::throttle::{HARD_STOP, Limits};
 use latchkey_domain::token::{
     KeyMaterial, MIN_SECRET_BYTES, RsaPrivateKey, Scope, SecretTooShort, TokenAlgorithm,
@@ -122,6 +123,12 @@ impl<'a> Reader<'a> {
             BasePath::default()
         });
         (issuer, path)
+    }
+
+    /// Whom mails come from, if anybody sends them.
+    pub(crate) fn sender(&mut self, name: &str) -> Option<Sender> {
+        let sender = (self.lookup)(name)?.parse::<Sender>();
+        sender.map_err(|error| self.wrong(name, error)).ok()
     }
 
     /// Where the pages are that open links: an https URL, or http on this machine, as the issuer.

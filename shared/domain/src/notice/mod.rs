@@ -1,0 +1,369 @@
+//! Mail to people: which message an event is told by, to which address, or that it is told by none.
+//!
+//! Pure: it is handed the event as a subscriber of the bus has it, and the account as it is now. Of what a client says of
+//! itself only [`safe_text`] is shown, because a stranger may have chosen the words.
+
+mod language;
+mod safe_text;
+mod sender;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::account::Account;
+use crate::cause::{Actor, EndReason};
+use crate::device::{DeviceType, is_of_known_words};
+use crate::email::EmailAddress;
+use crate::id::{SessionId, UserId};
+use crate::session::{ClientLocation, Session};
+use crate::token::{Link, LinkPurpose};
+
+pub use language::Language;
+pub use safe_text::safe_text;
+pub use sender::{InvalidSender, Sender};
+
+/// An event that is older is not told any more: what is kept of the messages that were sent is forgotten later than that,
+/// so no event is told twice, also when a whole archive of events is put on the bus again.
+pub const TELL_WITHIN: TimeDelta = TimeDelta::days(5);
+
+/// A message that a person gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Message {
+    /// Somebody has signed in on a device that is new to the account.
+    NewDevice,
+    /// Somebody has signed in from a place that the user can hardly have reached.
+    UnusualPlace,
+    /// The password was replaced.
+    PasswordChanged,
+    /// The account has another address; to the one before.
+    EmailChanged,
+    /// A session was ended, because a replaced refresh token came back.
+    SessionReused,
+    /// The account was deleted.
+    AccountDeleted,
+    /// A link that shows that the user reads the mail of their address.
+    VerifyEmail,
+    /// A link to choose another password.
+    ResetPassword,
+    /// A link that makes an address the user's; to that address.
+    ConfirmEmail,
+    /// Somebody has tried to register with an address that has an account.
+    AlreadyRegistered,
+}
+
+impl Message {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::NewDevice,
+        Self::UnusualPlace,
+        Self::PasswordChanged,
+        Self::EmailChanged,
+        Self::SessionReused,
+        Self::AccountDeleted,
+        Self::VerifyEmail,
+        Self::ResetPassword,
+        Self::ConfirmEmail,
+        Self::AlreadyRegistered,
+    ];
+
+    /// The name of its texts, and the word for it in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewDevice => "new_device",
+            Self::UnusualPlace => "unusual_place",
+            Self::PasswordChanged => "password_changed",
+            Self::EmailChanged => "email_changed",
+            Self::SessionReused => "session_reused",
+            Self::AccountDeleted => "account_deleted",
+            Self::VerifyEmail => "verify_email",
+            Self::ResetPassword => "reset_password",
+            Self::ConfirmEmail => "confirm_email",
+            Self::AlreadyRegistered => "already_registered",
+        }
+    }
+}
+
+impl Message {
+    /// How long the link is valid that it is about, if it is about one.
+    #[must_use]
+    pub const fn link_lifetime(self) -> Option<TimeDelta> {
+        match self {
+            Self::VerifyEmail => Some(LinkPurpose::VerifyEmail.lifetime()),
+            Self::ConfirmEmail => Some(LinkPurpose::ChangeEmail.lifetime()),
+            Self::ResetPassword => Some(LinkPurpose::ResetPassword.lifetime()),
+            Self::NewDevice
+            | Self::UnusualPlace
+            | Self::PasswordChanged
+            | Self::EmailChanged
+            | Self::SessionReused
+            | Self::AccountDeleted
+            | Self::AlreadyRegistered => None,
+        }
+    }
+}
+
+/// An event as a subscriber of the bus reads it. Members and types that are not known are left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ReceivedEvent {
+    /// The same however often it is delivered.
+    pub id: Uuid,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// To whom it happened.
+    #[serde(rename = "subject")]
+    pub user_id: UserId,
+    /// When.
+    #[serde(rename = "time")]
+    pub at: DateTime<Utc>,
+    /// What belongs to the type.
+    #[serde(default)]
+    data: Details,
+}
+
+/// What is read of an event's data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Details {
+    session_id: Option<SessionId>,
+    device_name: Option<String>,
+    device_type: Option<Value>,
+    ip_address: Option<Value>,
+    location_city: Option<String>,
+    location_country: Option<String>,
+    new_device: Option<bool>,
+    unusual_location: Option<bool>,
+    reason: Option<Value>,
+    actor: Option<Value>,
+    email: Option<String>,
+    previous_email: Option<String>,
+    new_email: Option<String>,
+}
+
+/// Where something was done, as a message shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// What the client calls the device, if that can be shown.
+    pub device: Option<String>,
+    /// What kind of device it is.
+    pub device_type: DeviceType,
+    /// The address and the place that it was in.
+    pub location: ClientLocation,
+}
+
+/// A message to one person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Which.
+    pub message: Message,
+    /// To which address.
+    pub to: EmailAddress,
+    /// When what it tells of has happened.
+    pub at: DateTime<Utc>,
+    /// Where it was done, if the event tells.
+    pub whereabouts: Option<Whereabouts>,
+    /// The session on which it was done, if the event names one: its item tells where that was.
+    pub session: Option<SessionId>,
+    /// When the account was made, in messages that ask whose it is.
+    pub account_created_at: Option<DateTime<Utc>>,
+    /// Whether the words may be shown that a client calls its device. Words of our own always may.
+    pub shows_device_name: bool,
+    /// What the link of the message does, if it has one.
+    pub link: Option<Link>,
+}
+
+impl Notice {
+    /// The same with where it was done.
+    #[must_use]
+    pub fn at_place(self, whereabouts: Option<Whereabouts>) -> Self {
+        let shows_any = self.shows_device_name;
+        // A new address may be mistyped, and then a stranger reads the message.
+        let shows_address = self.message != Message::ConfirmEmail;
+        let whereabouts = whereabouts.map(|place| Whereabouts {
+            device: place
+                .device
+                .filter(|name| shows_any || is_of_known_words(name)),
+            location: ClientLocation {
+                ip_address: place.location.ip_address.filter(|_| shows_address),
+                ..place.location
+            },
+            ..place
+        });
+        Self {
+            whereabouts,
+            ..self
+        }
+    }
+}
+
+impl Whereabouts {
+    /// Where a session is used.
+    #[must_use]
+    pub fn of(session: &Session) -> Self {
+        Self {
+            device: safe_text(session.device.shown_name()).map(str::to_owned),
+            device_type: session.device.device_type,
+            location: session.location.clone(),
+        }
+    }
+}
+
+impl ReceivedEvent {
+    /// Whether there is a message for what happened, whoever is to be told.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.message().is_some()
+    }
+
+    /// Whether it is too old to be told.
+    #[must_use]
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        now - self.at > TELL_WITHIN
+    }
+
+    /// The message that tells of it, by the account as it is now. None if there is nothing to tell, or nobody to be told.
+    #[must_use]
+    pub fn notice(&self, account: Option<&Account>) -> Option<Notice> {
+        let message = self.message()?;
+        let link = match message {
+            Message::VerifyEmail => {
+                let account = account.filter(|account| !account.is_email_verified())?;
+                account.credential_email()?;
+                Some(account.verification_link()?)
+            }
+            Message::ResetPassword => Some(account?.reset_link()?),
+            Message::ConfirmEmail => {
+                // A new password ends the session that asked. Whoever it was must not get a link that outlives that.
+                let account = account.filter(|account| self.is_asked_on_session_of(account))?;
+                let new = EmailAddress::parse(self.data.new_email.as_deref()?).ok()?;
+                Some(account.email_change_link(new)?)
+            }
+            Message::NewDevice
+            | Message::UnusualPlace
+            | Message::PasswordChanged
+            | Message::EmailChanged
+            | Message::SessionReused
+            | Message::AccountDeleted
+            | Message::AlreadyRegistered => None,
+        };
+        let to = match (&link, message) {
+            (Some(link), _) => link.email().clone(),
+            (None, Message::AccountDeleted) => parse(self.data.email.as_deref())?,
+            (None, Message::EmailChanged) => parse(self.data.previous_email.as_deref())?,
+            (None, _) => account?.email()?.clone(),
+        };
+        // A stranger may have registered with somebody else's address, and may ask for links to anybody's.
+        let is_verified = account.is_some_and(Account::is_email_verified);
+        let asks_whose_it_is = message == Message::VerifyEmail;
+        let notice = Notice {
+            message,
+            to,
+            at: self.at,
+            whereabouts: None,
+            session: self.session(),
+            account_created_at: account
+                .filter(|_| asks_whose_it_is)
+                .map(|account| account.created_at),
+            shows_device_name: is_verified && !matches!(self.actor(), Some(Actor::Nobody)),
+            link,
+        };
+        Some(notice.at_place(self.whereabouts()))
+    }
+
+    /// The message of the event's type and data alone.
+    fn message(&self) -> Option<Message> {
+        let data = &self.data;
+        match self.event_type.as_str() {
+            // One message for each event. The place is the graver matter, and its message names the device too.
+            "session.created" if data.unusual_location == Some(true) => Some(Message::UnusualPlace),
+            "session.created" if data.new_device == Some(true) => Some(Message::NewDevice),
+            "session.ended" => {
+                let reason = data.reason.clone().map(serde_json::from_value);
+                matches!(reason, Some(Ok(EndReason::TokenReuse))).then_some(Message::SessionReused)
+            }
+            "user.password_changed" => Some(Message::PasswordChanged),
+            "user.email_changed" => Some(Message::EmailChanged),
+            "user.deleted" => Some(Message::AccountDeleted),
+            // A registration that signs nobody in asks for its mail itself, and says from where.
+            "user.created" if matches!(self.actor(), Some(Actor::Nobody)) => None,
+            "user.created" | "email_verification.requested" => Some(Message::VerifyEmail),
+            "password_reset.requested" => Some(Message::ResetPassword),
+            "email_change.requested" => Some(Message::ConfirmEmail),
+            "registration.repeated" => Some(Message::AlreadyRegistered),
+            _ => None,
+        }
+    }
+
+    /// Where it was done, if the event itself tells.
+    fn whereabouts(&self) -> Option<Whereabouts> {
+        let data = &self.data;
+        let ip_address = data.ip_address.clone();
+        let location = ClientLocation {
+            ip_address: ip_address.and_then(|address| serde_json::from_value(address).ok()),
+            city: data.location_city.clone(),
+            country: data.location_country.clone(),
+            coordinates: None,
+        };
+        let tells = data.device_name.is_some() || location != ClientLocation::default();
+        tells.then(|| Whereabouts {
+            device: data
+                .device_name
+                .as_deref()
+                .and_then(safe_text)
+                .map(str::to_owned),
+            device_type: data
+                .device_type
+                .clone()
+                .map_or(DeviceType::Unknown, |kind| {
+                    serde_json::from_value(kind).unwrap_or(DeviceType::Unknown)
+                }),
+            location,
+        })
+    }
+
+    /// The session on which it was done.
+    fn session(&self) -> Option<SessionId> {
+        match self.actor() {
+            Some(Actor::Owner(session)) => Some(session),
+            Some(
+                Actor::Admin(_)
+                | Actor::Client(_)
+                | Actor::Operator
+                | Actor::System
+                | Actor::Link
+                | Actor::Nobody,
+            )
+            | None => self.data.session_id,
+        }
+    }
+
+    fn is_asked_on_session_of(&self, account: &Account) -> bool {
+        match self.actor() {
+            Some(Actor::Owner(session)) => account.sessions.contains(&session),
+            Some(
+                Actor::Admin(_)
+                | Actor::Client(_)
+                | Actor::Operator
+                | Actor::System
+                | Actor::Link
+                | Actor::Nobody,
+            )
+            | None => false,
+        }
+    }
+
+    /// Who did it, if that is somebody whom this version knows.
+    fn actor(&self) -> Option<Actor> {
+        serde_json::from_value(self.data.actor.clone()?).ok()
+    }
+}
+
+fn parse(email: Option<&str>) -> Option<EmailAddress> {
+    EmailAddress::parse(email?).ok()
+}
+
+#[cfg(test)]
+mod tests;

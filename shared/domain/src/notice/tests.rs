@@ -1,0 +1,248 @@
+use serde_json::json;
+
+use super::*;
+use crate::account::tests::account_of;
+use crate::session::tests::{noon, session};
+
+fn event(event_type: &str, data: Value) -> ReceivedEvent {
+    let event = json!({
+        "specversion": "1.0", "id": "0b9e6f7e-8f1c-5a35-9d3c-1f6f0a3f5c11", "source": "latchkey", "type": event_type,
+        "subject": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c12", "time": noon(), "data": data,
+    });
+    serde_json::from_value(event).unwrap()
+}
+
+fn verified() -> Account {
+    Account {
+        email_verified_at: Some(noon()),
+        ..account_of(&[])
+    }
+}
+
+/// The message of an event and to whom it goes.
+fn told(event: &ReceivedEvent, account: Option<&Account>) -> Option<(Message, String)> {
+    let notice = event.notice(account)?;
+    Some((notice.message, notice.to.as_typed().to_owned()))
+}
+
+#[test]
+fn each_event_has_its_message_and_its_address() {
+    use Message::*;
+    let one = session(1, noon());
+    let account = account_of(&[&one]);
+    let ada = "ada@example.com";
+    for (event_type, data, message, to) in [
+        (
+            "session.created",
+            json!({"new_device": true}),
+            NewDevice,
+            ada,
+        ),
+        (
+            "session.created",
+            json!({"new_device": true, "unusual_location": true}),
+            UnusualPlace,
+            ada,
+        ),
+        (
+            "session.created",
+            json!({"new_device": false, "unusual_location": true}),
+            UnusualPlace,
+            ada,
+        ),
+        (
+            "session.ended",
+            json!({"reason": "token_reuse"}),
+            SessionReused,
+            ada,
+        ),
+        ("user.password_changed", json!({}), PasswordChanged, ada),
+        (
+            "user.email_changed",
+            json!({"email": ada, "previous_email": "old@example.com"}),
+            EmailChanged,
+            "old@example.com",
+        ),
+        (
+            "user.deleted",
+            json!({"email": "gone@example.com"}),
+            AccountDeleted,
+            "gone@example.com",
+        ),
+        (
+            "user.created",
+            json!({"email": "typed@example.com"}),
+            VerifyEmail,
+            ada,
+        ),
+        ("email_verification.requested", json!({}), VerifyEmail, ada),
+        (
+            "password_reset.requested",
+            json!({"email": ada}),
+            ResetPassword,
+            ada,
+        ),
+        (
+            "email_change.requested",
+            json!({"email": ada, "new_email": "new@example.com", "actor": Actor::Owner(one.id)}),
+            ConfirmEmail,
+            "new@example.com",
+        ),
+        (
+            "registration.repeated",
+            json!({"email": ada}),
+            AlreadyRegistered,
+            ada,
+        ),
+    ] {
+        let event = event(event_type, data);
+        assert_eq!(
+            told(&event, Some(&account)),
+            Some((message, to.to_owned())),
+            "{event_type}"
+        );
+        let link = event.notice(Some(&account)).unwrap().link;
+        assert_eq!(
+            link.map(|link| link.purpose().lifetime()),
+            message.link_lifetime()
+        );
+    }
+}
+
+#[test]
+fn there_is_nothing_to_tell_of_other_events_or_nobody_to_be_told() {
+    let account = account_of(&[]);
+    for (event_type, data) in [
+        ("session.created", json!({})),
+        (
+            "session.created",
+            json!({"new_device": false, "unusual_location": false}),
+        ),
+        ("session.created", json!({"new_device": null})),
+        ("session.ended", json!({"reason": "revoked"})),
+        ("session.ended", json!({"reason": "a reason of later"})),
+        ("session.moved", json!({"ip_address": "203.0.113.7"})),
+        ("user.email_changed", json!({"previous_email": null})),
+        ("user.deleted", json!({"email": null})),
+        ("email_change.requested", json!({})),
+        // Its mail is that of the request.
+        (
+            "user.created",
+            json!({"email": "a@b.example", "actor": Actor::Nobody}),
+        ),
+        ("something.new", json!({})),
+    ] {
+        assert_eq!(
+            event(event_type, data).notice(Some(&account)),
+            None,
+            "{event_type}"
+        );
+    }
+    for event_type in ["user.created", "email_verification.requested"] {
+        assert_eq!(event(event_type, json!({})).notice(Some(&verified())), None);
+    }
+    let one = session(1, noon());
+    let deleted = account_of(&[&one]).delete(one.id, noon()).unwrap().account;
+    for event_type in [
+        "user.password_changed",
+        "password_reset.requested",
+        "registration.repeated",
+    ] {
+        for account in [None, Some(&deleted)] {
+            assert_eq!(
+                event(event_type, json!({})).notice(account),
+                None,
+                "{event_type}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_message_says_where_it_was_and_names_a_session_where_the_event_does_not_say() {
+    let data = json!({
+        "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c13", "new_device": true, "device_name": "Chrome on Windows",
+        "device_type": "desktop", "ip_address": "203.0.113.7", "location_city": "Berlin", "location_country": "DE",
+    });
+    let notice = event("session.created", data)
+        .notice(Some(&verified()))
+        .unwrap();
+    let place = notice.whereabouts.unwrap();
+    assert_eq!(place.device.as_deref(), Some("Chrome on Windows"));
+    assert_eq!(place.device_type, DeviceType::Desktop);
+    assert_eq!(place.location.city.as_deref(), Some("Berlin"));
+    let actor = json!({"actor": "owner:0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c14"});
+    let notice = event("user.password_changed", actor)
+        .notice(Some(&verified()))
+        .unwrap();
+    assert_eq!(notice.whereabouts, None);
+    let named = notice.session.unwrap().to_string();
+    assert_eq!(named, "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c14");
+}
+
+/// Otherwise whoever registers with another's address, or asks for a link to it, could have their words sent there.
+#[test]
+fn the_words_of_a_stranger_are_not_sent() {
+    let shown = |event_type, data, account: &Account| {
+        let notice = event(event_type, data).notice(Some(account)).unwrap();
+        notice.whereabouts.unwrap().device
+    };
+    let name = |name: &str| json!({"new_device": true, "device_name": name, "actor": "nobody"});
+    let of_owner = json!({"new_device": true, "device_name": "Ada's phone"});
+    assert_eq!(
+        shown("session.created", of_owner.clone(), &verified()).as_deref(),
+        Some("Ada's phone")
+    );
+    assert_eq!(shown("session.created", of_owner, &account_of(&[])), None);
+    for event_type in ["password_reset.requested", "registration.repeated"] {
+        assert_eq!(shown(event_type, name("Buy now"), &verified()), None);
+    }
+    let link = json!({"new_device": true, "device_name": "see evil.example"});
+    assert_eq!(shown("session.created", link, &verified()), None);
+    // These are our words, whoever chose among them.
+    let ours = name("Chrome on Windows");
+    let ours = shown("email_verification.requested", ours, &account_of(&[]));
+    assert_eq!(ours.as_deref(), Some("Chrome on Windows"));
+}
+
+/// A new password ends the session on which somebody else may have asked for a link to their own address.
+#[test]
+fn a_link_to_a_new_address_is_for_the_session_that_asked_alone() {
+    let (one, two) = (session(1, noon()), session(2, noon()));
+    let account = account_of(&[&one]);
+    let told = |actor: Option<Actor>| {
+        let data = json!({"new_email": "new@example.com", "actor": actor});
+        told(&event("email_change.requested", data), Some(&account)).is_some()
+    };
+    assert!(told(Some(Actor::Owner(one.id))));
+    let data = json!({
+        "new_email": "new@example.com", "actor": Actor::Owner(one.id), "ip_address": "203.0.113.7", "location_city": "Berlin",
+    });
+    let notice = event("email_change.requested", data).notice(Some(&account));
+    let location = notice.unwrap().whereabouts.unwrap().location;
+    assert_eq!(
+        (location.ip_address, location.city.as_deref()),
+        (None, Some("Berlin"))
+    );
+    for actor in [None, Some(Actor::Nobody), Some(Actor::Owner(two.id))] {
+        assert!(!told(actor.clone()), "{actor:?}");
+    }
+}
+
+#[test]
+fn a_message_that_asks_whose_an_account_is_says_since_when_it_is_there() {
+    let account = account_of(&[]);
+    let created = |event_type| {
+        let notice = event(event_type, json!({})).notice(Some(&account));
+        notice.unwrap().account_created_at
+    };
+    assert_eq!(created("user.created"), Some(account.created_at));
+    assert_eq!(created("password_reset.requested"), None);
+}
+
+#[test]
+fn an_event_is_told_for_five_days() {
+    let event = event("user.password_changed", json!({}));
+    assert!(!event.is_stale(noon() + TELL_WITHIN));
+    assert!(event.is_stale(noon() + TELL_WITHIN + TimeDelta::milliseconds(1)));
+}

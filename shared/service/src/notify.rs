@@ -1,0 +1,268 @@
+//! The plot of a mail: an event of the bus becomes one message to the person whom it concerns.
+//!
+//! One event gives one mail, however often it is delivered. A mail that cannot be sent now is reported, and whoever brings
+//! events brings this one again. One that will never be sent goes to the dead letters at once.
+
+use std::fmt;
+
+use chrono::TimeDelta;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::id::UserId;
+use latchkey_domain::notice::{Message, Notice, ReceivedEvent, Whereabouts};
+use latchkey_domain::token::{Link, link_address};
+use latchkey_store::{Claimed, MailClaim, Store};
+use uuid::Uuid;
+
+use crate::metric::{MAIL_FAILURES, MAILS_REFUSED, MAILS_SENT};
+use crate::{Core, Service};
+
+/// How long whoever is about to send a mail has for it. It is longer than an invocation of the function lasts, so that a
+/// mail is claimed by somebody else only if the first one has died.
+pub const MAIL_LEASE: TimeDelta = TimeDelta::seconds(60);
+
+/// Writes messages: the texts of the function.
+pub trait Texts: Send + Sync {
+    /// A message in words. `link` is what a message with a link is about.
+    ///
+    /// # Errors
+    /// [`NotWritten`]; what is wrong with the text is logged where it happened.
+    fn write(&self, notice: &Notice, link: Option<&str>) -> Result<Words, NotWritten>;
+}
+
+/// A message could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a mail could not be written")]
+pub struct NotWritten;
+
+/// A message in words.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Words {
+    /// One line.
+    pub subject: String,
+    /// The message as plain text.
+    pub text: String,
+    /// The same as a page.
+    pub html: String,
+}
+
+/// Sends mails: SES, or the list of the local stack.
+pub trait Mailer: Send + Sync {
+    /// Sends a mail.
+    ///
+    /// # Errors
+    /// [`SendError`]
+    fn send(&self, mail: &Mail) -> impl Future<Output = Result<(), SendError>> + Send;
+}
+
+/// Why a mail was not sent. It names no address: the words of a mail service often do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Not now; later perhaps.
+    #[error("a mail cannot be sent now")]
+    NotNow,
+    /// Never: the address or the message is refused.
+    #[error("a mail is refused: {code}")]
+    Refused {
+        /// Why, in one word of the mail service.
+        code: String,
+    },
+}
+
+/// A mail to one person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// The event that it tells of.
+    pub event_id: Uuid,
+    /// The type of that event.
+    pub event_type: String,
+    /// Which message it is.
+    pub message: Message,
+    /// To whom it goes.
+    pub to: EmailAddress,
+    /// What it says.
+    pub words: Words,
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Words").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut mail = f.debug_struct("Mail");
+        mail.field("event_id", &self.event_id);
+        mail.field("message", &self.message);
+        mail.finish_non_exhaustive()
+    }
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A mail was sent.
+    Sent,
+    /// A mail had been sent before.
+    Before,
+    /// There is nothing to tell, or nobody to be told.
+    Nothing,
+    /// Its mail will never be sent, and it went to the dead letters.
+    Refused,
+}
+
+/// A mail could not be sent. Whoever brings events is to bring this one again, later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a mail could not be sent; bring its event again")]
+pub struct Later;
+
+/// Tells people by mail what has happened to them.
+#[derive(Clone, Debug)]
+pub struct Notifier<T, M> {
+    /// The table, the keys of links, the clock.
+    pub service: Service,
+    /// What mails say.
+    pub texts: T,
+    /// Sends them.
+    pub mailer: M,
+    /// How long a mail is claimed for; see [`MAIL_LEASE`].
+    pub lease: TimeDelta,
+}
+
+impl<T: Texts, M: Mailer> Notifier<T, M> {
+    /// Sends the mail of an event, if it has one and it was not sent before. `delivered` is the event as it was brought,
+    /// for the dead letters. At most 5 trips: account and session, claim, mark; at most 2 read units and 2 write units.
+    ///
+    /// # Errors
+    /// [`Later`]; nothing is lost if the event is brought again.
+    pub async fn tell(&self, event: &ReceivedEvent, delivered: &str) -> Result<Told, Later> {
+        let Some(notice) = self.notice(event).await? else {
+            return Ok(Told::Nothing);
+        };
+        let now = self.service.core.now();
+        let claimed = self.store().claim_mail(event.id, now, now + self.lease);
+        let claim = match claimed.await.map_err(|_| Later)? {
+            Claimed::Yours(claim) => claim,
+            Claimed::Sent => return Ok(Told::Before),
+            Claimed::Elsewhere => return Err(Later),
+        };
+        match self.send(event, &notice).await {
+            Ok(()) => {
+                self.mark_sent(event, &notice, claim).await;
+                Ok(Told::Sent)
+            }
+            Err(SendError::NotNow) => {
+                MAIL_FAILURES.count(1);
+                let (event_id, message) = (event.id, notice.message.as_str());
+                tracing::warn!(%event_id, message, "a mail could not be sent; it is tried again");
+                self.release(claim).await;
+                Err(Later)
+            }
+            Err(SendError::Refused { code }) => {
+                let kept = self.bury(&event.id.to_string(), delivered, &code).await;
+                // Released, so that the event can be brought again when what was wrong is put right.
+                self.release(claim).await;
+                kept.map(|()| Told::Refused)
+            }
+        }
+    }
+
+    /// Keeps what will never become a mail among the dead letters. `id` is the event's, or that of the message on the queue
+    /// that should hold one.
+    ///
+    /// # Errors
+    /// [`Later`] if it could not be kept.
+    pub async fn bury(&self, id: &str, delivered: &str, reason: &str) -> Result<(), Later> {
+        let now = self.service.core.now();
+        let kept = self.store().keep_dead_mail(id, delivered, reason, now);
+        kept.await.map_err(|_| Later)?;
+        tracing::error!(
+            id,
+            reason,
+            "a mail will never be sent; its event went to the dead letters"
+        );
+        MAILS_REFUSED.count(1);
+        Ok(())
+    }
+
+    fn store(&self) -> &Store {
+        &self.service.store
+    }
+
+    /// The message of an event, with where it was done if that is known.
+    async fn notice(&self, event: &ReceivedEvent) -> Result<Option<Notice>, Later> {
+        if !event.is_told() {
+            return Ok(None);
+        }
+        let (event_id, event_type) = (event.id, &event.event_type);
+        if event.is_stale(self.service.core.now()) {
+            tracing::warn!(%event_id, event_type, "an event is too old to be told by mail");
+            return Ok(None);
+        }
+        let account = self.store().read_account(event.user_id);
+        let account = account.await.map_err(|_| Later)?;
+        let Some(notice) = event.notice(account.as_ref()) else {
+            tracing::debug!(%event_id, event_type, "nobody is to be told by mail");
+            return Ok(None);
+        };
+        if let (None, Some(session)) = (&notice.whereabouts, notice.session) {
+            let session = self.store().read_session(event.user_id, session);
+            let session = session.await.map_err(|_| Later)?;
+            return Ok(Some(notice.at_place(session.as_ref().map(Whereabouts::of))));
+        }
+        Ok(Some(notice))
+    }
+
+    async fn send(&self, event: &ReceivedEvent, notice: &Notice) -> Result<(), SendError> {
+        let link = match &notice.link {
+            Some(link) => Some(self.link(link).await?),
+            None => None,
+        };
+        let words = self.texts.write(notice, link.as_deref());
+        let mail = Mail {
+            event_id: event.id,
+            event_type: event.event_type.clone(),
+            message: notice.message,
+            to: notice.to.clone(),
+            words: words.map_err(|NotWritten| SendError::NotNow)?,
+        };
+        self.mailer.send(&mail).await
+    }
+
+    /// The address of a link that is valid from now on.
+    async fn link(&self, link: &Link) -> Result<String, SendError> {
+        let Core {
+            tokens,
+            clock,
+            account_url,
+            ..
+        } = &self.service.core;
+        let token = tokens.issue_link(link, clock.now()).await;
+        let token = token.map_err(|error| {
+            tracing::error!(%error, "a link could not be signed");
+            SendError::NotNow
+        })?;
+        Ok(link_address(account_url, link.purpose(), &token))
+    }
+
+    /// The mail is out. If that cannot be kept, it is sent once more only if its event is delivered once more.
+    async fn mark_sent(&self, event: &ReceivedEvent, notice: &Notice, claim: MailClaim) {
+        let (event_id, event_type) = (event.id, &event.event_type);
+        let (user_id, message): (UserId, _) = (event.user_id, notice.message.as_str());
+        tracing::info!(%event_id, event_type, %user_id, message, "mail sent");
+        MAILS_SENT.count(1);
+        let now = self.service.core.now();
+        if self.store().mark_mail_sent(claim, now).await.is_err() {
+            tracing::warn!(%event_id, "it could not be kept that a mail was sent");
+        }
+    }
+
+    /// If that fails, the claim ends when its time is over.
+    async fn release(&self, claim: MailClaim) {
+        if self.store().release_mail(claim).await.is_err() {
+            tracing::warn!(
+                "a mail could not be released; it can be sent again when its claim is over"
+            );
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Which events were told by mail: one item for each, so that one event gives one mail.
+//!
+//! Whoever is about to send takes the item for a while, and marks it when the mail is sent. If they die between the two,
+//! somebody else takes it when that while is over, and the mail is sent once more: at this one point it is at least once.
+
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use chrono::serde::{ts_milliseconds, ts_milliseconds_option, ts_seconds};
+use chrono::{DateTime, TimeDelta, Utc};
+use latchkey_domain::error::StoreError;
+use latchkey_domain::id::RequestId;
+use latchkey_domain::notice::TELL_WITHIN;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Store;
+use crate::expression::Expression;
+use crate::item::{attribute, from_item, millis, number, string, to_item};
+use crate::keys::{Key, PK};
+use crate::retry::OLD_ITEM;
+
+/// How long it is kept that an event was told: longer than events are told at all.
+const KEPT_FOR: TimeDelta = TimeDelta::days(7);
+const _: () = assert!(KEPT_FOR.num_seconds() > TELL_WITHIN.num_seconds());
+/// How long a mail is kept that will never be sent.
+const DEAD_LETTER_LIFETIME: TimeDelta = TimeDelta::days(90);
+
+const OWNER: &str = "owner";
+const LEASED_UNTIL: &str = "leased_until";
+const SENT_AT: &str = "sent_at";
+
+/// The right to send the mail of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailClaim {
+    event: Uuid,
+    owner: RequestId,
+}
+
+/// Who sends the mail of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The caller does, and says what became of it.
+    Yours(MailClaim),
+    /// It was sent.
+    Sent,
+    /// Somebody else is about to. If they die, it can be claimed later.
+    Elsewhere,
+}
+
+#[derive(Deserialize)]
+struct MailItem {
+    owner: RequestId,
+    #[serde(default, with = "ts_milliseconds_option")]
+    sent_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Serialize)]
+struct DeadMailItem<'a> {
+    #[serde(flatten)]
+    key: Key,
+    record: &'a str,
+    reason: &'a str,
+    #[serde(with = "ts_milliseconds")]
+    kept_at: DateTime<Utc>,
+    #[serde(with = "ts_seconds")]
+    ttl: DateTime<Utc>,
+}
+
+impl Store {
+    /// Takes the right to send the mail of an event until `leased_until`; 1 write unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn claim_mail(
+        &self,
+        event: Uuid,
+        now: DateTime<Utc>,
+        leased_until: DateTime<Utc>,
+    ) -> Result<Claimed, StoreError> {
+        let owner = self.new_request_id();
+        let claim = Expression::default()
+            .set(OWNER, string(owner))
+            .set(LEASED_UNTIL, millis(leased_until))
+            .set(attribute::TTL, number((now + KEPT_FOR).timestamp()))
+            .only_if(
+                "(attribute_not_exists(#pk) OR (attribute_not_exists(#sent_at) AND #leased_until <= :now))",
+            )
+            .name(PK)
+            .name(SENT_AT)
+            .value("now", millis(now));
+        let show = |update: UpdateItemFluentBuilder| {
+            update.return_values_on_condition_check_failure(OLD_ITEM)
+        };
+        let mut retries = self.retries();
+        let claimed = self.update(Key::mail(event), &claim, show, &mut retries);
+        let yours = Claimed::Yours(MailClaim { event, owner });
+        let Err(mut failed) = claimed.await? else {
+            return Ok(yours);
+        };
+        let item: MailItem = from_item(failed.take_only().unwrap_or_default())?;
+        Ok(match item.sent_at {
+            Some(_) => Claimed::Sent,
+            // The claim was made, and only its reply was lost.
+            None if item.owner == owner => yours,
+            None => Claimed::Elsewhere,
+        })
+    }
+
+    /// Says that the mail was sent; 1 write unit. Nothing if somebody else has taken the claim meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn mark_mail_sent(
+        &self,
+        claim: MailClaim,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let sent = held(claim).set(SENT_AT, millis(now)).remove(LEASED_UNTIL);
+        let mut retries = self.retries();
+        let marked = self.update(Key::mail(claim.event), &sent, |update| update, &mut retries);
+        marked.await.map(drop)
+    }
+
+    /// Gives the right back, because the mail was not sent: it can be tried again at once. 1 write unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it can be tried again when the claim is over.
+    pub async fn release_mail(&self, claim: MailClaim) -> Result<(), StoreError> {
+        let held = held(claim);
+        let deleted = self.delete_item_if(Key::mail(claim.event), &held);
+        deleted.await.map(drop)
+    }
+
+    /// Keeps an event whose mail will never be sent, for 90 days; 1 write unit for each KB. Keeping it again replaces it.
+    /// `id` is the event's, or that of the message on the queue that should hold one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn keep_dead_mail(
+        &self,
+        id: &str,
+        event: &str,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let item = to_item(&DeadMailItem {
+            key: Key::dead_mail(id),
+            record: event,
+            reason,
+            kept_at: now,
+            ttl: now + DEAD_LETTER_LIFETIME,
+        })?;
+        self.put(item).await
+    }
+}
+
+/// On the condition that the claim is still its owner's.
+fn held(claim: MailClaim) -> Expression {
+    Expression::default()
+        .only_if("#owner = :claimed_by AND attribute_not_exists(#sent_at)")
+        .name(OWNER)
+        .name(SENT_AT)
+        .value("claimed_by", string(claim.owner))
+}

@@ -1,0 +1,185 @@
+//! The function that sends mail as Lambda runs it, with a service that answers as SES does.
+
+use axum::Json;
+use axum::http::StatusCode;
+use latchkey_domain::clock::{Clock as _, SystemClock};
+use latchkey_domain::notice::Language;
+use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
+use latchkey_tests::harness::lambda::{Answer, Function, sample_event};
+use latchkey_tests::harness::stack::TABLE;
+use serde_json::{Value, json};
+
+const OPERATION: &str = "/v2/email/outbound-emails";
+
+/// An SES that answers by the mailbox of an address, and tells what it was sent.
+async fn ses() -> (String, tokio::sync::mpsc::UnboundedReceiver<Value>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (sent, requests) = tokio::sync::mpsc::unbounded_channel();
+    let router = axum::Router::new().fallback(
+        move |uri: axum::http::Uri, Json(request): Json<Value>| async move {
+            assert_eq!(uri.path(), OPERATION);
+            let to = request["Destination"]["ToAddresses"][0]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            sent.send(request).unwrap();
+            let no = |status: u16, code: &str| {
+                let body = json!({"message": format!("{code} for {to}")});
+                let status = StatusCode::from_u16(status).unwrap();
+                (status, [("x-amzn-errortype", code.to_owned())], Json(body))
+            };
+            match to.split('@').next().unwrap() {
+                "rejected" => no(400, "MessageRejected"),
+                "malformed" => no(400, "BadRequestException"),
+                "limit" => no(429, "TooManyRequestsException"),
+                "paused" => no(400, "SendingPausedException"),
+                "broken" => no(500, "InternalFailure"),
+                _ => (
+                    StatusCode::OK,
+                    [("x-amzn-requestid", "1".to_owned())],
+                    Json(json!({"MessageId": "1"})),
+                ),
+            }
+        },
+    );
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (endpoint, requests)
+}
+
+/// The sample, of an event that has just happened.
+fn sample() -> Value {
+    sample_event("notify", &json!({"now": SystemClock.now()}))
+}
+
+/// The same, of another event and to another address.
+fn sample_to(to: &str, number: usize) -> Value {
+    let mut batch = sample();
+    let body = batch["Records"][0]["body"].as_str().unwrap();
+    let body = body.replace("ada@example.com", to);
+    let body = body.replace("5a35-9d3c-1f6f0a3f5c11", &format!("5a35-9d3c-{number:012}"));
+    batch["Records"][0]["body"] = json!(body);
+    batch
+}
+
+/// The function, with a table and this SES.
+async fn start(dynamodb: &ListeningDynamoDb, endpoint: &str) -> Function {
+    let client = dynamodb.client();
+    latchkey_store::table::create_if_missing(&client, TABLE)
+        .await
+        .unwrap();
+    let settings = [
+        ("AWS_ENDPOINT_URL_SESV2", endpoint),
+        ("MAIL_FROM", "Example <no-reply@example.com>"),
+        ("MAIL_LANGUAGE", "de"),
+    ];
+    Function::start("notify", &dynamodb.endpoint, &settings).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sample_becomes_one_request_to_ses() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let (endpoint, mut requests) = ses().await;
+    let mut function = start(&dynamodb, &endpoint).await;
+    let nothing_failed = Answer::Response(json!({"batchItemFailures": []}));
+    let happened = SystemClock.now();
+    let batch = sample_event("notify", &json!({"now": happened}));
+    // Brought twice.
+    for _ in 0..2 {
+        assert_eq!(function.invoke(&batch).await, nothing_failed);
+    }
+    let request = requests.try_recv().unwrap();
+    assert!(requests.try_recv().is_err(), "one mail");
+    assert_eq!(
+        request["FromEmailAddress"],
+        "=?UTF-8?B?RXhhbXBsZQ==?= <no-reply@example.com>"
+    );
+    assert_eq!(
+        request["Destination"],
+        json!({"ToAddresses": ["ada@example.com"]})
+    );
+    let message = &request["Content"]["Simple"];
+    assert_eq!(
+        message["Subject"]["Data"],
+        "Ihr Konto bei Example wurde gelöscht"
+    );
+    for part in ["Text", "Html"] {
+        let part = &message["Body"][part];
+        assert_eq!(part["Charset"], "UTF-8");
+        assert!(
+            part["Data"]
+                .as_str()
+                .unwrap()
+                .contains(&Language::De.write_time(happened))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ses_answers_decides() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let (endpoint, _requests) = ses().await;
+    let mut function = start(&dynamodb, &endpoint).await;
+    for (number, mailbox, is_refused) in [
+        (1, "rejected", true),
+        (2, "malformed", true),
+        (3, "limit", false),
+        (4, "paused", false),
+        (5, "broken", false),
+    ] {
+        let batch = sample_to(&format!("{mailbox}@example.com"), number);
+        let Answer::Response(answer) = function.invoke(&batch).await else {
+            panic!("it is answered");
+        };
+        let failures = answer["batchItemFailures"].as_array().unwrap();
+        assert_eq!(failures.is_empty(), is_refused, "{mailbox}: {answer}");
+        if !is_refused {
+            assert_eq!(
+                failures[0]["itemIdentifier"],
+                batch["Records"][0]["messageId"]
+            );
+        }
+    }
+    let log = function.log().join("\n");
+    assert!(
+        log.contains("MessageRejected") && log.contains("MailsRefused"),
+        "{log}"
+    );
+    assert!(!log.contains("@example.com"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_sender_the_function_does_nothing() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let (endpoint, mut requests) = ses().await;
+    let settings = [
+        ("AWS_ENDPOINT_URL_SESV2", endpoint.as_str()),
+        ("AWS_LAMBDA_LOG_LEVEL", "DEBUG"),
+    ];
+    let mut function = Function::start("notify", &dynamodb.endpoint, &settings).await;
+    let answer = function.invoke(&sample()).await;
+    assert_eq!(answer, Answer::Response(json!({"batchItemFailures": []})));
+    assert!(requests.try_recv().is_err());
+    assert!(function.log().join("\n").contains("mail is off"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_that_cannot_be_used_keeps_the_function_from_starting() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let folder = std::env::temp_dir().join(format!("latchkey-texts-{}-lambda", std::process::id()));
+    std::fs::create_dir_all(folder.join("en")).unwrap();
+    std::fs::write(
+        folder.join("en/new_device.txt"),
+        "Subject: x\n\n{{ devise }}",
+    )
+    .unwrap();
+    let texts = folder.to_str().unwrap();
+    let settings = [("MAIL_FROM", "no-reply@example.com"), ("MAIL_TEXTS", texts)];
+    let function = Function::start_alone("notify", &dynamodb.endpoint, &settings).await;
+    let (_, message) = function.end();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(
+        message.contains("en/new_device.txt") && message.contains("devise"),
+        "{message}"
+    );
+}
