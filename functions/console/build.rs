@@ -76,7 +76,8 @@ fn files(root: &Path) -> Result<BTreeMap<String, Source>, Box<dyn Error>> {
     Ok(files)
 }
 
-/// A script without the lines that are comments alone, which are a quarter of what would be sent.
+/// A script without the lines that are comments alone, which are a quarter of what would be sent, and without indentation.
+/// No text of ours goes over several lines.
 fn without_comments(content: &str, name: &str) -> String {
     if !name.ends_with(".js") {
         return content.to_owned();
@@ -89,8 +90,8 @@ fn without_comments(content: &str, name: &str) -> String {
         let is_comment =
             is_inside || text.starts_with("//") || (begins && text.trim_end().ends_with("*/"));
         is_inside = (is_inside || begins) && !text.contains("*/");
-        if !is_comment && !is_inside {
-            kept.push_str(line);
+        if !is_comment && !is_inside && !text.is_empty() {
+            kept.push_str(text);
             kept.push('\n');
         }
     }

@@ -64,10 +64,12 @@ pub enum Fault {
     InProgress,
     /// All but the first item of a batch are handled; of one, none.
     Unprocessed,
+    /// `ValidationException`: the request is wrong, and stays so however often it is sent.
+    Invalid,
 }
 
 impl Fault {
-    /// All of them.
+    /// All that pass.
     pub const ALL: [Self; 17] = [
         Self::Throttled,
         Self::ThroughputExceeded,
@@ -98,6 +100,7 @@ impl Fault {
             }
             Self::Unprocessed => operation == "BatchWriteItem",
             Self::Throttled
+            | Self::Invalid
             | Self::ThroughputExceeded
             | Self::InternalServerError
             | Self::ServiceUnavailable
@@ -443,6 +446,7 @@ impl HttpConnector for FaultyConnector {
                 Some(Fault::CanceledByConflict) => canceled(&sent, "TransactionConflict"),
                 Some(Fault::CanceledByThrottling) => canceled(&sent, "ThrottlingError"),
                 Some(Fault::InProgress) => refusal(400, "TransactionInProgressException"),
+                Some(Fault::Invalid) => refusal(400, "ValidationException"),
                 Some(Fault::Unprocessed) => reply(all_but_the_first(&dynamodb, &sent)),
             }
         };

@@ -37,9 +37,18 @@ impl KeyType for Length {
 }
 
 fn derive(label: &str) -> [u8; 32] {
+    derive_from(SECRET, label)
+}
+
+/// The key that a label gives with a secret.
+///
+/// # Panics
+/// Never: 32 bytes can be had.
+#[must_use]
+pub fn derive_from(secret: &[u8], label: &str) -> [u8; 32] {
     let mut key = [0; 32];
     Salt::new(HKDF_SHA256, b"latchkey")
-        .extract(SECRET)
+        .extract(secret)
         .expand(&[label.as_bytes()], Length)
         .and_then(|okm| okm.fill(&mut key))
         .expect("32 bytes can be had");

@@ -4,7 +4,7 @@ use http::Method;
 use latchkey_domain::account::Account;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::UserId;
-use latchkey_domain::token::Link;
+use latchkey_domain::token::{EmailChange, Link};
 use serde_json::json;
 
 use super::reply::{Reply, SignedIn};
@@ -47,14 +47,19 @@ impl Stack {
         self.link_token(&link.expect("an address")).await
     }
 
-    /// The token of a link to a new address.
+    /// The token of a link to a new address that a user asks for now on their session.
     ///
     /// # Panics
     /// When the user cannot have one.
-    pub async fn change_email_token(&self, user: UserId, new: &str) -> String {
-        let new = EmailAddress::parse(new).expect("an address");
-        let link = self.account(user).await.email_change_link(new);
-        self.link_token(&link.expect("a password")).await
+    pub async fn change_email_token(&self, who: &SignedIn, new: &str) -> String {
+        let account = self.account(who.user_id.expect("a user")).await;
+        let change = EmailChange {
+            email: EmailAddress::parse(new).expect("an address"),
+            email_version: account.email_version,
+            session_id: who.session_id,
+        };
+        let link = account.email_change_link(change);
+        self.link_token(&link.expect("a request that counts")).await
     }
 
     /// Asks for a link to reset a password.

@@ -105,6 +105,11 @@ impl Counters {
         counter.delete_after = now + KEPT;
     }
 
+    /// The account is deleted, and nothing stays that is found by it, a mark alone neither.
+    pub fn remove(&mut self, guesser: &Guesser) {
+        self.0.remove(guesser);
+    }
+
     /// An operator lets clients try again that are not known. Whether anything was counted.
     pub fn forget(&mut self, guesser: &Guesser) -> bool {
         let counted = |counter: &Counter| counter.count.is_some();

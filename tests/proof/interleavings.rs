@@ -49,6 +49,10 @@ pub struct Mechanisms {
     pub purge_condition: bool,
     /// Revoking all moves the version even if it ends nothing.
     pub fence: bool,
+    /// A link to reset a password names the password that it replaces.
+    pub reset_names_password: bool,
+    /// A link to a new address names the session on which it was asked for.
+    pub change_names_session: bool,
 }
 
 impl Mechanisms {
@@ -68,5 +72,7 @@ impl Mechanisms {
         account_read_after_items: true,
         purge_condition: true,
         fence: true,
+        reset_names_password: true,
+        change_names_session: true,
     };
 }

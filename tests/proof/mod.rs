@@ -2,4 +2,5 @@
 
 pub mod counters;
 pub mod interleavings;
+pub mod links;
 pub mod model;

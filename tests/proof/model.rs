@@ -140,6 +140,8 @@ pub struct Account {
     pub password: String,
     /// How many passwords it has had.
     pub passwords: u32,
+    /// How often its address was replaced.
+    pub moves: u32,
     pub status: Status,
     pub admitted: BTreeSet<SessionId>,
     pub created_at: i64,
@@ -385,6 +387,7 @@ impl Model {
             email: email.to_owned(),
             password: password.to_owned(),
             passwords: 1,
+            moves: 0,
             status: Status::Active,
             admitted: BTreeSet::new(),
             created_at: self.now,
@@ -553,6 +556,10 @@ impl Model {
             return refused(403, "reauthentication_required");
         }
         let user = self.confirmed(token, password)?;
+        // What the counters say of the user goes first.
+        let email = self.accounts[&user].email.clone();
+        self.counters.remove(&Guesser::Strangers(email));
+        self.counters.remove(&Guesser::FormerDevices(user));
         self.empty(user);
         self.finish_deletion(user);
         Ok(Answer::Nothing)

@@ -38,6 +38,7 @@ pub fn routes<R: Routes<Service>>() -> R {
                 Code::UserNotFound,
                 Code::NoPassword,
                 Code::EmailTaken,
+                Code::RequestOvertaken,
                 Code::ValidationFailed,
             ],
         )
@@ -117,7 +118,10 @@ async fn issue_session(
 /// Make a link for a user
 ///
 /// For a client with the scope `links:issue` that sends mail itself: it hears of `password_reset.requested` and the like on
-/// the bus, and sends this link. Whoever can make links can take over every account, so give the scope to nothing else.
+/// the bus, and sends this link to the `email` of the reply, and to no other address. For a new address, give what the event
+/// `email_change.requested` has: if the account has changed since, or the session has ended on which it was asked for, there
+/// is no link (409 `request_overtaken`). Whoever can make links can take over every account, so give the scope to nothing
+/// else.
 #[utoipa::path(
     post,
     path = "/v1/service/users/{user_id}/links",

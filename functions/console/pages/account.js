@@ -1,8 +1,9 @@
 // The page of people: which view is shown at which address, and to whom.
 
-import { make } from './dom.js'
-import { basePath, closeDialogs, drawHeader, failure, link, notify, show, start } from './page.js'
-import { client, reasonOfEnd } from './session.js'
+import { LatchkeyError } from './latchkey.js'
+import { make, skeleton } from './dom.js'
+import { basePath, drawHeader, failure, link, productName, show, start } from './page.js'
+import { client, follow, readClaims } from './session.js'
 import { devices } from './devices.js'
 import { say } from './words.js'
 
@@ -13,111 +14,116 @@ const LINKS = [
   { path: `${HOME}/settings`, word: /** @type {const} */ ('settings') },
 ]
 
+/**
+ * A script that comes with the first view that needs it.
+ * @template Script @param {() => Promise<Script>} load
+ */
+const later = (load) => ({ load, script: /** @type {Script | null} */ (null) })
+
+const signInViews = later(() => import('./sign-in.js'))
+const linkViews = later(() => import('./links.js'))
+const activityView = later(() => import('./activity.js'))
+const settingsView = later(() => import('./settings.js'))
+
 /** How to leave the view that is shown. */
 let leave = () => {}
-/** The token of the link that has opened this page. */
-const token = takeToken()
+/** The token of the link that was opened, and the view that it is for. */
+let token = takeToken()
 /** Counts the drawings: one that had to wait for its script does not draw over a later one. */
 let latest = 0
 
 /** The token of a link stands behind the `#`, which no server is sent; it leaves the address at once. */
 function takeToken() {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token')
+  const value = new URLSearchParams(location.hash.slice(1)).get('token')
   if (location.hash) history.replaceState(null, '', location.pathname)
-  return token
+  return { view: viewOf(location.pathname), value }
+}
+
+/** @param {string} path */
+function viewOf(path) {
+  return path.slice(basePath.length + HOME.length + 1)
+}
+
+/** Views that are the same whoever is signed in. */
+const isForAll = () => ['reset-password', 'verify-email', 'forgot-password'].includes(viewOf(location.pathname))
+
+/**
+ * Draws a view with its script, at once if that has come: nothing of the view before can be typed into meanwhile.
+ * @template Script
+ * @param {{ load: () => Promise<Script>, script: Script | null }} part @param {string} title @param {(script: Script) => void} use
+ */
+function drawWith(part, title, use) {
+  const turn = latest
+  if (part.script) return use(part.script)
+  show(title, skeleton(2))
+  part.load().then(
+    (script) => {
+      part.script = script
+      if (turn === latest) use(script)
+    },
+    (/** @type {unknown} */ cause) => {
+      const error = new LatchkeyError('network_error', 'A script did not come.', { cause })
+      if (turn === latest) show(title, failure(error, () => location.reload()))
+    },
+  )
 }
 
 /** Shows the view of the address. */
-async function draw() {
+function draw() {
   leave()
   leave = () => {}
+  latest++
   const path = location.pathname.slice(basePath.length)
-  const view = path.slice(HOME.length + 1)
-  const turn = ++latest
-  if (client.state.status !== 'signed-in' || view === 'reset-password' || view === 'verify-email') {
-    const views = await import('./sign-in.js')
-    if (turn === latest) drawSignedOut(view, views)
-    return
+  const view = viewOf(location.pathname)
+  const isSignedIn = client.state.status === 'signed-in'
+  const links = isSignedIn ? LINKS : []
+  drawHeader(HOME, links, view === 'password' ? `${HOME}/settings` : path)
+  switch (view) {
+    case 'reset-password':
+      return drawWith(linkViews, say('choose_password'), (script) => script.resetPassword(tokenOf(view)))
+    case 'verify-email':
+      return drawWith(linkViews, say('confirm_email'), (script) => script.verifyEmail(tokenOf(view)))
+    case 'forgot-password':
+      return drawWith(linkViews, say('forgot_title'), (script) => script.forgotPassword())
   }
-  drawHeader(HOME, LINKS, view === 'password' ? `${HOME}/settings` : path)
+  if (!isSignedIn) {
+    if (view === 'register') return drawWith(signInViews, say('create'), (script) => script.register())
+    return drawWith(signInViews, say('sign_in_to', { name: productName }), (script) => script.signIn())
+  }
   switch (view) {
     case '':
     case 'sign-in':
     case 'register':
-    case 'forgot-password':
       if (view) history.replaceState(null, '', basePath + HOME)
-      drawHeader(HOME, LINKS, HOME)
-      leave = devices(() => void draw())
+      drawHeader(HOME, links, HOME)
+      leave = devices()
       return
-    case 'activity': {
-      const { activity } = await import('./activity.js')
-      if (turn === latest) leave = activity()
-      return
-    }
+    case 'activity':
+      return drawWith(activityView, say('activity_title'), (script) => {
+        leave = script.activity()
+      })
     case 'settings':
-    case 'password': {
-      const { settings } = await import('./settings.js')
-      if (turn === latest) settings(view)
-      return
-    }
+    case 'password':
+      return drawWith(settingsView, say('settings_title'), (script) => script.settings(view))
     default:
       return show(say('not_found'), make('p', {}, say('not_found_text')), make('p', {}, link(HOME, say('to_devices'))))
   }
 }
 
-/** @param {string} view @param {typeof import('./sign-in.js')} views */
-function drawSignedOut(view, views) {
-  switch (view) {
-    case 'reset-password':
-      return views.resetPassword(token)
-    case 'verify-email':
-      return views.verifyEmail(token)
-    case 'register':
-      return views.register(() => void draw())
-    case 'forgot-password':
-      return views.forgotPassword()
-    default:
-      return views.signIn(() => void draw())
-  }
+/** What the link to this view has brought. @param {string} view */
+function tokenOf(view) {
+  const value = token.view === view ? token.value : null
+  return value === null ? null : { value, claims: readClaims(value) }
 }
 
-/** Whether somebody is signed in, and who: another tab or another device may change it at any time. */
-let wasSignedIn = false
-/** @param {import('./latchkey.js').State} state */
-function changed(state) {
-  if (state.status === 'unknown') return
-  const isSignedIn = state.status === 'signed-in'
-  if (isSignedIn === wasSignedIn) return
-  const reason = reasonOfEnd()
-  wasSignedIn = isSignedIn
-  // What a link leads to does not depend on who is signed in.
-  if (/\/(reset-password|verify-email)$/.test(location.pathname)) return
-  closeDialogs()
-  void draw()
-  if (!isSignedIn && reason) notify(say(reason), 'info')
+/** Another address, or another link that was opened in this tab. */
+function move() {
+  if (location.hash) token = takeToken()
+  draw()
 }
 
-async function open() {
-  drawHeader(HOME, [])
-  try {
-    await client.restore()
-  } finally {
-    const { status } = client.state
-    // Nobody knows: no reply came. Then nothing is claimed, neither one nor the other.
-    if (status === 'unknown') {
-      show(productTitle(), failure(await client.getAccessToken().catch((/** @type {unknown} */ error) => error), () => void open()))
-    } else {
-      wasSignedIn = status === 'signed-in'
-      void draw()
-      const reason = reasonOfEnd()
-      if (reason && reason !== 'ended_here' && !token) notify(say(reason), 'info')
-    }
-  }
-}
-
-const productTitle = () => say('devices_title')
-
-start(() => void draw())
-addEventListener('popstate', () => void draw())
-client.onChange(changed)
-void open()
+start(draw)
+addEventListener('popstate', move)
+addEventListener('hashchange', () => location.hash && move())
+drawHeader(HOME, [])
+follow(draw, isForAll)

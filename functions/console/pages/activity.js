@@ -1,9 +1,11 @@
 // What has happened to the account, by days.
 
-import { icon, make, own, skeleton } from './dom.js'
-import { announce, failure, show, whileBusy } from './page.js'
+import { icon, make, own, sentence, skeleton } from './dom.js'
+import { whileBusy } from './ask.js'
+import { announce, failure, show } from './page.js'
 import { client } from './session.js'
 import { absolute, clock, country, day, say, wordOf } from './words.js'
+import './account-words.js'
 
 /** @typedef {import('./latchkey.js').ActivityEntry} Entry */
 
@@ -70,12 +72,20 @@ export function entries(first, next) {
     whileBusy(button, async () => {
       try {
         const page = await some(await next({ cursor: cursor ?? '' }), next)
+        const before = list.querySelectorAll('h3').length
         add(page.activity)
         cursor = page.next_cursor
         button.hidden = !cursor
+        // Reading goes on at the first new entry, also where the button is gone.
+        list.querySelectorAll('h3')[before]?.focus()
       } catch (error) {
         announce(say('failed_load'))
-        button.before(failure(error, () => button.parentElement?.querySelector('.failure')?.remove()))
+        list.nextElementSibling?.querySelector('.failure')?.remove()
+        button.before(failure(error, () => {
+          list.nextElementSibling?.querySelector('.failure')?.remove()
+          button.focus()
+          button.click()
+        }))
       }
     }),
   )
@@ -86,7 +96,6 @@ export function entries(first, next) {
 function row(entry) {
   const kind = PICTURES.find(([begin]) => entry.type.startsWith(begin))
   const reason = entry.reason ? wordOf(`reason_${entry.reason}`, 'event_other') : null
-  const title = say(wordOf(`event_${entry.type.replaceAll('.', '_')}`, 'event_other'))
   const date = new Date(entry.time)
   const details = describe(entry)
   const warn = (/** @type {import('./words.js').Word} */ word) => make('span.mark.warning', {}, icon('warning'), say(word))
@@ -97,7 +106,7 @@ function row(entry) {
     make(
       'div.about',
       {},
-      make('h3', {}, title, reason && reason !== 'event_other' ? ` ${say(reason)}` : ''),
+      make('h3', { tabindex: -1 }, ...titleOf(entry), reason && reason !== 'event_other' ? say(reason) : ''),
       make(
         'p.marks', {}, entry.is_current_session === true && make('span.mark.good', {}, icon('check'), say('this_device')),
         entry.new_device === true && warn('new_device'), entry.unusual_location === true && warn('unusual_place'),
@@ -107,10 +116,23 @@ function row(entry) {
   )
 }
 
+/** What has happened, with the device that it has happened to where that is another one than the one that did it. @param {Entry} entry */
+function titleOf(entry) {
+  const word = wordOf(`event_${entry.type.replaceAll('.', '_')}`, 'event_other')
+  const device = nameOfDevice(entry)
+  const named = wordOf(`${word}_of`, word)
+  if (!device || named === word) return [say(word)]
+  return sentence(say(named, { device: '{device}' }), { device: own(device) })
+}
+
+/** What its owner called the device, or what it is. @param {Entry & { name?: unknown }} entry */
+const nameOfDevice = ({ name, device_name }) => (typeof name === 'string' && name ? name : device_name === 'Unknown device' ? say('unknown_device') : device_name)
+
 /** Device and place, as far as an entry has them. @param {Entry} entry */
 function describe(entry) {
   const code = entry.location_country
   const place = [entry.location_city, code && country(code)].filter(Boolean).join(', ') || entry.ip_address
-  const parts = [entry.device_name, place].filter((part) => typeof part === 'string' && part !== '')
+  const isInTitle = ['session.ended', 'session.renamed'].includes(entry.type)
+  const parts = [isInTitle ? null : nameOfDevice(entry), place].filter((part) => typeof part === 'string' && part !== '')
   return parts.flatMap((part, index) => (index ? [' · ', own(part)] : [own(part)]))
 }

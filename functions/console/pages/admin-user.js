@@ -1,8 +1,9 @@
 // One user, as administrators see them, and what they can do about the account. Each action says what happened.
 
 import { LatchkeyError } from './latchkey.js'
-import { icon, make, own, skeleton, time } from './dom.js'
-import { ask, failure, link, notify, show } from './page.js'
+import { icon, make, own, sentence, skeleton, time } from './dom.js'
+import { ask } from './ask.js'
+import { failure, link, notify, offers, show } from './page.js'
 import { client } from './session.js'
 import { description, nameOf, picture, summary } from './devices.js'
 import { entries, some } from './activity.js'
@@ -13,11 +14,11 @@ import { say } from './words.js'
 /** @typedef {{ id: string, email: string | null, email_verified: boolean, status: string, roles: string[], created_at: string, sessions: number }} User */
 /** @typedef {import('./latchkey.js').Session & { state: string }} AdminSession */
 
-/** The view. @param {string} id @param {(error: unknown) => boolean} refused shows those out who may not be here */
-export async function drawUser(id, refused) {
+/** The view. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here */
+export async function drawUser(id, me, refused) {
   const path = `/v1/admin/users/${encodeURIComponent(id)}`
   show(say('users'), skeleton(3))
-  const again = () => void drawUser(id, refused)
+  const again = () => void drawUser(id, me, refused)
   try {
     /** @type {User} */
     const user = await administer('GET', path)
@@ -28,10 +29,11 @@ export async function drawUser(id, refused) {
     const live = sessions.filter(({ state }) => state === 'live')
     const ended = sessions.filter(({ state }) => state !== 'live')
     const name = user.email ?? say('without_email')
+    const isMine = user.id === me.id
     show(
       name,
-      facts(user),
-      make('section', { 'aria-labelledby': 'actions' }, make('h2', { id: 'actions' }, say('actions')), make('div.buttons', {}, actions(user, name, path, live.length, again))),
+      facts(user, isMine),
+      make('section', { 'aria-labelledby': 'actions' }, make('h2', { id: 'actions' }, say('actions')), make('div.buttons', {}, actions(user, isMine, name, path, live.length, again)), isMine && make('p.small.last', {}, say('own_account'))),
       section('live', 'live_sessions', live, 'no_live', (session) => endButton(session, name, path, again)),
       section('ended', 'ended_sessions', ended, 'no_ended', () => null),
       history && make('section', {}, make('h2', {}, say('activity')), history),
@@ -45,12 +47,13 @@ export async function drawUser(id, refused) {
   }
 }
 
-/** @param {User} user */
-const facts = (user) =>
+/** @param {User} user @param {boolean} isMine */
+const facts = (user, isMine) =>
   make(
     'div', {},
     make(
       'p.marks', {},
+      isMine && make('span.mark', {}, say('your_account')),
       user.status === 'active'
         ? make('span.mark.good', {}, icon('check'), say('state_active'))
         : make('span.mark.warning', {}, icon('warning'), say('state_disabled')),
@@ -71,8 +74,8 @@ async function activityOf(path) {
   }
 }
 
-/** @param {User} user @param {string} name @param {string} path @param {number} live @param {() => void} again */
-function actions(user, name, path, live, again) {
+/** @param {User} user @param {boolean} isMine @param {string} name @param {string} path @param {number} live @param {() => void} again */
+function actions(user, isMine, name, path, live, again) {
   /** @param {Word} word @param {Word} title @param {Word} text @param {() => Promise<string>} act @param {boolean} danger */
   const action = (word, title, text, act, danger = true) =>
     make(danger ? 'button.danger.plain' : 'button', { type: 'button', onclick: async () => {
@@ -88,22 +91,26 @@ function actions(user, name, path, live, again) {
   }
   return [
     live > 0 && action('end_all', 'end_all_title', 'end_all_text', async () => say('ended_n', { n: (await administer('POST', `${path}/sessions/revoke-all`)).revoked })),
-    user.status === 'active'
+    // Nobody locks themselves out.
+    !isMine && (user.status === 'active'
       ? action('disable', 'disable_title', 'disable_text', setStatus('disabled', 'disabled_done'))
-      : action('enable', 'enable_title', 'enable_text', setStatus('active', 'enabled_done'), false),
-    user.email && action('send_reset', 'send_reset_title', 'send_reset_text', async () => {
+      : action('enable', 'enable_title', 'enable_text', setStatus('active', 'enabled_done'), false)),
+    user.email && offers.links && action('send_reset', 'send_reset_title', 'send_reset_text', async () => {
       await administer('POST', `${path}/password-reset`)
       return say('reset_sent')
     }, false),
   ]
 }
 
+/** Whether it is the session of this page. @param {AdminSession} session */
+const isOwn = ({ id }) => client.state.status === 'signed-in' && client.state.session.id === id
+
 /** @param {string} id @param {Word} title @param {AdminSession[]} sessions @param {Word} none @param {(session: AdminSession) => HTMLElement | null} button */
 const section = (id, title, sessions, none, button) =>
   make(
     'section', { 'aria-labelledby': id }, make('h2', { id }, say(title)),
     sessions.length
-      ? make('ul.rows', {}, sessions.map((session) => make('li.row', {}, picture(session), description({ ...session, is_current: false }, [], session.state === 'live'), make('div.actions', {}, button(session)))))
+      ? make('ul.rows', {}, sessions.map((session) => make('li.row', {}, picture(session), description({ ...session, is_current: false }, isOwn(session) ? [make('span.mark.good', {}, icon('check'), say('this_device'))] : [], session.state === 'live'), make('div.actions', {}, button(session)))))
       : make('p.empty', {}, say(none)),
   )
 
@@ -117,7 +124,7 @@ const endButton = (session, user, path, again) =>
         if (!(error instanceof LatchkeyError) || error.code !== 'session_not_found') throw error
       }
     }
-    const text = [summary(session), make('p', {}, ...own(say('end_text', { user })).childNodes)]
+    const text = [summary(session), make('p', {}, ...sentence(say('end_text', { user: '{user}' }), { user: own(user) }))]
     if (!(await ask({ title: say('end_title'), text, action: 'end', danger: true, act }))) return
     again()
     notify(say('ended_n', { n: 1 }))

@@ -2,9 +2,10 @@
 
 import { LatchkeyError } from './latchkey.js'
 import { icon, make, own, skeleton, time } from './dom.js'
-import { basePath, clearNotices, closeDialogs, drawHeader, explain, failure, field, form, go, link, notify, productName, show, start } from './page.js'
+import { field, form, whileBusy } from './ask.js'
+import { basePath, clearNotices, drawHeader, explain, failure, go, link, notify, offers, show, start } from './page.js'
 import { administer } from './administer.js'
-import { client, reasonOfEnd } from './session.js'
+import { account, client, follow } from './session.js'
 import { signIn } from './sign-in.js'
 import { drawUser } from './admin-user.js'
 import { say } from './words.js'
@@ -16,30 +17,64 @@ const HOME = '/admin'
 const USERS = '/v1/admin/users'
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
+/** Counts the drawings: one that had to wait does not draw over a later one. */
+let latest = 0
+
 /** Shows the view of the address. */
-async function draw() {
-  if (client.state.status !== 'signed-in') return signIn(() => void draw(), say('sign_in_to', { name: productName }))
-  const out = make('button.quiet', { type: 'button', onclick: () => void client.signOut().catch((error) => notify(explain(error), 'warning')) }, say('sign_out'))
-  drawHeader(HOME, [{ path: HOME, word: 'users' }], HOME, [out])
+function draw() {
+  const turn = ++latest
+  if (client.state.status !== 'signed-in') {
+    drawHeader(HOME, [])
+    return signIn()
+  }
+  drawHeader(HOME, [{ path: HOME, word: 'users' }], HOME, [signOutButton()])
+  show(say('users'), skeleton(2))
+  account().then(
+    (me) => {
+      if (turn === latest) drawFor(me)
+    },
+    (/** @type {unknown} */ error) => {
+      if (turn === latest && client.state.status === 'signed-in') show(say('users'), failure(error, draw))
+    },
+  )
+}
+
+/** @param {import('./latchkey.js').Account} me */
+function drawFor(me) {
   const path = location.pathname.slice(basePath.length)
   const id = path.startsWith(`${HOME}/users/`) ? path.slice(`${HOME}/users/`.length) : null
-  if (id !== null) return drawUser(id, refused)
+  if (!me.roles.includes('admin')) return drawRefusal(say('not_admin'), say('not_admin_text', { email: me.email ?? say('without_email') }))
+  if (id !== null) return void drawUser(id, me, refused)
   if (path !== HOME) return show(say('not_found'), make('p', {}, say('not_found_text')), make('p', {}, link(HOME, say('users'))))
-  drawSearch()
+  drawSearch(me)
+}
+
+function signOutButton() {
+  const button = make('button.quiet', { type: 'button', 'data-key': 'sign-out' }, say('sign_out'))
+  button.addEventListener('click', () =>
+    whileBusy(button, () => client.signOut().catch((error) => notify(explain(error), 'warning'))),
+  )
+  return button
+}
+
+/** Why one may not be here, and the way back. @param {string} title @param {string} text */
+function drawRefusal(title, text) {
+  const back = offers.account && make('a', { href: `${basePath}/account` }, say('to_devices'))
+  show(title, make('p.lead', {}, text), back && make('p', {}, back))
 }
 
 /** What is shown to those who may not be here. Whether it was shown. @param {unknown} error */
 function refused(error) {
   if (!(error instanceof LatchkeyError)) return false
-  const [title, text] = error.code === 'insufficient_scope'
-    ? [say('not_admin'), say('not_admin_text')]
-    : error.code === 'not_found' ? [say('admin_off'), say('admin_off_text')] : []
-  if (!title) return false
-  show(title, make('p.lead', {}, text))
+  // The account has the role, and the access token is older than that.
+  if (error.code === 'insufficient_scope') drawRefusal(say('not_admin_yet'), say('not_admin_yet_text'))
+  else if (error.code === 'not_found') drawRefusal(say('admin_off'), say('admin_off_text'))
+  else return false
   return true
 }
 
-function drawSearch() {
+/** @param {import('./latchkey.js').Account} me */
+function drawSearch(me) {
   const results = make('div', {})
   const what = { field: field('search_label', { type: 'text', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' }), check: checkSearch }
   const find = form([what], 'find', async (/** @type {string} */ text) => {
@@ -49,7 +84,7 @@ function drawSearch() {
     else results.replaceChildren(make('p.empty', { role: 'status' }, say('nobody_found', { what: text.trim() })))
   })
   find.setAttribute('role', 'search')
-  const browse = make('button', { type: 'button', onclick: () => void list(results, null) }, say('browse'))
+  const browse = make('button', { type: 'button', onclick: () => void list(results, me.id, null) }, say('browse'))
   show(say('admin_title'), make('p.lead', {}, say('admin_text')), make('div.panel', {}, find, make('div.buttons', {}, browse)), results)
 }
 
@@ -80,8 +115,8 @@ async function found(path) {
   }
 }
 
-/** Users, a page of them. One may be empty although there are more. @param {HTMLElement} results @param {string | null} cursor */
-async function list(results, cursor) {
+/** Users, a page of them. One may be empty although there are more. @param {HTMLElement} results @param {string} myId @param {string | null} cursor */
+async function list(results, myId, cursor) {
   const more = results.querySelector('.buttons')
   more?.remove()
   if (!cursor) results.replaceChildren(make('h2', {}, say('all_users')), make('ul.rows', { hidden: true }))
@@ -91,53 +126,37 @@ async function list(results, cursor) {
     const page = await administer('GET', cursor ? `${USERS}?cursor=${encodeURIComponent(cursor)}` : USERS)
     loading.remove()
     const rows = results.querySelector('ul')
-    rows?.append(...page.users.map(row))
+    const before = rows?.childElementCount ?? 0
+    rows?.append(...page.users.map((/** @type {User} */ user) => row(user, myId)))
     rows?.toggleAttribute('hidden', !rows.childElementCount)
     if (!rows?.childElementCount) results.append(make('p.empty', {}, say('no_users')))
     else results.querySelector('p.empty')?.remove()
+    // Reading goes on at the first new row: the button that was pressed is gone.
+    if (cursor) rows?.querySelectorAll('a')[before]?.focus()
     if (page.next_cursor) {
-      results.append(make('div.buttons.last', {}, make('button', { type: 'button', onclick: () => void list(results, page.next_cursor) }, say('more'))))
+      results.append(make('div.buttons.last', {}, make('button', { type: 'button', onclick: () => void list(results, myId, page.next_cursor) }, say('more'))))
     }
   } catch (error) {
     loading.remove()
-    if (!refused(error)) results.append(failure(error, () => void list(results, cursor)))
+    if (!refused(error)) results.append(failure(error, () => void list(results, myId, cursor)))
   }
 }
 
-/** @param {User} user */
-const row = (user) =>
+/** @param {User} user @param {string} myId */
+const row = (user, myId) =>
   make(
     'li.row', {}, make('span.icon', {}, icon('user')),
     make(
       'div.about', {}, make('h3', {}, link(`${HOME}/users/${user.id}`, own(user.email ?? say('without_email')))),
-      make('p.marks', {}, user.status === 'disabled' && make('span.mark.warning', {}, icon('warning'), say('state_disabled'))),
+      make(
+        'p.marks', {}, user.id === myId && make('span.mark', {}, say('your_account')),
+        user.status === 'disabled' && make('span.mark.warning', {}, icon('warning'), say('state_disabled')),
+      ),
       make('p', {}, say('sessions_n', { n: user.sessions }), ' · ', say('created'), ' ', time(user.created_at)),
     ),
   )
 
-let wasSignedIn = false
-/** @param {import('./latchkey.js').State} state */
-function changed(state) {
-  if (state.status === 'unknown' || (state.status === 'signed-in') === wasSignedIn) return
-  wasSignedIn = state.status === 'signed-in'
-  const reason = reasonOfEnd()
-  closeDialogs()
-  void draw()
-  if (!wasSignedIn && reason) notify(say(reason), 'info')
-}
-
-async function open() {
-  drawHeader(HOME, [])
-  await client.restore()
-  if (client.state.status === 'unknown') {
-    show(say('users'), failure(await client.getAccessToken().catch((/** @type {unknown} */ error) => error), () => void open()))
-    return
-  }
-  wasSignedIn = client.state.status === 'signed-in'
-  void draw()
-}
-
-start(() => void draw())
-addEventListener('popstate', () => void draw())
-client.onChange(changed)
-void open()
+start(draw)
+addEventListener('popstate', draw)
+drawHeader(HOME, [])
+follow(draw)

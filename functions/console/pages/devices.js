@@ -1,8 +1,9 @@
 // Where one is signed in: the list of devices, and what one can do about each.
 
 import { LatchkeyError } from './latchkey.js'
-import { deviceIcon, icon, make, own, sentence, skeleton, time } from './dom.js'
-import { announce, ask, explain, failure, field, newId, notify, show, whileBusy, withProof } from './page.js'
+import { deviceIcon, icon, make, newId, own, sentence, skeleton, time } from './dom.js'
+import { ask, field, whileBusy, withProof } from './ask.js'
+import { announce, explain, failure, focusKey, notify, show } from './page.js'
 import { client } from './session.js'
 import { absolute, country, say, wordOf } from './words.js'
 
@@ -15,6 +16,8 @@ const NEAR = 2
 const FAREWELL = 1_800
 /** How often the list is read again while it is looked at. Milliseconds. */
 const EVERY = 60_000
+/** Looks that come sooner after the one before are one: a window that comes back sends several events. Milliseconds. */
+const APART = 500
 
 /** What a device is called, by its owner or by itself. @param {Session} session */
 export const nameOf = (session) =>
@@ -27,14 +30,13 @@ export function placeOf(session) {
   return place || address || say('unknown_place')
 }
 
-const isNow = (/** @type {Session} */ session) => Date.now() - Date.parse(session.last_used_at) < 60_000
-
 /** What tells sessions apart: the name, what the device is, the place, when. @param {MarkedSession} session @param {import('./dom.js').Child[]} [marks] @param {boolean} [isLive] */
 export function description(session, marks = [], isLive = true) {
   const named = session.name !== null
-  const active = isLive && (session.is_current || isNow(session))
-    ? make('span', {}, say('active_now'))
-    : time(session.last_used_at, (ago) => say(isLive ? 'active' : 'last_active', { time: ago }))
+  const active = time(session.last_used_at, (ago, seconds) => {
+    if (isLive && (session.is_current || seconds < 60)) return say('active_now')
+    return say(isLive ? 'active' : 'last_active', { time: ago })
+  })
   return make(
     'div.about',
     {},
@@ -53,26 +55,36 @@ const mark = (word) => make('span.mark.warning', {}, icon('warning'), say(word))
 export const picture = (session) =>
   make('span.icon', {}, deviceIcon(session.device_type), make('span.unseen', {}, say(wordOf(`type_${session.device_type}`, 'type_unknown'))))
 
-/** The view. Returns how to leave it. @param {() => void} leave is called when one has signed out here */
-export function devices(leave) {
+/** The view. Returns how to leave it. */
+export function devices() {
   const content = make('div', {})
-  show(say('devices_title'), make('p.lead', {}, say('devices_text')), content)
+  const outage = make('div', { role: 'status' })
+  show(say('devices_title'), make('p.lead', {}, say('devices_text')), outage, content)
   content.replaceChildren(skeleton(3))
   /** @type {string | null} What is shown, so that what is the same is not drawn again. */
   let shown = null
   let isOver = false
+  /** When the list was read last, and the latest attempt: an older reply is not drawn over a newer one. */
+  let readAt = 0
+  let lookedAt = 0
+  let attempts = 0
 
   const read = async () => {
-    if (isOver) return
+    const attempt = ++attempts
+    lookedAt = Date.now()
     try {
       const list = await client.getSessions()
+      if (isOver || attempt !== attempts) return
+      readAt = Date.now()
+      outage.replaceChildren()
       // Nothing is taken from under somebody who is typing or deciding.
-      if (isOver || content.querySelector('form') || document.querySelector('dialog')) return
+      if (content.querySelector('form') || document.querySelector('dialog')) return
       draw(list)
     } catch (error) {
-      if (isOver || client.state.status === 'signed-out') return
+      if (isOver || attempt !== attempts || client.state.status === 'signed-out') return
       // What was read before stays: an outage changes nothing about who is signed in.
-      if (shown === null) content.replaceChildren(failure(error, again))
+      if (shown === null && !readAt) content.replaceChildren(failure(error, again))
+      else if (!outage.childElementCount && navigator.onLine) outage.replaceChildren(stale(error))
     }
   }
   const again = () => {
@@ -80,13 +92,22 @@ export function devices(leave) {
     shown = null
     void read()
   }
+  /** @param {unknown} error */
+  const stale = (error) => {
+    const why = explain(error)
+    const text = sentence(say('stale', { time: '{time}' }), { time: time(new Date(readAt)) })
+    return make(
+      'div.notice.warning', {}, icon('warning'),
+      make('div.outage', {}, make('p', {}, text, why === say('failed') ? '' : ` ${why}`), make('button', { type: 'button', onclick: () => void read() }, say('try_again'))),
+    )
+  }
 
   /** @param {import('./latchkey.js').SessionList} list */
   const draw = (list) => {
     const text = JSON.stringify(list)
     if (text === shown) return
     shown = text
-    const focus = document.activeElement?.getAttribute('data-key')
+    const focus = content.contains(document.activeElement) && document.activeElement?.getAttribute('data-key')
     const { sessions, total, limit } = list
     const others = sessions.filter((session) => !session.is_current)
     const current = sessions.filter((session) => session.is_current)
@@ -97,13 +118,13 @@ export function devices(leave) {
       make(
         'section',
         { 'aria-labelledby': 'others' },
-        make('div.head', {}, make('h2', { id: 'others', tabindex: -1 }, say('other_devices')), others.length > 0 && signOutOthers(others.length)),
+        make('div.head', {}, make('h2', { id: 'others', tabindex: -1, 'data-key': 'others-title' }, say('other_devices')), others.length > 0 && signOutOthers(others.length)),
         others.length ? make('ul.rows', {}, others.map(row)) : make('p.empty', {}, say('no_others')),
       ),
       make('p.small', {}, say('count_of_limit', { n: total, limit }), '. ', say('not_you')),
       make('div.buttons.last', {}, signOutEverywhere()),
     )
-    if (focus) /** @type {HTMLElement | null} */ (content.querySelector(`[data-key="${CSS.escape(focus)}"]`))?.focus()
+    if (focus && !focusKey(content, focus)) focusKey(content, 'others-title')
     requestAnimationFrame(() => requestAnimationFrame(() => performance.measure('latchkey-shown', 'latchkey-data')))
   }
 
@@ -150,7 +171,7 @@ export function devices(leave) {
     })
     if (!done) return
     farewell(element)
-    document.getElementById('others')?.focus()
+    focusKey(content, 'others-title')
     announce(say(had ? 'already_out' : 'signed_out_of', { device }))
   }
 
@@ -159,12 +180,12 @@ export function devices(leave) {
     element.classList.add('over')
     element.querySelector('.actions')?.replaceChildren(make('span.mark.good', {}, icon('check'), say('signed_out')))
     shown = null
-    setTimeout(read, FAREWELL)
+    setTimeout(() => isOver || void read(), FAREWELL)
   }
 
   const signOutHere = async () => {
     const act = () => client.signOut()
-    if (await ask({ title: say('sign_out_here_title'), text: make('p', {}, say('sign_out_text')), action: 'sign_out', act })) leave()
+    await ask({ title: say('sign_out_here_title'), text: make('p', {}, say('sign_out_here_text')), action: 'sign_out', act })
   }
 
   /** @param {number} n */
@@ -175,7 +196,7 @@ export function devices(leave) {
       const done = await ask({ title: say('sign_out_others_title', { n }), text: make('p', {}, say('sign_out_others_text')), action: 'sign_out', danger: true, act })
       if (!done) return
       for (const element of content.querySelectorAll('.row:not(.current)')) farewell(/** @type {HTMLElement} */ (element))
-      document.getElementById('others')?.focus()
+      focusKey(content, 'others-title')
       announce(say('others_out', { n: revoked }))
     } }, say('sign_out_others', { n }))
 
@@ -186,7 +207,11 @@ export function devices(leave) {
       if (done) notify(say('ended_everywhere'), 'info')
     } }, say('sign_out_everywhere'))
 
-  const look = () => void (document.visibilityState === 'visible' && read())
+  let soon = 0
+  const look = () => {
+    clearTimeout(soon)
+    if (document.visibilityState === 'visible') soon = setTimeout(read, lookedAt + APART - Date.now())
+  }
   const timer = setInterval(look, EVERY)
   addEventListener('online', look)
   addEventListener('focus', look)
@@ -194,6 +219,7 @@ export function devices(leave) {
   void read()
   return () => {
     isOver = true
+    clearTimeout(soon)
     clearInterval(timer)
     removeEventListener('online', look)
     removeEventListener('focus', look)
@@ -211,7 +237,7 @@ const nearLimit = (n, limit) => make('p.notice.warning', {}, icon('warning'), ma
 export const summary = (session) =>
   make(
     'p.summary', {}, make('strong', {}, own(nameOf(session))), make('br'), own(placeOf(session)), ' · ',
-    ...sentence(say('active', { time: '{time}' }), { time: make('time', { datetime: session.last_used_at }, absolute(new Date(session.last_used_at))) }),
+    ...sentence(say('last_active_at', { time: '{time}' }), { time: make('time', { datetime: session.last_used_at }, absolute(new Date(session.last_used_at))) }),
   )
 
 /** @param {Session} session @param {() => void} stop @param {() => Promise<void>} read @param {() => void} forget */
@@ -220,7 +246,7 @@ function renaming(session, stop, read, forget) {
   name.input.value = session.name ?? ''
   name.input.placeholder = session.device_name
   const save = make('button.primary', { type: 'submit' }, say('save'))
-  const form = make('form.rename', { novalidate: true, id: newId('rename') }, name.element, make('div.buttons', {}, save, make('button', { type: 'button', onclick: stop }, say('cancel'))))
+  const form = make('form.rename', { novalidate: true, id: newId('rename'), 'aria-label': say('rename_of', { device: nameOf(session) }) }, name.element, make('div.buttons', {}, save, make('button', { type: 'button', onclick: stop }, say('cancel'))))
   form.addEventListener('keydown', (event) => event.key === 'Escape' && stop())
   form.addEventListener('submit', (event) => {
     event.preventDefault()

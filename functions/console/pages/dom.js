@@ -36,12 +36,16 @@ export function sentence(text, parts) {
   return text.split(/(\{\w+\})/).map((part) => parts[part.slice(1, -1)] ?? part)
 }
 
-/** "3 minutes ago", which stays true while it is shown. @param {string | Date} when @param {(time: string) => string} [as] */
+/**
+ * "3 minutes ago", which stays true while it is shown.
+ * @param {string | Date} when @param {(time: string, seconds: number) => string} [as] says it, with the seconds since
+ */
 export function time(when, as = (text) => text) {
   const date = new Date(when)
   const element = make('time', { datetime: date.toISOString(), title: absolute(date) })
   const write = () => {
-    element.textContent = as(ago(date))
+    const text = as(ago(date), (Date.now() - date.getTime()) / 1000)
+    if (element.textContent !== text) element.textContent = text
   }
   write()
   clocks.set(element, write)
@@ -50,12 +54,20 @@ export function time(when, as = (text) => text) {
 
 /** @type {Map<HTMLElement, () => void>} */
 const clocks = new Map()
-setInterval(() => {
+function tick() {
   for (const [element, write] of clocks) {
     if (element.isConnected) write()
     else clocks.delete(element)
   }
-}, 20_000)
+}
+setInterval(tick, 20_000)
+// A page that nobody saw was not allowed to count.
+document.addEventListener('visibilitychange', tick)
+addEventListener('pageshow', tick)
+
+let lastId = 0
+/** @param {string} what */
+export const newId = (what) => `${what}-${++lastId}`
 
 const SVG = 'http://www.w3.org/2000/svg'
 

@@ -1,7 +1,12 @@
-// The client of the API that a page has, and who is signed in.
+// The client of the API that a page has, and who is signed in, as long as the page is open.
 
 import { LatchkeyError, createClient } from './latchkey.js'
-import { basePath } from './page.js'
+import { closeDialogs } from './ask.js'
+import { basePath, failure, hide, notify, productName, show, showUser } from './page.js'
+import { say } from './words.js'
+
+/** @typedef {import('./latchkey.js').Account} Account */
+/** @typedef {import('./latchkey.js').State} State */
 
 /** Keeps the refresh token in a cookie that no script can read. */
 export const client = createClient({ url: location.origin + basePath, transport: 'cookie' })
@@ -17,8 +22,66 @@ export function reasonOfEnd() {
     case 'signed_out':
       return 'ended_here'
     default:
-      return null // Nobody was signed in.
+      return null // Nobody was signed in, or another tab knows why.
   }
+}
+
+/** The cookie of a session that has ended goes, so that its end is not told again at each visit. */
+let forgetting = Promise.resolve()
+export function forgetCookie() {
+  const request = fetch(`${basePath}/v1/auth/logout`, { method: 'POST', credentials: 'same-origin' })
+  forgetting = request.then(() => {}, () => {})
+}
+
+/** Signs in; not before the old cookie has gone, or the new one would go with it. @param {{ email: string, password: string }} credentials */
+export async function signInWith(credentials) {
+  await forgetting
+  return client.signIn(credentials)
+}
+
+/** What a token says, unchecked: it may be shown, and nothing follows from it. @param {string} token @returns {Record<string, string>} */
+export function readClaims(token) {
+  try {
+    const [head = '', claims = ''] = token.split('.')
+    return { ...read(claims), typ: read(head).typ }
+  } catch {
+    return {} // The service says what is wrong with it.
+  }
+}
+
+/** @param {string} text in base64url */
+function read(text) {
+  const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (character) => character.charCodeAt(0))
+  return JSON.parse(new TextDecoder().decode(bytes))
+}
+
+/** The id of the user who is signed in. */
+export async function userId() {
+  return readClaims(await client.getAccessToken())['sub'] ?? null
+}
+
+/** @type {{ session: string, account: Promise<Account> } | null} */
+let asked = null
+
+/** The account of the user who is signed in, asked for once in a session. @returns {Promise<Account>} */
+export function account() {
+  const session = client.state.status === 'signed-in' ? client.state.session.id : ''
+  if (asked?.session !== session) {
+    const mine = { session, account: client.me() }
+    mine.account.catch(() => {
+      if (asked === mine) asked = null
+    })
+    asked = mine
+  }
+  return asked.account
+}
+
+/** The account as it is now, also in the header. */
+export async function accountAgain() {
+  asked = null
+  const mine = await account()
+  if (client.state.status === 'signed-in') showUser(mine.email ?? say('without_email'))
+  return mine
 }
 
 /** Asks a route that the client has no method for. @param {string} method @param {string} path @param {object} [body] */
@@ -43,4 +106,106 @@ export async function request(method, path, body) {
     requestId: reply.headers.get('x-request-id'),
     retryAfter: Number.isNaN(retryAfter) ? null : retryAfter,
   })
+}
+
+/**
+ * Finds out who is signed in and draws, and draws again whenever somebody else is, or nobody.
+ * @param {() => void} draw @param {() => boolean} isForAll whether what is shown does not depend on who is signed in
+ */
+export function follow(draw, isForAll = () => false) {
+  /** The session that is shown, and the user: null if nobody is signed in, undefined if nobody knows yet. */
+  let session = /** @type {string | null | undefined} */ (undefined)
+  let user = /** @type {string | null} */ (null)
+
+  const drawAll = () => {
+    closeDialogs()
+    void showName()
+    draw()
+  }
+  /** @param {State} state */
+  const changed = async (state) => {
+    if (isOpening || state.status === 'unknown') return
+    // It was not known who is signed in, because no reply came.
+    if (session === undefined) return void open()
+    if (state.status === 'signed-out') {
+      if (session === null) return
+      session = user = null
+      if (isForAll()) return void showName()
+      drawAll()
+      tellEnd(say('ended_in_browser'))
+      return
+    }
+    if (state.session.id === session) return
+    const before = session
+    session = state.session.id
+    if (before === null) {
+      if (isForAll()) void showName()
+      else drawAll()
+      const id = await idOfUser()
+      if (session === state.session.id) user = id
+      return
+    }
+    // A new session of the same user follows a change of the password.
+    const now = await idOfUser()
+    if (now === user || session !== state.session.id) return
+    user = now
+    drawAll()
+    notify(say('other_user'), 'info')
+  }
+  const open = async () => {
+    hide(true)
+    isOpening = true
+    session = undefined
+    await client.restore()
+    isOpening = false
+    const { state } = client
+    // Nobody knows: no reply came. Then nothing is claimed, neither one nor the other.
+    if (state.status === 'unknown') {
+      hide(false)
+      isOpen = false
+      showUser(null)
+      return show(productName, failure(await client.getAccessToken().catch((/** @type {unknown} */ error) => error), () => void open()))
+    }
+    const shown = user
+    session = state.status === 'signed-in' ? state.session.id : null
+    user = session ? await idOfUser() : null
+    hide(false)
+    if (isOpen && user === shown && user !== null) return
+    isOpen = true
+    drawAll()
+    if (session === null) tellEnd(null)
+  }
+  let isOpen = false
+  let isOpening = false
+
+  client.onChange((state) => void changed(state))
+  addEventListener('pagehide', (event) => event.persisted && hide(true))
+  // What a page shows that was kept may be somebody else's by now.
+  addEventListener('pageshow', (event) => event.persisted && void open())
+  void open()
+}
+
+/** @param {string | null} otherwise what is said if nobody knows why */
+function tellEnd(otherwise) {
+  const reason = reasonOfEnd()
+  if (reason && reason !== 'ended_here') forgetCookie()
+  else if (otherwise === null) return
+  const text = reason ? say(reason) : otherwise
+  if (text) notify(text, 'info')
+}
+
+/** An outage leaves the name open. */
+const idOfUser = () => userId().catch(() => null)
+
+/** Shows in the header who is signed in. */
+async function showName() {
+  if (client.state.status !== 'signed-in') return showUser(null)
+  const { id } = client.state.session
+  if (client.state.user?.email) showUser(client.state.user.email)
+  try {
+    const { email } = await account()
+    if (client.state.status === 'signed-in' && client.state.session.id === id) showUser(email ?? say('without_email'))
+  } catch {
+    // The view says what is wrong.
+  }
 }

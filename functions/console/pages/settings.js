@@ -1,11 +1,11 @@
 // Address, password, data, the end of the account.
 
 import { icon, make, own, skeleton } from './dom.js'
-import {
-  announce, askPassword, checkEmail, checkNewPassword, checkPassword, explain, failure, field, form, notify, show, whileBusy,
-} from './page.js'
-import { client } from './session.js'
+import { askPassword, checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
+import { announce, explain, failure, focusHeading, focusKey, notify, offers, show } from './page.js'
+import { accountAgain, client } from './session.js'
 import { say } from './words.js'
+import './account-words.js'
 
 /** The view. @param {'settings' | 'password'} view where the focus goes */
 export function settings(view) {
@@ -13,8 +13,8 @@ export function settings(view) {
   const draw = async () => {
     content.replaceChildren(skeleton(2))
     try {
-      const account = await client.me()
-      content.replaceChildren(address(account, draw), password(account), data(), end())
+      const account = await accountAgain()
+      content.replaceChildren(address(account), password(account), data(), end())
       if (view === 'password') content.querySelector('#password input')?.scrollIntoView({ block: 'center' })
     } catch (error) {
       if (client.state.status !== 'signed-out') content.replaceChildren(failure(error, draw))
@@ -30,8 +30,8 @@ const section = (title, id, ...content) =>
 
 /** @typedef {import('./latchkey.js').Account & { email_verified?: boolean }} Account */
 
-/** @param {Account} account @param {() => Promise<void>} draw */
-function address(account, draw) {
+/** @param {Account} account */
+function address(account) {
   const email = account.email
   const state = account.email_verified === undefined || !email
     ? null
@@ -45,18 +45,23 @@ function address(account, draw) {
     const act = async (/** @type {string} */ address, /** @type {string} */ password) => {
       await client.reauthenticate({ password })
       await client.changeEmail({ email: address.trim(), password })
-      notify(say('link_sent', { email: address.trim() }), 'info')
-      await draw()
+      notify(say('change_sent', { email: address.trim() }), 'info')
+      close()
+      focusKey(place, 'change')
     }
     const at = { email_taken: 0, validation_failed: 0, wrong_password: 1 }
-    place.replaceChildren(make('p', {}, say('change_email_text')), form([next, proof], 'send_link', act, { at, cancel: close }))
+    place.replaceChildren(make('p', {}, say('change_email_text')), form([next, proof], 'send_link', act, { at, cancel }))
     next.field.input.focus()
   }
   const close = () => {
-    const change = make('button', { type: 'button', onclick: open }, say('change_email'))
+    const change = make('button', { type: 'button', 'data-key': 'change', onclick: open }, say('change_email'))
     place.replaceChildren(make('div.buttons', {}, change, account.email_verified === false && email && resend(email)))
   }
-  close()
+  const cancel = () => {
+    close()
+    focusKey(place, 'change')
+  }
+  if (offers.links) close()
   return section('email', 'email', make('p.value', {}, own(email ?? say('without_email')), ' ', state), place)
 }
 
@@ -87,6 +92,7 @@ function password(account) {
     await client.changePassword({ current_password, new_password })
     for (const { field } of [current, next]) field.input.value = ''
     notify(say('password_changed'))
+    focusHeading()
     scrollTo(0, 0)
   }
   const at = { wrong_password: 1, weak_password: 2, password_unchanged: 2, validation_failed: 2 }

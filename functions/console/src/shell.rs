@@ -43,6 +43,9 @@ impl Shell {
             .replace("{version}", VERSION)
             .replace("{logo}", logo.unwrap_or_default())
             .replace("{stylesheet}", &stylesheet.unwrap_or_default())
+            .replace("{account}", on_or_off(pages.account))
+            .replace("{registration}", on_or_off(!pages.registration_closed))
+            .replace("{links}", on_or_off(!pages.without_links))
             .replace("{name}", &escape(pages.name.as_str()));
         Self {
             html,
@@ -98,6 +101,11 @@ fn policy(pages: &OwnPages) -> String {
         also(&pages.stylesheet),
         also(&pages.logo),
     )
+}
+
+/// What a script reads of a setting.
+fn on_or_off(is_on: bool) -> &'static str {
+    if is_on { "on" } else { "off" }
 }
 
 /// Text as it stands in HTML, also in an attribute.

@@ -267,6 +267,22 @@ async fn a_team_puts_its_name_logo_and_style_sheet_on_the_pages() {
 }
 
 #[tokio::test]
+async fn a_page_knows_whether_registration_and_links_are_offered() {
+    let none = OwnPages {
+        account: false,
+        registration_closed: true,
+        without_links: true,
+        ..both()
+    };
+    for (own, said) in [(both(), "on"), (none, "off")] {
+        let page = text(ask(&own, "/admin", &[]).await).await;
+        for name in ["account", "registration", "links"] {
+            assert!(page.contains(&format!("data-{name}=\"{said}\"")), "{page}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_has_a_page_is_not_sent_it_again() {
     for path in [
         "/account".to_owned(),

@@ -49,6 +49,7 @@ async fn login(
         password: &body.password,
         device_token: body.device_token.as_ref().or(browser.device_token()),
         device: body.device(&client)?,
+        device_in_our_words: client.name_in_our_words(),
         location,
         audience: service
             .core

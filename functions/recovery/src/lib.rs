@@ -77,7 +77,7 @@ async fn request_password_reset(
 ) -> Result<StatusCode, Problem> {
     let requester = Requester {
         location,
-        device_name: Some(client.device(None).shown_name().to_owned()),
+        device_name: Some(client.name_in_our_words()),
     };
     let requested = service.request_password_reset(&body.email, requester).await;
     requested.map_err(|failure| Problem::from(failure).at("#/email"))?;
@@ -97,8 +97,9 @@ struct NewPasswordRequest {
 
 /// Choose another password with a link
 ///
-/// All sessions of the user end, the address counts as verified, and nobody is signed in: sign in with the new password. A
-/// password that is too weak does not spend the link. A disabled account stays disabled.
+/// All sessions of the user end, the address counts as verified, and nobody is signed in: sign in with the new password. So
+/// it gets a stranger out who has registered the address first. A password that is too weak does not spend the link. A
+/// disabled account stays disabled.
 #[utoipa::path(
     post,
     path = "/v1/auth/password-reset/confirm",
@@ -131,7 +132,11 @@ struct LinkTokenRequest {
 /// Verify an e-mail address with a link
 ///
 /// For a link to the user's address, which is verified then, and for one to a new address, which is the user's then. Sessions
-/// stay as they are, and nobody is signed in.
+/// stay as they are, and nobody is signed in. To send the same link again changes nothing. A link to a new address is invalid
+/// once the session has ended on which it was asked for.
+///
+/// It confirms the address and not the password, which a stranger may have chosen. Offer whoever has not registered
+/// themselves a password reset instead (`POST /v1/auth/password-reset`): it gets the stranger out and verifies the address.
 #[utoipa::path(
     post,
     path = "/v1/auth/verify-email",
@@ -160,8 +165,9 @@ struct EmailRequest {
 
 /// Ask for another e-mail address
 ///
-/// A link goes to the new address, valid for 24 hours. When it is opened, the address is yours and your sessions stay. Until
-/// then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a setting).
+/// A link goes to the new address, valid for 24 hours and as long as this session. When it is opened, the address is yours
+/// and your sessions stay. Until then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a
+/// setting). Taken addresses count against your limit too.
 #[utoipa::path(
     put,
     path = "/v1/me/email",
@@ -203,7 +209,7 @@ async fn request_email_verification(
 ) -> Result<StatusCode, Problem> {
     let requester = Requester {
         location,
-        device_name: Some(client.device(None).shown_name().to_owned()),
+        device_name: Some(client.name_in_our_words()),
     };
     service
         .request_email_verification(caller, requester)

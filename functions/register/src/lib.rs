@@ -31,7 +31,7 @@ pub fn routes<R: Routes<Service>>() -> R {
 ///
 /// Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed. Where the
 /// deployment wants verified addresses (`REQUIRE_VERIFIED_EMAIL`), nobody is signed in: the reply is 202, and the same for an
-/// address that is taken, and a link is asked for, to be sent to the address.
+/// address that is taken, and a link is asked for, to be sent to the address. To send the same again asks for the link again.
 #[utoipa::path(
     post,
     path = "/v1/auth/register",
@@ -55,6 +55,7 @@ async fn register(
         email: &body.email,
         password: &body.password,
         device: body.device(&client)?,
+        device_in_our_words: client.name_in_our_words(),
         location,
         audience: service
             .core

@@ -8,6 +8,7 @@ pub mod embedded;
 mod admin;
 mod authorizing;
 mod banner;
+mod brand;
 mod cleaning;
 mod document;
 mod error;

@@ -55,6 +55,12 @@ pub struct Options {
     /// Write no mails. Without this flag they are written but not sent, and can be read at /local/mail.
     #[arg(long)]
     pub(crate) no_mail: bool,
+
+    /// Serve the files of this folder at /local/brand, to try a style sheet and a logo on the pages.
+    ///
+    /// Then PAGE_STYLESHEET=/local/brand/brand.css puts its brand.css on them.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) brand: Option<PathBuf>,
 }
 
 /// What to do instead of serving.
@@ -111,6 +117,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   PAGE_NAME                 what the pages call the product [default: Latchkey]
   PAGE_LOGO                 a picture in the place of the name: an https URL or a path from / on [default: none]
   PAGE_STYLESHEET           a style sheet that the pages read after their own: the same [default: none]
+  PAGE_LINKS                whether the pages offer what needs a mail with a link: true or false [default: true]
   ACCESS_TOKEN_SECONDS      1 to 3600 [default: 900]
   SESSION_IDLE_SECONDS      1 to 316224000, at most SESSION_ABSOLUTE_SECONDS [default: 604800]
   SESSION_ABSOLUTE_SECONDS  1 to 316224000 [default: 2592000]
@@ -138,7 +145,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   ADDRESS_ATTEMPTS_PER_MINUTE
                             requests with a password from one address, 0 to 1000000 [default: 60]
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
-  LINKS_PER_HOUR            links for one e-mail address in an hour, 0 to 1000000 [default: 5]
+  LINKS_PER_HOUR            mails of a kind to one e-mail address in an hour, 0 to 1000000 [default: 5]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
   PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
   UNUSUAL_SPEED_KMH         a sign-in from where it takes more speed to get since the last session is unusual,
@@ -204,6 +211,7 @@ mod tests {
             "port",
             "location-database",
             "no-mail",
+            "brand",
             "data-dir",
             "memory",
             "dynamodb-url",

@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 
 use crate::authorizing;
 use crate::banner::{Facts, IssuerSource, banner};
+use crate::brand;
 use crate::cleaning::Cleaner;
 use crate::error::LocalError;
 use crate::folder::new_secret;
@@ -150,7 +151,8 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         .merge(cleaner.clone().routes())
         .merge(authorizing::routes(authorizer))
         .merge(recent.clone().routes())
-        .merge(mailbox.routes());
+        .merge(mailbox.routes())
+        .merge(options.brand.map(brand::routes).unwrap_or_default());
     let hosts = Hosts::loopback_and_host_of(&issuer);
     let pages = Pages {
         origins: &allowed_origins,

@@ -1,7 +1,7 @@
 // A browser whose pages may do nothing wrong: no error in the console, no violation of the policy, no request elsewhere.
 
 import assert from 'node:assert/strict'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { AxeBuilder } from '@axe-core/playwright'
 import { chromium } from 'playwright-core'
 
@@ -13,7 +13,8 @@ export const DEVICES = {
   phone: 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1',
 }
 
-export async function open(executablePath, origin, screenshots) {
+/** `origins` are those that a page may ask; more may come. */
+export async function open(executablePath, origins, screenshots) {
   const browser = await chromium.launch({
     executablePath,
     args: [
@@ -28,7 +29,7 @@ export async function open(executablePath, origin, screenshots) {
   const device = async (kind, options = {}) => {
     const size = kind === 'phone' ? { width: 360, height: 740 } : { width: 1100, height: 800 }
     const context = await browser.newContext({ viewport: size, userAgent: DEVICES[kind], locale: 'en-GB', ...options })
-    context.setDefaultTimeout(8_000)
+    context.setDefaultTimeout(20_000)
     await context.addInitScript(() =>
       addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)),
     )
@@ -40,7 +41,7 @@ export async function open(executablePath, origin, screenshots) {
         if (!message.text().startsWith('Failed to load resource')) wrong.push(`${page.url()}: ${message.text()}`)
       })
       page.on('request', (request) => {
-        if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith('blob:')) wrong.push(`a request to ${request.url()}`)
+        if (!origins.has(new URL(request.url()).origin)) wrong.push(`a request to ${request.url()}`)
       })
       page.on('response', (response) => {
         const isOurs = new URL(response.url()).pathname.startsWith('/v1/')
@@ -50,15 +51,30 @@ export async function open(executablePath, origin, screenshots) {
     return context
   }
 
-  /** What axe finds on a page as it is, in every state that is given to it. */
+  /** What axe finds on a page as it is, in every state that is given to it. Its legacy mode opens no tab for each report. */
   const inspect = async (page, state) => {
-    const { violations } = await new AxeBuilder({ page }).withTags(RULES).analyze()
+    const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).withTags(RULES).analyze()
     const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`)
     assert.deepEqual(found, [], `axe on ${state}`)
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
-    assert.ok(wide <= 0, `${state} is ${wide} px wider than the window`)
+    await look(page, state)
+  }
+
+  /** A picture of a page, if they are wanted. Nothing may be wider than the window, or be cut off in a list. */
+  const look = async (page, state) => {
+    const wide = await page.evaluate(() => {
+      const lists = [...document.querySelectorAll('.rows')].map((list) => list.scrollWidth - list.clientWidth)
+      return Math.max(document.documentElement.scrollWidth - innerWidth, ...lists)
+    })
+    assert.ok(wide <= 0, `${state} is ${wide} px too wide`)
     if (screenshots) await page.screenshot({ path: `${screenshots}/${state}.png`, fullPage: true })
   }
 
-  return { browser, device, inspect, wrong }
+  /** A picture of what is in the window, as the guides show it. */
+  const takePicture = async (page, name) => {
+    const protocol = await page.context().newCDPSession(page)
+    const { data } = await protocol.send('Page.captureScreenshot', { format: 'webp', quality: 82 })
+    writeFileSync(`${screenshots}/${name}.webp`, Buffer.from(data, 'base64'))
+  }
+
+  return { browser, device, inspect, look, takePicture, wrong }
 }

@@ -116,6 +116,9 @@ pub struct ActivityResource {
     /// What kind of device that is.
     #[schema(required = true, example = "desktop")]
     device_type: Option<String>,
+    /// What its owner called the session.
+    #[schema(required = true, example = "Office laptop")]
+    name: Option<String>,
     /// The client's address.
     #[schema(required = true, value_type = Option<String>, example = "203.0.113.7")]
     ip_address: Option<IpAddr>,
@@ -151,6 +154,7 @@ impl ActivityResource {
             is_current_session: entry.session_id.is_some() && entry.session_id == seen_by,
             device_name: entry.device_name.clone(),
             device_type: entry.device_type.clone(),
+            name: entry.name.clone(),
             ip_address: entry.ip_address,
             location_city: entry.city.clone(),
             location_country: entry.country.clone(),

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION};
 use latchkey_domain::account::Account;
+use latchkey_domain::device::DeviceType;
+use latchkey_domain::event::FailedSignIn;
 use latchkey_domain::id::SessionId;
 use latchkey_service::{DescribedSession, Export};
 use serde::Serialize;
@@ -33,6 +35,17 @@ struct ExportedAccountResource {
     /// That a password is set; null if the user signs in elsewhere. Its hash is not exported.
     #[schema(required = true)]
     password: Option<PasswordResource>,
+    /// Since when the address is verified.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(required = true)]
+    email_verified_at: Option<DateTime<Utc>>,
+    /// How often the address was replaced.
+    #[schema(example = 0)]
+    email_changes: u64,
+    /// From when on sessions that have ended tell of devices and places of the user's; null if nobody has signed in.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(required = true)]
+    devices_since: Option<DateTime<Utc>>,
     /// Who the user is to the identity provider they sign in with; null if they have a password here.
     #[schema(required = true)]
     identity: Option<AdminIdentityResource>,
@@ -45,6 +58,9 @@ impl From<&Account> for ExportedAccountResource {
         Self {
             account: AccountResource::new(account),
             password: password.map(|_| PasswordResource { version }),
+            email_verified_at: account.email_verified_at,
+            email_changes: account.email_version,
+            devices_since: account.devices_since,
             identity: account.identity.as_ref().map(Into::into),
         }
     }
@@ -61,6 +77,9 @@ struct ExportedSessionResource {
     /// The client's address at sign-in.
     #[schema(required = true, value_type = Option<String>, example = "203.0.113.7")]
     created_ip_address: Option<IpAddr>,
+    /// Roughly where the latest address is: latitude and longitude, rounded to a tenth of a degree.
+    #[schema(required = true, example = "45.5,-73.6")]
+    coordinates: Option<String>,
     /// When its owner named it, or cleared the name.
     #[serde(serialize_with = "rfc3339_or_null")]
     #[schema(required = true)]
@@ -93,6 +112,7 @@ impl ExportedSessionResource {
             session: SessionResource::new(session, current),
             state: described.liveness.into(),
             created_ip_address: session.created_ip_address,
+            coordinates: session.location.coordinates.map(|point| point.to_string()),
             renamed_at: session.renamed_at,
             authentication_methods: methods.split(' ').map(str::to_owned).collect(),
             refreshes: session.rotation,
@@ -103,7 +123,62 @@ impl ExportedSessionResource {
     }
 }
 
-/// Everything that is stored about the caller.
+/// The last sign-in to the account that was refused, of those that are counted together.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExportedRefusedSignIn)]
+struct RefusedSignInResource {
+    /// When its password was judged.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(example = "2026-03-01T12:00:00.000Z")]
+    time: DateTime<Utc>,
+    /// Why it was refused, in the word of the event `sign_in.failed`.
+    #[schema(example = "invalid_credentials")]
+    reason: &'static str,
+    /// Whether the client has shown a device token of the account.
+    #[schema(example = false)]
+    known_device: bool,
+    /// What the client ran on.
+    #[schema(example = "Firefox on Linux")]
+    device_name: String,
+    /// What kind of device that is.
+    device_type: DeviceType,
+    /// The client's address.
+    #[schema(required = true, value_type = Option<String>, example = "203.0.113.7")]
+    ip_address: Option<IpAddr>,
+    /// The city that the address is in.
+    #[schema(required = true, example = "Montréal")]
+    location_city: Option<String>,
+    /// The country that the address is in, as two letters (ISO 3166-1).
+    #[schema(required = true, example = "CA")]
+    location_country: Option<String>,
+    /// How many in a row were counted, with this one.
+    #[schema(example = 1)]
+    attempts: u32,
+    /// Until when the next one is not checked.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    #[schema(required = true)]
+    blocked_until: Option<DateTime<Utc>>,
+}
+
+impl From<&FailedSignIn> for RefusedSignInResource {
+    fn from(failed: &FailedSignIn) -> Self {
+        Self {
+            time: failed.at,
+            reason: failed.reason.as_str(),
+            known_device: failed.known_device,
+            device_name: failed.device_name.clone(),
+            device_type: failed.device_type,
+            ip_address: failed.location.ip_address,
+            location_city: failed.location.city.clone(),
+            location_country: failed.location.country.clone(),
+            attempts: failed.attempts,
+            blocked_until: failed.blocked_until,
+        }
+    }
+}
+
+/// Everything that is stored about the caller. The password hash is left out. So are requests for links of the last day: they
+/// are not found by user, and the activity says what they hold, but for a new address.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Export)]
 pub struct ExportResource {
@@ -118,6 +193,9 @@ pub struct ExportResource {
     /// Whether there are more sessions than an export holds, 1,000.
     #[schema(example = false)]
     has_more_sessions: bool,
+    /// The last refused sign-ins: of strangers, and of devices that have signed in with a password that was replaced. That of
+    /// each other device which has signed in before is not found by user; the activity has it.
+    refused_sign_ins: Vec<RefusedSignInResource>,
     /// What has happened to the account, the newest first.
     activity: Vec<ActivityResource>,
     /// Whether there is more of it than an export holds, 5,000 entries.
@@ -136,6 +214,7 @@ impl ExportResource {
             account: ExportedAccountResource::from(&export.account),
             sessions: export.sessions.iter().map(session).collect(),
             has_more_sessions: export.has_more_sessions,
+            refused_sign_ins: export.refused_sign_ins.iter().map(Into::into).collect(),
             activity: export.activity.iter().map(entry).collect(),
             has_more_activity: export.has_more_activity,
         }

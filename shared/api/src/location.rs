@@ -128,6 +128,12 @@ impl<S: Sync> FromRequestParts<S> for ClientHeaders {
 }
 
 impl ClientHeaders {
+    /// What the device is called to somebody who has not let this client in.
+    #[must_use]
+    pub fn name_in_our_words(&self) -> String {
+        Device::name_in_our_words(self.user_agent.as_deref(), self.hints())
+    }
+
     /// The device, by the name that the client gave it, or else by its User-Agent and its client hints.
     #[must_use]
     pub fn device(&self, given_name: Option<&str>) -> Device {
@@ -135,12 +141,16 @@ impl ClientHeaders {
             given_name,
             self.user_agent.as_deref(),
             self.device_id.as_deref(),
-            ClientHints {
-                brands: self.brands.as_deref(),
-                mobile: self.mobile.as_deref(),
-                platform: self.platform.as_deref(),
-            },
+            self.hints(),
         )
+    }
+
+    fn hints(&self) -> ClientHints<'_> {
+        ClientHints {
+            brands: self.brands.as_deref(),
+            mobile: self.mobile.as_deref(),
+            platform: self.platform.as_deref(),
+        }
     }
 }
 

@@ -26,6 +26,10 @@ pub struct OwnPages {
     pub logo: Option<PageFile>,
     /// A style sheet that is read after the pages' own.
     pub stylesheet: Option<PageFile>,
+    /// Whether nobody new may register, so that no page offers it.
+    pub registration_closed: bool,
+    /// Whether nobody sends links by mail, so that no page offers what needs one.
+    pub without_links: bool,
 }
 
 impl OwnPages {

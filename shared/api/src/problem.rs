@@ -291,6 +291,13 @@ codes! {
         "The account has no password",
         "This user signs in elsewhere, so there is no password to give or to change.",
     ),
+    /// The account has changed since its user asked for the link, so that the link would do nothing.
+    RequestOvertaken => Row::new(
+        "request_overtaken",
+        StatusCode::CONFLICT,
+        "The request is out of date",
+        "The account has changed since the link was asked for: there is no link, and nothing to send.",
+    ),
     /// The body is larger than 16 KiB.
     PayloadTooLarge => Row::new(
         "payload_too_large",
@@ -811,6 +818,7 @@ impl From<IssueLinkError> for Problem {
             IssueLinkError::UserNotFound => Code::UserNotFound.into(),
             IssueLinkError::NoPassword => Code::NoPassword.into(),
             IssueLinkError::EmailTaken => Code::EmailTaken.into(),
+            IssueLinkError::Overtaken => Code::RequestOvertaken.into(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::email::EmailAddress;
 use crate::error::{AdmitError, CallerNotLive, SessionError};
 use crate::id::{SessionId, UserId};
 use crate::identity::Identity;
-use crate::policy::{DELETED_ACCOUNT_RETENTION, SessionPolicy};
+use crate::policy::{CLOCK_DIFFERENCE, DELETED_ACCOUNT_RETENTION, SessionPolicy};
 use crate::role::Role;
 use crate::session::Session;
 use crate::token::Scope;
@@ -61,6 +61,9 @@ pub struct Account {
     pub email_version: u64,
     /// Since when its user is known to read the mail of its address.
     pub email_verified_at: Option<DateTime<Utc>>,
+    /// From when on a session that has ended tells of a device and a place that are its user's: since the account was made,
+    /// or since the last end that was not ordinary. None until somebody has signed in.
+    pub devices_since: Option<DateTime<Utc>>,
     /// When the user registered.
     pub created_at: DateTime<Utc>,
 }
@@ -112,6 +115,18 @@ impl Change {
     pub fn must_be_written(&self, before: &Account) -> bool {
         self.always_write || self.account != *before
     }
+
+    /// The account as this change leaves it, if it is written at this time. After an end that is not ordinary, no session
+    /// that has ended tells of its user any more: which of them was a stranger's is not kept.
+    #[must_use]
+    pub fn account_at(&self, now: DateTime<Utc>) -> Account {
+        let mut account = self.account.clone();
+        if self.ended.iter().any(|(_, reason)| !reason.is_ordinary()) {
+            // The clock of the instance that began a session may be ahead.
+            account.devices_since = account.devices_since.max(Some(now + CLOCK_DIFFERENCE));
+        }
+        account
+    }
 }
 
 impl Account {
@@ -125,6 +140,7 @@ impl Account {
     ) -> Self {
         Self {
             sessions: BTreeSet::from([first_session]),
+            devices_since: Some(now),
             ..Self::register_unverified(id, email, now)
         }
     }
@@ -142,6 +158,7 @@ impl Account {
             password_version: 1,
             email_version: 0,
             email_verified_at: None,
+            devices_since: None,
             created_at: now,
         }
     }
@@ -166,6 +183,7 @@ impl Account {
             password_version: 0,
             email_version: 0,
             email_verified_at: None,
+            devices_since: Some(now),
             created_at: now,
         }
     }
@@ -324,8 +342,13 @@ impl Account {
             .map(|session| session.id)
             .chain([new.id])
             .collect();
+        let devices_since = self.devices_since.or(Some(self.created_at));
         Ok(Change {
-            account: Self { sessions, ..self },
+            account: Self {
+                sessions,
+                devices_since,
+                ..self
+            },
             ended,
             always_write: true,
         })
@@ -454,6 +477,7 @@ impl Account {
         change.account.roles.clear();
         change.account.identity = None;
         change.account.email_verified_at = None;
+        change.account.devices_since = None;
         change.account.status = AccountStatus::Deleted {
             delete_after: whole_seconds(now + DELETED_ACCOUNT_RETENTION),
         };
@@ -546,6 +570,30 @@ pub(crate) mod tests {
         let mut foreign = one.clone();
         foreign.user_id = UserId::random(&SeededRandom::new(77));
         assert_eq!(account.liveness(&foreign, noon()), Liveness::NotAdmitted);
+    }
+
+    #[test]
+    fn the_first_session_is_kept_in_mind_whichever_way_it_begins() {
+        let (user, email) = (account_of(&[]).id, EmailAddress::parse("ada@example.com"));
+        let email = email.unwrap();
+        let identity = Identity::new("https://idp.example", "ada").unwrap();
+        let registered = Account::register(user, email.clone(), id(1), noon());
+        let elsewhere = Account::register_identity(user, identity, None, id(1), noon());
+        for account in [registered, elsewhere] {
+            assert_eq!(account.devices_since, Some(noon()));
+        }
+        let unverified = Account::register_unverified(user, email, noon() - TimeDelta::days(1));
+        assert_eq!(unverified.devices_since, None);
+        let first = admit(unverified.clone(), id(1), &[], 3).unwrap().account;
+        assert_eq!(first.devices_since, Some(unverified.created_at));
+        let later = Account {
+            devices_since: Some(noon()),
+            ..first
+        };
+        let second = admit(later, id(2), &[], 3).unwrap().account;
+        assert_eq!(second.devices_since, Some(noon()), "it stays");
+        let deleted = second.delete(id(2), noon()).unwrap().account;
+        assert_eq!(deleted.devices_since, None, "what is left says nothing");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::clock::whole_seconds;
 use crate::device::MAX_DEVICE_NAME_BYTES;
 use crate::event::Event;
 use crate::id::{SessionId, UserId};
-use crate::text::{MAX_CITY_BYTES, cut};
+use crate::text::{MAX_CITY_BYTES, MAX_NAME_BYTES, cut};
 
 /// How long an entry is kept unless told otherwise, in days.
 pub const DEFAULT_ACTIVITY_DAYS: i64 = 90;
@@ -107,6 +107,8 @@ pub struct ActivityEntry {
     pub device_name: Option<String>,
     /// What kind of device that is.
     pub device_type: Option<String>,
+    /// What its owner called the session.
+    pub name: Option<String>,
     /// Where the client was.
     pub ip_address: Option<IpAddr>,
     /// The city that the address is in.
@@ -146,6 +148,7 @@ impl ActivityEntry {
             session_id: event.occurrence.session_id(),
             device_name: text("device_name", MAX_DEVICE_NAME_BYTES),
             device_type: text("device_type", MAX_WORD_BYTES),
+            name: text("name", MAX_NAME_BYTES),
             ip_address: parsed("ip_address").and_then(|text| text.parse().ok()),
             city: text("location_city", MAX_CITY_BYTES),
             country: text("location_country", MAX_WORD_BYTES),

@@ -192,6 +192,28 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Whether a session of its user ends so in the course of things. Somebody may end it in another way because it was a
+    /// stranger's. A password change is ordinary, because it ends all the other sessions of the user too.
+    #[must_use]
+    pub fn is_ordinary(self) -> bool {
+        match self {
+            Self::LoggedOut
+            | Self::Replaced
+            | Self::Evicted
+            | Self::Expired
+            | Self::PasswordChanged => true,
+            Self::Revoked
+            | Self::RevokedAll
+            | Self::TokenReuse
+            | Self::WrongPassword
+            | Self::PasswordReset
+            | Self::AccountDisabled
+            | Self::AccountDeleted
+            | Self::Admin
+            | Self::Other => false,
+        }
+    }
+
     /// The word for it in the table, in logs and in events.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -13,3 +13,11 @@ pub struct Credential {
     /// Which password it is; the account carries the same number.
     pub password_version: u64,
 }
+
+impl Credential {
+    /// Whether its address is taken as far as this user is concerned: it is somebody else's.
+    #[must_use]
+    pub fn is_anothers(&self, user: UserId) -> bool {
+        self.user_id != user
+    }
+}

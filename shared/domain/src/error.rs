@@ -209,6 +209,9 @@ pub enum IssueLinkError {
     /// Somebody else has the new address.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// The account has changed since the link was asked for, so that it would do nothing.
+    #[error("the account has changed since the link was asked for")]
+    Overtaken,
 }
 
 /// Why a sign-in was refused.

@@ -98,6 +98,12 @@ impl Default for TravelLimits {
 }
 
 impl TravelLimits {
+    /// Whether two places are too near for their distance to count.
+    #[must_use]
+    pub fn are_near(self, one: Coordinates, other: Coordinates) -> bool {
+        one.distance_km(other) < f64::from(self.distance_km)
+    }
+
     /// Whether nobody usually gets from one place to another in this time: the distance counts, and the speed is exceeded.
     #[must_use]
     pub fn are_exceeded(self, from: Coordinates, to: Coordinates, within: TimeDelta) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! Both are hints for the person and for a team's other systems. They refuse nothing.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::account::Account;
 use crate::device::Device;
@@ -21,54 +21,75 @@ pub enum ShownDevice {
     Unknown,
 }
 
-/// A session of a sign-in, marked with what is out of the ordinary about it. `account` and `known` are what the user had
+/// How long the place of a session stays one where its user usually is.
+pub const FAMILIAR_PLACE: TimeDelta = TimeDelta::days(30);
+
+/// A session of a sign-in, marked with what is out of the ordinary about it. `account` and `kept` are what the user had
 /// before: the account, and the items of its sessions that are kept, live or ended.
 #[must_use]
 pub fn mark_novelty(
     session: Session,
     shown: ShownDevice,
     account: &Account,
-    known: &[Session],
+    kept: &[Session],
     policy: &SessionPolicy,
 ) -> Session {
-    let (device, location) = (&session.device, &session.location);
+    let known: Vec<&Session> = kept
+        .iter()
+        .filter(|session| tells_of_its_user(session, account))
+        .collect();
+    let is_first =
+        account.devices_since.is_none() && account.sessions.is_empty() && kept.is_empty();
+    let is_known = |device| known.iter().any(|one| is_same(device, &one.device));
+    let (now, travel) = (session.created_at, policy.travel);
     Session {
-        new_device: shown == ShownDevice::Unknown && is_new_device(device, account, known),
-        unusual_location: is_unusual_location(location, known, session.created_at, policy.travel),
+        new_device: shown == ShownDevice::Unknown && !is_first && !is_known(&session.device),
+        unusual_location: is_unusual_location(&session.location, &known, now, travel),
         ..session
     }
 }
 
-/// Whether no session of the user tells of this device. The device of an account's first session is never new.
-fn is_new_device(device: &Device, account: &Account, known: &[Session]) -> bool {
-    // Each sign-in writes the account: one that is as it was made has seen none, after an import for example.
-    let is_first = account.version <= 1 && account.sessions.is_empty() && known.is_empty();
-    !is_first && !known.iter().any(|session| is_same(device, &session.device))
+/// Whether a session tells of a device and a place that are its user's: it is admitted, or has ended and nothing since it
+/// began says that it might have been a stranger's.
+fn tells_of_its_user(session: &Session, account: &Account) -> bool {
+    let since = account.devices_since;
+    account.sessions.contains(&session.id) || since.is_none_or(|since| session.created_at >= since)
 }
 
-/// Whether two devices are one, as far as they say. What says nothing of itself equals nothing.
+/// Whether two devices are one, as far as they say. Where both have an id, that decides. What says nothing of itself equals
+/// nothing.
 fn is_same(one: &Device, other: &Device) -> bool {
-    let same_id = one.device_id.is_some() && one.device_id == other.device_id;
-    let same_name = one.device_name.is_some() && one.device_name == other.device_name;
-    same_id || same_name && one.device_type == other.device_type
+    match (&one.device_id, &other.device_id) {
+        (Some(one), Some(other)) => one == other,
+        (None, _) | (_, None) => {
+            let same_name = one.device_name.is_some() && one.device_name == other.device_name;
+            same_name && one.device_type == other.device_type
+        }
+    }
 }
 
-/// Whether the place is too far from that of the most recently used session whose place is known.
+/// Whether the place is too far from that of the most recently used session whose place is known, and not near that of any
+/// other one that was used of late: who is in two places at once, on a phone and behind a VPN, is told so once.
 fn is_unusual_location(
     location: &ClientLocation,
-    known: &[Session],
+    known: &[&Session],
     now: DateTime<Utc>,
     limits: TravelLimits,
 ) -> bool {
-    let placed = known.iter().filter_map(|session| {
-        let place = known_place(&session.location)?;
-        Some((session.last_used_at, session.id, place))
-    });
-    let last = placed.max_by_key(|(used_at, id, _)| (*used_at, *id));
-    match (last, known_place(location)) {
-        (Some((used_at, _, from)), Some(to)) => limits.are_exceeded(from, to, now - used_at),
-        (None, _) | (_, None) => false,
-    }
+    let Some(to) = known_place(location) else {
+        return false;
+    };
+    let placed = || {
+        known.iter().filter_map(|session| {
+            let from = known_place(&session.location)?;
+            Some((session.last_used_at, session.id, from))
+        })
+    };
+    let is_familiar = placed()
+        .any(|(used_at, _, from)| now - used_at <= FAMILIAR_PLACE && limits.are_near(from, to));
+    let last = placed().max_by_key(|(used_at, id, _)| (*used_at, *id));
+    !is_familiar
+        && last.is_some_and(|(used_at, _, from)| limits.are_exceeded(from, to, now - used_at))
 }
 
 /// Where a client is, if its address is of a place. A private address may be anywhere, whatever is told of it.
@@ -79,12 +100,13 @@ fn known_place(location: &ClientLocation) -> Option<Coordinates> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use proptest::prelude::*;
 
     use super::*;
     use crate::account::tests::account_of;
+    use crate::cause::EndReason;
     use crate::device::{ClientHints, DeviceType};
+    use crate::policy::CLOCK_DIFFERENCE;
     use crate::session::tests::{noon, session};
 
     fn device(name: Option<&str>, id: Option<&str>) -> Device {
@@ -97,10 +119,17 @@ mod tests {
         session
     }
 
-    /// An account that has been signed in to before.
+    /// An account that has been signed in to before. Sessions of today tell of it.
     fn account() -> Account {
         let mut account = account_of(&[]);
-        account.version = 7;
+        account.devices_since = Some(noon() - TimeDelta::days(90));
+        account
+    }
+
+    /// One that nobody has signed in to: registered and verified, imported, reset, given roles, whatever.
+    fn untouched() -> Account {
+        let mut account = account_of(&[]);
+        (account.devices_since, account.version) = (None, 7);
         account
     }
 
@@ -121,7 +150,12 @@ mod tests {
             device(Some("Ada's laptop"), Some("c0ffee")),
             Unknown
         ));
-        assert!(!judge(device(Some("Ada's phone"), Some("beef")), Unknown));
+        assert!(!judge(device(Some("Ada's phone"), None), Unknown));
+        let other_id = device(Some("Ada's phone"), Some("beef"));
+        assert!(
+            judge(other_id, Unknown),
+            "where both have an id, it decides"
+        );
         let mut tablet = device(Some("Ada's phone"), None);
         tablet.device_type = DeviceType::Tablet;
         assert!(judge(tablet, Unknown));
@@ -139,12 +173,108 @@ mod tests {
         let judge = |account: &Account, known: &[Session]| {
             is_new(device(None, None), ShownDevice::Unknown, account, known)
         };
-        // As an import makes it.
-        assert!(!judge(&account_of(&[]), &[]));
-        // Somebody has signed in, whose sessions are gone or who is still there.
+        assert!(!judge(&untouched(), &[]));
+        // Somebody has signed in, whose sessions are gone.
         assert!(judge(&account(), &[]));
-        assert!(judge(&account_of(&[&session(2, noon())]), &[]));
-        assert!(judge(&account_of(&[]), &[session(2, noon())]));
+        // An account of an earlier version, which does not say so: somebody is still there, or an item is.
+        let two = session(2, noon());
+        let mut signed_in = untouched();
+        signed_in.sessions = account_of(&[&two]).sessions;
+        assert!(judge(&signed_in, &[]) && judge(&untouched(), &[two]));
+    }
+
+    #[test]
+    fn a_session_that_has_ended_tells_of_its_device_until_one_ends_that_may_be_a_strangers() {
+        use EndReason::*;
+        let phone = || device(Some("phone"), None);
+        let before = on(2, phone());
+        let other = session(3, noon());
+        for (reason, is_forgotten) in [
+            (LoggedOut, false),
+            (Replaced, false),
+            (Evicted, false),
+            (Expired, false),
+            (PasswordChanged, false),
+            (Revoked, true),
+            (RevokedAll, true),
+            (TokenReuse, true),
+            (WrongPassword, true),
+            (PasswordReset, true),
+            (AccountDisabled, true),
+            (Admin, true),
+            (Other, true),
+        ] {
+            let mut account = account();
+            account.sessions.insert(other.id);
+            let ending = account.end_one(other.id, reason);
+            let after = ending.account_at(noon());
+            let judge =
+                |account: &Account, known| is_new(phone(), ShownDevice::Unknown, account, &[known]);
+            assert_eq!(judge(&after, before.clone()), is_forgotten, "{reason:?}");
+            // One that is still signed in tells of it all the same, and so does one that began after.
+            let mut live = after.clone();
+            live.sessions.insert(before.id);
+            assert!(!judge(&live, before.clone()), "{reason:?}");
+            let mut later = before.clone();
+            later.created_at += CLOCK_DIFFERENCE;
+            assert!(!judge(&after, later.clone()), "{reason:?}");
+            later.created_at -= TimeDelta::milliseconds(1);
+            assert_eq!(judge(&after, later), is_forgotten, "the clock may be ahead");
+            let shown = ShownDevice::OfUser;
+            assert!(!is_new(
+                phone(),
+                shown,
+                &after,
+                std::slice::from_ref(&before)
+            ));
+        }
+    }
+
+    #[test]
+    fn sessions_of_an_earlier_version_tell_of_their_devices_and_no_clock_takes_an_end_back() {
+        let phone = || device(Some("phone"), None);
+        let ended = on(2, phone());
+        let kept = std::slice::from_ref(&ended);
+        assert!(!is_new(phone(), ShownDevice::Unknown, &untouched(), kept));
+        let other = session(3, noon());
+        let revoked_at = |account: &Account, at| {
+            let mut account = account.clone();
+            account.sessions.insert(other.id);
+            account.end_one(other.id, EndReason::Revoked).account_at(at)
+        };
+        let once = revoked_at(&account(), noon());
+        let behind = revoked_at(&once, noon() - TimeDelta::minutes(1));
+        assert_eq!(behind.devices_since, once.devices_since);
+        assert!(is_new(phone(), ShownDevice::Unknown, &behind, kept));
+    }
+
+    #[test]
+    fn who_is_in_two_places_at_once_is_told_so_once() {
+        let limits = TravelLimits::default();
+        let judge = |to, known: &[Session]| is_unusual(&at(PUBLIC, to), known, limits);
+        let phone = used(2, 0, at(PUBLIC, LONDON));
+        assert!(judge(NEW_YORK, std::slice::from_ref(&phone)));
+        let vpn = used(3, 1, at(PUBLIC, NEW_YORK));
+        assert!(!judge(NEW_YORK, &[phone.clone(), vpn.clone()]));
+        assert!(!judge(LONDON, &[phone.clone(), vpn]));
+        // Until the place was not used for so long.
+        let days = |days: i64, off| {
+            let mut session = used(3, 24 * days, at(PUBLIC, NEW_YORK));
+            session.last_used_at -= off;
+            judge(NEW_YORK, &[phone.clone(), session])
+        };
+        assert!(!days(30, TimeDelta::zero()));
+        assert!(days(30, TimeDelta::milliseconds(1)));
+        // The place of a session that may have been a stranger's is none of its user's.
+        let mut session = session(1, noon());
+        session.location = at(PUBLIC, NEW_YORK);
+        let mut account = account();
+        account.sessions.insert(phone.id);
+        account.devices_since = Some(noon());
+        let known = [phone, used(3, 1, at(PUBLIC, NEW_YORK))];
+        let policy = SessionPolicy::default();
+        let marked = mark_novelty(session, ShownDevice::OfUser, &account, &known, &policy);
+        assert!(marked.unusual_location);
     }
 
     const LONDON: (f64, f64) = (51.5, -0.1);

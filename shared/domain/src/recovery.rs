@@ -11,7 +11,7 @@ use crate::account::{Account, AccountStatus, Change};
 use crate::cause::EndReason;
 use crate::email::EmailAddress;
 use crate::error::InvalidLink;
-use crate::token::Link;
+use crate::token::{EmailChange, Link};
 
 impl Account {
     /// The link that verifies its address. None without an address.
@@ -31,17 +31,29 @@ impl Account {
         })
     }
 
-    /// The link that replaces its address by `new`. None if it has no password, for then no address leads to it, and none
-    /// unless it is active.
+    /// The link that replaces its address, as its user has asked for it. None if the account has changed since so that the
+    /// link would do nothing.
     #[must_use]
-    pub fn email_change_link(&self, new: EmailAddress) -> Option<Link> {
-        self.credential_email()?;
-        self.is_active().then_some(Link::ChangeEmail {
-            user: self.id,
-            email: new,
-            email_version: self.email_version,
-            password_version: self.password_version,
-        })
+    pub fn email_change_link(&self, change: EmailChange) -> Option<Link> {
+        let user = self.id;
+        self.is_waiting_for(&change)
+            .then_some(Link::ChangeEmail { user, change })
+    }
+
+    /// Whether it is as it was when this was asked for: active, with a password and the same address, and the session is
+    /// still admitted on which it was asked for.
+    fn is_waiting_for(&self, change: &EmailChange) -> bool {
+        self.credential_email().is_some()
+            && self.email_version == change.email_version
+            && self.authorize(change.session_id).is_ok()
+    }
+
+    /// Whether its last change of address was this one.
+    fn has_made(&self, change: &EmailChange) -> bool {
+        self.credential_email().is_some()
+            && change.email_version.checked_add(1) == Some(self.email_version)
+            && self.has_email(&change.email)
+            && self.is_email_verified()
     }
 
     /// Whether its user has shown that they read the mail of its address.
@@ -96,31 +108,30 @@ impl Account {
         Ok(change)
     }
 
-    /// Replaces its address by one whose mail its user has shown to read. Sessions stay.
+    /// Replaces its address by one whose mail its user has shown to read. Sessions stay. Doing so again changes nothing.
     ///
     /// # Errors
-    /// [`InvalidLink`] if it has another address or another password by now than when the link was asked for, or none, or
-    /// is not active.
+    /// [`InvalidLink`] if it has another address by now than when this was asked for, or no password, is not active, or the
+    /// session has ended on which it was asked for.
     pub fn change_email(
         mut self,
-        new: &EmailAddress,
-        (email_version, password_version): (u64, u64),
+        change: &EmailChange,
         now: DateTime<Utc>,
     ) -> Result<Change, InvalidLink> {
-        let is_as_it_was =
-            self.email_version == email_version && self.password_version == password_version;
-        if !self.is_active() || self.credential_email().is_none() || !is_as_it_was {
+        let is_new = self.is_waiting_for(change);
+        if is_new {
+            self.status = AccountStatus::Active {
+                email: Some(change.email.clone()),
+            };
+            self.email_version += 1;
+            self.email_verified_at = Some(now);
+        } else if !self.has_made(change) {
             return Err(InvalidLink);
         }
-        self.status = AccountStatus::Active {
-            email: Some(new.clone()),
-        };
-        self.email_version += 1;
-        self.email_verified_at = Some(now);
         Ok(Change {
             account: self,
             ended: Vec::new(),
-            always_write: true,
+            always_write: is_new,
         })
     }
 }
@@ -131,11 +142,27 @@ mod tests {
 
     use super::*;
     use crate::account::tests::account_of;
+    use crate::administration::AdminAct;
+    use crate::cause::Actor;
     use crate::identity::Identity;
     use crate::session::tests::{noon, session};
 
     fn address(text: &str) -> EmailAddress {
         EmailAddress::parse(text).unwrap()
+    }
+
+    /// What the user of an account asks for now, on session 1.
+    fn change_to(account: &Account, text: &str) -> EmailChange {
+        EmailChange {
+            email: address(text),
+            email_version: account.email_version,
+            session_id: session(1, noon()).id,
+        }
+    }
+
+    fn change_link(account: &Account, text: &str) -> Link {
+        let link = account.email_change_link(change_to(account, text));
+        link.unwrap()
     }
 
     /// Opens a link as its purpose wants it.
@@ -147,12 +174,7 @@ mod tests {
                 password_version,
                 ..
             } => account.reset_password(email, *password_version, noon()),
-            Link::ChangeEmail {
-                email,
-                email_version,
-                password_version,
-                ..
-            } => account.change_email(email, (*email_version, *password_version), noon()),
+            Link::ChangeEmail { change, .. } => account.change_email(change, noon()),
         }
     }
 
@@ -187,14 +209,23 @@ mod tests {
     #[test]
     fn what_spends_a_link() {
         let (one, two) = (session(1, noon()), session(2, noon()));
-        let account = account_of(&[&one]);
-        let changed = account.clone().change_password(one.id, two.id).unwrap();
+        let account = account_of(&[&one, &two]);
+        let three = session(3, noon()).id;
+        let changed = account.clone().change_password(one.id, three).unwrap();
         let reset = account.reset_link().unwrap();
         let reset = open(account.clone(), &reset).unwrap();
-        let moved = account.email_change_link(address("grace@example.com"));
-        let moved = open(account.clone(), &moved.unwrap()).unwrap();
-        let back = moved.account.email_change_link(address("ada@example.com"));
-        let back = open(moved.account.clone(), &back.unwrap()).unwrap();
+        let moved = change_link(&account, "grace@example.com");
+        let moved = open(account.clone(), &moved).unwrap();
+        let back = change_link(&moved.account, "ada@example.com");
+        let back = open(moved.account.clone(), &back).unwrap();
+        let elsewhere = change_link(&account, "eve@example.com");
+        let elsewhere = open(account.clone(), &elsewhere).unwrap();
+        let others_ended = account.clone().revoke_all(one.id, true).unwrap();
+        let revoked = account.clone().revoke(two.id, one.id).unwrap();
+        let all_ended = account.clone().revoke_all(one.id, false).unwrap();
+        let by_admin = account
+            .clone()
+            .administer(&Actor::Operator, &AdminAct::RevokeAll, noon());
         let disabled = account.clone().disable();
         let deleted = account.clone().delete(one.id, noon()).unwrap();
         // Whether a link from before is accepted after each: to verify, to reset, to change.
@@ -202,19 +233,63 @@ mod tests {
             (account.clone(), [true, true, true]),
             (changed.account, [true, false, false]),
             (reset.account, [true, false, false]),
-            (moved.account, [false, false, false]),
+            // Its own link again, which changes nothing.
+            (moved.account, [false, false, true]),
             (back.account, [true, true, false]),
+            (elsewhere.account, [false, false, false]),
+            (others_ended.account, [true, true, true]),
+            (revoked.account, [true, true, false]),
+            (all_ended.account, [true, true, false]),
+            (by_admin.unwrap().account, [true, true, false]),
             (disabled.account, [true, true, false]),
             (deleted.account, [false, false, false]),
         ] {
             let links = [
-                account.verification_link(),
-                account.reset_link(),
-                account.email_change_link(address("grace@example.com")),
+                account.verification_link().unwrap(),
+                account.reset_link().unwrap(),
+                change_link(&account, "grace@example.com"),
             ];
-            let opened = links.map(|link| open(after.clone(), &link.unwrap()).is_ok());
+            let opened = links.map(|link| open(after.clone(), &link).is_ok());
             assert_eq!(opened, accepted, "{after:?}");
         }
+    }
+
+    /// However late it is made, a link is for the account as it was when it was asked for.
+    #[test]
+    fn a_request_that_the_account_has_overtaken_gets_no_link() {
+        let (one, two) = (session(1, noon()), session(2, noon()));
+        let account = account_of(&[&one]);
+        let asked = change_to(&account, "grace@example.com");
+        let reset = account.reset_link().unwrap();
+        let reset = open(account.clone(), &reset).unwrap().account;
+        let mut signed_in_again = reset.clone();
+        signed_in_again.sessions.insert(two.id);
+        let moved = change_link(&account, "eve@example.com");
+        let moved = open(account.clone(), &moved).unwrap().account;
+        assert!(account.email_change_link(asked.clone()).is_some());
+        for after in [
+            reset,
+            signed_in_again,
+            moved,
+            account.clone().disable().account,
+        ] {
+            assert_eq!(after.email_change_link(asked.clone()), None, "{after:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_was_made_is_not_made_again() {
+        let one = session(1, noon());
+        let account = account_of(&[&one]);
+        let link = change_link(&account, "grace@example.com");
+        let once = open(account.clone(), &link).unwrap();
+        assert!(once.must_be_written(&account));
+        let again = open(once.account.clone(), &link).unwrap();
+        assert!(!again.must_be_written(&once.account));
+        assert_eq!(again.account, once.account);
+        // Also after its session has ended: there is nothing left to do.
+        let ended = once.account.revoke_all(one.id, false).unwrap().account;
+        assert!(!open(ended.clone(), &link).unwrap().must_be_written(&ended));
     }
 
     #[test]
@@ -229,8 +304,8 @@ mod tests {
     fn sessions_survive_another_address() {
         let one = session(1, noon());
         let account = account_of(&[&one]);
-        let link = account.email_change_link(address("grace@example.com"));
-        let change = open(account.clone(), &link.unwrap()).unwrap();
+        let link = change_link(&account, "grace@example.com");
+        let change = open(account.clone(), &link).unwrap();
         assert_eq!(change.account.sessions, account.sessions);
         assert_eq!(
             change.account.email().unwrap().as_typed(),
@@ -246,13 +321,15 @@ mod tests {
 
     #[test]
     fn an_account_of_a_sign_in_elsewhere_has_no_password_to_reset_and_no_address_to_find_it_by() {
-        let mut account = account_of(&[]);
+        let one = session(1, noon());
+        let mut account = account_of(&[&one]);
         let password = account.reset_link().unwrap();
-        let moved = account.email_change_link(address("grace@example.com"));
+        let asked = change_to(&account, "grace@example.com");
+        let moved = change_link(&account, "grace@example.com");
         account.identity = Some(Identity::new("https://idp.example", "ada").unwrap());
         assert_eq!(account.reset_link(), None);
-        assert_eq!(account.email_change_link(address("x@example.com")), None);
-        for link in [password, moved.unwrap()] {
+        assert_eq!(account.email_change_link(asked), None);
+        for link in [password, moved] {
             assert_eq!(open(account.clone(), &link), Err(InvalidLink));
         }
     }

@@ -20,7 +20,7 @@ pub struct ClientLocation {
     pub city: Option<String>,
     /// The country that the address is in, as two letters (ISO 3166-1).
     pub country: Option<String>,
-    /// Roughly where that is: for distances alone, and shown to nobody.
+    /// Roughly where that is: for distances, and for the export of one's own data.
     pub coordinates: Option<Coordinates>,
 }
 

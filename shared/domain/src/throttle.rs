@@ -47,7 +47,7 @@ pub struct Limits {
     pub free_failures: u32,
     /// How many requests with a password an address may send in a minute.
     pub address_attempts: u32,
-    /// How many links may be asked for in an hour for one e-mail address, known or not.
+    /// How many mails of one kind may be asked for in an hour for one e-mail address, known or not.
     pub links: u32,
     /// How often sessions may be listed on one session in a minute.
     pub lists: u32,
@@ -94,7 +94,7 @@ pub enum Limit {
     Passwords,
     /// Requests with a password, from one address.
     SignIn,
-    /// Links that are sent to one e-mail address.
+    /// Links that are sent to one e-mail address, and new addresses that one user asks for.
     Links,
     /// Lists on one session.
     List,
@@ -267,13 +267,28 @@ fn window_around(now: DateTime<Utc>, length: TimeDelta) -> (DateTime<Utc>, DateT
     (begin, begin + length)
 }
 
+/// For what a mail to an address is asked for. Each is counted apart: whoever asks for one of them, uses up no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailReason {
+    /// Another password.
+    Reset,
+    /// That the user's address is to be verified.
+    Verification,
+    /// That it is to be the user's address.
+    NewAddress,
+    /// That somebody has registered with it.
+    Registration,
+}
+
 /// What attempts are counted for.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
     /// An e-mail address, whether or not it has an account: the attempts of clients without a device token of it.
     Account(&'a EmailAddress),
-    /// An e-mail address, whether or not it has an account: the links that are sent to it.
-    Mailbox(&'a EmailAddress),
+    /// An e-mail address, whether or not it has an account: the mails that are sent to it.
+    Mailbox(MailReason, &'a EmailAddress),
+    /// A user: the new addresses that they ask for. Each answer tells whether one is taken.
+    NewAddresses(UserId),
     /// A client with a device token of the password in use.
     Device(DeviceNonce),
     /// All clients of a user with device tokens of replaced passwords.
@@ -288,7 +303,11 @@ impl Subject<'_> {
     const fn kind(self) -> &'static str {
         match self {
             Self::Account(_) => "account",
-            Self::Mailbox(_) => "mailbox",
+            Self::Mailbox(MailReason::Reset, _) => "resets",
+            Self::Mailbox(MailReason::Verification, _) => "verifications",
+            Self::Mailbox(MailReason::NewAddress, _) => "moves",
+            Self::Mailbox(MailReason::Registration, _) => "registrations",
+            Self::NewAddresses(_) => "new-addresses",
             Self::Device(_) => "device",
             Self::FormerDevices(_) => "former-devices",
             Self::Address(_) => "address",
@@ -297,9 +316,9 @@ impl Subject<'_> {
 
     fn text(self) -> String {
         match self {
-            Self::Account(email) | Self::Mailbox(email) => email.normalized().to_owned(),
+            Self::Account(email) | Self::Mailbox(_, email) => email.normalized().to_owned(),
             Self::Device(nonce) => nonce.to_string(),
-            Self::FormerDevices(user) => user.to_string(),
+            Self::FormerDevices(user) | Self::NewAddresses(user) => user.to_string(),
             Self::Address(address) => address.map(network_of).unwrap_or_default(),
         }
     }

@@ -91,7 +91,7 @@ pub struct Settings {
     /// `COOKIE_TRANSPORT`: from which pages cookies are accepted. The service's own pages always use them; none when it is
     /// off and there are no such pages.
     pub cookies: Option<CookieTransport>,
-    /// `ACCOUNT_PAGES`, `ADMIN_PAGES`, `PAGE_NAME`, `PAGE_LOGO`, `PAGE_STYLESHEET`.
+    /// `ACCOUNT_PAGES`, `ADMIN_PAGES`, `PAGE_NAME`, `PAGE_LOGO`, `PAGE_STYLESHEET`, `PAGE_LINKS`.
     pub pages: OwnPages,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
     pub edge: Option<EdgeSecret>,
@@ -156,7 +156,11 @@ impl Settings {
         let (issuer, base_path) = reader.issuer();
         let token_algorithm = reader.token_algorithm();
         let allowed_origins = reader.origins();
-        let pages = reader.own_pages();
+        let registration_open = reader.registration_open();
+        let pages = OwnPages {
+            registration_closed: !registration_open,
+            ..reader.own_pages()
+        };
         let cookies = reader.cookies(&issuer, &allowed_origins, &pages);
         let account_url = reader.account_url(&issuer);
         let settings = Self {
@@ -208,12 +212,7 @@ impl Settings {
                 ),
                 reauthenticate_to_revoke: reader
                     .boolean("REAUTHENTICATE_TO_REVOKE", default.reauthenticate_to_revoke),
-                registration_open: reader.choose(
-                    "REGISTRATION",
-                    default.registration_open,
-                    &[("open", true), ("closed", false)],
-                    "open or closed",
-                ),
+                registration_open,
                 require_verified_email: reader
                     .boolean("REQUIRE_VERIFIED_EMAIL", default.require_verified_email),
                 administration: reader.boolean("ADMINISTRATION", default.administration),

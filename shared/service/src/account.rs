@@ -173,6 +173,9 @@ impl Service {
             let Confirmed { verified } = self
                 .confirm(&mut place, &confirmation, &attempt, password)
                 .await?;
+            // First, because nothing of the account leads to them when it is empty.
+            let own = confirmation.own()?;
+            self.forget_refused_sign_ins(own.account).await?;
             let deletion = OnOwnAccount {
                 service: self,
                 caller,
@@ -424,7 +427,7 @@ struct Reading {
 /// The caller's own account, live.
 #[derive(Clone, Copy)]
 pub(crate) struct Own<'r> {
-    account: &'r Account,
+    pub(crate) account: &'r Account,
     pub(crate) session: &'r Session,
     credential: &'r Credential,
 }

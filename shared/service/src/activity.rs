@@ -5,7 +5,7 @@
 //! accounts of their users are read, and where there is none, all entries of the user are removed. A deletion that comes
 //! after that read removes them itself (`finish_deletion`).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -50,19 +50,18 @@ impl ActivityLog {
     /// Writes what some records tell, and removes what there is of users who are gone. 1 write unit for each event, 1 read
     /// unit for each user.
     ///
-    /// # Errors
-    /// The place of the first record of which something could not be done. Everything before it is done.
-    pub async fn follow(&self, told: &[Told]) -> Result<(), usize> {
-        let written = self.write(told).await;
-        let reached = written.err().unwrap_or(told.len());
+    /// Where something stands in the way that does not pass, the rest is done all the same.
+    pub async fn follow(&self, told: &[Told]) -> Followed {
+        let mut followed = self.write(told).await;
+        let reached = followed.stopped_at.unwrap_or(told.len());
         let reached = told.get(..reached).unwrap_or_default();
-        self.forget_gone(reached).await?;
-        written
+        followed.add(self.forget_gone(reached).await);
+        followed
     }
 
-    async fn write(&self, told: &[Told]) -> Result<(), usize> {
+    async fn write(&self, told: &[Told]) -> Followed {
         if self.retention.is_zero() {
-            return Ok(());
+            return Followed::default();
         }
         let mut writes = Work::new();
         for (place, told) in told.iter().enumerate() {
@@ -72,11 +71,11 @@ impl ActivityLog {
             for event in &told.events {
                 writes.push(Box::pin(async move {
                     let written = self.write_one(event).await;
-                    written.map_err(|_| place)
+                    written.map_err(|error| (place, error))
                 }));
             }
         }
-        first_failure(writes).await
+        until_unavailable(writes).await
     }
 
     async fn write_one(&self, event: &Event) -> Result<(), StoreError> {
@@ -92,7 +91,7 @@ impl ActivityLog {
 
     /// Removes the activity of those users who have no account any more. Their accounts are read after their entries were
     /// written, so of a deletion at the same moment either this or the deletion itself sees every entry.
-    async fn forget_gone(&self, told: &[Told]) -> Result<(), usize> {
+    async fn forget_gone(&self, told: &[Told]) -> Followed {
         let mut seen = HashSet::new();
         let mut checks = Work::new();
         for (place, told) in told.iter().enumerate() {
@@ -101,11 +100,11 @@ impl ActivityLog {
             for user in users.filter(|user| seen.insert(*user)) {
                 checks.push(Box::pin(async move {
                     let checked = self.forget_if_gone(user).await;
-                    checked.map_err(|_| place)
+                    checked.map_err(|error| (place, error))
                 }));
             }
         }
-        first_failure(checks).await
+        until_unavailable(checks).await
     }
 
     async fn forget_if_gone(&self, user: UserId) -> Result<(), StoreError> {
@@ -123,16 +122,44 @@ impl ActivityLog {
     }
 }
 
-/// Requests that may be made at once. Each fails with the place of its record.
-type Work<'a> = Vec<BoxFuture<'a, Result<(), usize>>>;
+/// How far the activity has followed some records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// The place of the first record of which something could not be done now. Everything before it is done.
+    pub stopped_at: Option<usize>,
+    /// The places of those before it of which something can never be done.
+    pub broken: BTreeSet<usize>,
+}
 
-/// Does some of the work at once, in its order, until something fails.
-async fn first_failure(work: Work<'_>) -> Result<(), usize> {
+impl Followed {
+    /// Takes in what became of later work on the same records.
+    fn add(&mut self, later: Self) {
+        self.stopped_at = later.stopped_at.or(self.stopped_at);
+        self.broken.extend(later.broken);
+    }
+}
+
+/// Requests that may be made at once. Each fails with the place of its record.
+type Work<'a> = Vec<BoxFuture<'a, Result<(), (usize, StoreError)>>>;
+
+/// Does some of the work at once, in its order, until the table cannot be used. What is broken stays so however often it is
+/// tried, and must not keep those behind it waiting.
+async fn until_unavailable(work: Work<'_>) -> Followed {
+    let mut followed = Followed::default();
     let mut results = stream::iter(work).buffered(AT_ONCE);
     while let Some(result) = results.next().await {
-        result?;
+        match result {
+            Ok(()) => {}
+            Err((place, StoreError::Corrupt)) => {
+                followed.broken.insert(place);
+            }
+            Err((place, StoreError::Unavailable)) => {
+                followed.stopped_at = Some(place);
+                break;
+            }
+        }
     }
-    Ok(())
+    followed
 }
 
 impl Service {

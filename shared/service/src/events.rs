@@ -7,6 +7,7 @@
 //! Before the events of a batch are put, each becomes an entry of its user's activity: so people see what has happened
 //! while the bus is down. A record of which an entry cannot be written stops the stream as one whose event was not taken.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use chrono::{DateTime, Utc};
 use latchkey_domain::clock::Clock;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{Addressee, Event};
+use latchkey_domain::id::SessionId;
+use latchkey_domain::session::Session;
 use latchkey_store::{ItemChange, Store};
 use serde_json::Value;
 
@@ -141,6 +144,21 @@ pub struct Publisher<B, D> {
     pub dead_letters: D,
 }
 
+/// The sessions whose items are in a batch, as they are last seen there: what is deleted by then is nowhere else.
+fn sessions_in(records: &[StreamRecord]) -> HashMap<SessionId, &Session> {
+    let changes = records
+        .iter()
+        .filter_map(|record| record.change.as_ref().ok());
+    let sessions = changes.filter_map(|recorded| match &recorded.change {
+        ItemChange::Session(before, after) => after.as_deref().or(before.as_deref()),
+        ItemChange::Account(..)
+        | ItemChange::FailedSignIn(..)
+        | ItemChange::LinkRequest(_)
+        | ItemChange::Other => None,
+    });
+    sessions.map(|session| (session.id, session)).collect()
+}
+
 /// An event, and the record that it comes from.
 struct Pending<'a> {
     event: &'a Event,
@@ -156,12 +174,13 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
     pub async fn publish(&self, records: &[StreamRecord]) -> Result<(), StoppedAt> {
         let mut told = Vec::new();
         let mut stopped = None;
+        let sessions = sessions_in(records);
         for record in records {
             match &record.change {
                 Ok(RecordedChange {
                     change,
                     recorded_at,
-                }) => match self.events_of(change, *recorded_at).await {
+                }) => match self.events_of(change, *recorded_at, &sessions).await {
                     Ok(events) => told.push(Told {
                         events,
                         deleted_user: change.deleted_user(),
@@ -188,7 +207,21 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
                 }
             }
         }
-        if let Err(place) = self.activity.follow(&told).await {
+        let followed = self.activity.follow(&told).await;
+        let mut reached = followed.stopped_at;
+        for place in followed.broken {
+            let Some(record) = records
+                .get(place)
+                .filter(|_| reached.is_none_or(|at| place < at))
+            else {
+                break;
+            };
+            let reason = "the activity that it belongs to is broken";
+            if self.bury(record, reason).await.is_err() {
+                reached = Some(place);
+            }
+        }
+        if let Some(place) = reached {
             told.truncate(place);
             stopped = records.get(place);
         }
@@ -223,14 +256,20 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
         }
     }
 
-    /// What a write tells. Of a request for a link only the table says whom it is for: 2 read units, strongly consistent.
+    /// What a write tells. Of a request for a link only the table says whom it is for: 2 read units, strongly consistent. Of
+    /// a session that has ended its item says what it was: 1 read unit, unless a record of the batch has it.
     async fn events_of(
         &self,
         change: &ItemChange,
         recorded_at: DateTime<Utc>,
+        sessions: &HashMap<SessionId, &Session>,
     ) -> Result<Vec<Event>, StoreError> {
         let Some(request) = change.link_request() else {
-            return Ok(change.events(recorded_at));
+            let mut events = change.events(recorded_at);
+            for event in &mut events {
+                self.describe_end(event, sessions).await?;
+            }
+            return Ok(events);
         };
         let user = match &request.addressee {
             Addressee::User(user) => Some(*user),
@@ -249,6 +288,29 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
             tracing::debug!(request_id = %request.id, "a link was asked for that nobody can use");
         }
         Ok(event.into_iter().collect())
+    }
+
+    /// Says what the session was whose end an event tells, if that is still known.
+    async fn describe_end(
+        &self,
+        event: &mut Event,
+        sessions: &HashMap<SessionId, &Session>,
+    ) -> Result<(), StoreError> {
+        let Some(ended) = event.undescribed_end() else {
+            return Ok(());
+        };
+        if let Some(session) = sessions.get(&ended) {
+            event.describe_end(session);
+            return Ok(());
+        }
+        let store = &self.activity.store;
+        match store.read_session(event.user_id, ended).await {
+            Ok(Some(session)) => event.describe_end(&session),
+            // It was trimmed, or is for a person to repair: the session has ended all the same.
+            Ok(None) | Err(StoreError::Corrupt) => {}
+            Err(StoreError::Unavailable) => return Err(StoreError::Unavailable),
+        }
+        Ok(())
     }
 
     /// Puts some events together, and those that were not taken once more, one by one. Returns the first record of which

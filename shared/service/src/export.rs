@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::activity::ActivityEntry;
 use latchkey_domain::error::CallerNotLive;
+use latchkey_domain::event::FailedSignIn;
 use latchkey_domain::throttle::Limit;
 
 use crate::caller::admitted;
@@ -15,7 +16,8 @@ pub const MAX_EXPORTED_SESSIONS: usize = 1_000;
 const ENTRIES_OF_A_PAGE: usize = 500;
 const MAX_PAGES: usize = 10;
 
-/// What the table holds of a user. The password hash is not among it: it is no fact about a person.
+/// What the table holds of a user under keys that lead from the user to it. The password hash is not among it: it is no fact
+/// about a person. Requests for links of the last day stand under random keys, and what they say is in the activity.
 #[derive(Clone, Debug)]
 pub struct Export {
     /// When it was read.
@@ -26,6 +28,8 @@ pub struct Export {
     pub sessions: Vec<DescribedSession>,
     /// Whether there are more sessions than were read.
     pub has_more_sessions: bool,
+    /// The last sign-ins that were refused, of strangers and of devices with a token of a replaced password.
+    pub refused_sign_ins: Vec<FailedSignIn>,
     /// What has happened, the newest first.
     pub activity: Vec<ActivityEntry>,
     /// Whether there is more of it than was read.
@@ -33,8 +37,9 @@ pub struct Export {
 }
 
 impl Service {
-    /// Everything that is stored about the caller. 1 trip and 1 more for each 500 entries of activity behind the first
-    /// 500, at most 10; 1 read unit for each 4 KB of the user's items, 0.5 for each 4 KB of activity.
+    /// Everything that is stored about the caller. 2 trips and 1 more for each 500 entries of activity behind the first
+    /// 500, at most 11; 1 read unit for each 4 KB of the user's items, 2 for the marks of refused sign-ins, 0.5 for each 4 KB
+    /// of activity.
     ///
     /// # Errors
     /// [`CallerNotLive`]
@@ -47,6 +52,7 @@ impl Service {
             store.read_activity(user, None, ENTRIES_OF_A_PAGE, now)
         )?;
         let account = admitted(partition.account, caller)?;
+        let refused_sign_ins = self.refused_sign_ins(&account).await?;
         let (mut activity, mut next) = (page.entries, page.next);
         for _ in 1..MAX_PAGES {
             let Some(behind) = next else { break };
@@ -70,6 +76,7 @@ impl Service {
             account,
             sessions,
             has_more_sessions,
+            refused_sign_ins,
             activity,
             has_more_activity: next.is_some(),
         })

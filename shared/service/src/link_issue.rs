@@ -1,12 +1,14 @@
 //! Links for services that send mail themselves.
 
+use std::fmt;
+
 use chrono::TimeDelta;
 use latchkey_domain::account::Account;
 use latchkey_domain::client::ClientScope;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::IssueLinkError;
 use latchkey_domain::id::UserId;
-use latchkey_domain::token::{Link, LinkPurpose, Token, link_address};
+use latchkey_domain::token::{EmailChange, Link, LinkPurpose, Token, link_address};
 
 use crate::{ClientCredentials, Failure, Service};
 
@@ -17,13 +19,15 @@ pub enum LinkWanted {
     VerifyEmail,
     /// To choose another password.
     ResetPassword,
-    /// To this address, which is to be the user's.
-    ChangeEmail(EmailAddress),
+    /// To another address, as the user has asked for it.
+    ChangeEmail(EmailChange),
 }
 
 /// A link, for whoever sends it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct IssuedLink {
+    /// The only address that it may be sent to: whoever opens it shows that they read its mail.
+    pub email: EmailAddress,
     /// Its token.
     pub token: Token,
     /// The whole link, to be sent to the user.
@@ -32,8 +36,15 @@ pub struct IssuedLink {
     pub expires_in: TimeDelta,
 }
 
+// Not derived: the link holds the token.
+impl fmt::Debug for IssuedLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedLink").finish_non_exhaustive()
+    }
+}
+
 impl Service {
-    /// Makes a link for a user. 1 trip, 2 read units.
+    /// Makes a link for a user. 1 trip, 2 read units; one more of each for a new address.
     ///
     /// # Errors
     /// [`IssueLinkError`]
@@ -58,6 +69,7 @@ impl Service {
         let (user_id, client_id) = (account.id, &client.id);
         tracing::info!(%user_id, %client_id, %purpose, "link issued");
         Ok(IssuedLink {
+            email: link.email().clone(),
             url: link_address(&self.core.account_url, purpose, &token),
             token,
             expires_in: purpose.lifetime(),
@@ -69,17 +81,37 @@ impl Service {
         account: &Account,
         wanted: LinkWanted,
     ) -> Result<Link, Failure<IssueLinkError>> {
-        let link = match wanted {
-            LinkWanted::VerifyEmail => account.verification_link(),
-            LinkWanted::ResetPassword => account.reset_link(),
-            LinkWanted::ChangeEmail(new) => {
-                let taken = self.store.read_credential(&new).await?;
-                if taken.is_some_and(|taken| taken.user_id != account.id) {
-                    return Err(Failure::Refused(IssueLinkError::EmailTaken));
-                }
-                account.email_change_link(new)
-            }
+        let no_password = Failure::Refused(IssueLinkError::NoPassword);
+        let change = match wanted {
+            LinkWanted::VerifyEmail => return account.verification_link().ok_or(no_password),
+            LinkWanted::ResetPassword => return account.reset_link().ok_or(no_password),
+            LinkWanted::ChangeEmail(change) => change,
         };
-        link.ok_or(Failure::Refused(IssueLinkError::NoPassword))
+        if account.credential_email().is_none() {
+            return Err(no_password);
+        }
+        if self.is_anothers(&change.email, account.id).await? {
+            return Err(Failure::Refused(IssueLinkError::EmailTaken));
+        }
+        let link = account.email_change_link(change);
+        link.ok_or(Failure::Refused(IssueLinkError::Overtaken))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_shows_nothing_in_debug_output() {
+        let token = Token::new("secret".to_owned());
+        let pages = "https://id.example.com/account";
+        let link = IssuedLink {
+            email: EmailAddress::parse("ada@example.com").unwrap(),
+            url: link_address(pages, LinkPurpose::ResetPassword, &token),
+            token,
+            expires_in: TimeDelta::minutes(10),
+        };
+        assert_eq!(format!("{link:?}"), "IssuedLink { .. }");
     }
 }

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use latchkey_domain::account::Account;
 use latchkey_domain::cause::Actor;
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::error::{AdminError, CallerNotLive, ConfirmError, LinkRequestError};
+use latchkey_domain::error::{
+    AdminError, CallerNotLive, ConfirmError, LinkRequestError, StoreError,
+};
 use latchkey_domain::event::{Addressee, LinkRequest, Requester, WantedLink};
 use latchkey_domain::id::{AttemptId, RequestId, UserId};
 use latchkey_domain::password::Password;
 use latchkey_domain::session::ClientLocation;
-use latchkey_domain::throttle::{Limit, Subject, Violation, link_window_of};
+use latchkey_domain::throttle::{Limit, MailReason, Subject, Violation, link_window_of};
+use latchkey_domain::token::EmailChange;
 use latchkey_store::Counted;
 
 use crate::admin::{Administrator, Deed, not_deleted};
@@ -21,7 +24,7 @@ use crate::metric::LINKS_REQUESTED;
 use crate::{Caller, Failure, Service};
 
 impl Service {
-    /// Asks for a link to choose another password, whether or not somebody has the address. 2 trips, 3 write units.
+    /// Asks for a link to choose another password, whether or not somebody has the address. 3 trips, 3 write units.
     ///
     /// # Errors
     /// [`LinkRequestError`]; [`Failure::Throttled`] for an address of the network and for an e-mail address for which too many
@@ -34,7 +37,8 @@ impl Service {
         let email = EmailAddress::parse(email);
         let email = email.map_err(|invalid| Failure::Refused(invalid.into()))?;
         let address = requester.location.ip_address;
-        self.count_link_of_stranger(address, &email).await?;
+        self.count_mail_for_stranger(address, MailReason::Reset, &email)
+            .await?;
         let addressee = Addressee::Address(email);
         self.write_request(
             WantedLink::ResetPassword,
@@ -59,17 +63,18 @@ impl Service {
         let Some(email) = account.email().filter(|_| !account.is_email_verified()) else {
             return Ok(());
         };
-        self.count_link(email).await?;
+        self.count_mail(MailReason::Verification, email).await?;
         let (addressee, actor) = (Addressee::User(account.id), Actor::Owner(caller.session_id));
         self.write_request(WantedLink::VerifyEmail, addressee, requester, actor)
             .await
     }
 
     /// Asks for a link to a new address, which is the caller's when it is opened. Asks for the password, and for a recent
-    /// proof. 4 trips; 4 write units, and 1 for the limit.
+    /// proof. 5 trips; 5 write units, and 1 for the limit of the address.
     ///
     /// # Errors
-    /// [`ConfirmError`]; the fifth wrong password on a session ends it.
+    /// [`ConfirmError`]; the fifth wrong password on a session ends it. [`Failure::Throttled`] for a user who has asked for
+    /// too many, taken or not, and for an address for which too many were asked for.
     pub async fn request_email_change(
         &self,
         caller: Caller,
@@ -83,23 +88,34 @@ impl Service {
         };
         self.require_recent_authentication(caller, refuse).await?;
         let mut place = self.core.passwords.reserve()?;
-        let taken = self.store.read_credential(new_email);
-        let confirmation = self.begin_confirmation(caller, location.ip_address, taken);
-        let (attempt, confirmation, taken) = confirmation.await?;
+        let of_user = Subject::NewAddresses(caller.user_id);
+        let alongside = async {
+            tokio::join!(
+                self.count_in_hour::<ConfirmError>(of_user),
+                self.is_anothers(new_email, caller.user_id)
+            )
+        };
+        let confirmation = self.begin_confirmation(caller, location.ip_address, alongside);
+        let (attempt, confirmation, (counted, is_anothers)) = confirmation.await?;
         let requested = async {
+            counted?;
             self.confirm(&mut place, &confirmation, &attempt, password)
                 .await?;
-            if taken?.is_some_and(|taken| taken.user_id != caller.user_id) {
+            // Counted before anybody learns whether it is taken.
+            self.count_mail(MailReason::NewAddress, new_email).await?;
+            if is_anothers? {
                 return Err(Failure::Refused(ConfirmError::EmailTaken));
             }
-            self.count_link(new_email).await?;
+            let own = confirmation.own()?;
             let requester = Requester {
                 location: location.clone(),
-                device_name: Some(confirmation.own()?.session.device.shown_name().to_owned()),
+                device_name: Some(own.session.device.shown_name().to_owned()),
             };
-            let wanted = WantedLink::ChangeEmail {
-                new_email: new_email.clone(),
-            };
+            let wanted = WantedLink::ChangeEmail(EmailChange {
+                email: new_email.clone(),
+                email_version: own.account.email_version,
+                session_id: caller.session_id,
+            });
             let (addressee, actor) = (
                 Addressee::User(caller.user_id),
                 Actor::Owner(caller.session_id),
@@ -117,6 +133,16 @@ impl Service {
             tracing::warn!(%user_id, %session_id, %error, "a password stays counted");
         }
         Ok(())
+    }
+
+    /// Whether somebody else than this user has the address. 1 read unit.
+    pub(crate) async fn is_anothers(
+        &self,
+        email: &EmailAddress,
+        user: UserId,
+    ) -> Result<bool, StoreError> {
+        let credential = self.store.read_credential(email).await?;
+        Ok(credential.is_some_and(|credential| credential.is_anothers(user)))
     }
 
     /// Asks, for a user, for a link to choose another password: an administrator sends a link and never chooses a password
@@ -144,33 +170,39 @@ impl Service {
             .await
     }
 
-    /// Counts a link that somebody who is not signed in asks for: against where they are and against the e-mail address.
-    /// 2 write units.
-    pub(crate) async fn count_link_of_stranger<E>(
+    /// Counts a mail that somebody who is not signed in asks for: against where they are, and if they may ask, against the
+    /// e-mail address. In this order, or whoever may not ask could use up what its owner may. 2 trips, 2 write units.
+    pub(crate) async fn count_mail_for_stranger<E>(
         &self,
         address: Option<IpAddr>,
+        reason: MailReason,
         email: &EmailAddress,
     ) -> Result<(), Failure<E>> {
-        let (of_address, of_mailbox) =
-            tokio::join!(self.count_address_attempt(address), self.count_link(email));
-        of_address?;
-        of_mailbox
+        self.count_address_attempt(address).await?;
+        self.count_mail(reason, email).await
     }
 
-    /// Counts a link for an e-mail address, known or not. 1 write unit.
+    /// Counts a mail to an e-mail address, known or not. 1 write unit.
     ///
     /// # Errors
-    /// [`Failure::Throttled`] if as many as are allowed were asked for in this hour.
-    pub(crate) async fn count_link<E>(&self, email: &EmailAddress) -> Result<(), Failure<E>> {
+    /// [`Failure::Throttled`] if as many as are allowed were asked for in this hour, for the same reason.
+    async fn count_mail<E>(
+        &self,
+        reason: MailReason,
+        email: &EmailAddress,
+    ) -> Result<(), Failure<E>> {
+        self.count_in_hour(Subject::Mailbox(reason, email)).await
+    }
+
+    async fn count_in_hour<E>(&self, subject: Subject<'_>) -> Result<(), Failure<E>> {
         let limits = &self.core.policy.limits;
         if limits.links == 0 {
             return Ok(());
         }
         let now = self.core.now();
-        let counter = self.core.tokens.counter(Subject::Mailbox(email), now);
+        let counter = self.core.tokens.counter(subject, now).await?;
         let attempt = AttemptId::random(self.core.random.as_ref());
         let window = link_window_of(now);
-        let counter = counter.await?;
         let counted = self
             .store
             .count_in_window(&counter, attempt, limits.links, window, now);

@@ -12,7 +12,6 @@ use latchkey_domain::credential::Credential;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{InvalidLink, ResetPasswordError, StoreError, VerifyEmailError};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
-use latchkey_domain::throttle::Subject;
 use latchkey_domain::token::{Link, LinkPurpose, Token, TokenError};
 use latchkey_store::Part;
 
@@ -33,8 +32,8 @@ pub struct PasswordReset<'a> {
 
 impl Service {
     /// Replaces the password of the user whom a link was sent to: all sessions end, the address counts as verified, and the
-    /// wrong passwords that were given for the account are forgotten. Nobody is signed in. 3 trips; 6 write units, and 1 for
-    /// the limit.
+    /// wrong passwords are forgotten that strangers and the devices of earlier passwords gave for the account. Nobody is
+    /// signed in. 3 trips; 6 write units, and 1 for the limit.
     ///
     /// # Errors
     /// [`ResetPasswordError`]; a password that is too weak does not spend the link.
@@ -59,7 +58,7 @@ impl Service {
         let random = self.core.random.as_ref();
         let (hash, forgiven) = tokio::join!(
             place.hash(request.new, random),
-            self.forget_failures(Subject::Account(&email))
+            self.forget_guesses(Some(&email), user)
         );
         forgiven?;
         let opening = OpenedLink {
@@ -83,7 +82,7 @@ impl Service {
     }
 
     /// Opens a link that was sent to an address: to the user's own, which is verified then, or to a new one, which is theirs
-    /// then. 2 trips and 1 write unit, or 3 trips and 7 write units; opening the first kind again writes nothing.
+    /// then. 2 trips and 1 write unit, or 3 trips and 6 write units; opening the same again writes nothing.
     ///
     /// # Errors
     /// [`VerifyEmailError`]
@@ -200,14 +199,9 @@ fn decide(link: &Link, reading: &Reading, service: &Service) -> Result<Change, I
             reading.credential.as_ref().ok_or(InvalidLink)?;
             account.reset_password(email, *password_version, now)
         }
-        Link::ChangeEmail {
-            email,
-            email_version,
-            password_version,
-            ..
-        } => {
+        Link::ChangeEmail { change, .. } => {
             reading.credential.as_ref().ok_or(InvalidLink)?;
-            account.change_email(email, (*email_version, *password_version), now)
+            account.change_email(change, now)
         }
     }
 }

@@ -9,8 +9,9 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::RegisterError;
 use latchkey_domain::event::{Addressee, Requester, WantedLink};
 use latchkey_domain::id::{SessionId, UserId};
-use latchkey_domain::password::{Password, check_policy};
+use latchkey_domain::password::{Password, check_policy, decoy, needs_upgrade};
 use latchkey_domain::session::{ClientLocation, Session};
+use latchkey_domain::throttle::MailReason;
 use latchkey_domain::token::Audience;
 use latchkey_store::RegisterOutcome;
 
@@ -34,6 +35,7 @@ use crate::{Failure, Service, SignedIn};
 ///     email: "ada@example.com",
 ///     password: &password,
 ///     device: Device::describe(Some("Ada's phone"), None, None, ClientHints::default()),
+///     device_in_our_words: Device::name_in_our_words(None, ClientHints::default()),
 ///     location: ClientLocation::default(),
 ///     audience: Audience::ThisApi,
 /// };
@@ -47,6 +49,8 @@ pub struct Registration<'a> {
     pub password: &'a Arc<Password>,
     /// What it happens on.
     pub device: Device,
+    /// What that is called to whoever reads the mail of the address.
+    pub device_in_our_words: String,
     /// Where that is.
     pub location: ClientLocation,
     /// The API that the access token is to be for.
@@ -69,8 +73,8 @@ pub enum Registered {
 impl Service {
     /// Makes an account and signs its user in. 2 trips, the first one of the limit, before the hash; 8 write units.
     ///
-    /// Where the policy wants verified addresses, nobody is signed in, and nobody learns whether the address was free: 3
-    /// trips and 7 write units in either case.
+    /// Where the policy wants verified addresses, nobody is signed in, and nobody learns whether the address was free: 4
+    /// trips, 7 write units and two hashes in either case.
     ///
     /// # Errors
     /// [`RegisterError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
@@ -115,7 +119,7 @@ impl Service {
                 .register(&email, password_hash, &account, Some(&session), &cause);
         match registered.await? {
             RegisterOutcome::Registered => {}
-            RegisterOutcome::EmailTaken => return Err(refuse(RegisterError::EmailTaken)),
+            RegisterOutcome::EmailTaken { .. } => return Err(refuse(RegisterError::EmailTaken)),
         }
         log_done("registered", REGISTRATIONS, user_id, session_id);
         let access = request.audience.access(account.scope());
@@ -129,7 +133,7 @@ impl Service {
     }
 
     /// Makes an account whose user must verify its address first, and asks for the mail: with the link if the address was
-    /// free, with word of it if it is taken.
+    /// free, with word of it if it is taken. Whoever repeats a registration, with the same password, wants the link again.
     async fn register_unverified(
         &self,
         request: Registration<'_>,
@@ -138,7 +142,8 @@ impl Service {
         let random = self.core.random.as_ref();
         let mut place = self.core.passwords.reserve()?;
         let address = request.location.ip_address;
-        self.count_link_of_stranger(address, &email).await?;
+        self.count_mail_for_stranger(address, MailReason::Registration, &email)
+            .await?;
         let password_hash = place.hash(request.password, random).await?;
         let now = self.core.now();
         let account = Account::register_unverified(UserId::random(random), email.clone(), now);
@@ -150,16 +155,28 @@ impl Service {
         let registered = self
             .store
             .register(&email, password_hash, &account, None, &cause);
-        let wanted = match registered.await? {
+        let taken = match registered.await? {
             RegisterOutcome::Registered => {
                 tracing::info!(user_id = %account.id, "registered");
                 REGISTRATIONS.count(1);
-                WantedLink::VerifyEmail
+                None
             }
-            RegisterOutcome::EmailTaken => WantedLink::RepeatRegistration,
+            RegisterOutcome::EmailTaken { credential } => Some(credential),
+        };
+        // A registration here has made a hash of today's: any other takes another time to verify.
+        let hash = taken.as_ref().map(|credential| &credential.password_hash);
+        let hash = hash.filter(|hash| !needs_upgrade(hash));
+        let user_id = taken.as_ref().map_or(account.id, |found| found.user_id);
+        let is_same_password = place
+            .verify(request.password, hash.unwrap_or(decoy()), user_id)
+            .await?;
+        let wanted = match (taken, is_same_password) {
+            (None, _) => WantedLink::VerifyEmail,
+            (Some(_), true) => WantedLink::RetryRegistration,
+            (Some(_), false) => WantedLink::RepeatRegistration,
         };
         let requester = Requester {
-            device_name: Some(request.device.shown_name().to_owned()),
+            device_name: Some(request.device_in_our_words),
             location: request.location,
         };
         // By the address in either case, so that both items are as large.

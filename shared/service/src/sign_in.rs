@@ -51,6 +51,7 @@ const ATTEMPTS: u32 = 3;
 ///     password: &password,
 ///     device_token: None,
 ///     device: Device::describe(None, Some("curl/8.7.1"), None, ClientHints::default()),
+///     device_in_our_words: Device::name_in_our_words(Some("curl/8.7.1"), ClientHints::default()),
 ///     location: ClientLocation::from(address),
 ///     audience: Audience::ThisApi,
 /// };
@@ -66,6 +67,8 @@ pub struct SignIn<'a> {
     pub device_token: Option<&'a Token>,
     /// What it is to happen on.
     pub device: Device,
+    /// What that is called to the account's owner if it is refused.
+    pub device_in_our_words: String,
     /// Where that is.
     pub location: ClientLocation,
     /// The API that the access token is to be for.
@@ -213,7 +216,8 @@ async fn refuse(
         let refused = RefusedSignIn {
             reason,
             user,
-            device: &request.device,
+            device_name: &request.device_in_our_words,
+            device_type: request.device.device_type,
             location: &request.location,
         };
         guess.mark_refused(&refused).await;

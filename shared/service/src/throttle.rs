@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::try_join_all;
+use latchkey_domain::account::Account;
 use latchkey_domain::credential::Credential;
-use latchkey_domain::device::Device;
+use latchkey_domain::device::DeviceType;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{FailedSignIn, SignInRefusal};
@@ -46,10 +48,59 @@ impl Service {
         }
     }
 
-    /// Forgets the failures in a row of whoever is counted there. 1 write unit. Returns whether any were counted.
-    pub(crate) async fn forget_failures(&self, of: Subject<'_>) -> Result<bool, StoreError> {
+    /// Forgets the failures in a row at an account: those of strangers, if it has an address, and those of devices with a
+    /// token of a replaced password. 2 write units. Returns whether any were counted.
+    pub(crate) async fn forget_guesses(
+        &self,
+        email: Option<&EmailAddress>,
+        user: UserId,
+    ) -> Result<bool, StoreError> {
+        let former = self.forget_failures(Subject::FormerDevices(user));
+        let Some(email) = email else {
+            return former.await;
+        };
+        let strangers = self.forget_failures(Subject::Account(email));
+        let (strangers, former) = tokio::try_join!(strangers, former)?;
+        Ok(strangers || former)
+    }
+
+    async fn forget_failures(&self, of: Subject<'_>) -> Result<bool, StoreError> {
         let counter = self.core.tokens.counter(of, self.core.now()).await?;
         self.store.clear_failures(&counter).await
+    }
+
+    /// The counters that are found by what an account says of its user: of strangers, and of devices with a token of a
+    /// replaced password. Those of each known device are not: their keys come of tokens that nobody here has.
+    async fn counters_of(&self, account: &Account) -> Result<Vec<Counter>, StoreError> {
+        let strangers = account.credential_email().map(Subject::Account);
+        let former = Subject::FormerDevices(account.id);
+        let now = self.core.now();
+        let counters = strangers.into_iter().chain([former]);
+        try_join_all(counters.map(|subject| self.core.tokens.counter(subject, now))).await
+    }
+
+    /// The last refused sign-ins to an account whose marks are found by it. 1 trip, 2 read units.
+    pub(crate) async fn refused_sign_ins(
+        &self,
+        account: &Account,
+    ) -> Result<Vec<FailedSignIn>, StoreError> {
+        let counters = self.counters_of(account).await?;
+        let marks = counters
+            .iter()
+            .map(|one| self.store.read_failed_sign_in(one));
+        let marks = try_join_all(marks).await?;
+        let of_user = marks.into_iter().flatten();
+        Ok(of_user.filter(|mark| mark.user_id == account.id).collect())
+    }
+
+    /// Removes what the counters that are found by an account say of its user. 1 trip, 2 write units.
+    pub(crate) async fn forget_refused_sign_ins(
+        &self,
+        account: &Account,
+    ) -> Result<(), StoreError> {
+        let counters = self.counters_of(account).await?;
+        let removals = counters.iter().map(|one| self.store.delete_failures(one));
+        try_join_all(removals).await.map(drop)
     }
 
     /// The address's limit, if this attempt exceeds it.
@@ -136,7 +187,8 @@ pub(crate) struct RefusedSignIn<'a> {
     pub(crate) reason: SignInRefusal,
     /// Whose it would have been, if the address has an account.
     pub(crate) user: Option<UserId>,
-    pub(crate) device: &'a Device,
+    pub(crate) device_name: &'a str,
+    pub(crate) device_type: DeviceType,
     pub(crate) location: &'a ClientLocation,
 }
 
@@ -245,8 +297,8 @@ impl<'a> Guess<'a> {
             reason: refused.reason,
             user_id,
             known_device: self.guesser != Guesser::Stranger,
-            device_name: refused.device.shown_name().to_owned(),
-            device_type: refused.device.device_type,
+            device_name: refused.device_name.to_owned(),
+            device_type: refused.device_type,
             location: refused.location.clone(),
             attempts,
             blocked_until: (wait > TimeDelta::zero()).then(|| counted_at + wait),

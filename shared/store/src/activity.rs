@@ -36,6 +36,8 @@ struct ActivityItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     device_type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     ip_address: Option<IpAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     city: Option<String>,
@@ -60,6 +62,7 @@ fn entry_to_item(user: UserId, entry: &ActivityEntry) -> Result<Item, StoreError
         session_id: entry.session_id,
         device_name: entry.device_name.clone(),
         device_type: entry.device_type.clone(),
+        name: entry.name.clone(),
         ip_address: entry.ip_address,
         city: entry.city.clone(),
         country: entry.country.clone(),
@@ -80,6 +83,7 @@ fn entry_from_item(item: Item) -> Result<ActivityEntry, StoreError> {
         session_id: item.session_id,
         device_name: item.device_name,
         device_type: item.device_type,
+        name: item.name,
         ip_address: item.ip_address,
         city: item.city,
         country: item.country,
@@ -92,7 +96,8 @@ fn entry_from_item(item: Item) -> Result<ActivityEntry, StoreError> {
 }
 
 impl Store {
-    /// Writes an entry of a user's activity; 1 write unit. Writing it again changes nothing.
+    /// Writes an entry of a user's activity; 1 write unit. Writing it again changes nothing: what is known of a session when
+    /// its event is brought again may be less.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -101,7 +106,7 @@ impl Store {
         user: UserId,
         entry: &ActivityEntry,
     ) -> Result<(), StoreError> {
-        self.put(entry_to_item(user, entry)?).await
+        self.put_new(entry_to_item(user, entry)?).await
     }
 
     /// At most `limit` entries of a user's activity, the newest first, behind the one at `behind`: 0.5 read units for each
@@ -199,7 +204,7 @@ mod tests {
     use latchkey_domain::client::MAX_CLIENT_ID_BYTES;
     use latchkey_domain::device::MAX_DEVICE_NAME_BYTES;
     use latchkey_domain::random::SeededRandom;
-    use latchkey_domain::text::MAX_CITY_BYTES;
+    use latchkey_domain::text::{MAX_CITY_BYTES, MAX_NAME_BYTES};
 
     use super::*;
     use crate::item::tests::size_of_all;
@@ -216,6 +221,7 @@ mod tests {
             session_id: Some(SessionId::random(&random)),
             device_name: text(MAX_DEVICE_NAME_BYTES),
             device_type: text(64),
+            name: text(MAX_NAME_BYTES),
             ip_address: "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().ok(),
             city: text(MAX_CITY_BYTES),
             country: text(64),

@@ -21,7 +21,7 @@ use crate::expression::Expression;
 use crate::identity::identity_of;
 use crate::item::{
     ChangeAttribute, StampedAccount, account_from_item, account_to_item, attribute,
-    credential_to_item, number, session_to_item,
+    credential_from_item, credential_to_item, number, session_to_item,
 };
 use crate::keys::Key;
 use crate::refusal::{FailedConditions, PartHandle};
@@ -141,8 +141,10 @@ impl Store {
             let found = conditions.take_item(account).map(account_from_item);
             let found = found.transpose()?;
             // An account that is as it was read says that the address alone stands in the way.
-            let is_taken = found.is_none()
-                && new_credential.is_some_and(|part| conditions.take_item(part).is_some());
+            let in_the_way = new_credential.filter(|_| found.is_none());
+            let in_the_way = in_the_way.and_then(|part| conditions.take_item(part));
+            let in_the_way = in_the_way.map(credential_from_item).transpose()?;
+            let is_taken = in_the_way.is_some_and(|credential| credential.is_anothers(before.id));
             let own_write = found.and_then(|it| own_write(it, before, stamp));
             match own_write {
                 Some(written) => written,
@@ -285,7 +287,7 @@ fn account_update(
     cause: &Cause,
     stamp: ChangeId,
 ) -> Result<Expression, StoreError> {
-    let mut after = change.account.clone();
+    let mut after = change.account_at(cause.at);
     after.version = before.version + 1;
     let written = ChangeAttribute::new(stamp, cause, &change.ended);
     let old = account_to_item(before, &written)?;

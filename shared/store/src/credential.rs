@@ -21,12 +21,15 @@ use crate::item::{
 use crate::keys::Key;
 
 /// What became of a registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegisterOutcome {
     /// The user is there.
     Registered,
-    /// Somebody else has the e-mail address.
-    EmailTaken,
+    /// Somebody has the e-mail address.
+    EmailTaken {
+        /// What stands there.
+        credential: Credential,
+    },
 }
 
 /// The items of a user, as [`Store::register`] and a sign-in write them: for a bulk import, and for measuring at
@@ -101,10 +104,10 @@ impl Store {
             return Err(StoreError::Unavailable);
         };
         // Ours, if an earlier attempt had been made and only its reply was lost.
-        Ok(if credential_from_item(found)?.user_id == account.id {
-            RegisterOutcome::Registered
-        } else {
-            RegisterOutcome::EmailTaken
+        let credential = credential_from_item(found)?;
+        Ok(match credential.is_anothers(account.id) {
+            false => RegisterOutcome::Registered,
+            true => RegisterOutcome::EmailTaken { credential },
         })
     }
 }

@@ -7,8 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{Addressee, LinkRequest, Requester, WantedLink};
-use latchkey_domain::id::{RequestId, UserId};
+use latchkey_domain::id::{RequestId, SessionId, UserId};
 use latchkey_domain::session::ClientLocation;
+use latchkey_domain::token::EmailChange;
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
@@ -25,6 +26,7 @@ enum WantedAttribute {
     VerifyEmail,
     ChangeEmail,
     RepeatRegistration,
+    RetryRegistration,
 }
 
 // No `Debug`: it holds addresses.
@@ -39,6 +41,10 @@ struct LinkRequestItem {
     user_id: Option<UserId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     new_email: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email_version: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session_id: Option<SessionId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ip_address: Option<IpAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,11 +61,12 @@ struct LinkRequestItem {
 }
 
 fn link_request_to_item(request: &LinkRequest) -> Result<Item, StoreError> {
-    let (wanted, new_email) = match &request.wanted {
+    let (wanted, change) = match &request.wanted {
         WantedLink::ResetPassword => (WantedAttribute::ResetPassword, None),
         WantedLink::VerifyEmail => (WantedAttribute::VerifyEmail, None),
-        WantedLink::ChangeEmail { new_email } => (WantedAttribute::ChangeEmail, Some(new_email)),
+        WantedLink::ChangeEmail(change) => (WantedAttribute::ChangeEmail, Some(change)),
         WantedLink::RepeatRegistration => (WantedAttribute::RepeatRegistration, None),
+        WantedLink::RetryRegistration => (WantedAttribute::RetryRegistration, None),
     };
     let (email, user_id) = match &request.addressee {
         Addressee::Address(email) => (Some(email.as_typed().to_owned()), None),
@@ -74,7 +81,9 @@ fn link_request_to_item(request: &LinkRequest) -> Result<Item, StoreError> {
         wanted,
         email,
         user_id,
-        new_email: new_email.map(|email| email.as_typed().to_owned()),
+        new_email: change.map(|change| change.email.as_typed().to_owned()),
+        email_version: change.map(|change| change.email_version),
+        session_id: change.map(|change| change.session_id),
         ip_address: location.ip_address,
         city: location.city,
         country: location.country,
@@ -100,10 +109,13 @@ pub(crate) fn link_request_from_item(item: Item) -> Result<LinkRequest, StoreErr
         wanted: match item.wanted {
             WantedAttribute::ResetPassword => WantedLink::ResetPassword,
             WantedAttribute::VerifyEmail => WantedLink::VerifyEmail,
-            WantedAttribute::ChangeEmail => WantedLink::ChangeEmail {
-                new_email: address(item.new_email, "new_email")?,
-            },
+            WantedAttribute::ChangeEmail => WantedLink::ChangeEmail(EmailChange {
+                email: address(item.new_email, "new_email")?,
+                email_version: item.email_version.ok_or_else(broken("email_version"))?,
+                session_id: item.session_id.ok_or_else(broken("session_id"))?,
+            }),
             WantedAttribute::RepeatRegistration => WantedLink::RepeatRegistration,
+            WantedAttribute::RetryRegistration => WantedLink::RetryRegistration,
         },
         addressee: match item.user_id {
             Some(user) => Addressee::User(user),
@@ -173,12 +185,17 @@ mod tests {
     #[test]
     fn a_request_reads_back_and_costs_one_unit_whatever_a_client_sends() {
         let user = UserId::random(&SeededRandom::new(2));
-        let new_email = address(64);
+        let change = EmailChange {
+            email: address(64),
+            email_version: 10,
+            session_id: SessionId::random(&SeededRandom::new(3)),
+        };
         for wanted in [
             WantedLink::ResetPassword,
             WantedLink::VerifyEmail,
-            WantedLink::ChangeEmail { new_email },
+            WantedLink::ChangeEmail(change),
             WantedLink::RepeatRegistration,
+            WantedLink::RetryRegistration,
         ] {
             for addressee in [Addressee::User(user), Addressee::Address(address(64))] {
                 let request = largest(wanted.clone(), addressee);

@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use crate::Store;
 use crate::expression::Expression;
 use crate::item::{attribute, from_item, millis, number, string, to_attribute};
-use crate::keys::{Item, Key};
+use crate::keys::{Item, Key, PK};
 use crate::retry::OLD_ITEM;
 
 /// What a counter says.
@@ -324,6 +324,30 @@ impl Store {
             self.update_once(key(), &taking()).await?;
         }
         Ok(())
+    }
+
+    /// The refused sign-in to an account whose mark stands on a counter, if one does. 1 read unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn read_failed_sign_in(
+        &self,
+        counter: &Counter,
+    ) -> Result<Option<FailedSignIn>, StoreError> {
+        let item = self.get(Key::failures(counter)).await?;
+        Ok(item.map(failed_sign_in_from_item).transpose()?.flatten())
+    }
+
+    /// Removes a counter with its mark, because its user is to be gone. 1 write unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn delete_failures(&self, counter: &Counter) -> Result<(), StoreError> {
+        let if_there = Expression::default()
+            .only_if("attribute_exists(#pk)")
+            .name(PK);
+        let deleted = self.delete_item_if(Key::failures(counter), &if_there);
+        deleted.await.map(drop)
     }
 
     /// Forgets failures, because the right password was given or an administrator says so. 1 write unit. Returns whether

@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod every_operation;
+mod from_the_table;
 mod fuzzing;
 mod token_attacks;

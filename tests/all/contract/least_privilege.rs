@@ -198,7 +198,10 @@ async fn recover_everything() {
         reply.expect(StatusCode::ACCEPTED);
     }
     let secret = stack.add_client("mailer", &[ClientScope::IssueLinks]).await;
-    let wanted = json!({"purpose": "change_email", "new_email": "ada@example.org"});
+    let wanted = json!({
+        "purpose": "change_email", "new_email": "ada@example.org", "email_version": 0,
+        "session_id": ada.session_id,
+    });
     let path = format!("/v1/service/users/{user}/links");
     let call = stack.post(&path).basic("mailer", &secret).json(&wanted);
     let link = call.send().await.expect(StatusCode::OK);

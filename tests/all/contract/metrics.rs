@@ -201,14 +201,16 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         async |stack: &Stack| send(stack, Method::DELETE, &path, &current, Value::Null).await;
     metered.row("revoke", &ended(1.0), revoke).await;
     metered.row("revoke, again", &[], revoke).await;
-    let three = SignedIn::from(metered.row("", &[("SignIns", 1.0)], login).await.body);
+    // Sessions that ended by then say nothing of devices any more, for the difference of two clocks.
+    let three = SignedIn::from(metered.row("", &of_a_new_device, login).await.body);
     let logout = async |stack: &Stack| {
         let body = json!({"refresh_token": three.refresh_token});
         stack.post("/v1/auth/logout").json(&body).send().await
     };
     metered.row("logout", &ended(1.0), logout).await;
     metered.row("logout, again", &[], logout).await;
-    for _ in 0..3 {
+    metered.row("", &of_a_new_device, login).await;
+    for _ in 0..2 {
         metered.row("", &[("SignIns", 1.0)], login).await;
     }
     let all = async |stack: &Stack| {

@@ -299,6 +299,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         ("CookieTransport", false),
         ("AccountPages", true),
         ("AdminPages", false),
+        ("PageLinks", true),
     ] {
         assert_eq!(
             parameters[parameter]["Default"],
@@ -331,6 +332,7 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
         ("PAGE_NAME", "PageName"),
         ("PAGE_LOGO", "PageLogo"),
         ("PAGE_STYLESHEET", "PageStylesheet"),
+        ("PAGE_LINKS", "PageLinks"),
         ("ONE_SESSION_PER_DEVICE", "OneSessionPerDevice"),
         ("REAUTHENTICATE_TO_REVOKE", "ReauthenticateToRevoke"),
         ("ADMINISTRATION", "Administration"),

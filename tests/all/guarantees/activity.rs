@@ -1,11 +1,13 @@
 //! Each event of a user becomes one entry of their activity, however often it is brought and whatever fails; and nothing
 //! stays of a user who is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use cleanup::Budget;
 use http::{Method, StatusCode};
+use latchkey_domain::clock::ManualClock;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::activity::ActivityLog;
 use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, stack_with};
@@ -152,6 +154,120 @@ async fn a_table_that_fails_stops_the_stream_as_a_bus_does() {
         assert_eq!(stream.bus.taken().len(), 5, "{nth}");
         assert_eq!(entries(&stack).await.len(), 5, "{nth}");
     }
+}
+
+/// Whatever of the activity can never be done goes to the dead letters, and everything else is done.
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_written_or_removed_blocks_nothing_behind_it() {
+    for nth in 0..5 {
+        let (stack, faults) = failing().await;
+        live(&stack).await;
+        let mut stream = stack.stream();
+        faults.arm(Plan {
+            fault: Fault::Invalid,
+            strikes: Strikes::Times(1),
+            ..always("PutItem", nth)
+        });
+        stream.drain().await;
+        faults.disarm();
+        assert_eq!(stream.bus.taken().len(), 5, "{nth}");
+        assert_eq!(entries(&stack).await.len(), 4, "{nth}");
+        assert_eq!(dead_letters(&stack).await, 1, "{nth}");
+    }
+    let (stack, faults) = failing().await;
+    let ada = live(&stack).await;
+    let mut stream = stack.stream();
+    stream.drain().await;
+    stack.table().account(ada.user_id.unwrap()).delete().await;
+    stack.register("bob@example.com").await;
+    faults.arm(Plan {
+        fault: Fault::Invalid,
+        strikes: Strikes::Times(1),
+        ..always("Query", 0)
+    });
+    stream.drain().await;
+    faults.disarm();
+    assert_eq!(dead_letters(&stack).await, 1);
+    let told = json!(stream.bus.taken()).to_string();
+    assert!(told.contains("bob@example.com"), "{told}");
+}
+
+async fn dead_letters(stack: &Stack) -> usize {
+    let items = stack.items().await;
+    let dead = items
+        .iter()
+        .filter(|item| item["pk"] == "DEADLETTER#events");
+    dead.count()
+}
+
+/// A person reads which of their sessions it was, however it ended, as long as its item is there.
+#[tokio::test]
+async fn an_entry_says_which_session_it_was() {
+    let stack = Stack::start().await;
+    let ada = stack.register(ADA).await;
+    let phone = stack.login(ADA).await;
+    let path = format!("/v1/sessions/{}", phone.session_id);
+    let rename = stack
+        .request(Method::PATCH, &path)
+        .bearer(&ada.access_token);
+    let renamed = rename.json(&json!({"name": "phone"})).send().await;
+    renamed.expect(StatusCode::OK);
+    stack.pass_interval();
+    let body = json!({"refresh_token": phone.refresh_token});
+    let refresh = stack.post("/v1/auth/refresh").json(&body);
+    let refresh = refresh.from_address("198.51.100.9".parse().unwrap());
+    refresh.send().await.expect(StatusCode::OK);
+    let mut stream = stack.stream();
+    stream.drain().await;
+    stack.advance(TimeDelta::minutes(5));
+    let revoke = stack.delete(&path).bearer(&ada.access_token);
+    revoke.send().await.expect(StatusCode::NO_CONTENT);
+    drop(stack.recorder.take());
+    stream.drain().await;
+    let cost = stack.recorder.take_cost();
+    // The item of the session, and whether the user is still there.
+    assert!((cost.read_units - 2.0).abs() < f64::EPSILON, "{cost:?}");
+    for event_type in ["session.renamed", "session.moved", "session.ended"] {
+        let kept = entries(&stack).await;
+        let entry = kept.iter().find(|entry| entry["type"] == event_type);
+        let entry = entry.unwrap();
+        let shown = (&entry["device_name"], &entry["device_type"], &entry["name"]);
+        let expected = (
+            &json!("Chrome on Windows"),
+            &json!("desktop"),
+            &json!("phone"),
+        );
+        assert_eq!(shown, expected, "{event_type}");
+        let address = match event_type {
+            "session.renamed" => "203.0.113.7",
+            _ => "198.51.100.9",
+        };
+        assert_eq!(entry["ip_address"], address, "{event_type}");
+    }
+    // One whose item goes in the same write, and one whose item is gone when the event is brought again.
+    let new = "wrong donkey charger paperclip";
+    let changed = stack.change_password(&ada, PASSWORD, new).await;
+    changed.expect(StatusCode::OK);
+    let records = stream.records(100);
+    stream.drain().await;
+    let ended = |kept: &[Value]| -> Vec<Value> {
+        let ended = kept
+            .iter()
+            .filter(|one| one["reason"] == "password_changed");
+        ended.map(|one| one["device_name"].clone()).collect()
+    };
+    let kept = entries(&stack).await;
+    assert_eq!(ended(&kept), ["Chrome on Windows"]);
+    let of_account: Vec<Value> = records
+        .into_iter()
+        .filter(|record| record["dynamodb"]["Keys"]["sk"]["S"] == "ACCOUNT")
+        .collect();
+    let told = stream.bus.taken().len();
+    assert_eq!(stream.invoke(&of_account).await, None);
+    assert_eq!(entries(&stack).await, kept, "the entry stays as it was");
+    let again = &stream.bus.taken()[told..];
+    let of_session = again.iter().find(|event| event["type"] == "session.ended");
+    assert_eq!(of_session.unwrap()["data"]["device_name"], json!(null));
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,8 +450,11 @@ async fn activity_that_is_switched_off_is_not_written_and_still_removed() {
     let ada = live(&stack).await;
     stack.stream().drain().await;
     assert_eq!(entries(&stack).await.len(), 5);
+    // By a clock that is behind, what happens now has not expired yet.
+    let behind = stack.now() - TimeDelta::seconds(5);
     let off = ActivityLog {
         retention: TimeDelta::zero(),
+        clock: Arc::new(ManualClock::starting_at(behind)),
         ..stack.activity_log()
     };
     stack.login(ADA).await;

@@ -231,6 +231,18 @@ async fn people_who_share_a_device_do_not_use_up_each_others_attempts() {
 }
 
 #[tokio::test]
+async fn whoever_shows_the_device_token_of_another_account_is_a_stranger() {
+    let stack = stack_that_counts_failures().await;
+    stack.register(ADA).await;
+    let bob = stack.register("bob@example.com").await;
+    let carol = stack.register("carol@example.com").await;
+    // Accounts cost nothing, so their tokens must not give more guesses at another's password.
+    assert_eq!(guess(&stack, 20, bob.device_token.as_deref()).await, 10);
+    assert_eq!(guess(&stack, 20, carol.device_token.as_deref()).await, 0);
+    assert_eq!(guess(&stack, 20, None).await, 0);
+}
+
+#[tokio::test]
 async fn the_right_password_clears_the_count() {
     let stack = stack_that_counts_failures().await;
     stack.register(ADA).await;

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::activity::{ActivityEntry, ActivityPosition};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, Stack};
+use latchkey_tests::harness::stack::{PASSWORD, Stack, test_places};
 use serde_json::{Value, json};
 
 const MINE: &str = "/v1/me/activity";
@@ -39,8 +39,8 @@ async fn a_user_sees_what_has_happened_the_newest_first() {
     let expected = json!({
         "id": ended["id"], "type": "session.ended", "time": "2026-03-01T12:00:02.000Z",
         "session_id": phone.session_id.to_string(), "is_current_session": false,
-        "device_name": null, "device_type": null, "ip_address": null, "location_city": null,
-        "location_country": null, "reason": "revoked", "actor": "owner", "new_device": null,
+        "device_name": "Chrome on Windows", "device_type": "desktop", "name": null,
+        "ip_address": "203.0.113.7", "location_city": null, "location_country": null, "reason": "revoked", "actor": "owner", "new_device": null,
         "unusual_location": null,
     });
     assert_eq!(*ended, expected);
@@ -213,10 +213,13 @@ fn uuid_of_nobody() -> String {
 
 #[tokio::test]
 async fn an_export_has_everything_that_is_stored_but_the_hash() {
-    let stack = Stack::start().await;
+    let stack = Stack::start().await.with_places(test_places());
     let ada = stack.register("ada@example.com").await;
     stack.advance(TimeDelta::seconds(1));
-    let phone = stack.login("ada@example.com").await;
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let london = stack.post("/v1/auth/login").json(&body);
+    let london = london.from_address("81.2.69.160".parse().unwrap());
+    let phone = SignedIn::from(london.send().await.expect(StatusCode::OK));
     let logout = json!({"refresh_token": phone.refresh_token});
     stack
         .post("/v1/auth/logout")
@@ -243,6 +246,10 @@ async fn an_export_has_everything_that_is_stored_but_the_hash() {
         .collect();
     let (one, two) = (json!(ada.session_id), json!(phone.session_id));
     assert_eq!(states, [(&two, &json!("ended")), (&one, &json!("live"))]);
+    let coordinates = sessions.iter().map(|session| &session["coordinates"]);
+    let coordinates: Vec<_> = coordinates.collect();
+    assert_eq!(coordinates, [&json!("51.5,-0.1"), &json!(null)]);
+    assert!(export["account"]["devices_since"].is_string());
     assert_eq!(types(&export).len(), 4);
     assert_eq!(
         (&export["has_more_sessions"], &export["has_more_activity"]),

@@ -14,7 +14,7 @@ mod imported_hashes;
 mod mailboxes;
 mod novelty;
 mod passwords_given;
-mod recovery;
+pub(crate) mod recovery;
 mod refreshing;
 mod registration;
 mod sessions;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use latchkey_api::edge::EdgeSecret;
 use latchkey_domain::client::ClientScope;
 use latchkey_domain::geography::{Coordinates, TravelLimits};
-use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::policy::{CLOCK_DIFFERENCE, SessionPolicy};
 use latchkey_runtime::places::{LocationDatabase, LocationDatabaseError};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::reply::SignedIn;
@@ -19,6 +19,7 @@ use latchkey_tests::harness::stack::{PASSWORD, Stack, test_places, without_limit
 use serde_json::{Value, json};
 
 const ADA: &str = "ada@example.com";
+const NEW: &str = "wrong donkey charger paperclip";
 
 /// A sign-in of Ada's, on a device of this name.
 fn login<'a>(stack: &'a Stack, device_name: Option<&str>) -> Call<'a> {
@@ -51,9 +52,185 @@ async fn a_device_is_new_that_no_token_no_id_and_no_name_makes_known() {
                   Version/18.5 Mobile/15E148 Safari/604.1";
     let other_type = login(&stack, Some("Phone")).user_agent(iphone);
     assert!(is_new(other_type).await, "another type of that name");
-    let by_id = |name| login(&stack, Some(name)).header("x-device-id", b"c0ffee");
-    assert!(is_new(by_id("Tablet")).await);
-    assert!(!is_new(by_id("Another name")).await, "the id");
+    let by = |name, id: &[u8]| login(&stack, Some(name)).header("x-device-id", id);
+    assert!(is_new(by("Tablet", b"c0ffee")).await);
+    assert!(!is_new(by("Another name", b"c0ffee")).await, "the id");
+    assert!(
+        is_new(by("Tablet", b"beef")).await,
+        "another id of that name"
+    );
+    let no_id = login(&stack, Some("Tablet"));
+    assert!(
+        !is_new(no_id).await,
+        "where one has no id, the name decides"
+    );
+}
+
+/// Whoever may have been a stranger leaves no device and no place behind that are known, however the session was ended.
+#[tokio::test]
+async fn a_session_that_may_have_been_a_strangers_makes_nothing_known() {
+    for ending in [
+        "revoked",
+        "revoked_all",
+        "token_reuse",
+        "wrong_password",
+        "password_reset",
+        "admin",
+        "account_disabled",
+        "logged_out",
+        "password_changed",
+    ] {
+        let stack = Stack::with_policy(without_limits()).await;
+        let stack = stack.with_places(test_places());
+        let body = json!({"email": ADA, "password": PASSWORD});
+        let register = from(stack.post("/v1/auth/register").json(&body), LONDON);
+        let ada = SignedIn::from(register.send().await.expect(StatusCode::CREATED));
+        let root = stack.administrator("root@example.com").await;
+        stack.advance(TimeDelta::minutes(5));
+        let thief = from(login(&stack, Some("Thief")), MILTON);
+        let thief = sign_in(thief).await;
+        assert_eq!(thief.body["session"]["new_device"], true, "{ending}");
+        assert_eq!(thief.body["session"]["unusual_location"], true, "{ending}");
+        stack.pass_interval();
+        let ended = end(&stack, ending, &ada, &thief, &root).await;
+        stack.advance(CLOCK_DIFFERENCE);
+        let is_ordinary = ["logged_out", "password_changed"].contains(&ending);
+        let body = json!({"email": ADA, "password": ended, "device_name": "Thief"});
+        let again = from(stack.post("/v1/auth/login").json(&body), MILTON);
+        let again = sign_in(again).await;
+        let session = &again.body["session"];
+        assert_eq!(session["new_device"], !is_ordinary, "{ending}");
+        // After a reset or a disabling there is no place left to compare with.
+        let none_left = ["password_reset", "account_disabled", "revoked_all"].contains(&ending);
+        let unusual = !is_ordinary && !none_left;
+        assert_eq!(session["unusual_location"], unusual, "{ending}");
+    }
+}
+
+/// Ends the thief's session. Returns the password that is right from then on.
+async fn end(
+    stack: &Stack,
+    reason: &str,
+    ada: &SignedIn,
+    thief: &SignedIn,
+    root: &SignedIn,
+) -> &'static str {
+    let user = ada.user_id.unwrap();
+    let (own, admin) = (&ada.access_token, &root.access_token);
+    let (of_user, id) = (format!("/v1/admin/users/{user}"), thief.session_id);
+    match reason {
+        "revoked" => {
+            let call = stack.delete(&format!("/v1/sessions/{id}")).bearer(own);
+            call.send().await.expect(StatusCode::NO_CONTENT);
+        }
+        "revoked_all" => {
+            let call = stack.post("/v1/sessions/revoke-all?keep_current=false");
+            call.bearer(own).send().await.expect(StatusCode::OK);
+        }
+        "token_reuse" => {
+            stack.refresh_session(thief).await;
+            stack.pass_interval();
+            let reused = stack.refresh(&thief.refresh_token).await;
+            reused.expect_problem(401, "refresh_token_reused");
+        }
+        "wrong_password" => {
+            for _ in 0..5 {
+                let wrong = stack.reauthenticate(thief, "not the password").await;
+                wrong.expect_problem(403, "wrong_password");
+            }
+        }
+        "password_reset" => {
+            let token = stack.reset_token(user).await;
+            let reset = stack.reset_password(&token, NEW).await;
+            assert_eq!(reset.status, StatusCode::NO_CONTENT);
+            return NEW;
+        }
+        "admin" => {
+            let call = stack.delete(&format!("{of_user}/sessions/{id}"));
+            let ended = call.bearer(admin).send().await;
+            ended.expect(StatusCode::NO_CONTENT);
+        }
+        "account_disabled" => {
+            for status in ["disabled", "active"] {
+                let call = stack.request(Method::PATCH, &of_user).bearer(admin);
+                let updated = call.json(&json!({"status": status})).send().await;
+                updated.expect(StatusCode::OK);
+            }
+        }
+        "logged_out" => {
+            let call = stack.post("/v1/auth/logout");
+            let call = call.json(&json!({"refresh_token": thief.refresh_token}));
+            call.send().await.expect(StatusCode::NO_CONTENT);
+        }
+        "password_changed" => {
+            let changed = stack.change_password(ada, PASSWORD, NEW).await;
+            changed.expect(StatusCode::OK);
+            return NEW;
+        }
+        other => panic!("{other}"),
+    }
+    PASSWORD
+}
+
+/// Whatever has written the account before.
+#[tokio::test]
+async fn the_first_session_is_not_new_after_a_verification_and_after_a_reset() {
+    for resets in [0, 1, 2] {
+        let policy = SessionPolicy {
+            require_verified_email: true,
+            ..without_limits()
+        };
+        let stack = Stack::with_policy(policy).await;
+        let body = json!({"email": ADA, "password": PASSWORD});
+        let registered = stack.post("/v1/auth/register").json(&body).send().await;
+        assert_eq!(registered.status, StatusCode::ACCEPTED);
+        let items = stack.items().await;
+        let account = items.iter().find(|item| item["sk"] == "ACCOUNT").unwrap();
+        let user = account["pk"].as_str().unwrap().strip_prefix("USER#");
+        let user = user.unwrap().parse().unwrap();
+        let verified = stack.verify_email(&stack.verify_token(user).await).await;
+        assert_eq!(verified.status, StatusCode::NO_CONTENT);
+        let mut password = PASSWORD;
+        for chosen in [NEW, PASSWORD].into_iter().take(resets) {
+            let reset = stack
+                .reset_password(&stack.reset_token(user).await, chosen)
+                .await;
+            assert_eq!(reset.status, StatusCode::NO_CONTENT);
+            password = chosen;
+        }
+        let enter = |name: &str, token: Option<&str>| {
+            let body = json!({"email": ADA, "password": password, "device_name": name, "device_token": token});
+            stack.post("/v1/auth/login").json(&body)
+        };
+        let first = sign_in(enter("Phone", None)).await;
+        assert_eq!(first.body["session"]["new_device"], false, "{resets}");
+        assert!(is_new(enter("Laptop", None)).await, "{resets}");
+        // After a reset of an account that was used, the token alone makes a device known.
+        let last = "the last of all passwords";
+        let reset = stack
+            .reset_password(&stack.reset_token(user).await, last)
+            .await;
+        assert_eq!(reset.status, StatusCode::NO_CONTENT);
+        let enter = |token: Option<&str>| {
+            let body = json!({"email": ADA, "password": last, "device_name": "Phone", "device_token": token});
+            stack.post("/v1/auth/login").json(&body)
+        };
+        assert!(is_new(enter(None)).await);
+        assert!(!is_new(enter(first.device_token.as_deref())).await);
+    }
+}
+
+#[tokio::test]
+async fn who_is_in_two_places_at_once_hears_of_it_once() {
+    let stack = behind_edge(without_limits()).await;
+    register_through(&stack, LONDON).await;
+    let from = |place| through(login(&stack, Some("Phone")), place);
+    assert!(is_unusual(from(MILTON)).await);
+    for _ in 0..3 {
+        stack.advance(TimeDelta::hours(1));
+        assert!(!is_unusual(from(LONDON)).await);
+        assert!(!is_unusual(from(MILTON)).await);
+    }
 }
 
 #[tokio::test]
@@ -84,7 +261,7 @@ async fn a_device_token_of_this_user_makes_a_device_known_whichever_password_it_
 }
 
 #[tokio::test]
-async fn ended_sessions_make_a_device_known_as_long_as_they_are_kept() {
+async fn sessions_that_ended_ordinarily_make_a_device_known_as_long_as_they_are_kept() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;
     let phone = sign_in(login(&stack, Some("Phone"))).await;
@@ -107,7 +284,9 @@ async fn the_first_session_is_not_new_after_an_import_and_is_when_the_others_are
     let user = ada.user_id.unwrap();
     // As an import makes an account.
     stack.table().session(user, ada.session_id).delete().await;
-    stack.table().account(user).remove("sessions").await;
+    for attribute in ["sessions", "devices_since"] {
+        stack.table().account(user).remove(attribute).await;
+    }
     let first = sign_in(login(&stack, Some("Phone"))).await;
     assert_eq!(first.body["session"]["new_device"], false);
     stack.table().session(user, first.session_id).delete().await;

@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use http::StatusCode;
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::throttle::Limits;
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
@@ -131,7 +132,16 @@ async fn a_password_that_could_not_be_checked_is_not_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn the_fifth_password_is_checked_though_the_reply_of_its_count_is_lost() {
-    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    // Nothing is counted for the address, so that the first update is the count of the password.
+    let limits = Limits {
+        address_attempts: 0,
+        ..Limits::default()
+    };
+    let policy = SessionPolicy {
+        limits,
+        ..SessionPolicy::default()
+    };
+    let (stack, faults) = stack_with(policy, 1, Vec::new()).await;
     let ada = stack.register(ADA).await;
     for _ in 0..4 {
         let wrong = stack.delete_account(&ada, WRONG).await;
@@ -141,6 +151,9 @@ async fn the_fifth_password_is_checked_though_the_reply_of_its_count_is_lost() {
     faults.arm_sequence("UpdateItem", &[Fault::ReplyLost]);
     let deleted = stack.delete_account(&ada, PASSWORD).await;
     deleted.expect(StatusCode::NO_CONTENT);
+    let calls = faults.disarm().into_iter();
+    let counts = calls.filter(|(_, request)| request.to_string().contains(":attempt"));
+    assert_eq!(counts.count(), 2, "the count was sent again");
 }
 
 #[tokio::test]

@@ -207,6 +207,21 @@ async fn a_session_can_be_named_and_its_name_cleared() {
 }
 
 #[tokio::test]
+async fn an_ended_session_cannot_be_named_though_its_item_is_there() {
+    let stack = Stack::start().await;
+    let [one, two, _] = three_devices(&stack).await;
+    let path = format!("/v1/sessions/{}", two.session_id);
+    let ended = stack.delete(&path).bearer(&one.access_token).send().await;
+    ended.expect(StatusCode::NO_CONTENT);
+    let items = stack.items().await;
+    let rename = stack.request(Method::PATCH, &path);
+    let rename = rename.bearer(&one.access_token);
+    let reply = rename.json(&json!({"name": "Kitchen"})).send().await;
+    reply.expect_problem(404, "session_not_found");
+    assert_eq!(stack.items().await, items, "nothing was written");
+}
+
+#[tokio::test]
 async fn a_name_lives_on_through_a_refresh() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;

@@ -220,12 +220,16 @@ async fn a_session_refreshed_while_another_sign_in_was_under_way_is_not_taken_fo
     let (stack, faults) = start_with_faults().await;
     let ada = stack.register("ada@example.com").await;
     stack.advance(TimeDelta::days(7) - TimeDelta::milliseconds(1));
+    // After the sign-in has read it, and before it decides.
+    let query = faults.hold("Query", 0);
     let meanwhile = async {
-        let kept = stack.refresh(&ada.refresh_token).await;
+        let query = query.carry_out().await;
+        let kept = stack.refresh_session(&ada).await;
         stack.advance(TimeDelta::milliseconds(2));
-        SignedIn::from(kept.expect(StatusCode::OK))
+        query.release();
+        kept
     };
-    let (signed_in, kept) = sign_in_around((&stack, &faults), meanwhile).await;
+    let (signed_in, kept) = join!(stack.try_login("ada@example.com", PASSWORD), meanwhile);
     signed_in.expect(StatusCode::OK);
     let refreshed = stack.refresh(&kept.refresh_token).await;
     refreshed.expect(StatusCode::OK);

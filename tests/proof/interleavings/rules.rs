@@ -135,6 +135,7 @@ impl Rules<'_> {
             "guarantee 7: one request has made its change twice".to_owned()
         })?;
         history.seen[request].committed = true;
+        self.check_link(request, was)?;
         let left: Vec<SessionId> = was.sessions.difference(&is.sessions).copied().collect();
         for id in &left {
             check(self.may_end(request, *id, was, table), || {
@@ -159,6 +160,27 @@ impl Rules<'_> {
         Ok(())
     }
 
+    /// The rules on a link that does what it is for.
+    fn check_link(&self, request: usize, was: &AccountItem) -> Result<(), Broken> {
+        match self.processes[request].request {
+            Request::ResetPassword {
+                password_version, ..
+            } => check(was.password_version == password_version, || {
+                "a link has replaced a password that was chosen after it was sent".to_owned()
+            }),
+            Request::ChangeEmail { asked_on } => check(
+                was.sessions.contains(&asked_on) && was.email_version == 0,
+                || {
+                    let asked_on = name(asked_on);
+                    format!(
+                        "a link has moved the address that was asked for on {asked_on}, which had ended"
+                    )
+                },
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether somebody has begun and been answered "all have ended" since the request read what it decided on.
     fn was_ended_since(
         &self,
@@ -170,12 +192,14 @@ impl Rules<'_> {
             let ends_all = match self.processes[*other].request {
                 Request::RevokeAll { .. }
                 | Request::ChangePassword { .. }
+                | Request::ResetPassword { .. }
                 | Request::Delete { .. }
                 | Request::Disable => true,
                 Request::Refresh { .. }
                 | Request::SignIn { .. }
                 | Request::Revoke { .. }
                 | Request::Logout { .. }
+                | Request::ChangeEmail { .. }
                 | Request::Reauthenticate { .. }
                 | Request::Purge { .. } => false,
             };
@@ -221,8 +245,13 @@ impl Rules<'_> {
                     .iter()
                     .any(|items| self.makes_room(id, was, items, process.now))
             }
-            Request::ChangePassword { .. } | Request::Delete { .. } | Request::Disable => true,
-            Request::Purge { .. } | Request::Reauthenticate { .. } => false,
+            Request::ChangePassword { .. }
+            | Request::ResetPassword { .. }
+            | Request::Delete { .. }
+            | Request::Disable => true,
+            Request::Purge { .. }
+            | Request::Reauthenticate { .. }
+            | Request::ChangeEmail { .. } => false,
         }
     }
 
@@ -289,6 +318,14 @@ impl Rules<'_> {
             account.status == Status::Active || account.sessions.is_empty(),
             || "guarantee 3: somebody is signed in on an account that is not active".to_owned(),
         )?;
+        let has_password = account.status != Status::Deleted;
+        let credential = table.credential.as_ref().filter(|credential| {
+            (credential.password_version, credential.address)
+                == (account.password_version, account.email_version)
+        });
+        check(has_password == credential.is_some(), || {
+            "the account is not found by its address and password".to_owned()
+        })?;
         for id in &account.sessions {
             let refreshed = history.rotations.iter().any(|(session, _)| session == id);
             let begun_with = self.initial.sessions.get(id);
@@ -394,6 +431,11 @@ impl Rules<'_> {
                 let kept = |id: &SessionId| *keep_current && id == caller;
                 check(at_start.iter().all(|id| kept(id) || ended(*id)), || {
                     "guarantee 3: a session has outlived the revocation of all".to_owned()
+                })?;
+            }
+            (Answer::Done, Request::ResetPassword { .. }) => {
+                check(at_start.iter().all(|id| ended(*id)), || {
+                    "guarantee 3: a session has outlived the reset".to_owned()
                 })?;
             }
             (Answer::Done, Request::Delete { .. } | Request::Disable) => {

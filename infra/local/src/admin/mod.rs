@@ -129,10 +129,31 @@ pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), L
 }
 
 impl Place {
+    /// The use cases with the keys of the service, for a deletion: with them the marks of refused sign-ins are found.
+    async fn for_command(&self, command: &UserCommand) -> Result<Option<Service>, AdminError> {
+        let UserCommand::Delete { secret, .. } = command else {
+            return Ok(None);
+        };
+        match self.with_keys(secret.as_deref()).await {
+            Ok(service) => Ok(Some(service)),
+            Err(error) if secret.is_some() => Err(error),
+            Err(_) => {
+                eprintln!(
+                    "Without the secret of the service, marks of refused sign-ins stay for up to 30 days."
+                );
+                Ok(None)
+            }
+        }
+    }
+
     async fn execute(&self, command: &AdminCommand) -> Result<Output, AdminError> {
         let (service, who): (&Service, _) = (&self.service, Administrator::operator());
         match command {
-            AdminCommand::User(command) => command.execute(service, &who, &self.name).await,
+            AdminCommand::User(command) => {
+                let keyed = self.for_command(command).await?;
+                let service = keyed.as_ref().unwrap_or(service);
+                command.execute(service, &who, &self.name).await
+            }
             AdminCommand::Unblock(command) => {
                 let service = self.with_keys(command.secret.as_deref()).await?;
                 command.execute(&service, &who).await

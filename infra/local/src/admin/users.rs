@@ -94,6 +94,9 @@ pub(crate) enum UserCommand {
         /// Without a question.
         #[arg(long)]
         yes: bool,
+        /// The secret of the service whose table it is: with it the marks of refused sign-ins go too.
+        #[arg(long, value_name = "ARN", requires = "table")]
+        secret: Option<String>,
     },
 }
 
@@ -183,7 +186,7 @@ impl UserCommand {
                     format!("a link was asked for, to be sent to user {id}"),
                 ))
             }
-            Self::Delete { user, yes } => {
+            Self::Delete { user, yes, .. } => {
                 let id = resolve(service, who, user).await?;
                 let account = service.show_user(who, id).await;
                 account.map_err(AdminError::about(user))?;

@@ -33,6 +33,7 @@ TYPES = {
     "Export": types.Export,
     "ExportedAccount": types.ExportedAccount,
     "ExportedPassword": types.ExportedPassword,
+    "ExportedRefusedSignIn": types.ExportedRefusedSignIn,
     "ExportedSession": types.ExportedSession,
     "InvalidValue": types.InvalidValue,
     "Removed": types.Removed,

@@ -144,7 +144,7 @@ class Mailer:
         self._api = api
         self._credentials = ("mailer", str(json.loads(added.stdout)["secret"]))
 
-    def link(self, user_id: str, purpose: str, **more: str) -> str:
+    def link(self, user_id: str, purpose: str, **more: str | int) -> str:
         """The token of a link."""
         url = f"{self._api}/v1/service/users/{user_id}/links"
         reply = httpx.post(url, json={"purpose": purpose, **more}, auth=self._credentials)
@@ -181,7 +181,9 @@ def test_links(kind: str, tmp_path: Path) -> None:
         assert code_of(client.change_email, f"new-{world.email}", "wrong") == "wrong_password"
         client.change_email(f"new-{world.email}", PASSWORD)
         assert client.me()["email"] == world.email
-        client.verify_email(mailer.link(user, "change_email", new_email=f"new-{world.email}"))
+        asked: dict[str, str | int] = {"new_email": f"new-{world.email}", "email_version": 0}
+        asked["session_id"] = client.get_session()["id"]
+        client.verify_email(mailer.link(user, "change_email", **asked))
         assert client.me()["email"] == f"new-{world.email}"
 
         client.request_password_reset(f"new-{world.email}")

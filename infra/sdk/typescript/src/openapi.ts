@@ -928,6 +928,11 @@ export interface components {
              */
             location_country: string | null;
             /**
+             * @description What its owner called the session.
+             * @example Office laptop
+             */
+            name: string | null;
+            /**
              * @description Whether the device was a new one.
              * @example false
              */
@@ -1274,7 +1279,10 @@ export interface components {
              */
             password: string;
         };
-        /** @description Everything that is stored about the caller. */
+        /**
+         * @description Everything that is stored about the caller. The password hash is left out. So are requests for links of the last day: they
+         *     are not found by user, and the activity says what they hold, but for a new address.
+         */
         Export: {
             /** @description The account. */
             account: components["schemas"]["ExportedAccount"];
@@ -1296,11 +1304,32 @@ export interface components {
              * @example false
              */
             has_more_sessions: boolean;
+            /**
+             * @description The last refused sign-ins: of strangers, and of devices that have signed in with a password that was replaced. That of
+             *     each other device which has signed in before is not found by user; the activity has it.
+             */
+            refused_sign_ins: components["schemas"]["ExportedRefusedSignIn"][];
             /** @description The sessions that are kept, ended ones too, the most recently used first. */
             sessions: components["schemas"]["ExportedSession"][];
         };
         /** @description An account with everything that is stored of it. */
         ExportedAccount: components["schemas"]["Account"] & {
+            /**
+             * Format: date-time
+             * @description From when on sessions that have ended tell of devices and places of the user's; null if nobody has signed in.
+             */
+            devices_since: string | null;
+            /**
+             * Format: int64
+             * @description How often the address was replaced.
+             * @example 0
+             */
+            email_changes: number;
+            /**
+             * Format: date-time
+             * @description Since when the address is verified.
+             */
+            email_verified_at: string | null;
             identity: components["schemas"]["AdminIdentity"] | null;
             password: components["schemas"]["ExportedPassword"] | null;
         };
@@ -1312,6 +1341,58 @@ export interface components {
              * @example 1
              */
             version: number;
+        };
+        /** @description The last sign-in to the account that was refused, of those that are counted together. */
+        ExportedRefusedSignIn: {
+            /**
+             * Format: int32
+             * @description How many in a row were counted, with this one.
+             * @example 1
+             */
+            attempts: number;
+            /**
+             * Format: date-time
+             * @description Until when the next one is not checked.
+             */
+            blocked_until: string | null;
+            /**
+             * @description What the client ran on.
+             * @example Firefox on Linux
+             */
+            device_name: string;
+            /** @description What kind of device that is. */
+            device_type: components["schemas"]["DeviceType"];
+            /**
+             * @description The client's address.
+             * @example 203.0.113.7
+             */
+            ip_address: string | null;
+            /**
+             * @description Whether the client has shown a device token of the account.
+             * @example false
+             */
+            known_device: boolean;
+            /**
+             * @description The city that the address is in.
+             * @example Montréal
+             */
+            location_city: string | null;
+            /**
+             * @description The country that the address is in, as two letters (ISO 3166-1).
+             * @example CA
+             */
+            location_country: string | null;
+            /**
+             * @description Why it was refused, in the word of the event `sign_in.failed`.
+             * @example invalid_credentials
+             */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description When its password was judged.
+             * @example 2026-03-01T12:00:00.000Z
+             */
+            time: string;
         };
         /** @description A session with everything that is stored of it. */
         ExportedSession: components["schemas"]["Session"] & {
@@ -1328,6 +1409,11 @@ export interface components {
              *     ]
              */
             authentication_methods: string[];
+            /**
+             * @description Roughly where the latest address is: latitude and longitude, rounded to a tenth of a degree.
+             * @example 45.5,-73.6
+             */
+            coordinates: string | null;
             /**
              * @description The client's address at sign-in.
              * @example 203.0.113.7
@@ -3620,6 +3706,7 @@ export interface operations {
                      *           "is_current_session": true,
                      *           "location_city": "Montréal",
                      *           "location_country": "CA",
+                     *           "name": "Office laptop",
                      *           "new_device": false,
                      *           "reason": "revoked",
                      *           "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
@@ -5318,6 +5405,7 @@ export interface operations {
                      *           "is_current_session": true,
                      *           "location_city": "Montréal",
                      *           "location_country": "CA",
+                     *           "name": "Office laptop",
                      *           "new_device": false,
                      *           "reason": "revoked",
                      *           "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
@@ -5670,8 +5758,11 @@ export interface operations {
                      * @example {
                      *       "account": {
                      *         "created_at": "2026-03-01T12:00:00.000Z",
+                     *         "devices_since": null,
                      *         "email": "ada@example.com",
+                     *         "email_changes": 0,
                      *         "email_verified": false,
+                     *         "email_verified_at": null,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *         "identity": {
                      *           "issuer": "https://accounts.google.com",
@@ -5692,6 +5783,7 @@ export interface operations {
                      *           "is_current_session": true,
                      *           "location_city": "Montréal",
                      *           "location_country": "CA",
+                     *           "name": "Office laptop",
                      *           "new_device": false,
                      *           "reason": "revoked",
                      *           "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11",
@@ -5703,6 +5795,20 @@ export interface operations {
                      *       "exported_at": "2026-03-01T12:00:00.000Z",
                      *       "has_more_activity": false,
                      *       "has_more_sessions": false,
+                     *       "refused_sign_ins": [
+                     *         {
+                     *           "attempts": 1,
+                     *           "blocked_until": null,
+                     *           "device_name": "Firefox on Linux",
+                     *           "device_type": "desktop",
+                     *           "ip_address": "203.0.113.7",
+                     *           "known_device": false,
+                     *           "location_city": "Montréal",
+                     *           "location_country": "CA",
+                     *           "reason": "invalid_credentials",
+                     *           "time": "2026-03-01T12:00:00.000Z"
+                     *         }
+                     *       ],
                      *       "sessions": [
                      *         {
                      *           "absolute_expires_at": "2026-03-31T12:00:00.000Z",
@@ -5710,6 +5816,7 @@ export interface operations {
                      *           "authentication_methods": [
                      *             "pwd"
                      *           ],
+                     *           "coordinates": "45.5,-73.6",
                      *           "created_at": "2026-03-01T12:00:00.000Z",
                      *           "created_ip_address": "203.0.113.7",
                      *           "deleted_after": "2026-04-30T12:00:00.000Z",

@@ -3,9 +3,10 @@
 use super::DeviceType;
 use super::hints::{Brand, ClientHints};
 use super::words::{
-    BEGINNINGS, BOT_ENDINGS, BOT_PARTS, BOTS, BROWSERS, CLAIMED_BROWSERS, ENGINES, GENERAL_SYSTEMS,
-    HANDHELD_SYSTEMS, SYSTEMS_AFTER_ANDROID, SYSTEMS_BEFORE_ANDROID, SYSTEMS_BEFORE_TELEVISIONS,
-    SYSTEMS_WITH_SAFARI, SystemRow, TABLETS, TELEVISIONS,
+    BEGINNINGS, BOT_ENDINGS, BOT_PARTS, BOTS, BRANDS, BROWSERS, CLAIMED_BROWSERS, ENGINES,
+    GENERAL_SYSTEMS, GIVEN_PRODUCTS, HANDHELD_SYSTEMS, SYSTEMS_AFTER_ANDROID,
+    SYSTEMS_BEFORE_ANDROID, SYSTEMS_BEFORE_TELEVISIONS, SYSTEMS_WITH_SAFARI, SystemRow, TABLETS,
+    TELEVISIONS,
 };
 
 /// The longest product name, in characters, that is taken from an agent. A longer one names nothing.
@@ -13,10 +14,34 @@ const MAX_PRODUCT_CHARS: usize = 60;
 
 /// The name and the kind of device that an agent and the client hints tell.
 pub(super) fn read(text: &str, hints: ClientHints<'_>) -> (Option<String>, DeviceType) {
+    read_products(text, hints, |_| true)
+}
+
+/// The same name, made of words of our tables alone: an agent and a brand may hold any text.
+pub(super) fn read_known_words(text: &str, hints: ClientHints<'_>) -> Option<String> {
+    let (name, _) = read_products(text, hints, is_known_product);
+    name
+}
+
+fn is_known_product(product: &str) -> bool {
+    let tables = [BROWSERS, CLAIMED_BROWSERS, BRANDS];
+    let mut rows = tables.iter().flat_map(|table| table.iter());
+    rows.any(|(_, name)| *name == product)
+        || BOTS.contains(&product)
+        || GIVEN_PRODUCTS.contains(&product)
+}
+
+/// What the two tell, with those products alone that `is_told`.
+fn read_products(
+    text: &str,
+    hints: ClientHints<'_>,
+    is_told: impl Fn(&str) -> bool,
+) -> (Option<String>, DeviceType) {
+    let told = |product: Option<String>| product.filter(|product| is_told(product));
     let agent = Agent::new(text);
     let system = agent.system(hints);
     if let Some(name) = agent.bot(system).or_else(|| hinted_bot(hints)) {
-        return (Some(name), DeviceType::Bot);
+        return (told(Some(name)), DeviceType::Bot);
     }
     let device_type = match system {
         Some(system) => system.device_type,
@@ -32,7 +57,7 @@ pub(super) fn read(text: &str, hints: ClientHints<'_>) -> (Option<String>, Devic
         }
         Some(Brand::Chromium) | None => product,
     };
-    (name(product, system), device_type)
+    (name(told(product), system), device_type)
 }
 
 fn name(product: Option<String>, system: Option<System>) -> Option<String> {

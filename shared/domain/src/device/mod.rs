@@ -121,6 +121,15 @@ impl Device {
         }
     }
 
+    /// What a stranger's device is called, to somebody who has not let the stranger in: by the agent and the hints, in words
+    /// of ours alone. So nobody writes into another person's activity or mail.
+    #[must_use]
+    pub fn name_in_our_words(user_agent: Option<&str>, hints: ClientHints<'_>) -> String {
+        let agent = user_agent.and_then(|text| clean_and_cut(text, MAX_READ_BYTES));
+        let told = agent::read_known_words(agent.as_deref().unwrap_or_default(), hints);
+        told.unwrap_or_else(|| UNKNOWN_DEVICE.to_owned())
+    }
+
     /// What people see: the name, or [`UNKNOWN_DEVICE`].
     #[must_use]
     pub fn shown_name(&self) -> &str {
@@ -204,6 +213,41 @@ mod tests {
         let device = Device::describe(None, None, None, ClientHints::default());
         assert_eq!(device.device_type, Unknown);
         assert_eq!(device.shown_name(), "Unknown device");
+    }
+
+    #[test]
+    fn a_strangers_device_is_named_in_words_of_ours() {
+        let hints = |brands| ClientHints {
+            brands,
+            ..ClientHints::default()
+        };
+        let name = |agent: &str, brands| Device::name_in_our_words(Some(agent), hints(brands));
+        let iphone = "Call +49 30 1234 now/1.0 (iPhone; iOS 17.4)";
+        for (agent, brands, expected) in [
+            (CHROME_ON_WINDOWS, None, "Chrome on Windows"),
+            (
+                CHROME_ON_WINDOWS,
+                Some(r#""Brave";v="126""#),
+                "Brave on Windows",
+            ),
+            (
+                CHROME_ON_WINDOWS,
+                Some(r#""evil.example";v="1""#),
+                "Windows",
+            ),
+            (iphone, None, "iPhone"),
+            ("evil.example/1.0", None, UNKNOWN_DEVICE),
+            (
+                "Mozilla/5.0 (compatible; evil.example/1.0)",
+                None,
+                UNKNOWN_DEVICE,
+            ),
+            ("HeadlessChrome/126", None, "HeadlessChrome"),
+            ("", None, UNKNOWN_DEVICE),
+        ] {
+            assert_eq!(name(agent, brands), expected, "{agent} {brands:?}");
+        }
+        assert_eq!(Device::name_in_our_words(None, hints(None)), UNKNOWN_DEVICE);
     }
 
     #[test]

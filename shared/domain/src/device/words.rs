@@ -80,6 +80,16 @@ pub(super) const SYSTEMS_BEFORE_ANDROID: &[SystemRow] = &[
     ("bada", "Bada", DeviceType::Mobile),
 ];
 
+/// Products that are named here and in no other table.
+pub(super) const GIVEN_PRODUCTS: &[&str] = &[
+    "Safari",
+    "Android Browser",
+    "Chromium",
+    "App",
+    "Bot",
+    "WhatsApp",
+];
+
 /// Systems of phones and tablets, whose kind other words tell. Lower case.
 pub(super) const HANDHELD_SYSTEMS: &[(&str, &str)] = &[
     ("tizen", "Tizen"),

@@ -129,6 +129,7 @@ impl<'a> Telling<'a> {
                 session_id: *session_id,
                 reason: self.reason(*session_id),
                 actor: self.actor(),
+                session: None,
             })
         });
         left.collect()
@@ -269,6 +270,7 @@ mod tests {
             session_id: two.id,
             reason: EndReason::Revoked,
             actor: owner,
+            session: None,
         };
         assert_eq!(event.occurrence, expected);
         assert_eq!((event.at, event.user_id), (noon(), before.account.id));
@@ -314,6 +316,7 @@ mod tests {
                 session_id: one.id,
                 reason: EndReason::Admin,
                 actor: Actor::Operator,
+                session: None,
             };
             assert_eq!((&events[0].occurrence, events[0].at), (&ended, later));
         }
@@ -403,11 +406,14 @@ mod tests {
         let reset = after(&verified, change.unwrap(), Actor::Link);
         let events = events_between(Some(&verified), Some(&reset), noon());
         assert_eq!(told(&events), ["session.ended", "user.password_changed"]);
-        let new = crate::email::EmailAddress::parse("grace@example.com").unwrap();
-        let versions = (0, reset.account.password_version);
-        let change = reset.account.clone().change_email(&new, versions, noon());
-        let moved = after(&reset, change.unwrap(), Actor::Link);
-        let events = events_between(Some(&reset), Some(&moved), noon());
+        let asked = crate::token::EmailChange {
+            email: crate::email::EmailAddress::parse("grace@example.com").unwrap(),
+            email_version: 0,
+            session_id: *verified.account.sessions.first().unwrap(),
+        };
+        let change = verified.account.clone().change_email(&asked, noon());
+        let moved = after(&verified, change.unwrap(), Actor::Link);
+        let events = events_between(Some(&verified), Some(&moved), noon());
         assert_eq!(told(&events), ["user.email_changed", "user.email_verified"]);
     }
 }

@@ -5,7 +5,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{Event, FailedSignIn, NewSession, Occurrence, Requester};
+use super::{Event, FailedSignIn, NewSession, Occurrence, Requester, ShownSession};
 use crate::cause::Actor;
 use crate::device::DeviceType;
 use crate::session::ClientLocation;
@@ -49,12 +49,22 @@ impl Event {
 fn details(occurrence: &Occurrence) -> Members {
     match occurrence {
         Occurrence::SessionCreated(session) => new_session(session),
-        Occurrence::SessionEnded { reason, actor, .. } => {
-            members([("reason", json!(reason)), ("actor", json!(actor))])
+        Occurrence::SessionEnded {
+            reason,
+            actor,
+            session,
+            ..
+        } => {
+            let mut data = shown_session(session.as_deref());
+            data.extend(members([
+                ("reason", json!(reason)),
+                ("actor", json!(actor)),
+            ]));
+            data
         }
-        Occurrence::SessionRenamed { name, .. } => members([("name", json!(name))]),
-        Occurrence::SessionMoved { to, from, .. } => {
-            let mut data = place(to);
+        Occurrence::SessionRenamed { session, .. } => shown_session(Some(session)),
+        Occurrence::SessionMoved { session, from, .. } => {
+            let mut data = shown_session(Some(session));
             data.insert("previous".to_owned(), Value::Object(place(from)));
             data
         }
@@ -88,12 +98,15 @@ fn details(occurrence: &Occurrence) -> Members {
         } => request(email, requester, actor),
         Occurrence::EmailChangeRequested {
             email,
-            new_email,
+            change,
             requester,
             actor,
         } => {
             let mut data = request(email, requester, actor);
-            data.insert("new_email".to_owned(), json!(new_email));
+            data.extend(members([
+                ("new_email", json!(change.email.as_typed())),
+                ("email_version", json!(change.email_version)),
+            ]));
             data
         }
         Occurrence::UserCreated { email, actor } | Occurrence::UserDeleted { email, actor } => {
@@ -120,6 +133,17 @@ fn details(occurrence: &Occurrence) -> Members {
         | Occurrence::UserDisabled { actor }
         | Occurrence::UserEnabled { actor } => members([("actor", json!(actor))]),
     }
+}
+
+fn shown_session(session: Option<&ShownSession>) -> Members {
+    let nowhere = ClientLocation::default();
+    let mut data = place(session.map_or(&nowhere, |session| &session.location));
+    data.extend(members([
+        ("device_name", json!(session.map(|one| &one.device_name))),
+        ("device_type", json!(session.map(|one| one.device_type))),
+        ("name", json!(session.and_then(|one| one.name.as_ref()))),
+    ]));
+    data
 }
 
 fn new_session(session: &NewSession) -> Members {

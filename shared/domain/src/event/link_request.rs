@@ -10,6 +10,7 @@ use crate::account::Account;
 use crate::cause::Actor;
 use crate::email::EmailAddress;
 use crate::id::{RequestId, UserId};
+use crate::token::EmailChange;
 
 /// What was asked for, as it was written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +37,11 @@ pub enum WantedLink {
     /// A link to verify the address.
     VerifyEmail,
     /// A link to a new address.
-    ChangeEmail {
-        /// The new address.
-        new_email: EmailAddress,
-    },
-    /// Word that somebody has registered with an address that is taken.
+    ChangeEmail(EmailChange),
+    /// Word that somebody has registered with an address that is taken, and with another password than its user's.
     RepeatRegistration,
+    /// The same, but with its user's password: perhaps the reply to the first registration was lost, or its mail.
+    RetryRegistration,
 }
 
 /// For whom something is asked.
@@ -82,21 +82,28 @@ impl LinkRequest {
                     actor,
                 }
             }
-            WantedLink::VerifyEmail => {
-                if account.is_email_verified() {
-                    return None;
+            WantedLink::VerifyEmail if account.is_email_verified() => return None,
+            // Whoever has registered twice and has not verified the address wants the link. It is given for the right
+            // password alone: it confirms the password of the account, which may be a stranger's.
+            WantedLink::RetryRegistration if account.is_email_verified() => {
+                Occurrence::RegistrationRepeated {
+                    email,
+                    requester,
+                    actor,
                 }
+            }
+            WantedLink::VerifyEmail | WantedLink::RetryRegistration => {
                 Occurrence::EmailVerificationRequested {
                     email,
                     requester,
                     actor,
                 }
             }
-            WantedLink::ChangeEmail { new_email } => {
-                account.email_change_link(new_email.clone())?;
+            WantedLink::ChangeEmail(change) => {
+                account.email_change_link(change.clone())?;
                 Occurrence::EmailChangeRequested {
                     email,
-                    new_email: new_email.as_typed().to_owned(),
+                    change: Box::new(change.clone()),
                     requester,
                     actor,
                 }
@@ -118,7 +125,7 @@ mod tests {
     use crate::account::tests::account_of;
     use crate::identity::Identity;
     use crate::random::SeededRandom;
-    use crate::session::tests::noon;
+    use crate::session::tests::{noon, session};
 
     fn address(text: &str) -> EmailAddress {
         EmailAddress::parse(text).unwrap()
@@ -135,27 +142,29 @@ mod tests {
         }
     }
 
-    fn all() -> [WantedLink; 4] {
-        let new_email = address("grace@example.com");
+    /// What can be asked for of an account with session 1, and the type of its event.
+    fn all() -> [(WantedLink, &'static str); 5] {
+        let change = EmailChange {
+            email: address("grace@example.com"),
+            email_version: 0,
+            session_id: session(1, noon()).id,
+        };
         [
-            WantedLink::ResetPassword,
-            WantedLink::VerifyEmail,
-            WantedLink::ChangeEmail { new_email },
-            WantedLink::RepeatRegistration,
+            (WantedLink::ResetPassword, "password_reset.requested"),
+            (WantedLink::VerifyEmail, "email_verification.requested"),
+            (WantedLink::ChangeEmail(change), "email_change.requested"),
+            (WantedLink::RepeatRegistration, "registration.repeated"),
+            (
+                WantedLink::RetryRegistration,
+                "email_verification.requested",
+            ),
         ]
     }
 
-    const TYPES: [&str; 4] = [
-        "password_reset.requested",
-        "email_verification.requested",
-        "email_change.requested",
-        "registration.repeated",
-    ];
-
     #[test]
     fn a_request_tells_of_the_account_that_it_is_for() {
-        let account = account_of(&[]);
-        for (wanted, event_type) in all().into_iter().zip(TYPES) {
+        let account = account_of(&[&session(1, noon())]);
+        for (wanted, event_type) in all() {
             for addressee in [
                 Addressee::User(account.id),
                 Addressee::Address(address("ADA@example.com")),
@@ -173,9 +182,9 @@ mod tests {
 
     #[test]
     fn a_request_for_another_account_tells_nothing() {
-        let account = account_of(&[]);
+        let account = account_of(&[&session(1, noon())]);
         let other = UserId::random(&SeededRandom::new(77));
-        for wanted in all() {
+        for (wanted, _) in all() {
             for addressee in [
                 Addressee::User(other),
                 Addressee::Address(address("grace@example.com")),
@@ -185,40 +194,69 @@ mod tests {
         }
     }
 
-    /// Which of the four are told of an account.
-    fn told(account: &Account, addressee: &Addressee) -> [bool; 4] {
-        all().map(|wanted| request(wanted, addressee.clone()).event(account).is_some())
+    /// Which of them are told of an account.
+    fn told(account: &Account, addressee: &Addressee) -> [bool; 5] {
+        let event = |wanted| request(wanted, addressee.clone()).event(account);
+        all().map(|(wanted, _)| event(wanted).is_some())
     }
 
     #[test]
     fn what_an_account_cannot_use_is_not_told() {
-        let account = account_of(&[]);
+        let one = session(1, noon());
+        let account = account_of(&[&one]);
         let by_address = Addressee::Address(address("ada@example.com"));
         let by_user = Addressee::User(account.id);
         let mut verified = account.clone();
         verified.email_verified_at = Some(noon());
+        let signed_out = account.clone().revoke_all(one.id, false).unwrap().account;
         let disabled = account.clone().disable().account;
-        let one = crate::session::tests::session(1, noon());
-        let deleted = account_of(&[&one]).delete(one.id, noon()).unwrap().account;
+        let deleted = account.clone().delete(one.id, noon()).unwrap().account;
         let mut elsewhere = account.clone();
         elsewhere.identity = Some(Identity::new("https://idp.example", "ada").unwrap());
+        let not_to_change = [true, true, false, true, true];
         for (account, told_by_address, told_by_user) in [
+            (&account, [true; 5], [true; 5]),
             (
                 &verified,
-                [true, false, true, true],
-                [true, false, true, true],
+                [true, false, true, true, true],
+                [true, false, true, true, true],
             ),
-            (
-                &disabled,
-                [true, true, false, true],
-                [true, true, false, true],
-            ),
-            (&deleted, [false; 4], [false; 4]),
+            (&signed_out, not_to_change, not_to_change),
+            (&disabled, not_to_change, not_to_change),
+            (&deleted, [false; 5], [false; 5]),
             // Its address was told by somebody else and leads nowhere.
-            (&elsewhere, [false; 4], [false, true, false, true]),
+            (&elsewhere, [false; 5], [false, true, false, true, true]),
         ] {
             assert_eq!(told(account, &by_address), told_by_address, "{account:?}");
             assert_eq!(told(account, &by_user), told_by_user, "{account:?}");
+        }
+    }
+
+    #[test]
+    fn a_registration_with_the_password_of_an_account_that_is_not_verified_wants_its_link() {
+        let account = account_of(&[]);
+        let mut verified = account.clone();
+        verified.email_verified_at = Some(noon());
+        for (account, wanted, event_type) in [
+            (
+                &account,
+                WantedLink::RetryRegistration,
+                "email_verification.requested",
+            ),
+            (
+                &account,
+                WantedLink::RepeatRegistration,
+                "registration.repeated",
+            ),
+            (
+                &verified,
+                WantedLink::RetryRegistration,
+                "registration.repeated",
+            ),
+        ] {
+            let request = request(wanted, Addressee::Address(address("ada@example.com")));
+            let event = request.event(account).unwrap();
+            assert_eq!(event.occurrence.event_type(), event_type);
         }
     }
 

@@ -28,6 +28,7 @@ use crate::id::{ChangeId, SessionId, UserId};
 use crate::identity::AuthenticationMethods;
 use crate::role::Role;
 use crate::session::{ClientLocation, Session};
+use crate::token::EmailChange;
 
 pub use account::events_between;
 pub use cloud_event::{SOURCE, SPEC_VERSION};
@@ -98,20 +99,22 @@ pub enum Occurrence {
         reason: EndReason,
         /// By whom.
         actor: Actor,
+        /// What it was, where its item is still there when the event is made.
+        session: Option<Box<ShownSession>>,
     },
     /// Its owner has named a session, or has cleared its name.
     SessionRenamed {
         /// Which.
         session_id: SessionId,
-        /// What it is called now.
-        name: Option<String>,
+        /// What it is, with the name that it has now.
+        session: Box<ShownSession>,
     },
     /// A session was refreshed from another place or another network.
     SessionMoved {
         /// Which.
         session_id: SessionId,
-        /// Where its client is now.
-        to: ClientLocation,
+        /// What it is, and where its client is now.
+        session: Box<ShownSession>,
         /// Where it was before.
         from: ClientLocation,
     },
@@ -205,8 +208,8 @@ pub enum Occurrence {
     EmailChangeRequested {
         /// The address that they have.
         email: String,
-        /// The new address, to which it goes.
-        new_email: String,
+        /// What they have asked for.
+        change: Box<EmailChange>,
         /// From where.
         requester: Box<Requester>,
         /// By whom.
@@ -231,6 +234,30 @@ pub struct Requester {
     pub location: ClientLocation,
     /// On what.
     pub device_name: Option<String>,
+}
+
+/// A session as its owner is shown it: what it takes to tell it from the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownSession {
+    /// What it runs on.
+    pub device_name: String,
+    /// What kind of device that is.
+    pub device_type: DeviceType,
+    /// What its owner called it.
+    pub name: Option<String>,
+    /// Where its client was last.
+    pub location: ClientLocation,
+}
+
+impl ShownSession {
+    fn of(session: &Session) -> Self {
+        Self {
+            device_name: session.device.shown_name().to_owned(),
+            device_type: session.device.device_type,
+            name: session.name.clone(),
+            location: session.location.clone(),
+        }
+    }
 }
 
 /// A session that has begun, as an event tells of it.
@@ -321,6 +348,7 @@ impl Occurrence {
             | Self::SessionRenamed { session_id, .. }
             | Self::SessionMoved { session_id, .. }
             | Self::UserReauthenticated { session_id } => Some(*session_id),
+            Self::EmailChangeRequested { change, .. } => Some(change.session_id),
             Self::SignInFailed(_)
             | Self::SignInBlocked { .. }
             | Self::UserCreated { .. }
@@ -333,13 +361,40 @@ impl Occurrence {
             | Self::UserDeleted { .. }
             | Self::PasswordResetRequested { .. }
             | Self::EmailVerificationRequested { .. }
-            | Self::EmailChangeRequested { .. }
             | Self::RegistrationRepeated { .. } => None,
         }
     }
 }
 
 impl Event {
+    /// The session whose end it tells, as long as nobody has said what that was: an account holds the ids of its sessions
+    /// alone.
+    #[must_use]
+    pub fn undescribed_end(&self) -> Option<SessionId> {
+        match &self.occurrence {
+            Occurrence::SessionEnded {
+                session_id,
+                session: None,
+                ..
+            } => Some(*session_id),
+            _ => None,
+        }
+    }
+
+    /// Says what the session was whose end it tells. Another session than that changes nothing.
+    pub fn describe_end(&mut self, ended: &Session) {
+        if let Occurrence::SessionEnded {
+            session_id,
+            session,
+            ..
+        } = &mut self.occurrence
+            && *session_id == ended.id
+            && self.user_id == ended.user_id
+        {
+            *session = Some(Box::new(ShownSession::of(ended)));
+        }
+    }
+
     /// An event whose id follows from the user, the version of the item that was written, the type and the session.
     fn new(user_id: UserId, version: &str, at: DateTime<Utc>, occurrence: Occurrence) -> Self {
         let kind = occurrence.event_type();

@@ -1,6 +1,6 @@
 //! What the images of a session's item before and after a write tell. That a session has ended is the account's to say.
 
-use super::{Event, NewSession, Occurrence};
+use super::{Event, NewSession, Occurrence, ShownSession};
 use crate::session::{ClientLocation, Session};
 use crate::throttle::network_of;
 
@@ -16,19 +16,23 @@ pub fn session_events_between(before: Option<&Session>, after: Option<&Session>)
         return vec![Event::new(after.user_id, "0", after.created_at, begun)];
     };
     let (user, session_id) = (after.user_id, after.id);
+    let shown = || Box::new(ShownSession::of(after));
     let mut events = Vec::new();
     if before.name != after.name {
         // An item that an earlier version has written does not say when.
         let at = after.renamed_at.unwrap_or(after.last_used_at);
-        let name = after.name.clone();
-        let version = format!("{}\n{name:?}", at.timestamp_millis());
-        let renamed = Occurrence::SessionRenamed { session_id, name };
+        let version = format!("{}\n{:?}", at.timestamp_millis(), after.name);
+        let session = shown();
+        let renamed = Occurrence::SessionRenamed {
+            session_id,
+            session,
+        };
         events.push(Event::new(user, &version, at, renamed));
     }
     if has_moved(&before.location, &after.location) {
         let moved = Occurrence::SessionMoved {
             session_id,
-            to: after.location.clone(),
+            session: shown(),
             from: before.location.clone(),
         };
         let version = after.rotation.to_string();

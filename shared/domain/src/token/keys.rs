@@ -346,6 +346,8 @@ fn symmetric(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -361,6 +363,20 @@ mod tests {
             let signed = keys.key(kind).unwrap().sign(&claims);
             assert_eq!(signed, Err(TokenError::SigningFailed));
         }
+    }
+
+    #[test]
+    fn each_kind_has_its_own_key() {
+        let secret = TokenSecret::new(vec![1; 32]).unwrap();
+        let keys = KeySet::derive(&secret.into(), AccessTokens::InUse).unwrap();
+        let links = LinkPurpose::ALL.map(Kind::Link);
+        let kinds = [Kind::Access, Kind::Refresh, Kind::Device];
+        let kinds: Vec<Kind> = kinds.into_iter().chain(links).collect();
+        let pairs = kinds.iter().map(|kind| keys.key(*kind).unwrap());
+        let (names, signatures): (BTreeSet<_>, BTreeSet<_>) = pairs
+            .map(|pair| (&pair.kid, pair.sign.sign(b"the same message").unwrap()))
+            .unzip();
+        assert_eq!([names.len(), signatures.len()], [kinds.len(); 2]);
     }
 
     #[test]

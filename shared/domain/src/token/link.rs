@@ -1,10 +1,13 @@
 //! Links: one-time tokens that are sent to an e-mail address, and whoever opens one shows that they read its mail.
 //!
 //! Such a token is a JWT, authenticated with HMAC, with a type and a key for each purpose. Nothing is stored of it: it names
-//! what it may change as that was when it was made, so what it does spends it, and so does everything else that makes it
-//! wrong. A link to reset a password names the password that it replaces. A link to a new address names which of the
-//! user's addresses it replaces, and the password too: whoever resets the password because a stranger had it makes the
-//! stranger's links invalid. A link to verify an address does the same twice, and has nothing to spend.
+//! what it may change, so what it does spends it, and so does everything else that makes it wrong.
+//!
+//! - A link to verify an address names that address. To open it twice does the same, so it has nothing to spend.
+//! - A link to reset a password names the address that it is sent to and the password that it replaces.
+//! - A link to a new address names which of the user's addresses it replaces and the session on which it was asked for, both
+//!   as of the request, however late it is made. Whoever ends that session because a stranger had it, by a revocation, by
+//!   signing out everywhere or by another password, makes the stranger's links invalid.
 
 use std::fmt;
 
@@ -15,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Kind, Token, TokenError, Tokens};
 use crate::clock::whole_seconds;
 use crate::email::EmailAddress;
-use crate::id::UserId;
+use crate::id::{SessionId, UserId};
 
 /// How long a link to reset a password is valid (OWASP ASVS 5.0, 6.5.5).
 pub const RESET_LINK_LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -92,6 +95,17 @@ impl fmt::Display for LinkPurpose {
     }
 }
 
+/// Another address, as its user has asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailChange {
+    /// The new address.
+    pub email: EmailAddress,
+    /// The number of the address that it replaces, as of the request.
+    pub email_version: u64,
+    /// The session on which it was asked for.
+    pub session_id: SessionId,
+}
+
 /// What a link does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
@@ -115,12 +129,8 @@ pub enum Link {
     ChangeEmail {
         /// Whose.
         user: UserId,
-        /// The new address, that it is sent to.
-        email: EmailAddress,
-        /// The address that it replaces.
-        email_version: u64,
-        /// The password in use when it was asked for.
-        password_version: u64,
+        /// By which, to which the link is sent.
+        change: EmailChange,
     },
 }
 
@@ -149,9 +159,8 @@ impl Link {
     #[must_use]
     pub fn email(&self) -> &EmailAddress {
         match self {
-            Self::VerifyEmail { email, .. }
-            | Self::ResetPassword { email, .. }
-            | Self::ChangeEmail { email, .. } => email,
+            Self::VerifyEmail { email, .. } | Self::ResetPassword { email, .. } => email,
+            Self::ChangeEmail { change, .. } => &change.email,
         }
     }
 }
@@ -197,9 +206,9 @@ struct PasswordVersion {
 
 /// What spends a link to a new address.
 #[derive(Serialize, Deserialize)]
-struct EmailAndPasswordVersion {
+struct EmailVersionAndSession {
     email_version: u64,
-    password_version: u64,
+    sid: SessionId,
 }
 
 impl Tokens {
@@ -208,21 +217,20 @@ impl Tokens {
     /// # Errors
     /// [`TokenError::SigningFailed`], which does not depend on the link.
     pub fn issue_link(&self, link: &Link, now: DateTime<Utc>) -> Result<Token, TokenError> {
-        match *link {
+        match link {
             Link::VerifyEmail { .. } => self.sign_link(link, Nothing {}, now),
             Link::ResetPassword {
                 password_version, ..
-            } => self.sign_link(link, PasswordVersion { password_version }, now),
-            Link::ChangeEmail {
-                email_version,
-                password_version,
-                ..
             } => {
-                let versions = EmailAndPasswordVersion {
-                    email_version,
-                    password_version,
+                let password_version = *password_version;
+                self.sign_link(link, PasswordVersion { password_version }, now)
+            }
+            Link::ChangeEmail { change, .. } => {
+                let spent_by = EmailVersionAndSession {
+                    email_version: change.email_version,
+                    sid: change.session_id,
                 };
-                self.sign_link(link, versions, now)
+                self.sign_link(link, spent_by, now)
             }
         }
     }
@@ -274,16 +282,13 @@ impl Tokens {
             }
             LinkPurpose::ChangeEmail => {
                 let (user, email, spent_by) = self.read_link(purpose, token, now)?;
-                let EmailAndPasswordVersion {
-                    email_version,
-                    password_version,
-                } = spent_by;
-                Ok(Link::ChangeEmail {
-                    user,
+                let EmailVersionAndSession { email_version, sid } = spent_by;
+                let change = EmailChange {
                     email,
                     email_version,
-                    password_version,
-                })
+                    session_id: sid,
+                };
+                Ok(Link::ChangeEmail { user, change })
             }
         }
     }
@@ -344,9 +349,11 @@ mod tests {
             },
             Link::ChangeEmail {
                 user,
-                email,
-                email_version: 3,
-                password_version: 7,
+                change: EmailChange {
+                    email,
+                    email_version: 3,
+                    session_id: session(1, noon()).id,
+                },
             },
         ]
     }
@@ -405,7 +412,7 @@ mod tests {
         }
     }
 
-    /// A header is easily written; what tells purposes apart is the key.
+    /// The signature covers the header. That the keys differ too is for `each_kind_has_its_own_key`.
     #[test]
     fn the_header_of_another_purpose_does_not_make_a_link_of_it() {
         let tokens = tokens(1, None);

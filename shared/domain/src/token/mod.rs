@@ -32,8 +32,8 @@ pub use device::DeviceClaims;
 pub use issuer::Tokens;
 pub use keys::{KeyDerivationFailed, MIN_SECRET_BYTES, SecretTooShort, TokenSecret};
 pub use link::{
-    LONGEST_LINK_LIFETIME, Link, LinkPurpose, RESET_LINK_LIFETIME, VERIFY_LINK_LIFETIME,
-    link_address,
+    EmailChange, LONGEST_LINK_LIFETIME, Link, LinkPurpose, RESET_LINK_LIFETIME,
+    VERIFY_LINK_LIFETIME, link_address,
 };
 pub use ring::{
     ANNOUNCED, KeyMaterial, KeyRing, MOST_KEYS, NoKey, ROTATION_TIME, RingKey, Term, TooManyKeys,

@@ -3,6 +3,7 @@
 use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::BasePath;
 use latchkey_api::own_pages::{OwnPages, PageFile, PageName};
+use latchkey_domain::policy::SessionPolicy;
 
 use super::{SettingsError, reader::Reader};
 
@@ -11,7 +12,7 @@ use super::{SettingsError, reader::Reader};
 pub struct PagesSettings {
     /// The path of `ISSUER`: the pages are under it.
     pub base_path: BasePath,
-    /// `ACCOUNT_PAGES`, `ADMIN_PAGES`, `PAGE_NAME`, `PAGE_LOGO`, `PAGE_STYLESHEET`.
+    /// `ACCOUNT_PAGES`, `ADMIN_PAGES`, `PAGE_NAME`, `PAGE_LOGO`, `PAGE_STYLESHEET`, `PAGE_LINKS`, `REGISTRATION`.
     pub pages: OwnPages,
     /// `EDGE_SECRET`: what CloudFront shows when the service stands behind it; none when it does not.
     pub edge: Option<EdgeSecret>,
@@ -27,7 +28,10 @@ impl PagesSettings {
         let (_, base_path) = reader.issuer();
         let settings = Self {
             base_path,
-            pages: reader.own_pages(),
+            pages: OwnPages {
+                registration_closed: !reader.registration_open(),
+                ..reader.own_pages()
+            },
             edge: reader.edge(),
         };
         reader.finish(settings)
@@ -44,7 +48,15 @@ impl Reader<'_> {
                 .unwrap_or_default(),
             logo: self.parsed("PAGE_LOGO", PageFile::parse),
             stylesheet: self.parsed("PAGE_STYLESHEET", PageFile::parse),
+            registration_closed: false,
+            without_links: !self.boolean("PAGE_LINKS", true),
         }
+    }
+
+    pub(super) fn registration_open(&mut self) -> bool {
+        let values = [("open", true), ("closed", false)];
+        let default = SessionPolicy::default().registration_open;
+        self.choose("REGISTRATION", default, &values, "open or closed")
     }
 
     fn parsed<T, E: std::fmt::Display>(
@@ -79,6 +91,15 @@ mod tests {
         assert!(settings.pages.account && !settings.pages.admin);
         assert_eq!(settings.pages.name.as_str(), "Latchkey");
         assert_eq!(settings.base_path.as_str(), "/auth");
+    }
+
+    #[test]
+    fn the_pages_offer_registration_and_links_unless_the_operator_has_none() {
+        let pages = read(&[]).unwrap().pages;
+        assert!(!pages.registration_closed && !pages.without_links);
+        let changes = [("REGISTRATION", "closed"), ("PAGE_LINKS", "false")];
+        let pages = read(&changes).unwrap().pages;
+        assert!(pages.registration_closed && pages.without_links);
     }
 
     #[test]

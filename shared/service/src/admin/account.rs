@@ -152,6 +152,12 @@ impl Service {
     ) -> Result<(), Failure<AdminError>> {
         let delete = move |service: Self, who: Administrator| async move {
             let reading = service.read_for_deletion(user).await?;
+            let account = not_deleted(reading.account.clone())?;
+            let allowed = account.clone();
+            let allowed = allowed.administer(&who.actor, &AdminAct::Delete, service.core.now());
+            allowed.map_err(Failure::Refused)?;
+            // First, because nothing of the account leads to them when it is empty.
+            service.forget_refused_sign_ins(&account).await?;
             let changed = service
                 .administer(&who, user, AdminAct::Delete, reading)
                 .await?;

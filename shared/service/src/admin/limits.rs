@@ -2,7 +2,6 @@
 
 use latchkey_domain::error::AdminError;
 use latchkey_domain::id::UserId;
-use latchkey_domain::throttle::Subject;
 
 use super::{Administrator, Deed, not_deleted};
 use crate::{Failure, Service};
@@ -21,13 +20,8 @@ impl Service {
     ) -> Result<bool, Failure<AdminError>> {
         let unblock = move |service: Self, _| async move {
             let account = not_deleted(service.store.read_account(user).await?)?;
-            let former = service.forget_failures(Subject::FormerDevices(user));
-            let Some(email) = account.credential_email() else {
-                return Ok(former.await?);
-            };
-            let strangers = service.forget_failures(Subject::Account(email));
-            let (strangers, former) = tokio::try_join!(strangers, former)?;
-            Ok(strangers || former)
+            let email = account.credential_email();
+            Ok(service.forget_guesses(email, user).await?)
         };
         self.audited(who, Deed::on_user("unblock_user", user), unblock)
             .await

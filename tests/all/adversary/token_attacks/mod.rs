@@ -359,6 +359,26 @@ async fn a_sign_out_without_a_body_takes_an_access_token_of_any_age_and_no_forge
     assert_eq!(stack.items().await, before, "nothing has ended");
 }
 
+/// Whatever else a token may allow, it wants `account` too.
+#[tokio::test]
+async fn a_token_without_the_scope_account_opens_no_route() {
+    let stack = Stack::with_policy(without_limits()).await;
+    let ada = stack.administrator("ada@example.com").await;
+    let genuine = Genuine::new(Kind::Access, &ada);
+    let before = stack.items().await;
+    for scope in ["admin", "openid profile", "Account", ""] {
+        let claims = genuine.claims_with(&[("scope", json!(scope))]);
+        let token = genuine.signed(&genuine.header.to_string(), &claims);
+        let of_users = |(_, path, _): &(_, String, _)| !path.starts_with("/v1/admin");
+        for route in protected_routes(&ada).into_iter().filter(of_users) {
+            let reply = call(&stack, &route, format!("Bearer {token}").as_bytes()).await;
+            let refused = Some((403, "insufficient_scope".to_owned()));
+            assert_eq!(reply, refused, "{scope:?}: {route:?}");
+        }
+    }
+    assert_eq!(stack.items().await, before);
+}
+
 /// Even with the keys in hand, a session is only reached by its own user's id: nothing of one user's says anything
 /// about another's.
 #[tokio::test]

@@ -53,6 +53,7 @@ fn strikes(fault: Fault) -> &'static [Strikes] {
         Fault::ThroughputExceeded
         | Fault::ServiceUnavailable
         | Fault::ConnectTimeout
+        | Fault::Invalid
         | Fault::GarbageReply => &[Times(1), Always],
         Fault::InternalServerError
         | Fault::ConnectionReset

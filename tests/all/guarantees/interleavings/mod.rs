@@ -3,6 +3,7 @@
 //!
 //! `cargo test -p latchkey-tests interleavings -- --nocapture` prints the states explored and the counterexamples.
 
+mod links;
 mod scenes;
 mod without;
 

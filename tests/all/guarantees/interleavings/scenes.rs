@@ -25,6 +25,7 @@ pub(super) fn user_with(sessions: &[u8]) -> Table {
             password: 1,
             outdated: false,
             password_version: 1,
+            address: 0,
         }),
         account: Some(AccountItem {
             version: 1,
@@ -32,6 +33,7 @@ pub(super) fn user_with(sessions: &[u8]) -> Table {
             previous_change: None,
             sessions: items.keys().copied().collect(),
             password_version: 1,
+            email_version: 0,
             status: Status::Active,
         }),
         sessions: items,
@@ -111,6 +113,19 @@ pub(super) fn change_password(caller: u8, successor: u8) -> Request {
         successor,
         current: 1,
         new: 2,
+    }
+}
+
+pub(super) fn reset_password(new: u8) -> Request {
+    Request::ResetPassword {
+        password_version: 1,
+        new,
+    }
+}
+
+pub(super) fn change_email(asked_on: u8) -> Request {
+    Request::ChangeEmail {
+        asked_on: session_id(asked_on),
     }
 }
 

@@ -300,3 +300,31 @@ fn without_the_fence_a_sign_in_slips_past_a_revoke_all() {
         "before the end of all sessions",
     );
 }
+
+#[test]
+fn without_the_password_in_its_name_a_reset_link_works_twice() {
+    let with = Mechanisms {
+        reset_names_password: false,
+        ..Mechanisms::ALL
+    };
+    let scenario = scenario(
+        "reset x reset",
+        user_with(&[1]),
+        0,
+        vec![reset_password(2), reset_password(3)],
+    );
+    let rule = "a password that was chosen after it was sent";
+    breaks("the password that a link names", with, &scenario, rule);
+}
+
+#[test]
+fn without_the_session_in_its_name_a_link_to_a_new_address_outlives_its_end() {
+    let with = Mechanisms {
+        change_names_session: false,
+        ..Mechanisms::ALL
+    };
+    let requests = vec![change_email(2), revoke(1, 2)];
+    let scenario = scenario("new address x revoke", user_with(&[1, 2]), 0, requests);
+    let rule = "asked for on s2, which had ended";
+    breaks("the session that a link names", with, &scenario, rule);
+}

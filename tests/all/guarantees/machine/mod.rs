@@ -18,6 +18,7 @@
 //! which is tried first from then on: keep it with the fix.
 
 mod act;
+mod links;
 mod listen;
 mod observe;
 mod pick;
@@ -35,6 +36,7 @@ use latchkey_tests::harness::dynamodb::EmbeddedDynamoDb;
 use latchkey_tests::harness::events::Stream;
 use latchkey_tests::harness::stack::Stack;
 use latchkey_tests::proof::counters::DeviceToken;
+use latchkey_tests::proof::links::Link;
 use latchkey_tests::proof::model::{AccessToken, Model, RefreshToken, Rules, seconds};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -53,6 +55,7 @@ struct Machine {
     access: Vec<(String, AccessToken)>,
     refresh: Vec<(String, RefreshToken)>,
     devices: Vec<(String, DeviceToken)>,
+    links: Vec<(String, Link)>,
     stream: Stream,
     /// Who is signed in, by the events alone.
     heard: BTreeMap<UserId, BTreeSet<SessionId>>,
@@ -98,6 +101,7 @@ impl Machine {
             access: Vec::new(),
             refresh: Vec::new(),
             devices: Vec::new(),
+            links: Vec::new(),
             steps: 0,
         };
         machine.wait(start);

@@ -90,6 +90,12 @@ pub(super) enum Step {
     Reauthenticate(Held, Guess),
     /// The transaction of a deletion, and then nothing, as if the function had been stopped.
     InterruptedDeletion(Held),
+    /// A link is made that resets the password of whoever has an address.
+    SendReset(usize),
+    /// A link is made to a new address, asked for on a session.
+    SendMove(Pick, usize),
+    /// A link is opened, counted from the newest, round and round; with a password, if it is for one.
+    OpenLink(usize, usize),
     SetDisabled(usize, bool),
     /// An administrator ends a session, which may be somebody else's than the user whom they name.
     AdminRevoke(usize, Pick),
@@ -216,6 +222,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (held(false), guess()).prop_map(|(by, guess)| DeleteAccount(by, guess)),
         6 => (held(false), guess()).prop_map(|(by, guess)| Reauthenticate(by, guess)),
         1 => held(false).prop_map(InterruptedDeletion),
+        3 => who().prop_map(SendReset),
+        4 => (pick(), who()).prop_map(|(of, who)| SendMove(of, who)),
+        9 => (prop_oneof![3 => Just(0_usize), 2 => 1..4_usize], password())
+            .prop_map(|(place, password)| OpenLink(place, password)),
         3 => (who(), prop_oneof![2 => Just(true), 3 => Just(false)])
             .prop_map(|(who, disabled)| SetDisabled(who, disabled)),
         4 => (who(), pick()).prop_map(|(who, of)| AdminRevoke(who, of)),

@@ -19,7 +19,7 @@ impl Runner<'_> {
         let mut reading = wire.query(None)?;
         let has_credential = |account: &AccountItem| account.status != Status::Deleted;
         if reading.account.as_ref().is_some_and(has_credential) {
-            reading.credential = wire.credential()?;
+            reading.credential = wire.credential(reading.address())?;
         }
         Ok(reading)
     }
@@ -85,6 +85,7 @@ impl Runner<'_> {
                                 password: new,
                                 outdated: false,
                                 password_version: change.account.password_version,
+                                address: change.account.email_version,
                             },
                         }),
                 );

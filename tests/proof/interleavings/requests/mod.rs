@@ -6,6 +6,7 @@
 
 mod account;
 mod change;
+mod recovery;
 mod sessions;
 mod sign_in;
 mod wire;
@@ -82,6 +83,18 @@ pub enum Request {
         /// The password as it is.
         password: u8,
     },
+    /// `POST /v1/auth/password-reset/confirm`, with a link to the first address.
+    ResetPassword {
+        /// The password that the link replaces.
+        password_version: u64,
+        /// The password as it is to be.
+        new: u8,
+    },
+    /// `POST /v1/auth/verify-email`, with a link to the second address.
+    ChangeEmail {
+        /// The session on which it was asked for.
+        asked_on: SessionId,
+    },
     /// An administrator closes the account.
     Disable,
     /// `DELETE /v1/sessions/expired`.
@@ -131,6 +144,10 @@ impl Process {
             Request::Delete { caller, .. } => format!("deletion by {}", name(*caller)),
             Request::Reauthenticate { caller, .. } => {
                 format!("reauthentication by {}", name(*caller))
+            }
+            Request::ResetPassword { .. } => "reset".to_owned(),
+            Request::ChangeEmail { asked_on } => {
+                format!("another address asked for on {}", name(*asked_on))
             }
             Request::Disable => "disabling".to_owned(),
             Request::Purge { caller } => format!("purge by {}", name(*caller)),
@@ -254,6 +271,11 @@ impl Runner<'_> {
             Request::Reauthenticate { caller, password } => {
                 self.reauthenticate(wire, caller, password)
             }
+            Request::ResetPassword {
+                password_version,
+                new,
+            } => self.reset_password(wire, password_version, new),
+            Request::ChangeEmail { asked_on } => self.change_email(wire, asked_on),
             Request::Disable => self.disable(wire),
             Request::Purge { caller } => self.purge(wire, caller),
         };

@@ -23,7 +23,8 @@ impl Runner<'_> {
     ) -> Step<Answer> {
         let now = self.process.now;
         for _ in 1..=SIGN_IN_ATTEMPTS {
-            let Some(credential) = wire.credential()? else {
+            // The address is the one that was typed: the account's at the beginning.
+            let Some(credential) = wire.credential(0)? else {
                 return refuse("invalid credentials");
             };
             let partition = wire.query(None)?;
@@ -33,13 +34,14 @@ impl Runner<'_> {
             let reading = self.with_unseen_sessions(wire, partition)?;
             let intent = Intent {
                 decide: &|reading: &Reading| self.admit(reading, new, &credential),
-                parts: &|_: &Reading, _: &Change| {
+                parts: &|reading: &Reading, _: &Change| {
                     let mut parts = vec![Write::NewSession(SessionItem::begin(new, now))];
                     if credential.outdated {
                         parts.push(Write::Credential {
                             verified: credential.clone(),
                             after: CredentialItem {
                                 outdated: false,
+                                address: reading.address(),
                                 ..credential.clone()
                             },
                         });

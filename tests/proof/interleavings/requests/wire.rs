@@ -80,8 +80,8 @@ impl<'a> Wire<'a> {
         }
     }
 
-    pub(super) fn credential(&mut self) -> Step<Option<CredentialItem>> {
-        match self.call(Call::GetCredential)? {
+    pub(super) fn credential(&mut self, address: u64) -> Step<Option<CredentialItem>> {
+        match self.call(Call::GetCredential(address))? {
             Reply::Credential(found) => Ok(found),
             other => unreachable!("{other:?}"),
         }
@@ -136,6 +136,14 @@ pub(super) struct Reading {
     pub(super) account: Option<AccountItem>,
     pub(super) sessions: Vec<Session>,
     pub(super) credential: Option<CredentialItem>,
+}
+
+impl Reading {
+    /// The address that the account has.
+    pub(super) fn address(&self) -> u64 {
+        let account = self.account.as_ref();
+        account.map_or(0, |account| account.email_version)
+    }
 }
 
 fn to_domain(sessions: &[SessionItem]) -> Vec<Session> {

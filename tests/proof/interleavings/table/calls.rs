@@ -29,6 +29,8 @@ pub enum Write {
         /// As it is to be.
         after: CredentialItem,
     },
+    /// `Part::NewCredential`: on the condition that there is none at its address.
+    NewCredential(CredentialItem),
     /// `Part::NoCredential`: on the same condition.
     NoCredential {
         /// The credential whose password was verified.
@@ -39,8 +41,8 @@ pub enum Write {
 /// A single DynamoDB call. Reads are strongly consistent.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// `GetItem` of the credential.
-    GetCredential,
+    /// `GetItem` of the credential of this address.
+    GetCredential(u64),
     /// `GetItem` of the account, or a query's step that reads it.
     GetAccount,
     /// `GetItem` of a session.
@@ -105,7 +107,7 @@ impl Call {
     #[must_use]
     pub fn is_write(&self) -> bool {
         match self {
-            Self::GetCredential
+            Self::GetCredential(_)
             | Self::GetAccount
             | Self::GetSession(_)
             | Self::QueryNext { .. } => false,
@@ -129,7 +131,7 @@ impl Call {
             | Self::Rotate { .. }
             | Self::Prove { .. }
             | Self::Transact { .. } => true,
-            Self::GetCredential
+            Self::GetCredential(_)
             | Self::GetAccount
             | Self::GetSession(_)
             | Self::QueryNext { .. }
@@ -143,7 +145,7 @@ impl Call {
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::GetCredential => write!(f, "GetItem credential"),
+            Self::GetCredential(address) => write!(f, "GetItem credential {address}"),
             Self::GetAccount => write!(f, "GetItem account"),
             Self::GetSession(id) => write!(f, "GetItem {}", name(*id)),
             Self::QueryNext { after: None, .. } => write!(f, "Query, first session"),
@@ -190,6 +192,7 @@ impl fmt::Debug for Write {
             Self::Credential { verified, after } => {
                 write!(f, "{after:?} if version {}", verified.password_version)
             }
+            Self::NewCredential(item) => write!(f, "put {item:?} if new"),
             Self::NoCredential { verified } => {
                 write!(f, "no credential if version {}", verified.password_version)
             }

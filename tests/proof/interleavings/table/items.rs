@@ -19,8 +19,12 @@ static USER: LazyLock<UserId> = LazyLock::new(|| {
         .parse()
         .expect("a UUID")
 });
-static EMAIL: LazyLock<EmailAddress> =
-    LazyLock::new(|| EmailAddress::parse("ada@example.com").expect("an address"));
+
+/// The address that an account has after so many changes of it.
+#[must_use]
+pub fn address(email_version: u64) -> EmailAddress {
+    EmailAddress::parse(&format!("ada{email_version}@example.com")).expect("an address")
+}
 
 /// What an account is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +50,8 @@ pub struct AccountItem {
     pub sessions: BTreeSet<SessionId>,
     /// Which password it has.
     pub password_version: u64,
+    /// Which address it has.
+    pub email_version: u64,
     /// What it is allowed.
     pub status: Status,
 }
@@ -54,7 +60,7 @@ impl AccountItem {
     /// The account as the domain knows it.
     #[must_use]
     pub fn to_domain(&self) -> Account {
-        let email = EMAIL.clone();
+        let email = address(self.email_version);
         Account {
             id: *USER,
             status: match self.status {
@@ -69,8 +75,10 @@ impl AccountItem {
             sessions: self.sessions.clone(),
             version: self.version,
             password_version: self.password_version,
-            email_version: 0,
-            email_verified_at: None,
+            email_version: self.email_version,
+            // Whatever has changed the address has verified it.
+            email_verified_at: (self.email_version > 0).then(noon),
+            devices_since: None,
             created_at: noon() - TimeDelta::days(20),
         }
     }
@@ -84,6 +92,7 @@ impl AccountItem {
             previous_change: self.change,
             sessions: after.sessions.clone(),
             password_version: after.password_version,
+            email_version: after.email_version,
             status: match after.status {
                 AccountStatus::Active { .. } => Status::Active,
                 AccountStatus::Disabled { .. } => Status::Disabled,
@@ -99,13 +108,14 @@ impl fmt::Debug for AccountItem {
             version,
             sessions,
             password_version,
+            email_version,
             status,
             ..
         } = self;
         let sessions = names(sessions);
         write!(
             f,
-            "account v{version} {sessions} password {password_version} {status:?}"
+            "account v{version} {sessions} password {password_version} address {email_version} {status:?}"
         )
     }
 }
@@ -194,6 +204,8 @@ pub struct CredentialItem {
     pub outdated: bool,
     /// Which password it is.
     pub password_version: u64,
+    /// The address under which it is.
+    pub address: u64,
 }
 
 impl fmt::Debug for CredentialItem {
@@ -201,11 +213,12 @@ impl fmt::Debug for CredentialItem {
         let Self {
             password,
             password_version,
+            address,
             ..
         } = self;
         write!(
             f,
-            "credential of password {password}, version {password_version}"
+            "credential {address} of password {password}, version {password_version}"
         )
     }
 }

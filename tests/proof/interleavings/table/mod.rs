@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::id::SessionId;
 
 pub use self::calls::{Call, Met, Reply, Write};
-pub use self::items::{AccountItem, CredentialItem, SessionItem, Status};
+pub use self::items::{AccountItem, CredentialItem, SessionItem, Status, address};
 use super::Mechanisms;
 
 /// The time at which every scenario plays.
@@ -52,7 +52,7 @@ pub type Token = (Stamp, u8);
 /// Everything that is kept of one user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
-    /// The credential.
+    /// The credential. It moves in one transaction, so there is one at any time.
     pub credential: Option<CredentialItem>,
     /// The account.
     pub account: Option<AccountItem>,
@@ -69,6 +69,11 @@ impl Table {
         self.admitted().contains(&session)
     }
 
+    fn credential_at(&self, address: u64) -> Option<&CredentialItem> {
+        let credential = self.credential.as_ref();
+        credential.filter(|credential| credential.address == address)
+    }
+
     /// The account's set.
     #[must_use]
     pub fn admitted(&self) -> BTreeSet<SessionId> {
@@ -83,7 +88,9 @@ impl Table {
     /// Carries out one call.
     pub fn execute(&mut self, call: &Call, mechanisms: &Mechanisms) -> Reply {
         match call {
-            Call::GetCredential => Reply::Credential(self.credential.clone()),
+            Call::GetCredential(address) => {
+                Reply::Credential(self.credential_at(*address).cloned())
+            }
             Call::GetAccount => Reply::Account(self.account.clone()),
             Call::GetSession(id) => Reply::Session(self.sessions.get(id).cloned()),
             Call::QueryNext { after, last } => {
@@ -197,15 +204,22 @@ impl Table {
                 .contains_key(&item.id)
                 .then_some(Some(Met::Another)),
             Write::NoSession(_) => None,
-            Write::Credential { verified, .. } | Write::NoCredential { verified } => {
-                match &self.credential {
-                    None => Some(None),
-                    Some(found) if found.password_version != verified.password_version => {
-                        Some(Some(Met::Another))
-                    }
-                    Some(_) => None,
-                }
+            Write::NewCredential(item) => {
+                self.credential_at(item.address).map(|_| Some(Met::Another))
             }
+            Write::Credential {
+                verified,
+                after: CredentialItem { address, .. },
+            }
+            | Write::NoCredential {
+                verified: verified @ CredentialItem { address, .. },
+            } => match self.credential_at(*address) {
+                None => Some(None),
+                Some(found) if found.password_version != verified.password_version => {
+                    Some(Some(Met::Another))
+                }
+                Some(_) => None,
+            },
         }
     }
 
@@ -223,6 +237,9 @@ impl Table {
                     if before.password_version != after.password_version {
                         account.password_version = after.password_version;
                     }
+                    if before.email_version != after.email_version {
+                        account.email_version = after.email_version;
+                    }
                     if before.status != after.status {
                         account.status = after.status;
                     }
@@ -234,7 +251,9 @@ impl Table {
             Write::NoSession(id) => {
                 self.sessions.remove(id);
             }
-            Write::Credential { after, .. } => self.credential = Some(after.clone()),
+            Write::Credential { after, .. } | Write::NewCredential(after) => {
+                self.credential = Some(after.clone());
+            }
             Write::NoCredential { .. } => self.credential = None,
         }
     }

@@ -138,6 +138,7 @@ class ActivityEntry(TypedDict):
     is_current_session: bool
     device_name: str | None
     device_type: str | None
+    name: str | None
     ip_address: str | None
     location_city: str | None
     location_country: str | None
@@ -171,6 +172,9 @@ class ExportedAccount(Account):
     """An account with everything that is stored of it. Either ``password`` or ``identity`` is ``None``."""
 
     password: ExportedPassword | None
+    email_verified_at: str | None
+    email_changes: int
+    devices_since: str | None
     identity: Identity | None
 
 
@@ -179,12 +183,28 @@ class ExportedSession(Session):
 
     state: str
     created_ip_address: str | None
+    coordinates: str | None
     renamed_at: str | None
     authentication_methods: list[str]
     refreshes: int
     refreshed_at: str
     absolute_expires_at: str
     deleted_after: str
+
+
+class ExportedRefusedSignIn(TypedDict):
+    """The last refused sign-in of those that are counted together. ``reason`` is a word of the event ``sign_in.failed``."""
+
+    time: str
+    reason: str
+    known_device: bool
+    device_name: str
+    device_type: str
+    ip_address: str | None
+    location_city: str | None
+    location_country: str | None
+    attempts: int
+    blocked_until: str | None
 
 
 class Export(TypedDict):
@@ -194,6 +214,7 @@ class Export(TypedDict):
     account: ExportedAccount
     sessions: list[ExportedSession]
     has_more_sessions: bool
+    refused_sign_ins: list[ExportedRefusedSignIn]
     activity: list[ActivityEntry]
     has_more_activity: bool
 

@@ -1,0 +1,157 @@
+// What the links of mails lead to, and what is offered where there are no links or no new accounts.
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { start } from './stack.js'
+
+const EMAIL = 'hedy@example.com'
+const PASSWORD = 'correct horse battery staple'
+const NEW_PASSWORD = 'wrong donkey charger paperclip'
+
+export async function checkLinks({ device, inspect, visit, ask, say, binary, data, origin, origins }) {
+  const registered = await ask('POST', '/v1/auth/register', { email: EMAIL, password: PASSWORD })
+  const added = execFileSync(binary, ['admin', '--data-dir', data, 'client', 'add', 'mailer', '--name', 'Mailer', '--scope', 'links:issue', '--json'], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const { secret } = JSON.parse(added)
+  const authorization = `Basic ${Buffer.from(`mailer:${secret}`).toString('base64')}`
+  /** The link that a mail would have. */
+  const issue = async (purpose, more = {}) => {
+    const reply = await fetch(`${origin}/v1/service/users/${registered.user.id}/links`, {
+      method: 'POST', headers: { authorization, 'content-type': 'application/json' }, body: JSON.stringify({ purpose, ...more }),
+    })
+    assert.equal(reply.status, 200)
+    return (await reply.json()).url
+  }
+  const heading = (page, name) => page.getByRole('heading', { name, level: 1 }).waitFor()
+
+  const context = await device('phone')
+  const page = await visit(context)
+  await page.waitForSelector('form')
+  const verify = await issue('verify_email')
+  assert.ok(verify.startsWith(`${origin}/account/verify-email#token=`), verify)
+  await page.goto(verify)
+  await heading(page, 'Confirm your e-mail address')
+  assert.equal(await page.evaluate(() => location.hash), '', 'the token has left the address')
+  assert.equal(await page.title(), 'Confirm your e-mail address · Latchkey')
+  await page.getByText(EMAIL).waitFor()
+  await inspect(page, 'phone-verify-email')
+
+  // Somebody else may have registered with the address of who opens the link.
+  await page.getByRole('button', { name: 'I did not create this account' }).click()
+  await heading(page, 'You did not create this account?')
+  await inspect(page, 'phone-not-mine')
+  await page.selectOption('select', 'de')
+  await page.getByRole('button', { name: 'Ich habe dieses Konto nicht angelegt' }).click()
+  await heading(page, 'Sie haben dieses Konto nicht angelegt?')
+  await page.getByRole('button', { name: 'Link senden' }).click()
+  await heading(page, 'Prüfen Sie Ihr Postfach')
+  const isAsked = async () => {
+    const { events } = await ask('GET', '/local/events')
+    return events.some(({ type, data }) => type === 'password_reset.requested' && data.email === EMAIL)
+  }
+  for (let looks = 0; !(await isAsked()); looks++) {
+    assert.ok(looks < 50, 'a link was asked for')
+    await page.waitForTimeout(100)
+  }
+  await page.selectOption('select', 'en')
+
+  // A second link, opened in the same tab: only what stands behind the # is another one.
+  await page.goto(`${origin}/account/verify-email#token=a.b.c`)
+  await page.getByRole('button', { name: 'Confirm' }).click()
+  await page.getByText('This link has expired').waitFor()
+  await page.getByRole('link', { name: 'Sign in' }).waitFor()
+  await inspect(page, 'phone-verify-expired')
+  await page.goto(verify)
+  await page.getByText(EMAIL).waitFor()
+
+  const reset = await issue('reset_password')
+  await page.goto(reset)
+  await heading(page, 'Choose a new password')
+  await page.getByText(EMAIL).waitFor()
+  await page.fill('input[autocomplete=new-password]', NEW_PASSWORD)
+  await inspect(page, 'phone-reset-password')
+  await page.keyboard.press('Enter')
+  await page.getByText('Your password is changed').first().waitFor()
+  await page.goto(reset)
+  await page.fill('input[autocomplete=new-password]', PASSWORD)
+  await page.keyboard.press('Enter')
+  await page.getByText('This link has expired').waitFor()
+  assert.equal(await page.evaluate(() => document.activeElement?.tagName), 'H1', 'the focus is at the heading')
+
+  // The same while somebody is signed in, who asks for a new link.
+  await page.goto(`${origin}/account`)
+  await page.fill('input[type=email]', EMAIL)
+  await page.fill('input[type=password]', NEW_PASSWORD)
+  await page.keyboard.press('Enter')
+  await page.waitForSelector('li.row.current')
+  await page.goto(reset)
+  await page.fill('input[autocomplete=new-password]', PASSWORD)
+  await page.keyboard.press('Enter')
+  await page.getByText('This link has expired').waitFor()
+  await page.getByRole('link', { name: 'Request a new link' }).click()
+  await heading(page, 'Reset your password')
+  await page.getByRole('link', { name: 'Go to your devices' }).waitFor()
+  await page.fill('input[type=email]', EMAIL)
+  await page.keyboard.press('Enter')
+  await heading(page, 'Check your mail')
+  await inspect(page, 'phone-check-mail')
+
+  // A link to confirm the address is of no use any more: who is signed in has another one sent.
+  const unconfirmed = await visit(await device('phone'))
+  const mail = 'emmy@example.com'
+  await ask('POST', '/v1/auth/register', { email: mail, password: PASSWORD })
+  await unconfirmed.fill('input[type=email]', mail)
+  await unconfirmed.fill('input[type=password]', PASSWORD)
+  await unconfirmed.keyboard.press('Enter')
+  await unconfirmed.waitForSelector('li.row.current')
+  await unconfirmed.goto(`${origin}/account/verify-email#token=a.b.c`)
+  await unconfirmed.getByRole('button', { name: 'Confirm' }).click()
+  await unconfirmed.getByRole('button', { name: 'Send the link again' }).click()
+  await heading(unconfirmed, 'Check your mail')
+  await unconfirmed.getByText(mail).last().waitFor()
+  await unconfirmed.context().close()
+  say('links: whose account it is, another one in the same tab, one that is used up, an account that is not mine')
+
+  const strict = await start(binary, { REQUIRE_VERIFIED_EMAIL: 'true' })
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-brand-'))
+  writeFileSync(join(folder, 'brand.css'), ':root { --accent: rgb(11, 107, 79); --on-accent: rgb(255, 255, 255) }')
+  writeFileSync(join(folder, 'logo.svg'), '<svg xmlns="http://www.w3.org/2000/svg" width="96" height="32"><rect width="96" height="32" rx="6" fill="#0b6b4f"/></svg>')
+  const look = { PAGE_NAME: 'Acme', PAGE_STYLESHEET: '/local/brand/brand.css', PAGE_LOGO: '/local/brand/logo.svg' }
+  const closed = await start(binary, { REGISTRATION: 'closed', PAGE_LINKS: 'false', ...look }, ['--brand', folder])
+  try {
+    for (const { origin } of [strict, closed]) origins.add(origin)
+    await page.goto(`${strict.origin}/account/register`)
+    await page.fill('input[type=email]', EMAIL)
+    await page.fill('input[type=password]', PASSWORD)
+    await page.keyboard.press('Enter')
+    await heading(page, 'Check your mail')
+    await page.getByRole('link', { name: 'Back to sign-in' }).click()
+    await heading(page, 'Sign in to Latchkey')
+    assert.equal(await page.inputValue('input[type=email]'), EMAIL, 'what was typed is kept')
+    await page.fill('input[type=password]', PASSWORD)
+    await page.keyboard.press('Enter')
+    await page.getByText('You cannot find the link?').waitFor()
+    await inspect(page, 'phone-not-verified')
+    await page.getByRole('button', { name: 'Send link' }).click()
+    await heading(page, 'Check your mail')
+
+    await page.goto(`${closed.origin}/account`)
+    await heading(page, 'Sign in to Acme')
+    await page.waitForSelector('form')
+    assert.deepEqual(await page.getByRole('main').getByRole('link').allInnerTexts(), [], 'neither registration nor reset is offered')
+    assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('button.primary')).backgroundColor), 'rgb(11, 107, 79)')
+    assert.ok(await page.locator('header img').evaluate((image) => image.naturalWidth > 0), 'the logo is shown')
+    await inspect(page, 'phone-brand')
+    for (const [path, text] of [['register', 'New accounts cannot be created here.'], ['forgot-password', 'This service does not send mail.']]) {
+      await page.goto(`${closed.origin}/account/${path}`)
+      await page.getByText(text).waitFor()
+    }
+  } finally {
+    await Promise.all([strict.stop(), closed.stop()])
+    rmSync(folder, { recursive: true })
+  }
+  say('unconfirmed addresses get another link, what is not offered is not shown, a team has its own look')
+  await context.close()
+}

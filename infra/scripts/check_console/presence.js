@@ -1,0 +1,155 @@
+// What is shown stays true while a page is open, whoever is signed in; and the focus is never lost.
+
+import assert from 'node:assert/strict'
+
+const PASSWORD = 'correct horse battery staple'
+const EMAIL = 'mary@example.com'
+const OTHER = 'anne@example.com'
+
+export async function checkPresence({ device, inspect, visit, ask, say, origin }) {
+  for (const email of [EMAIL, OTHER]) await ask('POST', '/v1/auth/register', { email, password: PASSWORD, device_name: 'The laptop' })
+  const context = await device('computer')
+  const focus = (page) => page.evaluate(() => document.activeElement?.getAttribute('data-key') ?? document.activeElement?.tagName)
+  /** The focus, when everything that was under way is over. */
+  const focused = async (page, expected) => {
+    await page.waitForFunction((key) => [document.activeElement?.getAttribute('data-key'), document.activeElement?.tagName].includes(key), expected).catch(async () => assert.equal(await focus(page), expected))
+  }
+  const refresh = (page) => page.evaluate(() => dispatchEvent(new Event('focus')))
+  const other = (page, name) => page.locator('li.row:not(.over)', { hasText: name })
+  const isBack = (page) => page.waitForSelector('li.row.current')
+  const signIn = async (page, email) => {
+    await page.fill('input[type=email]', email)
+    await page.fill('input[type=password]', PASSWORD)
+    await page.keyboard.press('Enter')
+    await isBack(page)
+  }
+
+  const page = await context.newPage()
+  await page.clock.install()
+  await page.goto(`${origin}/account`)
+  await page.waitForSelector('form')
+  await page.fill('input[type=email]', EMAIL)
+  await page.focus('select')
+  await page.selectOption('select', 'de')
+  await page.getByRole('heading', { name: 'Bei Latchkey anmelden' }).waitFor()
+  await focused(page, 'language')
+  assert.equal(await page.inputValue('input[type=email]'), EMAIL, 'what was typed is kept in the other language')
+  await page.selectOption('select', 'en')
+  await signIn(page, EMAIL)
+  await page.getByRole('banner').getByText(EMAIL).waitFor()
+  await focused(page, 'H1')
+
+  await other(page, 'The laptop').getByText('Active now').waitFor()
+  const again = page.waitForRequest('**/v1/sessions')
+  await page.clock.fastForward('05:00')
+  await other(page, 'The laptop').getByText('Active 5 minutes ago').waitFor()
+  await again
+  await page.clock.resume()
+
+  await page.route('**/v1/sessions', (route) => route.abort())
+  await refresh(page)
+  await page.getByText('The list could not be refreshed').waitFor()
+  assert.equal(await page.locator('li.row').count(), 2, 'what is known stays')
+  await inspect(page, 'devices-outage')
+  await page.unroute('**/v1/sessions')
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await page.getByText('The list could not be refreshed').waitFor({ state: 'detached' })
+  await focused(page, 'H1')
+
+  await page.route('**/settings.js', (route) => route.abort())
+  await page.getByRole('link', { name: 'Settings' }).click()
+  await page.getByRole('heading', { name: 'Settings', level: 1 }).waitFor()
+  await page.locator('.failure').waitFor()
+  await inspect(page, 'settings-without-script')
+  await page.unroute('**/settings.js')
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await page.waitForSelector('#password')
+  assert.equal(await page.title(), 'Settings · Latchkey')
+  await page.getByRole('button', { name: 'Change address' }).click()
+  await page.getByRole('button', { name: 'Cancel' }).click()
+  await focused(page, 'change')
+  await page.getByRole('link', { name: 'Devices' }).click()
+  await isBack(page)
+  await focused(page, 'H1')
+  say('times grow old, outages are told and have a way out, the header says who is signed in')
+
+  const laptop = other(page, 'The laptop')
+  await laptop.getByRole('button', { name: /^Rename/ }).click()
+  await page.keyboard.press('Escape')
+  assert.match(await focus(page), /^rename /)
+  await laptop.getByRole('button', { name: /^Rename/ }).click()
+  await page.keyboard.type('The old laptop')
+  await page.keyboard.press('Enter')
+  await other(page, 'The old laptop').waitFor()
+  assert.match(await focus(page), /^rename /)
+  await other(page, 'The old laptop').getByRole('button', { name: /^Sign out/ }).click()
+  await page.locator('dialog button.danger').click()
+  await page.getByText('not signed in anywhere else').waitFor()
+  await focused(page, 'others-title')
+  say('the focus is where the work goes on')
+
+  // A page comes back from the cache of the browser, and somebody else has signed in meanwhile.
+  const { status } = await page.evaluate(async ([email, password]) => {
+    const reply = await fetch('/v1/auth/login', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password, transport: 'cookie' }) })
+    return { status: reply.status }
+  }, [OTHER, PASSWORD])
+  assert.equal(status, 200)
+  await page.evaluate(() => {
+    dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))
+  })
+  assert.equal(await page.locator('li.row').first().isVisible(), false, 'nothing is shown from the cache')
+  let answer = () => {}
+  await page.route('**/v1/auth/refresh', async (route) => {
+    await new Promise((go) => (answer = go))
+    await route.continue()
+  }, { times: 1 })
+  const asked = page.waitForRequest('**/v1/auth/refresh')
+  await page.evaluate(() => {
+    dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))
+  })
+  await asked
+  assert.equal(await page.locator('li.row').first().isVisible(), false, 'nothing is shown before it is known whose it is')
+  answer()
+  await page.getByRole('banner').getByText(OTHER).waitFor()
+  await other(page, 'The laptop').waitFor()
+  assert.equal(await page.getByText(EMAIL).count(), 0)
+
+  const tab = await visit(context)
+  await isBack(tab)
+  await other(tab, 'This device').getByRole('button', { name: /^Sign out/ }).click()
+  await tab.locator('dialog button.primary').click()
+  await tab.waitForSelector('form')
+  await page.locator('.notice', { hasText: 'You are signed out in this browser.' }).waitFor()
+
+  // The reason is told once.
+  await signIn(tab, EMAIL)
+  await isBack(page)
+  const elsewhere = await ask('POST', '/v1/auth/login', { email: EMAIL, password: PASSWORD })
+  await tab.goto('about:blank')
+  await page.goto('about:blank')
+  await ask('POST', '/v1/sessions/revoke-all', undefined, elsewhere.access_token)
+  await page.goto(`${origin}/account`)
+  const told = page.locator('.notice', { hasText: 'expired or was ended from another device' })
+  await told.waitFor()
+  await page.waitForLoadState('networkidle')
+  await page.reload()
+  await page.waitForSelector('form')
+  assert.equal(await told.count(), 0, 'the end of a session is told once')
+  await signIn(page, EMAIL)
+  await page.getByRole('banner').getByText(EMAIL).waitFor()
+
+  // Somebody else signs in in another tab, without a sign-out before.
+  await tab.goto(`${origin}/account`)
+  await isBack(tab)
+  await tab.evaluate(async ([email, password]) => {
+    const { client } = await import(document.querySelector('script[type=module]').src.replace(/[^/]+$/, 'session.js'))
+    await client.signIn({ email, password })
+  }, [OTHER, PASSWORD])
+  for (const one of [page, tab]) {
+    await one.locator('.notice', { hasText: 'Another account is signed in' }).waitFor()
+    await one.getByRole('banner').getByText(OTHER).waitFor()
+    assert.equal(await one.getByText(EMAIL).count(), 0)
+  }
+  say('another user in the same browser sees nothing of the one before, and an end is told once')
+  await context.close()
+}

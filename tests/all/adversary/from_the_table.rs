@@ -1,0 +1,315 @@
+//! Guarantee 10 as an attack: a thief reads the whole table, knows this program and its published keys, and has an account
+//! of their own, so that they have seen genuine tokens of every kind. What the table holds is tried as the key, as the
+//! secret behind the keys, and as the token itself.
+
+use std::collections::BTreeSet;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac::HMAC_SHA256;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
+use http::StatusCode;
+use latchkey_api::cors::AllowedOrigins;
+use latchkey_domain::client::ClientScope;
+use latchkey_domain::token::Token;
+use latchkey_tests::attack::forgery::{derive_from, part, read_part, sign_with_hmac};
+use latchkey_tests::harness::reply::SignedIn;
+use latchkey_tests::harness::stack::{DEVICE_SECRET, SECRET, Stack, without_limits};
+use serde_json::{Value, json};
+
+const VICTIM: &str = "ada@example.com";
+const THIEF: &str = "mallory@example.com";
+const CLIENT: &str = "orders-api";
+
+/// What a route accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Access,
+    Refresh,
+    Device,
+    ResetPassword,
+    VerifyEmail,
+    ChangeEmail,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::Access,
+        Self::Refresh,
+        Self::Device,
+        Self::ResetPassword,
+        Self::VerifyEmail,
+        Self::ChangeEmail,
+    ];
+
+    /// Under which label its key is derived from a secret.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Access => "access token: Ed25519 seed",
+            Self::Refresh => "refresh token: HS256 key",
+            Self::Device => "device token: HS256 key",
+            Self::ResetPassword => "link to reset a password: HS256 key",
+            Self::VerifyEmail => "link to verify an address: HS256 key",
+            Self::ChangeEmail => "link to change an address: HS256 key",
+        }
+    }
+
+    fn sign(self, key: &[u8], sample: &Sample) -> Option<String> {
+        let (header, claims) = (sample.header.to_string(), sample.claims.to_string());
+        if self == Self::Access {
+            let key = Ed25519KeyPair::from_seed_unchecked(key).ok()?;
+            let message = format!("{}.{}", part(header), part(claims));
+            let signature = part(key.sign(message.as_bytes()));
+            return Some(format!("{message}.{signature}"));
+        }
+        Some(sign_with_hmac(HMAC_SHA256, key, header, claims))
+    }
+}
+
+/// The header of a genuine token of the thief's, and the same claims about the victim.
+struct Sample {
+    kind: Kind,
+    header: Value,
+    claims: Value,
+}
+
+impl Sample {
+    fn new(kind: Kind, genuine: &str, changes: &Value) -> Self {
+        let mut claims = read_part(genuine, 1);
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        Self {
+            kind,
+            header: read_part(genuine, 0),
+            claims,
+        }
+    }
+}
+
+/// Two users, a client, and whatever else the table may hold.
+struct Scene {
+    stack: Stack,
+    victim: SignedIn,
+    samples: Vec<Sample>,
+    client_secret: String,
+}
+
+async fn scene() -> Scene {
+    let stack = Stack::start().await;
+    let mut victim = stack.register(VICTIM).await;
+    let user = victim.user_id.unwrap();
+    let mallory = stack.register(THIEF).await;
+    let client_secret = stack.add_client(CLIENT, &ClientScope::ALL).await;
+    for _ in 0..2 {
+        stack.try_login(VICTIM, "a wrong password").await;
+        stack.advance(TimeDelta::minutes(1));
+        victim = stack.refresh_session(&victim).await;
+        stack.request_password_reset(VICTIM).await;
+    }
+    let phone = stack.login(VICTIM).await;
+    let logout = json!({"refresh_token": phone.refresh_token});
+    let reply = stack.post("/v1/auth/logout").json(&logout).send().await;
+    reply.expect(StatusCode::NO_CONTENT);
+    stack.stream().drain().await;
+
+    let thief = mallory.user_id.unwrap();
+    let session = stack.store.read_session(user, victim.session_id).await;
+    let session = session.unwrap().unwrap();
+    let times = json!({"iat": stack.now().timestamp(), "exp": stack.now().timestamp() + 600});
+    let about = |more: Value| {
+        let mut changes = times.clone();
+        changes["sub"] = json!(user);
+        let more = more.as_object().cloned().unwrap_or_default();
+        changes.as_object_mut().unwrap().extend(more);
+        changes
+    };
+    let jti = format!("{}.{}", session.id, session.rotation);
+    let (reset, verify) = (
+        stack.reset_token(thief).await,
+        stack.verify_token(thief).await,
+    );
+    let change = stack.change_email_token(thief, "eve@example.com").await;
+    let device = mallory.device_token.clone().unwrap();
+    let email = json!({"email": VICTIM});
+    let samples = [
+        (
+            Kind::Access,
+            &mallory.access_token,
+            about(json!({"sid": session.id})),
+        ),
+        (
+            Kind::Refresh,
+            &mallory.refresh_token,
+            about(json!({"sid": session.id, "jti": jti})),
+        ),
+        (Kind::Device, &device, json!({"sub": user})),
+        (Kind::ResetPassword, &reset, about(email.clone())),
+        (Kind::VerifyEmail, &verify, about(email)),
+        (Kind::ChangeEmail, &change, about(json!({}))),
+    ];
+    let samples = samples.map(|(kind, genuine, changes)| Sample::new(kind, genuine, &changes));
+    Scene {
+        stack,
+        victim,
+        samples: samples.into(),
+        client_secret,
+    }
+}
+
+impl Scene {
+    /// The same table behind a service without limits, so that every try is looked at.
+    async fn attacked(&self) -> Stack {
+        let dynamodb = self.stack.dynamodb.clone();
+        let attacked = Stack::on(dynamodb, without_limits(), &AllowedOrigins::None).await;
+        attacked.advance(self.stack.now() - attacked.now());
+        attacked
+    }
+
+    /// Which kinds of tokens a route accepts that are made of these secrets.
+    async fn accepted_of(&self, attacked: &Stack, secrets: &BTreeSet<Vec<u8>>) -> Vec<Kind> {
+        let mut accepted = BTreeSet::new();
+        for sample in &self.samples {
+            for secret in secrets {
+                let digest = digest(&SHA256, secret);
+                let derived = derive_from(secret, sample.kind.label());
+                for key in [secret.as_slice(), digest.as_ref(), &derived] {
+                    if let Some(token) = sample.kind.sign(key, sample)
+                        && accepts(attacked, sample.kind, &token).await
+                    {
+                        accepted.insert(sample.kind);
+                    }
+                }
+            }
+        }
+        accepted.into_iter().collect()
+    }
+}
+
+/// Whether a token of a kind does anything at its route.
+async fn accepts(stack: &Stack, kind: Kind, token: &str) -> bool {
+    match kind {
+        Kind::Access => {
+            let reply = stack.get("/v1/me").bearer(token).send().await;
+            reply.code() != "invalid_token"
+        }
+        Kind::Refresh => stack.refresh(token).await.code() != "invalid_refresh_token",
+        // It opens nothing: what it changes is where wrong passwords are counted.
+        Kind::Device => {
+            let token = Token::new(token.to_owned());
+            let device = stack.core.tokens.verify_device(&token, stack.now());
+            device.await.is_some()
+        }
+        Kind::ResetPassword => {
+            let reply = stack
+                .reset_password(token, "wrong donkey charger paperclip")
+                .await;
+            reply.code() != "invalid_link"
+        }
+        Kind::VerifyEmail | Kind::ChangeEmail => {
+            stack.verify_email(token).await.code() != "invalid_link"
+        }
+    }
+}
+
+/// Every text of the table, whole and in its parts.
+fn texts(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                found.insert(name.clone());
+                texts(value, found);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| texts(value, found)),
+        Value::String(text) => {
+            found.extend(text.split(['#', '$', '.', ',', ' ']).map(str::to_owned));
+            found.insert(text.clone());
+        }
+        Value::Number(number) => drop(found.insert(number.to_string())),
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+/// What a text may stand for: itself, and what is written in it.
+fn readings(text: &str) -> Vec<Vec<u8>> {
+    let mut readings = vec![text.as_bytes().to_vec()];
+    for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+        readings.extend(engine.decode(text).ok());
+    }
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+    let pairs = digits.chunks_exact(2);
+    readings.push(
+        pairs
+            .filter_map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok())
+            .collect(),
+    );
+    readings
+}
+
+#[tokio::test]
+async fn from_the_table_alone_no_token_is_made_that_a_route_accepts() {
+    let scene = scene().await;
+    let attacked = scene.attacked().await;
+    let mut found = BTreeSet::new();
+    texts(&json!(attacked.items_with_counters().await), &mut found);
+    for kept in ["THROTTLE", "ACTIVITY", "CLIENT", "EMAIL", "SESSION", "LINK"] {
+        assert!(found.contains(kept), "the table holds {kept}: {found:?}");
+    }
+    let secrets: BTreeSet<Vec<u8>> = found.iter().flat_map(|text| readings(text)).collect();
+    let accepted = scene.accepted_of(&attacked, &secrets).await;
+    assert_eq!(accepted, [], "of {} secrets", secrets.len());
+
+    for text in &found {
+        for kind in Kind::ALL {
+            assert!(!accepts(&attacked, kind, text).await, "{kind:?}: {text}");
+        }
+        let secrets = readings(text).into_iter().map(String::from_utf8);
+        for secret in secrets.filter_map(Result::ok) {
+            let call = attacked.post("/oauth/introspect").basic(CLIENT, &secret);
+            let call = call.form(&[("token", &scene.victim.access_token)]);
+            assert_eq!(
+                call.send().await.status,
+                StatusCode::UNAUTHORIZED,
+                "{secret}"
+            );
+        }
+    }
+    // A password takes the time of a hash, so what belongs to passwords alone.
+    let credentials = attacked.items().await.into_iter();
+    let credentials = credentials
+        .filter(|item| item["sk"] == "CREDENTIAL")
+        .collect();
+    let mut found = BTreeSet::new();
+    texts(&credentials, &mut found);
+    for text in found {
+        let reply = attacked.try_login(VICTIM, &text).await;
+        assert_ne!(reply.status, StatusCode::OK, "{text}");
+    }
+}
+
+/// The attack works: with the secrets, which are not in the table, it makes every kind.
+#[tokio::test]
+async fn with_the_secrets_the_same_attack_makes_every_kind_of_token() {
+    for kind in Kind::ALL {
+        let secret = match kind {
+            Kind::Device => DEVICE_SECRET,
+            _ => SECRET,
+        };
+        let mut scene = scene().await;
+        scene.samples.retain(|sample| sample.kind == kind);
+        let attacked = scene.attacked().await;
+        let secrets = BTreeSet::from([secret.to_vec()]);
+        assert_eq!(scene.accepted_of(&attacked, &secrets).await, [kind]);
+        let call = attacked
+            .post("/oauth/introspect")
+            .basic(CLIENT, &scene.client_secret);
+        let reply = call
+            .form(&[("token", &scene.victim.access_token)])
+            .send()
+            .await;
+        reply.expect(StatusCode::OK);
+    }
+}
