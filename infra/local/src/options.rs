@@ -34,10 +34,6 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["data_dir", "dynamodb_url"], help_heading = STORAGE, display_order = 104)]
     pub(crate) memory: bool,
 
-    /// Write no mails. Without this flag they are written but not sent, and can be read at /local/mail.
-    #[arg(long)]
-    pub(crate) no_mail: bool,
-
     /// Use this DynamoDB instead of the embedded one, such as DynamoDB Local.
     ///
     /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
@@ -55,6 +51,10 @@ pub struct Options {
     /// As the setting LOCATION_DATABASE, which it takes the place of.
     #[arg(long, value_name = "FILE")]
     pub(crate) location_database: Option<PathBuf>,
+
+    /// Write no mails. Without this flag they are written but not sent, and can be read at /local/mail.
+    #[arg(long)]
+    pub(crate) no_mail: bool,
 
     /// Serve the files of this folder at /local/brand, to try a style sheet and a logo on the pages.
     ///
@@ -210,6 +210,7 @@ mod tests {
         let serve = [
             "port",
             "location-database",
+            "no-mail",
             "brand",
             "data-dir",
             "memory",
