@@ -131,7 +131,7 @@ async fn scene() -> Scene {
         stack.reset_token(thief).await,
         stack.verify_token(thief).await,
     );
-    let change = stack.change_email_token(thief, "eve@example.com").await;
+    let change = stack.change_email_token(&mallory, "eve@example.com").await;
     let device = mallory.device_token.clone().unwrap();
     let email = json!({"email": VICTIM});
     let samples = [
@@ -148,7 +148,11 @@ async fn scene() -> Scene {
         (Kind::Device, &device, json!({"sub": user})),
         (Kind::ResetPassword, &reset, about(email.clone())),
         (Kind::VerifyEmail, &verify, about(email)),
-        (Kind::ChangeEmail, &change, about(json!({}))),
+        (
+            Kind::ChangeEmail,
+            &change,
+            about(json!({"sid": session.id})),
+        ),
     ];
     let samples = samples.map(|(kind, genuine, changes)| Sample::new(kind, genuine, &changes));
     Scene {
