@@ -209,8 +209,7 @@ try {
   say('the password is changed, which ends the other device')
 
   const parts = { device, inspect, look, takePicture, visit, ask, say, binary, data, origin, origins, screenshots, email: EMAIL }
-  await Promise.all([checkPresence(parts), checkLinks(parts), checkLooks(parts)])
-  await checkAdministration(parts)
+  await Promise.all([checkPresence, checkLinks, checkLooks, checkAdministration].map((check) => check(parts)))
   if (screenshots) await takePictures(parts)
 
   // Visits with nothing kept, as the first one of a day; of their times the best, because this machine does other work too.

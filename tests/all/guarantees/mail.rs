@@ -8,7 +8,7 @@ use latchkey_domain::event::{Addressee, LinkRequest, Requester, WantedLink};
 use latchkey_domain::id::{RequestId, UserId};
 use latchkey_domain::notice::{Language, Message};
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_domain::token::{LinkPurpose, Token};
+use latchkey_domain::token::{EmailChange, LinkPurpose, Token};
 use latchkey_service::notify::{Mail, SendError};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::mail::{ACCOUNT_URL, Post};
@@ -146,7 +146,11 @@ async fn the_link_of_a_mail_is_fresh_and_for_its_purpose() {
             ADA,
         ),
         (
-            WantedLink::ChangeEmail { new_email },
+            WantedLink::ChangeEmail(EmailChange {
+                email: new_email,
+                email_version: 0,
+                session_id: ada.session_id,
+            }),
             "verify-email",
             LinkPurpose::ChangeEmail,
             "new@example.com",

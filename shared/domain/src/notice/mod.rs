@@ -18,7 +18,7 @@ use crate::device::{DeviceType, is_of_known_words};
 use crate::email::EmailAddress;
 use crate::id::{SessionId, UserId};
 use crate::session::{ClientLocation, Session};
-use crate::token::{Link, LinkPurpose};
+use crate::token::{EmailChange, Link, LinkPurpose};
 
 pub use language::Language;
 pub use safe_text::safe_text;
@@ -141,6 +141,7 @@ struct Details {
     email: Option<String>,
     previous_email: Option<String>,
     new_email: Option<String>,
+    email_version: Option<u64>,
 }
 
 /// Where something was done, as a message shows it.
@@ -235,12 +236,7 @@ impl ReceivedEvent {
                 Some(account.verification_link()?)
             }
             Message::ResetPassword => Some(account?.reset_link()?),
-            Message::ConfirmEmail => {
-                // A new password ends the session that asked. Whoever it was must not get a link that outlives that.
-                let account = account.filter(|account| self.is_asked_on_session_of(account))?;
-                let new = EmailAddress::parse(self.data.new_email.as_deref()?).ok()?;
-                Some(account.email_change_link(new)?)
-            }
+            Message::ConfirmEmail => Some(account?.email_change_link(self.email_change()?)?),
             Message::NewDevice
             | Message::UnusualPlace
             | Message::PasswordChanged
@@ -340,19 +336,13 @@ impl ReceivedEvent {
         }
     }
 
-    fn is_asked_on_session_of(&self, account: &Account) -> bool {
-        match self.actor() {
-            Some(Actor::Owner(session)) => account.sessions.contains(&session),
-            Some(
-                Actor::Admin(_)
-                | Actor::Client(_)
-                | Actor::Operator
-                | Actor::System
-                | Actor::Link
-                | Actor::Nobody,
-            )
-            | None => false,
-        }
+    /// The new address that was asked for.
+    fn email_change(&self) -> Option<EmailChange> {
+        Some(EmailChange {
+            email: parse(self.data.new_email.as_deref())?,
+            email_version: self.data.email_version?,
+            session_id: self.data.session_id?,
+        })
     }
 
     /// Who did it, if that is somebody whom this version knows.
