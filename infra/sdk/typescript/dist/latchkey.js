@@ -815,7 +815,7 @@ var Client = class {
     return this.#call("GET", "/v1/me/export");
   }
   /**
-   * Sends a link to a new address, which becomes the user's when the link is used.
+   * Sends a link to a new address, which becomes the user's when the link is used. The link is valid as long as this session.
    *
    * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `email_taken`, `no_password`, `validation_failed`
    */

@@ -229,7 +229,7 @@ export class Client {
   }
 
   /**
-   * Sends a link to a new address, which becomes the user's when the link is used.
+   * Sends a link to a new address, which becomes the user's when the link is used. The link is valid as long as this session.
    *
    * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `email_taken`, `no_password`, `validation_failed`
    */

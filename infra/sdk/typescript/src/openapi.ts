@@ -483,8 +483,9 @@ export interface paths {
         put?: never;
         /**
          * Choose another password with a link
-         * @description All sessions of the user end, the address counts as verified, and nobody is signed in: sign in with the new password. A
-         *     password that is too weak does not spend the link. A disabled account stays disabled.
+         * @description All sessions of the user end, the address counts as verified, and nobody is signed in: sign in with the new password. So
+         *     it gets a stranger out who has registered the address first. A password that is too weak does not spend the link. A
+         *     disabled account stays disabled.
          */
         post: operations["reset_password"];
         delete?: never;
@@ -552,7 +553,7 @@ export interface paths {
          * Register
          * @description Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed. Where the
          *     deployment wants verified addresses (`REQUIRE_VERIFIED_EMAIL`), nobody is signed in: the reply is 202, and the same for an
-         *     address that is taken, and a link is asked for, to be sent to the address.
+         *     address that is taken, and a link is asked for, to be sent to the address. To send the same again asks for the link again.
          */
         post: operations["register"];
         delete?: never;
@@ -573,7 +574,11 @@ export interface paths {
         /**
          * Verify an e-mail address with a link
          * @description For a link to the user's address, which is verified then, and for one to a new address, which is the user's then. Sessions
-         *     stay as they are, and nobody is signed in.
+         *     stay as they are, and nobody is signed in. To send the same link again changes nothing. A link to a new address is invalid
+         *     once the session has ended on which it was asked for.
+         *
+         *     It confirms the address and not the password, which a stranger may have chosen. Offer whoever has not registered
+         *     themselves a password reset instead (`POST /v1/auth/password-reset`): it gets the stranger out and verifies the address.
          */
         post: operations["verify_email"];
         delete?: never;
@@ -654,8 +659,9 @@ export interface paths {
         get?: never;
         /**
          * Ask for another e-mail address
-         * @description A link goes to the new address, valid for 24 hours. When it is opened, the address is yours and your sessions stay. Until
-         *     then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a setting).
+         * @description A link goes to the new address, valid for 24 hours and as long as this session. When it is opened, the address is yours
+         *     and your sessions stay. Until then nothing changes. The access token must have an `auth_time` of the last 10 minutes (a
+         *     setting). Taken addresses count against your limit too.
          */
         put: operations["request_email_change"];
         post?: never;
@@ -761,7 +767,10 @@ export interface paths {
         /**
          * Make a link for a user
          * @description For a client with the scope `links:issue` that sends mail itself: it hears of `password_reset.requested` and the like on
-         *     the bus, and sends this link. Whoever can make links can take over every account, so give the scope to nothing else.
+         *     the bus, and sends this link to the `email` of the reply, and to no other address. For a new address, give what the event
+         *     `email_change.requested` has: if the account has changed since, or the session has ended on which it was asked for, there
+         *     is no link (409 `request_overtaken`). Whoever can make links can take over every account, so give the scope to nothing
+         *     else.
          */
         post: operations["issue_link"];
         delete?: never;
@@ -1141,7 +1150,7 @@ export interface components {
             status?: string | null;
         };
         /**
-         * @description A stable name for what went wrong. Decide by it. A code never changes its meaning, but new ones are added: treat one that you do not know as its status alone. Known today: `invalid_request`, `validation_failed`, `weak_password`, `password_unchanged`, `invalid_token`, `invalid_credentials`, `invalid_refresh_token`, `refresh_token_reused`, `account_disabled`, `email_not_verified`, `registration_closed`, `invalid_link`, `wrong_password`, `insufficient_scope`, `invalid_client`, `unauthorized_client`, `reauthentication_required`, `own_account`, `cross_site_request`, `edge_required`, `session_not_found`, `user_not_found`, `not_found`, `method_not_allowed`, `email_taken`, `no_password`, `payload_too_large`, `unsupported_media_type`, `request_timeout`, `host_not_allowed`, `origin_not_allowed`, `uri_too_long`, `headers_too_large`, `too_many_requests`, `internal_error`, `temporarily_unavailable`.
+         * @description A stable name for what went wrong. Decide by it. A code never changes its meaning, but new ones are added: treat one that you do not know as its status alone. Known today: `invalid_request`, `validation_failed`, `weak_password`, `password_unchanged`, `invalid_token`, `invalid_credentials`, `invalid_refresh_token`, `refresh_token_reused`, `account_disabled`, `email_not_verified`, `registration_closed`, `invalid_link`, `wrong_password`, `insufficient_scope`, `invalid_client`, `unauthorized_client`, `reauthentication_required`, `own_account`, `cross_site_request`, `edge_required`, `session_not_found`, `user_not_found`, `not_found`, `method_not_allowed`, `email_taken`, `no_password`, `request_overtaken`, `payload_too_large`, `unsupported_media_type`, `request_timeout`, `host_not_allowed`, `origin_not_allowed`, `uri_too_long`, `headers_too_large`, `too_many_requests`, `internal_error`, `temporarily_unavailable`.
          * @example invalid_request
          * @example validation_failed
          * @example weak_password
@@ -1168,6 +1177,7 @@ export interface components {
          * @example method_not_allowed
          * @example email_taken
          * @example no_password
+         * @example request_overtaken
          * @example payload_too_large
          * @example unsupported_media_type
          * @example request_timeout
@@ -1760,6 +1770,12 @@ export interface components {
         /** @description A link, for whoever sends it. Whoever opens it can do what it is for. */
         ServiceLink: {
             /**
+             * Format: email
+             * @description The address to send it to. Send it to no other.
+             * @example ada@example.com
+             */
+            email: string;
+            /**
              * Format: int64
              * @description How long it is valid, in seconds.
              * @example 600
@@ -1779,6 +1795,12 @@ export interface components {
         /** @description What a link is for. */
         ServiceLinkRequest: {
             /**
+             * Format: int64
+             * @description With `change_email`: the number of the address that it replaces, as the event has it.
+             * @example 0
+             */
+            email_version?: number | null;
+            /**
              * Format: email
              * @description With `change_email`: the new address, as the event `email_change.requested` has it.
              * @example ada@example.org
@@ -1789,6 +1811,12 @@ export interface components {
              * @example change_email
              */
             purpose: string;
+            /**
+             * Format: uuid
+             * @description With `change_email`: the session on which it was asked for, as the event has it.
+             * @example 0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11
+             */
+            session_id?: string;
         };
         /** @description Somebody who has signed in elsewhere. */
         ServiceSessionRequest: {
@@ -6346,8 +6374,10 @@ export interface operations {
             content: {
                 /**
                  * @example {
+                 *       "email_version": 0,
                  *       "new_email": "ada@example.org",
-                 *       "purpose": "change_email"
+                 *       "purpose": "change_email",
+                 *       "session_id": "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11"
                  *     }
                  */
                 "application/json": components["schemas"]["ServiceLinkRequest"];
@@ -6362,6 +6392,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "email": "ada@example.com",
                      *       "expires_in": 600,
                      *       "token": "eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi...",
                      *       "url": "https://id.example.com/account/reset-password#token=eyJ0eXAiOiJyZXNldC1wYXNzd29yZCtqd3Qi..."
@@ -6408,7 +6439,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `email_taken`: The e-mail address is taken; `no_password`: The account has no password */
+            /** @description `email_taken`: The e-mail address is taken; `no_password`: The account has no password; `request_overtaken`: The request is out of date */
             409: {
                 headers: {
                     [name: string]: unknown;

@@ -176,7 +176,7 @@ class AsyncClient:
         return await self._run(self._core.export_data())
 
     async def change_email(self, email: str, password: str) -> None:
-        """Sends a link to the new address; opening it changes the address.
+        """Sends a link to the new address; opening it changes the address. It is valid as long as this session.
 
         Codes of its own: ``wrong_password``, ``reauthentication_required``, ``email_taken``.
         """
