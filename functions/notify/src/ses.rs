@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_sesv2::Client;
+use aws_sdk_sesv2::config::retry::RetryConfig;
 use aws_sdk_sesv2::config::timeout::TimeoutConfig;
 use aws_sdk_sesv2::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
@@ -15,8 +16,7 @@ use latchkey_domain::error::with_causes;
 use latchkey_domain::notice::Sender;
 use latchkey_service::notify::{Mail, Mailer, SendError, Words};
 
-/// How long one attempt of a request may take, and all of them together. Three mails of a batch fit into an invocation.
-const ATTEMPT: Duration = Duration::from_secs(3);
+/// How long a request may take. Three mails of a batch fit into an invocation.
 const REQUEST: Duration = Duration::from_secs(7);
 
 /// What SES answers to a mail that it will never take (Amazon SES API v2 Reference, SendEmail, Errors). A mail over a limit,
@@ -38,11 +38,10 @@ impl Ses {
         config.set_endpoint_url(endpoint);
         // The SDK has no timeouts by default, and a silent SES would use up the time of the function.
         config.set_timeout_config(Some(
-            TimeoutConfig::builder()
-                .operation_attempt_timeout(ATTEMPT)
-                .operation_timeout(REQUEST)
-                .build(),
+            TimeoutConfig::builder().operation_timeout(REQUEST).build(),
         ));
+        // `SendEmail` is not idempotent: another attempt after a timeout may be another mail. The queue brings it again.
+        config.set_retry_config(Some(RetryConfig::disabled()));
         Self {
             client: Client::from_conf(config.build()),
             from: header_of(sender),
@@ -52,11 +51,16 @@ impl Ses {
 
 impl Mailer for Ses {
     async fn send(&self, mail: &Mail) -> Result<(), SendError> {
+        // SES takes none whose mailbox has letters beyond ASCII (Amazon SES Developer Guide, "Email address format").
+        let to = mailbox(&mail.to);
+        if !to.is_ascii() {
+            return Err(SendError::Unsupported);
+        }
         let content = content(&mail.words).map_err(|error| {
             tracing::error!(%error, "a mail could not be put together");
             SendError::NotNow
         })?;
-        let to = Destination::builder().to_addresses(mailbox(&mail.to));
+        let to = Destination::builder().to_addresses(to);
         let request = self
             .client
             .send_email()

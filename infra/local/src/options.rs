@@ -147,7 +147,7 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
   LINKS_PER_HOUR            mails of a kind to one e-mail address in an hour, 0 to 1000000 [default: 5]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
-  PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these five limits off
+  PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these six limits off
   UNUSUAL_SPEED_KMH         a sign-in from where it takes more speed to get since the last session is unusual,
                             0 to 100000 [default: 900]
   UNUSUAL_DISTANCE_KM       unless it is nearer than this, 0 to 20000 [default: 500]; 0 turns either off

@@ -167,7 +167,9 @@ fn is_combining_mark(c: char) -> bool {
 
 /// RFC 5322 `dot-atom`, with the letters of RFC 6531.
 fn is_local_part(text: &str) -> bool {
+    // A mail server that decodes encoded words (RFC 2047) would send the mail to another address.
     text.len() <= MAX_LOCAL_PART_OCTETS
+        && !text.contains("=?")
         && text.split('.').all(|atom| {
             starts_with_a_base_character(atom)
                 && atom

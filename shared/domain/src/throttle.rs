@@ -278,6 +278,8 @@ pub enum MailReason {
     NewAddress,
     /// That somebody has registered with it.
     Registration,
+    /// What has happened to its account, which nobody has asked to hear.
+    Notice,
 }
 
 /// What attempts are counted for.
@@ -307,6 +309,7 @@ impl Subject<'_> {
             Self::Mailbox(MailReason::Verification, _) => "verifications",
             Self::Mailbox(MailReason::NewAddress, _) => "moves",
             Self::Mailbox(MailReason::Registration, _) => "registrations",
+            Self::Mailbox(MailReason::Notice, _) => "notices",
             Self::NewAddresses(_) => "new-addresses",
             Self::Device(_) => "device",
             Self::FormerDevices(_) => "former-devices",

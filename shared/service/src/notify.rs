@@ -7,10 +7,12 @@ use std::fmt;
 
 use chrono::TimeDelta;
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::id::UserId;
+use latchkey_domain::id::{AttemptId, SessionId, UserId};
 use latchkey_domain::notice::{Message, Notice, ReceivedEvent, Whereabouts};
+use latchkey_domain::session::Session;
+use latchkey_domain::throttle::{MailReason, Subject, link_window_of};
 use latchkey_domain::token::{Link, link_address};
-use latchkey_store::{Claimed, MailClaim, Store};
+use latchkey_store::{Claimed, Counted, MailClaim, Store};
 use uuid::Uuid;
 
 use crate::metric::{MAIL_FAILURES, MAILS_REFUSED, MAILS_SENT};
@@ -19,6 +21,9 @@ use crate::{Core, Service};
 /// How long whoever is about to send a mail has for it. It is longer than an invocation of the function lasts, so that a
 /// mail is claimed by somebody else only if the first one has died.
 pub const MAIL_LEASE: TimeDelta = TimeDelta::seconds(60);
+
+/// How many sessions of an account are read to find the one that a new password began.
+const MAX_SESSIONS_READ: usize = 3;
 
 /// Writes messages: the texts of the function.
 pub trait Texts: Send + Sync {
@@ -60,6 +65,9 @@ pub enum SendError {
     /// Not now; later perhaps.
     #[error("a mail cannot be sent now")]
     NotNow,
+    /// Never: the mail service takes no such address.
+    #[error("the mail service takes no such address")]
+    Unsupported,
     /// Never: the address or the message is refused.
     #[error("a mail is refused: {code}")]
     Refused {
@@ -131,7 +139,8 @@ pub struct Notifier<T, M> {
 
 impl<T: Texts, M: Mailer> Notifier<T, M> {
     /// Sends the mail of an event, if it has one and it was not sent before. `delivered` is the event as it was brought,
-    /// for the dead letters. At most 5 trips: account and session, claim, mark; at most 2 read units and 2 write units.
+    /// for the dead letters. At most 6 trips: account and session, claim, count, mark; 2 read units, up to 3 more for a changed
+    /// password, and 3 write units.
     ///
     /// # Errors
     /// [`Later`]; nothing is lost if the event is brought again.
@@ -146,15 +155,27 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
             Claimed::Sent => return Ok(Told::Before),
             Claimed::Elsewhere => return Err(Later),
         };
+        if !event.is_asked_for() && claim.is_first() && !self.count_notice(&notice).await? {
+            let (event_id, mail) = (event.id, notice.message.as_str());
+            tracing::warn!(%event_id, mail, "a mail was not sent: its address has got enough in this hour");
+            self.close(event, claim).await;
+            return Ok(Told::Nothing);
+        }
         match self.send(event, &notice).await {
             Ok(()) => {
                 self.mark_sent(event, &notice, claim).await;
                 Ok(Told::Sent)
             }
+            Err(SendError::Unsupported) => {
+                let (event_id, mail) = (event.id, notice.message.as_str());
+                tracing::warn!(%event_id, mail, "a mail was not sent: the mail service takes no such address");
+                self.close(event, claim).await;
+                Ok(Told::Nothing)
+            }
             Err(SendError::NotNow) => {
                 MAIL_FAILURES.count(1);
-                let (event_id, message) = (event.id, notice.message.as_str());
-                tracing::warn!(%event_id, message, "a mail could not be sent; it is tried again");
+                let (event_id, mail) = (event.id, notice.message.as_str());
+                tracing::warn!(%event_id, mail, "a mail could not be sent; it is tried again");
                 self.release(claim).await;
                 Err(Later)
             }
@@ -206,11 +227,28 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
             return Ok(None);
         };
         if let (None, Some(session)) = (&notice.whereabouts, notice.session) {
-            let session = self.store().read_session(event.user_id, session);
-            let session = session.await.map_err(|_| Later)?;
-            return Ok(Some(notice.at_place(session.as_ref().map(Whereabouts::of))));
+            let mut found = self.read_session(event.user_id, session).await?;
+            // A new password ends the session that asked for it, and begins another one at the same time.
+            let begun = account.iter().flat_map(|account| &account.sessions);
+            for next in begun.take(MAX_SESSIONS_READ) {
+                if found.is_some() || notice.message != Message::PasswordChanged {
+                    break;
+                }
+                let session = self.read_session(event.user_id, *next).await?;
+                found = session.filter(|session| session.created_at == notice.at);
+            }
+            return Ok(Some(notice.at_place(found.as_ref().map(Whereabouts::of))));
         }
         Ok(Some(notice))
+    }
+
+    async fn read_session(
+        &self,
+        user: UserId,
+        session: SessionId,
+    ) -> Result<Option<Session>, Later> {
+        let session = self.store().read_session(user, session).await;
+        session.map_err(|_| Later)
     }
 
     async fn send(&self, event: &ReceivedEvent, notice: &Notice) -> Result<(), SendError> {
@@ -248,12 +286,37 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
     /// The mail is out. If that cannot be kept, it is sent once more only if its event is delivered once more.
     async fn mark_sent(&self, event: &ReceivedEvent, notice: &Notice, claim: MailClaim) {
         let (event_id, event_type) = (event.id, &event.event_type);
-        let (user_id, message): (UserId, _) = (event.user_id, notice.message.as_str());
-        tracing::info!(%event_id, event_type, %user_id, message, "mail sent");
+        let (user_id, mail): (UserId, _) = (event.user_id, notice.message.as_str());
+        tracing::info!(%event_id, event_type, %user_id, mail, "mail sent");
         MAILS_SENT.count(1);
+        self.close(event, claim).await;
+    }
+
+    /// Counts a mail that nobody has asked for. Returns whether its address may get it. 1 write unit.
+    async fn count_notice(&self, notice: &Notice) -> Result<bool, Later> {
+        let core = &self.service.core;
+        let now = core.now();
+        let subject = Subject::Mailbox(MailReason::Notice, &notice.to);
+        let counter = core.tokens.counter(subject, now).await;
+        let counter = counter.map_err(|_| Later)?;
+        let attempt = AttemptId::random(core.random.as_ref());
+        let limit = notice.most_in_hour();
+        let window = link_window_of(now);
+        let counted = self
+            .store()
+            .count_in_window(&counter, attempt, limit, window, now);
+        Ok(matches!(
+            counted.await.map_err(|_| Later)?,
+            Counted::Admitted(_)
+        ))
+    }
+
+    /// No mail of this event is to be sent any more.
+    async fn close(&self, event: &ReceivedEvent, claim: MailClaim) {
+        let event_id = event.id;
         let now = self.service.core.now();
         if self.store().mark_mail_sent(claim, now).await.is_err() {
-            tracing::warn!(%event_id, "it could not be kept that a mail was sent");
+            tracing::warn!(%event_id, "it could not be kept what became of a mail");
         }
     }
 

@@ -4,6 +4,7 @@
 //! somebody else takes it when that while is over, and the mail is sent once more: at this one point it is at least once.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::ReturnValue;
 use chrono::serde::{ts_milliseconds, ts_milliseconds_option, ts_seconds};
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::error::StoreError;
@@ -33,6 +34,15 @@ const SENT_AT: &str = "sent_at";
 pub struct MailClaim {
     event: Uuid,
     owner: RequestId,
+    is_first: bool,
+}
+
+impl MailClaim {
+    /// Whether nobody is known to have claimed it before.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.is_first
+    }
 }
 
 /// Who sends the mail of an event.
@@ -88,19 +98,31 @@ impl Store {
             .name(SENT_AT)
             .value("now", millis(now));
         let show = |update: UpdateItemFluentBuilder| {
-            update.return_values_on_condition_check_failure(OLD_ITEM)
+            update
+                .return_values(ReturnValue::AllOld)
+                .return_values_on_condition_check_failure(OLD_ITEM)
         };
         let mut retries = self.retries();
         let claimed = self.update(Key::mail(event), &claim, show, &mut retries);
-        let yours = Claimed::Yours(MailClaim { event, owner });
-        let Err(mut failed) = claimed.await? else {
-            return Ok(yours);
+        let yours = |is_first| {
+            Claimed::Yours(MailClaim {
+                event,
+                owner,
+                is_first,
+            })
+        };
+        let mut failed = match claimed.await? {
+            Ok(output) => {
+                let before = output.attributes.unwrap_or_default();
+                return Ok(yours(!before.contains_key(OWNER)));
+            }
+            Err(failed) => failed,
         };
         let item: MailItem = from_item(failed.take_only().unwrap_or_default())?;
         Ok(match item.sent_at {
             Some(_) => Claimed::Sent,
             // The claim was made, and only its reply was lost.
-            None if item.owner == owner => yours,
+            None if item.owner == owner => yours(false),
             None => Claimed::Elsewhere,
         })
     }
@@ -125,9 +147,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: it can be tried again when the claim is over.
     pub async fn release_mail(&self, claim: MailClaim) -> Result<(), StoreError> {
-        let held = held(claim);
-        let deleted = self.delete_item_if(Key::mail(claim.event), &held);
-        deleted.await.map(drop)
+        // The item stays: it says that this was tried.
+        let free = held(claim).set(LEASED_UNTIL, millis(DateTime::UNIX_EPOCH));
+        let mut retries = self.retries();
+        let released = self.update(Key::mail(claim.event), &free, |update| update, &mut retries);
+        released.await.map(drop)
     }
 
     /// Keeps an event whose mail will never be sent, for 90 days; 1 write unit for each KB. Keeping it again replaces it.

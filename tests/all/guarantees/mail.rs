@@ -84,6 +84,8 @@ async fn everything_that_a_person_should_hear_of_is_told_in_both_languages() {
         let place = &mails[1].words.text;
         assert!(place.contains("Chrome on Windows"), "{place}");
         assert!(mails[2].words.text.contains(says));
+        // The session that has changed the password is gone, and the one that it began is there.
+        assert!(mails[2].words.text.contains("Chrome on Windows"));
         let body = json!({"password": "another horse staple"});
         let delete = stack.post("/v1/me/delete").bearer(&changed.access_token);
         delete
@@ -122,6 +124,52 @@ async fn a_sign_in_that_is_flagged_is_told_with_device_place_and_time() {
             assert!(words.html.contains(shown), "{shown}: {}", words.html);
         }
     }
+}
+
+/// Whoever has the password of an account, or has registered with somebody else's address, fills no mailbox.
+#[tokio::test]
+async fn sign_ins_without_number_give_some_mails_an_hour_and_hide_no_change_of_the_account() {
+    let stack = Stack::start().await;
+    let ada = stack.register(ADA).await;
+    let post = stack.post_office(Language::En);
+    let told = events(&stack).await;
+    let created = of_type(&told, "session.created").clone();
+    let flood = |hour: u32| -> Vec<Value> {
+        let flagged = (0..40).map(|n| {
+            let mut flagged = created.clone();
+            flagged["data"]["new_device"] = json!(true);
+            let name = format!("{hour} {n}");
+            flagged["id"] = json!(uuid::Uuid::new_v5(
+                &uuid::Uuid::NAMESPACE_URL,
+                name.as_bytes()
+            ));
+            flagged
+        });
+        flagged.collect()
+    };
+    assert_eq!(post.tell(&flood(0)).await.len(), 5, "not confirmed");
+    let token = stack.verify_token(ada.user_id.unwrap()).await;
+    stack
+        .verify_email(&token)
+        .await
+        .expect(StatusCode::NO_CONTENT);
+    stack.advance(TimeDelta::hours(1));
+    assert_eq!(post.tell(&flood(1)).await.len(), 20, "confirmed");
+    assert_eq!(
+        post.tell(&flood(1)).await,
+        [],
+        "what was left out stays out"
+    );
+    let changed = stack.change_password(&ada, PASSWORD, "another horse staple");
+    changed.await.expect(StatusCode::OK);
+    stack
+        .request_password_reset(ADA)
+        .await
+        .expect(StatusCode::ACCEPTED);
+    let mails = post.tell(&events(&stack).await).await;
+    let told: Vec<Message> = mails.iter().map(|mail| mail.message).collect();
+    assert!(told.contains(&Message::PasswordChanged), "{told:?}");
+    assert!(told.contains(&Message::ResetPassword), "{told:?}");
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ fn notice(message: Message, device: &str) -> Notice {
         session: None,
         account_created_at: Some("2026-02-28T23:59:00Z".parse().unwrap()),
         shows_device_name: true,
+        is_confirmed: true,
+        from_operator: false,
         link: None,
     }
 }

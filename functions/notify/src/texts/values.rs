@@ -5,7 +5,7 @@ use latchkey_domain::notice::{Language, Message, Notice, Whereabouts};
 use serde::Serialize;
 
 /// The values that every text has.
-const OF_ALL: [&str; 7] = [
+const OF_ALL: [&str; 8] = [
     "product",
     "account_url",
     "language",
@@ -13,6 +13,7 @@ const OF_ALL: [&str; 7] = [
     "device",
     "place",
     "ip_address",
+    "from_operator",
 ];
 /// The values that only messages with a link have.
 pub(super) const OF_LINKS: [&str; 2] = ["link", "valid_for"];
@@ -37,6 +38,7 @@ pub(super) struct Values {
     device: Option<String>,
     place: Option<String>,
     ip_address: Option<String>,
+    from_operator: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +71,7 @@ impl Values {
             ip_address: whereabouts
                 .and_then(|place| place.location.ip_address)
                 .map(|address| address.to_string()),
+            from_operator: notice.from_operator,
             link: link.map(str::to_owned),
             valid_for: lifetime.map(|lifetime| language.write_span(lifetime)),
             created: notice.account_created_at.map(|at| language.write_time(at)),
@@ -83,6 +86,7 @@ impl Values {
             device: sample.whereabouts.map(|(device, _)| device.to_owned()),
             place: sample.whereabouts.map(|(_, place)| place.to_owned()),
             ip_address: sample.whereabouts.map(|_| "203.0.113.7".to_owned()),
+            from_operator: sample.whereabouts.is_none(),
             link: lifetime.map(|_| "https://id.example.com/account".to_owned()),
             valid_for: lifetime.map(|lifetime| language.write_span(lifetime)),
             created: verifies.then(|| language.write_time(chrono::DateTime::UNIX_EPOCH)),

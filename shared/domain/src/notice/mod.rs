@@ -172,11 +172,36 @@ pub struct Notice {
     pub account_created_at: Option<DateTime<Utc>>,
     /// Whether the words may be shown that a client calls its device. Words of our own always may.
     pub shows_device_name: bool,
+    /// Whether the address is confirmed.
+    pub is_confirmed: bool,
+    /// Whether those who run the service have asked for it, and not its addressee.
+    pub from_operator: bool,
     /// What the link of the message does, if it has one.
     pub link: Option<Link>,
 }
 
+/// How many mails that nobody has asked for go to an address in an hour. Whoever has the password could otherwise fill a
+/// mailbox, one sign-in after the other.
+const PER_HOUR: u32 = 20;
+/// The same for an address that nobody has confirmed: anybody can register with somebody else's. As many more than
+/// [`PER_HOUR`] are kept for what changes an account, so that no number of sign-ins hides that.
+const PER_HOUR_UNCONFIRMED: u32 = 5;
+
 impl Notice {
+    /// How many mails its address may get in an hour for this one to be among them, if nobody has asked for it.
+    #[must_use]
+    pub const fn most_in_hour(&self) -> u32 {
+        match self.message {
+            // An account that is gone has no address to be confirmed.
+            Message::AccountDeleted => PER_HOUR + PER_HOUR_UNCONFIRMED,
+            Message::PasswordChanged | Message::EmailChanged if self.is_confirmed => {
+                PER_HOUR + PER_HOUR_UNCONFIRMED
+            }
+            _ if self.is_confirmed => PER_HOUR,
+            _ => PER_HOUR_UNCONFIRMED,
+        }
+    }
+
     /// The same with where it was done.
     #[must_use]
     pub fn at_place(self, whereabouts: Option<Whereabouts>) -> Self {
@@ -217,6 +242,12 @@ impl ReceivedEvent {
     #[must_use]
     pub fn is_told(&self) -> bool {
         self.message().is_some()
+    }
+
+    /// Whether somebody has asked for its mail. It was counted then.
+    #[must_use]
+    pub fn is_asked_for(&self) -> bool {
+        self.event_type.ends_with(".requested") || self.event_type == "registration.repeated"
     }
 
     /// Whether it is too old to be told.
@@ -263,7 +294,15 @@ impl ReceivedEvent {
             account_created_at: account
                 .filter(|_| asks_whose_it_is)
                 .map(|account| account.created_at),
-            shows_device_name: is_verified && !matches!(self.actor(), Some(Actor::Nobody)),
+            // Nor may an account's owner send their words to an address that is not theirs yet.
+            shows_device_name: is_verified
+                && message != Message::ConfirmEmail
+                && !matches!(self.actor(), Some(Actor::Nobody)),
+            is_confirmed: is_verified,
+            from_operator: matches!(
+                self.actor(),
+                Some(Actor::Admin(_) | Actor::Operator | Actor::Client(_))
+            ),
             link,
         };
         Some(notice.at_place(self.whereabouts()))

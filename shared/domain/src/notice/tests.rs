@@ -210,16 +210,20 @@ fn the_words_of_a_stranger_are_not_sent() {
 #[test]
 fn a_link_to_a_new_address_is_for_the_session_that_asked_alone() {
     let (one, two) = (session(1, noon()), session(2, noon()));
-    let account = account_of(&[&one]);
+    let account = Account {
+        email_verified_at: Some(noon()),
+        ..account_of(&[&one])
+    };
     let told = |session: Option<SessionId>, email_version: Option<u64>| {
         let data = json!({
             "new_email": "new@example.com", "email_version": email_version, "session_id": session,
-            "ip_address": "203.0.113.7", "location_city": "Berlin",
+            "ip_address": "203.0.113.7", "location_city": "Berlin", "device_name": "Buy now",
         });
         event("email_change.requested", data).notice(Some(&account))
     };
-    let notice = told(Some(one.id), Some(0));
-    let location = notice.unwrap().whereabouts.unwrap().location;
+    let whereabouts = told(Some(one.id), Some(0)).unwrap().whereabouts.unwrap();
+    assert_eq!(whereabouts.device, None, "it may be a stranger's mailbox");
+    let location = whereabouts.location;
     assert_eq!(
         (location.ip_address, location.city.as_deref()),
         (None, Some("Berlin"))
