@@ -13,8 +13,9 @@ use latchkey_domain::token::EmailChange;
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
+use crate::expression::Expression;
 use crate::item::{corrupt, from_item, to_item};
-use crate::keys::{Item, Key, LINK_PREFIX};
+use crate::keys::{Item, Key, LINK_PREFIX, PK, SK};
 
 /// How long a request is kept: as long as the table's stream.
 const REQUEST_LIFETIME: TimeDelta = TimeDelta::days(1);
@@ -142,7 +143,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn write_link_request(&self, request: &LinkRequest) -> Result<(), StoreError> {
-        self.put_new(link_request_to_item(request)?).await
+        // An update that makes the item: the functions that ask for links need no `PutItem` else, which is 40 kB of code.
+        let attributes = link_request_to_item(request)?.into_iter();
+        let attributes = attributes.filter(|(name, _)| name != PK && name != SK);
+        let is_new = Expression::default()
+            .only_if("attribute_not_exists(#pk)")
+            .name(PK);
+        let item = attributes.fold(is_new, |item, (name, value)| item.set(&name, value));
+        let mut retries = self.retries();
+        let key = Key::link_request(request.id);
+        // The key is this request's own: what is there was written by an attempt whose reply was lost.
+        let written = self.update(key, &item, |update| update, &mut retries);
+        written.await.map(drop)
     }
 }
 

@@ -160,6 +160,7 @@ async fn sign_ins_without_number_give_some_mails_an_hour_and_hide_no_change_of_t
         [],
         "what was left out stays out"
     );
+    let ada = stack.login(ADA).await;
     let changed = stack.change_password(&ada, PASSWORD, "another horse staple");
     changed.await.expect(StatusCode::OK);
     stack
@@ -431,7 +432,7 @@ async fn a_mail_whose_sender_died_is_sent_again_when_its_claim_is_over_and_not_b
 
 /// The budget of a mail: what it asks of DynamoDB, and what it counts.
 #[tokio::test]
-async fn a_mail_costs_four_requests_and_is_counted_by_what_becomes_of_it() {
+async fn a_mail_costs_a_few_requests_and_is_counted_by_what_becomes_of_it() {
     let emf = recorder();
     let _recording = metrics::set_default_local_recorder(&emf);
     let stack = Stack::start().await;
@@ -443,7 +444,8 @@ async fn a_mail_costs_four_requests_and_is_counted_by_what_becomes_of_it() {
     post.mailer
         .fail_next(&[SendError::NotNow, SendError::Refused { code }]);
     for (counted, trips, write_units, read_units) in [
-        (Some("MailFailures"), 4, 2.0, 2.0),
+        // Counted the first time alone: a mail that has to wait does not use up its address.
+        (Some("MailFailures"), 5, 3.0, 2.0),
         (Some("MailsRefused"), 5, 3.0, 2.0),
         (Some("MailsSent"), 4, 2.0, 2.0),
         (None, 3, 1.0, 2.0),
