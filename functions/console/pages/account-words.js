@@ -13,7 +13,7 @@ export const ACCOUNT_WORDS = {
   account_disabled: ['This account is disabled. Contact those who run this service.', 'Dieses Konto ist gesperrt. Wenden Sie sich an die Betreiber dieses Dienstes.'],
   email_not_verified: ['Confirm your e-mail address first: open the link that we have sent you.', 'Bestätigen Sie zuerst Ihre E-Mail-Adresse: Öffnen Sie den Link, den wir Ihnen geschickt haben.'],
   email_taken: ['There is already an account with this address.', 'Mit dieser Adresse gibt es schon ein Konto.'],
-  invalid_link: ['This link has expired or was already used.', 'Dieser Link ist abgelaufen oder wurde schon benutzt.'],
+  invalid_link: ['This link is no longer valid.', 'Dieser Link gilt nicht mehr.'],
   registration_closed: ['New accounts cannot be created here.', 'Hier können keine neuen Konten angelegt werden.'],
 
   // Signing in
@@ -27,6 +27,7 @@ export const ACCOUNT_WORDS = {
   lost_link: ['You cannot find the link? We can send you one to choose a new password. It confirms your address too.', 'Sie finden den Link nicht? Wir können Ihnen einen schicken, mit dem Sie ein neues Passwort wählen. Er bestätigt auch Ihre Adresse.'],
   deleted_done: ['Your account is deleted.', 'Ihr Konto ist gelöscht.'],
   registered: ['Your account is ready.', 'Ihr Konto ist angelegt.'],
+  registered_confirm: ['Your account is ready. We have sent you a link to confirm your e-mail address.', 'Ihr Konto ist angelegt. Wir haben Ihnen einen Link geschickt, mit dem Sie Ihre E-Mail-Adresse bestätigen.'],
   check_mail: ['Check your mail', 'Prüfen Sie Ihr Postfach'],
   check_mail_text: ['We have sent a link to {email}. Open it to confirm that the address is yours.', 'Wir haben einen Link an {email} geschickt. Öffnen Sie ihn, um zu bestätigen, dass die Adresse Ihnen gehört.'],
   forgot_text: ['We will send you a link to choose a new password.', 'Wir schicken Ihnen einen Link, mit dem Sie ein neues Passwort wählen können.'],
@@ -46,13 +47,16 @@ export const ACCOUNT_WORDS = {
   not_mine_reset: ['To take the account over, choose a new password: we send you a link. Everybody who is signed in to the account is then signed out.', 'Um das Konto zu übernehmen, wählen Sie ein neues Passwort: Wir schicken Ihnen einen Link. Wer in dem Konto angemeldet ist, wird dann abgemeldet.'],
   not_mine_nothing: ['If you do not want it, you can ignore the mail and close this page.', 'Wenn Sie es nicht wollen, können Sie die E-Mail ignorieren und diese Seite schließen.'],
   sign_in_for_link: ['Sign in and send the link again in the settings.', 'Melden Sie sich an und senden Sie den Link in den Einstellungen erneut.'],
+  sign_in_for_change: ['Sign in and ask for the change again in the settings.', 'Melden Sie sich an und fordern Sie die Änderung in den Einstellungen erneut an.'],
   confirmed_already: ['Your address is already confirmed.', 'Ihre Adresse ist bereits bestätigt.'],
   to_settings: ['Go to the settings', 'Zu den Einstellungen'],
   confirm_email_text: ['Confirm only if you created this account yourself.', 'Bestätigen Sie nur, wenn Sie dieses Konto selbst angelegt haben.'],
   confirm: ['Confirm', 'Bestätigen'],
+  confirmed_of: ['{email} is confirmed.', '{email} ist bestätigt.'],
+  password_changed_of: ['The password of {email} is changed.', 'Das Passwort von {email} ist geändert.'],
   email_confirmed: ['Your e-mail address is confirmed.', 'Ihre E-Mail-Adresse ist bestätigt.'],
   email_changed: ['Your new e-mail address is confirmed.', 'Ihre neue E-Mail-Adresse ist bestätigt.'],
-  link_incomplete: ['This link is incomplete. Open it exactly as it is in the mail.', 'Dieser Link ist unvollständig. Öffnen Sie ihn genau so, wie er in der E-Mail steht.'],
+  link_incomplete: ['Open the link in the mail again.', 'Öffnen Sie den Link in der E-Mail noch einmal.'],
   new_link: ['Request a new link', 'Neuen Link anfordern'],
 
   // Devices

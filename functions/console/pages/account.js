@@ -104,7 +104,9 @@ function draw() {
       })
     case 'settings':
     case 'password':
-      return drawWith(settingsView, say('settings_title'), (script) => script.settings(view))
+      return drawWith(settingsView, say('settings_title'), (script) => {
+        leave = script.settings(view)
+      })
     default:
       return show(say('not_found'), make('p', {}, say('not_found_text')), make('p', {}, link(HOME, say('to_devices'))))
   }

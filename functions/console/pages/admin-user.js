@@ -14,14 +14,15 @@ import { say } from './words.js'
 /** @typedef {{ id: string, email: string | null, email_verified: boolean, status: string, roles: string[], created_at: string, sessions: number }} User */
 /** @typedef {import('./latchkey.js').Session & { state: string }} AdminSession */
 
-/** The view. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here */
-export async function drawUser(id, me, refused) {
+/** The view. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here @param {(user: User) => void} seen */
+export async function drawUser(id, me, refused, seen) {
   const path = `/v1/admin/users/${encodeURIComponent(id)}`
   show(say('users'), skeleton(3))
-  const again = () => void drawUser(id, me, refused)
+  const again = () => void drawUser(id, me, refused, seen)
   try {
     /** @type {User} */
     const user = await administer('GET', path)
+    seen(user)
     /** @type {{ sessions: AdminSession[] }} */
     const { sessions } = await administer('GET', `${path}/sessions?state=all`)
     const history = await activityOf(path)
@@ -76,12 +77,13 @@ async function activityOf(path) {
 
 /** @param {User} user @param {boolean} isMine @param {string} name @param {string} path @param {number} live @param {() => void} again */
 function actions(user, isMine, name, path, live, again) {
-  /** @param {Word} word @param {Word} title @param {Word} text @param {() => Promise<string>} act @param {boolean} danger */
-  const action = (word, title, text, act, danger = true) =>
+  /** @param {Word} word @param {Word} title @param {Word} text @param {() => Promise<string>} act @param {boolean} [danger] @param {boolean} [isEnd] of the session of this page too */
+  const action = (word, title, text, act, danger = true, isEnd = false) =>
     make(danger ? 'button.danger.plain' : 'button', { type: 'button', onclick: async () => {
       let done = ''
       const question = { title: say(title, { user: name }), text: make('p', {}, say(text)), action: word, danger }
       if (!(await ask({ ...question, act: async () => { done = await act() } }))) return
+      if (isEnd) return leave()
       again()
       notify(done)
     } }, say(word))
@@ -90,7 +92,7 @@ function actions(user, isMine, name, path, live, again) {
     return say(done)
   }
   return [
-    live > 0 && action('end_all', 'end_all_title', 'end_all_text', async () => say('ended_n', { n: (await administer('POST', `${path}/sessions/revoke-all`)).revoked })),
+    live > 0 && action('end_all', isMine ? 'sign_out_everywhere_title' : 'end_all_title', isMine ? 'sign_out_everywhere_text' : 'end_all_text', async () => say('ended_n', { n: (await administer('POST', `${path}/sessions/revoke-all`)).revoked }), true, isMine),
     // Nobody locks themselves out.
     !isMine && (user.status === 'active'
       ? action('disable', 'disable_title', 'disable_text', setStatus('disabled', 'disabled_done'))
@@ -104,6 +106,9 @@ function actions(user, isMine, name, path, live, again) {
 
 /** Whether it is the session of this page. @param {AdminSession} session */
 const isOwn = ({ id }) => client.state.status === 'signed-in' && client.state.session.id === id
+
+/** The session of this page is over: it says so, as after a sign-out here. */
+const leave = () => client.signOut().catch(() => {})
 
 /** @param {string} id @param {Word} title @param {AdminSession[]} sessions @param {Word} none @param {(session: AdminSession) => HTMLElement | null} button */
 const section = (id, title, sessions, none, button) =>
@@ -124,8 +129,11 @@ const endButton = (session, user, path, again) =>
         if (!(error instanceof LatchkeyError) || error.code !== 'session_not_found') throw error
       }
     }
-    const text = [summary(session), make('p', {}, ...sentence(say('end_text', { user: '{user}' }), { user: own(user) }))]
-    if (!(await ask({ title: say('end_title'), text, action: 'end', danger: true, act }))) return
+    const isHere = isOwn(session)
+    const what = isHere ? [say('sign_out_here_text')] : sentence(say('end_text', { user: '{user}' }), { user: own(user) })
+    const title = say(isHere ? 'sign_out_here_title' : 'end_title')
+    if (!(await ask({ title, text: [summary(session), make('p', {}, ...what)], action: 'end', danger: true, act }))) return
+    if (isHere) return leave()
     again()
     notify(say('ended_n', { n: 1 }))
   } }, say('end'))

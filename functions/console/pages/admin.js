@@ -17,6 +17,14 @@ const HOME = '/admin'
 const USERS = '/v1/admin/users'
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
+/** The users that were browsed, and by whom: they are there again on the way back. */
+let kept = /** @type {{ by: string, users: User[], cursor: string | null } | null} */ (null)
+
+/** @param {User} user as it is now */
+function seen(user) {
+  if (kept) kept.users = kept.users.map((one) => (one.id === user.id ? user : one))
+}
+
 /** Counts the drawings: one that had to wait does not draw over a later one. */
 let latest = 0
 
@@ -44,7 +52,7 @@ function drawFor(me) {
   const path = location.pathname.slice(basePath.length)
   const id = path.startsWith(`${HOME}/users/`) ? path.slice(`${HOME}/users/`.length) : null
   if (!me.roles.includes('admin')) return drawRefusal(say('not_admin'), say('not_admin_text', { email: me.email ?? say('without_email') }))
-  if (id !== null) return void drawUser(id, me, refused)
+  if (id !== null && ID.test(id)) return void drawUser(id, me, refused, seen)
   if (path !== HOME) return show(say('not_found'), make('p', {}, say('not_found_text')), make('p', {}, link(HOME, say('users'))))
   drawSearch(me)
 }
@@ -79,13 +87,19 @@ function drawSearch(me) {
   const what = { field: field('search_label', { type: 'text', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' }), check: checkSearch }
   const find = form([what], 'find', async (/** @type {string} */ text) => {
     clearNotices()
-    const id = await search(text.trim())
+    const id = await search(text.trim()).catch((/** @type {unknown} */ error) => {
+      if (!(error instanceof LatchkeyError) || error.status !== 400) throw error
+      what.field.complain(say('search_wrong'))
+      what.field.input.focus()
+    })
+    if (id === undefined) return
     if (id) go(`${HOME}/users/${id}`)
     else results.replaceChildren(make('p.empty', { role: 'status' }, say('nobody_found', { what: text.trim() })))
   })
   find.setAttribute('role', 'search')
   const browse = make('button', { type: 'button', onclick: () => void list(results, me.id, null) }, say('browse'))
   show(say('admin_title'), make('p.lead', {}, say('admin_text')), make('div.panel', {}, find, make('div.buttons', {}, browse)), results)
+  if (kept?.by === me.id) drawList(results, kept)
 }
 
 /** @param {string} text @returns {import('./words.js').Word | null} */
@@ -117,29 +131,33 @@ async function found(path) {
 
 /** Users, a page of them. One may be empty although there are more. @param {HTMLElement} results @param {string} myId @param {string | null} cursor */
 async function list(results, myId, cursor) {
-  const more = results.querySelector('.buttons')
-  more?.remove()
-  if (!cursor) results.replaceChildren(make('h2', {}, say('all_users')), make('ul.rows', { hidden: true }))
+  results.querySelector('.buttons')?.remove()
+  if (!cursor) results.replaceChildren(make('h2', {}, say('all_users')))
+  const before = (cursor && kept?.users) || []
   const loading = skeleton(2)
   results.append(loading)
   try {
     const page = await administer('GET', cursor ? `${USERS}?cursor=${encodeURIComponent(cursor)}` : USERS)
-    loading.remove()
-    const rows = results.querySelector('ul')
-    const before = rows?.childElementCount ?? 0
-    rows?.append(...page.users.map((/** @type {User} */ user) => row(user, myId)))
-    rows?.toggleAttribute('hidden', !rows.childElementCount)
-    if (!rows?.childElementCount) results.append(make('p.empty', {}, say('no_users')))
-    else results.querySelector('p.empty')?.remove()
-    // Reading goes on at the first new row: the button that was pressed is gone.
-    if (cursor) rows?.querySelectorAll('a')[before]?.focus()
-    if (page.next_cursor) {
-      results.append(make('div.buttons.last', {}, make('button', { type: 'button', onclick: () => void list(results, myId, page.next_cursor) }, say('more'))))
-    }
+    if (!results.isConnected) return
+    kept = { by: myId, users: [...before, ...page.users], cursor: page.next_cursor }
+    drawList(results, kept)
+    // Reading goes on at what is new: the button that was pressed may be gone.
+    const next = cursor ? results.querySelectorAll('a')[before.length] : null
+    ;(next ?? results.querySelector('h2'))?.focus()
   } catch (error) {
     loading.remove()
     if (!refused(error)) results.append(failure(error, () => void list(results, myId, cursor)))
   }
+}
+
+/** @param {HTMLElement} results @param {NonNullable<typeof kept>} list */
+function drawList(results, { by, users, cursor }) {
+  const more = make('button', { type: 'button', onclick: () => void list(results, by, cursor) }, say('more'))
+  results.replaceChildren(
+    make('h2', { tabindex: -1 }, say('all_users')),
+    users.length ? make('ul.rows', {}, users.map((user) => row(user, by))) : make('p.empty', {}, say('no_users')),
+    cursor ? make('div.buttons.last', {}, more) : '',
+  )
 }
 
 /** @param {User} user @param {string} myId */

@@ -41,7 +41,7 @@ export function description(session, marks = [], isLive = true) {
     'div.about',
     {},
     make('h3', {}, own(nameOf(session))),
-    make('p.marks', {}, marks, session.new_device && mark('new_device'), session.unusual_location && mark('unusual_place')),
+    make('p.marks', {}, marks, session.new_device && !session.is_current && mark('new_device'), session.unusual_location && mark('unusual_place')),
     named && make('p', {}, own(session.device_name)),
     make('p', {}, own(placeOf(session)), ' · ', active),
     make('p.small', {}, time(session.created_at, (ago) => say('signed_in', { time: ago }))),
@@ -179,6 +179,7 @@ export function devices() {
   const farewell = (element) => {
     element.classList.add('over')
     element.querySelector('.actions')?.replaceChildren(make('span.mark.good', {}, icon('check'), say('signed_out')))
+    content.querySelector('[data-key=others]')?.toggleAttribute('disabled', true)
     shown = null
     setTimeout(() => isOver || void read(), FAREWELL)
   }

@@ -17,6 +17,9 @@ const about = (word, email) => make('p', {}, sentence(say(word, { email: '{email
 /** Whether a link is used up, expired or broken. @param {unknown} error */
 const isInvalid = (error) => error instanceof LatchkeyError && (error.code === 'invalid_link' || error.code === 'invalid_request')
 
+/** Whether somebody else is signed in here than the one whose link it is. @param {string} [sub] */
+const isOthers = async (sub) => client.state.status === 'signed-in' && sub !== undefined && sub !== (await userId().catch(() => sub))
+
 export function forgotPassword() {
   if (!offers.links) return card(say('forgot_title'), make('p', {}, say('no_links')), backToSignIn())
   const mine = client.state.status === 'signed-in' ? client.state.user?.email : null
@@ -32,7 +35,9 @@ export function forgotPassword() {
 export function resetPassword(token) {
   const title = say('choose_password')
   if (!token) return card(title, make('p', {}, say('link_incomplete')), newLink())
+  const { email, sub } = token.claims
   const act = async (/** @type {string} */ _, /** @type {string} */ new_password) => {
+    const isOther = await isOthers(sub)
     try {
       await client.confirmPasswordReset({ token: token.value, new_password })
     } catch (error) {
@@ -42,9 +47,8 @@ export function resetPassword(token) {
     // The session of this page has ended with all others, unless somebody else is signed in here.
     if (client.state.status === 'signed-in') await client.getSession().catch(() => {})
     go('/account/sign-in')
-    notify(say('password_reset_done'))
+    notify(isOther && email ? say('password_changed_of', { email }) : say('password_reset_done'))
   }
-  const { email } = token.claims
   // A password manager stores the password under this name.
   const name = emailEntry(email ?? '')
   name.field.element.hidden = true
@@ -67,6 +71,7 @@ export function verifyEmail(token) {
   const { email, typ, sub } = token.claims
   const isChange = typ === 'change-email+jwt'
   const act = async () => {
+    const isOther = await isOthers(sub)
     try {
       await client.verifyEmail({ token: token.value })
     } catch (error) {
@@ -75,19 +80,19 @@ export function verifyEmail(token) {
     }
     if (client.state.status === 'signed-in') await accountAgain().catch(() => {})
     go('/account')
-    notify(say(isChange ? 'email_changed' : 'email_confirmed'))
+    notify(isOther && email ? say('confirmed_of', { email }) : say(isChange ? 'email_changed' : 'email_confirmed'))
   }
   card(
     title,
     email ? about(isChange ? 'change_email_to' : 'confirm_email_of', email) : null,
     make('p', {}, say(isChange ? 'change_email_press' : 'confirm_email_text')),
     form([], 'confirm', act),
-    !isChange && email && offers.links && make('div.buttons', {}, make('button.quiet', { type: 'button', onclick: () => notMine(email) }, say('not_mine'))),
+    !isChange && email && offers.links && make('div.buttons', {}, make('button.quiet', { type: 'button', onclick: () => notMine(email, token) }, say('not_mine'))),
   )
 }
 
-/** Another person may have registered with this address, and would keep their password if it were confirmed. @param {string} email */
-function notMine(email) {
+/** Another person may have registered with this address, and would keep their password if it were confirmed. @param {string} email @param {Token} token */
+function notMine(email, token) {
   const act = async () => {
     await client.requestPasswordReset({ email })
     mailSent(email, 'forgot_sent')
@@ -96,7 +101,7 @@ function notMine(email) {
     say('not_mine_title'),
     about('not_mine_text', email),
     make('p', {}, say('not_mine_reset')),
-    form([], 'send_link', act),
+    form([], 'send_link', act, { cancel: () => verifyEmail(token) }),
     make('p.links', {}, say('not_mine_nothing')),
   )
 }
@@ -106,7 +111,7 @@ async function expired(isChange, user) {
   const title = say('confirm_email')
   const text = make('p', { role: 'alert' }, say('invalid_link'))
   if (client.state.status !== 'signed-in') {
-    const way = offers.links && [make('p', {}, say('sign_in_for_link')), make('p.links', {}, link('/account/settings', say('sign_in')))]
+    const way = offers.links && [make('p', {}, say(isChange ? 'sign_in_for_change' : 'sign_in_for_link')), make('p.links', {}, link('/account/settings', say('sign_in')))]
     return card(title, text, way, offers.links && make('p.links', {}, link('/account/forgot-password', say('forgot'))))
   }
   if (isChange) return card(title, text, make('p.links', {}, link('/account/settings', say('to_settings'))))

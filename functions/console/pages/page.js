@@ -1,7 +1,7 @@
 // The frame around every view: header, notices, what is announced, where the focus is, and how a failure is told.
 
 import { LatchkeyError } from './latchkey.js'
-import { icon, make } from './dom.js'
+import { icon, make, skeleton } from './dom.js'
 import { LANGUAGES, chooseLanguage, duration, language, say, wordOf } from './words.js'
 
 /** @typedef {import('./dom.js').Child} Child */
@@ -24,9 +24,10 @@ const header = make('header')
 const user = make('p.user', { hidden: true })
 const notices = make('div.notices')
 const place = make('div')
+const waiting = make('div')
 const live = make('p.unseen', { role: 'status', 'aria-live': 'polite' })
 const connection = make('p.offline', { role: 'status' })
-const main = make('main', { id: 'main', tabindex: -1 }, connection, notices, place)
+const main = make('main', { id: 'main', tabindex: -1 }, connection, notices, place, waiting)
 
 /** Puts the frame on the page. @param {() => void} redraw draws everything again, in another language */
 export function start(redraw) {
@@ -79,9 +80,13 @@ function keepFocus() {
 /** Gives the focus to the heading of the view, where a screen reader reads on. */
 export const focusHeading = () => place.querySelector('h1')?.focus({ preventScroll: true })
 
-/** Hides everything while it is not known whose it is. @param {boolean} isHidden */
+let wait = 0
+/** Hides everything while it is not known whose it is; if that takes long, it is said. @param {boolean} isHidden */
 export function hide(isHidden) {
   place.hidden = notices.hidden = isHidden
+  clearTimeout(wait)
+  waiting.replaceChildren()
+  if (isHidden) wait = setTimeout(() => waiting.replaceChildren(skeleton(2)), 300)
 }
 
 let userName = /** @type {string | null} */ (null)
@@ -137,6 +142,7 @@ export function focusKey(within, key) {
 export function show(title, ...content) {
   document.title = productName && title !== productName ? `${title} · ${productName}` : title
   const heading = make('h1', { tabindex: -1 }, title)
+  live.textContent = ''
   place.replaceChildren(make('div.view', {}, heading, ...content.flat().map((child) => child || '')))
   // Who chooses a language stays there.
   if (isShown && !document.activeElement?.matches('header select')) {
@@ -163,6 +169,7 @@ export function announce(text) {
 export function notify(text, kind = 'good') {
   const picture = kind === 'good' ? 'check' : kind
   notices.replaceChildren(make(`p.notice.${kind}`, {}, icon(picture), make('span', {}, text)))
+  notices.scrollIntoView({ block: 'nearest' })
   announce(text)
 }
 
@@ -197,7 +204,7 @@ const INVALID = { '#/email': 'invalid_email', '#/name': 'invalid_name' }
 /** A failure in words. @param {unknown} error */
 export function explain(error) {
   if (!(error instanceof LatchkeyError)) {
-    console.warn(error)
+    if (error instanceof Error) console.warn(error)
     return say('failed')
   }
   const wait = { time: duration(error.retryAfter ?? 1) }
@@ -213,7 +220,7 @@ export function explain(error) {
 export function failure(error, again) {
   const id = error instanceof LatchkeyError && error.status ? error.requestId : null
   const text = explain(error)
-  return make(
+  const element = make(
     'div.failure',
     { role: 'alert' },
     icon('warning'),
@@ -221,4 +228,6 @@ export function failure(error, again) {
     id && make('p.small', {}, say('request', { id })),
     make('button', { type: 'button', onclick: again }, say('try_again')),
   )
+  addEventListener('online', () => element.isConnected && again(), { once: true })
+  return element
 }

@@ -2,7 +2,7 @@
 
 import { LatchkeyError, createClient } from './latchkey.js'
 import { closeDialogs } from './ask.js'
-import { basePath, failure, hide, notify, productName, show, showUser } from './page.js'
+import { basePath, clearNotices, failure, hide, notify, productName, show, showUser } from './page.js'
 import { say } from './words.js'
 
 /** @typedef {import('./latchkey.js').Account} Account */
@@ -79,8 +79,10 @@ export function account() {
 /** The account as it is now, also in the header. */
 export async function accountAgain() {
   asked = null
-  const mine = await account()
-  if (client.state.status === 'signed-in') showUser(mine.email ?? say('without_email'))
+  const mine = account()
+  const now = asked
+  const { email } = await mine
+  if (client.state.status === 'signed-in' && asked === now) showUser(email ?? say('without_email'))
   return mine
 }
 
@@ -140,7 +142,10 @@ export function follow(draw, isForAll = () => false) {
     session = state.session.id
     if (before === null) {
       if (isForAll()) void showName()
-      else drawAll()
+      else {
+        clearNotices()
+        drawAll()
+      }
       const id = await idOfUser()
       if (session === state.session.id) user = id
       return
@@ -157,6 +162,8 @@ export function follow(draw, isForAll = () => false) {
     isOpening = true
     session = undefined
     await client.restore()
+    // Why no reply came. If one comes now, it is known who is signed in.
+    const error = client.state.status === 'unknown' && (await client.getAccessToken().then(() => null, (/** @type {unknown} */ error) => error))
     isOpening = false
     const { state } = client
     // Nobody knows: no reply came. Then nothing is claimed, neither one nor the other.
@@ -164,7 +171,7 @@ export function follow(draw, isForAll = () => false) {
       hide(false)
       isOpen = false
       showUser(null)
-      return show(productName, failure(await client.getAccessToken().catch((/** @type {unknown} */ error) => error), () => void open()))
+      return show(productName, failure(error, () => void open()))
     }
     const shown = user
     session = state.status === 'signed-in' ? state.session.id : null
@@ -182,7 +189,18 @@ export function follow(draw, isForAll = () => false) {
   addEventListener('pagehide', (event) => event.persisted && hide(true))
   // What a page shows that was kept may be somebody else's by now.
   addEventListener('pageshow', (event) => event.persisted && void open())
+  // The address may have been confirmed or changed on another device.
+  addEventListener('focus', look)
+  document.addEventListener('visibilitychange', look)
   void open()
+}
+
+let lookedAt = 0
+/** A window that comes back sends several events. */
+function look() {
+  if (document.visibilityState !== 'visible' || client.state.status !== 'signed-in' || Date.now() - lookedAt < 500) return
+  lookedAt = Date.now()
+  accountAgain().catch(() => {})
 }
 
 /** @param {string | null} otherwise what is said if nobody knows why */

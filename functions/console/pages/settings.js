@@ -2,27 +2,55 @@
 
 import { icon, make, own, skeleton } from './dom.js'
 import { askPassword, checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
-import { announce, explain, failure, focusHeading, focusKey, notify, offers, show } from './page.js'
-import { accountAgain, client } from './session.js'
+import { announce, clearNotices, explain, failure, focusHeading, focusKey, notify, offers, show } from './page.js'
+import { account as accountNow, accountAgain, client } from './session.js'
 import { say } from './words.js'
 import './account-words.js'
 
-/** The view. @param {'settings' | 'password'} view where the focus goes */
+/** The view. Returns how to leave it. @param {'settings' | 'password'} view where the focus goes */
 export function settings(view) {
   const content = make('div', {})
+  /** @type {HTMLElement | null} */
+  let panel = null
+  let shown = ''
+  /** @param {Account} account */
+  const addressOf = (account) => {
+    shown = text(account)
+    return (panel = address(account, look))
+  }
   const draw = async () => {
     content.replaceChildren(skeleton(2))
     try {
       const account = await accountAgain()
-      content.replaceChildren(address(account), password(account), data(), end())
+      content.replaceChildren(addressOf(account), password(account), data(), end())
       if (view === 'password') content.querySelector('#password input')?.scrollIntoView({ block: 'center' })
     } catch (error) {
       if (client.state.status !== 'signed-out') content.replaceChildren(failure(error, draw))
     }
   }
+  /** What has happened to the address elsewhere is shown, but not to somebody who is typing or deciding. */
+  const look = async () => {
+    const account = await accountNow().catch(() => null)
+    if (!account || !panel?.isConnected || text(account) === shown || panel.querySelector('form') || document.querySelector('dialog')) return
+    const before = panel
+    const hasFocus = before.contains(document.activeElement)
+    before.replaceWith(addressOf(account))
+    if (hasFocus) focusKey(content, 'change')
+    // The name under which password managers keep the password.
+    content.querySelector('input[autocomplete=username]')?.setAttribute('value', account.email ?? '')
+  }
   show(say('settings_title'), content)
   void draw()
+  addEventListener('focus', look)
+  document.addEventListener('visibilitychange', look)
+  return () => {
+    removeEventListener('focus', look)
+    document.removeEventListener('visibilitychange', look)
+  }
 }
+
+/** What is shown of an account's address. @param {Account} account */
+const text = ({ email, email_verified }) => `${email} ${email_verified}`
 
 /** @param {import('./words.js').Word} title @param {string} id @param {...(import('./dom.js').Child | import('./dom.js').Child[])} content */
 const section = (title, id, ...content) =>
@@ -30,8 +58,8 @@ const section = (title, id, ...content) =>
 
 /** @typedef {import('./latchkey.js').Account & { email_verified?: boolean }} Account */
 
-/** @param {Account} account */
-function address(account) {
+/** @param {Account} account @param {() => void} look looks at it again */
+function address(account, look) {
   const email = account.email
   const state = account.email_verified === undefined || !email
     ? null
@@ -55,7 +83,7 @@ function address(account) {
   }
   const close = () => {
     const change = make('button', { type: 'button', 'data-key': 'change', onclick: open }, say('change_email'))
-    place.replaceChildren(make('div.buttons', {}, change, account.email_verified === false && email && resend(email)))
+    place.replaceChildren(make('div.buttons', {}, change, account.email_verified === false && email && resend(look)))
   }
   const cancel = () => {
     close()
@@ -65,14 +93,17 @@ function address(account) {
   return section('email', 'email', make('p.value', {}, own(email ?? say('without_email')), ' ', state), place)
 }
 
-/** @param {string} email */
-function resend(email) {
+/** @param {() => void} look */
+function resend(look) {
   const button = make('button.quiet', { type: 'button' }, say('resend'))
   button.addEventListener('click', () =>
     whileBusy(button, async () => {
       try {
+        const { email, email_verified } = /** @type {Account} */ (await accountAgain())
+        look()
+        if (email_verified) return notify(say('confirmed_already'))
         await client.requestEmailVerification()
-        notify(say('link_sent', { email }), 'info')
+        notify(say('link_sent', { email: email ?? '' }), 'info')
       } catch (error) {
         notify(explain(error), 'warning')
       }
@@ -103,6 +134,7 @@ function data() {
   const button = make('button', { type: 'button' }, say('export'))
   button.addEventListener('click', () =>
     whileBusy(button, async () => {
+      clearNotices()
       try {
         download(await client.exportData())
         announce(say('exported'))

@@ -81,7 +81,7 @@ export function register() {
     const session = await client.register({ email: email.trim(), password })
     if (!session) return mailSent(email.trim(), 'check_mail_text')
     typed = ''
-    notify(say('registered'))
+    notify(say(offers.links ? 'registered_confirm' : 'registered'))
   }
   const at = { email_taken: 0, validation_failed: 0, weak_password: 1 }
   card(

@@ -122,7 +122,7 @@ try {
   await page.getByText('not signed in anywhere else').waitFor()
   await phone.evaluate(() => dispatchEvent(new Event('focus')))
   await phone.getByRole('heading', { name: 'Bei Latchkey anmelden' }).waitFor()
-  await phone.getByText('von einem anderen Gerät beendet').first().waitFor()
+  await phone.getByText('anderswo beendet').first().waitFor()
   await inspect(phone, 'phone-ended-elsewhere')
   say('the device is signed out from the other one and says why')
 
@@ -165,7 +165,7 @@ try {
     await route.continue()
   })
   await page.reload()
-  await page.locator('.skeleton').waitFor()
+  await page.locator('.view .skeleton').waitFor()
   await inspect(page, 'devices-loading')
   await page.waitForTimeout(50)
   answer()

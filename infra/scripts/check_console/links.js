@@ -60,7 +60,7 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   // A second link, opened in the same tab: only what stands behind the # is another one.
   await page.goto(`${origin}/account/verify-email#token=a.b.c`)
   await page.getByRole('button', { name: 'Confirm' }).click()
-  await page.getByText('This link has expired').waitFor()
+  await page.getByText('This link is no longer valid').waitFor()
   await page.getByRole('link', { name: 'Sign in' }).waitFor()
   await inspect(page, 'phone-verify-expired')
   await page.goto(verify)
@@ -77,7 +77,7 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await page.goto(reset)
   await page.fill('input[autocomplete=new-password]', PASSWORD)
   await page.keyboard.press('Enter')
-  await page.getByText('This link has expired').waitFor()
+  await page.getByText('This link is no longer valid').waitFor()
   assert.equal(await page.evaluate(() => document.activeElement?.tagName), 'H1', 'the focus is at the heading')
 
   // The same while somebody is signed in, who asks for a new link.
@@ -89,7 +89,7 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await page.goto(reset)
   await page.fill('input[autocomplete=new-password]', PASSWORD)
   await page.keyboard.press('Enter')
-  await page.getByText('This link has expired').waitFor()
+  await page.getByText('This link is no longer valid').waitFor()
   await page.getByRole('link', { name: 'Request a new link' }).click()
   await heading(page, 'Reset your password')
   await page.getByRole('link', { name: 'Go to your devices' }).waitFor()

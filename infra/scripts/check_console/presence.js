@@ -129,7 +129,7 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   await page.goto('about:blank')
   await ask('POST', '/v1/sessions/revoke-all', undefined, elsewhere.access_token)
   await page.goto(`${origin}/account`)
-  const told = page.locator('.notice', { hasText: 'expired or was ended from another device' })
+  const told = page.locator('.notice', { hasText: 'expired or was ended elsewhere' })
   await told.waitFor()
   await page.waitForLoadState('networkidle')
   await page.reload()
