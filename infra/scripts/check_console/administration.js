@@ -35,6 +35,7 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.getByRole('button', { name: 'Browse all users' }).click()
   await page.getByRole('link', { name: email }).waitFor()
   await page.locator('li.row', { hasText: CLERK }).getByText('Your account').waitFor()
+  await page.waitForFunction(() => document.activeElement?.textContent === 'All users')
   await inspect(page, 'admin-browse')
   await page.getByRole('link', { name: CLERK }).click()
   await page.getByText('You cannot disable your own account.').waitFor()
@@ -42,6 +43,7 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   assert.equal(await page.locator('section[aria-labelledby=live] li.row', { hasText: 'This device' }).count(), 1, 'the own session is marked')
   await inspect(page, 'admin-own-account')
   await page.getByRole('link', { name: 'Users' }).click()
+  await page.getByRole('heading', { name: 'All users' }).waitFor()
 
   const elsewhere = await ask('POST', '/v1/auth/login', { email, password: PASSWORD, device_name: 'The television' })
   await search.fill(elsewhere.session.id)
@@ -68,6 +70,13 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.locator('dialog button.primary').click()
   await page.getByText('The account is enabled.').first().waitFor()
   await inspect(page, 'admin-enabled')
-  say('an administrator finds users, ends a session, disables and enables an account')
+
+  await page.getByRole('link', { name: 'Users' }).click()
+  await page.getByRole('link', { name: CLERK }).click()
+  await page.locator('section[aria-labelledby=live] li.row', { hasText: 'This device' }).getByRole('button').click()
+  await page.getByRole('heading', { name: 'Sign out here?' }).waitFor()
+  await page.locator('dialog button.danger').click()
+  await page.locator('.notice', { hasText: 'You are signed out.' }).waitFor()
+  say('an administrator finds users, ends a session, disables and enables an account, and ends the own session')
   await context.close()
 }

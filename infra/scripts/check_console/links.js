@@ -17,9 +17,9 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   const { secret } = JSON.parse(added)
   const authorization = `Basic ${Buffer.from(`mailer:${secret}`).toString('base64')}`
   /** The link that a mail would have. */
-  const issue = async (purpose, more = {}) => {
-    const reply = await fetch(`${origin}/v1/service/users/${registered.user.id}/links`, {
-      method: 'POST', headers: { authorization, 'content-type': 'application/json' }, body: JSON.stringify({ purpose, ...more }),
+  const issue = async (purpose, { user } = registered) => {
+    const reply = await fetch(`${origin}/v1/service/users/${user.id}/links`, {
+      method: 'POST', headers: { authorization, 'content-type': 'application/json' }, body: JSON.stringify({ purpose }),
     })
     assert.equal(reply.status, 200)
     return (await reply.json()).url
@@ -101,7 +101,7 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   // A link to confirm the address is of no use any more: who is signed in has another one sent.
   const unconfirmed = await visit(await device('phone'))
   const mail = 'emmy@example.com'
-  await ask('POST', '/v1/auth/register', { email: mail, password: PASSWORD })
+  const emmy = await ask('POST', '/v1/auth/register', { email: mail, password: PASSWORD })
   await unconfirmed.fill('input[type=email]', mail)
   await unconfirmed.fill('input[type=password]', PASSWORD)
   await unconfirmed.keyboard.press('Enter')
@@ -111,8 +111,28 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await unconfirmed.getByRole('button', { name: 'Send the link again' }).click()
   await heading(unconfirmed, 'Check your mail')
   await unconfirmed.getByText(mail).last().waitFor()
+
+  // The links of another account change nothing about who is signed in.
+  const lise = await ask('POST', '/v1/auth/register', { email: 'lise@example.com', password: PASSWORD })
+  await unconfirmed.goto(await issue('verify_email', lise))
+  await unconfirmed.getByRole('button', { name: 'Confirm' }).click()
+  await unconfirmed.locator('.notice', { hasText: 'lise@example.com is confirmed.' }).waitFor()
+  await unconfirmed.goto(await issue('reset_password', lise))
+  await unconfirmed.fill('input[autocomplete=new-password]', NEW_PASSWORD)
+  await unconfirmed.keyboard.press('Enter')
+  await unconfirmed.locator('.notice', { hasText: 'The password of lise@example.com is changed.' }).waitFor()
+  await unconfirmed.getByRole('banner').getByText(mail).waitFor()
+
+  // The address is confirmed elsewhere meanwhile.
+  await unconfirmed.getByRole('link', { name: 'Settings' }).click()
+  await unconfirmed.getByText('Not confirmed').waitFor()
+  const token = new URL(await issue('verify_email', emmy)).hash.slice('#token='.length)
+  await ask('POST', '/v1/auth/verify-email', { token })
+  await unconfirmed.getByRole('button', { name: 'Send the link again' }).click()
+  await unconfirmed.locator('.notice', { hasText: 'already confirmed' }).waitFor()
+  await unconfirmed.locator('#email .mark.good').waitFor()
   await unconfirmed.context().close()
-  say('links: whose account it is, another one in the same tab, one that is used up, an account that is not mine')
+  say('links: whose account it is, another one in the same tab, one that is used up, an account that is not mine or not the one that is signed in')
 
   const strict = await start(binary, { REQUIRE_VERIFIED_EMAIL: 'true' })
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-brand-'))

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 const PASSWORD = 'correct horse battery staple'
 const EMAIL = 'mary@example.com'
 const OTHER = 'anne@example.com'
+const LOST = 3 // requests of one refresh, with its repetitions
 
 export async function checkPresence({ device, inspect, visit, ask, say, origin }) {
   for (const email of [EMAIL, OTHER]) await ask('POST', '/v1/auth/register', { email, password: PASSWORD, device_name: 'The laptop' })
@@ -124,6 +125,7 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   // The reason is told once.
   await signIn(tab, EMAIL)
   await isBack(page)
+  assert.equal(await page.locator('.notice').count(), 0, 'nobody is told of a sign-out who is signed in')
   const elsewhere = await ask('POST', '/v1/auth/login', { email: EMAIL, password: PASSWORD })
   await tab.goto('about:blank')
   await page.goto('about:blank')
@@ -151,5 +153,17 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
     assert.equal(await one.getByText(EMAIL).count(), 0)
   }
   say('another user in the same browser sees nothing of the one before, and an end is told once')
+
+  // No reply comes until the page has nearly given up. A token that comes then is told to no console.
+  let attempts = 0
+  const heard = []
+  tab.on('console', (message) => heard.push(message.text()))
+  await tab.route('**/v1/auth/refresh', (route) => (++attempts <= LOST ? route.abort() : route.continue()))
+  await tab.reload()
+  await tab.getByText('Loading').first().waitFor({ state: 'attached' })
+  await isBack(tab)
+  assert.ok(attempts > LOST, 'the page has asked again')
+  assert.ok(!heard.some((text) => text.includes('eyJ')), 'no token is in the console')
+  say('a sign-in that is found late is found, and no console hears of a token')
   await context.close()
 }
