@@ -217,6 +217,18 @@ async fn cors_is_closed_unless_an_origin_is_allowed() {
         Some("https://app.example.com")
     );
     assert_eq!(reply.header("access-control-allow-credentials"), None);
+    // What the reply to a client says in headers, its page may read.
+    let exposed = reply.header("access-control-expose-headers").unwrap();
+    let exposed: Vec<&str> = exposed.split(',').collect();
+    for name in [
+        "x-request-id",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+        "www-authenticate",
+    ] {
+        assert!(exposed.contains(&name), "{name}: {exposed:?}");
+    }
 }
 
 #[tokio::test]

@@ -287,6 +287,7 @@ async fn an_address_may_send_so_many_requests_with_a_password_in_a_minute_on_all
         stack.post("/v1/auth/register").json(&body).send().await,
         change,
         deletion,
+        stack.request_email_change(&ada, "ada@example.org").await,
         stack.reauthenticate(&ada, PASSWORD).await,
     ] {
         let reply = reply.expect_problem(429, "too_many_requests");

@@ -1,13 +1,14 @@
 //! Passwords that are given on a session: counted before they are checked, and the fifth wrong one ends the session.
 
 use futures::future::join_all;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::throttle::Limits;
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
+use serde_json::json;
 
 const ADA: &str = "ada@example.com";
 const WRONG: &str = "not the password at all";
@@ -17,6 +18,13 @@ async fn me(stack: &Stack, who: &SignedIn) -> Reply {
     stack.get("/v1/me").bearer(&who.access_token).send().await
 }
 
+async fn new_address(stack: &Stack, who: &SignedIn, password: &str) -> Reply {
+    let change = stack.request(Method::PUT, "/v1/me/email");
+    let change = change.bearer(&who.access_token);
+    let body = json!({"email": "ada@example.org", "password": password});
+    change.json(&body).send().await
+}
+
 #[tokio::test]
 async fn the_fifth_wrong_password_ends_that_session_and_no_other() {
     let stack = Stack::start().await;
@@ -24,11 +32,11 @@ async fn the_fifth_wrong_password_ends_that_session_and_no_other() {
     let phone = stack.login(ADA).await;
     for attempt in 1..=5 {
         me(&stack, &laptop).await.expect(StatusCode::OK);
-        // Both routes count together.
-        let reply = if attempt % 2 == 0 {
-            stack.delete_account(&laptop, WRONG).await
-        } else {
-            stack.change_password(&laptop, WRONG, NEW).await
+        // All routes count together.
+        let reply = match attempt % 3 {
+            0 => stack.delete_account(&laptop, WRONG).await,
+            1 => stack.change_password(&laptop, WRONG, NEW).await,
+            _ => new_address(&stack, &laptop, WRONG).await,
         };
         reply.expect_problem(403, "wrong_password");
     }
