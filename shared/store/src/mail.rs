@@ -5,25 +5,23 @@
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValue;
-use chrono::serde::{ts_milliseconds, ts_milliseconds_option, ts_seconds};
+use chrono::serde::ts_milliseconds_option;
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::RequestId;
 use latchkey_domain::notice::TELL_WITHIN;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::Store;
 use crate::expression::Expression;
-use crate::item::{attribute, from_item, millis, number, string, to_item};
+use crate::item::{attribute, from_item, millis, number, string};
 use crate::keys::{Key, PK};
 use crate::retry::OLD_ITEM;
 
 /// How long it is kept that an event was told: longer than events are told at all.
 const KEPT_FOR: TimeDelta = TimeDelta::days(7);
 const _: () = assert!(KEPT_FOR.num_seconds() > TELL_WITHIN.num_seconds());
-/// How long a mail is kept that will never be sent.
-const DEAD_LETTER_LIFETIME: TimeDelta = TimeDelta::days(90);
 
 const OWNER: &str = "owner";
 const LEASED_UNTIL: &str = "leased_until";
@@ -61,18 +59,6 @@ struct MailItem {
     owner: RequestId,
     #[serde(default, with = "ts_milliseconds_option")]
     sent_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Serialize)]
-struct DeadMailItem<'a> {
-    #[serde(flatten)]
-    key: Key,
-    record: &'a str,
-    reason: &'a str,
-    #[serde(with = "ts_milliseconds")]
-    kept_at: DateTime<Utc>,
-    #[serde(with = "ts_seconds")]
-    ttl: DateTime<Utc>,
 }
 
 impl Store {
@@ -166,14 +152,7 @@ impl Store {
         reason: &str,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let item = to_item(&DeadMailItem {
-            key: Key::dead_mail(id),
-            record: event,
-            reason,
-            kept_at: now,
-            ttl: now + DEAD_LETTER_LIFETIME,
-        })?;
-        self.put(item).await
+        self.bury(Key::dead_mail(id), event, reason, now).await
     }
 }
 

@@ -229,9 +229,21 @@ impl Store {
         reason: &str,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        let key = Key::dead_letter(sequence_number);
+        self.bury(key, record, reason, now).await
+    }
+
+    /// Keeps what can never be done among the dead letters, whoever was to do it.
+    pub(crate) async fn bury(
+        &self,
+        key: Key,
+        record: &str,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         let record = record.get(..record.floor_char_boundary(LONGEST_RECORD));
         let item = to_item(&DeadLetterItem {
-            key: Key::dead_letter(sequence_number),
+            key,
             record: record.unwrap_or_default(),
             reason,
             kept_at: now,
