@@ -364,6 +364,25 @@ def test_listener_may_use_the_client_and_may_fail(world: World, caplog: pytest.L
     assert len(seen) == 3
 
 
+def test_listeners_all_hear_of_one_change_before_the_next(world: World) -> None:
+    client = world.client()
+    seen: list[str] = []
+    client.on_change(lambda change: in_a_thread(client.sign_out) if change.kind == "signed_in" else None)
+    client.on_change(lambda change: seen.append(change.kind))
+    world.register(client)
+    assert seen == ["signed_in", "signed_out"]
+
+
+def test_listener_that_another_one_has_removed_is_not_called(world: World) -> None:
+    client = world.client()
+    seen: list[str] = []
+    removals: list[Any] = []
+    client.on_change(lambda _: removals[0]())
+    removals.append(client.on_change(lambda change: seen.append(change.kind)))
+    world.register(client)
+    assert seen == []
+
+
 def test_sign_out_forgets_the_session_even_without_a_network(world: World) -> None:
     client = world.client()
     world.register(client)
