@@ -165,7 +165,7 @@ export class RecordStore {
         this.#unwritten = text === value ? undefined : { value, over: text }
         return
       } catch {
-        // This tab goes on from its memory.
+        // This tab works from its memory.
       }
     }
   }
