@@ -158,7 +158,6 @@ export class SessionKeeper {
         const sentAt = currentMoment()
         // Whoever is refused until then, with or without the lock, waits for what this brings.
         this.#store.write({ ...before, replaced_until: sentAt.wall + this.#http.timeout })
-        const { text } = this.#read()
         try {
           const next = readTokens(await send(token), this.#clock, sentAt, this.#hasCookie)
           // The user has signed out, or somebody else has signed in, since it was sent: nobody holds this new session.
@@ -168,7 +167,10 @@ export class SessionKeeper {
           return next.reply
         } catch (error) {
           // After a lost reply no access token counts as fresh, so that the next use, in any tab, fetches what it brought.
-          if (this.#read().text === text) this.#store.write(isLost(error) ? { ...before, access: {} } : before)
+          const now = this.record
+          if (now?.session.id === before.session.id) {
+            this.#store.write({ ...now, replaced_until: undefined, ...(isLost(error) && { access: {} }) })
+          }
           throw error
         }
       })

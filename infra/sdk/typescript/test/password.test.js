@@ -76,6 +76,24 @@ describe("operations", () => {
     await isSignedIn(client)
   })
 
+  test("whose reply is lost while another tab refreshes are followed by a refresh all the same", async () => {
+    const storage = sharedStorage()
+    const client = await signIn(make(storage))
+    const other = make(storage)
+    makeStale()
+    await client.getAccessToken()
+    let token
+    proxy.next("/v1/auth/reauthenticate", async (forward) => {
+      proxy.next("/v1/me", answer(401, {}, JSON.stringify({ code: "invalid_token" })))
+      await isSignedIn(other)
+      token = read(storage).access[""].token
+      await forward()
+    })
+    await assert.rejects(client.reauthenticate({ password: PASSWORD }), code("network_error"))
+    assert.notEqual(read(storage).access[""].token, token)
+    assert.equal(read(storage).replaced_until, undefined)
+  })
+
   test("leave nothing behind when they are refused", async () => {
     const storage = sharedStorage()
     const client = await signIn(make(storage))

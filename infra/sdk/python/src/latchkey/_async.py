@@ -16,7 +16,8 @@ import anyio.to_thread
 import httpx
 
 from ._clock import Clock
-from ._core import Core, Effect, Flow, Send, Share, Sleep, TryLock, Update, Yield
+from ._core import Core
+from ._effects import Effect, Flow, Send, Share, Sleep, TryLock, Update, Yield
 from ._errors import LatchkeyError
 from ._listeners import Listener, Listeners
 from ._requests import Reply, Request

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import threading
 import uuid
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Literal, TypeVar, cast
 
 import httpx
 
 from ._clock import Clock, ServerTime
+from ._effects import Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import SIGNED_OUT, LatchkeyError
 from ._requests import Reply, Request, build, read_object, read_problem, read_tokens, unexpected
 from ._session import Document, Held, Vault, store_refresh_token, store_successor
@@ -46,84 +45,6 @@ _TURN_POLL: Final = 0.01
 _LOST: Final = frozenset({"network_error", "unexpected_reply"})
 """Codes after which the request may have done its work although its reply says nothing."""
 _MAY_PASS: Final = _LOST | {"temporarily_unavailable", "too_many_requests"}
-
-
-@dataclass(frozen=True)
-class Update:
-    """Read the storage, decide, write what changed; nobody else of this client may do so in between.
-
-    ``is_blind`` says that it can be decided without a storage that cannot be read, as if nothing were stored.
-    """
-
-    decide: Callable[[Document], tuple[Document, Any]]
-    reason: LatchkeyError | None = None
-    is_blind: bool = False
-
-
-@dataclass(frozen=True)
-class Send:
-    """Send the request. Raise `LatchkeyError` ``network_error`` if no reply comes."""
-
-    request: Request
-
-
-@dataclass(frozen=True)
-class Sleep:
-    """Wait for seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Yield:
-    """Let others of this client continue, for seconds of real time, whatever a test's clock says."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class TryLock:
-    """Take the storage's lock without waiting. The result gives it back; ``None`` if another one has it."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """Run the flow to its end, whatever happens to its caller, and give its result to all who ask meanwhile.
-
-    Flows with different audiences run in parallel: the server gives them the same successor.
-    """
-
-    flow: Flow[Held]
-    audience: str | None
-
-
-Effect: TypeAlias = Update | Send | Sleep | Yield | TryLock | Share
-Flow: TypeAlias = Generator[Effect, Any, T]
-
-
-class Turns:
-    """Who of this client may send what replaces tokens: any number of refreshes, or one replacement of the session.
-
-    A refresh during a password change would be refused, because its session has just ended, and would sign the user out
-    before the new session is stored. Sign-ins take turns too: each ends the one before, so their replies must stay in order.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: Counter[str] = Counter()
-
-    def try_begin(self, kind: Literal["refresh", "replace", "sign_in"]) -> bool:
-        with self._lock:
-            running = self._running
-            blockers = {"refresh": ("replace",), "replace": ("replace", "refresh"), "sign_in": ("sign_in",)}[kind]
-            if any(running[one] for one in blockers):
-                return False
-            running[kind] += 1
-            return True
-
-    def end(self, kind: str) -> None:
-        with self._lock:
-            self._running[kind] -= 1
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
@@ -592,11 +513,11 @@ class Core:
     def _expect_no_replacement(self, lost: Held | None) -> Flow[None]:
         """``lost`` is the session whose reply did not come: its next use, in any process, refreshes."""
         if lost is not None:
-            self._deadlines = {key: one for key, one in self._deadlines.items() if one[0] != lost.access_token}
+            self._deadlines.pop(None, None)
 
         def decide(document: Document) -> tuple[Document, None]:
             held = document.held
-            if lost is not None and held is not None and held.access_token == lost.access_token:
+            if lost is not None and held is not None and held.session["id"] == lost.session["id"]:
                 held = replace(held, expires_at=0)
             return replace(document, held=held, replaced_until=0), None
 

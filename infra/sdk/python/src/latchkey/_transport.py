@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from ._core import Update
+from ._effects import Update
 from ._errors import LatchkeyError
 from ._session import Held, Vault
 from ._storage import Storage
