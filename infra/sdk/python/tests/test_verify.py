@@ -219,10 +219,11 @@ def test_header_and_challenge() -> None:
 
 def test_challenge_says_what_is_wanted(api: str, kind: str, token: str) -> None:
     """RFC 6750 section 3 for the scope, RFC 9470 section 3 for the age."""
-    for options, expected in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"scope": "admin account"}, 'Bearer error="insufficient_scope", scope="account admin"'),
         ({"max_age": -60}, 'Bearer error="insufficient_user_authentication", max_age="-60"'),
-    ):
+    ]
+    for options, expected in cases:
         with pytest.raises(VerificationError) as caught:
             Service(kind, api, **options).verify(token)
         assert challenge(caught.value) == {"WWW-Authenticate": expected}

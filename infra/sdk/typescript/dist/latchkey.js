@@ -383,14 +383,16 @@ var SessionKeeper = class {
         if (before?.session.id !== record.session.id) throw notSignedIn();
         const sentAt = currentMoment();
         this.#store.write({ ...before, replaced_until: sentAt.wall + this.#http.timeout });
-        const { text } = this.#read();
         try {
           const next = readTokens(await send(token), this.#clock, sentAt, this.#hasCookie);
           if (this.record?.session.id !== record.session.id) return await this.#abandon(next.token);
           this.#store.write({ ...next.record, user: next.record.user ?? before.user });
           return next.reply;
         } catch (error) {
-          if (this.#read().text === text) this.#store.write(isLost(error) ? { ...before, access: {} } : before);
+          const now = this.record;
+          if (now?.session.id === before.session.id) {
+            this.#store.write({ ...now, replaced_until: void 0, ...isLost(error) && { access: {} } });
+          }
           throw error;
         }
       });
