@@ -60,7 +60,7 @@ function drawFor(me) {
 function signOutButton() {
   const button = make('button.quiet', { type: 'button', 'data-key': 'sign-out' }, say('sign_out'))
   button.addEventListener('click', () =>
-    whileBusy(button, () => client.signOut().catch((error) => notify(explain(error), 'warning'))),
+    whileBusy(button, () => client.signOut().then(() => {}, (error) => notify(explain(error), 'warning'))),
   )
   return button
 }

