@@ -33,6 +33,7 @@ export const ACCOUNT_WORDS = {
   forgot_text: ['We will send you a link to choose a new password.', 'Wir schicken Ihnen einen Link, mit dem Sie ein neues Passwort wählen können.'],
   send_link: ['Send link', 'Link senden'],
   forgot_sent: ['If there is an account for {email}, a link is on its way. It is valid for a few minutes.', 'Falls es ein Konto für {email} gibt, ist ein Link unterwegs. Er gilt nur einige Minuten.'],
+  to_devices: ['Go to your devices', 'Zu Ihren Geräten'],
   back_to_sign_in: ['Back to sign-in', 'Zurück zur Anmeldung'],
   choose_password_for: ['For the account {email}.', 'Für das Konto {email}.'],
   choose_password_text: ['You will then be signed out on all devices. Sign in with the new password.', 'Danach sind Sie auf allen Geräten abgemeldet. Melden Sie sich mit dem neuen Passwort an.'],
