@@ -1,8 +1,7 @@
 // The page of people: which view is shown at which address, and to whom.
 
 import { LatchkeyError } from './latchkey.js'
-import { skeleton } from './dom.js'
-import { basePath, drawHeader, failure, productName, show, showNotFound, start } from './page.js'
+import { basePath, drawHeader, failure, productName, show, showLoading, showNotFound, start } from './page.js'
 import { client, follow, readClaims, signOutButton } from './session.js'
 import { devices } from './devices.js'
 import { say } from './words.js'
@@ -56,7 +55,7 @@ const isForAll = () => !PERSONAL.includes(viewOf(location.pathname))
 function drawWith(part, title, use) {
   const turn = latest
   if (part.script) return use(part.script)
-  show(title, skeleton(2))
+  showLoading(title, 2)
   part.load().then(
     (script) => {
       part.script = script

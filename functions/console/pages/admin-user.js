@@ -1,9 +1,9 @@
 // One user, as administrators see them, and what they can do about the account. Each action says what happened.
 
 import { LatchkeyError } from './latchkey.js'
-import { icon, make, own, sentence, skeleton, time } from './dom.js'
+import { icon, make, own, sentence, time } from './dom.js'
 import { ask } from './ask.js'
-import { failure, link, notify, offers, show } from './page.js'
+import { failure, link, notify, offers, show, showLoading } from './page.js'
 import { client } from './session.js'
 import { description, nameOf, picture, summary } from './devices.js'
 import { entries, some } from './activity.js'
@@ -18,7 +18,7 @@ import { say } from './words.js'
 /** The view. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here @param {(user: User) => void} seen */
 export async function drawUser(id, me, refused, seen) {
   const path = `/v1/admin/users/${encodeURIComponent(id)}`
-  show(say('users'), skeleton(3))
+  showLoading(say('users'), 3)
   const again = () => void drawUser(id, me, refused, seen)
   try {
     /** @type {User} */

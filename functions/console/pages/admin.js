@@ -3,7 +3,7 @@
 import { LatchkeyError } from './latchkey.js'
 import { icon, make, own, skeleton, time } from './dom.js'
 import { field, form } from './ask.js'
-import { basePath, clearNotices, drawHeader, failure, go, link, offers, show, showNotFound, start } from './page.js'
+import { basePath, clearNotices, drawHeader, failure, go, link, offers, show, showLoading, showNotFound, start } from './page.js'
 import { administer } from './administer.js'
 import { account, client, follow, signOutButton } from './session.js'
 import { signIn } from './sign-in.js'
@@ -46,7 +46,7 @@ function draw() {
   drawHead()
   if (idOfAddress() === null) return showNotFound(HOME)
   if (client.state.status !== 'signed-in') return signIn()
-  show(say('users'), skeleton(2))
+  showLoading(say('users'), 2)
   account().then(
     (me) => {
       if (turn === latest) drawFor(me)

@@ -146,6 +146,13 @@ export function show(title, ...content) {
 let titleNow = () => document.title
 let isShown = false
 
+/** Shows that a view comes, which is the first if none was there. @param {Phrase} title @param {number} rows */
+export function showLoading(title, rows) {
+  const before = isShown
+  show(title, skeleton(rows))
+  isShown = before
+}
+
 /** Says that there is nothing at the address. @param {string} home the way back */
 export const showNotFound = (home) =>
   show(say('not_found'), make('div.card', {}, make('p', {}, say('not_found_text')), make('p.links', {}, link(home, say('to_start')))))
