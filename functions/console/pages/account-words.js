@@ -7,6 +7,11 @@ export const ACCOUNT_WORDS = {
   users: ['Users', 'Personen'],
 
   // Problems
+  required_email: ['Enter an e-mail address.', 'Geben Sie eine E-Mail-Adresse ein.'],
+  invalid_email: ['This is not a complete e-mail address, such as ada@example.com.', 'Das ist keine vollständige E-Mail-Adresse, wie zum Beispiel ada@example.com.'],
+  same_email: ['This is your address already. Enter another one.', 'Das ist schon Ihre Adresse. Geben Sie eine andere ein.'],
+  short_password: ['A password has at least 8 characters.', 'Ein Passwort hat mindestens 8 Zeichen.'],
+  long_password: ['A password has at most 128 characters.', 'Ein Passwort hat höchstens 128 Zeichen.'],
   weak_password: ['This password is too easy to guess. Try three or four words that do not belong together.', 'Dieses Passwort ist zu leicht zu erraten. Nehmen Sie drei oder vier Wörter, die nicht zusammengehören.'],
   password_unchanged: ['This is your current password. Choose another one.', 'Das ist Ihr jetziges Passwort. Wählen Sie ein anderes.'],
   invalid_credentials: ['E-mail and password do not match.', 'E-Mail-Adresse und Passwort stimmen nicht überein.'],
@@ -85,6 +90,8 @@ export const ACCOUNT_WORDS = {
   delete_for_good: ['Delete permanently', 'Endgültig löschen'],
 
   // Activity
+  today: ['Today', 'Heute'],
+  yesterday: ['Yesterday', 'Gestern'],
   activity_text: ['What happened to your account. You do not recognise something? Change your password.', 'Was mit Ihrem Konto geschehen ist. Sie erkennen etwas nicht wieder? Ändern Sie Ihr Passwort.'],
   no_activity: ['Nothing has happened yet.', 'Bisher ist nichts geschehen.'],
   more: ['Show more', 'Mehr anzeigen'],

@@ -4,8 +4,8 @@ import { icon, make, own, sentence, skeleton } from './dom.js'
 import { whileBusy } from './ask.js'
 import { announce, failure, show } from './page.js'
 import { client } from './session.js'
-import { absolute, clock, day, say, wordOf } from './words.js'
 import { placeOf } from './devices.js'
+import { absolute, say, wordOf, written } from './words.js'
 import './account-words.js'
 
 /** @typedef {import('./latchkey.js').ActivityEntry} Entry */
@@ -93,6 +93,16 @@ export function entries(first, next) {
   return [list, make('div.buttons', {}, button)]
 }
 
+/** The day, with the two last ones by their names. @param {Date} time */
+function day(time) {
+  const midnight = new Date()
+  midnight.setHours(0, 0, 0, 0)
+  if (time >= midnight) return say('today')
+  midnight.setDate(midnight.getDate() - 1)
+  if (time >= midnight) return say('yesterday')
+  return written(time, { dateStyle: 'full' })
+}
+
 /** @param {Entry} entry */
 function row(entry) {
   const kind = PICTURES.find(([begin]) => entry.type.startsWith(begin))
@@ -112,7 +122,7 @@ function row(entry) {
         'p.marks', {}, entry.is_current_session === true && make('span.mark.good', {}, icon('check'), say('this_device')),
         entry.new_device === true && warn('new_device'), entry.unusual_location === true && warn('unusual_place'),
       ),
-      make('p', {}, ...details, details.length ? ' · ' : '', make('time', { datetime: entry.time, title: absolute(date) }, clock(date))),
+      make('p', {}, ...details, details.length ? ' · ' : '', make('time', { datetime: entry.time, title: absolute(date) }, written(date, { timeStyle: 'short' }))),
     ),
   )
 }

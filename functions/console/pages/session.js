@@ -1,6 +1,6 @@
 // The client of the API that a page has, and who is signed in, as long as the page is open.
 
-import { LatchkeyError, createClient } from './latchkey.js'
+import { createClient } from './latchkey.js'
 import { make } from './dom.js'
 import { closeDialogs, whileBusy } from './ask.js'
 import { basePath, clearNotices, explain, failure, hide, notify, productName, show, showUser } from './page.js'
@@ -92,30 +92,6 @@ export async function accountAgain() {
   const { email } = await mine
   if (client.state.status === 'signed-in' && asked === now) showUser(email ?? say('without_email'))
   return mine
-}
-
-/** Asks a route that the client has no method for. @param {string} method @param {string} path @param {object} [body] */
-export async function request(method, path, body) {
-  /** @type {Record<string, string>} */
-  const headers = body ? { 'content-type': 'application/json' } : {}
-  let reply
-  try {
-    reply = await client.fetch(basePath + path, { method, headers, body: body ? JSON.stringify(body) : null, credentials: 'omit' })
-  } catch (error) {
-    if (error instanceof LatchkeyError) throw error
-    throw new LatchkeyError('network_error', 'No reply came.', { cause: error })
-  }
-  if (reply.ok) {
-    const text = await reply.text()
-    return text ? JSON.parse(text) : undefined
-  }
-  const problem = await reply.json().catch(() => ({}))
-  const retryAfter = Number(reply.headers.get('retry-after') ?? Number.NaN)
-  throw new LatchkeyError(problem.code ?? 'unexpected_reply', problem.detail ?? '', {
-    status: reply.status,
-    requestId: reply.headers.get('x-request-id'),
-    retryAfter: Number.isNaN(retryAfter) ? null : retryAfter,
-  })
 }
 
 /**

@@ -31,12 +31,7 @@ const WORDS = {
   request: ['Request {id}', 'Anfrage {id}'],
   too_many: ['Too many attempts. Try again in {time}.', 'Zu viele Versuche. Bitte versuchen Sie es in {time} erneut.'],
   busy: ['The service is busy. Try again in {time}.', 'Der Dienst ist ausgelastet. Bitte versuchen Sie es in {time} erneut.'],
-  required_email: ['Enter an e-mail address.', 'Geben Sie eine E-Mail-Adresse ein.'],
-  invalid_email: ['This is not a complete e-mail address, such as ada@example.com.', 'Das ist keine vollständige E-Mail-Adresse, wie zum Beispiel ada@example.com.'],
-  same_email: ['This is your address already. Enter another one.', 'Das ist schon Ihre Adresse. Geben Sie eine andere ein.'],
   required_password: ['Enter a password.', 'Geben Sie ein Passwort ein.'],
-  short_password: ['A password has at least 8 characters.', 'Ein Passwort hat mindestens 8 Zeichen.'],
-  long_password: ['A password has at most 128 characters.', 'Ein Passwort hat höchstens 128 Zeichen.'],
   reauthentication_required: ['This needs your password.', 'Dafür wird Ihr Passwort gebraucht.'],
   wrong_password: ['This is not your password.', 'Dieses Passwort ist nicht richtig.'],
   no_password: ['Your account has no password here, because you sign in with another service.', 'Ihr Konto hat hier kein Passwort, weil Sie sich über einen anderen Dienst anmelden.'],
@@ -118,8 +113,6 @@ const WORDS = {
 
   // Activity
   activity_title: ['Your activity', 'Ihre Aktivität'],
-  today: ['Today', 'Heute'],
-  yesterday: ['Yesterday', 'Gestern'],
 }
 
 /** @type {Record<string, string[]>} */
@@ -211,24 +204,11 @@ export function duration(seconds) {
   return live(() => new Intl.NumberFormat(region(), { style: 'unit', unit, unitDisplay: 'long' }).format(count))
 }
 
-/** @param {Date} time @param {Intl.DateTimeFormatOptions} style */
-const written = (time, style) => live(() => new Intl.DateTimeFormat(region(), style).format(time))
+/** A time in a form. @param {Date} time @param {Intl.DateTimeFormatOptions} style */
+export const written = (time, style) => live(() => new Intl.DateTimeFormat(region(), style).format(time))
 
 /** The whole date and time. @param {Date} time */
 export const absolute = (time) => written(time, { dateStyle: 'long', timeStyle: 'short' })
-
-/** The time of a day. @param {Date} time */
-export const clock = (time) => written(time, { timeStyle: 'short' })
-
-/** The day, with the two last ones by their names. @param {Date} time */
-export function day(time) {
-  const midnight = new Date()
-  midnight.setHours(0, 0, 0, 0)
-  if (time >= midnight) return say('today')
-  midnight.setDate(midnight.getDate() - 1)
-  if (time >= midnight) return say('yesterday')
-  return written(time, { dateStyle: 'full' })
-}
 
 /** A country by its two letters. @param {string} code */
 export const country = (code) =>
