@@ -83,7 +83,7 @@ function refused(error) {
 
 /** @param {import('./latchkey.js').Account} me */
 function drawSearch(me) {
-  const results = make('div', {})
+  const results = make('section', {})
   const what = { field: field('search_label', { type: 'text', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' }), check: checkSearch }
   const find = form([what], 'find', async (/** @type {string} */ text) => {
     clearNotices()
