@@ -932,6 +932,11 @@ impl From<ConfirmError> for Problem {
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
             ConfirmError::NoPassword => Code::NoPassword.into(),
             ConfirmError::EmailTaken => Code::EmailTaken.into(),
+            ConfirmError::EmailUnchanged => Self::validation_failed(vec![InvalidValue::new(
+                "#/email",
+                "unchanged",
+                error.to_string(),
+            )]),
             ConfirmError::ReauthenticationRequired(required) => required.into(),
         }
     }
