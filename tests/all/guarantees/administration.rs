@@ -524,6 +524,29 @@ async fn what_a_repair_cannot_know_it_leaves_alone() {
     assert_eq!(refused, Err(Failure::Refused(AdminError::UserNotFound)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_repair_whose_reply_is_lost_knows_its_own_write() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let grace = stack.register(GRACE).await;
+    let user = grace.user_id.unwrap();
+    stack.table().account(user).set("change", "by hand").await;
+    let (service, operator) = operator_of(&stack);
+    faults.arm(Plan {
+        fault: Fault::ReplyLost,
+        operation: "UpdateItem".to_owned(),
+        nth: 0,
+        strikes: Strikes::Times(1),
+    });
+    let repair = service.repair_account(&operator, user).await;
+    let damage = Damage {
+        attributes: vec!["change"],
+        sessions: 1,
+    };
+    assert_eq!(repair, Ok(Repair::Done(damage)));
+    faults.disarm();
+    stack.login(GRACE).await;
+}
+
 /// What was read is written over only while it stands there: somebody else may be mending it too.
 #[tokio::test(start_paused = true)]
 async fn a_repair_that_was_overtaken_looks_again() {
