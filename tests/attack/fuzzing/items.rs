@@ -2,7 +2,6 @@
 
 use crate::attack::faults::{self};
 use crate::harness::conformity;
-use crate::harness::stack::PASSWORD;
 use http::Method;
 use latchkey_domain::email::EmailAddress;
 use serde_json::{Value, json};
