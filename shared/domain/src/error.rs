@@ -103,7 +103,7 @@ pub enum AdminError {
     #[error("no such session")]
     SessionNotFound,
     /// A user has at most [`MAX_ROLES`] roles.
-    #[error("a user has at most {MAX_ROLES} roles")]
+    #[error("A user has at most {MAX_ROLES} roles.")]
     TooManyRoles,
     /// The user signs in elsewhere.
     #[error("the account has no password")]
