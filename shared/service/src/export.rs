@@ -12,7 +12,7 @@ use crate::{Caller, DescribedSession, Failure, Service};
 
 /// The most sessions of an export. A partition that is not broken has 120 at most.
 pub const MAX_EXPORTED_SESSIONS: usize = 1_000;
-/// How many entries of activity are read at once, and how often: with the sessions the reply stays below Lambda's 6 MB.
+/// How many entries of activity are read at once, and how often. How many of them a reply can hold is not known here.
 const ENTRIES_OF_A_PAGE: usize = 500;
 const MAX_PAGES: usize = 10;
 

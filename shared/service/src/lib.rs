@@ -65,7 +65,7 @@ use crate::token_keys::TokenKeys;
 
 pub use account::PasswordChange;
 pub use admin::{
-    AccountUpdate, Administrator, Chosen, DescribedSession, LONGEST_DEED, SessionOfUser,
+    AccountUpdate, Administrator, Chosen, DescribedSession, LONGEST_DEEDS, SessionOfUser,
     UserCursor, UserPage, UserRevocation,
 };
 pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
