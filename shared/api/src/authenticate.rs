@@ -58,7 +58,8 @@ impl SignOut {
     /// How the reply travels: a cookie of the session that has ended goes, whichever token has ended it, and so does one
     /// that ends nothing. One of another session stays.
     pub async fn transport(&self, ended: Option<SessionId>, core: &Core) -> Transport {
-        let (Some(SignOutToken::Refresh(token)), true) = (self.tokens.last(), self.has_cookie) else {
+        let (Some(SignOutToken::Refresh(token)), true) = (self.tokens.last(), self.has_cookie)
+        else {
             return Transport::Body;
         };
         match ended {

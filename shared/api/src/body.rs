@@ -282,9 +282,7 @@ impl CredentialsRequest {
 ///
 /// # Errors
 /// What is no whole number.
-pub fn whole_number<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<i64>, D::Error> {
+pub fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     deserializer.deserialize_option(WholeNumber)
 }
 
@@ -292,11 +290,10 @@ pub fn whole_number<'de, D: Deserializer<'de>>(
 ///
 /// # Errors
 /// What is no whole number, and a negative one.
-pub fn natural_number<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<u64>, D::Error> {
+pub fn natural_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let number = whole_number(deserializer)?.map(u64::try_from).transpose();
-    number.map_err(|_| D::Error::invalid_value(Unexpected::Other("a negative number"), &WholeNumber))
+    number
+        .map_err(|_| D::Error::invalid_value(Unexpected::Other("a negative number"), &WholeNumber))
 }
 
 struct WholeNumber;

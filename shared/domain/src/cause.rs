@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{MalformedId, SessionId, UserId};
 
 /// What changed an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// A user has registered.
     Register,

@@ -20,7 +20,7 @@ use crate::change::{Changed, Intent, require_admitted};
 use crate::log::log_refusal;
 use crate::metric::{REVOCATIONS, SIGN_IN_FAILURES};
 use crate::passwords::Place;
-use crate::throttle::refuse_throttled;
+use crate::throttle::{CountedRequest, refuse_throttled};
 use crate::{Caller, Failure, Service, SignedIn};
 
 /// How long a password that was counted may still be about to be checked: a function's 15 seconds, and the difference of
@@ -222,7 +222,7 @@ impl Service {
         let attempt = PasswordAttempt::new(now, self.core.random.as_ref());
         let store = &self.store;
         let (of_address, partition, counted) = tokio::join!(
-            self.count_address_attempt(address),
+            self.count_address_attempt(address, CountedRequest::Password),
             store.read_partition(user, now),
             store.count_password_attempt(user, session, &attempt, MAX_WRONG)
         );
@@ -360,7 +360,8 @@ impl Service {
     /// Refuses a password on a session on which as many as may be wrong are being checked.
     fn refuse_until_judged(&self, now: DateTime<Utc>) -> Failure<ConfirmError> {
         let (limits, until) = (&self.core.policy.limits, now + TimeDelta::seconds(1));
-        refuse_throttled(Violation::new(Limit::Passwords, limits, until, now).into())
+        let violation = Violation::new(Limit::Passwords, limits, until, now);
+        refuse_throttled(violation.into(), CountedRequest::Password)
     }
 
     /// Ends the caller's session after too many wrong passwords.

@@ -17,6 +17,7 @@ use latchkey_store::Part;
 
 use crate::change::{Changed, Intent};
 use crate::metric::{EMAILS_VERIFIED, LINKS_REFUSED, PASSWORD_RESETS, REVOCATIONS};
+use crate::throttle::CountedRequest;
 use crate::{Failure, Service};
 
 /// A password that is to be chosen by whoever opens a link.
@@ -46,7 +47,7 @@ impl Service {
         let link = link.await.map_err(refuse_token)?;
         let (user, email) = (link.user(), link.email().clone());
         let (counted, reading) = tokio::join!(
-            self.count_address_attempt(request.address),
+            self.count_address_attempt(request.address, CountedRequest::Password),
             self.read_for_recovery(&link)
         );
         counted?;

@@ -456,7 +456,9 @@ async fn a_body_that_no_route_takes_is_read_by_the_rules_of_bodies() {
             refused.expect_problem(400, "invalid_request");
         }
     }
-    let empty = stack.post("/v1/sessions/revoke-all").bearer(&ada.access_token);
+    let empty = stack
+        .post("/v1/sessions/revoke-all")
+        .bearer(&ada.access_token);
     let empty = empty.bytes("application/json", b" { \r\n} ").send().await;
     empty.expect(StatusCode::OK);
 }

@@ -216,6 +216,9 @@ async fn a_new_address_that_was_overtaken_by_a_sign_in_keeps_the_upgraded_hash()
     moved.expect(StatusCode::NO_CONTENT);
     let email = EmailAddress::parse("ada@example.org").unwrap();
     let credential = stack.store.read_credential(&email).await.unwrap().unwrap();
-    assert!(!needs_upgrade(&credential.password_hash), "the old hash is back");
+    assert!(
+        !needs_upgrade(&credential.password_hash),
+        "the old hash is back"
+    );
     stack.login("ada@example.org").await;
 }

@@ -338,9 +338,16 @@ async fn whatever_stands_in_an_export_lambda_can_hand_it_over() {
     let reply = get(&stack, "/v1/me/export", &ada).await;
     let body = String::from_utf8(reply.bytes.clone()).unwrap();
     let in_envelope = json!(body).to_string().len();
-    assert!((4_000_000..6_000_000).contains(&in_envelope), "{in_envelope}");
+    assert!(
+        (4_000_000..6_000_000).contains(&in_envelope),
+        "{in_envelope}"
+    );
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let export = reply.expect(StatusCode::OK);
     assert_eq!(export["has_more_activity"], true);
-    assert_eq!(export["activity"][1]["name"], json!(quotes()), "the newest stay");
+    assert_eq!(
+        export["activity"][1]["name"],
+        json!(quotes()),
+        "the newest stay"
+    );
 }
