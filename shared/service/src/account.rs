@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::credential::Credential;
-use latchkey_domain::error::{CallerNotLive, ConfirmError};
+use latchkey_domain::error::{CallerNotLive, ConfirmError, StoreError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
@@ -388,15 +388,22 @@ impl Service {
         &self,
         partition: Partition,
     ) -> Result<Reading, Failure<ConfirmError>> {
-        let account = partition.account.as_ref();
-        let credential = match account.and_then(Account::credential_email) {
-            Some(email) => self.store.read_credential(email).await?,
-            None => None,
-        };
+        let credential = self.credential_of(partition.account.as_ref()).await?;
         Ok(Reading {
             partition,
             credential,
         })
+    }
+
+    /// What stands under the address of an account, whosever it is. 1 read unit, if the account has a password.
+    pub(crate) async fn credential_of(
+        &self,
+        account: Option<&Account>,
+    ) -> Result<Option<Credential>, StoreError> {
+        match account.and_then(Account::credential_email) {
+            Some(email) => self.store.read_credential(email).await,
+            None => Ok(None),
+        }
     }
 
     /// Trims old items after a password change, which has deleted the item of the caller's old session.

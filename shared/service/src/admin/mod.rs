@@ -28,6 +28,7 @@ use crate::step_up::log_step_up_refusal;
 use crate::{Caller, Failure, Service};
 
 pub use account::AccountUpdate;
+pub(crate) use sessions::describe_sessions;
 pub use sessions::{Chosen, DescribedSession, SessionOfUser, UserRevocation};
 pub use users::{UserCursor, UserPage};
 
