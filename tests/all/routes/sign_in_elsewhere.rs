@@ -433,10 +433,7 @@ async fn what_is_not_allowed_is_named_and_nothing_is_written() {
             "amr",
             vec![json!(1), json!("pwd"), json!({}), json!([1]), Value::Null],
         ),
-        (
-            "auth_time",
-            vec![json!("1"), json!(1.5), json!([]), json!(1e30)],
-        ),
+        ("auth_time", vec![json!("1"), json!(1.5), json!([])]),
         ("email", vec![json!(1), json!([])]),
         (
             "client",
