@@ -32,7 +32,7 @@ pub enum AccountForm {
     /// It is: there is nothing to repair.
     Readable,
     /// It is not, and a repair makes it so.
-    Repairable(BrokenAccount),
+    Repairable(Box<BrokenAccount>),
     /// It is not, and what is broken cannot be known again.
     Beyond,
 }
@@ -71,11 +71,11 @@ impl Store {
         let change = ChangeAttribute::new(self.new_stamp(), cause, &[]);
         item.insert(attribute::CHANGE.to_owned(), change.to_attribute()?);
         Ok(match account_from_item(item) {
-            Ok(stamped) => AccountForm::Repairable(BrokenAccount {
+            Ok(stamped) => AccountForm::Repairable(Box::new(BrokenAccount {
                 repaired: stamped.account,
                 attributes,
                 sessions: sessions.unwrap_or_default(),
-            }),
+            })),
             Err(_) => AccountForm::Beyond,
         })
     }
