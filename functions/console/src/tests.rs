@@ -362,6 +362,21 @@ async fn a_file_comes_compressed_to_who_takes_that() {
     assert!(bytes.len() * 2 < plain.len());
 }
 
+#[test]
+fn no_line_that_is_a_comment_alone_is_sent() {
+    for file in files::FILES {
+        let text = std::str::from_utf8(file.plain()).unwrap();
+        for line in text.lines() {
+            let is_comment = line.starts_with("/*") && line.ends_with("*/");
+            assert!(
+                !is_comment && !line.starts_with("//"),
+                "{}: {line}",
+                file.name()
+            );
+        }
+    }
+}
+
 /// While an upgrade takes over, page and file may come of two versions.
 #[tokio::test]
 async fn a_file_of_another_version_is_served_and_kept_by_nobody() {
