@@ -30,13 +30,16 @@ pub(crate) struct Api {
     base: Arc<str>,
     client: Client<HttpConnector, Body>,
     clock: Arc<LeapingClock>,
-    /// Who may send a password now.
+    /// Who may send a request now, and who a password.
+    requests: Arc<Semaphore>,
     passwords: Arc<Semaphore>,
 }
 
-/// How many passwords are under way at once. This machine hashes one in some 20 ms on each core and lets 130 wait; on AWS
-/// an instance hashes one, and there are more of them. The storm is about faults: what a flood meets, `measure load` shows.
-const PASSWORDS_AT_ONCE: usize = 32;
+/// How many requests are under way at once, and how many of them have a password to be hashed, which takes a core for some
+/// 20 ms. On AWS each has an instance; here all share this machine, and what waits longer than the service's own limits is
+/// answered 503 without any fault. The storm is about faults; what a flood meets, `measure load` shows.
+const REQUESTS_AT_ONCE: usize = 32;
+const PASSWORDS_AT_ONCE: usize = 8;
 
 /// What goes with an operation and is not noted of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,6 +58,7 @@ impl Api {
             base: base.into(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             clock,
+            requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
         }
     }
@@ -63,7 +67,10 @@ impl Api {
     pub(crate) async fn send(&self, client: usize, op: Op, secrets: Secrets<'_>) -> Event {
         let (method, path, body) = request(&op, secrets);
         let turn = op.hashes().then(|| self.passwords.acquire());
-        let _turn = OptionFuture::from(turn).await;
+        let _turns = (
+            OptionFuture::from(turn).await,
+            self.requests.acquire().await,
+        );
         let start = self.clock.moment();
         let answer = match self.exchange(&method, &path, body, secrets).await {
             Ok(reply) => answer(&method, &path, &op, reply),

@@ -282,6 +282,13 @@ impl Event {
             || self.op.by().is_some_and(|by| by.session == session)
     }
 
+    /// Whether a step-up may have written its proof. One that is answered 401 has written it to a session that had ended
+    /// meanwhile.
+    pub(crate) fn may_have_proved(&self) -> bool {
+        matches!(self.op, Op::Reauthenticate { .. })
+            && (self.answer.may_be_done() || self.answer.is_code("invalid_token"))
+    }
+
     /// Whether a password on a session may count as wrong from then on.
     pub(crate) fn may_count_as_wrong(&self) -> bool {
         self.op.confirmation().is_some()

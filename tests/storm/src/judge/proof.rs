@@ -16,7 +16,7 @@ impl Judge<'_> {
 
     /// How many step-ups may have rotated a session, of which no reply says so.
     pub(super) fn silent_proofs(&self, id: SessionId) -> u64 {
-        let silent = |event: &&Event| event.answer.may_be_done() && !event.answer.is_done();
+        let silent = |event: &&Event| event.may_have_proved() && !event.answer.is_done();
         self.proofs(id).filter(silent).count() as u64
     }
 
@@ -37,7 +37,7 @@ impl Judge<'_> {
             return Some("a proof of who the user is was lost");
         }
         let made = self.proofs(id).any(|event| {
-            event.answer.may_be_done()
+            event.may_have_proved()
                 && event.start <= end
                 && (event.start - SLACK - SECOND..=event.end).contains(&authenticated)
         });

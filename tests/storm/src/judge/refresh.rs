@@ -9,9 +9,9 @@ use crate::history::{Answer, Event, Moment, Op, Tokens};
 pub(super) fn may_have_reached(event: &Event, presented: u64) -> Option<u64> {
     match &event.answer {
         Answer::Tokens(tokens) => Some(tokens.rotation),
-        // A step-up rotates whatever is the newest, and only if it is done.
-        answer if matches!(event.op, Op::Reauthenticate { .. }) => {
-            answer.may_be_done().then_some(u64::MAX)
+        // A step-up rotates whatever is the newest.
+        _ if matches!(event.op, Op::Reauthenticate { .. }) => {
+            event.may_have_proved().then_some(u64::MAX)
         }
         // The write does not know of the account: it rotates an ended session too.
         answer if answer.may_be_done() || answer.is_code("invalid_refresh_token") => {

@@ -70,22 +70,21 @@ impl Judge<'_> {
         for (id, what) in found {
             self.violation(Some(id), what);
         }
-        let earlier = &self.round.earlier.told;
-        let proofs = told.proofs.len() - earlier.proofs.len();
-        self.as_often("step-ups", proofs, |op| {
-            matches!(op, Op::Reauthenticate { .. })
-        });
+        self.proofs_are_told(told.proofs.len() - self.round.earlier.told.proofs.len());
     }
 
-    /// What is told as often as it is written: each answered one, and perhaps those answered 503.
-    fn as_often(&mut self, what: &str, told: usize, of: impl Fn(&Op) -> bool) {
-        let events = || self.round.events.iter().filter(|event| of(&event.op));
-        let least = events().filter(|event| event.answer.is_done()).count();
-        let most = events()
-            .filter(|event| event.answer.may_be_done() || event.answer.is_code("invalid_token"));
-        let most = most.count();
+    /// A step-up is told as often as its proof is written: each answered one, and perhaps those that were not.
+    fn proofs_are_told(&mut self, told: usize) {
+        let proofs = || {
+            let events = self.round.events.iter();
+            events.filter(|event| event.may_have_proved())
+        };
+        let (least, most) = (
+            proofs().filter(|one| one.answer.is_done()).count(),
+            proofs().count(),
+        );
         if !(least..=most).contains(&told) {
-            let what = format!("{told} events tell of {what}, not {least} to {most}");
+            let what = format!("{told} events tell of step-ups, not {least} to {most}");
             self.violation(None, what);
         }
     }

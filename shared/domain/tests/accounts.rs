@@ -1,0 +1,88 @@
+//! What an account says of itself, and what a sign-in asks of it: each part on its own, by the crate's public face.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails by panicking"
+)]
+
+use chrono::{DateTime, Utc};
+use latchkey_domain::account::{Account, Liveness};
+use latchkey_domain::device::{ClientHints, Device};
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::AdmitError;
+use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::random::SeededRandom;
+use latchkey_domain::role::Role;
+use latchkey_domain::session::{ClientLocation, Session};
+
+fn noon() -> DateTime<Utc> {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+fn id(seed: u64) -> SessionId {
+    SessionId::random(&SeededRandom::new(seed))
+}
+
+fn account() -> Account {
+    let user = UserId::random(&SeededRandom::new(0));
+    let email = EmailAddress::parse("ada@example.com").unwrap();
+    Account::register(user, email, id(1), noon())
+}
+
+fn session(seed: u64) -> Session {
+    let user = UserId::random(&SeededRandom::new(0));
+    let device = Device::describe(None, None, None, ClientHints::default());
+    let (location, policy) = (ClientLocation::default(), SessionPolicy::default());
+    Session::begin(id(seed), user, device, location, noon(), &policy)
+}
+
+#[test]
+fn whoever_registers_has_their_first_session_and_no_other() {
+    assert_eq!(account().sessions, [id(1)].into());
+}
+
+#[test]
+fn the_scope_is_the_own_account_and_administration_only_with_its_role() {
+    let mut account = account();
+    assert!(account.scope().account && !account.scope().admin);
+    account.roles.insert(Role::admin());
+    assert!(account.scope().account && account.scope().admin);
+}
+
+#[test]
+fn an_address_must_be_verified_only_where_the_policy_asks_for_it() {
+    let admit = |account: Account, require_verified_email| {
+        let policy = SessionPolicy {
+            require_verified_email,
+            ..SessionPolicy::default()
+        };
+        let version = account.password_version;
+        let known = [session(1)];
+        account.admit(&session(2), version, &known, noon(), &policy)
+    };
+    let mut verified = account();
+    verified.email_verified_at = Some(noon());
+    assert_eq!(admit(account(), true), Err(AdmitError::EmailNotVerified));
+    for admitted in [
+        admit(account(), false),
+        admit(verified.clone(), true),
+        admit(verified, false),
+    ] {
+        assert_eq!(admitted.unwrap().account.sessions, [id(1), id(2)].into());
+    }
+}
+
+/// Whoever reads the logs searches for these words.
+#[test]
+fn each_state_of_a_session_has_its_word() {
+    for (state, word) in [
+        (Liveness::Live, "live"),
+        (Liveness::AccountNotActive, "account_not_active"),
+        (Liveness::NotAdmitted, "not_admitted"),
+        (Liveness::IdleExpired, "idle_expired"),
+        (Liveness::AbsolutelyExpired, "absolutely_expired"),
+    ] {
+        assert_eq!(state.as_str(), word);
+    }
+}
