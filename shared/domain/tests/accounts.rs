@@ -1,16 +1,18 @@
 //! What an account says of itself, and what a sign-in asks of it: each part on its own, by the crate's public face.
 
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on fails by panicking"
 )]
 
-use chrono::{DateTime, Utc};
-use latchkey_domain::account::{Account, Liveness};
+use chrono::{DateTime, TimeDelta, Utc};
+use latchkey_domain::account::{Account, AccountStatus, Liveness};
 use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::AdmitError;
 use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::identity::Identity;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::role::Role;
@@ -85,4 +87,42 @@ fn each_state_of_a_session_has_its_word() {
     ] {
         assert_eq!(state.as_str(), word);
     }
+}
+
+#[test]
+fn a_sign_in_elsewhere_is_of_its_identity_and_moves_the_address_only_to_another_one() {
+    let identity = |subject| Identity::new("https://id.example.com", subject).unwrap();
+    let address = |text| EmailAddress::parse(text).unwrap();
+    let mut verified = account();
+    verified.identity = Some(identity("ada"));
+    verified.email_verified_at = Some(noon());
+    verified.email_version = 3;
+    let policy = SessionPolicy::default();
+    let admit = |as_whom: &Identity, email: Option<&EmailAddress>| {
+        let known = [session(1)];
+        let account = verified.clone();
+        account.admit_identity(&session(2), (as_whom, email), &known, noon(), &policy)
+    };
+    assert_eq!(admit(&identity("eve"), None), Err(AdmitError::Deleted));
+    let (same, other) = (address("Ada@Example.com"), address("ada@example.org"));
+    for (email, shown, version, verified_at) in [
+        (None, "ada@example.com", 3, Some(noon())),
+        (Some(&same), "Ada@Example.com", 3, Some(noon())),
+        (Some(&other), "ada@example.org", 4, None),
+    ] {
+        let admitted = admit(&identity("ada"), email).unwrap().account;
+        assert_eq!(admitted.email().unwrap().as_typed(), shown);
+        assert_eq!(admitted.email_version, version, "{shown}");
+        assert_eq!(admitted.email_verified_at, verified_at, "{shown}");
+        assert!(admitted.sessions.contains(&id(2)));
+    }
+}
+
+#[test]
+fn what_is_left_of_a_deleted_account_goes_a_day_later() {
+    let deleted = account().delete(id(1), noon()).unwrap();
+    let AccountStatus::Deleted { delete_after } = deleted.account.status else {
+        panic!("it is deleted");
+    };
+    assert_eq!(delete_after, noon() + TimeDelta::days(1));
 }

@@ -87,7 +87,7 @@ fn a_proof_stays_with_its_session_and_is_nobodys_invention() {
         Vec::<String>::new()
     );
     only(&[good.clone(), refreshed(-60)], &after, "was lost");
-    only(&[good, refreshed(2)], &after, "that nobody gave");
+    only(&[good, refreshed(3)], &after, "that nobody gave");
     let old = stepped_up(successor(1, 1, 1, "a"));
     let old = found(&[old], &after);
     assert!(

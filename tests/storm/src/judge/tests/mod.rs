@@ -203,7 +203,7 @@ fn a_forked_lineage_is_found() {
     only(
         &tabs,
         &rotated(user(), 1, 1, NOON + 62 * SECOND),
-        "two successors",
+        "two tokens of rotation",
     );
     only(
         &tabs[..1],
