@@ -138,7 +138,7 @@ codes! {
     InvalidToken => Row::new(
         "invalid_token",
         StatusCode::UNAUTHORIZED,
-        "The access token is not valid",
+        "There is no valid access token",
         "Send a valid access token of a session that has not ended.",
     )
     .challenging(CHALLENGE_INVALID_TOKEN),
@@ -305,11 +305,11 @@ codes! {
         "The body is too large",
         "A body has at most 16 KiB.",
     ),
-    /// The body is not `application/json`.
+    /// The body is not `application/json`, or it comes in a content coding.
     UnsupportedMediaType => Row::new(
         "unsupported_media_type",
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "The body is not JSON",
+        "The body's type or coding is not supported",
         "Send the body as application/json.",
     ),
     /// The body did not come within a few seconds. Only the local stack answers so.
@@ -932,6 +932,11 @@ impl From<ConfirmError> for Problem {
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
             ConfirmError::NoPassword => Code::NoPassword.into(),
             ConfirmError::EmailTaken => Code::EmailTaken.into(),
+            ConfirmError::EmailUnchanged => Self::validation_failed(vec![InvalidValue::new(
+                "#/email",
+                "unchanged",
+                error.to_string(),
+            )]),
             ConfirmError::ReauthenticationRequired(required) => required.into(),
         }
     }

@@ -329,14 +329,14 @@ impl Service {
         outcome: &Result<T, Failure<ConfirmError>>,
     ) {
         use ConfirmError::{
-            CallerNotLive, EmailTaken, NoPassword, ReauthenticationRequired, Unchanged, Weak,
-            WrongPassword,
+            CallerNotLive, EmailTaken, EmailUnchanged, NoPassword, ReauthenticationRequired,
+            Unchanged, Weak, WrongPassword,
         };
         let (user, session) = (caller.user_id, caller.session_id);
         let settled = match outcome {
             // What is done has ended the session or has forgiven them, or is not yet done.
             Ok(_) | Err(Failure::Refused(WrongPassword | CallerNotLive)) => return,
-            Err(Failure::Refused(Weak(_) | Unchanged | EmailTaken)) => {
+            Err(Failure::Refused(Weak(_) | Unchanged | EmailTaken | EmailUnchanged)) => {
                 self.store.clear_password_attempts(user, session).await
             }
             Err(

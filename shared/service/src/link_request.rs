@@ -101,12 +101,16 @@ impl Service {
             counted?;
             self.confirm(&mut place, &confirmation, &attempt, password)
                 .await?;
+            let own = confirmation.own()?;
+            // Another spelling is another address: people mend capital letters.
+            if own.account.email() == Some(new_email) {
+                return Err(Failure::Refused(ConfirmError::EmailUnchanged));
+            }
             // Counted before anybody learns whether it is taken.
             self.count_mail(MailReason::NewAddress, new_email).await?;
             if is_anothers? {
                 return Err(Failure::Refused(ConfirmError::EmailTaken));
             }
-            let own = confirmation.own()?;
             let requester = Requester {
                 location: location.clone(),
                 device_name: Some(own.session.device.shown_name().to_owned()),

@@ -286,6 +286,12 @@ async fn administer_everything(stack: &Stack) {
         .send()
         .await
         .expect(StatusCode::CREATED);
+    let find = stack.get("/v1/admin/users?issuer=idp&subject=2");
+    let found = find.bearer(&admin.access_token).send().await;
+    assert_eq!(
+        found.expect(StatusCode::OK)["users"][0]["id"],
+        issued["user"]["id"]
+    );
     let path = format!("/v1/admin/users/{}", issued["user"]["id"].as_str().unwrap());
     let reply = stack.delete(&path).bearer(&admin.access_token).send().await;
     reply.expect(StatusCode::NO_CONTENT);

@@ -116,7 +116,7 @@ impl From<&UserPage> for AdminUserPageResource {
 }
 
 impl AdminUserPageResource {
-    /// What was found by an address: one user or none.
+    /// What was found by an address or an identity: one user or none.
     #[must_use]
     pub fn found(user: Option<&Account>) -> Self {
         Self {

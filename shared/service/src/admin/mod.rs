@@ -7,6 +7,7 @@
 mod account;
 mod activity;
 mod limits;
+mod repair;
 mod sessions;
 mod users;
 
@@ -27,6 +28,7 @@ use crate::step_up::log_step_up_refusal;
 use crate::{Caller, Failure, Service};
 
 pub use account::AccountUpdate;
+pub use repair::{Damage, LeadsToUser, Repair};
 pub use sessions::{Chosen, DescribedSession, SessionOfUser, UserRevocation};
 pub use users::{UserCursor, UserPage};
 
@@ -99,8 +101,13 @@ impl Deed {
     }
 
     /// The same, once it is known that there is no such user.
-    fn about_nobody(mut self) -> Self {
-        self.outcome = USER_NOT_FOUND;
+    fn about_nobody(self) -> Self {
+        self.with_outcome(USER_NOT_FOUND)
+    }
+
+    /// The same, with another word for how it went.
+    fn with_outcome(mut self, outcome: &'static str) -> Self {
+        self.outcome = outcome;
         self
     }
 
