@@ -186,7 +186,7 @@ export function devices() {
   }
 
   const signOutHere = async () => {
-    const act = () => client.signOut()
+    const act = async () => void (await client.signOut())
     await ask({ title: say('sign_out_here_title'), text: make('p', {}, say('sign_out_here_text')), action: 'sign_out', act })
   }
 

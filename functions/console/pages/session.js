@@ -43,7 +43,7 @@ export async function signInWith(credentials) {
 /** Stands in the header of every view that needs a session (OWASP ASVS 5.0, 7.4.4). */
 export function signOutButton() {
   const button = make('button.quiet', { type: 'button', 'data-key': 'sign-out' }, say('sign_out'))
-  button.addEventListener('click', () => whileBusy(button, () => client.signOut().catch((error) => notify(explain(error), 'warning'))))
+  button.addEventListener('click', () => whileBusy(button, () => client.signOut().then(() => {}, (error) => notify(explain(error), 'warning'))))
   return button
 }
 

@@ -548,8 +548,8 @@ impl Problem {
         }
     }
 
-    /// The same, about the value at a JSON pointer in a fragment (RFC 6901 section 6). Only a handler knows where in
-    /// its body a value stood.
+    /// The same, about the value at a JSON pointer in a fragment (RFC 6901 section 6), unless it has one: only a handler knows
+    /// where in its body a value stood whose name differs from route to route.
     #[must_use]
     pub fn at(mut self, pointer: &'static str) -> Self {
         let unplaced = |error: &&mut InvalidValue| error.pointer == WHOLE_BODY;
@@ -659,8 +659,8 @@ impl IntoResponse for Problem {
     }
 }
 
-// From here on: which refusal of the domain is which problem. The rules do not know where in a body a value stood, so
-// a handler adds it with `Problem::at`.
+// From here on: which refusal of the domain is which problem. The rules do not know where in a body a value stood. A value
+// that has one name on all routes has its pointer here; to another the handler adds it with `Problem::at`.
 
 /// The pointer to everything (RFC 6901 section 5).
 const WHOLE_BODY: &str = "#";
@@ -853,8 +853,8 @@ impl From<InvalidEmail> for Problem {
 impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Email(error) => error.into(),
-            RegisterError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
+            RegisterError::Email(error) => Self::from(error).at("#/email"),
+            RegisterError::Weak(weakness) => Self::weak_password("#/password", weakness),
             RegisterError::EmailAndPassword(invalid, weakness) => Self::validation_failed(vec![
                 InvalidValue::new("#/email", INVALID_EMAIL, invalid.to_string()),
                 InvalidValue::new("#/password", weakness.code(), weakness.to_string()),

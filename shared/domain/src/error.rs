@@ -35,12 +35,6 @@ pub enum StoreError {
     Corrupt,
 }
 
-impl From<CallerNotLive> for InvalidLink {
-    fn from(_: CallerNotLive) -> Self {
-        Self
-    }
-}
-
 /// Why an account admits no new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {

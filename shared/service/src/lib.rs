@@ -65,7 +65,7 @@ use crate::token_keys::TokenKeys;
 
 pub use account::PasswordChange;
 pub use admin::{
-    AccountUpdate, Administrator, Chosen, Damage, DescribedSession, LONGEST_DEED, LeadsToUser,
+    AccountUpdate, Administrator, Chosen, Damage, DescribedSession, LONGEST_DEEDS, LeadsToUser,
     Repair, SessionOfUser, UserCursor, UserPage, UserRevocation,
 };
 pub use authorize::{AccessRules, Authorizer, AuthorizerMode};

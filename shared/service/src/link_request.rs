@@ -21,6 +21,7 @@ use latchkey_store::Counted;
 
 use crate::admin::{Administrator, Deed, not_deleted};
 use crate::metric::LINKS_REQUESTED;
+use crate::throttle::{CountedRequest, refuse_throttled};
 use crate::{Caller, Failure, Service};
 
 impl Service {
@@ -182,7 +183,8 @@ impl Service {
         reason: MailReason,
         email: &EmailAddress,
     ) -> Result<(), Failure<E>> {
-        self.count_address_attempt(address).await?;
+        self.count_address_attempt(address, CountedRequest::Link)
+            .await?;
         self.count_mail(reason, email).await
     }
 
@@ -214,9 +216,7 @@ impl Service {
             Counted::Admitted(_) => Ok(()),
             Counted::Refused(_) => {
                 let violation = Violation::new(Limit::Links, limits, window.1, now);
-                let (limit, seconds) = (Limit::Links.name(), violation.wait.num_seconds());
-                tracing::info!(limit, seconds, "a link was not asked for");
-                Err(Failure::Throttled(violation.into()))
+                Err(refuse_throttled(violation.into(), CountedRequest::Link))
             }
         }
     }

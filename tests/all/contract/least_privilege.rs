@@ -388,3 +388,25 @@ fn the_secret_is_read_by_those_who_sign_or_verify() {
         }
     }
 }
+
+/// Two functions keep dead letters, each under its own key; a list of objects is a right on the bucket, not on its objects.
+#[test]
+fn a_role_names_what_it_is_about_and_no_more() {
+    let template = template();
+    for (name, function) in functions(&template) {
+        let mut statements = Vec::new();
+        for policy in function["Properties"]["Policies"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            statements.extend(policy["Statement"].as_array().into_iter().flatten());
+        }
+        for statement in statements {
+            let text = statement.to_string();
+            assert!(!text.contains("DEADLETTER#*"), "{name}: {text}");
+            let lists = text.contains("s3:ListBucket");
+            assert!(!(lists && text.contains("/*")), "{name}: {text}");
+        }
+    }
+}

@@ -412,6 +412,41 @@ async fn a_deed_whose_request_was_cut_off_is_in_the_audit_trail() {
     );
 }
 
+/// Lambda freezes what is under way after the reply, and continues it with the next request.
+#[tokio::test(start_paused = true)]
+async fn no_deed_of_a_request_continues_after_its_503() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let log = Log::capture_json();
+    // Each deed alone is within its time, both together are not.
+    let mut first = faults.hold("UpdateItem", 0);
+    let mut second = faults.hold("UpdateItem", 1);
+    let slow = async {
+        first.arrive().await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        first.release();
+        second.arrive().await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        second.release();
+    };
+    let both = json!({"status": "disabled", "roles": ["clerk"]});
+    let asking = async {
+        let began = tokio::time::Instant::now();
+        let reply = patch(&stack, &root, &grace, both).await;
+        (reply, began.elapsed())
+    };
+    let (reply, took) = tokio::select! {
+        answered = asking => answered,
+        () = async { slow.await; std::future::pending().await } => unreachable!(),
+    };
+    reply.expect_problem(503, "temporarily_unavailable");
+    let deeds = lines(&log.end(), "administration");
+    let outcomes: Vec<_> = deeds.iter().map(|deed| &deed["outcome"]).collect();
+    assert_eq!(outcomes, ["done", "failed"], "all deeds have ended by then");
+    assert!(took < Duration::from_secs(12), "{took:?}");
+}
+
 /// Its access token counts as long as the account admits it, and nothing but the account knows of it.
 #[tokio::test]
 async fn a_session_whose_item_is_gone_can_be_ended() {

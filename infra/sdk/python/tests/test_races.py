@@ -62,7 +62,7 @@ def test_tasks_of_one_loop_wait_for_a_password_change(tasks: World) -> None:
     reply = HeldReply()
 
     async def scenario() -> None:
-        client = AsyncClient(tasks.api, clock=tasks.time.clock, http=tasks.network.async_http())
+        client = AsyncClient(tasks.api, clock=tasks.time.clock, transport=tasks.network.async_transport())
         await client.register(tasks.email, PASSWORD)
         tasks.network.fail(CHANGE, reply)
 

@@ -134,11 +134,11 @@ class Network:
             raise answer
         return answer
 
-    def sync_http(self) -> httpx.Client:
-        return httpx.Client(transport=_SyncTransport(self))
+    def sync_transport(self) -> httpx.BaseTransport:
+        return _SyncTransport(self)
 
-    def async_http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=_AsyncTransport(self))
+    def async_transport(self) -> httpx.AsyncBaseTransport:
+        return _AsyncTransport(self)
 
 
 class _SyncTransport(httpx.BaseTransport):
@@ -252,8 +252,8 @@ class World:
     def client(self, **options: Any) -> Any:
         options = {"storage": self.storage, "clock": self.time.clock, **options}
         if self.kind == "sync":
-            return Client(self.api, http=self.network.sync_http(), **options)
-        return Blocking(AsyncClient(self.api, http=self.network.async_http(), **options), self.kind)
+            return Client(self.api, transport=self.network.sync_transport(), **options)
+        return Blocking(AsyncClient(self.api, transport=self.network.async_transport(), **options), self.kind)
 
     def register(self, client: Any) -> None:
         client.register(self.email, PASSWORD)
