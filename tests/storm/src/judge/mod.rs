@@ -258,7 +258,7 @@ impl Judge<'_> {
             (Op::AdminRevoke { .. } | Op::Disable | Op::Enable, Answer::Refused(404, code))
                 if code == "user_not_found" =>
             {
-                self.user_was_not_found(event)
+                self.user_was_not_found(event);
             }
             (Op::Administer(by), Answer::Nothing) => self.recent_proof(event, *by),
             (Op::Administer(by) | Op::Delete { by, .. }, answer)
@@ -304,7 +304,7 @@ impl Judge<'_> {
                 | Op::Reauthenticate { password, by, .. },
                 Answer::Refused(403, code),
             ) if code == "wrong_password" => {
-                self.password_was_wrong(event, password, Some(by.session))
+                self.password_was_wrong(event, password, Some(by.session));
             }
             (Op::Delete { by, .. }, Answer::Nothing) => {
                 self.recent_proof(event, *by);
