@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from latchkey import AsyncClient, Change, Client, FileStorage, LatchkeyError, MemoryStorage
-from world import REFRESH, Network, World, busy, rotation
+from world import REFRESH, HeldReply, Network, World, busy, rotation
 
 MANY = 50
 
@@ -122,14 +122,8 @@ def test_fifty_tasks_share_one_failure(tasks: World) -> None:
 
 def test_cancelled_task_does_not_cancel_the_refresh_of_the_others(tasks: World) -> None:
     """Whoever begins the refresh is cancelled in it; the others get its result, and it is stored."""
-    asked, may_answer = threading.Event(), threading.Event()
+    reply = HeldReply()
     emails: list[str | None] = []
-
-    def slow(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        asked.set()
-        may_answer.wait(5)
-        return response
 
     async def call(client: AsyncClient) -> None:
         emails.append((await client.me())["email"])
@@ -138,7 +132,7 @@ def test_cancelled_task_does_not_cancel_the_refresh_of_the_others(tasks: World) 
         client = async_client(tasks)
         await client.register(tasks.email, "correct horse battery staple")
         tasks.expire()
-        tasks.network.fail(REFRESH, slow)
+        tasks.network.fail(REFRESH, reply)
         async with anyio.create_task_group() as group:
             first = anyio.CancelScope()
 
@@ -147,13 +141,13 @@ def test_cancelled_task_does_not_cancel_the_refresh_of_the_others(tasks: World) 
                     await client.me()
 
             group.start_soon(begin)
-            await anyio.to_thread.run_sync(asked.wait)
+            await anyio.to_thread.run_sync(reply.is_given.wait)
             for _ in range(5):
                 group.start_soon(call, client)
             await anyio.sleep(0.01)
             first.cancel()
             await anyio.sleep(0.01)
-            may_answer.set()
+            reply.may_pass.set()
 
     anyio.run(scenario, backend=tasks.kind)
     assert (tasks.network.refreshes, emails, tasks.rotation()) == (1, [tasks.email] * 5, 1)
@@ -162,25 +156,19 @@ def test_cancelled_task_does_not_cancel_the_refresh_of_the_others(tasks: World) 
 def test_refresh_is_stored_when_all_who_wait_are_cancelled_natively(api: str) -> None:
     """`asyncio.timeout` and `Task.cancel` know nothing of anyio's scopes."""
     world = World(api, "asyncio")
-    asked, may_answer = threading.Event(), threading.Event()
-
-    def slow(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        asked.set()
-        may_answer.wait(5)
-        return response
+    reply = HeldReply()
 
     async def scenario() -> None:
         client = async_client(world)
         await client.register(world.email, "correct horse battery staple")
         world.expire()
-        world.network.fail(REFRESH, slow)
+        world.network.fail(REFRESH, reply)
         waiting = [asyncio.create_task(client.me()) for _ in range(5)]
-        await asyncio.to_thread(asked.wait)
+        await asyncio.to_thread(reply.is_given.wait)
         for task in waiting:
             task.cancel()
         assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*waiting, return_exceptions=True))
-        may_answer.set()
+        reply.may_pass.set()
         await client.me()
 
     asyncio.run(scenario())
@@ -190,23 +178,17 @@ def test_refresh_is_stored_when_all_who_wait_are_cancelled_natively(api: str) ->
 def test_cancelled_reauthentication_is_stored(api: str) -> None:
     """It replaces the refresh token: who forgot the successor would be signed out later."""
     world = World(api, "asyncio")
-    asked, may_answer = threading.Event(), threading.Event()
-
-    def slow(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        asked.set()
-        may_answer.wait(5)
-        return response
+    reply = HeldReply()
 
     async def scenario() -> None:
         client = async_client(world)
         await client.register(world.email, "correct horse battery staple")
-        world.network.fail("/v1/auth/reauthenticate", slow)
+        world.network.fail("/v1/auth/reauthenticate", reply)
         task = asyncio.create_task(client.reauthenticate("correct horse battery staple"))
-        await asyncio.to_thread(asked.wait)
+        await asyncio.to_thread(reply.is_given.wait)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        may_answer.set()
+        reply.may_pass.set()
         while world.rotation() == 0:  # noqa: ASYNC110
             await asyncio.sleep(0)
 

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -163,6 +164,42 @@ def lose_reply(_: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
     """The server acts, and its reply never comes."""
     send()
     return httpx.ReadError("the connection was reset")
+
+
+class HeldReply:
+    """A fault: the server has answered, and its reply is held until the test lets it through."""
+
+    def __init__(self) -> None:
+        self.is_given, self.may_pass = threading.Event(), threading.Event()
+
+    def __call__(self, _: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
+        response = send()
+        self.is_given.set()
+        self.may_pass.wait(5)
+        return response
+
+
+@contextmanager
+def overtaking(network: Network, path: str, call: Callable[..., Any], *arguments: Any) -> Generator[Future[Any]]:
+    """Makes a call when the server has answered the next request of a path, before its client has the reply. That waits
+    half a second for the call, as long as a call that does not wait in turn would take. Gives its result."""
+    result: Future[Any] = Future()
+
+    def settle() -> None:
+        try:
+            result.set_result(call(*arguments))
+        except Exception as error:
+            result.set_exception(error)
+
+    with ThreadPoolExecutor() as pool:
+
+        def overtake(_: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
+            response = send()
+            wait([pool.submit(settle)], 0.5)
+            return response
+
+        network.fail(path, overtake)
+        yield result
 
 
 def offline(_: httpx.Request, __: Callable[[], httpx.Response]) -> Answer:
