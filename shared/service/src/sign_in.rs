@@ -198,7 +198,7 @@ impl Service {
             }
             verified = Some(credential);
         }
-        Err(Failure::Unavailable)
+        Err(Failure::contended())
     }
 }
 
