@@ -151,8 +151,7 @@ impl Emf {
     #[must_use]
     pub fn event_line(&self, now: DateTime<Utc>, request_id: &str) -> Option<String> {
         let counted = self.take(StatusCode::OK);
-        let wanted =
-            is_published(&counted) || (self.level >= Level::INFO && !counted.is_empty());
+        let wanted = is_published(&counted) || (self.level >= Level::INFO && !counted.is_empty());
         wanted.then(|| self.write(&counted, now, Of::Event { request_id }))?
     }
 
@@ -479,7 +478,11 @@ mod tests {
             let congest = || metrics::counter!(signal).increment(3);
             let throttled = |status| line(&emf, status).unwrap()["Throttled"].clone();
             metrics::with_local_recorder(&emf, congest);
-            assert_eq!(throttled(200), Value::Null, "the attempt after it went well");
+            assert_eq!(
+                throttled(200),
+                Value::Null,
+                "the attempt after it went well"
+            );
             metrics::with_local_recorder(&emf, congest);
             assert_eq!(throttled(503), 1.0);
             assert_eq!(throttled(503), Value::Null, "a 503 of another cause");
@@ -511,7 +514,15 @@ mod tests {
         let names: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), METRICS.len());
         assert!(CONGESTION.iter().all(|signal| !names.contains(signal)));
-        for reserved in ["_aws", "level", "timestamp", "request_id", "span", STACK, FUNCTION] {
+        for reserved in [
+            "_aws",
+            "level",
+            "timestamp",
+            "request_id",
+            "span",
+            STACK,
+            FUNCTION,
+        ] {
             assert!(!names.contains(reserved));
         }
     }

@@ -6,6 +6,7 @@ mod circles;
 mod http_contract;
 mod least_privilege;
 mod metrics;
+mod names;
 mod one_truth;
 mod openapi;
 mod operator_pages;

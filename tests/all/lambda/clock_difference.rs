@@ -77,7 +77,11 @@ async fn a_clock_that_is_not_that_of_dynamodb_is_told_of_once_a_minute() {
         }
         let log = log.end();
         // With a right clock the minute makes it wrong, for DynamoDB's stands still here.
-        let said = if said.is_empty() { vec![ahead + 59_000] } else { said };
+        let said = if said.is_empty() {
+            vec![ahead + 59_000]
+        } else {
+            said
+        };
         assert_eq!(warnings(log.lines()), said, "{ahead}");
         let line = emf.event_line(noon(), "the requests").unwrap();
         let times = u32::try_from(said.len()).unwrap();
