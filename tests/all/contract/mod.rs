@@ -10,4 +10,5 @@ mod names;
 mod one_truth;
 mod openapi;
 mod operator_pages;
+mod pinned_tools;
 mod watching;
