@@ -62,8 +62,9 @@ fn scripts_install_by_hash_alone() {
 /// A package of a lock file: its name and version, and how many hashes it has.
 fn packages(lock: &str) -> Vec<(String, usize)> {
     let mut packages: Vec<(String, usize)> = Vec::new();
-    for line in lock.lines() {
-        let line = line.trim().trim_end_matches(" \\");
+    let lines = lock.lines().map(str::trim);
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let line = line.trim_end_matches(" \\");
         match line.strip_prefix("--hash=sha256:") {
             Some(hash) => {
                 assert_eq!(hash.len(), 64, "{hash}");
