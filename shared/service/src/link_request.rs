@@ -21,6 +21,7 @@ use latchkey_store::Counted;
 
 use crate::admin::{Administrator, Deed, not_deleted};
 use crate::metric::LINKS_REQUESTED;
+use crate::throttle::{CountedRequest, refuse_throttled};
 use crate::{Caller, Failure, Service};
 
 impl Service {
@@ -101,12 +102,16 @@ impl Service {
             counted?;
             self.confirm(&mut place, &confirmation, &attempt, password)
                 .await?;
+            let own = confirmation.own()?;
+            // Another spelling is another address: people mend capital letters.
+            if own.account.email() == Some(new_email) {
+                return Err(Failure::Refused(ConfirmError::EmailUnchanged));
+            }
             // Counted before anybody learns whether it is taken.
             self.count_mail(MailReason::NewAddress, new_email).await?;
             if is_anothers? {
                 return Err(Failure::Refused(ConfirmError::EmailTaken));
             }
-            let own = confirmation.own()?;
             let requester = Requester {
                 location: location.clone(),
                 device_name: Some(own.session.device.shown_name().to_owned()),
@@ -178,7 +183,8 @@ impl Service {
         reason: MailReason,
         email: &EmailAddress,
     ) -> Result<(), Failure<E>> {
-        self.count_address_attempt(address).await?;
+        self.count_address_attempt(address, CountedRequest::Link)
+            .await?;
         self.count_mail(reason, email).await
     }
 
@@ -210,9 +216,7 @@ impl Service {
             Counted::Admitted(_) => Ok(()),
             Counted::Refused(_) => {
                 let violation = Violation::new(Limit::Links, limits, window.1, now);
-                let (limit, seconds) = (Limit::Links.name(), violation.wait.num_seconds());
-                tracing::info!(limit, seconds, "a link was not asked for");
-                Err(Failure::Throttled(violation.into()))
+                Err(refuse_throttled(violation.into(), CountedRequest::Link))
             }
         }
     }

@@ -286,6 +286,12 @@ async fn administer_everything(stack: &Stack) {
         .send()
         .await
         .expect(StatusCode::CREATED);
+    let find = stack.get("/v1/admin/users?issuer=idp&subject=2");
+    let found = find.bearer(&admin.access_token).send().await;
+    assert_eq!(
+        found.expect(StatusCode::OK)["users"][0]["id"],
+        issued["user"]["id"]
+    );
     let path = format!("/v1/admin/users/{}", issued["user"]["id"].as_str().unwrap());
     let reply = stack.delete(&path).bearer(&admin.access_token).send().await;
     reply.expect(StatusCode::NO_CONTENT);
@@ -379,6 +385,28 @@ fn the_secret_is_read_by_those_who_sign_or_verify() {
         );
         for statement in of_the_secret {
             assert_eq!(statement["Resource"], "TokenSecret", "{binary}");
+        }
+    }
+}
+
+/// Two functions keep dead letters, each under its own key; a list of objects is a right on the bucket, not on its objects.
+#[test]
+fn a_role_names_what_it_is_about_and_no_more() {
+    let template = template();
+    for (name, function) in functions(&template) {
+        let mut statements = Vec::new();
+        for policy in function["Properties"]["Policies"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            statements.extend(policy["Statement"].as_array().into_iter().flatten());
+        }
+        for statement in statements {
+            let text = statement.to_string();
+            assert!(!text.contains("DEADLETTER#*"), "{name}: {text}");
+            let lists = text.contains("s3:ListBucket");
+            assert!(!(lists && text.contains("/*")), "{name}: {text}");
         }
     }
 }
