@@ -144,7 +144,7 @@ impl Service {
             }
             if was_written_before {
                 // Admitted by an earlier attempt and ended since: the caller cannot have what was asked for.
-                return Err(Failure::Unavailable);
+                return Err(Failure::contended());
             }
             let change = match intent.decide(&reading) {
                 Ok(change) => change,
@@ -253,7 +253,7 @@ pub(crate) fn require_admitted<E>(
 ) -> Result<Account, Failure<E>> {
     match account.sessions.contains(&session) {
         true => Ok(account),
-        false => Err(Failure::Unavailable),
+        false => Err(Failure::contended()),
     }
 }
 

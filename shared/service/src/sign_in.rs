@@ -205,7 +205,7 @@ impl Service {
             }
             verified = Some(credential);
         }
-        Err(Failure::Unavailable)
+        Err(Failure::contended())
     }
 }
 

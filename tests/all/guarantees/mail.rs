@@ -450,13 +450,13 @@ async fn a_mail_costs_a_few_requests_and_is_counted_by_what_becomes_of_it() {
         (Some("MailsSent"), 4, 2.0, 2.0),
         (None, 3, 1.0, 2.0),
     ] {
-        drop(emf.line(stack.now(), "before", None));
+        drop(emf.event_line(stack.now(), "before"));
         drop(stack.recorder.take());
         post.bring(&created).await;
         let cost = stack.recorder.take_cost();
         let cost = (cost.trips, cost.write_units, cost.read_units);
         assert_eq!(cost, (trips, write_units, read_units), "{counted:?}");
-        let line = emf.line(stack.now(), "a mail", None);
+        let line = emf.event_line(stack.now(), "a mail");
         let line = line.expect("requests to DynamoDB are counted");
         for name in ["MailFailures", "MailsRefused", "MailsSent"] {
             let count = extract(&line).get(name).copied();
