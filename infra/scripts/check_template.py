@@ -48,7 +48,7 @@ LOGGED = {
 AT_ONCE = {
     "CleanupFailedAlarm", "CleanupMissedAlarm", "DeadLettersAlarm", "ErrorLinesAlarm", "EventsFailedAlarm",
     "EventsLostAlarm", "EventsSilentAlarm",
-    "KeyRotationFailedAlarm", "MailFailedAlarm", "MailRefusedAlarm", "MailUnsentAlarm", "TokenAheadAlarm",
+    "KeyRotationFailedAlarm", "MailFailedAlarm", "MailRefusedAlarm", "MailUnfoundedAlarm", "MailUnsentAlarm", "TokenAheadAlarm",
 }  # fmt: skip
 # Paths that the edge may cache, if their replies say so.
 CACHED = {

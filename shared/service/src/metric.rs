@@ -87,7 +87,10 @@ metrics! {
     DEAD_LETTERS, Stack, "DeadLetters", "A record of the table's stream that cannot become events was put aside.";
     MAILS_SENT, Stack, "MailsSent", "A mail was handed to SES.";
     MAIL_FAILURES, Stack, "MailFailures", "A mail could not be handed to SES; it is tried again for a day.";
-    MAILS_REFUSED, Stack, "MailsRefused", "A mail that will never be sent was put aside: SES refuses its address or the message.";
+    MAILS_REFUSED, Stack, "MailsRefused",
+        "A mail was put aside: SES refuses its address or the message, or has not answered three times.";
+    MAILS_UNFOUNDED, Stack, "MailsUnfounded",
+        "An event asked for a mail that the table knows nothing of, so there was none: somebody else may put events on the bus, or it came too late.";
     KEY_ROTATIONS, Stack, "KeyRotations", "The signing keys were rotated.";
     COLD_STARTS, Function, "ColdStarts", "The first invocation of an environment.";
     DYNAMODB_CALLS, Function, latchkey_store::metering::CALLS,

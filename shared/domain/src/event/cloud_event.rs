@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Event, FailedSignIn, NewSession, Occurrence, Requester, ShownSession};
 use crate::cause::Actor;
 use crate::device::DeviceType;
+use crate::id::RequestId;
 use crate::session::ClientLocation;
 
 /// The `source` of every event.
@@ -82,27 +83,31 @@ fn details(occurrence: &Occurrence) -> Members {
             members([("email", json!(email)), ("actor", json!(actor))])
         }
         Occurrence::PasswordResetRequested {
+            request_id,
             email,
             requester,
             actor,
         }
         | Occurrence::EmailVerificationRequested {
+            request_id,
             email,
             requester,
             actor,
         }
         | Occurrence::RegistrationRepeated {
+            request_id,
             email,
             requester,
             actor,
-        } => request(email, requester, actor),
+        } => request(*request_id, email, requester, actor),
         Occurrence::EmailChangeRequested {
+            request_id,
             email,
             change,
             requester,
             actor,
         } => {
-            let mut data = request(email, requester, actor);
+            let mut data = request(*request_id, email, requester, actor);
             data.extend(members([
                 ("new_email", json!(change.email.as_typed())),
                 ("email_version", json!(change.email_version)),
@@ -170,9 +175,10 @@ fn failed_sign_in(failed: &FailedSignIn) -> Members {
     data
 }
 
-fn request(email: &str, requester: &Requester, actor: &Actor) -> Members {
+fn request(id: RequestId, email: &str, requester: &Requester, actor: &Actor) -> Members {
     let mut data = place(&requester.location);
     data.extend(members([
+        ("request_id", json!(id)),
         ("email", json!(email)),
         ("device_name", json!(requester.device_name)),
         ("actor", json!(actor)),

@@ -16,7 +16,8 @@ use crate::account::Account;
 use crate::cause::{Actor, EndReason};
 use crate::device::{DeviceType, is_of_known_words};
 use crate::email::EmailAddress;
-use crate::id::{SessionId, UserId};
+use crate::event::{Event, LinkRequest, creation_event_id};
+use crate::id::{RequestId, SessionId, UserId};
 use crate::session::{ClientLocation, Session};
 use crate::token::{EmailChange, Link, LinkPurpose};
 
@@ -128,6 +129,7 @@ pub struct ReceivedEvent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct Details {
+    request_id: Option<RequestId>,
     session_id: Option<SessionId>,
     device_name: Option<String>,
     device_type: Option<Value>,
@@ -142,6 +144,17 @@ struct Details {
     previous_email: Option<String>,
     new_email: Option<String>,
     email_version: Option<u64>,
+}
+
+/// What the table says of an event. Whoever may put events on the bus, or messages on the queue, could have made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It says nothing against it. This is to be told: what the event is, or what the request for a link says of it.
+    Founded(ReceivedEvent),
+    /// It says the same, but nothing is to be sent any more.
+    Overtaken,
+    /// It knows nothing of it, or says something else.
+    Unfounded,
 }
 
 /// Where something was done, as a message shows it.
@@ -248,6 +261,62 @@ impl ReceivedEvent {
     #[must_use]
     pub fn is_asked_for(&self) -> bool {
         self.event_type.ends_with(".requested") || self.event_type == "registration.repeated"
+    }
+
+    /// The request for a link that it tells of.
+    #[must_use]
+    pub fn request_id(&self) -> Option<RequestId> {
+        self.data.request_id
+    }
+
+    /// Holds it against the table: its user's account, and the request that it names, if it names one.
+    ///
+    /// What sends a link is told by what was written when the link was asked for, and by nothing that stands in the event. A
+    /// user is created once, and deleted only if there is no account. Of the other events the table does not know enough.
+    #[must_use]
+    pub fn find(
+        &self,
+        account: Option<&Account>,
+        request: Option<&LinkRequest>,
+        now: DateTime<Utc>,
+    ) -> Finding {
+        if self.is_asked_for() {
+            let request = request.filter(|request| {
+                !request.is_expired(now)
+                    && request.is_told_by(self.user_id, &self.event_type, self.id)
+            });
+            let Some(request) = request else {
+                return Finding::Unfounded;
+            };
+            let told = account.and_then(|account| request.event(account));
+            // The same request may want something else by now.
+            let told = told.filter(|told| told.id == self.id);
+            return told.map_or(Finding::Overtaken, |told| Finding::Founded(Self::of(&told)));
+        }
+        let is_founded = match (self.event_type.as_str(), account) {
+            ("user.created", Some(account)) => {
+                let at = account.created_at.timestamp_millis();
+                self.id == creation_event_id(account) && self.at.timestamp_millis() == at
+            }
+            ("user.deleted", Some(account)) => account.is_deleted(),
+            _ => true,
+        };
+        match is_founded {
+            true => Finding::Founded(self.clone()),
+            false => Finding::Unfounded,
+        }
+    }
+
+    /// An event as a subscriber reads it.
+    #[must_use]
+    pub fn of(event: &Event) -> Self {
+        Self {
+            id: event.id,
+            event_type: event.occurrence.event_type().to_owned(),
+            user_id: event.user_id,
+            at: event.at,
+            data: serde_json::from_value(event.data()).unwrap_or_default(),
+        }
     }
 
     /// Whether it is too old to be told.
