@@ -67,9 +67,9 @@ fn token(mail: &Mail, page: &str) -> Token {
 #[tokio::test]
 async fn everything_that_a_person_should_hear_of_is_told_in_both_languages() {
     use Message::*;
-    for (language, says) in [
-        (Language::En, "If this was you"),
-        (Language::De, "Wenn Sie das waren"),
+    for (language, says, device) in [
+        (Language::En, "If this was you", "Chrome on Windows"),
+        (Language::De, "Wenn Sie das waren", "Chrome unter Windows"),
     ] {
         let stack = Stack::start().await;
         let ada = stack.register(ADA).await;
@@ -94,10 +94,10 @@ async fn everything_that_a_person_should_hear_of_is_told_in_both_languages() {
         assert_eq!(messages(&mails), expected);
         // What it ran on stands in the item of the session.
         let place = &mails[1].words.text;
-        assert!(place.contains("Chrome on Windows"), "{place}");
+        assert!(place.contains(device), "{place}");
         assert!(mails[2].words.text.contains(says));
         // The session that has changed the password is gone, and the one that it began is there.
-        assert!(mails[2].words.text.contains("Chrome on Windows"));
+        assert!(mails[2].words.text.contains(device));
         let body = json!({"password": "another horse staple"});
         let delete = stack.post("/v1/me/delete").bearer(&changed.access_token);
         delete

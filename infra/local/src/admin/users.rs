@@ -190,7 +190,7 @@ impl UserCommand {
                 let json = json!({"user_id": id, "requested": true});
                 Ok(Output::new(
                     json,
-                    format!("a link was asked for, to be sent to the address of user {id}"),
+                    format!("a link was asked for, to be sent to user {id}"),
                 ))
             }
             Self::Delete { user, yes, .. } => {
