@@ -3,7 +3,7 @@
 use latchkey_domain::id::{SessionId, UserId};
 
 use super::counters::Guesser;
-use super::model::{Answer, Model, Outcome, Status, seconds};
+use super::model::{Answer, Model, Outcome, seconds};
 
 /// How long a link to reset a password is valid, in seconds.
 const RESET: i64 = 10 * 60;

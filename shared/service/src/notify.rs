@@ -16,7 +16,7 @@ use latchkey_domain::event::LinkRequest;
 use latchkey_domain::id::{AttemptId, SessionId, UserId};
 use latchkey_domain::notice::{Finding, Message, Notice, ReceivedEvent, Whereabouts};
 use latchkey_domain::session::Session;
-use latchkey_domain::throttle::{MailReason, Subject, link_window_of};
+use latchkey_domain::throttle::{Subject, link_window_of};
 use latchkey_domain::token::{Link, link_address};
 use latchkey_store::{Claimed, Counted, MailClaim, Store};
 use uuid::Uuid;
@@ -31,6 +31,9 @@ pub const MAIL_LEASE: TimeDelta = TimeDelta::seconds(60);
 /// How often a mail is handed over at most without anybody knowing whether it was taken: so many mails of one event a person
 /// gets at most.
 pub const MOST_UNANSWERED: u32 = 3;
+
+/// Why a mail is given up whose address no mail can be sent to, as the dead letter says it.
+const UNSUPPORTED: &str = "the mail service takes no such address";
 
 /// Why a mail is given up that may have been sent, as the dead letter says it.
 const UNANSWERED: &str =
@@ -156,8 +159,8 @@ pub struct Notifier<T, M> {
 
 impl<T: Texts, M: Mailer> Notifier<T, M> {
     /// Sends the mail of an event, if it has one and it was not sent before. `delivered` is the event as it was brought,
-    /// for the dead letters. At most 6 trips: account and session, claim, count, mark; 2 read units, up to 3 more for a changed
-    /// password and 1 for a link that was asked for, and 3 write units.
+    /// for the dead letters. At most 5 trips: account, session, claim, count, mark, and up to 3 more for a changed password; 2 read
+    /// units, up to 3 more for a changed password, and 3 write units.
     ///
     /// # Errors
     /// [`Later`]; nothing is lost if the event is brought again.
@@ -174,7 +177,22 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
             Claimed::Elsewhere => return Err(Later),
             Claimed::Exhausted(claim) => return self.give_up(event, delivered, claim).await,
         };
-        if !event.is_asked_for() && claim.is_first() && !self.count_notice(&notice).await? {
+        let is_counted = !event.is_asked_for() && claim.is_first();
+        let may_get_it = match is_counted {
+            true => self.count_notice(&notice).await,
+            false => Ok(true),
+        };
+        let may_get_it = match may_get_it {
+            Ok(may_get_it) => may_get_it,
+            Err(later) => {
+                // As if it had never been claimed, so that it is counted the next time.
+                if self.store().forget_mail(claim).await.is_err() {
+                    tracing::warn!(event_id = %event.id, "a claim to a mail could not be forgotten");
+                }
+                return Err(later);
+            }
+        };
+        if !may_get_it {
             let what = "a mail was not sent: its address has got enough in this hour";
             log_unsent(event, &notice, what);
             self.close(event, claim).await;
@@ -186,10 +204,10 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
                 Ok(Told::Sent)
             }
             Err(SendError::Unsupported) => {
-                let what = "a mail was not sent: the mail service takes no such address";
-                log_unsent(event, &notice, what);
+                let id = event.id.to_string();
+                self.bury(&id, delivered, UNSUPPORTED).await?;
                 self.close(event, claim).await;
-                Ok(Told::Nothing)
+                Ok(Told::Buried)
             }
             Err(SendError::NotNow) => {
                 MAIL_FAILURES.count(1);
@@ -316,8 +334,11 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         user: UserId,
         session: SessionId,
     ) -> Result<Option<Session>, Later> {
-        let session = self.store().read_session(user, session).await;
-        session.map_err(|_| Later)
+        match self.store().read_session(user, session).await {
+            // It is for a person to repair, and only says where it was.
+            Err(StoreError::Corrupt) => Ok(None),
+            read => read.map_err(|_| Later),
+        }
     }
 
     /// The session of an account that has begun at this time, if it is among the first few. 1 read unit for each.
@@ -380,7 +401,7 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
     async fn count_notice(&self, notice: &Notice) -> Result<bool, Later> {
         let core = &self.service.core;
         let now = core.now();
-        let subject = Subject::Mailbox(MailReason::Notice, &notice.to);
+        let subject = Subject::Mailbox(notice.reason(), &notice.to);
         let counter = core.tokens.counter(subject, now).await;
         let counter = counter.map_err(|_| Later)?;
         let attempt = AttemptId::random(core.random.as_ref());

@@ -144,7 +144,10 @@ impl Store {
         Ok(match item.sent_at {
             Some(_) => Claimed::Sent,
             // The claim was made, and only its reply was lost.
-            None if item.owner == owner => Claimed::Yours(claim),
+            None if item.owner == owner => Claimed::Yours(MailClaim {
+                is_first: item.unanswered == 1,
+                ..claim
+            }),
             // Whoever had it has died, or could not put it aside.
             None if item.leased_until.is_none_or(|until| until <= now) => Claimed::Exhausted(claim),
             None => Claimed::Elsewhere,
@@ -176,6 +179,21 @@ impl Store {
         let free = held(claim)
             .set(LEASED_UNTIL, millis(DateTime::UNIX_EPOCH))
             .set(UNANSWERED, number(claim.unanswered));
+        let mut retries = self.retries();
+        let released = self.update(Key::mail(claim.event), &free, |update| update, &mut retries);
+        released.await.map(drop)
+    }
+
+    /// Leaves no trace of a claim of which nothing came. 1 write unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it can be tried again when the claim is over, as one that was claimed before.
+    pub async fn forget_mail(&self, claim: MailClaim) -> Result<(), StoreError> {
+        let unanswered = claim.not_sent().unanswered;
+        let free = held(claim)
+            .set(LEASED_UNTIL, millis(DateTime::UNIX_EPOCH))
+            .set(UNANSWERED, number(unanswered))
+            .remove(OWNER);
         let mut retries = self.retries();
         let released = self.update(Key::mail(claim.event), &free, |update| update, &mut retries);
         released.await.map(drop)

@@ -140,16 +140,16 @@ async fn a_request_is_good_for_a_mail_as_long_as_it_is_kept_also_if_the_table_fo
     for (waited, message) in [
         (
             LINK_REQUEST_LIFETIME - TimeDelta::milliseconds(1),
-            Some(Message::ResetPassword),
+            Some(Message::VerifyEmail),
         ),
         (LINK_REQUEST_LIFETIME, None),
     ] {
         let stack = Stack::start().await;
-        stack.register(ADA).await;
+        let ada = stack.register(ADA).await;
         let post = stack.post_office(Language::En);
-        let asked = stack.request_password_reset(ADA).await;
-        asked.expect(StatusCode::ACCEPTED);
-        let event = told(&stack, "password_reset.requested").await.remove(0);
+        let ask = stack.post("/v1/me/verify-email").bearer(&ada.access_token);
+        ask.send().await.expect(StatusCode::ACCEPTED);
+        let event = told(&stack, "email_verification.requested").await.remove(0);
         stack.advance(waited);
         let (mails, unfounded) = tell(&stack, &post, &event).await;
         let sent: Vec<Message> = mails.iter().map(|mail| mail.message).collect();

@@ -6,7 +6,7 @@ use latchkey_domain::cause::Actor;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::event::{Addressee, LinkRequest, Requester, WantedLink};
 use latchkey_domain::id::{RequestId, UserId};
-use latchkey_domain::notice::{Language, Message};
+use latchkey_domain::notice::{Language, Message, SEND_RESET_WITHIN};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::token::{EmailChange, LinkPurpose, Token};
 use latchkey_service::notify::{Mail, SendError};
@@ -215,7 +215,10 @@ async fn the_link_of_a_mail_is_fresh_and_for_its_purpose() {
         stack.store.write_link_request(&request).await.unwrap();
         let event = json!(request.event(&account).unwrap());
         // However long the event has waited.
-        stack.advance(TimeDelta::hours(20));
+        stack.advance(match purpose {
+            LinkPurpose::ResetPassword => SEND_RESET_WITHIN,
+            LinkPurpose::VerifyEmail | LinkPurpose::ChangeEmail => TimeDelta::hours(20),
+        });
         let mails = post.tell(&[event]).await;
         let token = token(&mails[0], page);
         let last = stack.core.now() + purpose.lifetime() - TimeDelta::seconds(1);

@@ -16,6 +16,7 @@ mod limit;
 mod links;
 mod machine;
 mod mail;
+mod mail_counts;
 mod mechanisms;
 mod ownership;
 mod refused_sign_ins;

@@ -31,6 +31,7 @@ pub fn events_between(
             if !account.is_deleted() {
                 events.push(telling.event(Occurrence::UserDeleted {
                     email: email_of(account),
+                    was_verified: account.is_email_verified(),
                     actor: Actor::Operator,
                 }));
             }
@@ -157,6 +158,7 @@ impl<'a> Telling<'a> {
             (Active { .. } | Disabled { .. }, Deleted { .. }) => {
                 told.push(Occurrence::UserDeleted {
                     email: previous_email,
+                    was_verified: before.is_email_verified(),
                     actor: self.actor(),
                 });
             }
@@ -166,6 +168,7 @@ impl<'a> Telling<'a> {
                     told.push(Occurrence::UserEmailChanged {
                         email: email.clone(),
                         previous_email,
+                        was_verified: before.is_email_verified(),
                         actor: self.actor(),
                     });
                 }

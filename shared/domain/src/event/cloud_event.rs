@@ -73,10 +73,12 @@ fn details(occurrence: &Occurrence) -> Members {
         Occurrence::UserEmailChanged {
             email,
             previous_email,
+            was_verified,
             actor,
         } => members([
             ("email", json!(email)),
             ("previous_email", json!(previous_email)),
+            ("was_verified", json!(was_verified)),
             ("actor", json!(actor)),
         ]),
         Occurrence::UserEmailVerified { email, actor } => {
@@ -114,9 +116,18 @@ fn details(occurrence: &Occurrence) -> Members {
             ]));
             data
         }
-        Occurrence::UserCreated { email, actor } | Occurrence::UserDeleted { email, actor } => {
+        Occurrence::UserCreated { email, actor } => {
             members([("email", json!(email)), ("actor", json!(actor))])
         }
+        Occurrence::UserDeleted {
+            email,
+            was_verified,
+            actor,
+        } => members([
+            ("email", json!(email)),
+            ("was_verified", json!(was_verified)),
+            ("actor", json!(actor)),
+        ]),
         Occurrence::SignInFailed(failed) => failed_sign_in(failed),
         Occurrence::SignInBlocked {
             until,

@@ -147,6 +147,8 @@ pub enum Occurrence {
         email: Option<String>,
         /// The address before.
         previous_email: Option<String>,
+        /// Whether the address before was verified.
+        was_verified: bool,
         /// Who has changed it.
         actor: Actor,
     },
@@ -183,6 +185,8 @@ pub enum Occurrence {
     UserDeleted {
         /// The address it had.
         email: Option<String>,
+        /// Whether that was verified.
+        was_verified: bool,
         /// By whom.
         actor: Actor,
     },

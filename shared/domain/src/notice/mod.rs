@@ -14,11 +14,12 @@ use uuid::Uuid;
 
 use crate::account::Account;
 use crate::cause::{Actor, EndReason};
-use crate::device::{DeviceType, is_of_known_words};
+use crate::device::{DeviceType, UNKNOWN_DEVICE, is_of_known_words};
 use crate::email::EmailAddress;
 use crate::event::{Event, LinkRequest, creation_event_id};
 use crate::id::{RequestId, SessionId, UserId};
 use crate::session::{ClientLocation, Session};
+use crate::throttle::MailReason;
 use crate::token::{EmailChange, Link, LinkPurpose};
 
 pub use language::Language;
@@ -28,6 +29,8 @@ pub use sender::{InvalidSender, Sender};
 /// An event that is older is not told any more: what is kept of the messages that were sent is forgotten later than that,
 /// so no event is told twice, also when a whole archive of events is put on the bus again.
 pub const TELL_WITHIN: TimeDelta = TimeDelta::days(5);
+/// The same for a link to choose another password: whoever has waited for longer has asked again.
+pub const SEND_RESET_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// A message that a person gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,6 +145,7 @@ struct Details {
     actor: Option<Value>,
     email: Option<String>,
     previous_email: Option<String>,
+    was_verified: Option<bool>,
     new_email: Option<String>,
     email_version: Option<u64>,
 }
@@ -185,7 +189,7 @@ pub struct Notice {
     pub account_created_at: Option<DateTime<Utc>>,
     /// Whether the words may be shown that a client calls its device. Words of our own always may.
     pub shows_device_name: bool,
-    /// Whether the address is confirmed.
+    /// Whether its address was confirmed when what it tells of happened.
     pub is_confirmed: bool,
     /// Whether those who run the service have asked for it, and not its addressee.
     pub from_operator: bool,
@@ -193,25 +197,37 @@ pub struct Notice {
     pub link: Option<Link>,
 }
 
-/// How many mails that nobody has asked for go to an address in an hour. Whoever has the password could otherwise fill a
-/// mailbox, one sign-in after the other.
+/// How many mails of a kind that nobody has asked for go to an address in an hour. Whoever has the password could otherwise
+/// fill a mailbox, one sign-in after the other.
 const PER_HOUR: u32 = 20;
-/// The same for an address that nobody has confirmed: anybody can register with somebody else's. As many more than
-/// [`PER_HOUR`] are kept for what changes an account, so that no number of sign-ins hides that.
+/// The same for an address that nobody has confirmed: anybody can register with somebody else's.
 const PER_HOUR_UNCONFIRMED: u32 = 5;
 
 impl Notice {
-    /// How many mails its address may get in an hour for this one to be among them, if nobody has asked for it.
+    /// How many mails of its kind its address may get in an hour for this one to be among them, if nobody has asked for it.
     #[must_use]
     pub const fn most_in_hour(&self) -> u32 {
+        match self.is_confirmed {
+            true => PER_HOUR,
+            false => PER_HOUR_UNCONFIRMED,
+        }
+    }
+
+    /// What it is counted for, if nobody has asked for it. What changes an account is counted apart from sign-ins, and an
+    /// account's beginning from both: whoever brings one of them about hides none of the others.
+    #[must_use]
+    pub const fn reason(&self) -> MailReason {
         match self.message {
-            // An account that is gone has no address to be confirmed.
-            Message::AccountDeleted => PER_HOUR + PER_HOUR_UNCONFIRMED,
-            Message::PasswordChanged | Message::EmailChanged if self.is_confirmed => {
-                PER_HOUR + PER_HOUR_UNCONFIRMED
+            Message::PasswordChanged | Message::EmailChanged | Message::AccountDeleted => {
+                MailReason::Change
             }
-            _ if self.is_confirmed => PER_HOUR,
-            _ => PER_HOUR_UNCONFIRMED,
+            Message::VerifyEmail => MailReason::Creation,
+            Message::NewDevice
+            | Message::UnusualPlace
+            | Message::SessionReused
+            | Message::ResetPassword
+            | Message::ConfirmEmail
+            | Message::AlreadyRegistered => MailReason::Notice,
         }
     }
 
@@ -243,7 +259,7 @@ impl Whereabouts {
     #[must_use]
     pub fn of(session: &Session) -> Self {
         Self {
-            device: safe_text(session.device.shown_name()).map(str::to_owned),
+            device: shown_device(session.device.shown_name()),
             device_type: session.device.device_type,
             location: session.location.clone(),
         }
@@ -257,10 +273,25 @@ impl ReceivedEvent {
         self.message().is_some()
     }
 
-    /// Whether somebody has asked for its mail. It was counted then.
+    /// Whether somebody has asked for its mail, so that the table has the request. Requests are counted when they are made,
+    /// but those of administrators.
     #[must_use]
     pub fn is_asked_for(&self) -> bool {
-        self.event_type.ends_with(".requested") || self.event_type == "registration.repeated"
+        match self.message() {
+            Some(Message::VerifyEmail) => self.event_type != "user.created",
+            Some(Message::ResetPassword | Message::ConfirmEmail | Message::AlreadyRegistered) => {
+                true
+            }
+            Some(
+                Message::NewDevice
+                | Message::UnusualPlace
+                | Message::PasswordChanged
+                | Message::EmailChanged
+                | Message::SessionReused
+                | Message::AccountDeleted,
+            )
+            | None => false,
+        }
     }
 
     /// The request for a link that it tells of.
@@ -322,7 +353,11 @@ impl ReceivedEvent {
     /// Whether it is too old to be told.
     #[must_use]
     pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
-        now - self.at > TELL_WITHIN
+        let within = match self.message() {
+            Some(Message::ResetPassword) => SEND_RESET_WITHIN,
+            _ => TELL_WITHIN,
+        };
+        now - self.at > within
     }
 
     /// The message that tells of it, by the account as it is now. None if there is nothing to tell, or nobody to be told.
@@ -367,7 +402,13 @@ impl ReceivedEvent {
             shows_device_name: is_verified
                 && message != Message::ConfirmEmail
                 && !matches!(self.actor(), Some(Actor::Nobody)),
-            is_confirmed: is_verified,
+            // The account has another address by now, or is gone.
+            is_confirmed: match message {
+                Message::EmailChanged | Message::AccountDeleted => {
+                    self.data.was_verified == Some(true)
+                }
+                _ => is_verified,
+            },
             from_operator: matches!(
                 self.actor(),
                 Some(Actor::Admin(_) | Actor::Operator | Actor::Client(_))
@@ -413,11 +454,7 @@ impl ReceivedEvent {
         };
         let tells = data.device_name.is_some() || location != ClientLocation::default();
         tells.then(|| Whereabouts {
-            device: data
-                .device_name
-                .as_deref()
-                .and_then(safe_text)
-                .map(str::to_owned),
+            device: data.device_name.as_deref().and_then(shown_device),
             device_type: data
                 .device_type
                 .clone()
@@ -457,6 +494,12 @@ impl ReceivedEvent {
     fn actor(&self) -> Option<Actor> {
         serde_json::from_value(self.data.actor.clone()?).ok()
     }
+}
+
+/// The name of a device as a message shows it. That nothing is known of it is no name.
+fn shown_device(name: &str) -> Option<String> {
+    let known = Some(name).filter(|name| *name != UNKNOWN_DEVICE);
+    known.and_then(safe_text).map(str::to_owned)
 }
 
 fn parse(email: Option<&str>) -> Option<EmailAddress> {
