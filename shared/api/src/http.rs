@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use latchkey_domain::clock::Clock;
 use latchkey_domain::id::RequestId;
 use latchkey_domain::random::RandomSource;
-use latchkey_service::LONGEST_DEED;
+use latchkey_service::LONGEST_DEEDS;
 use tower::{Layer, Service as _, ServiceExt as _};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -222,7 +222,7 @@ async fn method_not_allowed(method: Method, headers: HeaderMap) -> Problem {
 /// not their product: a slow DynamoDB full of conflicts could take a minute.
 const LONGEST_REQUEST: Duration = Duration::from_secs(12);
 // What outlives the reply continues when Lambda uses the instance again.
-const _: () = assert!(LONGEST_DEED.as_secs() < LONGEST_REQUEST.as_secs());
+const _: () = assert!(LONGEST_DEEDS.as_secs() < LONGEST_REQUEST.as_secs());
 
 /// Gives up in time to say so. What was asked for may or may not have been done, as with every 503.
 async fn in_time(request: Request, next: Next) -> Response {

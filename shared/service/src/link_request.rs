@@ -21,6 +21,7 @@ use latchkey_store::Counted;
 
 use crate::admin::{Administrator, Deed, not_deleted};
 use crate::metric::LINKS_REQUESTED;
+use crate::throttle::{CountedRequest, refuse_throttled};
 use crate::{Caller, Failure, Service};
 
 impl Service {
@@ -94,6 +95,11 @@ impl Service {
         let requested = async {
             self.confirm(&mut place, &confirmation, &attempt, password)
                 .await?;
+            let own = confirmation.own()?;
+            // Another spelling is another address: people mend capital letters.
+            if own.account.email() == Some(new_email) {
+                return Err(Failure::Refused(ConfirmError::EmailUnchanged));
+            }
             // After the password, so that wrong ones use up nothing. Before anybody learns whether the address is taken, and
             // the user's before the address's, so that whoever may not ask uses up nothing of its owner.
             let of_user = Subject::NewAddresses(caller.user_id);
@@ -102,7 +108,6 @@ impl Service {
             if is_anothers? {
                 return Err(Failure::Refused(ConfirmError::EmailTaken));
             }
-            let own = confirmation.own()?;
             let requester = Requester {
                 location: location.clone(),
                 device_name: Some(own.session.device.shown_name().to_owned()),
@@ -174,7 +179,8 @@ impl Service {
         reason: MailReason,
         email: &EmailAddress,
     ) -> Result<(), Failure<E>> {
-        self.count_address_attempt(address).await?;
+        self.count_address_attempt(address, CountedRequest::Link)
+            .await?;
         self.count_mail(reason, email).await
     }
 
@@ -206,9 +212,7 @@ impl Service {
             Counted::Admitted(_) => Ok(()),
             Counted::Refused(_) => {
                 let violation = Violation::new(Limit::Links, limits, window.1, now);
-                let (limit, seconds) = (Limit::Links.name(), violation.wait.num_seconds());
-                tracing::info!(limit, seconds, "a link was not asked for");
-                Err(Failure::Throttled(violation.into()))
+                Err(refuse_throttled(violation.into(), CountedRequest::Link))
             }
         }
     }

@@ -50,6 +50,8 @@ metrics! {
         "A sign-in was refused (unknown e-mail address, wrong password, disabled account), or a wrong password was given on a session.";
     SIGN_INS_THROTTLED, Stack, "SignInsThrottled",
         "A request with a password was answered 429, before the password was checked: too many of its address, or too many wrong ones of its account.";
+    REQUESTS_THROTTLED, Stack, "RequestsThrottled",
+        "A request of another kind was answered 429: for a link, or on a session that has sent too many in this minute.";
     LINKS_REQUESTED, Stack, "LinksRequested",
         "A link was asked for: to reset a password, to verify an address, to a new one; known addresses and unknown ones count alike.";
     LINKS_REFUSED, Stack, "LinksRefused",

@@ -18,6 +18,7 @@ use latchkey_store::Part;
 
 use crate::change::{Changed, Intent};
 use crate::metric::{EMAILS_VERIFIED, LINKS_REFUSED, PASSWORD_RESETS, REVOCATIONS};
+use crate::throttle::CountedRequest;
 use crate::{Failure, Service};
 
 /// A password that is to be chosen by whoever opens a link.
@@ -47,7 +48,7 @@ impl Service {
         let link = link.await.map_err(refuse_token)?;
         let (user, email) = (link.user(), link.email().clone());
         let (counted, reading) = tokio::join!(
-            self.count_address_attempt(request.address),
+            self.count_address_attempt(request.address, CountedRequest::Password),
             self.read_for_recovery(&link)
         );
         counted?;
@@ -66,7 +67,6 @@ impl Service {
             service: self,
             link: &link,
             new_hash: Some(hash?),
-            moved: None,
         };
         let changed = self.change(&opening, reading).await;
         let changed = changed.map_err(|failure| match failure {
@@ -94,17 +94,10 @@ impl Service {
         };
         let link = link.map_err(refuse_token)?;
         let reading = self.read_for_recovery(&link).await?;
-        let moved = decide(&link, &reading, self).map_err(refuse_spent)?;
-        let moved = reading.credential.as_ref().filter(|_| {
-            // Another spelling of the same mailbox leads to the same credential.
-            let now = moved.account.email().map(EmailAddress::normalized);
-            reading.email() != now
-        });
         let opening = OpenedLink {
             service: self,
             link: &link,
             new_hash: None,
-            moved: moved.cloned(),
         };
         let changed = self.change(&opening, reading).await;
         let changed = changed.map_err(|failure| match failure {
@@ -183,15 +176,6 @@ struct Reading {
     asked_on: Option<Session>,
 }
 
-impl Reading {
-    fn email(&self) -> Option<&str> {
-        let account = self.account.as_ref();
-        account
-            .and_then(Account::email)
-            .map(EmailAddress::normalized)
-    }
-}
-
 /// What a link makes of an account. One that needs the credential needs one that is the account's.
 fn decide(link: &Link, reading: &Reading, service: &Service) -> Result<Change, InvalidLink> {
     let account = reading.account.clone().ok_or(InvalidLink)?;
@@ -219,8 +203,6 @@ struct OpenedLink<'a> {
     link: &'a Link,
     /// The hash of the new password, if the link is for one.
     new_hash: Option<PasswordHash>,
-    /// The credential that moves to the new address, if the link is for one.
-    moved: Option<Credential>,
 }
 
 impl Intent for OpenedLink<'_> {
@@ -255,21 +237,26 @@ impl Intent for OpenedLink<'_> {
         let Some(verified) = &reading.credential else {
             return Vec::new();
         };
-        match (&self.new_hash, &self.moved) {
-            (Some(hash), _) => vec![Part::Hash {
+        if let Some(hash) = &self.new_hash {
+            return vec![Part::Hash {
                 verified,
                 hash,
                 password_version: change.account.password_version,
-            }],
-            (None, Some(credential)) => vec![
-                Part::NoCredential { verified },
-                Part::NewCredential {
-                    email: self.link.email(),
-                    credential,
-                },
-            ],
-            (None, None) => Vec::new(),
+            }];
         }
+        let mailbox = |account: &'a Account| account.email().map(EmailAddress::normalized);
+        // Another spelling of the same mailbox leads to the same credential.
+        if reading.account.as_ref().and_then(mailbox) == mailbox(&change.account) {
+            return Vec::new();
+        }
+        // As it was read with the account: a sign-in may have replaced an old hash before this decision.
+        vec![
+            Part::NoCredential { verified },
+            Part::NewCredential {
+                email: self.link.email(),
+                credential: verified,
+            },
+        ]
     }
 
     fn refuse_taken(&self) -> Option<VerifyEmailError> {

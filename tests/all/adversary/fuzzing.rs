@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use latchkey_tests::attack::fuzzing::{TARGETS, Target};
+use latchkey_tests::attack::fuzzing::{TARGETS, Target, answers_to_body_seeds};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -146,6 +146,16 @@ fn tokens_with_a_good_signature_hold() {
 #[test]
 fn bodies_hold() {
     hold("bodies");
+}
+
+/// The routes are those of the document, so one that is added is fuzzed; this says whether anything gets past its door.
+#[test]
+fn every_route_that_reads_a_body_has_a_seed_that_it_accepts() {
+    let answers = answers_to_body_seeds();
+    assert!(answers.len() >= 16, "{}", answers.len());
+    for (operation, reply) in answers {
+        assert!(reply.status.is_success(), "{operation}: {}", reply.body);
+    }
 }
 
 #[test]

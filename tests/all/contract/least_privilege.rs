@@ -288,6 +288,12 @@ async fn administer_everything(stack: &Stack) {
         .send()
         .await
         .expect(StatusCode::CREATED);
+    let find = stack.get("/v1/admin/users?issuer=idp&subject=2");
+    let found = find.bearer(&admin.access_token).send().await;
+    assert_eq!(
+        found.expect(StatusCode::OK)["users"][0]["id"],
+        issued["user"]["id"]
+    );
     let path = format!("/v1/admin/users/{}", issued["user"]["id"].as_str().unwrap());
     let reply = stack.delete(&path).bearer(&admin.access_token).send().await;
     reply.expect(StatusCode::NO_CONTENT);
@@ -451,4 +457,26 @@ fn mails_are_sent_as_the_address_of_mail_from_alone() {
         assert!(!is_allowed(refused), "{refused}");
     }
     assert!(is_allowed(""), "no mail");
+}
+
+/// Two functions keep dead letters, each under its own key; a list of objects is a right on the bucket, not on its objects.
+#[test]
+fn a_role_names_what_it_is_about_and_no_more() {
+    let template = template();
+    for (name, function) in functions(&template) {
+        let mut statements = Vec::new();
+        for policy in function["Properties"]["Policies"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            statements.extend(policy["Statement"].as_array().into_iter().flatten());
+        }
+        for statement in statements {
+            let text = statement.to_string();
+            assert!(!text.contains("DEADLETTER#*"), "{name}: {text}");
+            let lists = text.contains("s3:ListBucket");
+            assert!(!(lists && text.contains("/*")), "{name}: {text}");
+        }
+    }
 }

@@ -131,6 +131,19 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
     }
     let throttled = [("SignInsThrottled", 1.0)];
     metered.row("throttled", &throttled, unknown).await;
+    // A link is no password, and a list of sessions neither.
+    let link = async |stack: &Stack| stack.request_password_reset("eve@example.com").await;
+    for _ in 0..5 {
+        metered.row("", &[("LinksRequested", 1.0)], link).await;
+    }
+    let throttled = [("RequestsThrottled", 1.0)];
+    metered.row("link, throttled", &throttled, link).await;
+    let list =
+        async |stack: &Stack| send(stack, Method::GET, "/v1/sessions", &two, Value::Null).await;
+    for _ in 0..30 {
+        metered.row("", &[], list).await;
+    }
+    metered.row("list, throttled", &throttled, list).await;
     let malformed = async |stack: &Stack| {
         let call = stack.post("/v1/auth/login");
         call.bytes("application/json", b"{").send().await
@@ -307,7 +320,6 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
         left,
         [
             "UnusualLocations",
-            "LinksRequested",
             "LinksRefused",
             "PasswordResets",
             "EmailsVerified",

@@ -3,6 +3,7 @@
 mod at_the_edge;
 mod budgets;
 mod circles;
+mod evidence;
 mod http_contract;
 mod least_privilege;
 mod metrics;

@@ -7,8 +7,11 @@ use futures::join;
 use http::{Method, StatusCode};
 use latchkey_domain::administration::AdminAct;
 use latchkey_domain::cause::{Action, Actor};
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::AdminError;
 use latchkey_domain::id::UserId;
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_service::{Administrator, Damage, Failure, LeadsToUser, Repair, Service};
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::log::Log;
@@ -409,6 +412,41 @@ async fn a_deed_whose_request_was_cut_off_is_in_the_audit_trail() {
     );
 }
 
+/// Lambda freezes what is under way after the reply, and continues it with the next request.
+#[tokio::test(start_paused = true)]
+async fn no_deed_of_a_request_continues_after_its_503() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let log = Log::capture_json();
+    // Each deed alone is within its time, both together are not.
+    let mut first = faults.hold("UpdateItem", 0);
+    let mut second = faults.hold("UpdateItem", 1);
+    let slow = async {
+        first.arrive().await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        first.release();
+        second.arrive().await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        second.release();
+    };
+    let both = json!({"status": "disabled", "roles": ["clerk"]});
+    let asking = async {
+        let began = tokio::time::Instant::now();
+        let reply = patch(&stack, &root, &grace, both).await;
+        (reply, began.elapsed())
+    };
+    let (reply, took) = tokio::select! {
+        answered = asking => answered,
+        () = async { slow.await; std::future::pending().await } => unreachable!(),
+    };
+    reply.expect_problem(503, "temporarily_unavailable");
+    let deeds = lines(&log.end(), "administration");
+    let outcomes: Vec<_> = deeds.iter().map(|deed| &deed["outcome"]).collect();
+    assert_eq!(outcomes, ["done", "failed"], "all deeds have ended by then");
+    assert!(took < Duration::from_secs(12), "{took:?}");
+}
+
 /// Its access token counts as long as the account admits it, and nothing but the account knows of it.
 #[tokio::test]
 async fn a_session_whose_item_is_gone_can_be_ended() {
@@ -426,6 +464,142 @@ async fn a_session_whose_item_is_gone_can_be_ended() {
     revoke().await.expect(StatusCode::NO_CONTENT);
     me().await.expect_problem(401, "invalid_token");
     revoke().await.expect_problem(404, "session_not_found");
+}
+
+fn operator_of(stack: &Stack) -> (Service, Administrator) {
+    let service = Service {
+        core: stack.core.clone(),
+        store: stack.store.clone(),
+    };
+    (service, Administrator::operator())
+}
+
+/// An account as somebody has written it by hand, in a form that no request can read.
+#[tokio::test]
+async fn an_account_that_nobody_can_read_is_repaired_and_its_user_signs_in_again() {
+    let stack = Stack::start().await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    stack.login(GRACE).await;
+    let user = grace.user_id.unwrap();
+    let (service, operator) = operator_of(&stack);
+    let before = stack.items().await;
+    for repair in [
+        service.inspect_account(&operator, user).await,
+        service.repair_account(&operator, user).await,
+    ] {
+        assert_eq!(repair, Ok(Repair::NotNeeded));
+    }
+    assert_eq!(stack.items().await, before);
+
+    let account = stack.table().account(user);
+    account.set("change", "by hand").await;
+    account.set("previous_change", "by hand").await;
+    let body = json!({"email": GRACE, "password": PASSWORD});
+    let login = stack.post("/v1/auth/login").json(&body);
+    let refused = login.send_unchecked().await;
+    refused.expect_problem(500, "internal_error");
+    let damage = Damage {
+        attributes: vec!["change", "previous_change"],
+        sessions: 2,
+    };
+    let before = stack.items().await;
+    let found = service.inspect_account(&operator, user).await;
+    assert_eq!(found, Ok(Repair::Possible(damage.clone())));
+    assert_eq!(
+        stack.items().await,
+        before,
+        "who looks first changes nothing"
+    );
+    let address = LeadsToUser::Address(EmailAddress::parse(GRACE).unwrap());
+    let named = service.find_user_id(&operator, address).await;
+    assert_eq!(named, Ok(Some(user)));
+
+    let log = Log::capture_json();
+    let done = service.repair_account(&operator, user).await;
+    assert_eq!(done, Ok(Repair::Done(damage)));
+    let log = log.end();
+    let ends = lines(&log, "session ended");
+    let reasons: Vec<_> = ends.iter().map(|end| &end["reason"]).collect();
+    assert_eq!(reasons, [&json!("admin"); 2], "{log}");
+    let deed = &lines(&log, "administration")[0];
+    assert_eq!(
+        (&deed["action"], &deed["actor"], &deed["outcome"]),
+        (&json!("repair_account"), &json!("operator"), &json!("done"))
+    );
+    let refused = stack.get("/v1/me").bearer(&grace.access_token).send().await;
+    refused.expect_problem(401, "invalid_token");
+    let again = stack.login(GRACE).await;
+    assert_eq!(stack.session_ids(&again).await, [again.session_id]);
+    let shown = stack.get(&user_path(&grace)).bearer(&root.access_token);
+    let shown = shown.send().await.expect(StatusCode::OK);
+    assert_eq!(
+        (&shown["email"], &shown["sessions"]),
+        (&json!(GRACE), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn what_a_repair_cannot_know_it_leaves_alone() {
+    let stack = Stack::start().await;
+    let grace = stack.register(GRACE).await;
+    let user = grace.user_id.unwrap();
+    let (service, operator) = operator_of(&stack);
+    stack.table().account(user).remove("created_at").await;
+    let before = stack.items().await;
+    for repair in [
+        service.inspect_account(&operator, user).await,
+        service.repair_account(&operator, user).await,
+    ] {
+        assert_eq!(repair, Ok(Repair::Beyond));
+    }
+    assert_eq!(stack.items().await, before);
+    let nobody = UserId::random(stack.core.random.as_ref());
+    let refused = service.repair_account(&operator, nobody).await;
+    assert_eq!(refused, Err(Failure::Refused(AdminError::UserNotFound)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_whose_reply_is_lost_knows_its_own_write() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let grace = stack.register(GRACE).await;
+    let user = grace.user_id.unwrap();
+    stack.table().account(user).set("change", "by hand").await;
+    let (service, operator) = operator_of(&stack);
+    faults.arm(Plan {
+        fault: Fault::ReplyLost,
+        operation: "UpdateItem".to_owned(),
+        nth: 0,
+        strikes: Strikes::Times(1),
+    });
+    let repair = service.repair_account(&operator, user).await;
+    let damage = Damage {
+        attributes: vec!["change"],
+        sessions: 1,
+    };
+    assert_eq!(repair, Ok(Repair::Done(damage)));
+    faults.disarm();
+    stack.login(GRACE).await;
+}
+
+/// What was read is written over only while it stands there: somebody else may be mending it too.
+#[tokio::test(start_paused = true)]
+async fn a_repair_that_was_overtaken_looks_again() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let grace = stack.register(GRACE).await;
+    let user = grace.user_id.unwrap();
+    let account = stack.table().account(user);
+    account.set("change", "by hand").await;
+    let (service, operator) = operator_of(&stack);
+    let mut write = faults.hold("UpdateItem", 0);
+    let overtake = async {
+        write.arrive().await;
+        let other = service.repair_account(&operator, user).await;
+        assert!(matches!(other, Ok(Repair::Done(_))), "{other:?}");
+        write.release();
+    };
+    let (repair, ()) = join!(service.repair_account(&operator, user), overtake);
+    assert_eq!(repair, Ok(Repair::NotNeeded));
 }
 
 /// The reply to the write gets lost, and somebody else changes the account before it is asked for again.

@@ -20,6 +20,7 @@ mod mail_counts;
 mod mechanisms;
 mod ownership;
 mod refused_sign_ins;
+mod rotation_under_load;
 mod second_decisions;
 mod secrecy;
 mod secret_rotation;

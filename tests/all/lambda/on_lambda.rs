@@ -36,6 +36,7 @@ async fn invoke(function: &mut Function, name: &str, tokens: &Value) -> Reply {
     let body = response["body"].as_str().unwrap_or_default();
     let status = u16::try_from(response["statusCode"].as_u64().unwrap()).unwrap();
     let reply = Reply {
+        request: None,
         status: status.try_into().unwrap(),
         headers,
         body: serde_json::from_str(body).unwrap_or_default(),

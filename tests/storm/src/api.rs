@@ -90,6 +90,7 @@ impl Api {
         let bytes = body.collect().await.map_err(|error| error.to_string())?;
         let bytes = bytes.to_bytes();
         Ok(Reply {
+            request: None,
             status: parts.status,
             headers: parts.headers,
             body: serde_json::from_slice(&bytes).unwrap_or_default(),

@@ -1,8 +1,9 @@
 //! The names of devices in which no word is a client's own.
 
+use super::agent::is_known_product;
 use super::words::{
-    BRANDS, BROWSERS, CLAIMED_BROWSERS, HANDHELD_SYSTEMS, HINTED_SYSTEMS, SYSTEMS_AFTER_ANDROID,
-    SYSTEMS_BEFORE_ANDROID, SYSTEMS_BEFORE_TELEVISIONS, TELEVISIONS,
+    HANDHELD_SYSTEMS, HINTED_SYSTEMS, SYSTEMS_AFTER_ANDROID, SYSTEMS_BEFORE_ANDROID,
+    SYSTEMS_BEFORE_TELEVISIONS, TELEVISIONS,
 };
 
 /// What stands between the browser or the app and the system.
@@ -56,11 +57,6 @@ pub fn is_operating_system(system: &str) -> bool {
         .any(|known| known == system)
 }
 
-fn is_known_product(name: &str) -> bool {
-    let rows = [BROWSERS, CLAIMED_BROWSERS, BRANDS].into_iter().flatten();
-    name == "Safari" || rows.copied().any(|(_, known)| known == name)
-}
-
 fn is_known_system(name: &str) -> bool {
     let rows = [
         SYSTEMS_BEFORE_TELEVISIONS,
@@ -77,6 +73,7 @@ fn is_known_system(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::{ClientHints, Device, UNKNOWN_DEVICE};
 
     #[test]
     fn words_of_a_client_are_not_ours_also_in_part() {
@@ -97,11 +94,33 @@ mod tests {
     }
 
     #[test]
-    fn most_names_that_agents_tell_are_ours() {
+    fn a_name_in_our_words_is_of_known_words_whatever_the_agent() {
         let lines = include_str!("../../data/user-agents.tsv").lines();
-        let names = lines.filter_map(|line| line.split('\t').nth(1));
-        let names: Vec<&str> = names.collect();
-        let ours = names.iter().filter(|name| is_of_known_words(name)).count();
-        assert!(ours * 2 > names.len(), "{ours} of {}", names.len());
+        let agents = lines.filter_map(|line| line.split('\t').next_back());
+        let mut known = 0;
+        for agent in agents {
+            for brands in [
+                None,
+                Some("\"Chromium\";v=\"140\""),
+                Some("\"Brave\";v=\"1\""),
+            ] {
+                let hints = ClientHints {
+                    brands,
+                    ..ClientHints::default()
+                };
+                let name = Device::name_in_our_words(Some(agent), hints);
+                let is_known = is_of_known_words(&name);
+                assert!(is_known || name == UNKNOWN_DEVICE, "{name}: {agent}");
+                known += usize::from(is_known);
+            }
+        }
+        assert!(known > 500, "{known}");
+        for name in [
+            "Android Browser on Android",
+            "Chromium on Linux",
+            "WhatsApp",
+        ] {
+            assert!(is_of_known_words(name), "{name}");
+        }
     }
 }
