@@ -154,7 +154,7 @@ struct Details {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// It says nothing against it. This is to be told: what the event is, or what the request for a link says of it.
-    Founded(ReceivedEvent),
+    Founded(Box<ReceivedEvent>),
     /// It says the same, but nothing is to be sent any more.
     Overtaken,
     /// It knows nothing of it, or says something else.
@@ -322,7 +322,9 @@ impl ReceivedEvent {
             let told = account.and_then(|account| request.event(account));
             // The same request may want something else by now.
             let told = told.filter(|told| told.id == self.id);
-            return told.map_or(Finding::Overtaken, |told| Finding::Founded(Self::of(&told)));
+            return told.map_or(Finding::Overtaken, |told| {
+                Finding::Founded(Box::new(Self::of(&told)))
+            });
         }
         let is_founded = match (self.event_type.as_str(), account) {
             ("user.created", Some(account)) => {
@@ -333,7 +335,7 @@ impl ReceivedEvent {
             _ => true,
         };
         match is_founded {
-            true => Finding::Founded(self.clone()),
+            true => Finding::Founded(Box::new(self.clone())),
             false => Finding::Unfounded,
         }
     }
