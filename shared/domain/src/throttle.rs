@@ -280,6 +280,10 @@ pub enum MailReason {
     Registration,
     /// What has happened to its account, which nobody has asked to hear.
     Notice,
+    /// What has changed its account, likewise: no number of sign-ins hides that.
+    Change,
+    /// That an account was created with it.
+    Creation,
 }
 
 /// What attempts are counted for.
@@ -310,6 +314,8 @@ impl Subject<'_> {
             Self::Mailbox(MailReason::NewAddress, _) => "moves",
             Self::Mailbox(MailReason::Registration, _) => "registrations",
             Self::Mailbox(MailReason::Notice, _) => "notices",
+            Self::Mailbox(MailReason::Change, _) => "notices-of-changes",
+            Self::Mailbox(MailReason::Creation, _) => "notices-of-creation",
             Self::NewAddresses(_) => "new-addresses",
             Self::Device(_) => "device",
             Self::FormerDevices(_) => "former-devices",

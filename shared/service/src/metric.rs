@@ -89,7 +89,10 @@ metrics! {
     DEAD_LETTERS, Line, "DeadLetters", "A record of the table's stream that cannot become events was put aside.";
     MAILS_SENT, Line, "MailsSent", "A mail was handed to SES.";
     MAIL_FAILURES, Line, "MailFailures", "A mail could not be handed to SES; it is tried again for a day.";
-    MAILS_REFUSED, Line, "MailsRefused", "A mail that will never be sent was put aside: SES refuses its address or the message.";
+    MAILS_REFUSED, Line, "MailsRefused",
+        "A mail was put aside: SES refuses its address or the message, or has not answered three times.";
+    MAILS_UNFOUNDED, Line, "MailsUnfounded",
+        "An event asked for a mail that the table knows nothing of, so there was none: somebody else may put events on the bus, or it came too late.";
     KEY_ROTATIONS, Line, "KeyRotations", "The signing keys were rotated.";
     CLOCK_DIFFERENCES, Stack, latchkey_store::clock_check::CLOCK_DIFFERENCES,
         "The clock of a function was found more than 2 seconds from DynamoDB's; looked at once a minute.";

@@ -12,6 +12,7 @@ use latchkey_domain::credential::Credential;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{InvalidLink, ResetPasswordError, StoreError, VerifyEmailError};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
+use latchkey_domain::session::Session;
 use latchkey_domain::token::{Link, LinkPurpose, Token, TokenError};
 use latchkey_store::Part;
 
@@ -116,18 +117,21 @@ impl Service {
         self.core.tokens.verify_link(purpose, token, now).await
     }
 
-    /// The account of a link, and the credential that the link changes: the one of its address, or the one that the account
-    /// has.
+    /// The account of a link, the credential that the link changes (the one of its address, or the one that the account has),
+    /// and the session on which a new address was asked for.
     async fn read_for_recovery(&self, link: &Link) -> Result<Reading, StoreError> {
         let store = &self.store;
         let account = store.read_account(link.user());
+        let mut asked_on = None;
         let (account, credential) = match link {
             Link::VerifyEmail { .. } => (account.await?, None),
             Link::ResetPassword { email, .. } => {
                 tokio::try_join!(account, store.read_credential(email))?
             }
-            Link::ChangeEmail { .. } => {
-                let account = account.await?;
+            Link::ChangeEmail { user, change } => {
+                let session = store.read_session(*user, change.session_id);
+                let (account, session) = tokio::try_join!(account, session)?;
+                asked_on = session;
                 let credential = match account.as_ref().and_then(Account::credential_email) {
                     Some(email) => store.read_credential(email).await?,
                     None => None,
@@ -144,6 +148,7 @@ impl Service {
         Ok(Reading {
             credential: credential.filter(belongs),
             account,
+            asked_on,
         })
     }
 }
@@ -167,6 +172,8 @@ struct Reading {
     account: Option<Account>,
     /// The credential, if it is the account's and of the same password.
     credential: Option<Credential>,
+    /// The session on which a new address was asked for, if the link is to one.
+    asked_on: Option<Session>,
 }
 
 /// What a link makes of an account. One that needs the credential needs one that is the account's.
@@ -185,7 +192,7 @@ fn decide(link: &Link, reading: &Reading, service: &Service) -> Result<Change, I
         }
         Link::ChangeEmail { change, .. } => {
             reading.credential.as_ref().ok_or(InvalidLink)?;
-            account.change_email(change, now)
+            account.change_email(change, reading.asked_on.as_ref(), now)
         }
     }
 }

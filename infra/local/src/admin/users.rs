@@ -89,7 +89,14 @@ pub(crate) enum UserCommand {
         /// The user.
         user: String,
     },
-    /// Send a user a link to choose another password. Until it is opened nothing changes.
+    /// Send a user a link to choose another password.
+    ///
+    /// The link goes to the address of the account, verified or not, and is valid for 10 minutes from when the mail is sent. Until
+    /// it is opened nothing changes; then the user chooses the password, all sessions end, and the address is verified. Of several
+    /// links the first that is opened makes the others invalid.
+    ///
+    /// This command asks for the link; the service sends it: on AWS where MAIL_FROM is set, otherwise your own service that hears
+    /// the event password_reset.requested. The local stack shows it at /local/mail.
     PasswordReset {
         /// The user.
         user: String,

@@ -6,6 +6,9 @@ use super::words::{
     SYSTEMS_BEFORE_TELEVISIONS, TELEVISIONS,
 };
 
+/// What stands between the browser or the app and the system.
+const ON: &str = " on ";
+
 /// Whether a name is made of the words of our tables alone, as those are that we read from agents. Then nobody has chosen
 /// its words, whoever has chosen among them.
 ///
@@ -17,10 +20,41 @@ use super::words::{
 /// ```
 #[must_use]
 pub fn is_of_known_words(name: &str) -> bool {
-    match name.split_once(" on ") {
-        Some((product, system)) => is_known_product(product) && is_known_system(system),
-        None => is_known_product(name) || is_known_system(name),
+    match name.contains(ON) {
+        true => product_and_system(name).is_some(),
+        false => is_known_product(name) || is_known_system(name),
     }
+}
+
+/// The two parts of a name of ours that has both, to be put together in another language. None for every other name.
+///
+/// ```
+/// use latchkey_domain::device::product_and_system;
+///
+/// assert_eq!(product_and_system("Safari on iPhone"), Some(("Safari", "iPhone")));
+/// assert_eq!(product_and_system("Kindle on the shelf"), None);
+/// ```
+#[must_use]
+pub fn product_and_system(name: &str) -> Option<(&str, &str)> {
+    let both = name.split_once(ON)?;
+    let (product, system) = both;
+    (is_known_product(product) && is_known_system(system)).then_some(both)
+}
+
+/// Whether a system of such a name runs on devices of many makes, or is one of them itself.
+///
+/// ```
+/// use latchkey_domain::device::is_operating_system;
+///
+/// assert!(is_operating_system("Windows"));
+/// assert!(!is_operating_system("iPhone"));
+/// ```
+#[must_use]
+pub fn is_operating_system(system: &str) -> bool {
+    let rows = SYSTEMS_AFTER_ANDROID.iter().map(|(_, known, _)| *known);
+    let others = HANDHELD_SYSTEMS.iter().chain(HINTED_SYSTEMS);
+    rows.chain(others.map(|(_, known)| *known))
+        .any(|known| known == system)
 }
 
 fn is_known_system(name: &str) -> bool {

@@ -47,7 +47,7 @@ pub(super) async fn of_links() -> Vec<Row> {
         .row("verify an address", cost(2, 1.0, 1.0), verify, 204)
         .await;
     let ask = async |stack: &Stack| stack.request_email_change(&ada, "ada@example.org").await;
-    let budget = cost(5, 6.0, 3.0);
+    let budget = cost(6, 6.0, 3.0);
     table.row("ask for another address", budget, ask, 202).await;
     let token = table
         .stack
@@ -55,7 +55,7 @@ pub(super) async fn of_links() -> Vec<Row> {
         .await;
     let change = async |stack: &Stack| stack.verify_email(&token).await;
     table
-        .row("change the address", cost(3, 6.0, 2.0), change, 204)
+        .row("change the address", cost(3, 6.0, 3.0), change, 204)
         .await;
     let token = table.stack.reset_token(user).await;
     let reset = async |stack: &Stack| stack.reset_password(&token, "wrong donkey charger").await;
