@@ -45,9 +45,9 @@ fn sent_to(mails: &[Mail]) -> Vec<(Message, &str)> {
 async fn tell(stack: &Stack, post: &Post, event: &Value) -> (Vec<Mail>, f64) {
     let emf = recorder();
     let _recording = metrics::set_default_local_recorder(&emf);
-    drop(emf.line(stack.now(), "before", None));
+    drop(emf.event_line(stack.now(), "before"));
     let mails = post.tell(std::slice::from_ref(event)).await;
-    let line = emf.line(stack.now(), "a mail", None).expect("a line");
+    let line = emf.event_line(stack.now(), "a mail").expect("a line");
     let counted = extract(&line).get("MailsUnfounded").copied();
     (mails, counted.unwrap_or_default())
 }

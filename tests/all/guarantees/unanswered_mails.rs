@@ -43,10 +43,10 @@ async fn a_mail_is_handed_over_three_times_without_an_answer_and_then_counts_as_
     let events = created(&stack).await;
     let post = stack.post_office(Language::En);
     post.mailer.fail_next(&[const { SendError::Unanswered }; 9]);
-    drop(emf.line(stack.now(), "before", None));
+    drop(emf.event_line(stack.now(), "before"));
     assert_eq!(MOST_UNANSWERED, 3);
     assert_eq!(bring_again_and_again(&stack, &post, &events, 9).await, 3);
-    let line = emf.line(stack.now(), "mails", None).unwrap();
+    let line = emf.event_line(stack.now(), "mails").unwrap();
     let counted = extract(&line);
     assert_eq!(counted.get("MailFailures"), Some(&3.0));
     assert_eq!(counted.get("MailsRefused"), Some(&1.0));
