@@ -18,6 +18,7 @@ mod mail;
 mod mechanisms;
 mod ownership;
 mod refused_sign_ins;
+mod schedules;
 mod second_decisions;
 mod secrecy;
 mod secret_rotation;
