@@ -76,17 +76,17 @@ fn files(root: &Path) -> Result<BTreeMap<String, Source>, Box<dyn Error>> {
     Ok(files)
 }
 
-/// A script without the lines that are comments alone, which are a quarter of what would be sent, and without indentation.
-/// No text of ours goes over several lines.
+/// A script or a style sheet without the lines that are comments alone, which are a quarter of what would be sent, and
+/// without indentation. No text of ours goes over several lines.
 fn without_comments(content: &str, name: &str) -> String {
-    if !name.ends_with(".js") {
+    if !name.ends_with(".js") && !name.ends_with(".css") {
         return content.to_owned();
     }
     let mut kept = String::with_capacity(content.len());
     let mut is_inside = false;
     for line in content.lines() {
         let text = line.trim_start();
-        let begins = text.starts_with("/**");
+        let begins = text.starts_with("/*");
         let is_comment =
             is_inside || text.starts_with("//") || (begins && text.trim_end().ends_with("*/"));
         is_inside = (is_inside || begins) && !text.contains("*/");

@@ -16,7 +16,7 @@ def routes(template):
     for function in yaml_parse(Path(template).read_text())["Resources"].values():
         if function["Type"] != "AWS::Serverless::Function":
             continue
-        binary = function["Metadata"]["BuildProperties"]["Binary"]
+        binary = Path(function["Properties"]["CodeUri"]).name
         for event in function["Properties"]["Events"].values():
             if event["Type"] != "HttpApi":
                 continue

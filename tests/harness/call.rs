@@ -126,6 +126,7 @@ impl Call<'_> {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         Reply {
+            request: Some((self.method, self.path)),
             status: parts.status,
             headers: parts.headers,
             body: serde_json::from_slice(&bytes).unwrap_or_default(),

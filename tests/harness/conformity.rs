@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use http::Method;
 use jsonschema::Validator;
 use latchkey_api::http::SECURITY_HEADERS;
+use latchkey_api::problem::Code;
 use serde_json::{Value, json};
 
 use crate::harness::reply::Reply;
@@ -82,9 +83,24 @@ pub fn check_form(method: &Method, path: &str, reply: &Reply) {
         assert_valid(&pointer, &reply.body, &context);
     }
     if essence == "application/problem+json" {
+        check_words(&reply.body, &context);
         let documented = media["examples"].get(reply.code()).is_some();
         assert!(documented, "the code is not documented: {}", context());
     }
+}
+
+/// Whatever people may read is a sentence, and the title is the code's: it does not change from one occurrence to the next
+/// (RFC 9457 section 3.1.3).
+fn check_words(problem: &Value, context: &dyn Fn() -> String) {
+    let errors = problem["errors"].as_array().into_iter().flatten();
+    for detail in errors.chain([problem]).map(|part| &part["detail"]) {
+        let words = detail.as_str().unwrap_or_default();
+        let begins = words.chars().next().is_some_and(char::is_uppercase);
+        assert!(begins && words.ends_with('.'), "no sentence: {}", context());
+    }
+    let code = |code: &&Code| problem["code"] == code.as_str();
+    let title = Code::ALL.iter().find(code).map(|code| code.title());
+    assert_eq!(problem["title"].as_str(), title, "{}", context());
 }
 
 /// What DESIGN says of headers, whatever the route.
@@ -107,7 +123,7 @@ fn check_headers(reply: &Reply, context: &dyn Fn() -> String) {
 }
 
 /// The pointer to the operation of a request.
-fn operation(method: &Method, path: &str) -> Option<String> {
+pub(super) fn operation(method: &Method, path: &str) -> Option<String> {
     // Methods are case-sensitive (RFC 9110 section 9.1), and the document's names of them are not: `PATcH` is another.
     if method.as_str().contains(|c: char| c.is_ascii_lowercase()) {
         return None;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use jsonschema::Validator;
 use latchkey_runtime::emf::{self, Emf, NAMESPACE};
 use latchkey_runtime::settings::MetricsSettings;
-use latchkey_service::metric::METRICS;
+use latchkey_service::metric::{METRICS, Scope};
 use serde_json::{Value, json};
 use tracing::Level;
 
@@ -35,7 +35,7 @@ impl Lines {
     /// The service whose lines these are. What was counted before is forgotten.
     #[must_use]
     pub fn of(&self, stack: Stack, emf: &Emf) -> Stack {
-        drop(emf.line(stack.now(), "before", None));
+        drop(emf.event_line(stack.now(), "before"));
         let lines = self.clone();
         let write = Arc::new(move |line| lines.lock().push(line));
         stack.with_metrics(emf.clone(), write)
@@ -52,48 +52,55 @@ impl Lines {
     }
 }
 
-/// What a line counts, by the name of the metric, as CloudWatch would extract it.
+/// What a line counts, by the name of the metric: what CloudWatch would extract, and the fields of the line alone.
 ///
 /// # Panics
-/// When the line is not in the embedded metric format, or CloudWatch would drop a part of it, or it holds a metric that
-/// is not in the list, or with other dimensions.
+/// When a line with metrics is not in the embedded metric format, or CloudWatch would drop a part of it, or it holds a
+/// metric that is not in the list, or makes a metric of what is to be a field alone.
 #[must_use]
 pub fn extract(line: &str) -> BTreeMap<&'static str, f64> {
     assert!(!line.trim_end().contains('\n'), "one line: {line}");
     let root: Value = serde_json::from_str(line).expect("JSON");
+    let mut extracted = BTreeMap::new();
+    if !root["_aws"].is_null() {
+        extract_published(&root, &mut extracted);
+    }
+    for metric in METRICS.iter().filter(|metric| metric.scope == Scope::Line) {
+        if let Some(value) = root[metric.name].as_f64() {
+            extracted.insert(metric.name, value);
+        }
+    }
+    // Nothing else is there: it would be paid for as log and be no metric.
+    let numbers = root.as_object().expect("valid").iter();
+    let numbers = numbers.filter(|(name, value)| {
+        value.is_number() && !["status", "milliseconds"].contains(&name.as_str())
+    });
+    assert_eq!(numbers.count(), extracted.len(), "{line}");
+    extracted
+}
+
+fn extract_published(root: &Value, extracted: &mut BTreeMap<&'static str, f64>) {
     let errors: Vec<String> = schema()
-        .iter_errors(&root)
+        .iter_errors(root)
         .map(|error| error.to_string())
         .collect();
-    assert!(errors.is_empty(), "{errors:?}: {line}");
-    let mut extracted = BTreeMap::new();
+    assert!(errors.is_empty(), "{errors:?}: {root}");
     let directives = root["_aws"]["CloudWatchMetrics"].as_array().expect("valid");
     for directive in directives {
         assert_eq!(directive["Namespace"], NAMESPACE);
-        let dimensions = &directive["Dimensions"];
-        for dimension in dimensions[0].as_array().expect("valid") {
-            let value = root[dimension.as_str().expect("valid")].as_str();
-            assert!(value.is_some_and(|value| !value.is_empty()), "{line}");
-        }
+        assert_eq!(directive["Dimensions"], json!([[emf::STACK]]));
+        let stack = root[emf::STACK].as_str();
+        assert!(stack.is_some_and(|stack| !stack.is_empty()), "{root}");
         for definition in directive["Metrics"].as_array().expect("valid") {
             let name = definition["Name"].as_str().expect("valid");
             let metric = METRICS.iter().find(|metric| metric.name == name);
             let metric = metric.unwrap_or_else(|| panic!("{name} is not in the list"));
+            assert_eq!(metric.scope, Scope::Stack, "{name}");
             assert_eq!(definition["Unit"], "Count", "{name}");
-            assert_eq!(
-                dimensions,
-                &json!([emf::dimensions(metric.scope)]),
-                "{name}"
-            );
             let value = root[name].as_f64().expect("the root node has the value");
             assert_eq!(extracted.insert(metric.name, value), None, "{name} twice");
         }
     }
-    // Nothing is there that is not declared: it would be paid for as log and be no metric.
-    let numbers = root.as_object().expect("valid").iter();
-    let numbers = numbers.filter(|(_, value)| value.is_number()).count();
-    assert_eq!(numbers, extracted.len(), "{line}");
-    extracted
 }
 
 /// The document structure of "Specification: Embedded metric format" in CloudWatch's user guide, with the limits of the

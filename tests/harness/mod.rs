@@ -22,7 +22,7 @@
 //! ```
 //!
 //! [`dynamodb`] counts the trips and units of a call, [`log`] holds what was logged, [`lambda`] runs a function's program
-//! as Lambda does, [`table`] changes an item behind the service. DynamoDB fails on demand in [`crate::attack::faults`].
+//! as Lambda does, [`table`] changes an item behind the service, [`operations`] are the routes by the document. DynamoDB fails on demand in [`crate::attack::faults`].
 
 pub mod administrators;
 pub mod authorizer;
@@ -36,6 +36,7 @@ pub mod log;
 pub mod mail;
 pub mod metering;
 pub mod openapi;
+pub mod operations;
 pub mod permissions;
 pub mod reply;
 pub mod second_engine;

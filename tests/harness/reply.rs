@@ -1,12 +1,14 @@
 //! What the service answers.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use latchkey_domain::id::{SessionId, UserId};
 use serde_json::Value;
 
 /// A reply.
 #[derive(Clone, Debug)]
 pub struct Reply {
+    /// Which request it answers, if it was sent by a test's [`Call`](super::call::Call).
+    pub request: Option<(Method, String)>,
     /// The status.
     pub status: StatusCode,
     /// The headers.

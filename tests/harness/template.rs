@@ -66,10 +66,10 @@ fn plain(value: serde_norway::Value) -> Value {
     }
 }
 
-/// The functions of the template, by the name of their binary.
+/// The functions of the template, by the name of their crate, which is that of their folder and of their binary.
 ///
 /// # Panics
-/// When it has a function without one.
+/// When one has no folder.
 #[must_use]
 pub fn functions(template: &Value) -> BTreeMap<String, Value> {
     let resources = template["Resources"].as_object().expect("resources");
@@ -77,10 +77,10 @@ pub fn functions(template: &Value) -> BTreeMap<String, Value> {
         .values()
         .filter(|resource| resource["Type"] == "AWS::Serverless::Function")
         .map(|function| {
-            let binary = function["Metadata"]["BuildProperties"]["Binary"]
-                .as_str()
-                .expect("a binary");
-            (binary.to_owned(), function.clone())
+            let folder = function["Properties"]["CodeUri"].as_str();
+            let crate_name = folder.and_then(|folder| folder.strip_prefix("functions/"));
+            let crate_name = crate_name.expect("a folder of functions");
+            (crate_name.to_owned(), function.clone())
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use latchkey_domain::id::{SessionId, UserId};
 
 use super::counters::Guesser;
-use super::model::{Answer, Model, Outcome, Status, seconds};
+use super::model::{Answer, Model, Outcome, seconds};
 
 /// How long a link to reset a password is valid, in seconds.
 const RESET: i64 = 10 * 60;
@@ -101,6 +101,8 @@ impl Model {
                 at,
             } => {
                 let is_over = seconds(self.now) >= seconds(*at) + MOVE;
+                let asked_on = self.sessions.get(asked_on);
+                let is_live = asked_on.is_some_and(|session| self.is_live(session));
                 let taken = self
                     .account_of(email)
                     .is_some_and(|(other, _)| other != *user);
@@ -108,9 +110,7 @@ impl Model {
                     return invalid();
                 };
                 let is_made = account.moves == moves + 1 && account.email == *email;
-                let counts = account.status == Status::Active
-                    && account.moves == *moves
-                    && account.admitted.contains(asked_on);
+                let counts = is_live && account.moves == *moves;
                 match (counts, taken) {
                     (true, true) => Err((409, "email_taken".to_owned())),
                     (true, false) => {

@@ -8,6 +8,7 @@ mod users;
 
 use latchkey_api::admin::AdminRoutes;
 use latchkey_api::handler;
+use latchkey_api::openapi::WITH_BODY;
 use latchkey_api::problem::Code;
 use latchkey_api::routes::Routes;
 use latchkey_service::Service;
@@ -27,6 +28,7 @@ pub fn routes<R: Routes<Service>>() -> R {
     let user = [Code::InvalidRequest, Code::UserNotFound];
     let own = [Code::InvalidRequest, Code::UserNotFound, Code::OwnAccount];
     let changed = [&own[..], &[Code::ValidationFailed]].concat();
+    let without_body = [&user[..], &WITH_BODY].concat();
     let session = [Code::InvalidRequest, Code::SessionNotFound];
     let session_of_user = [&user[..], &[Code::SessionNotFound]].concat();
     AdminRoutes::<R>::new()
@@ -36,11 +38,11 @@ pub fn routes<R: Routes<Service>>() -> R {
         .route(handler!(delete), &own)
         .route(
             handler!(send_password_reset),
-            &[&user[..], &[Code::NoPassword]].concat(),
+            &[&without_body[..], &[Code::NoPassword]].concat(),
         )
         .route(handler!(list_sessions).reading_query(), &user)
         .route(handler!(list_activity).reading_query(), &user)
-        .route(handler!(revoke_all), &user)
+        .route(handler!(revoke_all), &without_body)
         .route(handler!(revoke), &session_of_user)
         .route(handler!(find_session), &session)
         .route(handler!(revoke_many), &[Code::ValidationFailed])

@@ -13,9 +13,9 @@ use latchkey_api::admin::resource::{
 use latchkey_api::body::{Body, NoBody};
 use latchkey_api::parameter::{QueryParameters, SessionPath, UserPath, UserSessionPath};
 use latchkey_api::problem::{InvalidValue, Problem};
-use latchkey_domain::id::UserId;
+use latchkey_domain::id::{AnyCase, UserId};
 use latchkey_service::{Chosen, Service};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 /// The most users whose sessions one request ends.
@@ -145,25 +145,16 @@ pub(crate) async fn find_session(
 #[schema(as = AdminRevocationRequest)]
 pub(crate) struct RevokeManyRequest {
     /// 1 to 100 users. One who is named twice has one result.
-    #[serde(deserialize_with = "user_ids")]
     #[schema(value_type = Vec<uuid::Uuid>, min_items = 1, max_items = 100, example = json!(["5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11"]))]
-    user_ids: Vec<UserId>,
-}
-
-/// Ids in any letter case.
-fn user_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserId>, D::Error> {
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    let users = texts.iter().map(|text| UserId::parse_any_case(text));
-    users
-        .collect::<Result<_, _>>()
-        .map_err(serde::de::Error::custom)
+    user_ids: Vec<AnyCase<UserId>>,
 }
 
 /// Each user once, in the order in which they were named first.
-fn without_repeats(users: Vec<UserId>) -> Vec<UserId> {
+fn without_repeats(users: Vec<AnyCase<UserId>>) -> Vec<UserId> {
     let mut named = HashSet::new();
     users
         .into_iter()
+        .map(|AnyCase(user)| user)
         .filter(|user| named.insert(*user))
         .collect()
 }

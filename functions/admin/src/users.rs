@@ -11,6 +11,7 @@ use latchkey_api::body::{Body, NoBody};
 use latchkey_api::parameter::{QueryParameters, UserPath};
 use latchkey_api::problem::{InvalidValue, Problem};
 use latchkey_domain::email::EmailAddress;
+use latchkey_domain::identity::Identity;
 use latchkey_domain::role::Role;
 use latchkey_service::{AccountUpdate, Service, UserCursor};
 use serde::Deserialize;
@@ -22,15 +23,57 @@ pub(crate) struct BrowseParameters {
     /// Only the user with this e-mail address, in any spelling that is the same mailbox.
     #[param(required = false, nullable = false, format = Email, max_length = 254)]
     email: Option<String>,
-    /// The `next_cursor` of the page before, as it is. Not together with `email`.
+    /// Only the user who signs in with this identity provider as `subject`. Both together, as
+    /// `POST /v1/service/sessions` was given them.
+    #[param(required = false, nullable = false, min_length = 1, max_length = 255)]
+    issuer: Option<String>,
+    /// Who the user is to `issuer`.
+    #[param(required = false, nullable = false, min_length = 1, max_length = 255)]
+    subject: Option<String>,
+    /// The `next_cursor` of the page before, as it is. Not together with the others.
     #[param(required = false, nullable = false)]
     cursor: Option<String>,
 }
 
+/// What a query looks for: one way only.
+enum Wanted {
+    Address(EmailAddress),
+    Identity(Identity),
+    Page(Option<UserCursor>),
+}
+
+impl BrowseParameters {
+    fn check(self) -> Result<Wanted, Problem> {
+        match (self.email, self.issuer, self.subject, self.cursor) {
+            (Some(email), None, None, None) => EmailAddress::parse(&email)
+                .map(Wanted::Address)
+                .map_err(|_| Problem::invalid_request("The query's email is no e-mail address.")),
+            (None, Some(issuer), Some(subject), None) => Identity::new(&issuer, &subject)
+                .map(Wanted::Identity)
+                .map_err(|error| Problem::invalid_request(error.to_string())),
+            (None, None, None, cursor) => cursor
+                .map(|cursor| cursor.parse())
+                .transpose()
+                .map(Wanted::Page)
+                .map_err(|_| {
+                    Problem::invalid_request("The query's cursor is not the next_cursor of a page.")
+                }),
+            (None, Some(_), None, None) | (None, None, Some(_), None) => {
+                Err(Problem::invalid_request(
+                    "The query has one of issuer and subject; give both together.",
+                ))
+            }
+            _ => Err(Problem::invalid_request(
+                "Look for an email, for an issuer with a subject, or give a cursor: only one of them is possible.",
+            )),
+        }
+    }
+}
+
 /// Find users
 ///
-/// With `email`, the user with this address: one or none, for 3 read units. Without it, all users, page by page, in no
-/// order: a page looks through 1,000 items of the table and shows the users among them, at most 100 and perhaps none,
+/// With `email`, the user with this address: one or none, for 3 read units. With `issuer` and `subject`, the user who
+/// signs in elsewhere as that person, likewise. Without them, all users, page by page, in no order: a page looks through 1,000 items of the table and shows the users among them, at most 100 and perhaps none,
 /// for some 60 read units ($0.000008). Continue while there is a `next_cursor`. To see all users costs as much as to
 /// read the whole table, 0.5 read units for each 4 KB of it.
 #[utoipa::path(
@@ -47,27 +90,18 @@ pub(crate) async fn browse(
     Admin(administrator): Admin,
     QueryParameters(parameters): QueryParameters<BrowseParameters>,
 ) -> Result<Json<AdminUserPageResource>, Problem> {
-    match (parameters.email, parameters.cursor) {
-        (Some(email), None) => {
-            let email = EmailAddress::parse(&email)
-                .map_err(|_| Problem::invalid_request("The query's email is no e-mail address."))?;
-            let found = service.find_user(&administrator, &email).await?;
-            Ok(Json(AdminUserPageResource::found(found.as_ref())))
+    let found = match parameters.check()? {
+        Wanted::Address(email) => service.find_user(&administrator, &email).await?,
+        Wanted::Identity(identity) => {
+            let found = service.find_user_of_identity(&administrator, &identity);
+            found.await?
         }
-        (None, cursor) => {
-            let cursor: Option<UserCursor> = cursor
-                .map(|cursor| cursor.parse())
-                .transpose()
-                .map_err(|_| {
-                    Problem::invalid_request("The query's cursor is not the next_cursor of a page.")
-                })?;
+        Wanted::Page(cursor) => {
             let page = service.browse_users(&administrator, cursor).await?;
-            Ok(Json(AdminUserPageResource::from(&page)))
+            return Ok(Json(AdminUserPageResource::from(&page)));
         }
-        (Some(_), Some(_)) => Err(Problem::invalid_request(
-            "The query has an email and a cursor; only one of them is possible.",
-        )),
-    }
+    };
+    Ok(Json(AdminUserPageResource::found(found.as_ref())))
 }
 
 /// Show a user

@@ -291,8 +291,8 @@ impl<'a> Segment<'a> {
                         SessionState::Unknown => self.report.failed_removals += 1,
                     }
                 }
-                ScannedItem::LeftToTtl => {}
-                ScannedItem::Other => self.remove_if_due(&scanned).await,
+                // Its role deletes items of users alone; DynamoDB deletes the others by their `ttl`.
+                ScannedItem::LeftToTtl | ScannedItem::Other => {}
                 ScannedItem::Broken => {
                     self.report.broken += 1;
                     self.remove_if_due(&scanned).await;

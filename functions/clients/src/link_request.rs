@@ -1,16 +1,14 @@
 //! The body and the reply of `POST /v1/service/users/{user_id}/links`.
 
-use std::fmt;
-
 use axum::Json;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
+use latchkey_api::body::natural_number;
 use latchkey_api::problem::{InvalidValue, Problem};
 use latchkey_domain::email::EmailAddress;
-use latchkey_domain::id::SessionId;
+use latchkey_domain::id::{AnyCase, SessionId};
 use latchkey_domain::token::EmailChange;
 use latchkey_service::{IssuedLink, LinkWanted};
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,51 +23,12 @@ pub(crate) struct LinkRequest {
     #[schema(required = false, format = Email, max_length = 254, example = "ada@example.org")]
     new_email: Option<String>,
     /// With `change_email`: the number of the address that it replaces, as the event has it.
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "natural_number")]
     #[schema(required = false, example = 0)]
     email_version: Option<u64>,
     /// With `change_email`: the session on which it was asked for, as the event has it.
     #[schema(required = false, value_type = uuid::Uuid, example = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11")]
-    session_id: Option<SessionId>,
-}
-
-/// Reads a whole number however JSON writes it: `1` and `1.0` are one (JSON Schema 2020-12, core, 4.2.3). One beyond all
-/// that are counted here is the largest.
-fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    deserializer.deserialize_option(WholeNumber)
-}
-
-struct WholeNumber;
-
-impl<'de> Visitor<'de> for WholeNumber {
-    type Value = Option<u64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("u64")
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<Self::Value, D::Error> {
-        value.deserialize_any(self)
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Some(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        if value.fract() != 0.0 || value < 0.0 {
-            return Err(E::invalid_value(Unexpected::Float(value), &self));
-        }
-        Ok(Some(format!("{value:.0}").parse().unwrap_or(u64::MAX)))
-    }
+    session_id: Option<AnyCase<SessionId>>,
 }
 
 impl LinkRequest {
@@ -96,7 +55,7 @@ impl LinkRequest {
             "verify_email" => Ok(LinkWanted::VerifyEmail),
             "reset_password" => Ok(LinkWanted::ResetPassword),
             "change_email" => {
-                let (Some(new_email), Some(email_version), Some(session_id)) =
+                let (Some(new_email), Some(email_version), Some(AnyCase(session_id))) =
                     (&self.new_email, self.email_version, self.session_id)
                 else {
                     let detail = "Give what the event email_change.requested has.";
@@ -154,32 +113,5 @@ impl From<IssuedLink> for LinkResource {
 impl IntoResponse for LinkResource {
     fn into_response(self) -> Response {
         ([(CACHE_CONTROL, "no-store")], Json(self)).into_response()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_whole_number_is_read_however_it_is_written() {
-        let read = |written: &str| {
-            let body = format!(r#"{{"purpose": "change_email", "email_version": {written}}}"#);
-            let request: Result<LinkRequest, _> = serde_json::from_str(&body);
-            request.map(|request| request.email_version).ok()
-        };
-        for (written, number) in [
-            ("0", Some(0)),
-            ("7", Some(7)),
-            ("7.0", Some(7)),
-            ("1263496.0", Some(1_263_496)),
-            ("1e30", Some(u64::MAX)),
-            ("null", None),
-        ] {
-            assert_eq!(read(written), Some(number), "{written}");
-        }
-        for written in ["-1", "0.5", "-0.5", "\"7\"", "true", "{}"] {
-            assert_eq!(read(written), None, "{written}");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The body of `POST /v1/service/sessions`, and what is allowed in it.
 
-use latchkey_api::body::VisitorRequest;
+use latchkey_api::body::{VisitorRequest, whole_number};
 use latchkey_api::location::Places;
 use latchkey_api::problem::{InvalidValue, Problem};
 use latchkey_domain::device::{ClientHints, Device};
@@ -26,6 +26,7 @@ pub(crate) struct SessionRequest {
     amr: Vec<String>,
     /// When they did, in seconds since 1970. Not in the future, and not longer ago than a session may last. Unless it is
     /// told, nothing counts as a recent proof of who they are.
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(
         required = false,
         minimum = 0,

@@ -7,6 +7,11 @@ export const ACCOUNT_WORDS = {
   users: ['Users', 'Personen'],
 
   // Problems
+  required_email: ['Enter an e-mail address.', 'Geben Sie eine E-Mail-Adresse ein.'],
+  invalid_email: ['This is not a complete e-mail address, such as ada@example.com.', 'Das ist keine vollständige E-Mail-Adresse, wie zum Beispiel ada@example.com.'],
+  same_email: ['This is your address already. Enter another one.', 'Das ist schon Ihre Adresse. Geben Sie eine andere ein.'],
+  short_password: ['A password has at least 8 characters.', 'Ein Passwort hat mindestens 8 Zeichen.'],
+  long_password: ['A password has at most 128 characters.', 'Ein Passwort hat höchstens 128 Zeichen.'],
   weak_password: ['This password is too easy to guess. Try three or four words that do not belong together.', 'Dieses Passwort ist zu leicht zu erraten. Nehmen Sie drei oder vier Wörter, die nicht zusammengehören.'],
   password_unchanged: ['This is your current password. Choose another one.', 'Das ist Ihr jetziges Passwort. Wählen Sie ein anderes.'],
   invalid_credentials: ['E-mail and password do not match.', 'E-Mail-Adresse und Passwort stimmen nicht überein.'],
@@ -33,6 +38,7 @@ export const ACCOUNT_WORDS = {
   forgot_text: ['We will send you a link to choose a new password.', 'Wir schicken Ihnen einen Link, mit dem Sie ein neues Passwort wählen können.'],
   send_link: ['Send link', 'Link senden'],
   forgot_sent: ['If there is an account for {email}, a link is on its way. It is valid for a few minutes.', 'Falls es ein Konto für {email} gibt, ist ein Link unterwegs. Er gilt nur einige Minuten.'],
+  to_devices: ['Go to your devices', 'Zu Ihren Geräten'],
   back_to_sign_in: ['Back to sign-in', 'Zurück zur Anmeldung'],
   choose_password_for: ['For the account {email}.', 'Für das Konto {email}.'],
   choose_password_text: ['You will then be signed out on all devices. Sign in with the new password.', 'Danach sind Sie auf allen Geräten abgemeldet. Melden Sie sich mit dem neuen Passwort an.'],
@@ -84,6 +90,8 @@ export const ACCOUNT_WORDS = {
   delete_for_good: ['Delete permanently', 'Endgültig löschen'],
 
   // Activity
+  today: ['Today', 'Heute'],
+  yesterday: ['Yesterday', 'Gestern'],
   activity_text: ['What happened to your account. You do not recognise something? Change your password.', 'Was mit Ihrem Konto geschehen ist. Sie erkennen etwas nicht wieder? Ändern Sie Ihr Passwort.'],
   no_activity: ['Nothing has happened yet.', 'Bisher ist nichts geschehen.'],
   more: ['Show more', 'Mehr anzeigen'],

@@ -1,9 +1,8 @@
 // The page of people: which view is shown at which address, and to whom.
 
 import { LatchkeyError } from './latchkey.js'
-import { make, skeleton } from './dom.js'
-import { basePath, drawHeader, failure, link, productName, show, start } from './page.js'
-import { client, follow, readClaims } from './session.js'
+import { basePath, drawHeader, failure, productName, show, showLoading, showNotFound, start } from './page.js'
+import { client, follow, readClaims, signOutButton } from './session.js'
 import { devices } from './devices.js'
 import { say } from './words.js'
 
@@ -41,21 +40,22 @@ function takeToken() {
 
 /** @param {string} path */
 function viewOf(path) {
-  return path.slice(basePath.length + HOME.length + 1)
+  return `${path.slice(basePath.length)}/`.startsWith(`${HOME}/`) ? path.slice(basePath.length + HOME.length + 1) : 'not-found'
 }
 
-/** Views that are the same whoever is signed in. */
-const isForAll = () => ['reset-password', 'verify-email', 'forgot-password'].includes(viewOf(location.pathname))
+/** Views that depend on who is signed in. */
+const PERSONAL = ['', 'sign-in', 'register', 'activity', 'settings', 'password']
+const isForAll = () => !PERSONAL.includes(viewOf(location.pathname))
 
 /**
  * Draws a view with its script, at once if that has come: nothing of the view before can be typed into meanwhile.
  * @template Script
- * @param {{ load: () => Promise<Script>, script: Script | null }} part @param {string} title @param {(script: Script) => void} use
+ * @param {{ load: () => Promise<Script>, script: Script | null }} part @param {import('./words.js').Phrase} title @param {(script: Script) => void} use
  */
 function drawWith(part, title, use) {
   const turn = latest
   if (part.script) return use(part.script)
-  show(title, skeleton(2))
+  showLoading(title, 2)
   part.load().then(
     (script) => {
       part.script = script
@@ -68,36 +68,28 @@ function drawWith(part, title, use) {
   )
 }
 
+function drawHead() {
+  if (client.state.status !== 'signed-in') return drawHeader(HOME, [])
+  const path = location.pathname.slice(basePath.length)
+  drawHeader(HOME, LINKS, path === `${HOME}/password` ? `${HOME}/settings` : path, [signOutButton()])
+}
+
 /** Shows the view of the address. */
 function draw() {
   leave()
   leave = () => {}
   latest++
-  const path = location.pathname.slice(basePath.length)
   const view = viewOf(location.pathname)
   const isSignedIn = client.state.status === 'signed-in'
-  const links = isSignedIn ? LINKS : []
-  drawHeader(HOME, links, view === 'password' ? `${HOME}/settings` : path)
-  switch (view) {
-    case 'reset-password':
-      return drawWith(linkViews, say('choose_password'), (script) => script.resetPassword(tokenOf(view)))
-    case 'verify-email':
-      return drawWith(linkViews, say('confirm_email'), (script) => script.verifyEmail(tokenOf(view)))
-    case 'forgot-password':
-      return drawWith(linkViews, say('forgot_title'), (script) => script.forgotPassword())
-  }
+  // Nobody who is signed in is asked who they are.
+  if (isSignedIn && (view === 'sign-in' || view === 'register')) history.replaceState(null, '', basePath + HOME)
+  drawHead()
+  if (isForAll()) return drawForAll(view)
   if (!isSignedIn) {
     if (view === 'register') return drawWith(signInViews, say('create'), (script) => script.register())
     return drawWith(signInViews, say('sign_in_to', { name: productName }), (script) => script.signIn())
   }
   switch (view) {
-    case '':
-    case 'sign-in':
-    case 'register':
-      if (view) history.replaceState(null, '', basePath + HOME)
-      drawHeader(HOME, links, HOME)
-      leave = devices()
-      return
     case 'activity':
       return drawWith(activityView, say('activity_title'), (script) => {
         leave = script.activity()
@@ -107,8 +99,24 @@ function draw() {
       return drawWith(settingsView, say('settings_title'), (script) => {
         leave = script.settings(view)
       })
+    case '':
+    case 'sign-in':
+    case 'register':
+      leave = devices()
+  }
+}
+
+/** @param {string} view */
+function drawForAll(view) {
+  switch (view) {
+    case 'reset-password':
+      return drawWith(linkViews, say('choose_password'), (script) => script.resetPassword(tokenOf(view)))
+    case 'verify-email':
+      return drawWith(linkViews, say('confirm_email'), (script) => script.verifyEmail(tokenOf(view)))
+    case 'forgot-password':
+      return drawWith(linkViews, say('forgot_title'), (script) => script.forgotPassword())
     default:
-      return show(say('not_found'), make('p', {}, say('not_found_text')), make('p', {}, link(HOME, say('to_devices'))))
+      return showNotFound(HOME)
   }
 }
 
@@ -124,8 +132,8 @@ function move() {
   draw()
 }
 
-start(draw)
+start()
 addEventListener('popstate', move)
 addEventListener('hashchange', () => location.hash && move())
 drawHeader(HOME, [])
-follow(draw, isForAll)
+follow(draw, drawHead, isForAll)

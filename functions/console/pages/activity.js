@@ -4,7 +4,8 @@ import { icon, make, own, sentence, skeleton } from './dom.js'
 import { whileBusy } from './ask.js'
 import { announce, failure, show } from './page.js'
 import { client } from './session.js'
-import { absolute, clock, country, day, say, wordOf } from './words.js'
+import { placeOf } from './devices.js'
+import { absolute, say, wordOf, written } from './words.js'
 import './account-words.js'
 
 /** @typedef {import('./latchkey.js').ActivityEntry} Entry */
@@ -56,11 +57,11 @@ export function entries(first, next) {
   /** @param {Entry[]} more */
   const add = (more) => {
     for (const entry of more) {
-      const when = day(new Date(entry.time))
-      if (when !== lastDay || !rows) {
-        lastDay = when
+      const date = new Date(entry.time)
+      if (date.toDateString() !== lastDay || !rows) {
+        lastDay = date.toDateString()
         rows = make('ul.rows.slim', {})
-        list.append(make('section', {}, make('h2', {}, when), rows))
+        list.append(make('section', {}, make('h2', {}, day(date)), rows))
       }
       rows.append(row(entry))
     }
@@ -92,6 +93,16 @@ export function entries(first, next) {
   return [list, make('div.buttons', {}, button)]
 }
 
+/** The day, with the two last ones by their names. @param {Date} time */
+function day(time) {
+  const midnight = new Date()
+  midnight.setHours(0, 0, 0, 0)
+  if (time >= midnight) return say('today')
+  midnight.setDate(midnight.getDate() - 1)
+  if (time >= midnight) return say('yesterday')
+  return written(time, { dateStyle: 'full' })
+}
+
 /** @param {Entry} entry */
 function row(entry) {
   const kind = PICTURES.find(([begin]) => entry.type.startsWith(begin))
@@ -106,12 +117,12 @@ function row(entry) {
     make(
       'div.about',
       {},
-      make('h3', { tabindex: -1 }, ...titleOf(entry), reason && reason !== 'event_other' ? say(reason) : ''),
+      make('h3', { tabindex: -1 }, titleOf(entry), reason && reason !== 'event_other' ? say(reason) : ''),
       make(
         'p.marks', {}, entry.is_current_session === true && make('span.mark.good', {}, icon('check'), say('this_device')),
         entry.new_device === true && warn('new_device'), entry.unusual_location === true && warn('unusual_place'),
       ),
-      make('p', {}, ...details, details.length ? ' · ' : '', make('time', { datetime: entry.time, title: absolute(date) }, clock(date))),
+      make('p', {}, ...details, details.length ? ' · ' : '', make('time', { datetime: entry.time, title: absolute(date) }, written(date, { timeStyle: 'short' }))),
     ),
   )
 }
@@ -121,7 +132,7 @@ function titleOf(entry) {
   const word = wordOf(`event_${entry.type.replaceAll('.', '_')}`, 'event_other')
   const device = nameOfDevice(entry)
   const named = wordOf(`${word}_of`, word)
-  if (!device || named === word) return [say(word)]
+  if (!device || named === word) return say(word)
   return sentence(say(named, { device: '{device}' }), { device: own(device) })
 }
 
@@ -130,9 +141,9 @@ const nameOfDevice = ({ name, device_name }) => (typeof name === 'string' && nam
 
 /** Device and place, as far as an entry has them. @param {Entry} entry */
 function describe(entry) {
-  const code = entry.location_country
-  const place = [entry.location_city, code && country(code)].filter(Boolean).join(', ') || entry.ip_address
+  const { location_city, location_country, ip_address } = entry
+  const place = (location_city || location_country || ip_address) && placeOf(entry)
   const isInTitle = ['session.ended', 'session.renamed'].includes(entry.type)
-  const parts = [isInTitle ? null : nameOfDevice(entry), place].filter((part) => typeof part === 'string' && part !== '')
+  const parts = [isInTitle ? null : nameOfDevice(entry), place].flatMap((part) => part || [])
   return parts.flatMap((part, index) => (index ? [' · ', own(part)] : [own(part)]))
 }

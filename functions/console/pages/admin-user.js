@@ -1,9 +1,9 @@
 // One user, as administrators see them, and what they can do about the account. Each action says what happened.
 
 import { LatchkeyError } from './latchkey.js'
-import { icon, make, own, sentence, skeleton, time } from './dom.js'
+import { icon, make, own, sentence, time } from './dom.js'
 import { ask } from './ask.js'
-import { failure, link, notify, offers, show } from './page.js'
+import { failure, link, notify, offers, show, showLoading } from './page.js'
 import { client } from './session.js'
 import { description, nameOf, picture, summary } from './devices.js'
 import { entries, some } from './activity.js'
@@ -11,13 +11,14 @@ import { administer } from './administer.js'
 import { say } from './words.js'
 
 /** @typedef {import('./words.js').Word} Word */
+/** @typedef {import('./words.js').Phrase} Phrase */
 /** @typedef {{ id: string, email: string | null, email_verified: boolean, status: string, roles: string[], created_at: string, sessions: number }} User */
 /** @typedef {import('./latchkey.js').Session & { state: string }} AdminSession */
 
 /** The view. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here @param {(user: User) => void} seen */
 export async function drawUser(id, me, refused, seen) {
   const path = `/v1/admin/users/${encodeURIComponent(id)}`
-  show(say('users'), skeleton(3))
+  showLoading(say('users'), 3)
   const again = () => void drawUser(id, me, refused, seen)
   try {
     /** @type {User} */
@@ -75,11 +76,12 @@ async function activityOf(path) {
   }
 }
 
-/** @param {User} user @param {boolean} isMine @param {string} name @param {string} path @param {number} live @param {() => void} again */
+/** @param {User} user @param {boolean} isMine @param {Phrase} name @param {string} path @param {number} live @param {() => void} again */
 function actions(user, isMine, name, path, live, again) {
-  /** @param {Word} word @param {Word} title @param {Word} text @param {() => Promise<string>} act @param {boolean} [danger] @param {boolean} [isEnd] of the session of this page too */
+  /** @param {Word} word @param {Word} title @param {Word} text @param {() => Promise<Phrase>} act @param {boolean} [danger] @param {boolean} [isEnd] of the session of this page too */
   const action = (word, title, text, act, danger = true, isEnd = false) =>
     make(danger ? 'button.danger.plain' : 'button', { type: 'button', onclick: async () => {
+      /** @type {Phrase} */
       let done = ''
       const question = { title: say(title, { user: name }), text: make('p', {}, say(text)), action: word, danger }
       if (!(await ask({ ...question, act: async () => { done = await act() } }))) return
@@ -119,7 +121,7 @@ const section = (id, title, sessions, none, button) =>
       : make('p.empty', {}, say(none)),
   )
 
-/** @param {AdminSession} session @param {string} user @param {string} path @param {() => void} again */
+/** @param {AdminSession} session @param {Phrase} user @param {string} path @param {() => void} again */
 const endButton = (session, user, path, again) =>
   make('button', { type: 'button', 'aria-label': say('end_of', { device: nameOf(session) }), onclick: async () => {
     const act = async () => {
@@ -130,9 +132,9 @@ const endButton = (session, user, path, again) =>
       }
     }
     const isHere = isOwn(session)
-    const what = isHere ? [say('sign_out_here_text')] : sentence(say('end_text', { user: '{user}' }), { user: own(user) })
+    const what = isHere ? say('sign_out_here_text') : sentence(say('end_text', { user: '{user}' }), { user: own(user) })
     const title = say(isHere ? 'sign_out_here_title' : 'end_title')
-    if (!(await ask({ title, text: [summary(session), make('p', {}, ...what)], action: 'end', danger: true, act }))) return
+    if (!(await ask({ title, text: [summary(session), make('p', {}, what)], action: 'end', danger: true, act }))) return
     if (isHere) return leave()
     again()
     notify(say('ended_n', { n: 1 }))

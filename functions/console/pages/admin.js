@@ -2,10 +2,10 @@
 
 import { LatchkeyError } from './latchkey.js'
 import { icon, make, own, skeleton, time } from './dom.js'
-import { field, form, whileBusy } from './ask.js'
-import { basePath, clearNotices, drawHeader, explain, failure, go, link, notify, offers, show, start } from './page.js'
+import { field, form } from './ask.js'
+import { basePath, clearNotices, drawHeader, failure, go, link, offers, show, showLoading, showNotFound, start } from './page.js'
 import { administer } from './administer.js'
-import { account, client, follow } from './session.js'
+import { account, client, follow, signOutButton } from './session.js'
 import { signIn } from './sign-in.js'
 import { drawUser } from './admin-user.js'
 import { say } from './words.js'
@@ -28,15 +28,25 @@ function seen(user) {
 /** Counts the drawings: one that had to wait does not draw over a later one. */
 let latest = 0
 
+function drawHead() {
+  if (client.state.status === 'signed-in') drawHeader(HOME, [{ path: HOME, word: 'users' }], HOME, [signOutButton()])
+  else drawHeader(HOME, [])
+}
+
+/** Whose view is at the address: an id, '' for nobody's, null where there is no view. */
+function idOfAddress() {
+  const below = location.pathname.slice(basePath.length + HOME.length)
+  const id = below.replace('/users/', '')
+  return !below || (id !== below && ID.test(id)) ? id : null
+}
+
 /** Shows the view of the address. */
 function draw() {
   const turn = ++latest
-  if (client.state.status !== 'signed-in') {
-    drawHeader(HOME, [])
-    return signIn()
-  }
-  drawHeader(HOME, [{ path: HOME, word: 'users' }], HOME, [signOutButton()])
-  show(say('users'), skeleton(2))
+  drawHead()
+  if (idOfAddress() === null) return showNotFound(HOME)
+  if (client.state.status !== 'signed-in') return signIn()
+  showLoading(say('users'), 2)
   account().then(
     (me) => {
       if (turn === latest) drawFor(me)
@@ -49,23 +59,13 @@ function draw() {
 
 /** @param {import('./latchkey.js').Account} me */
 function drawFor(me) {
-  const path = location.pathname.slice(basePath.length)
-  const id = path.startsWith(`${HOME}/users/`) ? path.slice(`${HOME}/users/`.length) : null
+  const id = idOfAddress()
   if (!me.roles.includes('admin')) return drawRefusal(say('not_admin'), say('not_admin_text', { email: me.email ?? say('without_email') }))
-  if (id !== null && ID.test(id)) return void drawUser(id, me, refused, seen)
-  if (path !== HOME) return show(say('not_found'), make('p', {}, say('not_found_text')), make('p', {}, link(HOME, say('users'))))
+  if (id) return void drawUser(id, me, refused, seen)
   drawSearch(me)
 }
 
-function signOutButton() {
-  const button = make('button.quiet', { type: 'button', 'data-key': 'sign-out' }, say('sign_out'))
-  button.addEventListener('click', () =>
-    whileBusy(button, () => client.signOut().catch((error) => notify(explain(error), 'warning'))),
-  )
-  return button
-}
-
-/** Why one may not be here, and the way back. @param {string} title @param {string} text */
+/** Why one may not be here, and the way back. @param {import('./words.js').Phrase} title @param {import('./words.js').Phrase} text */
 function drawRefusal(title, text) {
   const back = offers.account && make('a', { href: `${basePath}/account` }, say('to_devices'))
   show(title, make('p.lead', {}, text), back && make('p', {}, back))
@@ -83,7 +83,7 @@ function refused(error) {
 
 /** @param {import('./latchkey.js').Account} me */
 function drawSearch(me) {
-  const results = make('div', {})
+  const results = make('section', {})
   const what = { field: field('search_label', { type: 'text', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' }), check: checkSearch }
   const find = form([what], 'find', async (/** @type {string} */ text) => {
     clearNotices()
@@ -174,7 +174,7 @@ const row = (user, myId) =>
     ),
   )
 
-start(draw)
+start()
 addEventListener('popstate', draw)
 drawHeader(HOME, [])
-follow(draw)
+follow(draw, drawHead, () => idOfAddress() === null)

@@ -1,13 +1,13 @@
 // How a person is asked: forms, with a place for what is wrong in them, and dialogs, before something is done.
 
 import { LatchkeyError } from './latchkey.js'
-import { make, newId } from './dom.js'
+import { fill, make, newId, rewrite } from './dom.js'
 import { clearNotices, explain, focusHeading } from './page.js'
-import { say } from './words.js'
+import { live, say } from './words.js'
 
 /** @typedef {import('./dom.js').Child} Child */
 /** @typedef {import('./words.js').Word} Word */
-
+/** @typedef {import('./words.js').Phrase} Phrase */
 
 /** Keeps a button from being pressed twice while something is done. @param {HTMLButtonElement} button @param {() => Promise<void>} act */
 export async function whileBusy(button, act) {
@@ -24,20 +24,20 @@ export async function whileBusy(button, act) {
 
 /**
  * An entry of a form, with a place for what is wrong with it.
- * @param {Word} label @param {import('./dom.js').Properties} properties @param {string} [hint]
+ * @param {Word} label @param {import('./dom.js').Properties} properties @param {Phrase} [hint]
  */
 export function field(label, properties, hint) {
   const id = newId('field')
   const input = make('input', { id, 'aria-describedby': `${id}-hint ${id}-wrong`, ...properties })
   const wrong = make('p.wrong', { id: `${id}-wrong` })
   const entry = make('span.entry', {}, input)
-  if (properties['type'] === 'password') entry.append(reveal(input, say(label)))
+  if (properties['type'] === 'password') entry.append(reveal(input, label))
   const element = make(
     'div.field', {}, make('label', { for: id }, say(label)), entry, make('p.hint', { id: `${id}-hint` }, hint), wrong,
   )
-  /** @param {string} text */
+  /** @param {Phrase} text */
   const complain = (text) => {
-    wrong.textContent = text
+    fill(wrong, text)
     input.toggleAttribute('aria-invalid', false)
     if (text) input.setAttribute('aria-invalid', 'true')
   }
@@ -45,14 +45,13 @@ export function field(label, properties, hint) {
   return { element, input, complain }
 }
 
-/** @param {HTMLInputElement} input @param {string} label */
+/** @param {HTMLInputElement} input @param {Word} label */
 function reveal(input, label) {
-  const button = make('button.reveal', { type: 'button', 'aria-label': `${say('show')}: ${label}` }, say('show'))
+  const action = live(() => String(say(input.type === 'password' ? 'show' : 'hide')))
+  const button = make('button.reveal', { type: 'button', 'aria-label': live(() => `${action}: ${say(label)}`) }, action)
   button.addEventListener('click', () => {
-    const hidden = input.type === 'password'
-    input.type = hidden ? 'text' : 'password'
-    button.textContent = say(hidden ? 'hide' : 'show')
-    button.setAttribute('aria-label', `${button.textContent}: ${label}`)
+    input.type = input.type === 'password' ? 'text' : 'password'
+    rewrite(button)
     input.focus()
   })
   return button
@@ -86,7 +85,7 @@ export function form(entries, action, act, { at = {}, kind = 'primary', cancel }
   /** @param {Event} event */
   const submit = async (event) => {
     event.preventDefault()
-    problem.textContent = ''
+    fill(problem)
     const wrong = entries.filter(({ field, check }) => {
       const word = check(field.input.value)
       field.complain(word ? say(word) : '')
@@ -99,7 +98,7 @@ export function form(entries, action, act, { at = {}, kind = 'primary', cancel }
       } catch (error) {
         const place = error instanceof LatchkeyError ? entries[at[error.code] ?? -1] : undefined
         if (!place) {
-          problem.textContent = explain(error)
+          fill(problem, explain(error))
           return
         }
         place.field.complain(explain(error))
@@ -120,7 +119,7 @@ export function form(entries, action, act, { at = {}, kind = 'primary', cancel }
 /**
  * Asks in a dialog. It is done when `act` is; a failure is told in the dialog. The browser gives the focus back to where it
  * was, if that is still there.
- * @param {{ title: string, text: Child | Child[], action: Word, danger?: boolean, act: () => Promise<void> }} question
+ * @param {{ title: Phrase, text: Child | Child[], action: Word, danger?: boolean, act: () => Promise<void> }} question
  * @returns {Promise<boolean>} whether it was done
  */
 export function ask({ title, text, action, danger, act }) {
@@ -133,7 +132,7 @@ export function ask({ title, text, action, danger, act }) {
           await act()
           close(true)
         } catch (error) {
-          problem.textContent = explain(error)
+          fill(problem, explain(error))
         }
       }),
     )
@@ -144,7 +143,7 @@ export function ask({ title, text, action, danger, act }) {
 
 /**
  * Asks for the password in a dialog.
- * @param {{ title: string, text: string, action: Word, danger?: boolean, act: (password: string) => Promise<void> }} question
+ * @param {{ title: Phrase, text: Phrase, action: Word, danger?: boolean, act: (password: string) => Promise<void> }} question
  * @returns {Promise<boolean>} whether it was done
  */
 export function askPassword({ title, text, action, danger, act }) {
@@ -161,8 +160,8 @@ export function askPassword({ title, text, action, danger, act }) {
   })
 }
 
-/** @param {string} title @param {(close: (done: boolean) => void) => Child[]} fill @returns {Promise<boolean>} */
-function open(title, fill) {
+/** @param {Phrase} title @param {(close: (done: boolean) => void) => Child[]} contentOf @returns {Promise<boolean>} */
+function open(title, contentOf) {
   clearNotices()
   return new Promise((resolve) => {
     const id = newId('dialog')
@@ -176,7 +175,7 @@ function open(title, fill) {
       dialog.dataset['over'] = ''
       dialog.close()
     }
-    dialog.append(make('h2', { id }, title), ...make('div', {}, fill(close)).childNodes)
+    dialog.append(make('h2', { id }, title), ...make('div', {}, contentOf(close)).childNodes)
     dialog.addEventListener('cancel', (event) => isBusy() && event.preventDefault())
     dialog.addEventListener('close', () => {
       // A second Escape closes it whatever is said to the first.

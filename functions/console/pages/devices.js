@@ -1,11 +1,11 @@
 // Where one is signed in: the list of devices, and what one can do about each.
 
 import { LatchkeyError } from './latchkey.js'
-import { deviceIcon, icon, make, newId, own, sentence, skeleton, time } from './dom.js'
+import { deviceIcon, fill, icon, make, newId, own, sentence, skeleton, time } from './dom.js'
 import { ask, field, whileBusy, withProof } from './ask.js'
-import { announce, explain, failure, focusKey, notify, show } from './page.js'
+import { UNKNOWN, announce, explain, failure, focusKey, notify, show } from './page.js'
 import { client } from './session.js'
-import { absolute, country, say, wordOf } from './words.js'
+import { absolute, country, live, say, wordOf } from './words.js'
 
 /** @typedef {import('./latchkey.js').Session} Session */
 /** @typedef {Session & { new_device?: boolean | null, unusual_location?: boolean | null }} MarkedSession */
@@ -23,11 +23,11 @@ const APART = 500
 export const nameOf = (session) =>
   session.name ?? (session.device_name === 'Unknown device' ? say('unknown_device') : session.device_name)
 
-/** Where it was last, as well as is known. @param {Session} session */
+/** Where it was last, as well as is known. @param {Pick<Session, 'location_city' | 'location_country' | 'ip_address'>} session */
 export function placeOf(session) {
   const { location_city: city, location_country: code, ip_address: address } = session
-  const place = [city, code && country(code)].filter(Boolean).join(', ')
-  return place || address || say('unknown_place')
+  if (!city && !code) return address || say('unknown_place')
+  return live(() => [city, code && country(code)].filter(Boolean).join(', '))
 }
 
 /** What tells sessions apart: the name, what the device is, the place, when. @param {MarkedSession} session @param {import('./dom.js').Child[]} [marks] @param {boolean} [isLive] */
@@ -98,7 +98,7 @@ export function devices() {
     const text = sentence(say('stale', { time: '{time}' }), { time: time(new Date(readAt)) })
     return make(
       'div.notice.warning', {}, icon('warning'),
-      make('div.outage', {}, make('p', {}, text, why === say('failed') ? '' : ` ${why}`), make('button', { type: 'button', onclick: () => void read() }, say('try_again'))),
+      make('div.outage', {}, make('p', {}, text, why !== UNKNOWN && [' ', why]), make('button', { type: 'button', onclick: () => void read() }, say('try_again'))),
     )
   }
 
@@ -112,8 +112,9 @@ export function devices() {
     const others = sessions.filter((session) => !session.is_current)
     const current = sessions.filter((session) => session.is_current)
     performance.mark('latchkey-data')
-    content.replaceChildren(
-      ...(total > limit - NEAR && others.length ? [nearLimit(total, limit)] : []),
+    fill(
+      content,
+      total > limit - NEAR && others.length && nearLimit(total, limit),
       make('section', { 'aria-labelledby': 'this' }, make('h2', { id: 'this' }, say('this_device')), make('ul.rows', {}, current.map(row))),
       make(
         'section',
@@ -185,7 +186,7 @@ export function devices() {
   }
 
   const signOutHere = async () => {
-    const act = () => client.signOut()
+    const act = async () => void (await client.signOut())
     await ask({ title: say('sign_out_here_title'), text: make('p', {}, say('sign_out_here_text')), action: 'sign_out', act })
   }
 
@@ -238,7 +239,7 @@ const nearLimit = (n, limit) => make('p.notice.warning', {}, icon('warning'), ma
 export const summary = (session) =>
   make(
     'p.summary', {}, make('strong', {}, own(nameOf(session))), make('br'), own(placeOf(session)), ' · ',
-    ...sentence(say('last_active_at', { time: '{time}' }), { time: make('time', { datetime: session.last_used_at }, absolute(new Date(session.last_used_at))) }),
+    sentence(say('last_active_at', { time: '{time}' }), { time: make('time', { datetime: session.last_used_at }, absolute(new Date(session.last_used_at))) }),
   )
 
 /** @param {Session} session @param {() => void} stop @param {() => Promise<void>} read @param {() => void} forget */

@@ -1,8 +1,9 @@
 // Builds elements. Text goes in as text alone, so nothing that a person has entered can become markup.
 
-import { absolute, ago, say } from './words.js'
+import { Live, absolute, ago, say } from './words.js'
 
-/** @typedef {Node | string | number | null | undefined | false} Child */
+/** @typedef {import('./words.js').Phrase} Phrase */
+/** @typedef {Node | Phrase | number | null | undefined | false} Child */
 /** @typedef {Record<string, any>} Properties */
 
 /**
@@ -19,32 +20,68 @@ export function make(kind, properties = {}, ...children) {
   for (const [key, value] of Object.entries(properties)) {
     if (value === false || value === null || value === undefined) continue
     if (key.startsWith('on')) element.addEventListener(key.slice(2), value)
-    else element.setAttribute(key, value === true ? '' : String(value))
+    else keep(element, value, (text) => element.setAttribute(key, value === true ? '' : text))
   }
-  element.append(...children.flat().filter(isShown).map((child) => (child instanceof Node ? child : String(child))))
+  return fill(element, ...children)
+}
+
+/** What writes the texts of a node. @type {WeakMap<Node, Array<() => void>>} */
+const writers = new WeakMap()
+
+/** Writes a text, and writes it again in another language. @param {Node} node @param {unknown} text @param {(text: string) => void} write */
+function keep(node, text, write) {
+  write(String(text))
+  if (text instanceof Live) writers.set(node, [...(writers.get(node) ?? []), () => write(String(text))])
+}
+
+/**
+ * Writes what an element shows in the language that is chosen now. Nothing is drawn again, so what somebody has typed, opened
+ * or focused stays. @param {Element} root
+ */
+export function rewrite(root) {
+  const walker = document.createTreeWalker(root)
+  const nodes = [walker.currentNode]
+  while (walker.nextNode()) nodes.push(walker.currentNode)
+  for (const node of nodes) writers.get(node)?.forEach((write) => write())
+  tick()
+}
+
+/** Puts these in the place of what an element has. @template {Element} E @param {E} element @param {...(Child | Child[])} children */
+export function fill(element, ...children) {
+  element.replaceChildren(...children.flat().filter(isShown).map(nodeOf))
   return element
 }
 
-/** @param {Child} child @returns {child is Node | string | number} */
-const isShown = (child) => child !== null && child !== undefined && child !== false
+/** @param {Child} child */
+const isShown = (child) => child !== null && child !== undefined && child !== false && child !== ''
 
-/** Text of a person or a client, which keeps its own direction. @param {string | null} text */
-export const own = (text) => make('bdi', {}, text ?? '')
+/** @param {Child} child */
+function nodeOf(child) {
+  if (child instanceof Node) return child
+  const node = new Text()
+  keep(node, child, (text) => (node.data = text))
+  return node
+}
 
-/** A sentence with elements in the places of `{name}`. @param {string} text @param {Record<string, Node>} parts */
+/** Text of a person or a client, which keeps its own direction. @param {Phrase | null} text */
+export const own = (text) => make('bdi', {}, text)
+
+/** A sentence with elements in the places of `{name}`. @param {Phrase} text @param {Record<string, Node>} parts */
 export function sentence(text, parts) {
-  return text.split(/(\{\w+\})/).map((part) => parts[part.slice(1, -1)] ?? part)
+  const element = make('span')
+  keep(element, text, (text) => element.replaceChildren(...text.split(/(\{\w+\})/).map((part) => parts[part.slice(1, -1)] ?? part)))
+  return element
 }
 
 /**
  * "3 minutes ago", which stays true while it is shown.
- * @param {string | Date} when @param {(time: string, seconds: number) => string} [as] says it, with the seconds since
+ * @param {string | Date} when @param {(time: Phrase, seconds: number) => Phrase} [as] says it, with the seconds since
  */
 export function time(when, as = (text) => text) {
   const date = new Date(when)
   const element = make('time', { datetime: date.toISOString(), title: absolute(date) })
   const write = () => {
-    const text = as(ago(date), (Date.now() - date.getTime()) / 1000)
+    const text = String(as(ago(date), (Date.now() - date.getTime()) / 1000))
     if (element.textContent !== text) element.textContent = text
   }
   write()

@@ -1,11 +1,11 @@
 // What the links of mails lead to, and how one asks for them. Nobody needs to be signed in, and somebody may be.
 
 import { LatchkeyError } from './latchkey.js'
-import { make, own, sentence } from './dom.js'
+import { fill, make, own, sentence } from './dom.js'
 import { form } from './ask.js'
 import { go, link, notify, offers, productName } from './page.js'
 import { accountAgain, client, userId } from './session.js'
-import { backToSignIn, card, emailEntry, mailSent, newPasswordEntry } from './sign-in.js'
+import { backToSignIn, card, emailEntry, mailSent, newPasswordEntry, remember } from './sign-in.js'
 import { say } from './words.js'
 
 /** @typedef {{ value: string, claims: Record<string, string> } | null} Token */
@@ -42,8 +42,10 @@ export function resetPassword(token) {
       await client.confirmPasswordReset({ token: token.value, new_password })
     } catch (error) {
       if (!isInvalid(error)) throw error
+      remember(email)
       return card(title, make('p', { role: 'alert' }, say('invalid_link')), newLink())
     }
+    if (!isOther) remember(email)
     // The session of this page has ended with all others, unless somebody else is signed in here.
     if (client.state.status === 'signed-in') await client.getSession().catch(() => {})
     go('/account/sign-in')
@@ -76,9 +78,12 @@ export function verifyEmail(token) {
       await client.verifyEmail({ token: token.value })
     } catch (error) {
       if (!isInvalid(error)) throw error
+      // The address of a change that was not made is no account's.
+      if (!isChange) remember(email)
       return expired(isChange, sub)
     }
     if (client.state.status === 'signed-in') await accountAgain().catch(() => {})
+    else remember(email)
     go('/account')
     notify(isOther && email ? say('confirmed_of', { email }) : say(isChange ? 'email_changed' : 'email_confirmed'))
   }
@@ -120,7 +125,7 @@ async function expired(isChange, user) {
   const send = async () => {
     const { email, email_verified } = await accountAgain()
     if (email_verified || !email) {
-      problem.textContent = say('confirmed_already')
+      fill(problem, say('confirmed_already'))
       return
     }
     await client.requestEmailVerification()

@@ -1,11 +1,12 @@
 // The frame around every view: header, notices, what is announced, where the focus is, and how a failure is told.
 
 import { LatchkeyError } from './latchkey.js'
-import { icon, make, skeleton } from './dom.js'
+import { fill, icon, make, rewrite, skeleton } from './dom.js'
 import { LANGUAGES, chooseLanguage, duration, language, say, wordOf } from './words.js'
 
 /** @typedef {import('./dom.js').Child} Child */
 /** @typedef {import('./words.js').Word} Word */
+/** @typedef {import('./words.js').Phrase} Phrase */
 /** @typedef {{ path: string, word: Word }} Link */
 
 const root = document.documentElement
@@ -29,27 +30,18 @@ const live = make('p.unseen', { role: 'status', 'aria-live': 'polite' })
 const connection = make('p.offline', { role: 'status' })
 const main = make('main', { id: 'main', tabindex: -1 }, connection, notices, place, waiting)
 
-/** Puts the frame on the page. @param {() => void} redraw draws everything again, in another language */
-export function start(redraw) {
+/** Puts the frame on the page. */
+export function start() {
   const skip = make('a.skip', { href: '#main', onclick: skipToMain }, say('skip'))
   document.body.replaceChildren(skip, header, main, live)
   const tell = () => {
-    connection.textContent = navigator.onLine ? '' : say('offline')
+    fill(connection, navigator.onLine ? '' : say('offline'))
   }
   addEventListener('offline', tell)
   addEventListener('online', tell)
   tell()
-  onLanguage = () => {
-    skip.textContent = say('skip')
-    tell()
-    notices.replaceChildren()
-    showUser(userName)
-    redraw()
-  }
   keepFocus()
 }
-
-let onLanguage = () => {}
 
 /** @param {Event} event */
 function skipToMain(event) {
@@ -89,13 +81,10 @@ export function hide(isHidden) {
   if (isHidden) wait = setTimeout(() => waiting.replaceChildren(skeleton(2)), 300)
 }
 
-let userName = /** @type {string | null} */ (null)
-
-/** Shows in the header who is signed in. @param {string | null} name null for nobody */
+/** Shows in the header who is signed in. @param {Phrase | null} name null for nobody */
 export function showUser(name) {
-  userName = name
   user.hidden = name === null
-  user.replaceChildren(make('span.unseen', {}, say('signed_in_as'), ' '), make('bdi', { title: name }, name))
+  fill(user, make('span.unseen', {}, say('signed_in_as'), ' '), make('bdi', { title: name }, name))
 }
 
 /**
@@ -116,14 +105,16 @@ export function drawHeader(home, links, current, more = []) {
     'select',
     { 'aria-label': say('language'), 'data-key': 'language', onchange: (/** @type {Event} */ event) => {
       chooseLanguage(/** @type {any} */ (event.target).value)
-      onLanguage()
+      live.textContent = ''
+      rewrite(document.body)
+      document.title = titleNow()
     } },
     Object.entries(LANGUAGES).map(([tag, name]) => make('option', { value: tag, lang: tag, selected: tag === language }, name)),
   )
   const key = header.contains(document.activeElement) && document.activeElement?.getAttribute('data-key')
   header.replaceChildren(
     make('div.bar-top', {}, make('a.brand', { href: basePath + home }, brand), make('div.tools', {}, choose, more)),
-    make('div.bar-low', {}, links.length ? navigation : null, user),
+    make('div.bar-low', {}, user, links.length ? navigation : null),
   )
   if (key) focusKey(header, key)
 }
@@ -137,38 +128,50 @@ export function focusKey(within, key) {
 
 /**
  * Shows a view. Its heading gets the focus, so that a screen reader says where one is, but not when it is the first.
- * @param {string} title @param {...(Child | Child[])} content
+ * @param {Phrase} title @param {...(Child | Child[])} content
  */
 export function show(title, ...content) {
-  document.title = productName && title !== productName ? `${title} · ${productName}` : title
+  titleNow = () => (productName && title !== productName ? `${title} · ${productName}` : String(title))
+  document.title = titleNow()
   const heading = make('h1', { tabindex: -1 }, title)
   live.textContent = ''
-  place.replaceChildren(make('div.view', {}, heading, ...content.flat().map((child) => child || '')))
-  // Who chooses a language stays there.
-  if (isShown && !document.activeElement?.matches('header select')) {
+  fill(place, make('div.view', {}, heading, ...content))
+  if (isShown) {
     heading.focus({ preventScroll: true })
     scrollTo(0, 0)
   }
   isShown = true
 }
 
+let titleNow = () => document.title
 let isShown = false
 
-/** What a screen reader says, in the place of a look. @param {string} text */
+/** Shows that a view comes, which is the first if none was there. @param {Phrase} title @param {number} rows */
+export function showLoading(title, rows) {
+  const before = isShown
+  show(title, skeleton(rows))
+  isShown = before
+}
+
+/** Says that there is nothing at the address. @param {string} home the way back */
+export const showNotFound = (home) =>
+  show(say('not_found'), make('div.card', {}, make('p', {}, say('not_found_text')), make('p.links', {}, link(home, say('to_start')))))
+
+/** What a screen reader says, in the place of a look. @param {Phrase} text */
 export function announce(text) {
   live.textContent = ''
   // A second time the same text would be no change.
   setTimeout(() => {
-    live.textContent = text
+    live.textContent = String(text)
   }, 50)
 }
 
 /**
- * A message at the head of the page, until the next view. @param {string} text @param {'good' | 'info' | 'warning'} [kind]
+ * A message at the head of the page, until the next view. @param {Phrase} text @param {'good' | 'info' | 'warning'} [kind]
  */
 export function notify(text, kind = 'good') {
   const picture = kind === 'good' ? 'check' : kind
-  notices.replaceChildren(make(`p.notice.${kind}`, {}, icon(picture), make('span', {}, text)))
+  fill(notices, make(`p.notice.${kind}`, {}, icon(picture), make('span', {}, text)))
   notices.scrollIntoView({ block: 'nearest' })
   announce(text)
 }
@@ -201,19 +204,24 @@ addEventListener('click', (event) => {
 /** What is said of a value that the service does not allow, by its place in the body. @type {Record<string, Word>} */
 const INVALID = { '#/email': 'invalid_email', '#/name': 'invalid_name' }
 
-/** A failure in words. @param {unknown} error */
+/** A failure of which nothing is known. */
+export const UNKNOWN = say('failed')
+
+/** A failure in words. @param {unknown} error @returns {Phrase} */
 export function explain(error) {
   if (!(error instanceof LatchkeyError)) {
     if (error instanceof Error) console.warn(error)
-    return say('failed')
+    return UNKNOWN
   }
   const wait = { time: duration(error.retryAfter ?? 1) }
   if (error.status === 429) return say('too_many', wait)
   if (error.status === 503) return say('busy', wait)
   if (!error.status) return say('failed_offline')
-  if (error.code === 'validation_failed') return say(INVALID[error.errors[0]?.pointer ?? ''] ?? 'invalid_value')
+  const wrong = error.errors[0]
+  if (error.code === 'validation_failed') return say(wrong?.code === 'unchanged' ? 'same_email' : INVALID[wrong?.pointer ?? ''] ?? 'invalid_value')
   if (error.code === 'not_found') return say('not_available')
-  return say(wordOf(error.code, error.status === 404 ? 'not_available' : 'failed'))
+  const word = wordOf(error.code, error.status === 404 ? 'not_available' : 'failed')
+  return word === 'failed' ? UNKNOWN : say(word)
 }
 
 /** A failure with a way out. @param {unknown} error @param {() => void} again */
@@ -224,7 +232,7 @@ export function failure(error, again) {
     'div.failure',
     { role: 'alert' },
     icon('warning'),
-    make('p', {}, make('strong', {}, say('failed_load')), text === say('failed') ? '' : ` ${text}`),
+    make('p', {}, make('strong', {}, say('failed_load')), text !== UNKNOWN && [' ', text]),
     id && make('p.small', {}, say('request', { id })),
     make('button', { type: 'button', onclick: again }, say('try_again')),
   )

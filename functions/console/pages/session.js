@@ -1,8 +1,9 @@
 // The client of the API that a page has, and who is signed in, as long as the page is open.
 
-import { LatchkeyError, createClient } from './latchkey.js'
-import { closeDialogs } from './ask.js'
-import { basePath, clearNotices, failure, hide, notify, productName, show, showUser } from './page.js'
+import { createClient } from './latchkey.js'
+import { make } from './dom.js'
+import { closeDialogs, whileBusy } from './ask.js'
+import { basePath, clearNotices, explain, failure, hide, notify, productName, show, showUser } from './page.js'
 import { say } from './words.js'
 
 /** @typedef {import('./latchkey.js').Account} Account */
@@ -37,6 +38,13 @@ export function forgetCookie() {
 export async function signInWith(credentials) {
   await forgetting
   return client.signIn(credentials)
+}
+
+/** Stands in the header of every view that needs a session (OWASP ASVS 5.0, 7.4.4). */
+export function signOutButton() {
+  const button = make('button.quiet', { type: 'button', 'data-key': 'sign-out' }, say('sign_out'))
+  button.addEventListener('click', () => whileBusy(button, () => client.signOut().then(() => {}, (error) => notify(explain(error), 'warning'))))
+  return button
 }
 
 /** What a token says, unchecked: it may be shown, and nothing follows from it. @param {string} token @returns {Record<string, string>} */
@@ -86,35 +94,12 @@ export async function accountAgain() {
   return mine
 }
 
-/** Asks a route that the client has no method for. @param {string} method @param {string} path @param {object} [body] */
-export async function request(method, path, body) {
-  /** @type {Record<string, string>} */
-  const headers = body ? { 'content-type': 'application/json' } : {}
-  let reply
-  try {
-    reply = await client.fetch(basePath + path, { method, headers, body: body ? JSON.stringify(body) : null, credentials: 'omit' })
-  } catch (error) {
-    if (error instanceof LatchkeyError) throw error
-    throw new LatchkeyError('network_error', 'No reply came.', { cause: error })
-  }
-  if (reply.ok) {
-    const text = await reply.text()
-    return text ? JSON.parse(text) : undefined
-  }
-  const problem = await reply.json().catch(() => ({}))
-  const retryAfter = Number(reply.headers.get('retry-after') ?? Number.NaN)
-  throw new LatchkeyError(problem.code ?? 'unexpected_reply', problem.detail ?? '', {
-    status: reply.status,
-    requestId: reply.headers.get('x-request-id'),
-    retryAfter: Number.isNaN(retryAfter) ? null : retryAfter,
-  })
-}
-
 /**
  * Finds out who is signed in and draws, and draws again whenever somebody else is, or nobody.
- * @param {() => void} draw @param {() => boolean} isForAll whether what is shown does not depend on who is signed in
+ * @param {() => void} draw @param {() => void} drawHead draws the header alone
+ * @param {() => boolean} isForAll whether what is shown does not depend on who is signed in
  */
-export function follow(draw, isForAll = () => false) {
+export function follow(draw, drawHead, isForAll = () => false) {
   /** The session that is shown, and the user: null if nobody is signed in, undefined if nobody knows yet. */
   let session = /** @type {string | null | undefined} */ (undefined)
   let user = /** @type {string | null} */ (null)
@@ -124,6 +109,10 @@ export function follow(draw, isForAll = () => false) {
     void showName()
     draw()
   }
+  const nameAgain = () => {
+    drawHead()
+    void showName()
+  }
   /** @param {State} state */
   const changed = async (state) => {
     if (isOpening || state.status === 'unknown') return
@@ -132,8 +121,11 @@ export function follow(draw, isForAll = () => false) {
     if (state.status === 'signed-out') {
       if (session === null) return
       session = user = null
-      if (isForAll()) return void showName()
-      drawAll()
+      if (!isForAll()) drawAll()
+      else {
+        nameAgain()
+        if (state.reason !== 'signed_out') return
+      }
       tellEnd(say('ended_in_browser'))
       return
     }
@@ -141,7 +133,7 @@ export function follow(draw, isForAll = () => false) {
     const before = session
     session = state.session.id
     if (before === null) {
-      if (isForAll()) void showName()
+      if (isForAll()) nameAgain()
       else {
         clearNotices()
         drawAll()
@@ -203,7 +195,7 @@ function look() {
   accountAgain().catch(() => {})
 }
 
-/** @param {string | null} otherwise what is said if nobody knows why */
+/** @param {import('./words.js').Phrase | null} otherwise what is said if nobody knows why */
 function tellEnd(otherwise) {
   const reason = reasonOfEnd()
   if (reason && reason !== 'ended_here') forgetCookie()

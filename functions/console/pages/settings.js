@@ -68,7 +68,8 @@ function address(account, look) {
       : make('span.mark.warning', {}, icon('warning'), say('email_unverified'))
   const place = make('div', {})
   const open = () => {
-    const next = { field: field('new_email', { type: 'email', autocomplete: 'email', autocapitalize: 'none', spellcheck: 'false' }), check: checkEmail }
+    const check = (/** @type {string} */ text) => checkEmail(text) ?? (text.trim() === email ? 'same_email' : null)
+    const next = { field: field('new_email', { type: 'email', autocomplete: 'email', autocapitalize: 'none', spellcheck: 'false' }), check }
     const proof = { field: field('password', { type: 'password', autocomplete: 'current-password' }), check: checkPassword }
     const act = async (/** @type {string} */ address, /** @type {string} */ password) => {
       await client.reauthenticate({ password })

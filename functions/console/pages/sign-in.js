@@ -1,15 +1,20 @@
 // The views of somebody who is not signed in: sign in and register.
 
 import { LatchkeyError } from './latchkey.js'
-import { make, own, sentence } from './dom.js'
+import { fill, make, own, sentence } from './dom.js'
 import { checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
 import { clearNotices, explain, link, notify, offers, productName, show } from './page.js'
 import { client, signInWith } from './session.js'
 import { say } from './words.js'
 import './account-words.js'
 
-/** What was typed, so that it need not be typed again on the next view or in another language. */
+/** The address that was typed, or that a link was for, so that it need not be typed again on the next view. */
 let typed = ''
+
+/** @param {string | undefined} email */
+export function remember(email) {
+  if (email) typed = email
+}
 
 /** @param {string} value */
 export function emailEntry(value = typed) {
@@ -28,7 +33,7 @@ export const newPasswordEntry = (label) => ({
   check: checkNewPassword,
 })
 
-/** @param {string} title @param {...(import('./dom.js').Child | import('./dom.js').Child[])} content */
+/** @param {import('./words.js').Phrase} title @param {...(import('./dom.js').Child | import('./dom.js').Child[])} content */
 export const card = (title, ...content) => show(title, make('div.card', {}, ...content))
 
 /** Asks for address and password. Who is signed in then sees what stands at the address. */
@@ -67,7 +72,7 @@ function lostLink(email) {
         await client.requestPasswordReset({ email })
         mailSent(email, 'forgot_sent')
       } catch (error) {
-        problem.textContent = explain(error)
+        fill(problem, explain(error))
       }
     }),
   )

@@ -2,6 +2,7 @@
 
 /** @typedef {keyof typeof WORDS | keyof typeof import('./account-words.js').ACCOUNT_WORDS | keyof typeof import('./admin-words.js').ADMIN_WORDS} Word */
 /** @typedef {'en' | 'de'} Language */
+/** @typedef {string | Live} Phrase */
 
 /** English, then German. A text with `{n}` that differs for one has the form for one before a `|`. */
 const WORDS = {
@@ -21,7 +22,7 @@ const WORDS = {
   stale: ['The list could not be refreshed; it was loaded {time}.', 'Die Liste konnte nicht aktualisiert werden; sie wurde {time} geladen.'],
   not_found: ['There is no such page', 'Diese Seite gibt es nicht'],
   not_found_text: ['The address may be mistyped, or the page has moved.', 'Vielleicht ist die Adresse falsch geschrieben, oder die Seite ist umgezogen.'],
-  to_devices: ['Go to your devices', 'Zu Ihren Geräten'],
+  to_start: ['Go to the start page', 'Zur Startseite'],
 
   // Problems
   failed_offline: ['The service cannot be reached. Check your connection and try again.', 'Der Dienst ist nicht erreichbar. Prüfen Sie Ihre Verbindung und versuchen Sie es erneut.'],
@@ -30,11 +31,7 @@ const WORDS = {
   request: ['Request {id}', 'Anfrage {id}'],
   too_many: ['Too many attempts. Try again in {time}.', 'Zu viele Versuche. Bitte versuchen Sie es in {time} erneut.'],
   busy: ['The service is busy. Try again in {time}.', 'Der Dienst ist ausgelastet. Bitte versuchen Sie es in {time} erneut.'],
-  required_email: ['Enter an e-mail address.', 'Geben Sie eine E-Mail-Adresse ein.'],
-  invalid_email: ['This is not a complete e-mail address, such as ada@example.com.', 'Das ist keine vollständige E-Mail-Adresse, wie zum Beispiel ada@example.com.'],
   required_password: ['Enter a password.', 'Geben Sie ein Passwort ein.'],
-  short_password: ['A password has at least 8 characters.', 'Ein Passwort hat mindestens 8 Zeichen.'],
-  long_password: ['A password has at most 128 characters.', 'Ein Passwort hat höchstens 128 Zeichen.'],
   reauthentication_required: ['This needs your password.', 'Dafür wird Ihr Passwort gebraucht.'],
   wrong_password: ['This is not your password.', 'Dieses Passwort ist nicht richtig.'],
   no_password: ['Your account has no password here, because you sign in with another service.', 'Ihr Konto hat hier kein Passwort, weil Sie sich über einen anderen Dienst anmelden.'],
@@ -116,8 +113,6 @@ const WORDS = {
 
   // Activity
   activity_title: ['Your activity', 'Ihre Aktivität'],
-  today: ['Today', 'Heute'],
-  yesterday: ['Yesterday', 'Gestern'],
 }
 
 /** @type {Record<string, string[]>} */
@@ -165,13 +160,25 @@ export function chooseLanguage(chosen) {
   }
 }
 
-/** Fills a text that may have a form for one. @param {Word} word @param {Record<string, string | number>} [values] */
-export function say(word, values = {}) {
-  const text = table[word]?.[ORDER.indexOf(language)] ?? ''
-  const forms = text.split('|')
-  const form = forms.length > 1 && values['n'] !== 1 ? forms[1] : forms[0]
-  return String(form).replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''))
+/** A text that is made whenever it is read, so that it is right in another language too. */
+export class Live {
+  /** @param {() => string} read */
+  constructor(read) {
+    this.toString = read
+  }
 }
+
+/** @param {() => string} read */
+export const live = (read) => new Live(read)
+
+/** A text that may have a form for one, in the language that is chosen when it is read. @param {Word} word @param {Record<string, Phrase | number>} [values] */
+export const say = (word, values = {}) =>
+  live(() => {
+    const text = table[word]?.[ORDER.indexOf(language)] ?? ''
+    const forms = text.split('|')
+    const form = forms.length > 1 && values['n'] !== 1 ? forms[1] : forms[0]
+    return String(form).replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''))
+  })
 
 /** The word of a name that the API gives, if there is one. @param {string} name @param {Word} otherwise */
 export function wordOf(name, otherwise) {
@@ -182,45 +189,33 @@ export function wordOf(name, otherwise) {
 const UNITS = [['year', 31_536_000], ['month', 2_592_000], ['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]]
 
 /** "3 minutes ago". Under a minute, and what a slow clock calls the future, is "just now". @param {Date} time */
-export function ago(time, now = Date.now()) {
-  const seconds = Math.min(0, Math.round((time.getTime() - now) / 1000))
-  const format = new Intl.RelativeTimeFormat(region(), { numeric: 'auto' })
-  if (seconds > -60) return say('just_now')
-  for (const [unit, length] of UNITS) {
-    if (-seconds >= length) return format.format(Math.ceil(seconds / length), unit)
-  }
-  return say('just_now')
-}
+export const ago = (time) =>
+  live(() => {
+    const seconds = Math.min(0, Math.round((time.getTime() - Date.now()) / 1000))
+    const unit = seconds > -60 ? undefined : UNITS.find(([, length]) => -seconds >= length)
+    if (!unit) return String(say('just_now'))
+    return new Intl.RelativeTimeFormat(region(), { numeric: 'auto' }).format(Math.ceil(seconds / unit[1]), unit[0])
+  })
 
 /** A wait, as "12 seconds". @param {number} seconds */
 export function duration(seconds) {
   const [unit, length] = seconds > 90 ? /** @type {const} */ (['minute', 60]) : /** @type {const} */ (['second', 1])
   const count = Math.max(1, Math.ceil(seconds / length))
-  return new Intl.NumberFormat(region(), { style: 'unit', unit, unitDisplay: 'long' }).format(count)
+  return live(() => new Intl.NumberFormat(region(), { style: 'unit', unit, unitDisplay: 'long' }).format(count))
 }
+
+/** A time in a form. @param {Date} time @param {Intl.DateTimeFormatOptions} style */
+export const written = (time, style) => live(() => new Intl.DateTimeFormat(region(), style).format(time))
 
 /** The whole date and time. @param {Date} time */
-export const absolute = (time) =>
-  new Intl.DateTimeFormat(region(), { dateStyle: 'long', timeStyle: 'short' }).format(time)
-
-/** The time of a day. @param {Date} time */
-export const clock = (time) => new Intl.DateTimeFormat(region(), { timeStyle: 'short' }).format(time)
-
-/** The day, with the two last ones by their names. @param {Date} time */
-export function day(time) {
-  const midnight = new Date()
-  midnight.setHours(0, 0, 0, 0)
-  if (time >= midnight) return say('today')
-  midnight.setDate(midnight.getDate() - 1)
-  if (time >= midnight) return say('yesterday')
-  return new Intl.DateTimeFormat(region(), { dateStyle: 'full' }).format(time)
-}
+export const absolute = (time) => written(time, { dateStyle: 'long', timeStyle: 'short' })
 
 /** A country by its two letters. @param {string} code */
-export function country(code) {
-  try {
-    return new Intl.DisplayNames(region(), { type: 'region' }).of(code) ?? code
-  } catch {
-    return code // No region that the standard knows.
-  }
-}
+export const country = (code) =>
+  live(() => {
+    try {
+      return new Intl.DisplayNames(region(), { type: 'region' }).of(code) ?? code
+    } catch {
+      return code // No region that the standard knows.
+    }
+  })

@@ -1,12 +1,13 @@
 //! The HTML of a page: what is there before its scripts run, the same for everybody.
 
-use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::http::header::{CONTENT_SECURITY_POLICY, ETAG, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use latchkey_api::own_pages::{OwnPages, PageFile};
 use latchkey_api::public_document::PublicDocument;
 
 use crate::files::VERSION;
+use crate::page::Page;
 
 const ACCOUNT: &str = include_str!("../pages/account.html");
 const ADMIN: &str = include_str!("../pages/admin.html");
@@ -21,18 +22,12 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// The page of people, whose own address `path` ends in `address`.
-    pub(crate) fn of_account(path: &str, address: &str, pages: &OwnPages) -> Self {
-        Self::new(ACCOUNT, path, address, pages)
-    }
-
-    /// The page of administrators, whose own address `path` ends in `address`.
-    pub(crate) fn of_admin(path: &str, address: &str, pages: &OwnPages) -> Self {
-        Self::new(ADMIN, path, address, pages)
-    }
-
-    fn new(template: &str, path: &str, address: &str, pages: &OwnPages) -> Self {
-        let base_path = path.strip_suffix(address).unwrap_or_default();
+    /// A page of a service that stands below `base_path`.
+    pub(crate) fn of(page: Page, base_path: &str, pages: &OwnPages) -> Self {
+        let template = match page {
+            Page::Account => ACCOUNT,
+            Page::Admin => ADMIN,
+        };
         let logo = pages.logo.as_ref().map(|file| file.as_str());
         let stylesheet = pages.stylesheet.as_ref().map(|file| {
             let file = file.as_str();
@@ -53,7 +48,18 @@ impl Shell {
         }
     }
 
-    pub(crate) fn reply_to(self, request: &HeaderMap, status: StatusCode) -> Response {
+    /// The page, which is not there.
+    pub(crate) fn reply_with(self, status: StatusCode) -> Response {
+        // Another client would get a problem at the same address, and none has a copy of what is not there.
+        let mut response = self.reply_to(&HeaderMap::new());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.remove(ETAG);
+        headers.insert(VARY, HeaderValue::from_static("accept"));
+        response
+    }
+
+    pub(crate) fn reply_to(self, request: &HeaderMap) -> Response {
         let document = PublicDocument {
             content_type: "text/html; charset=utf-8",
             caching: CACHED_IF_SAME,
@@ -61,9 +67,6 @@ impl Shell {
             gzip: None,
         };
         let mut response = document.reply_to(request);
-        if response.status() == StatusCode::OK {
-            *response.status_mut() = status;
-        }
         let headers = response.headers_mut();
         // Of visible ASCII alone, so this cannot fail; without it the policy of replies that are data holds.
         if let Ok(policy) = HeaderValue::try_from(self.policy) {

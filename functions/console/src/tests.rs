@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    LOCATION,
+    LOCATION, VARY,
 };
 use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -17,6 +17,7 @@ use latchkey_domain::random::SeededRandom;
 use tower::ServiceExt;
 
 use super::*;
+use crate::page::ACCOUNT_VIEWS;
 
 fn both() -> OwnPages {
     OwnPages {
@@ -107,20 +108,62 @@ async fn each_page_is_there_only_if_it_is_switched_on() {
     }
 }
 
+/// As a browser asks for a page.
+const BROWSER: (&str, &str) = (
+    "accept",
+    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+);
+
 #[tokio::test]
-async fn a_view_that_is_not_there_is_a_page_that_says_so() {
-    for path in ["/account/nothing", "/admin/nothing", "/admin/nothing/x"] {
-        let response = ask(&both(), path, &[]).await;
+async fn a_browser_is_told_on_a_page_that_there_is_nothing_and_another_client_in_a_problem() {
+    let account_alone = OwnPages {
+        admin: false,
+        ..both()
+    };
+    let admin_alone = OwnPages {
+        account: false,
+        ..both()
+    };
+    for (own, path, script) in [
+        (&both(), "/auth/account/nothing", "account.js"),
+        (&both(), "/auth/account/a/b", "account.js"),
+        (&both(), "/auth/account/%ff", "account.js"),
+        (&both(), "/auth/admin/nothing", "admin.js"),
+        (&both(), "/auth/admin/nothing/x", "admin.js"),
+        (&both(), "/auth/admin/users/x/y", "admin.js"),
+        (&account_alone, "/auth/admin", "account.js"),
+        (&account_alone, "/auth/admin/users/x", "account.js"),
+        (&admin_alone, "/auth/account/settings", "admin.js"),
+    ] {
+        let function = function_under("/auth", own);
+        let response = send(function.clone(), Method::GET, path, &[BROWSER]).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(response.headers()[VARY], "accept");
+        let page = text(response).await;
+        assert!(page.contains("data-base-path=\"/auth\""), "{path}: {page}");
+        assert!(
+            page.contains(&format!("/{script}\"></script>")),
+            "{path}: {page}"
+        );
+        for other in [
+            &[][..],
+            &[("accept", "*/*")],
+            &[("accept", "application/json")],
+        ] {
+            let response = send(function.clone(), Method::GET, path, other).await;
+            assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+            assert!(text(response).await.contains("not_found"), "{path}");
+        }
     }
+    let off = ask(&OwnPages::default(), "/account/nothing", &[BROWSER]).await;
+    assert!(text(off).await.contains("not_found"));
     for path in [
-        "/account/a/b",
         "/account/files/x/y.js",
         "/account/files/x/account.html",
         "/account/files/x/%ff",
     ] {
-        let response = ask(&both(), path, &[]).await;
+        let response = ask(&both(), path, &[BROWSER]).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         assert!(text(response).await.contains("not_found"), "{path}");
     }
@@ -129,14 +172,20 @@ async fn a_view_that_is_not_there_is_a_page_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_leads_to_the_page() {
-    for (path, page) in [
-        ("/auth/account/", "/auth/account"),
-        ("/auth/admin/", "/auth/admin"),
-    ] {
-        let function = function_under("/auth", &both());
-        let response = send(function, Method::GET, path, &[]).await;
-        assert_eq!(response.headers()[LOCATION], page);
+async fn a_slash_at_the_end_leads_to_every_page_for_good() {
+    let views = ACCOUNT_VIEWS.map(|view| format!("/account/{view}"));
+    let others = ["/account", "/admin", "/admin/users/x", "/account/nothing"].map(str::to_owned);
+    for base_path in ["", "/auth"] {
+        for page in views.iter().chain(&others) {
+            for (end, query) in [("/", ""), ("//", ""), ("/", "?a=b/")] {
+                let function = function_under(base_path, &both());
+                let path = format!("{base_path}{page}{end}{query}");
+                let response = send(function, Method::GET, &path, &[BROWSER]).await;
+                assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT, "{path}");
+                let expected = format!("{base_path}{page}{query}");
+                assert_eq!(response.headers()[LOCATION], *expected, "{path}");
+            }
+        }
     }
 }
 
@@ -311,6 +360,21 @@ async fn a_file_comes_compressed_to_who_takes_that() {
         .unwrap();
     assert_eq!(unpacked, plain);
     assert!(bytes.len() * 2 < plain.len());
+}
+
+#[test]
+fn no_line_that_is_a_comment_alone_is_sent() {
+    for file in files::FILES {
+        let text = std::str::from_utf8(file.plain()).unwrap();
+        for line in text.lines() {
+            let is_comment = line.starts_with("/*") && line.ends_with("*/");
+            assert!(
+                !is_comment && !line.starts_with("//"),
+                "{}: {line}",
+                file.name()
+            );
+        }
+    }
 }
 
 /// While an upgrade takes over, page and file may come of two versions.

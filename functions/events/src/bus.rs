@@ -123,7 +123,15 @@ impl Bus for EventBridge {
                 entries.map(|entry| outcome(entry, is_alone)).collect()
             }
             Err(error) => {
-                tracing::warn!(error = with_causes(&error), "EventBridge takes no events");
+                // What an answer says may quote an entry, and so an address.
+                let status = error.raw_response().map(|reply| reply.status().as_u16());
+                let causes = status.is_none().then(|| with_causes(&error));
+                tracing::warn!(
+                    status,
+                    code = error.code(),
+                    error = causes,
+                    "EventBridge takes no events"
+                );
                 match (events, invalid_request(&error)) {
                     ([_], Some(code)) => vec![PutOutcome::Refused { code }],
                     _ => Vec::new(),

@@ -1,5 +1,6 @@
 //! Mail on AWS: Amazon SES.
 
+use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_sesv2::Client;
@@ -18,6 +19,8 @@ use latchkey_service::notify::{Mail, Mailer, SendError, Words};
 
 /// How long a request may take. Three mails of a batch fit into an invocation.
 const REQUEST: Duration = Duration::from_secs(7);
+/// How long the connection for it may take. Until there is one, nothing was handed over.
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// What SES answers to a mail that it will never take (Amazon SES API v2 Reference, SendEmail, Errors). A mail over a limit,
 /// a paused account and the like are waited for.
@@ -37,9 +40,8 @@ impl Ses {
         let mut config = aws_sdk_sesv2::config::Builder::from(sdk);
         config.set_endpoint_url(endpoint);
         // The SDK has no timeouts by default, and a silent SES would use up the time of the function.
-        config.set_timeout_config(Some(
-            TimeoutConfig::builder().operation_timeout(REQUEST).build(),
-        ));
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT);
+        config.set_timeout_config(Some(timeouts.operation_timeout(REQUEST).build()));
         // `SendEmail` is not idempotent: another attempt after a timeout may be another mail. The queue brings it again.
         config.set_retry_config(Some(RetryConfig::disabled()));
         Self {
@@ -85,13 +87,32 @@ fn failure(error: &SdkError<SendEmailError>) -> SendError {
             SendError::NotNow
         }
         None => {
-            let status = error.raw_response().map(|reply| reply.status().as_u16());
+            let status = error.raw_response().map(|reply| reply.status());
+            let failure = match status {
+                Some(status) if !status.is_success() => SendError::NotNow,
+                None if has_no_connection(error) => SendError::NotNow,
+                // An answer that cannot be read, or none.
+                Some(_) | None => SendError::Unanswered,
+            };
             // Nothing of a reply is in the error of a request that had none.
             let error = status.is_none().then(|| with_causes(error));
+            let status = status.map(|status| status.as_u16());
             tracing::warn!(status, error, "SES does not answer");
-            SendError::NotNow
+            failure
         }
     }
+}
+
+/// Whether there was no connection, so that nothing can have been handed over.
+fn has_no_connection(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn content(words: &Words) -> Result<EmailContent, BuildError> {

@@ -9,6 +9,7 @@ use latchkey_api::authenticate::Bearer;
 use latchkey_api::body::{Body, NoBody, shared_password};
 use latchkey_api::handler;
 use latchkey_api::location::{ClientHeaders, Location};
+use latchkey_api::openapi::WITH_BODY;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::routes::Routes;
 use latchkey_domain::email::EmailAddress;
@@ -47,7 +48,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         )
         .route(
             handler!(request_email_verification),
-            &[Code::InvalidRequest, Code::TooManyRequests],
+            &[&WITH_BODY[..], &[Code::TooManyRequests]].concat(),
         )
 }
 

@@ -11,8 +11,7 @@ use latchkey_api::openapi::DeviceHeaders;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::TokenResponse;
 use latchkey_api::routes::Routes;
-use latchkey_domain::error::RegisterError;
-use latchkey_service::{Failure, Registered, Registration, Service};
+use latchkey_service::{Registered, Registration, Service};
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
@@ -62,15 +61,7 @@ async fn register(
             .tokens
             .find_audience(body.audience.as_deref())?,
     };
-    let registered = service.register(request).await;
-    let registered = registered.map_err(|failure| {
-        let pointer = match failure {
-            Failure::Refused(RegisterError::Email(_)) => "#/email",
-            _ => "#/password",
-        };
-        Problem::from(failure).at(pointer)
-    })?;
-    Ok(match registered {
+    Ok(match service.register(request).await? {
         Registered::SignedIn(signed_in) => {
             let tokens = TokenResponse::from(signed_in).by(transport);
             (StatusCode::CREATED, tokens).into_response()

@@ -5,6 +5,7 @@ use axum::extract::State;
 use latchkey_api::authenticate::Bearer;
 use latchkey_api::body::NoBody;
 use latchkey_api::handler;
+use latchkey_api::openapi::WITH_BODY;
 use latchkey_api::parameter::QueryParameters;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::routes::Routes;
@@ -14,15 +15,13 @@ use utoipa::{IntoParams, ToSchema};
 
 /// The routes of this function.
 pub fn routes<R: Routes<Service>>() -> R {
+    let refusals = [Code::ReauthenticationRequired, Code::TooManyRequests];
     R::new()
         .route(
             handler!(revoke_all).reading_query(),
-            &[Code::ReauthenticationRequired, Code::TooManyRequests],
+            &[&refusals[..], &WITH_BODY].concat(),
         )
-        .route(
-            handler!(purge),
-            &[Code::ReauthenticationRequired, Code::TooManyRequests],
-        )
+        .route(handler!(purge), &refusals)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

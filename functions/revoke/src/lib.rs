@@ -48,8 +48,8 @@ async fn revoke(
 /// Sign out
 ///
 /// Ends the session of the refresh token in the body, or, when there is no body, that of the access token in the
-/// `Authorization` header. Without either, or if that access token is not genuine, it is the session of the cookie, which
-/// goes too. Tokens that have expired count: a refresh token always, an access token until an hour after the key that has
+/// `Authorization` header. Without either, or if that access token is not genuine, it is the session of the cookie. A
+/// cookie of the session that has ended goes too. Tokens that have expired count: a refresh token always, an access token until an hour after the key that has
 /// signed it was replaced. The reply is the same for any token (RFC 7009).
 #[utoipa::path(
     post,
@@ -61,5 +61,6 @@ async fn revoke(
 )]
 async fn logout(State(service): State<Service>, sign_out: SignOut) -> Result<SignedOut, Problem> {
     let ended = service.sign_out(sign_out.tokens()).await?;
-    Ok(SignedOut(sign_out.transport(ended)))
+    let transport = sign_out.transport(ended, &service.core).await;
+    Ok(SignedOut(transport))
 }

@@ -156,6 +156,12 @@ impl Embedded {
         &self.sweeper
     }
 
+    /// The engine itself, for what stands between it and the SDK.
+    #[must_use]
+    pub fn database(&self) -> dynoxide::Database {
+        self.sweeper.0.clone()
+    }
+
     /// What reads the stream of a table.
     #[must_use]
     pub fn stream(&self, table: &str) -> StreamReader {

@@ -164,7 +164,15 @@ async fn page(State(mailbox): State<Mailbox>, Path(file): Path<String>) -> Respo
             let policy = [(CONTENT_SECURITY_POLICY, PAGE_POLICY)];
             (policy, Html(mail.words.html.clone())).into_response()
         }
-        None => Problem::from(Code::NotFound).into_response(),
+        None => {
+            let detail = format!(
+                "There is no such mail here, or {MAILS_SHOWN} newer ones, or the process was started again since. {MAIL_PATH} \
+                 has those that there are, each with its \"page\"."
+            );
+            Problem::from(Code::NotFound)
+                .with_detail(detail)
+                .into_response()
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { open } from './browser.js'
 import { checkAdministration } from './administration.js'
+import { checkFrame } from './frame.js'
 import { checkLinks } from './links.js'
 import { checkLooks } from './looks.js'
 import { takePictures } from './pictures.js'
@@ -209,7 +210,7 @@ try {
   say('the password is changed, which ends the other device')
 
   const parts = { device, inspect, look, takePicture, visit, ask, say, binary, data, origin, origins, screenshots, email: EMAIL }
-  await Promise.all([checkPresence, checkLinks, checkLooks, checkAdministration].map((check) => check(parts)))
+  await Promise.all([checkPresence, checkLinks, checkLooks, checkAdministration, checkFrame].map((check) => check(parts)))
   if (screenshots) await takePictures(parts)
 
   // Visits with nothing kept, as the first one of a day; of their times the best, because this machine does other work too.

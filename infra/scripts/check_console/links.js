@@ -24,6 +24,26 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
     assert.equal(reply.status, 200)
     return (await reply.json()).url
   }
+  /** A link to another address, which its user has asked for. */
+  const issueChange = async (new_email, { access_token, user, session }) => {
+    const asked = await fetch(`${origin}/v1/me/email`, {
+      method: 'PUT', headers: { authorization: `Bearer ${access_token}`, 'content-type': 'application/json' }, body: JSON.stringify({ email: new_email, password: PASSWORD }),
+    })
+    assert.equal(asked.status, 202)
+    const reply = await fetch(`${origin}/v1/service/users/${user.id}/links`, {
+      method: 'POST', headers: { authorization, 'content-type': 'application/json' },
+      body: JSON.stringify({ purpose: 'change_email', new_email, email_version: 0, session_id: session.id }),
+    })
+    assert.equal(reply.status, 200)
+    return (await reply.json()).url
+  }
+  /** The address that the form to sign in has, which the page knows from memory alone. */
+  const known = async (page) => {
+    await heading(page, 'Sign in to Latchkey')
+    const kept = await page.evaluate(() => location.href + JSON.stringify({ ...localStorage }) + JSON.stringify({ ...sessionStorage }) + document.cookie)
+    assert.ok(!kept.includes('@'), 'no address is kept')
+    return page.inputValue('input[type=email]')
+  }
   const heading = (page, name) => page.getByRole('heading', { name, level: 1 }).waitFor()
 
   const context = await device('phone')
@@ -43,7 +63,6 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await heading(page, 'You did not create this account?')
   await inspect(page, 'phone-not-mine')
   await page.selectOption('select', 'de')
-  await page.getByRole('button', { name: 'Ich habe dieses Konto nicht angelegt' }).click()
   await heading(page, 'Sie haben dieses Konto nicht angelegt?')
   await page.getByRole('button', { name: 'Link senden' }).click()
   await heading(page, 'Prüfen Sie Ihr Postfach')
@@ -63,8 +82,19 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await page.getByText('This link is no longer valid').waitFor()
   await page.getByRole('link', { name: 'Sign in' }).waitFor()
   await inspect(page, 'phone-verify-expired')
+  await page.getByRole('link', { name: 'Sign in' }).click()
+  assert.equal(await known(page), '', 'the link names nobody')
   await page.goto(verify)
   await page.getByText(EMAIL).waitFor()
+  await page.getByRole('button', { name: 'Confirm' }).click()
+  await page.locator('.notice', { hasText: 'is confirmed' }).waitFor()
+  assert.equal(await known(page), EMAIL, 'after a confirmation')
+  await page.goto(await issueChange('mae@example.org', await ask('POST', '/v1/auth/register', { email: 'mae@example.com', password: PASSWORD })))
+  await page.getByRole('button', { name: 'Confirm' }).click()
+  await page.locator('.notice', { hasText: 'Your new e-mail address is confirmed.' }).waitFor()
+  assert.equal(await known(page), 'mae@example.org', 'after a change of the address')
+  await page.reload()
+  assert.equal(await known(page), '', 'not for who comes next')
 
   const reset = await issue('reset_password')
   await page.goto(reset)
@@ -74,11 +104,14 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await inspect(page, 'phone-reset-password')
   await page.keyboard.press('Enter')
   await page.getByText('Your password is changed').first().waitFor()
+  assert.equal(await known(page), EMAIL, 'after a reset')
   await page.goto(reset)
   await page.fill('input[autocomplete=new-password]', PASSWORD)
   await page.keyboard.press('Enter')
   await page.getByText('This link is no longer valid').waitFor()
   assert.equal(await page.evaluate(() => document.activeElement?.tagName), 'H1', 'the focus is at the heading')
+  await page.getByRole('link', { name: 'Request a new link' }).click()
+  assert.equal(await page.inputValue('input[type=email]'), EMAIL, 'for a new link')
 
   // The same while somebody is signed in, who asks for a new link.
   await page.goto(`${origin}/account`)
@@ -131,6 +164,15 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await unconfirmed.getByRole('button', { name: 'Send the link again' }).click()
   await unconfirmed.locator('.notice', { hasText: 'already confirmed' }).waitFor()
   await unconfirmed.locator('#email .mark.good').waitFor()
+
+  // The address becomes the new one elsewhere, while it is typed here.
+  await unconfirmed.getByRole('button', { name: 'Change address' }).click()
+  await unconfirmed.fill('#email input[type=email]', 'emmy@example.org')
+  await unconfirmed.fill('#email input[type=password]', PASSWORD)
+  const moved = new URL(await issueChange('emmy@example.org', emmy)).hash.slice('#token='.length)
+  await ask('POST', '/v1/auth/verify-email', { token: moved })
+  await unconfirmed.keyboard.press('Enter')
+  await unconfirmed.getByText('This is your address already.').waitFor()
   await unconfirmed.context().close()
   say('links: whose account it is, another one in the same tab, one that is used up, an account that is not mine or not the one that is signed in')
 

@@ -4,11 +4,12 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use latchkey_domain::id::SessionId;
 use latchkey_domain::token::Token;
 use latchkey_service::{Caller, Core, SignOutToken};
 
 use crate::body::{Body, RefreshTokenRequest};
-use crate::credentials::{Transport, is_empty, with_browser};
+use crate::credentials::{Transport, is_empty, session_of, with_browser};
 use crate::headers;
 use crate::problem::{Code, Problem};
 
@@ -54,13 +55,16 @@ impl SignOut {
         &self.tokens
     }
 
-    /// How the token came that has ended a session. A cookie that ends nothing is of no use any more, and goes too.
-    #[must_use]
-    pub fn transport(&self, ended: Option<&SignOutToken>) -> Transport {
+    /// How the reply travels: a cookie of the session that has ended goes, whichever token has ended it, and so does one
+    /// that ends nothing. One of another session stays.
+    pub async fn transport(&self, ended: Option<SessionId>, core: &Core) -> Transport {
+        let (Some(SignOutToken::Refresh(token)), true) = (self.tokens.last(), self.has_cookie)
+        else {
+            return Transport::Body;
+        };
         match ended {
-            Some(SignOutToken::Access(_)) => Transport::Body,
-            Some(SignOutToken::Refresh(_)) | None if self.has_cookie => Transport::Cookie,
-            Some(SignOutToken::Refresh(_)) | None => Transport::Body,
+            Some(ended) if session_of(token, core).await != Some(ended) => Transport::Body,
+            Some(_) | None => Transport::Cookie,
         }
     }
 }

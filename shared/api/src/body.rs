@@ -9,8 +9,9 @@ use latchkey_domain::password::Password;
 use latchkey_domain::session::ClientLocation;
 use latchkey_domain::text::{self, InvalidName};
 use latchkey_domain::token::Token;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned, Error as _, IgnoredAny, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -66,15 +67,12 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await;
-        let text: Vec<u8> = bytes
-            .map_err(|_| Problem::invalid_request("This route takes no body."))?
-            .into_iter()
-            .filter(|byte| !byte.is_ascii_whitespace())
-            .collect();
-        match text.as_slice() {
-            b"" | b"{}" => Ok(Self),
-            _ => Err(Problem::invalid_request("This route takes no body.")),
+        let any_type = |_: &HeaderMap| true;
+        let bytes = read(request, any_type, Code::UnsupportedMediaType.into()).await?;
+        let mut text = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+        match (text.next(), text.next(), text.next()) {
+            (None, ..) | (Some(b'{'), Some(b'}'), None) => Ok(Self),
+            (Some(_), ..) => Err(Problem::invalid_request("This route takes no body.")),
         }
     }
 }
@@ -252,6 +250,18 @@ pub struct CredentialsRequest {
     /// at a registration.
     #[schema(value_type = Option<String>, example = "eyJ0eXAiOiJkdCtqd3Qi...")]
     pub device_token: Option<Token>,
+    /// Only a refresh and a sign-in from elsewhere are made for somebody else's client.
+    #[serde(default, rename = "client", deserialize_with = "refuse")]
+    #[schema(ignore)]
+    pub no_client: (),
+}
+
+/// Refuses a field that another route has, and that would do nothing here.
+fn refuse<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    match Option::<IgnoredAny>::deserialize(deserializer)? {
+        None => Ok(()),
+        Some(IgnoredAny) => Err(D::Error::custom("this route has no such field")),
+    }
 }
 
 impl CredentialsRequest {
@@ -264,6 +274,63 @@ impl CredentialsRequest {
             check_device_name("#/device_name", name)?;
         }
         Ok(client.device(self.device_name.as_deref()))
+    }
+}
+
+/// Reads a whole number however JSON writes it: `1` and `1.0` are one (JSON Schema 2020-12, core, 4.2.3). One that is out of
+/// bounds becomes the nearest that is within.
+///
+/// # Errors
+/// What is no whole number.
+pub fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    deserializer.deserialize_option(WholeNumber)
+}
+
+/// The same, of a number that is never negative.
+///
+/// # Errors
+/// What is no whole number, and a negative one.
+pub fn natural_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = whole_number(deserializer)?.map(u64::try_from).transpose();
+    number
+        .map_err(|_| D::Error::invalid_value(Unexpected::Other("a negative number"), &WholeNumber))
+}
+
+struct WholeNumber;
+
+impl<'de> Visitor<'de> for WholeNumber {
+    type Value = Option<i64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("i64")
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<Self::Value, D::Error> {
+        value.deserialize_any(self)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Some(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Some(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        if value.fract() != 0.0 {
+            return Err(E::invalid_value(Unexpected::Float(value), &self));
+        }
+        let nearest = if value < 0.0 { i64::MIN } else { i64::MAX };
+        Ok(Some(format!("{value:.0}").parse().unwrap_or(nearest)))
     }
 }
 
@@ -371,6 +438,38 @@ mod tests {
             (&[], false),
         ] {
             assert_eq!(is_json(&headers(CONTENT_TYPE, values)), json, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_read_however_it_is_written() {
+        let read = |written: &str| {
+            let mut json = serde_json::Deserializer::from_str(written);
+            let whole = whole_number(&mut json).ok();
+            let mut json = serde_json::Deserializer::from_str(written);
+            (whole, natural_number(&mut json).ok())
+        };
+        for (written, number) in [
+            ("0", 0),
+            ("-0", 0),
+            ("-0.0", 0),
+            ("0.0", 0),
+            ("7", 7),
+            ("7.0", 7),
+            ("1772366400.0", 1_772_366_400),
+            ("18446744073709551615", i64::MAX),
+            ("1e30", i64::MAX),
+        ] {
+            let natural = u64::try_from(number).unwrap();
+            let expected = (Some(Some(number)), Some(Some(natural)));
+            assert_eq!(read(written), expected, "{written}");
+        }
+        for (written, number) in [("-7.0", -7), ("-1", -1), ("-1e30", i64::MIN)] {
+            assert_eq!(read(written), (Some(Some(number)), None), "{written}");
+        }
+        assert_eq!(read("null"), (Some(None), Some(None)));
+        for written in ["0.5", "-0.5", "\"7\"", "true", "{}", "[7]"] {
+            assert_eq!(read(written), (None, None), "{written}");
         }
     }
 

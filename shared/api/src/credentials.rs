@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use http::header::{COOKIE, ORIGIN, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use latchkey_domain::id::SessionId;
 use latchkey_domain::token::Token;
 use latchkey_service::{Caller, Core};
 
@@ -201,14 +202,18 @@ impl Browser {
         let Some(token) = sent.and_then(|sent| sent.refresh_token.as_ref()) else {
             return Ok(Transport::Body);
         };
-        let claims = core.tokens.verify_refresh_of_any_age(token, core.now());
-        match claims.await {
-            Ok(claims) if claims.sid == caller.session_id => {
-                self.refresh_token().map(|_| Transport::Cookie)
-            }
-            Ok(_) | Err(_) => Ok(Transport::Body),
+        if session_of(token, core).await == Some(caller.session_id) {
+            self.refresh_token().map(|_| Transport::Cookie)
+        } else {
+            Ok(Transport::Body)
         }
     }
+}
+
+/// Whose refresh token this is, of whatever age, if it is genuine.
+pub(crate) async fn session_of(token: &Token, core: &Core) -> Option<SessionId> {
+    let claims = core.tokens.verify_refresh_of_any_age(token, core.now());
+    claims.await.ok().map(|claims| claims.sid)
 }
 
 fn cross_site() -> Problem {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use latchkey_domain::account::Account;
 use latchkey_domain::device::DeviceType;
 use latchkey_domain::event::FailedSignIn;
@@ -15,7 +15,11 @@ use utoipa::ToSchema;
 
 use crate::activity::ActivityResource;
 use crate::admin::resource::{AdminIdentityResource, SessionState};
+use crate::problem::Problem;
 use crate::resource::{AccountResource, SessionResource, rfc3339, rfc3339_or_null};
+
+/// The most bytes of an export in the reply of a function, which may have 6,291,556 with all around it (AWS Lambda, quotas).
+const MOST_BYTES_IN_ENVELOPE: usize = 5_000_000;
 
 /// What is known of a password without its hash.
 #[derive(Debug, Serialize, ToSchema)]
@@ -198,7 +202,7 @@ pub struct ExportResource {
     refused_sign_ins: Vec<RefusedSignInResource>,
     /// What has happened to the account, the newest first.
     activity: Vec<ActivityResource>,
-    /// Whether there is more of it than an export holds, 5,000 entries.
+    /// Whether there is more of it than an export holds, 5,000 entries and about 5 MB. `GET /v1/me/activity` has all.
     #[schema(example = false)]
     has_more_activity: bool,
 }
@@ -221,15 +225,43 @@ impl ExportResource {
     }
 }
 
+impl ExportResource {
+    /// The text of the export, with as much of the activity as a reply of Lambda's can hold.
+    fn into_json(mut self) -> Result<Vec<u8>, serde_json::Error> {
+        loop {
+            let json = serde_json::to_vec(&self)?;
+            let size = size_in_envelope(&json);
+            let entries = self.activity.len();
+            if size <= MOST_BYTES_IN_ENVELOPE || entries == 0 {
+                return Ok(json);
+            }
+            // The newest stay. What is left is smaller each time, so this ends.
+            let fitting = entries * MOST_BYTES_IN_ENVELOPE / size;
+            self.activity.truncate(fitting.min(entries - 1));
+            self.has_more_activity = true;
+        }
+    }
+}
+
+/// How many bytes a text has as a string in JSON, which is how Lambda hands it to API Gateway: `"` and `\` take two.
+fn size_in_envelope(json: &[u8]) -> usize {
+    let escaped = json.iter().filter(|byte| matches!(byte, b'"' | b'\\'));
+    json.len() + escaped.count()
+}
+
 impl IntoResponse for ExportResource {
     fn into_response(self) -> Response {
         let headers = [
+            (CONTENT_TYPE, "application/json"),
             (CACHE_CONTROL, "no-store"),
             (
                 CONTENT_DISPOSITION,
                 "attachment; filename=\"latchkey-export.json\"",
             ),
         ];
-        (headers, axum::Json(self)).into_response()
+        match self.into_json() {
+            Ok(json) => (headers, json).into_response(),
+            Err(_) => Problem::internal().into_response(),
+        }
     }
 }

@@ -7,7 +7,7 @@ use http::header::GetAll;
 use http::{HeaderMap, HeaderValue};
 
 /// Every header that the service reads, in lower case. The last three are read by the middleware for CORS.
-pub const READ: [&str; 21] = [
+pub const READ: [&str; 22] = [
     "authorization",
     "content-type",
     "content-encoding",
@@ -22,6 +22,7 @@ pub const READ: [&str; 21] = [
     "cloudfront-viewer-country",
     "cloudfront-viewer-latitude",
     "cloudfront-viewer-longitude",
+    "accept",
     "accept-encoding",
     "if-none-match",
     "cookie",

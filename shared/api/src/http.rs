@@ -18,11 +18,11 @@ use http::header::{
     CONTENT_TYPE, ETAG, ORIGIN, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use latchkey_domain::clock::Clock;
 use latchkey_domain::id::RequestId;
 use latchkey_domain::random::RandomSource;
-use latchkey_service::LONGEST_DEED;
+use latchkey_service::LONGEST_DEEDS;
 use tower::{Layer, Service as _, ServiceExt as _};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -91,13 +91,18 @@ impl Invocation {
     /// What every log line of an invocation names: its id, and X-Ray's if it has one.
     #[must_use]
     pub fn span(&self) -> Span {
-        let trace = self.xray_trace_id.as_deref().map(trace_root);
         // At the highest level, so that no setting of the level takes the id off a warning.
         tracing::error_span!(
             "request",
             request_id = self.request_id,
-            xray_trace_id = trace
+            xray_trace_id = self.trace()
         )
+    }
+
+    /// The trace of X-Ray that it is part of, as X-Ray's console finds it.
+    #[must_use]
+    pub fn trace(&self) -> Option<&str> {
+        self.xray_trace_id.as_deref().map(trace_root)
     }
 }
 
@@ -222,7 +227,7 @@ async fn method_not_allowed(method: Method, headers: HeaderMap) -> Problem {
 /// not their product: a slow DynamoDB full of conflicts could take a minute.
 const LONGEST_REQUEST: Duration = Duration::from_secs(12);
 // What outlives the reply continues when Lambda uses the instance again.
-const _: () = assert!(LONGEST_DEED.as_secs() < LONGEST_REQUEST.as_secs());
+const _: () = assert!(LONGEST_DEEDS.as_secs() < LONGEST_REQUEST.as_secs());
 
 /// Gives up in time to say so. What was asked for may or may not have been done, as with every 503.
 async fn in_time(request: Request, next: Next) -> Response {
@@ -254,6 +259,49 @@ fn answer_panic(_: Box<dyn any::Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }
 
+/// How a request was answered: what its one line of the log says.
+#[derive(Debug)]
+pub struct Answered<'a> {
+    /// What the request is called.
+    pub invocation: &'a Invocation,
+    /// The method of the request.
+    pub method: &'a Method,
+    /// The route that matched; "none" if none did.
+    pub route: &'a str,
+    /// The status of the reply.
+    pub status: StatusCode,
+    /// The code of the problem, if the reply is one.
+    pub code: Option<&'static str>,
+    /// How long it took.
+    pub milliseconds: i64,
+    /// Whether it is the first of an environment of Lambda.
+    pub cold_start: bool,
+}
+
+impl Answered<'_> {
+    /// The text of the line, by which filters find it.
+    pub const MESSAGE: &'static str = "answered";
+    /// The part of the code that the line names.
+    pub const TARGET: &'static str = module_path!();
+
+    fn log(&self) {
+        tracing::info!(
+            method = %self.method,
+            route = self.route,
+            status = self.status.as_u16(),
+            code = self.code,
+            milliseconds = self.milliseconds,
+            cold_start = self.cold_start.then_some(true),
+            "{}",
+            Self::MESSAGE
+        );
+    }
+}
+
+/// Who writes the line of a request instead of the log, because there is more to say. Among the request's extensions.
+#[derive(Clone)]
+pub struct AnswerLog(pub Arc<dyn Fn(&Answered<'_>) + Send + Sync>);
+
 async fn identify(
     State(around): State<Surroundings>,
     mut request: Request,
@@ -261,6 +309,7 @@ async fn identify(
 ) -> Response {
     let began = around.clock.now();
     let handed_over = request.extensions_mut().remove::<Invocation>();
+    let log = request.extensions_mut().remove::<AnswerLog>();
     // Elsewhere a process starts once, and nobody waits for it.
     let first = handed_over.is_some() && !around.answered_before.swap(true, Ordering::Relaxed);
     let invocation = handed_over.unwrap_or_else(|| Invocation {
@@ -283,15 +332,19 @@ async fn identify(
         .extensions()
         .get::<Problem>()
         .map(|problem| problem.code.as_str());
-    tracing::info!(
-        %method,
-        route = route.map_or("none", |route| route.0.as_str()),
-        status = response.status().as_u16(),
+    let answered = Answered {
+        invocation: &invocation,
+        method: &method,
+        route: route.map_or("none", |route| route.0.as_str()),
+        status: response.status(),
         code,
-        milliseconds = (around.clock.now() - began).num_milliseconds(),
-        cold_start = first.then_some(true),
-        "answered"
-    );
+        milliseconds: (around.clock.now() - began).num_milliseconds(),
+        cold_start: first,
+    };
+    match log {
+        Some(AnswerLog(write)) => write(&answered),
+        None => answered.log(),
+    }
     response
 }
 

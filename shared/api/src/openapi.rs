@@ -37,8 +37,8 @@ const ALWAYS: [Code; 3] = [
     Code::InternalError,
     Code::TemporarilyUnavailable,
 ];
-/// What a route that reads a body may answer.
-const WITH_BODY: [Code; 3] = [
+/// What a route that reads a body may answer, or one that looks whether there is none.
+pub const WITH_BODY: [Code; 3] = [
     Code::InvalidRequest,
     Code::PayloadTooLarge,
     Code::UnsupportedMediaType,

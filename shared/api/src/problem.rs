@@ -138,7 +138,7 @@ codes! {
     InvalidToken => Row::new(
         "invalid_token",
         StatusCode::UNAUTHORIZED,
-        "The access token is not valid",
+        "There is no valid access token",
         "Send a valid access token of a session that has not ended.",
     )
     .challenging(CHALLENGE_INVALID_TOKEN),
@@ -305,11 +305,11 @@ codes! {
         "The body is too large",
         "A body has at most 16 KiB.",
     ),
-    /// The body is not `application/json`.
+    /// The body is not `application/json`, or it comes in a content coding.
     UnsupportedMediaType => Row::new(
         "unsupported_media_type",
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "The body is not JSON",
+        "The body's type or coding is not supported",
         "Send the body as application/json.",
     ),
     /// The body did not come within a few seconds. Only the local stack answers so.
@@ -548,8 +548,8 @@ impl Problem {
         }
     }
 
-    /// The same, about the value at a JSON pointer in a fragment (RFC 6901 section 6). Only a handler knows where in
-    /// its body a value stood.
+    /// The same, about the value at a JSON pointer in a fragment (RFC 6901 section 6), unless it has one: only a handler knows
+    /// where in its body a value stood whose name differs from route to route.
     #[must_use]
     pub fn at(mut self, pointer: &'static str) -> Self {
         let unplaced = |error: &&mut InvalidValue| error.pointer == WHOLE_BODY;
@@ -659,8 +659,8 @@ impl IntoResponse for Problem {
     }
 }
 
-// From here on: which refusal of the domain is which problem. The rules do not know where in a body a value stood, so
-// a handler adds it with `Problem::at`.
+// From here on: which refusal of the domain is which problem. The rules do not know where in a body a value stood. A value
+// that has one name on all routes has its pointer here; to another the handler adds it with `Problem::at`.
 
 /// The pointer to everything (RFC 6901 section 5).
 const WHOLE_BODY: &str = "#";
@@ -853,8 +853,8 @@ impl From<InvalidEmail> for Problem {
 impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Email(error) => error.into(),
-            RegisterError::Weak(weakness) => Self::weak_password(WHOLE_BODY, weakness),
+            RegisterError::Email(error) => Self::from(error).at("#/email"),
+            RegisterError::Weak(weakness) => Self::weak_password("#/password", weakness),
             RegisterError::EmailAndPassword(invalid, weakness) => Self::validation_failed(vec![
                 InvalidValue::new("#/email", INVALID_EMAIL, invalid.to_string()),
                 InvalidValue::new("#/password", weakness.code(), weakness.to_string()),
@@ -932,6 +932,11 @@ impl From<ConfirmError> for Problem {
             ConfirmError::Unchanged => Code::PasswordUnchanged.into(),
             ConfirmError::NoPassword => Code::NoPassword.into(),
             ConfirmError::EmailTaken => Code::EmailTaken.into(),
+            ConfirmError::EmailUnchanged => Self::validation_failed(vec![InvalidValue::new(
+                "#/email",
+                "unchanged",
+                error.to_string(),
+            )]),
             ConfirmError::ReauthenticationRequired(required) => required.into(),
         }
     }

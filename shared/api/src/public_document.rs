@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -100,6 +101,16 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
     any
 }
 
+/// Whether a client asks for HTML by name, as browsers do for a page (RFC 9110 section 12.5.1). `*/*`, which scripts and
+/// command lines send, names nothing.
+#[must_use]
+pub fn accepts_html(request: &HeaderMap) -> bool {
+    members(request, ACCEPT.as_str()).any(|member| {
+        let (kind, parameters) = member.split_once(';').unwrap_or((member, ""));
+        kind.trim().eq_ignore_ascii_case("text/html") && weight(parameters) > 0.0
+    })
+}
+
 /// The weight among the parameters of a member: 1 unless it says otherwise, 0 if it cannot be read.
 fn weight(parameters: &str) -> f32 {
     let mut parameters = parameters.split(';').filter_map(|one| one.split_once('='));
@@ -135,6 +146,26 @@ mod tests {
             let headers = accepted.iter().map(|value| HeaderValue::from_static(value));
             let headers = headers.map(|value| (ACCEPT_ENCODING, value)).collect();
             assert_eq!(accepts_gzip(&headers), gzip, "{accepted:?}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_html_names_it() {
+        for (accepted, html) in [
+            (&[][..], false),
+            (&["*/*"], false),
+            (&["text/*, application/json"], false),
+            (&["application/json, text/htmlx"], false),
+            (&["text/html"], true),
+            (
+                &["application/xhtml+xml", "TEXT/HTML ;q=0.9, */*;q=0.8"],
+                true,
+            ),
+            (&["text/html;q=0, */*"], false),
+        ] {
+            let headers = accepted.iter().map(|value| HeaderValue::from_static(value));
+            let headers = headers.map(|value| (ACCEPT, value)).collect();
+            assert_eq!(accepts_html(&headers), html, "{accepted:?}");
         }
     }
 

@@ -39,6 +39,9 @@ pub enum AccountStatus {
     },
 }
 
+/// The version of an account that was just created.
+pub const FIRST_VERSION: u64 = 1;
+
 /// Who a user is, and on which sessions they are signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -154,7 +157,7 @@ impl Account {
             identity: None,
             roles: BTreeSet::new(),
             sessions: BTreeSet::new(),
-            version: 1,
+            version: FIRST_VERSION,
             password_version: 1,
             email_version: 0,
             email_verified_at: None,
@@ -179,7 +182,7 @@ impl Account {
             identity: Some(identity),
             roles: BTreeSet::new(),
             sessions: BTreeSet::from([first_session]),
-            version: 1,
+            version: FIRST_VERSION,
             password_version: 0,
             email_version: 0,
             email_verified_at: None,

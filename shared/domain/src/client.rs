@@ -272,7 +272,8 @@ pub struct Client {
 pub struct ClientBounds {
     /// The identity providers whose sign-ins it may vouch for, compared byte by byte. Without any it starts no session.
     pub issuers: BTreeSet<String>,
-    /// The audiences whose access tokens it may ask about (RFC 7662 section 4). Without any it may ask about every token.
+    /// The audiences whose access tokens it may ask about (RFC 7662 section 4) and revoke. Without any it may do so with
+    /// every token.
     pub audiences: BTreeSet<String>,
 }
 

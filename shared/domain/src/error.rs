@@ -35,12 +35,6 @@ pub enum StoreError {
     Corrupt,
 }
 
-impl From<CallerNotLive> for InvalidLink {
-    fn from(_: CallerNotLive) -> Self {
-        Self
-    }
-}
-
 /// Why an account admits no new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
@@ -103,7 +97,7 @@ pub enum AdminError {
     #[error("no such session")]
     SessionNotFound,
     /// A user has at most [`MAX_ROLES`] roles.
-    #[error("a user has at most {MAX_ROLES} roles")]
+    #[error("A user has at most {MAX_ROLES} roles.")]
     TooManyRoles,
     /// The user signs in elsewhere.
     #[error("the account has no password")]
@@ -311,6 +305,9 @@ pub enum ConfirmError {
     /// Somebody else has the new e-mail address.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// The new e-mail address is the old one, letter for letter.
+    #[error("This is the address of the account already.")]
+    EmailUnchanged,
     /// The caller must prove who they are again first.
     #[error(transparent)]
     ReauthenticationRequired(#[from] ReauthenticationRequired),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::random::{RandomSource, sixteen_bytes};
@@ -24,6 +24,10 @@ fn parse_hyphenated(text: &str, equal: fn(&str, &str) -> bool) -> Result<Uuid, M
         Err(MalformedId)
     }
 }
+
+/// An id in what a client sends: its letters are read in either case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnyCase<T>(pub T);
 
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -80,6 +84,14 @@ macro_rules! id_type {
 
             fn try_from(text: String) -> Result<Self, MalformedId> {
                 text.parse()
+            }
+        }
+
+        impl<'de> Deserialize<'de> for AnyCase<$name> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let id = $name::parse_any_case(&text);
+                id.map(Self).map_err(serde::de::Error::custom)
             }
         }
 

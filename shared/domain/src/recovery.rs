@@ -11,6 +11,7 @@ use crate::account::{Account, AccountStatus, Change};
 use crate::cause::EndReason;
 use crate::email::EmailAddress;
 use crate::error::InvalidLink;
+use crate::session::Session;
 use crate::token::{EmailChange, Link};
 
 impl Account {
@@ -109,16 +110,20 @@ impl Account {
     }
 
     /// Replaces its address by one whose mail its user has shown to read. Sessions stay. Doing so again changes nothing.
+    /// `asked_on` is the session on which it was asked for, as its item says.
     ///
     /// # Errors
     /// [`InvalidLink`] if it has another address by now than when this was asked for, or no password, is not active, or the
-    /// session has ended on which it was asked for.
+    /// session is not live on which it was asked for: it has ended, or is past its idle or absolute expiry.
     pub fn change_email(
         mut self,
         change: &EmailChange,
+        asked_on: Option<&Session>,
         now: DateTime<Utc>,
     ) -> Result<Change, InvalidLink> {
-        let is_new = self.is_waiting_for(change);
+        let is_live = asked_on
+            .is_some_and(|session| session.id == change.session_id && self.is_live(session, now));
+        let is_new = is_live && self.is_waiting_for(change);
         if is_new {
             self.status = AccountStatus::Active {
                 email: Some(change.email.clone()),
@@ -174,7 +179,9 @@ mod tests {
                 password_version,
                 ..
             } => account.reset_password(email, *password_version, noon()),
-            Link::ChangeEmail { change, .. } => account.change_email(change, noon()),
+            Link::ChangeEmail { change, .. } => {
+                account.change_email(change, Some(&session(1, noon())), noon())
+            }
         }
     }
 
@@ -275,6 +282,33 @@ mod tests {
         ] {
             assert_eq!(after.email_change_link(asked.clone()), None, "{after:?}");
         }
+    }
+
+    #[test]
+    fn a_change_of_address_needs_the_session_on_which_it_was_asked_for_to_be_live() {
+        let (one, two) = (session(1, noon()), session(2, noon()));
+        let account = account_of(&[&one, &two]);
+        let change = change_to(&account, "grace@example.com");
+        let open = |asked_on: Option<&Session>, now| {
+            let opened = account.clone().change_email(&change, asked_on, now);
+            opened.map(|change| change.account)
+        };
+        let last = |end| end - TimeDelta::milliseconds(1);
+        let (idle, absolute) = (one.idle_expires_at, one.absolute_expires_at);
+        let kept_up = Session {
+            idle_expires_at: absolute + TimeDelta::days(1),
+            ..one.clone()
+        };
+        for (asked_on, end) in [(&one, idle), (&kept_up, absolute)] {
+            assert!(open(Some(asked_on), last(end)).is_ok());
+            assert_eq!(open(Some(asked_on), end), Err(InvalidLink));
+        }
+        assert_eq!(open(None, noon()), Err(InvalidLink));
+        assert_eq!(open(Some(&two), noon()), Err(InvalidLink), "another one");
+        // What was done stays done.
+        let changed = open(Some(&one), noon()).unwrap();
+        let again = changed.clone().change_email(&change, None, absolute);
+        assert!(!again.unwrap().must_be_written(&changed));
     }
 
     #[test]

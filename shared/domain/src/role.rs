@@ -26,7 +26,9 @@ pub struct Role(String);
 
 /// The text is no role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a role is 1 to {MAX_ROLE_CHARACTERS} lower-case letters, digits, hyphens and underscores")]
+#[error(
+    "A role is 1 to {MAX_ROLE_CHARACTERS} lower-case letters, digits, hyphens and underscores."
+)]
 pub struct InvalidRole;
 
 impl Role {

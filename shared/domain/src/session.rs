@@ -225,6 +225,52 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_token_is_due_at_its_interval_to_the_millisecond_and_the_first_one_at_once() {
+        let policy = SessionPolicy::default();
+        let mut session = session(1, noon());
+        assert!(session.is_rotation_due(noon(), &policy));
+        session.rotation = 1;
+        let due = noon() + policy.rotation_interval();
+        assert!(!session.is_rotation_due(due - TimeDelta::milliseconds(1), &policy));
+        assert!(session.is_rotation_due(due, &policy));
+        assert!(session.is_rotation_due(due + TimeDelta::milliseconds(1), &policy));
+    }
+
+    #[test]
+    fn a_proof_is_known_unless_it_is_the_mark_of_an_unknown_one() {
+        let mut session = session(1, noon());
+        assert_eq!(session.proved_at(), Some(noon()));
+        session.authenticated_at = UNKNOWN_PROOF;
+        assert_eq!(session.proved_at(), None);
+        let next = UNKNOWN_PROOF + TimeDelta::milliseconds(1);
+        session.authenticated_at = next;
+        assert_eq!(session.proved_at(), Some(next));
+    }
+
+    #[test]
+    fn a_city_a_country_or_a_point_is_a_place() {
+        let nowhere = ClientLocation::default();
+        assert!(!nowhere.has_place());
+        let somewhere = [
+            ClientLocation {
+                city: Some("Berlin".to_owned()),
+                ..nowhere.clone()
+            },
+            ClientLocation {
+                country: Some("DE".to_owned()),
+                ..nowhere.clone()
+            },
+            ClientLocation {
+                coordinates: crate::geography::Coordinates::new(52.5, 13.4),
+                ..nowhere
+            },
+        ];
+        for place in somewhere {
+            assert!(place.has_place(), "{place:?}");
+        }
+    }
+
+    #[test]
     fn a_session_is_over_at_its_expiry_to_the_millisecond() {
         let session = session(1, noon());
         let end = session.expires_at();

@@ -280,6 +280,10 @@ pub enum MailReason {
     Registration,
     /// What has happened to its account, which nobody has asked to hear.
     Notice,
+    /// What has changed its account, likewise: no number of sign-ins hides that.
+    Change,
+    /// That an account was created with it.
+    Creation,
 }
 
 /// What attempts are counted for.
@@ -310,6 +314,8 @@ impl Subject<'_> {
             Self::Mailbox(MailReason::NewAddress, _) => "moves",
             Self::Mailbox(MailReason::Registration, _) => "registrations",
             Self::Mailbox(MailReason::Notice, _) => "notices",
+            Self::Mailbox(MailReason::Change, _) => "notices-of-changes",
+            Self::Mailbox(MailReason::Creation, _) => "notices-of-creation",
             Self::NewAddresses(_) => "new-addresses",
             Self::Device(_) => "device",
             Self::FormerDevices(_) => "former-devices",
@@ -374,6 +380,7 @@ impl fmt::Debug for Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::SeededRandom;
 
     fn seconds(counted: u32, free: u32) -> i64 {
         wait_after(counted, free).num_seconds()
@@ -464,6 +471,83 @@ mod tests {
                 .all(|one| !one.contains("ada") && !one.contains("203"))
         );
         assert_ne!(all[1], Counter::new(address, &key(2)).to_string());
+    }
+
+    /// Clients read these words, and dashboards count by them.
+    #[test]
+    fn each_limit_has_its_word_its_setting_and_its_window() {
+        let limits = Limits {
+            free_failures: 2,
+            address_attempts: 3,
+            links: 4,
+            lists: 6,
+            changes: 7,
+            purges: 8,
+        };
+        let (minute, hour) = (Some(TimeDelta::minutes(1)), Some(TimeDelta::hours(1)));
+        for (limit, name, quota, window) in [
+            (Limit::Guesses, "guesses", 2, None),
+            (Limit::Passwords, "passwords", 5, None),
+            (Limit::SignIn, "signin", 3, minute),
+            (Limit::Links, "links", 4, hour),
+            (Limit::List, "list", 6, minute),
+            (Limit::Change, "change", 7, minute),
+            (Limit::Purge, "purge", 8, minute),
+        ] {
+            assert_eq!(limit.name(), name);
+            assert_eq!(limit.quota(&limits), quota, "{name}");
+            assert_eq!(limit.window(), window, "{name}");
+            if limit != Limit::Passwords {
+                assert_eq!(limit.quota(&Limits::off()), 0, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_counted_for_different_reasons_is_counted_apart() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[1; 32]);
+        let email = EmailAddress::parse("ada@example.com").unwrap();
+        let user = UserId::random(&SeededRandom::new(1));
+        let nonce = DeviceNonce::random(&SeededRandom::new(2));
+        let subjects = [
+            (Subject::Account(&email), "account"),
+            (Subject::Mailbox(MailReason::Reset, &email), "resets"),
+            (
+                Subject::Mailbox(MailReason::Verification, &email),
+                "verifications",
+            ),
+            (Subject::Mailbox(MailReason::NewAddress, &email), "moves"),
+            (
+                Subject::Mailbox(MailReason::Registration, &email),
+                "registrations",
+            ),
+            (Subject::Mailbox(MailReason::Notice, &email), "notices"),
+            (Subject::NewAddresses(user), "new-addresses"),
+            (Subject::FormerDevices(user), "former-devices"),
+            (Subject::Device(nonce), "device"),
+            (Subject::Address(None), "address"),
+        ];
+        let mut digests = std::collections::BTreeSet::new();
+        for (subject, kind) in subjects {
+            let counter = Counter::new(subject, &key);
+            // Both are in the table's key, where those of other users and devices are not the same.
+            assert!(
+                counter.to_string().starts_with(&format!("{kind}#")),
+                "{counter}"
+            );
+            assert!(digests.insert(counter.digest), "{kind}");
+        }
+        let other = UserId::random(&SeededRandom::new(3));
+        for (one, another) in [
+            (Subject::FormerDevices(user), Subject::FormerDevices(other)),
+            (Subject::NewAddresses(user), Subject::NewAddresses(other)),
+            (
+                Subject::Device(nonce),
+                Subject::Device(DeviceNonce::random(&SeededRandom::new(4))),
+            ),
+        ] {
+            assert!(Counter::new(one, &key) != Counter::new(another, &key));
+        }
     }
 
     #[test]

@@ -1,16 +1,15 @@
-//! How metrics leave a function: one line of CloudWatch's embedded metric format (EMF) for each invocation.
+//! How metrics leave a function: in the one line of the log that says how a request was answered, in CloudWatch's embedded
+//! metric format (EMF).
 //!
 //! What is counted stands in [`latchkey_service::metric`]. On Lambda [`Emf`] is the recorder: it adds up until the
-//! invocation has been answered, and then everything is one line in the function's log, from which CloudWatch makes the
-//! metrics. No call is made for them.
+//! invocation has been answered, and then everything is in its line, from which CloudWatch makes the metrics. No call is
+//! made for them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
+use axum::{Extension, Router};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
 use latchkey_domain::clock::Clock;
@@ -22,7 +21,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use tracing::Level;
 
-use latchkey_api::http::REQUEST_ID_HEADER;
+use latchkey_api::http::{AnswerLog, Answered};
 use latchkey_service::metric::{COLD_STARTS, CONGESTION, METRICS, Metric, Scope, THROTTLED};
 
 use crate::settings::MetricsSettings;
@@ -31,21 +30,10 @@ use crate::settings::MetricsSettings;
 pub const NAMESPACE: &str = "Latchkey";
 /// The dimension whose value is the stack's name.
 pub const STACK: &str = "Stack";
-/// The dimension whose value is the function's name.
+/// The field whose value is the function's name. It is no dimension: each of its values would be paid for.
 pub const FUNCTION: &str = "Function";
 
 const COUNT: &str = "Count";
-
-const SCOPES: [Scope; 2] = [Scope::Stack, Scope::Function];
-
-/// The names of a scope's dimensions.
-#[must_use]
-pub fn dimensions(scope: Scope) -> &'static [&'static str] {
-    match scope {
-        Scope::Stack => &[STACK],
-        Scope::Function => &[STACK, FUNCTION],
-    }
-}
 
 /// The recorder of a function: adds up what is counted during an invocation. Cheap to clone.
 ///
@@ -140,7 +128,7 @@ impl Emf {
     }
 
     fn tally(&self, key: &Key) -> Option<Arc<Tally>> {
-        let name = find_published(key.name())
+        let name = find(key.name())
             .map(|metric| metric.name)
             .or_else(|| CONGESTION.into_iter().find(|name| *name == key.name()))?;
         Some(Arc::new(Tally {
@@ -149,45 +137,68 @@ impl Emf {
         }))
     }
 
-    /// The line of an invocation, and a new beginning; nothing if nothing was counted. `status` is that of its reply, if
-    /// it has one.
+    /// The line of a request, and a new beginning. None if the level of the log asks for less and nothing needs it: no
+    /// metric, and no fault of ours.
     #[must_use]
-    pub fn line(
-        &self,
-        now: DateTime<Utc>,
-        request_id: &str,
-        status: Option<StatusCode>,
-    ) -> Option<String> {
+    pub fn request_line(&self, now: DateTime<Utc>, answered: &Answered<'_>) -> Option<String> {
+        let counted = self.take(answered.status);
+        let needed = is_published(&counted) || answered.status.is_server_error();
+        let wanted = needed || self.level >= Level::INFO;
+        wanted.then(|| self.write(&counted, now, Of::Request(answered)))?
+    }
+
+    /// The line of an invocation that is no request, and a new beginning; none if nothing was counted.
+    #[must_use]
+    pub fn event_line(&self, now: DateTime<Utc>, request_id: &str) -> Option<String> {
+        let counted = self.take(StatusCode::OK);
+        let wanted = is_published(&counted) || (self.level >= Level::INFO && !counted.is_empty());
+        wanted.then(|| self.write(&counted, now, Of::Event { request_id }))?
+    }
+
+    /// Writes the line of an invocation that is no request, if there is one, to standard output, which Lambda passes on to
+    /// CloudWatch. Must come before the reply: Lambda freezes the environment after it.
+    pub(crate) fn write_event_line(&self, now: DateTime<Utc>, request_id: &str) {
+        if let Some(line) = self.event_line(now, request_id) {
+            print_line(line);
+        }
+    }
+
+    /// What was counted until a reply of this status.
+    fn take(&self, status: StatusCode) -> BTreeMap<&'static str, f64> {
         let mut counted = std::mem::take(&mut *self.counted.lock());
         let mut congested = false;
         for signal in CONGESTION {
             congested |= counted.remove(signal).is_some();
         }
-        if congested && status == Some(StatusCode::SERVICE_UNAVAILABLE) {
+        if congested && status == StatusCode::SERVICE_UNAVAILABLE {
             counted.insert(THROTTLED.name, 1.0);
         }
-        if counted.is_empty() {
-            return None;
-        }
+        counted
+    }
+
+    fn write(
+        &self,
+        counted: &BTreeMap<&'static str, f64>,
+        now: DateTime<Utc>,
+        of: Of<'_>,
+    ) -> Option<String> {
         let line = Line {
-            counted: &counted,
+            counted,
             settings: &self.settings,
             level: self.level,
             now,
-            request_id,
+            of,
         };
         serde_json::to_string(&line)
             .inspect_err(|error| tracing::error!(%error, "metrics could not be written"))
             .ok()
     }
+}
 
-    /// Writes the line of an invocation, if there is one, to standard output, which Lambda passes on to CloudWatch. Must
-    /// come before the reply: Lambda freezes the environment after it.
-    pub fn write_line(&self, now: DateTime<Utc>, request_id: &str, status: Option<StatusCode>) {
-        if let Some(line) = self.line(now, request_id, status) {
-            print_line(line);
-        }
-    }
+/// Whether CloudWatch makes a metric of any of it.
+fn is_published(counted: &BTreeMap<&'static str, f64>) -> bool {
+    let mut metrics = counted.keys().filter_map(|name| find(name));
+    metrics.any(|metric| metric.scope == Scope::Stack)
 }
 
 /// In one piece, so that it is one line of the log whatever else writes there.
@@ -197,7 +208,7 @@ pub(crate) fn print_line(mut line: String) {
     let _ = std::io::stdout().lock().write_all(line.as_bytes());
 }
 
-fn find_published(name: &str) -> Option<&'static Metric> {
+fn find(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
 }
 
@@ -223,27 +234,43 @@ impl Recorder for Emf {
     }
 }
 
-/// One document of the embedded metric format.
+/// What a line is about.
+enum Of<'a> {
+    Request(&'a Answered<'a>),
+    Event { request_id: &'a str },
+}
+
+/// One line of the log, in the form of all others (`telemetry`), and a document of the embedded metric format if there is a
+/// metric in it.
 struct Line<'a> {
     counted: &'a BTreeMap<&'static str, f64>,
     settings: &'a MetricsSettings,
     level: Level,
     now: DateTime<Utc>,
+    of: Of<'a>,
+}
+
+/// The span that a line of the log is in.
+#[derive(Serialize)]
+struct Span<'a> {
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xray_trace_id: Option<&'a str>,
+    name: &'static str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct AwsMetadata {
     timestamp: i64,
-    cloud_watch_metrics: Vec<Directive>,
+    cloud_watch_metrics: [Directive; 1],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Directive {
     namespace: &'static str,
-    dimensions: [&'static [&'static str]; 1],
+    dimensions: [[&'static str; 1]; 1],
     metrics: Vec<Definition>,
 }
 
@@ -255,28 +282,30 @@ struct Definition {
 }
 
 impl Line<'_> {
-    fn definitions(&self, scope: Scope) -> Vec<Definition> {
-        let counted = self.counted.keys().filter_map(|name| find_published(name));
-        counted
-            .filter(|metric| metric.scope == scope)
-            .map(|metric| Definition {
-                name: metric.name,
-                unit: COUNT,
-            })
-            .collect()
+    /// Only what is in this line: every metric that is named must be there.
+    fn definitions(&self) -> Vec<Definition> {
+        let counted = self.counted.keys().filter_map(|name| find(name));
+        let published = counted.filter(|metric| metric.scope == Scope::Stack);
+        let definition = |metric: &Metric| Definition {
+            name: metric.name,
+            unit: COUNT,
+        };
+        published.map(definition).collect()
     }
 
-    /// Only what is in this line: every metric and every dimension that is named must be there.
-    fn directives(&self) -> Vec<Directive> {
-        SCOPES
-            .into_iter()
-            .map(|scope| Directive {
+    fn metadata(&self) -> Option<AwsMetadata> {
+        let metrics = self.definitions();
+        if metrics.is_empty() {
+            return None;
+        }
+        Some(AwsMetadata {
+            timestamp: self.now.timestamp_millis(),
+            cloud_watch_metrics: [Directive {
                 namespace: NAMESPACE,
-                dimensions: [dimensions(scope)],
-                metrics: self.definitions(scope),
-            })
-            .filter(|directive| !directive.metrics.is_empty())
-            .collect()
+                dimensions: [[STACK]],
+                metrics,
+            }],
+        })
     }
 }
 
@@ -284,21 +313,41 @@ impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut line = serializer.serialize_map(None)?;
         // Lambda takes a line without a valid level and timestamp for one of INFO, and drops it when only warnings are
-        // wanted. Metrics are wanted at every level, so the line has the least severe one that passes.
+        // wanted. A line that is needed has the least severe level that passes.
         let level = self.level.min(Level::INFO);
         let now = self.now.to_rfc3339_opts(SecondsFormat::Millis, true);
         line.serialize_entry("timestamp", &now)?;
         line.serialize_entry("level", level.as_str())?;
-        line.serialize_entry("request_id", self.request_id)?;
-        line.serialize_entry(
-            "_aws",
-            &AwsMetadata {
-                timestamp: self.now.timestamp_millis(),
-                cloud_watch_metrics: self.directives(),
-            },
-        )?;
-        line.serialize_entry(STACK, &self.settings.stack)?;
-        line.serialize_entry(FUNCTION, &self.settings.function)?;
+        match self.of {
+            Of::Request(answered) => {
+                line.serialize_entry("method", answered.method.as_str())?;
+                line.serialize_entry("route", answered.route)?;
+                line.serialize_entry("status", &answered.status.as_u16())?;
+                if let Some(code) = answered.code {
+                    line.serialize_entry("code", code)?;
+                }
+                line.serialize_entry("milliseconds", &answered.milliseconds)?;
+                if answered.cold_start {
+                    line.serialize_entry("cold_start", &true)?;
+                }
+                line.serialize_entry("message", Answered::MESSAGE)?;
+                line.serialize_entry("target", Answered::TARGET)?;
+                let span = Span {
+                    request_id: &answered.invocation.request_id,
+                    xray_trace_id: answered.invocation.trace(),
+                    name: "request",
+                };
+                line.serialize_entry("span", &span)?;
+            }
+            Of::Event { request_id } => line.serialize_entry("request_id", request_id)?,
+        }
+        if let Some(metadata) = self.metadata() {
+            line.serialize_entry("_aws", &metadata)?;
+        }
+        if !self.counted.is_empty() {
+            line.serialize_entry(STACK, &self.settings.stack)?;
+            line.serialize_entry(FUNCTION, &self.settings.function)?;
+        }
         for (name, value) in self.counted {
             line.serialize_entry(name, value)?;
         }
@@ -306,31 +355,27 @@ impl Serialize for Line<'_> {
     }
 }
 
-/// Puts around a whole service what hands each request's line to `write`, before its reply leaves.
+/// Hands each request's line to `write` before its reply leaves, in place of the one that the service would log.
 pub fn one_line_each(
     service: Router,
     emf: Emf,
     clock: Arc<dyn Clock>,
     write: Arc<dyn Fn(String) + Send + Sync>,
 ) -> Router {
-    service.layer(from_fn(move |request: Request, next: Next| {
-        let (emf, clock, write) = (emf.clone(), Arc::clone(&clock), Arc::clone(&write));
-        async move {
-            let response = next.run(request).await;
-            let id = response.headers().get(REQUEST_ID_HEADER);
-            let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
-            if let Some(line) = emf.line(clock.now(), id, Some(response.status())) {
-                write(line);
-            }
-            response
+    let log = AnswerLog(Arc::new(move |answered| {
+        if let Some(line) = emf.request_line(clock.now(), answered) {
+            write(line);
         }
-    }))
+    }));
+    service.layer(Extension(log))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use http::Method;
+    use latchkey_api::http::Invocation;
     use serde_json::{Value, json};
 
     use latchkey_service::metric::{DYNAMODB_READ_UNITS, REVOCATIONS, SIGN_INS};
@@ -350,13 +395,25 @@ mod tests {
     }
 
     fn line(emf: &Emf, status: u16) -> Option<Value> {
-        let status = StatusCode::from_u16(status).ok();
-        let line = emf.line(noon(), "8476a536", status)?;
+        let invocation = Invocation {
+            request_id: "8476a536".to_owned(),
+            xray_trace_id: Some("Root=1-5759e988;Sampled=1".to_owned()),
+        };
+        let answered = Answered {
+            invocation: &invocation,
+            method: &Method::POST,
+            route: "/v1/auth/login",
+            status: StatusCode::from_u16(status).unwrap(),
+            code: (status >= 400).then_some("a_problem"),
+            milliseconds: 12,
+            cold_start: status < 400,
+        };
+        let line = emf.request_line(noon(), &answered)?;
         Some(serde_json::from_str(&line).unwrap())
     }
 
     #[test]
-    fn a_line_is_a_document_of_the_embedded_metric_format() {
+    fn a_line_says_how_a_request_was_answered_and_is_a_document_of_the_embedded_metric_format() {
         let emf = emf(Level::INFO);
         metrics::with_local_recorder(&emf, || {
             SIGN_INS.count(1);
@@ -364,70 +421,91 @@ mod tests {
             metrics::histogram!(DYNAMODB_READ_UNITS.name).record(1.5);
             metrics::histogram!(DYNAMODB_READ_UNITS.name).record(1.0);
         });
-        let directive = |dimensions: Value, names: &[&str]| {
-            let metrics: Vec<Value> = names
-                .iter()
-                .map(|name| json!({"Name": name, "Unit": "Count"}))
-                .collect();
-            json!({"Namespace": "Latchkey", "Dimensions": [dimensions], "Metrics": metrics})
-        };
-        assert_eq!(
-            line(&emf, 200),
-            Some(json!({
-                "timestamp": "2026-03-01T12:00:00.000Z",
-                "level": "INFO",
-                "request_id": "8476a536",
-                "_aws": {
-                    "Timestamp": 1_772_366_400_000_i64,
-                    "CloudWatchMetrics": [
-                        directive(json!(["Stack"]), &["SignIns"]),
-                        directive(json!(["Stack", "Function"]), &["ColdStarts", "DynamoDbReadUnits"]),
-                    ],
-                },
-                "Stack": "auth",
-                "Function": "auth-login",
-                "SignIns": 1.0,
-                "ColdStarts": 1.0,
-                "DynamoDbReadUnits": 2.5,
-            }))
-        );
-        assert_eq!(line(&emf, 200), None, "each line is a new beginning");
+        let answered = json!({
+            "timestamp": "2026-03-01T12:00:00.000Z",
+            "level": "INFO",
+            "method": "POST",
+            "route": "/v1/auth/login",
+            "status": 200,
+            "milliseconds": 12,
+            "cold_start": true,
+            "message": "answered",
+            "target": "latchkey_api::http",
+            "span": {"request_id": "8476a536", "xray_trace_id": "1-5759e988", "name": "request"},
+        });
+        let mut with_metrics = answered.clone();
+        let counted = json!({
+            "_aws": {
+                "Timestamp": 1_772_366_400_000_i64,
+                "CloudWatchMetrics": [{
+                    "Namespace": "Latchkey",
+                    "Dimensions": [["Stack"]],
+                    "Metrics": [{"Name": "SignIns", "Unit": "Count"}],
+                }],
+            },
+            "Stack": "auth",
+            "Function": "auth-login",
+            "SignIns": 1.0,
+            "ColdStarts": 1.0,
+            "DynamoDbReadUnits": 2.5,
+        });
+        let counted = counted.as_object().unwrap().clone();
+        with_metrics.as_object_mut().unwrap().extend(counted);
+        assert_eq!(line(&emf, 200), Some(with_metrics));
+        assert_eq!(line(&emf, 200), Some(answered), "a new beginning");
     }
 
     #[test]
-    fn what_counts_nothing_makes_no_line() {
+    fn an_event_that_counts_nothing_makes_no_line() {
         let emf = emf(Level::INFO);
         metrics::with_local_recorder(&emf, || {
             REVOCATIONS.count(0);
             metrics::counter!("SomebodyElses").increment(1);
         });
-        assert_eq!(line(&emf, 200), None);
+        assert_eq!(emf.event_line(noon(), "8476a536"), None);
+        metrics::with_local_recorder(&emf, || REVOCATIONS.count(1));
+        let line = emf.event_line(noon(), "8476a536").unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["request_id"], "8476a536");
+        assert_eq!(line["Revocations"], 1.0);
+        assert_eq!(line["_aws"], Value::Null, "a field of the line alone");
     }
 
     #[test]
-    fn a_congestion_is_a_metric_only_when_it_has_made_a_503() {
+    fn a_congestion_is_counted_only_when_it_has_made_a_503() {
         let emf = emf(Level::INFO);
         for signal in CONGESTION {
             let congest = || metrics::counter!(signal).increment(3);
+            let throttled = |status| line(&emf, status).unwrap()["Throttled"].clone();
             metrics::with_local_recorder(&emf, congest);
-            assert_eq!(line(&emf, 200), None, "the attempt after it went well");
+            assert_eq!(
+                throttled(200),
+                Value::Null,
+                "the attempt after it went well"
+            );
             metrics::with_local_recorder(&emf, congest);
-            assert_eq!(line(&emf, 503).unwrap()["Throttled"], 1.0);
+            assert_eq!(throttled(503), 1.0);
+            assert_eq!(throttled(503), Value::Null, "a 503 of another cause");
         }
-        assert_eq!(line(&emf, 503), None, "a 503 of another cause");
     }
 
+    /// What an alarm needs is there whatever Lambda lets through; the rest only if the log is to be as detailed.
     #[test]
-    fn a_line_passes_whatever_level_lambda_lets_through() {
-        for (level, of_the_line) in [
-            (Level::TRACE, "INFO"),
-            (Level::INFO, "INFO"),
-            (Level::WARN, "WARN"),
-            (Level::ERROR, "ERROR"),
+    fn a_line_that_is_needed_passes_every_level() {
+        for (level, of_the_line, is_detailed) in [
+            (Level::TRACE, "INFO", true),
+            (Level::INFO, "INFO", true),
+            (Level::WARN, "WARN", false),
+            (Level::ERROR, "ERROR", false),
         ] {
             let emf = emf(level);
             metrics::with_local_recorder(&emf, || SIGN_INS.count(1));
             assert_eq!(line(&emf, 200).unwrap()["level"], of_the_line);
+            assert_eq!(line(&emf, 500).unwrap()["level"], of_the_line);
+            metrics::with_local_recorder(&emf, || REVOCATIONS.count(1));
+            assert_eq!(line(&emf, 200).is_some(), is_detailed);
+            metrics::with_local_recorder(&emf, || REVOCATIONS.count(1));
+            assert_eq!(emf.event_line(noon(), "1").is_some(), is_detailed);
         }
     }
 
@@ -436,7 +514,15 @@ mod tests {
         let names: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), METRICS.len());
         assert!(CONGESTION.iter().all(|signal| !names.contains(signal)));
-        for reserved in ["_aws", "level", "timestamp", "request_id", STACK, FUNCTION] {
+        for reserved in [
+            "_aws",
+            "level",
+            "timestamp",
+            "request_id",
+            "span",
+            STACK,
+            FUNCTION,
+        ] {
             assert!(!names.contains(reserved));
         }
     }

@@ -295,7 +295,7 @@ where
         let span = invocation(&context).span();
         let answered = answer(payload, context.deadline).instrument(span).await;
         // Before the reply: Lambda freezes the environment after it.
-        emf.write_line(SystemClock.now(), &context.request_id, None);
+        emf.write_event_line(SystemClock.now(), &context.request_id);
         answered
     };
     end(lambda_runtime::run(service_fn(handler)).await)
@@ -367,7 +367,8 @@ fn end(result: Result<(), lambda_http::Error>) -> Result<(), Fatal> {
 
 fn connect(sdk: &SdkConfig, storage: &StorageSettings) -> Store {
     let endpoint = storage.endpoint.as_deref();
-    Store::connect(sdk, endpoint, &storage.table_name, Arc::new(SystemRandom))
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    Store::connect(sdk, endpoint, &storage.table_name, clock, random)
 }
 
 /// Lambda gives region and credentials in the environment. No provider chain is probed, which would also look for

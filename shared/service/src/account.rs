@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Action, Actor, EndReason};
 use latchkey_domain::credential::Credential;
-use latchkey_domain::error::{CallerNotLive, ConfirmError};
+use latchkey_domain::error::{CallerNotLive, ConfirmError, StoreError};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
 use latchkey_domain::session::{ClientLocation, Session};
@@ -20,7 +20,7 @@ use crate::change::{Changed, Intent, require_admitted};
 use crate::log::log_refusal;
 use crate::metric::{REVOCATIONS, SIGN_IN_FAILURES};
 use crate::passwords::Place;
-use crate::throttle::refuse_throttled;
+use crate::throttle::{CountedRequest, refuse_throttled};
 use crate::{Caller, Failure, Service, SignedIn};
 
 /// How long a password that was counted may still be about to be checked: a function's 15 seconds, and the difference of
@@ -222,7 +222,7 @@ impl Service {
         let attempt = PasswordAttempt::new(now, self.core.random.as_ref());
         let store = &self.store;
         let (of_address, partition, counted) = tokio::join!(
-            self.count_address_attempt(address),
+            self.count_address_attempt(address, CountedRequest::Password),
             store.read_partition(user, now),
             store.count_password_attempt(user, session, &attempt, MAX_WRONG)
         );
@@ -329,14 +329,14 @@ impl Service {
         outcome: &Result<T, Failure<ConfirmError>>,
     ) {
         use ConfirmError::{
-            CallerNotLive, EmailTaken, NoPassword, ReauthenticationRequired, Unchanged, Weak,
-            WrongPassword,
+            CallerNotLive, EmailTaken, EmailUnchanged, NoPassword, ReauthenticationRequired,
+            Unchanged, Weak, WrongPassword,
         };
         let (user, session) = (caller.user_id, caller.session_id);
         let settled = match outcome {
             // What is done has ended the session or has forgiven them, or is not yet done.
             Ok(_) | Err(Failure::Refused(WrongPassword | CallerNotLive)) => return,
-            Err(Failure::Refused(Weak(_) | Unchanged | EmailTaken)) => {
+            Err(Failure::Refused(Weak(_) | Unchanged | EmailTaken | EmailUnchanged)) => {
                 self.store.clear_password_attempts(user, session).await
             }
             Err(
@@ -360,7 +360,8 @@ impl Service {
     /// Refuses a password on a session on which as many as may be wrong are being checked.
     fn refuse_until_judged(&self, now: DateTime<Utc>) -> Failure<ConfirmError> {
         let (limits, until) = (&self.core.policy.limits, now + TimeDelta::seconds(1));
-        refuse_throttled(Violation::new(Limit::Passwords, limits, until, now).into())
+        let violation = Violation::new(Limit::Passwords, limits, until, now);
+        refuse_throttled(violation.into(), CountedRequest::Password)
     }
 
     /// Ends the caller's session after too many wrong passwords.
@@ -387,15 +388,22 @@ impl Service {
         &self,
         partition: Partition,
     ) -> Result<Reading, Failure<ConfirmError>> {
-        let account = partition.account.as_ref();
-        let credential = match account.and_then(Account::credential_email) {
-            Some(email) => self.store.read_credential(email).await?,
-            None => None,
-        };
+        let credential = self.credential_of(partition.account.as_ref()).await?;
         Ok(Reading {
             partition,
             credential,
         })
+    }
+
+    /// What stands under the address of an account, whosever it is. 1 read unit, if the account has a password.
+    pub(crate) async fn credential_of(
+        &self,
+        account: Option<&Account>,
+    ) -> Result<Option<Credential>, StoreError> {
+        match account.and_then(Account::credential_email) {
+            Some(email) => self.store.read_credential(email).await,
+            None => Ok(None),
+        }
     }
 
     /// Trims old items after a password change, which has deleted the item of the caller's old session.

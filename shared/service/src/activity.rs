@@ -28,7 +28,7 @@ const AT_ONCE: usize = 16;
 
 /// What a record of the stream tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct ToldByRecord {
     /// The events.
     pub events: Vec<Event>,
     /// Whose account the write has taken away. Its events become no entries: nobody could read them.
@@ -51,7 +51,7 @@ impl ActivityLog {
     /// unit for each user.
     ///
     /// Where something stands in the way that does not pass, the rest is done all the same.
-    pub async fn follow(&self, told: &[Told]) -> Followed {
+    pub async fn follow(&self, told: &[ToldByRecord]) -> Followed {
         let mut followed = self.write(told).await;
         let reached = followed.stopped_at.unwrap_or(told.len());
         let reached = told.get(..reached).unwrap_or_default();
@@ -59,7 +59,7 @@ impl ActivityLog {
         followed
     }
 
-    async fn write(&self, told: &[Told]) -> Followed {
+    async fn write(&self, told: &[ToldByRecord]) -> Followed {
         if self.retention.is_zero() {
             return Followed::default();
         }
@@ -91,7 +91,7 @@ impl ActivityLog {
 
     /// Removes the activity of those users who have no account any more. Their accounts are read after their entries were
     /// written, so of a deletion at the same moment either this or the deletion itself sees every entry.
-    async fn forget_gone(&self, told: &[Told]) -> Followed {
+    async fn forget_gone(&self, told: &[ToldByRecord]) -> Followed {
         let mut seen = HashSet::new();
         let mut checks = Work::new();
         for (place, told) in told.iter().enumerate() {

@@ -89,7 +89,7 @@ impl Service {
             // An earlier attempt was written, and only the item tells on which reading.
             Ok(Changed::Fulfilled { account }) => {
                 let written = self.store.read_session(user, id).await?;
-                account.zip(written).ok_or(Failure::Unavailable)?
+                account.zip(written).ok_or_else(Failure::contended)?
             }
             Err(Failure::Refused(AdmitError::Disabled)) => return Ok(Admitted::Disabled),
             Err(Failure::Refused(AdmitError::EmailNotVerified)) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use latchkey_domain::error::{AccessDenied, CallerNotLive};
 use latchkey_domain::token::{AccessClaims, Scope, Token};
 
@@ -94,13 +94,15 @@ impl Authorizer {
         if !claims.scope.allows(self.rules.scope) {
             return refused(AccessDenied::InsufficientScope);
         }
-        if self.is_too_old(&claims, now) {
+        let caller = Caller::from(&claims);
+        let is_too_old = |most| caller.proof_is_older_than(most, now);
+        if self.rules.max_age.is_some_and(is_too_old) {
             return refused(AccessDenied::AuthenticatedTooLongAgo);
         }
         match self.rules.mode {
             AuthorizerMode::Offline => Ok(claims),
             AuthorizerMode::Strict => {
-                let account = self.service.live_account(Caller::from(&claims)).await;
+                let account = self.service.live_account(caller).await;
                 let account = account
                     .map_err(|failure| failure.map_refusal(|CallerNotLive| CallerNotLive.into()))?;
                 // A role that the account has lost since the token was issued.
@@ -112,11 +114,5 @@ impl Authorizer {
                 }
             }
         }
-    }
-
-    fn is_too_old(&self, claims: &AccessClaims, now: DateTime<Utc>) -> bool {
-        let age = now.timestamp().saturating_sub(claims.auth_time);
-        let most = self.rules.max_age.map(|most| most.num_seconds());
-        most.is_some_and(|most| age > most)
     }
 }

@@ -1,6 +1,6 @@
 //! Who is calling: the bearer of an access token.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::account::Account;
 use latchkey_domain::error::CallerNotLive;
 use latchkey_domain::id::{SessionId, UserId};
@@ -45,6 +45,13 @@ impl From<&AccessClaims> for Caller {
             authenticated_at: DateTime::from_timestamp(claims.auth_time, 0)
                 .unwrap_or(DateTime::UNIX_EPOCH),
         }
+    }
+}
+
+impl Caller {
+    /// Whether the proof of who they are is older than this. One of an instance whose clock is ahead is young.
+    pub(crate) fn proof_is_older_than(self, most: TimeDelta, now: DateTime<Utc>) -> bool {
+        now - self.authenticated_at > most
     }
 }
 

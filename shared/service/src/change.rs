@@ -54,10 +54,14 @@ pub(crate) trait Intent {
     /// Whether an account that refuses a repeated decision is as this request wanted it: `first` was decided, and what
     /// it was to end has ended since, by an attempt whose reply was lost or by somebody else.
     fn is_fulfilled(&self, first: &Change, account: Option<&Account>) -> bool {
-        let wanted = &first.ended;
-        let is_admitted = |id| account.is_some_and(|account| account.sessions.contains(id));
-        !wanted.is_empty() && !wanted.iter().any(|(id, _)| is_admitted(id))
+        has_ended_all(first, account)
     }
+}
+
+/// Whether a change wanted to end sessions, and the account admits none of them any more.
+pub(crate) fn has_ended_all(wanted: &Change, account: Option<&Account>) -> bool {
+    let is_admitted = |id| account.is_some_and(|account| account.sessions.contains(id));
+    !wanted.ended.is_empty() && !wanted.ended.iter().any(|(id, _)| is_admitted(id))
 }
 
 /// What became of a change.
@@ -140,7 +144,7 @@ impl Service {
             }
             if was_written_before {
                 // Admitted by an earlier attempt and ended since: the caller cannot have what was asked for.
-                return Err(Failure::Unavailable);
+                return Err(Failure::contended());
             }
             let change = match intent.decide(&reading) {
                 Ok(change) => change,
@@ -249,7 +253,7 @@ pub(crate) fn require_admitted<E>(
 ) -> Result<Account, Failure<E>> {
     match account.sessions.contains(&session) {
         true => Ok(account),
-        false => Err(Failure::Unavailable),
+        false => Err(Failure::contended()),
     }
 }
 

@@ -23,6 +23,13 @@ pub enum Failure<E> {
 }
 
 impl<E> Failure<E> {
+    /// Other requests changed the same account meanwhile, again and again. It is counted apart, because whoever has an
+    /// account can bring it about.
+    pub(crate) fn contended() -> Self {
+        metrics::counter!(latchkey_store::metering::CONTENTION).increment(1);
+        Self::Unavailable
+    }
+
     /// The same failure of a larger use case, whose refusals are others.
     pub(crate) fn map_refusal<F>(self, map: impl FnOnce(E) -> F) -> Failure<F> {
         match self {

@@ -20,7 +20,7 @@ use latchkey_domain::session::Session;
 use latchkey_store::{ItemChange, Store};
 use serde_json::Value;
 
-use crate::activity::{ActivityLog, Told};
+use crate::activity::{ActivityLog, ToldByRecord};
 use crate::metric::{DEAD_LETTERS, EVENTS_PUBLISHED};
 
 /// How many events one request to a bus takes (EventBridge, PutEvents).
@@ -181,7 +181,7 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
                     change,
                     recorded_at,
                 }) => match self.events_of(change, *recorded_at, &sessions).await {
-                    Ok(events) => told.push(Told {
+                    Ok(events) => told.push(ToldByRecord {
                         events,
                         deleted_user: change.deleted_user(),
                     }),
@@ -194,7 +194,7 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
                             stopped = Some(record);
                             break;
                         }
-                        told.push(Told::default());
+                        told.push(ToldByRecord::default());
                     }
                 },
                 Err(unreadable) => {
@@ -203,7 +203,7 @@ impl<B: Bus, D: DeadLetters> Publisher<B, D> {
                         stopped = Some(record);
                         break;
                     }
-                    told.push(Told::default());
+                    told.push(ToldByRecord::default());
                 }
             }
         }

@@ -7,12 +7,13 @@ use latchkey_domain::error::CallerNotLive;
 use latchkey_domain::event::FailedSignIn;
 use latchkey_domain::throttle::Limit;
 
+use crate::admin::describe_sessions;
 use crate::caller::admitted;
 use crate::{Caller, DescribedSession, Failure, Service};
 
 /// The most sessions of an export. A partition that is not broken has 120 at most.
 pub const MAX_EXPORTED_SESSIONS: usize = 1_000;
-/// How many entries of activity are read at once, and how often: with the sessions the reply stays below Lambda's 6 MB.
+/// How many entries of activity are read at once, and how often. How many of them a reply can hold is not known here.
 const ENTRIES_OF_A_PAGE: usize = 500;
 const MAX_PAGES: usize = 10;
 
@@ -61,12 +62,7 @@ impl Service {
             activity.extend(page.entries);
             next = page.next;
         }
-        let described = partition.sessions.into_iter().map(|session| {
-            let liveness = account.liveness(&session, now);
-            DescribedSession { session, liveness }
-        });
-        let mut sessions: Vec<DescribedSession> = described.collect();
-        sessions.sort_by_key(|one| std::cmp::Reverse((one.session.last_used_at, one.session.id)));
+        let mut sessions = describe_sessions(&account, partition.sessions, now);
         let has_more_sessions = sessions.len() > MAX_EXPORTED_SESSIONS;
         sessions.truncate(MAX_EXPORTED_SESSIONS);
         let session_id = caller.session_id;

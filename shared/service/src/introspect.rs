@@ -102,8 +102,9 @@ impl Service {
         Ok(active)
     }
 
-    /// Ends the session of a token, however old the token is, at the wish of a client. For a token that is not genuine
-    /// there is nothing to end, which is no failure (RFC 7009 section 2.2). 3 trips, 1 write unit, 2 read units.
+    /// Ends the session of a token, however old the token is, at the wish of a client. For a token that is not genuine,
+    /// or that the client may not ask about, there is nothing to end, which is no failure (RFC 7009 sections 2.1 and 2.2).
+    /// 3 trips, 1 write unit, 2 read units.
     ///
     /// # Errors
     /// [`ClientError`]
@@ -114,14 +115,15 @@ impl Service {
     ) -> Result<(), Failure<ClientError>> {
         let client = self.authenticate_client(credentials, ClientScope::Revoke);
         let client = client.await?;
-        match self.read_token(token, self.core.now()).await {
+        let genuine = self.read_token(token, self.core.now()).await;
+        match genuine.filter(|genuine| client.may_ask_about(genuine.audience())) {
             Some(genuine) => {
                 let (user, session) = genuine.owner();
                 let actor = Actor::Client(client.id.into());
                 self.end_signed_out(user, session, actor).await
             }
             None => {
-                tracing::info!(client_id = %client.id, "revocation of a token that is not genuine");
+                tracing::info!(client_id = %client.id, "revocation of a token that is not genuine, or for another audience");
                 Ok(())
             }
         }

@@ -1,11 +1,13 @@
 //! The secret as it stands in Secrets Manager: the keys and their times, in JSON.
 //!
 //! ```json
-//! {"keys": [{"secret": "...", "signs_from": "2026-11-26T05:00:00Z", "rsa": "..."}, ...],
+//! {"keys": [{"secret": "...", "signs_from": "2026-11-26T05:00:00Z", "rsa": "...", "idle_seconds": 604800,
+//!            "absolute_seconds": 2592000}, ...],
 //!  "device_secret": "...", "current": "...", "next": "..."}
 //! ```
 //!
-//! A key without `signs_from` has always signed; `rsa` is PKCS#8 in base64 or PEM. `current` and `next` repeat what signs
+//! A key without `signs_from` has always signed; `rsa` is PKCS#8 in base64 or PEM. How long sessions lived when a rotation
+//! replaced the key decides, if it is longer than today, until when its tokens are accepted. `current` and `next` repeat what signs
 //! and what comes next: versions of this service from before `keys` read them while an upgrade takes over.
 //!
 //! Device tokens and counters are derived from `device_secret`, which does not rotate. A document without it is one from
@@ -15,10 +17,10 @@
 //! A document without `keys` is one that CloudFormation made, `{"current": "..."}`, or that a person wrote for such a
 //! version: `{"current": "...", "previous": "...", "next": "..."}`.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_domain::token::{
     ANNOUNCED, InvalidRsaKey, KeyMaterial, KeyRing, NoKey, RingKey, RsaPrivateKey, SecretTooShort,
-    TokenSecret,
+    SessionLives, TokenSecret,
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +66,14 @@ struct Entry {
     signs_from: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rsa: Option<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    idle_seconds: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    absolute_seconds: u32,
+}
+
+fn is_zero(seconds: &u32) -> bool {
+    *seconds == 0
 }
 
 /// Reads a document that was written at a time.
@@ -101,9 +111,13 @@ fn key(entry: Entry) -> Result<RingKey, DocumentError> {
             .map(|key| RsaPrivateKey::from_base64(&key))
             .transpose()?,
     };
-    Ok(match entry.signs_from {
-        Some(signs_from) => RingKey::signing_from(material, signs_from),
-        None => RingKey::signing(material),
+    Ok(RingKey {
+        material,
+        signs_from: entry.signs_from.unwrap_or(DateTime::<Utc>::MIN_UTC),
+        lives: SessionLives {
+            idle: TimeDelta::seconds(entry.idle_seconds.into()),
+            absolute: TimeDelta::seconds(entry.absolute_seconds.into()),
+        },
     })
 }
 
@@ -138,10 +152,13 @@ pub(crate) fn write(ring: &KeyRing, now: DateTime<Utc>) -> Result<String, Docume
     let entry = |key: &RingKey| {
         let rsa = key.material.rsa.as_ref();
         let has_begun = key.signs_from > DateTime::<Utc>::MIN_UTC;
+        let seconds = |life: TimeDelta| life.num_seconds().try_into().unwrap_or_default();
         Ok(Entry {
             secret: text(key)?,
             signs_from: has_begun.then_some(key.signs_from),
             rsa: rsa.map(|key| key.to_base64().to_string()),
+            idle_seconds: seconds(key.lives.idle),
+            absolute_seconds: seconds(key.lives.absolute),
         })
     };
     let (signing, newest) = (ring.signing_at(now), ring.newest());
@@ -185,8 +202,15 @@ mod tests {
             secret: secret(TWO),
             rsa: Some(RsaPrivateKey::from_base64("AAAA").unwrap()),
         };
+        let lives = SessionLives {
+            idle: TimeDelta::days(7),
+            absolute: TimeDelta::days(30),
+        };
         let keys = ring(vec![
-            RingKey::signing(secret(ONE)),
+            RingKey {
+                lives,
+                ..RingKey::signing(secret(ONE))
+            },
             RingKey::signing_from(rsa, noon()),
         ])
         .with_device_secret(Some(secret(THREE)));

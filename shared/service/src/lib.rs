@@ -65,8 +65,8 @@ use crate::token_keys::TokenKeys;
 
 pub use account::PasswordChange;
 pub use admin::{
-    AccountUpdate, Administrator, Chosen, DescribedSession, LONGEST_DEED, SessionOfUser,
-    UserCursor, UserPage, UserRevocation,
+    AccountUpdate, Administrator, Chosen, Damage, DescribedSession, LONGEST_DEEDS, LeadsToUser,
+    Repair, SessionOfUser, UserCursor, UserPage, UserRevocation,
 };
 pub use authorize::{AccessRules, Authorizer, AuthorizerMode};
 pub use caller::Caller;

@@ -21,6 +21,7 @@ use latchkey_store::Counted;
 
 use crate::admin::{Administrator, Deed, not_deleted};
 use crate::metric::LINKS_REQUESTED;
+use crate::throttle::{CountedRequest, refuse_throttled};
 use crate::{Caller, Failure, Service};
 
 impl Service {
@@ -70,7 +71,7 @@ impl Service {
     }
 
     /// Asks for a link to a new address, which is the caller's when it is opened. Asks for the password, and for a recent
-    /// proof. 5 trips; 5 write units, and 1 for the limit of the address.
+    /// proof. 6 trips; 5 write units, and 1 for the limit of the address.
     ///
     /// # Errors
     /// [`ConfirmError`]; the fifth wrong password on a session ends it. [`Failure::Throttled`] for a user who has asked for
@@ -88,25 +89,25 @@ impl Service {
         };
         self.require_recent_authentication(caller, refuse).await?;
         let mut place = self.core.passwords.reserve()?;
-        let of_user = Subject::NewAddresses(caller.user_id);
-        let alongside = async {
-            tokio::join!(
-                self.count_in_hour::<ConfirmError>(of_user),
-                self.is_anothers(new_email, caller.user_id)
-            )
-        };
-        let confirmation = self.begin_confirmation(caller, location.ip_address, alongside);
-        let (attempt, confirmation, (counted, is_anothers)) = confirmation.await?;
+        let taken = self.is_anothers(new_email, caller.user_id);
+        let confirmation = self.begin_confirmation(caller, location.ip_address, taken);
+        let (attempt, confirmation, is_anothers) = confirmation.await?;
         let requested = async {
-            counted?;
             self.confirm(&mut place, &confirmation, &attempt, password)
                 .await?;
-            // Counted before anybody learns whether it is taken.
+            let own = confirmation.own()?;
+            // Another spelling is another address: people mend capital letters.
+            if own.account.email() == Some(new_email) {
+                return Err(Failure::Refused(ConfirmError::EmailUnchanged));
+            }
+            // After the password, so that wrong ones use up nothing. Before anybody learns whether the address is taken, and
+            // the user's before the address's, so that whoever may not ask uses up nothing of its owner.
+            let of_user = Subject::NewAddresses(caller.user_id);
+            self.count_in_hour::<ConfirmError>(of_user).await?;
             self.count_mail(MailReason::NewAddress, new_email).await?;
             if is_anothers? {
                 return Err(Failure::Refused(ConfirmError::EmailTaken));
             }
-            let own = confirmation.own()?;
             let requester = Requester {
                 location: location.clone(),
                 device_name: Some(own.session.device.shown_name().to_owned()),
@@ -178,7 +179,8 @@ impl Service {
         reason: MailReason,
         email: &EmailAddress,
     ) -> Result<(), Failure<E>> {
-        self.count_address_attempt(address).await?;
+        self.count_address_attempt(address, CountedRequest::Link)
+            .await?;
         self.count_mail(reason, email).await
     }
 
@@ -210,9 +212,7 @@ impl Service {
             Counted::Admitted(_) => Ok(()),
             Counted::Refused(_) => {
                 let violation = Violation::new(Limit::Links, limits, window.1, now);
-                let (limit, seconds) = (Limit::Links.name(), violation.wait.num_seconds());
-                tracing::info!(limit, seconds, "a link was not asked for");
-                Err(Failure::Throttled(violation.into()))
+                Err(refuse_throttled(violation.into(), CountedRequest::Link))
             }
         }
     }

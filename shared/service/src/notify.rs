@@ -1,26 +1,43 @@
 //! The plot of a mail: an event of the bus becomes one message to the person whom it concerns.
 //!
 //! One event gives one mail, however often it is delivered. A mail that cannot be sent now is reported, and whoever brings
-//! events brings this one again. One that will never be sent goes to the dead letters at once.
+//! events brings this one again. One that will never be sent goes to the dead letters at once, and so does one of which
+//! nobody knows whether it was sent, after [`MOST_UNANSWERED`] attempts.
+//!
+//! An event is a message from outside: what it asks for is held against the table first.
 
 use std::fmt;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use latchkey_domain::account::Account;
 use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::StoreError;
+use latchkey_domain::event::LinkRequest;
 use latchkey_domain::id::{AttemptId, SessionId, UserId};
-use latchkey_domain::notice::{Message, Notice, ReceivedEvent, Whereabouts};
+use latchkey_domain::notice::{Finding, Message, Notice, ReceivedEvent, Whereabouts};
 use latchkey_domain::session::Session;
-use latchkey_domain::throttle::{MailReason, Subject, link_window_of};
+use latchkey_domain::throttle::{Subject, link_window_of};
 use latchkey_domain::token::{Link, link_address};
 use latchkey_store::{Claimed, Counted, MailClaim, Store};
 use uuid::Uuid;
 
-use crate::metric::{MAIL_FAILURES, MAILS_REFUSED, MAILS_SENT};
+use crate::metric::{MAIL_FAILURES, MAILS_REFUSED, MAILS_SENT, MAILS_UNFOUNDED};
 use crate::{Core, Service};
 
 /// How long whoever is about to send a mail has for it. It is longer than an invocation of the function lasts, so that a
 /// mail is claimed by somebody else only if the first one has died.
 pub const MAIL_LEASE: TimeDelta = TimeDelta::seconds(60);
+
+/// How often a mail is handed over at most without anybody knowing whether it was taken: so many mails of one event a person
+/// gets at most.
+pub const MOST_UNANSWERED: u32 = 3;
+
+/// Why a mail is given up whose address no mail can be sent to, as the dead letter says it.
+const UNSUPPORTED: &str = "the mail service takes no such address";
+
+/// Why a mail is given up that may have been sent, as the dead letter says it.
+const UNANSWERED: &str =
+    "the mail service has not answered, three times; it may have taken the mail";
 
 /// How many sessions of an account are read to find the one that a new password began.
 const MAX_SESSIONS_READ: usize = 3;
@@ -62,9 +79,12 @@ pub trait Mailer: Send + Sync {
 /// Why a mail was not sent. It names no address: the words of a mail service often do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Not now; later perhaps.
+    /// Not now; later perhaps. It was not taken.
     #[error("a mail cannot be sent now")]
     NotNow,
+    /// Nobody knows: it was handed over, and no answer came.
+    #[error("the mail service does not answer")]
+    Unanswered,
     /// Never: the mail service takes no such address.
     #[error("the mail service takes no such address")]
     Unsupported,
@@ -115,8 +135,8 @@ pub enum Told {
     Before,
     /// There is nothing to tell, or nobody to be told.
     Nothing,
-    /// Its mail will never be sent, and it went to the dead letters.
-    Refused,
+    /// Its mail will never be sent, or perhaps was, and it went to the dead letters.
+    Buried,
 }
 
 /// A mail could not be sent. Whoever brings events is to bring this one again, later.
@@ -139,8 +159,8 @@ pub struct Notifier<T, M> {
 
 impl<T: Texts, M: Mailer> Notifier<T, M> {
     /// Sends the mail of an event, if it has one and it was not sent before. `delivered` is the event as it was brought,
-    /// for the dead letters. At most 6 trips: account and session, claim, count, mark; 2 read units, up to 3 more for a changed
-    /// password, and 3 write units.
+    /// for the dead letters. At most 5 trips: account, session, claim, count, mark, and up to 3 more for a changed password; 2 read
+    /// units, up to 3 more for a changed password, and 3 write units.
     ///
     /// # Errors
     /// [`Later`]; nothing is lost if the event is brought again.
@@ -149,15 +169,32 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
             return Ok(Told::Nothing);
         };
         let now = self.service.core.now();
-        let claimed = self.store().claim_mail(event.id, now, now + self.lease);
+        let claimed = self.store();
+        let claimed = claimed.claim_mail(event.id, MOST_UNANSWERED, now, now + self.lease);
         let claim = match claimed.await.map_err(|_| Later)? {
             Claimed::Yours(claim) => claim,
             Claimed::Sent => return Ok(Told::Before),
             Claimed::Elsewhere => return Err(Later),
+            Claimed::Exhausted(claim) => return self.give_up(event, delivered, claim).await,
         };
-        if !event.is_asked_for() && claim.is_first() && !self.count_notice(&notice).await? {
-            let (event_id, mail) = (event.id, notice.message.as_str());
-            tracing::warn!(%event_id, mail, "a mail was not sent: its address has got enough in this hour");
+        let is_counted = !event.is_asked_for() && claim.is_first();
+        let may_get_it = match is_counted {
+            true => self.count_notice(&notice).await,
+            false => Ok(true),
+        };
+        let may_get_it = match may_get_it {
+            Ok(may_get_it) => may_get_it,
+            Err(later) => {
+                // As if it had never been claimed, so that it is counted the next time.
+                if self.store().forget_mail(claim).await.is_err() {
+                    tracing::warn!(event_id = %event.id, "a claim to a mail could not be forgotten");
+                }
+                return Err(later);
+            }
+        };
+        if !may_get_it {
+            let what = "a mail was not sent: its address has got enough in this hour";
+            log_unsent(event, &notice, what);
             self.close(event, claim).await;
             return Ok(Told::Nothing);
         }
@@ -167,23 +204,37 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
                 Ok(Told::Sent)
             }
             Err(SendError::Unsupported) => {
-                let (event_id, mail) = (event.id, notice.message.as_str());
-                tracing::warn!(%event_id, mail, "a mail was not sent: the mail service takes no such address");
+                let id = event.id.to_string();
+                self.bury(&id, delivered, UNSUPPORTED).await?;
                 self.close(event, claim).await;
-                Ok(Told::Nothing)
+                Ok(Told::Buried)
             }
             Err(SendError::NotNow) => {
                 MAIL_FAILURES.count(1);
-                let (event_id, mail) = (event.id, notice.message.as_str());
-                tracing::warn!(%event_id, mail, "a mail could not be sent; it is tried again");
+                log_unsent(
+                    event,
+                    &notice,
+                    "a mail could not be sent; it is tried again",
+                );
+                self.release(claim.not_sent()).await;
+                Err(Later)
+            }
+            Err(SendError::Unanswered) if claim.unanswered() >= MOST_UNANSWERED => {
+                MAIL_FAILURES.count(1);
+                self.give_up(event, delivered, claim).await
+            }
+            Err(SendError::Unanswered) => {
+                MAIL_FAILURES.count(1);
+                let what = "nobody knows whether a mail was sent; it is sent again";
+                log_unsent(event, &notice, what);
                 self.release(claim).await;
                 Err(Later)
             }
             Err(SendError::Refused { code }) => {
                 let kept = self.bury(&event.id.to_string(), delivered, &code).await;
                 // Released, so that the event can be brought again when what was wrong is put right.
-                self.release(claim).await;
-                kept.map(|()| Told::Refused)
+                self.release(claim.not_sent()).await;
+                kept.map(|()| Told::Buried)
             }
         }
     }
@@ -206,6 +257,19 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         Ok(())
     }
 
+    /// Counts a mail as sent of which nobody knows whether it was, too often: a person shall not get it again and again.
+    async fn give_up(
+        &self,
+        event: &ReceivedEvent,
+        delivered: &str,
+        claim: MailClaim,
+    ) -> Result<Told, Later> {
+        let id = event.id.to_string();
+        self.bury(&id, delivered, UNANSWERED).await?;
+        self.close(event, claim).await;
+        Ok(Told::Buried)
+    }
+
     fn store(&self) -> &Store {
         &self.service.store
     }
@@ -220,26 +284,49 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
             tracing::warn!(%event_id, event_type, "an event is too old to be told by mail");
             return Ok(None);
         }
-        let account = self.store().read_account(event.user_id);
-        let account = account.await.map_err(|_| Later)?;
-        let Some(notice) = event.notice(account.as_ref()) else {
+        let read = tokio::try_join!(
+            self.store().read_account(event.user_id),
+            self.read_request(event)
+        );
+        let (account, request) = read.map_err(|_| Later)?;
+        let account = account.as_ref();
+        let now = self.service.core.now();
+        let event = match event.find(account, request.as_ref(), now) {
+            Finding::Founded(event) => event,
+            Finding::Overtaken => {
+                tracing::debug!(%event_id, event_type, "a link that was asked for is of no use by now");
+                return Ok(None);
+            }
+            Finding::Unfounded => {
+                tracing::error!(%event_id, event_type, "an event asks for a mail that the table knows nothing of");
+                MAILS_UNFOUNDED.count(1);
+                return Ok(None);
+            }
+        };
+        let Some(notice) = event.notice(account) else {
             tracing::debug!(%event_id, event_type, "nobody is to be told by mail");
             return Ok(None);
         };
-        if let (None, Some(session)) = (&notice.whereabouts, notice.session) {
-            let mut found = self.read_session(event.user_id, session).await?;
+        let (None, Some(session)) = (&notice.whereabouts, notice.session) else {
+            return Ok(Some(notice));
+        };
+        let found = self.read_session(event.user_id, session).await?;
+        let found = match (found, notice.message, account) {
             // A new password ends the session that asked for it, and begins another one at the same time.
-            let begun = account.iter().flat_map(|account| &account.sessions);
-            for next in begun.take(MAX_SESSIONS_READ) {
-                if found.is_some() || notice.message != Message::PasswordChanged {
-                    break;
-                }
-                let session = self.read_session(event.user_id, *next).await?;
-                found = session.filter(|session| session.created_at == notice.at);
+            (None, Message::PasswordChanged, Some(account)) => {
+                self.find_begun(account, notice.at).await?
             }
-            return Ok(Some(notice.at_place(found.as_ref().map(Whereabouts::of))));
+            (found, ..) => found,
+        };
+        Ok(Some(notice.at_place(found.as_ref().map(Whereabouts::of))))
+    }
+
+    /// What was written when the link was asked for that an event tells of. 1 read unit.
+    async fn read_request(&self, event: &ReceivedEvent) -> Result<Option<LinkRequest>, StoreError> {
+        match event.request_id().filter(|_| event.is_asked_for()) {
+            Some(request) => self.store().read_link_request(request).await,
+            None => Ok(None),
         }
-        Ok(Some(notice))
     }
 
     async fn read_session(
@@ -247,8 +334,26 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         user: UserId,
         session: SessionId,
     ) -> Result<Option<Session>, Later> {
-        let session = self.store().read_session(user, session).await;
-        session.map_err(|_| Later)
+        match self.store().read_session(user, session).await {
+            // It is for a person to repair, and only says where it was.
+            Err(StoreError::Corrupt) => Ok(None),
+            read => read.map_err(|_| Later),
+        }
+    }
+
+    /// The session of an account that has begun at this time, if it is among the first few. 1 read unit for each.
+    async fn find_begun(
+        &self,
+        account: &Account,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Session>, Later> {
+        for id in account.sessions.iter().take(MAX_SESSIONS_READ) {
+            let session = self.read_session(account.id, *id).await?;
+            if let Some(begun) = session.filter(|session| session.created_at == at) {
+                return Ok(Some(begun));
+            }
+        }
+        Ok(None)
     }
 
     async fn send(&self, event: &ReceivedEvent, notice: &Notice) -> Result<(), SendError> {
@@ -296,7 +401,7 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
     async fn count_notice(&self, notice: &Notice) -> Result<bool, Later> {
         let core = &self.service.core;
         let now = core.now();
-        let subject = Subject::Mailbox(MailReason::Notice, &notice.to);
+        let subject = Subject::Mailbox(notice.reason(), &notice.to);
         let counter = core.tokens.counter(subject, now).await;
         let counter = counter.map_err(|_| Later)?;
         let attempt = AttemptId::random(core.random.as_ref());
@@ -328,4 +433,10 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
             );
         }
     }
+}
+
+/// Says what became of a mail that was not sent. It names no address.
+fn log_unsent(event: &ReceivedEvent, notice: &Notice, what: &str) {
+    let (event_id, mail) = (event.id, notice.message.as_str());
+    tracing::warn!(%event_id, mail, "{what}");
 }

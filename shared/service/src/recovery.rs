@@ -12,11 +12,13 @@ use latchkey_domain::credential::Credential;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{InvalidLink, ResetPasswordError, StoreError, VerifyEmailError};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
+use latchkey_domain::session::Session;
 use latchkey_domain::token::{Link, LinkPurpose, Token, TokenError};
 use latchkey_store::Part;
 
 use crate::change::{Changed, Intent};
 use crate::metric::{EMAILS_VERIFIED, LINKS_REFUSED, PASSWORD_RESETS, REVOCATIONS};
+use crate::throttle::CountedRequest;
 use crate::{Failure, Service};
 
 /// A password that is to be chosen by whoever opens a link.
@@ -46,7 +48,7 @@ impl Service {
         let link = link.await.map_err(refuse_token)?;
         let (user, email) = (link.user(), link.email().clone());
         let (counted, reading) = tokio::join!(
-            self.count_address_attempt(request.address),
+            self.count_address_attempt(request.address, CountedRequest::Password),
             self.read_for_recovery(&link)
         );
         counted?;
@@ -65,7 +67,6 @@ impl Service {
             service: self,
             link: &link,
             new_hash: Some(hash?),
-            moved: None,
         };
         let changed = self.change(&opening, reading).await;
         let changed = changed.map_err(|failure| match failure {
@@ -93,17 +94,10 @@ impl Service {
         };
         let link = link.map_err(refuse_token)?;
         let reading = self.read_for_recovery(&link).await?;
-        let moved = decide(&link, &reading, self).map_err(refuse_spent)?;
-        let moved = reading.credential.as_ref().filter(|_| {
-            // Another spelling of the same mailbox leads to the same credential.
-            let now = moved.account.email().map(EmailAddress::normalized);
-            reading.email() != now
-        });
         let opening = OpenedLink {
             service: self,
             link: &link,
             new_hash: None,
-            moved: moved.cloned(),
         };
         let changed = self.change(&opening, reading).await;
         let changed = changed.map_err(|failure| match failure {
@@ -123,18 +117,21 @@ impl Service {
         self.core.tokens.verify_link(purpose, token, now).await
     }
 
-    /// The account of a link, and the credential that the link changes: the one of its address, or the one that the account
-    /// has.
+    /// The account of a link, the credential that the link changes (the one of its address, or the one that the account has),
+    /// and the session on which a new address was asked for.
     async fn read_for_recovery(&self, link: &Link) -> Result<Reading, StoreError> {
         let store = &self.store;
         let account = store.read_account(link.user());
+        let mut asked_on = None;
         let (account, credential) = match link {
             Link::VerifyEmail { .. } => (account.await?, None),
             Link::ResetPassword { email, .. } => {
                 tokio::try_join!(account, store.read_credential(email))?
             }
-            Link::ChangeEmail { .. } => {
-                let account = account.await?;
+            Link::ChangeEmail { user, change } => {
+                let session = store.read_session(*user, change.session_id);
+                let (account, session) = tokio::try_join!(account, session)?;
+                asked_on = session;
                 let credential = match account.as_ref().and_then(Account::credential_email) {
                     Some(email) => store.read_credential(email).await?,
                     None => None,
@@ -151,6 +148,7 @@ impl Service {
         Ok(Reading {
             credential: credential.filter(belongs),
             account,
+            asked_on,
         })
     }
 }
@@ -174,15 +172,8 @@ struct Reading {
     account: Option<Account>,
     /// The credential, if it is the account's and of the same password.
     credential: Option<Credential>,
-}
-
-impl Reading {
-    fn email(&self) -> Option<&str> {
-        let account = self.account.as_ref();
-        account
-            .and_then(Account::email)
-            .map(EmailAddress::normalized)
-    }
+    /// The session on which a new address was asked for, if the link is to one.
+    asked_on: Option<Session>,
 }
 
 /// What a link makes of an account. One that needs the credential needs one that is the account's.
@@ -201,7 +192,7 @@ fn decide(link: &Link, reading: &Reading, service: &Service) -> Result<Change, I
         }
         Link::ChangeEmail { change, .. } => {
             reading.credential.as_ref().ok_or(InvalidLink)?;
-            account.change_email(change, now)
+            account.change_email(change, reading.asked_on.as_ref(), now)
         }
     }
 }
@@ -212,8 +203,6 @@ struct OpenedLink<'a> {
     link: &'a Link,
     /// The hash of the new password, if the link is for one.
     new_hash: Option<PasswordHash>,
-    /// The credential that moves to the new address, if the link is for one.
-    moved: Option<Credential>,
 }
 
 impl Intent for OpenedLink<'_> {
@@ -248,21 +237,26 @@ impl Intent for OpenedLink<'_> {
         let Some(verified) = &reading.credential else {
             return Vec::new();
         };
-        match (&self.new_hash, &self.moved) {
-            (Some(hash), _) => vec![Part::Hash {
+        if let Some(hash) = &self.new_hash {
+            return vec![Part::Hash {
                 verified,
                 hash,
                 password_version: change.account.password_version,
-            }],
-            (None, Some(credential)) => vec![
-                Part::NoCredential { verified },
-                Part::NewCredential {
-                    email: self.link.email(),
-                    credential,
-                },
-            ],
-            (None, None) => Vec::new(),
+            }];
         }
+        let mailbox = |account: &'a Account| account.email().map(EmailAddress::normalized);
+        // Another spelling of the same mailbox leads to the same credential.
+        if reading.account.as_ref().and_then(mailbox) == mailbox(&change.account) {
+            return Vec::new();
+        }
+        // As it was read with the account: a sign-in may have replaced an old hash before this decision.
+        vec![
+            Part::NoCredential { verified },
+            Part::NewCredential {
+                email: self.link.email(),
+                credential: verified,
+            },
+        ]
     }
 
     fn refuse_taken(&self) -> Option<VerifyEmailError> {

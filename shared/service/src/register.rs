@@ -17,6 +17,7 @@ use latchkey_store::RegisterOutcome;
 
 use crate::log::log_done;
 use crate::metric::REGISTRATIONS;
+use crate::throttle::CountedRequest;
 use crate::{Failure, Service, SignedIn};
 
 /// Somebody who wants an account.
@@ -93,7 +94,7 @@ impl Service {
         }
         let random = self.core.random.as_ref();
         let mut place = self.core.passwords.reserve()?;
-        self.count_address_attempt(request.location.ip_address)
+        self.count_address_attempt(request.location.ip_address, CountedRequest::Password)
             .await?;
         let password_hash = place.hash(request.password, random).await?;
 

@@ -25,7 +25,7 @@ use crate::change::Intent;
 use crate::log::{log_done, log_refusal};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
 use crate::passwords::Place;
-use crate::throttle::{Guess, RefusedSignIn};
+use crate::throttle::{CountedRequest, Guess, RefusedSignIn};
 use crate::{Failure, Service, SignedIn};
 
 /// How often credential and account are read when they do not belong together: a password change or a deletion comes
@@ -80,7 +80,8 @@ impl Service {
     /// earlier attempts are forgotten. A refused one is marked instead: 3 trips, 1 write unit and those for the limits.
     ///
     /// # Errors
-    /// [`SignInError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed.
+    /// [`SignInError`]; [`Failure::Unavailable`] too when too many passwords are waiting to be hashed;
+    /// [`Failure::Internal`] for a credential that is not of its account's password, as a partial restore leaves one.
     pub async fn sign_in(&self, request: SignIn<'_>) -> Result<SignedIn, Failure<SignInError>> {
         let place = self.core.passwords.reserve()?;
         let email = EmailAddress::parse(request.email).ok();
@@ -118,7 +119,8 @@ impl Service {
                 Some(guess) if attempt == 1 => guess.read_credential(address).await?,
                 Some(guess) => guess.read_credential_again().await?,
                 None => {
-                    self.count_address_attempt(address).await?;
+                    self.count_address_attempt(address, CountedRequest::Password)
+                        .await?;
                     None
                 }
             };
@@ -193,12 +195,17 @@ impl Service {
                     let refusal = SignInError::EmailNotVerified;
                     return Err(refuse(refusal, guess.as_deref(), Some(user_id), request).await);
                 }
+                // Both change in one write, so a credential that has not changed since will never be the account's.
+                Admitted::NoLonger if already_verified => {
+                    tracing::error!(%user_id, "a credential and its account are not of the same password: repair the items");
+                    return Err(Failure::Internal);
+                }
                 // They changed between the two readings.
                 Admitted::NoLonger => {}
             }
             verified = Some(credential);
         }
-        Err(Failure::Unavailable)
+        Err(Failure::contended())
     }
 }
 

@@ -20,21 +20,21 @@ pub enum SignOutToken {
 
 impl Service {
     /// Ends the session of the first of these tokens that is genuine, however old it is as long as its key is kept.
-    /// Returns that token. If none is genuine there is nothing to end, which is no failure (RFC 7009 section 2.2). 2
+    /// Returns that session. If none is genuine there is nothing to end, which is no failure (RFC 7009 section 2.2). 2
     /// trips, 1 write unit.
     ///
     /// # Errors
     /// [`Failure::Unavailable`] and [`Failure::Internal`] only.
-    pub async fn sign_out<'a>(
+    pub async fn sign_out(
         &self,
-        tokens: &'a [SignOutToken],
-    ) -> Result<Option<&'a SignOutToken>, Failure<CallerNotLive>> {
+        tokens: &[SignOutToken],
+    ) -> Result<Option<SessionId>, Failure<CallerNotLive>> {
         for token in tokens {
             match self.owner_of(token).await {
                 Ok((user, session)) => {
                     let actor = Actor::Owner(session);
                     self.end_signed_out(user, session, actor).await?;
-                    return Ok(Some(token));
+                    return Ok(Some(session));
                 }
                 Err(reason) => tracing::info!(
                     reason = reason.to_string(),

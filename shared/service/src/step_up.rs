@@ -17,8 +17,7 @@ use crate::passwords::Place;
 use crate::{Caller, Core, Failure, Issued, Service};
 
 impl Core {
-    /// Refuses a caller whose proof is older than the policy's `reauthenticate_within`. One of another instance whose clock is
-    /// ahead is young.
+    /// Refuses a caller whose proof is older than the policy's `reauthenticate_within`.
     ///
     /// # Errors
     /// [`ReauthenticationRequired`]
@@ -26,10 +25,10 @@ impl Core {
         &self,
         caller: Caller,
     ) -> Result<(), ReauthenticationRequired> {
-        if self.now() - caller.authenticated_at > self.policy.reauthenticate_within {
-            return Err(ReauthenticationRequired);
+        match caller.proof_is_older_than(self.policy.reauthenticate_within, self.now()) {
+            true => Err(ReauthenticationRequired),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 

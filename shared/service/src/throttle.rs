@@ -26,25 +26,26 @@ use latchkey_domain::throttle::{
 use latchkey_domain::token::DeviceClaims;
 use latchkey_store::{Admission, Counted};
 
-use crate::metric::SIGN_INS_THROTTLED;
+use crate::metric::{REQUESTS_THROTTLED, SIGN_INS_THROTTLED};
 use crate::{Caller, Core, Failure, Service};
 
 /// How long a request waits for a count to be cleared or taken back, or for a refusal to be marked.
 const LONGEST_CLEARING: Duration = Duration::from_secs(1);
 
 impl Service {
-    /// Counts a request with a password against the address that it comes from: to be called before the password is
-    /// hashed or checked, in parallel with what is read for it. 1 write unit.
+    /// Counts a request against the address that it comes from. One with a password: before the password is hashed or
+    /// checked, in parallel with what is read for it. 1 write unit.
     ///
     /// # Errors
     /// [`Failure::Throttled`] if the address has sent too many in this minute.
-    pub async fn count_address_attempt<E>(
+    pub(crate) async fn count_address_attempt<E>(
         &self,
         address: Option<IpAddr>,
+        counted: CountedRequest,
     ) -> Result<(), Failure<E>> {
-        match Throttled::by(self.address_violation(address).await?, None) {
+        match self.address_violation(address).await? {
             None => Ok(()),
-            Some(throttled) => Err(refuse_throttled(throttled)),
+            Some(violation) => Err(refuse_throttled(violation.into(), counted)),
         }
     }
 
@@ -144,17 +145,26 @@ impl Service {
     }
 }
 
+/// What a request wants that is counted in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CountedRequest {
+    /// That a password is checked or hashed.
+    Password,
+    /// That a link is sent.
+    Link,
+}
+
 /// Counts and logs a request that is not looked at. Whose account it was for is not logged: it was not looked up.
-pub(crate) fn refuse_throttled<E>(throttled: Throttled) -> Failure<E> {
+pub(crate) fn refuse_throttled<E>(throttled: Throttled, counted: CountedRequest) -> Failure<E> {
+    let (refusal, metric) = match counted {
+        CountedRequest::Password => ("a password was not checked", SIGN_INS_THROTTLED),
+        CountedRequest::Link => ("a link was not asked for", REQUESTS_THROTTLED),
+    };
     for violation in throttled.violations() {
-        let limit = violation.limit.name();
-        tracing::info!(
-            limit,
-            seconds = violation.wait.num_seconds(),
-            "a password was not checked"
-        );
+        let (limit, seconds) = (violation.limit.name(), violation.wait.num_seconds());
+        tracing::info!(limit, seconds, "{refusal}");
     }
-    SIGN_INS_THROTTLED.count(1);
+    metric.count(1);
     Failure::Throttled(throttled)
 }
 
@@ -241,7 +251,7 @@ impl<'a> Guess<'a> {
         }
         match Throttled::by(of_address, self.violation()) {
             None => Ok(credential),
-            Some(throttled) => Err(refuse_throttled(throttled)),
+            Some(throttled) => Err(refuse_throttled(throttled, CountedRequest::Password)),
         }
     }
 
@@ -256,7 +266,7 @@ impl<'a> Guess<'a> {
         self.count_as_what_it_is(credential.as_ref()).await?;
         match self.violation() {
             None => Ok(credential),
-            Some(violation) => Err(refuse_throttled(violation.into())),
+            Some(violation) => Err(refuse_throttled(violation.into(), CountedRequest::Password)),
         }
     }
 
@@ -496,6 +506,7 @@ impl Core {
             None => Ok(()),
             Some(violation) => {
                 tracing::info!(user_id = %user, session_id = %session, limit = limit.name(), "too many requests on a session");
+                REQUESTS_THROTTLED.count(1);
                 Err(Failure::Throttled(violation.into()))
             }
         }

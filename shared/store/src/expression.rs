@@ -114,12 +114,12 @@ impl Expression {
         (!self.conditions.is_empty()).then(|| self.conditions.join(" AND "))
     }
 
-    /// What the placeholders of attributes stand for.
+    /// What the placeholders of attributes stand for; DynamoDB refuses an empty map.
     pub(crate) fn names(&self) -> Option<HashMap<String, String>> {
-        Some(self.names.clone())
+        (!self.names.is_empty()).then(|| self.names.clone())
     }
 
-    /// What the placeholders of values stand for; DynamoDB refuses an empty map.
+    /// What the placeholders of values stand for; the same.
     pub(crate) fn values(&self) -> Option<Item> {
         (!self.values.is_empty()).then(|| self.values.clone())
     }
@@ -156,5 +156,6 @@ mod tests {
         let bare = Expression::default().remove("name");
         assert_eq!(bare.update(), "REMOVE #name");
         assert_eq!((bare.condition(), bare.values()), (None, None));
+        assert_eq!(Expression::default().names(), None);
     }
 }

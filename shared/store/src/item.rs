@@ -37,6 +37,7 @@ pub(crate) mod attribute {
     pub(crate) const CHANGE: &str = "change";
     pub(crate) const CHANGE_ID: &str = "id";
     pub(crate) const PREVIOUS_CHANGE: &str = "previous_change";
+    pub(crate) const SESSIONS: &str = "sessions";
     pub(crate) const STATUS: &str = "status";
     pub(crate) const PASSWORD_HASH: &str = "password_hash";
     pub(crate) const PASSWORD_VERSION: &str = "password_version";

@@ -15,6 +15,7 @@ mod audit;
 mod change;
 mod cleanup;
 mod client;
+pub mod clock_check;
 mod credential;
 mod expression;
 mod identity;
@@ -25,6 +26,7 @@ mod mail;
 pub mod metering;
 mod refusal;
 mod registered_client;
+mod repair;
 mod retry;
 mod session;
 mod sign_in;
@@ -40,6 +42,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Config;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_types::SdkConfig;
+use latchkey_domain::clock::Clock;
 use latchkey_domain::error::{StoreError, with_causes};
 use latchkey_domain::id::{ChangeId, RequestId};
 use latchkey_domain::random::RandomSource;
@@ -54,12 +57,14 @@ pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
 pub use mail::{Claimed, MailClaim};
+pub use repair::{AccountForm, BrokenAccount};
 pub use retry::Retries;
 pub use session::{GivenPasswords, PasswordAttempt, PasswordCounted, Reauthentication, Rotation};
 pub use stream::{ItemChange, StreamImage, WriteKind};
 pub use throttle::{Admission, Counted, Tally};
 
 use crate::client::COUNT_CAPACITY;
+use crate::clock_check::ClockCheck;
 use crate::keys::{Item, Key};
 use crate::refusal::store_error;
 
@@ -76,21 +81,19 @@ pub struct Store {
 
 impl Store {
     /// A store on `table`, reached with the region, credentials and HTTP client of `sdk`. `endpoint` is for another
-    /// DynamoDB than that of the region.
+    /// DynamoDB than that of the region. `clock` is compared with DynamoDB's ([`clock_check`]).
     #[must_use]
     pub fn connect(
         sdk: &SdkConfig,
         endpoint: Option<&str>,
         table: &str,
+        clock: Arc<dyn Clock>,
         random: Arc<dyn RandomSource>,
     ) -> Self {
         let mut config = aws_sdk_dynamodb::config::Builder::from(sdk);
         config.set_endpoint_url(endpoint.map(str::to_owned));
-        Self::new(
-            Client::from_conf(with_limits(config).build()),
-            table,
-            random,
-        )
+        let config = with_limits(config).interceptor(ClockCheck::new(clock));
+        Self::new(Client::from_conf(config.build()), table, random)
     }
 
     /// Opens the connection, so that the first request does not wait for it: reads, eventually consistent and once, a

@@ -1,12 +1,15 @@
-//! Requests for links: what somebody has asked for, written down for whoever reads the table's stream.
+//! Requests for links: what somebody has asked for, written down for whoever reads the table's stream, and for whoever sends
+//! the mail.
 
 use std::net::IpAddr;
 
 use chrono::serde::{ts_milliseconds, ts_seconds};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
-use latchkey_domain::event::{Addressee, LinkRequest, Requester, WantedLink};
+use latchkey_domain::event::{
+    Addressee, LINK_REQUEST_LIFETIME, LinkRequest, Requester, WantedLink,
+};
 use latchkey_domain::id::{RequestId, SessionId, UserId};
 use latchkey_domain::session::ClientLocation;
 use latchkey_domain::token::EmailChange;
@@ -16,9 +19,6 @@ use crate::Store;
 use crate::expression::Expression;
 use crate::item::{corrupt, from_item, to_item};
 use crate::keys::{Item, Key, LINK_PREFIX, PK, SK};
-
-/// How long a request is kept: as long as the table's stream.
-const REQUEST_LIFETIME: TimeDelta = TimeDelta::days(1);
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,7 +91,7 @@ fn link_request_to_item(request: &LinkRequest) -> Result<Item, StoreError> {
         device_name,
         actor: request.actor.to_string(),
         requested_at: request.at,
-        ttl: request.at + REQUEST_LIFETIME,
+        ttl: request.at + LINK_REQUEST_LIFETIME,
     })
 }
 
@@ -137,6 +137,18 @@ pub(crate) fn link_request_from_item(item: Item) -> Result<LinkRequest, StoreErr
 }
 
 impl Store {
+    /// What was written down; nothing if there is no such request, or DynamoDB has removed it. 1 read unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn read_link_request(
+        &self,
+        id: RequestId,
+    ) -> Result<Option<LinkRequest>, StoreError> {
+        let item = self.get(Key::link_request(id)).await?;
+        item.map(link_request_from_item).transpose()
+    }
+
     /// Writes down that somebody asks for a link. Nothing is looked up, so it costs the same for an address that is known and
     /// for one that is not; 1 write unit.
     ///

@@ -1,7 +1,9 @@
 //! Which events were told by mail: one item for each, so that one event gives one mail.
 //!
 //! Whoever is about to send takes the item for a while, and marks it when the mail is sent. If they die between the two,
-//! somebody else takes it when that while is over, and the mail is sent once more: at this one point it is at least once.
+//! somebody else takes it when that while is over, and the mail is sent once more: at this one point it is at least once. So
+//! each claim counts as an attempt of which nobody knows what became of it, until its owner says that the mail was not
+//! taken; after some of these nobody gets the claim any more.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValue;
@@ -26,6 +28,7 @@ const _: () = assert!(KEPT_FOR.num_seconds() > TELL_WITHIN.num_seconds());
 const OWNER: &str = "owner";
 const LEASED_UNTIL: &str = "leased_until";
 const SENT_AT: &str = "sent_at";
+const UNANSWERED: &str = "unanswered";
 
 /// The right to send the mail of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,7 @@ pub struct MailClaim {
     event: Uuid,
     owner: RequestId,
     is_first: bool,
+    unanswered: u32,
 }
 
 impl MailClaim {
@@ -40,6 +44,21 @@ impl MailClaim {
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.is_first
+    }
+
+    /// How many attempts there were of which nobody knows whether the mail was sent, this one among them.
+    #[must_use]
+    pub const fn unanswered(&self) -> u32 {
+        self.unanswered
+    }
+
+    /// The claim of somebody who knows that this attempt has sent nothing.
+    #[must_use]
+    pub const fn not_sent(self) -> Self {
+        Self {
+            unanswered: self.unanswered.saturating_sub(1),
+            ..self
+        }
     }
 }
 
@@ -52,6 +71,8 @@ pub enum Claimed {
     Sent,
     /// Somebody else is about to. If they die, it can be claimed later.
     Elsewhere,
+    /// Nobody does any more: as many have tried as may, and nobody knows whether it was sent. The caller puts it aside.
+    Exhausted(MailClaim),
 }
 
 #[derive(Deserialize)]
@@ -59,16 +80,22 @@ struct MailItem {
     owner: RequestId,
     #[serde(default, with = "ts_milliseconds_option")]
     sent_at: Option<DateTime<Utc>>,
+    #[serde(default, with = "ts_milliseconds_option")]
+    leased_until: Option<DateTime<Utc>>,
+    #[serde(default)]
+    unanswered: u32,
 }
 
 impl Store {
-    /// Takes the right to send the mail of an event until `leased_until`; 1 write unit.
+    /// Takes the right to send the mail of an event until `leased_until`, unless `most` attempts are unanswered; 1 write
+    /// unit.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn claim_mail(
         &self,
         event: Uuid,
+        most: u32,
         now: DateTime<Utc>,
         leased_until: DateTime<Utc>,
     ) -> Result<Claimed, StoreError> {
@@ -77,9 +104,13 @@ impl Store {
             .set(OWNER, string(owner))
             .set(LEASED_UNTIL, millis(leased_until))
             .set(attribute::TTL, number((now + KEPT_FOR).timestamp()))
+            // Before the mail is sent, so that whoever dies then is counted too.
+            .add_number(UNANSWERED, number(1))
             .only_if(
                 "(attribute_not_exists(#pk) OR (attribute_not_exists(#sent_at) AND #leased_until <= :now))",
             )
+            .only_if("(attribute_not_exists(#unanswered) OR #unanswered < :most)")
+            .value("most", number(most))
             .name(PK)
             .name(SENT_AT)
             .value("now", millis(now));
@@ -90,25 +121,35 @@ impl Store {
         };
         let mut retries = self.retries();
         let claimed = self.update(Key::mail(event), &claim, show, &mut retries);
-        let yours = |is_first| {
-            Claimed::Yours(MailClaim {
-                event,
-                owner,
-                is_first,
-            })
+        let claim = |owner, is_first, unanswered| MailClaim {
+            event,
+            owner,
+            is_first,
+            unanswered,
         };
         let mut failed = match claimed.await? {
             Ok(output) => {
                 let before = output.attributes.unwrap_or_default();
-                return Ok(yours(!before.contains_key(OWNER)));
+                let is_first = !before.contains_key(OWNER);
+                let unanswered = match is_first {
+                    true => 0,
+                    false => from_item::<MailItem>(before)?.unanswered,
+                };
+                return Ok(Claimed::Yours(claim(owner, is_first, unanswered + 1)));
             }
             Err(failed) => failed,
         };
         let item: MailItem = from_item(failed.take_only().unwrap_or_default())?;
+        let claim = claim(item.owner, false, item.unanswered);
         Ok(match item.sent_at {
             Some(_) => Claimed::Sent,
             // The claim was made, and only its reply was lost.
-            None if item.owner == owner => yours(false),
+            None if item.owner == owner => Claimed::Yours(MailClaim {
+                is_first: item.unanswered == 1,
+                ..claim
+            }),
+            // Whoever had it has died, or could not put it aside.
+            None if item.leased_until.is_none_or(|until| until <= now) => Claimed::Exhausted(claim),
             None => Claimed::Elsewhere,
         })
     }
@@ -128,13 +169,31 @@ impl Store {
         marked.await.map(drop)
     }
 
-    /// Gives the right back, because the mail was not sent: it can be tried again at once. 1 write unit.
+    /// Gives the right back: it can be tried again at once. What the claim says of unanswered attempts is kept. 1 write
+    /// unit.
     ///
     /// # Errors
     /// [`StoreError`]: it can be tried again when the claim is over.
     pub async fn release_mail(&self, claim: MailClaim) -> Result<(), StoreError> {
         // The item stays: it says that this was tried.
-        let free = held(claim).set(LEASED_UNTIL, millis(DateTime::UNIX_EPOCH));
+        let free = held(claim)
+            .set(LEASED_UNTIL, millis(DateTime::UNIX_EPOCH))
+            .set(UNANSWERED, number(claim.unanswered));
+        let mut retries = self.retries();
+        let released = self.update(Key::mail(claim.event), &free, |update| update, &mut retries);
+        released.await.map(drop)
+    }
+
+    /// Leaves no trace of a claim of which nothing came. 1 write unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it can be tried again when the claim is over, as one that was claimed before.
+    pub async fn forget_mail(&self, claim: MailClaim) -> Result<(), StoreError> {
+        let unanswered = claim.not_sent().unanswered;
+        let free = held(claim)
+            .set(LEASED_UNTIL, millis(DateTime::UNIX_EPOCH))
+            .set(UNANSWERED, number(unanswered))
+            .remove(OWNER);
         let mut retries = self.retries();
         let released = self.update(Key::mail(claim.event), &free, |update| update, &mut retries);
         released.await.map(drop)

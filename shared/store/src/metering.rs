@@ -34,6 +34,9 @@ pub const WRITE_UNITS: &str = "DynamoDbWriteUnits";
 /// Counts attempts, or parts of a batch, that were throttled.
 pub const THROTTLES: &str = "DynamoDbThrottles";
 
+/// Counts requests that gave up because others changed the same items again and again.
+pub const CONTENTION: &str = "DynamoDbContention";
+
 /// What one answer of DynamoDB says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Bill {

@@ -13,6 +13,7 @@ use crate::Store;
 use crate::client::COUNT_CAPACITY;
 use crate::expression::Expression;
 use crate::keys::Key;
+use crate::metering::CONTENTION;
 use crate::refusal::{FailedConditions, WriteRefusal, delete_refusal, update_refusal};
 
 /// Hands back the item that a condition met, without a further read.
@@ -41,6 +42,7 @@ impl Retries<'_> {
     /// [`StoreError::Unavailable`] when it was.
     pub async fn pause(&mut self) -> Result<(), StoreError> {
         if self.left == 0 {
+            metrics::counter!(CONTENTION).increment(1);
             tracing::warn!("gave up after too many conflicts or throttled writes");
             return Err(StoreError::Unavailable);
         }

@@ -275,8 +275,9 @@ impl Store {
         &self,
         reauthentication: &Reauthentication<'_>,
     ) -> Result<Option<Session>, StoreError> {
+        let Session { user_id, id, .. } = reauthentication.session;
         if let Some(rotation) = reauthentication.rotation() {
-            let rotated = self.update_session(reauthentication.session, &rotation);
+            let rotated = self.update_session((*user_id, *id), &rotation);
             if let Some(session) = rotated.await? {
                 return Ok(Some(session));
             }
@@ -284,17 +285,17 @@ impl Store {
         // Its newest refresh token is young: it stays, whichever it is.
         let proof = Expression::default().unless_expired(reauthentication.now);
         let proof = reauthentication.proof(proof);
-        self.update_session(reauthentication.session, &proof).await
+        self.update_session((*user_id, *id), &proof).await
     }
 
     /// Updates a session's item. Returns it as it is then, or nothing if the condition has failed.
     async fn update_session(
         &self,
-        session: &Session,
+        (user, session): (UserId, SessionId),
         expression: &Expression,
     ) -> Result<Option<Session>, StoreError> {
         let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::AllNew);
-        let key = Key::session(session.user_id, session.id);
+        let key = Key::session(user, session);
         match self
             .update(key, expression, ask, &mut self.retries())
             .await?
@@ -366,15 +367,7 @@ impl Store {
             .unless_expired(now)
             .set_or_remove(attribute::NAME, name.map(string))
             .set(attribute::RENAMED_AT, millis(now));
-        let ask = |update: UpdateItemFluentBuilder| update.return_values(ReturnValue::AllNew);
-        let key = Key::session(user, session);
-        match self
-            .update(key, &expression, ask, &mut self.retries())
-            .await?
-        {
-            Ok(output) => output.attributes.map(session_from_item).transpose(),
-            Err(_) => Ok(None),
-        }
+        self.update_session((user, session), &expression).await
     }
 
     /// Counts a password that is given on a session, before it is checked: of any number at once, no more than `limit`

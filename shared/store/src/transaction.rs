@@ -61,12 +61,11 @@ impl Transaction<'_> {
 
     /// The end of an item, on the expression's condition.
     pub(crate) fn delete(&mut self, key: Key, expression: &Expression) -> PartHandle {
-        let has_names = expression.condition().is_some();
         let delete = Delete::builder()
             .table_name(self.table)
             .set_key(Some(key.into_attributes()))
             .set_condition_expression(expression.condition())
-            .set_expression_attribute_names(expression.names().filter(|_| has_names))
+            .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values())
             .return_values_on_condition_check_failure(OLD_ITEM)
             .build();

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
+use latchkey_domain::client::ClientScope;
 use latchkey_domain::token::{Scope, TokenIdentity, TokenSecret, Tokens};
 use latchkey_tests::attack::forgery::{part, read_part};
 use latchkey_tests::harness::conformity;
@@ -381,6 +382,85 @@ async fn an_id_in_a_path_is_read_in_any_letter_case() {
     let revoke = stack.delete(&mixed).bearer(&ada.access_token).send().await;
     assert_eq!(revoke.status, StatusCode::NO_CONTENT);
     assert_eq!(stack.session_ids(&ada).await, [ada.session_id]);
+}
+
+#[tokio::test]
+async fn an_id_in_a_body_is_read_in_any_letter_case() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let secret = stack.add_client("mailer", &[ClientScope::IssueLinks]).await;
+    let capitals = |id: String| id.to_uppercase();
+    let path = format!("/v1/service/users/{}/links", ada.user_id.unwrap());
+    let body = json!({
+        "purpose": "change_email", "new_email": "ada@example.org", "email_version": -0.0,
+        "session_id": capitals(ada.session_id.to_string()),
+    });
+    let call = stack.post(&path).basic("mailer", &secret).json(&body);
+    call.send().await.expect(StatusCode::OK);
+    let root = stack.administrator("root@example.com").await;
+    let id = ada.user_id.unwrap().to_string();
+    let revoke = async |users: Value| {
+        let call = stack.post("/v1/admin/sessions/revoke");
+        let call = call.bearer(&root.access_token);
+        call.json(&json!({"user_ids": users})).send().await
+    };
+    let reply = revoke(json!([capitals(id.clone())])).await;
+    assert_eq!(reply.expect(StatusCode::OK)["results"][0]["revoked"], 1);
+    // Of many, the one that is none is named.
+    let wrong = revoke(json!([id, id, "x", id])).await;
+    let wrong = wrong.expect_problem(400, "invalid_request");
+    let detail = "The field user_ids[2] has a value that is not allowed.";
+    assert_eq!(wrong.body["detail"], detail);
+}
+
+/// A service that signs somebody in for a visitor must not believe that it has said who the visitor is.
+#[tokio::test]
+async fn a_registration_and_a_sign_in_are_for_nobody_elses_client() {
+    let stack = Stack::start().await;
+    for route in ["register", "login"] {
+        let path = format!("/v1/auth/{route}");
+        let mut body = json!({
+            "email": "ada@example.com", "password": PASSWORD,
+            "client": {"ip_address": "198.51.100.9"},
+        });
+        let refused = stack.post(&path).json(&body).send().await;
+        let refused = refused.expect_problem(400, "invalid_request");
+        let detail = "The field client has a value that is not allowed.";
+        assert_eq!(refused.body["detail"], detail);
+        body["client"] = Value::Null;
+        let reply = stack.post(&path).json(&body).send().await;
+        assert!(reply.status.is_success(), "{}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_no_route_takes_is_read_by_the_rules_of_bodies() {
+    let stack = Stack::start().await;
+    let ada = stack.administrator("ada@example.com").await;
+    let user = format!("/v1/admin/users/{}", ada.user_id.unwrap());
+    for path in [
+        "/v1/sessions/revoke-all".to_owned(),
+        "/v1/me/verify-email".to_owned(),
+        format!("{user}/password-reset"),
+        format!("{user}/sessions/revoke-all"),
+    ] {
+        let call = || stack.post(&path).bearer(&ada.access_token);
+        let large = vec![b' '; 16 * 1024 + 1];
+        let refused = call().bytes("application/json", &large).send().await;
+        refused.expect_problem(413, "payload_too_large");
+        let packed = call().bytes("application/json", b"{}");
+        let refused = packed.header("content-encoding", b"gzip").send().await;
+        refused.expect_problem(415, "unsupported_media_type");
+        for other in [&b"{}x"[..], b"{ \"x\": 1}", b"[]", b"{", b"x"] {
+            let refused = call().bytes("application/json", other).send().await;
+            refused.expect_problem(400, "invalid_request");
+        }
+    }
+    let empty = stack
+        .post("/v1/sessions/revoke-all")
+        .bearer(&ada.access_token);
+    let empty = empty.bytes("application/json", b" { \r\n} ").send().await;
+    empty.expect(StatusCode::OK);
 }
 
 /// "Sign out everywhere" with a misspelt parameter must not leave one signed in and say that all went well.

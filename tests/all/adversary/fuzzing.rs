@@ -1,9 +1,9 @@
-//! What `latchkey_tests::attack::fuzzing` has targets for, without a fuzzer: the seeds, the inputs of `tests/fuzz/regressions`,
-//! and random changes of both. `infra/scripts/fuzz` continues from there, guided by coverage.
+//! What `latchkey_tests::attack::fuzzing` has targets for, without a fuzzer: the seeds, the inputs that are kept in `tests/fuzz`,
+//! and random changes of all. `infra/scripts/fuzz` continues from there, guided by coverage.
 
 use std::path::Path;
 
-use latchkey_tests::attack::fuzzing::{TARGETS, Target};
+use latchkey_tests::attack::fuzzing::{TARGETS, Target, answers_to_body_seeds};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -77,10 +77,10 @@ fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
-/// What once made a target fail.
-fn regressions(target: &Target) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/regressions");
-    let Ok(files) = std::fs::read_dir(folder.join(target.name)) else {
+/// What once made a target fail, in `regressions`, and what reached most of the code, in `corpus`.
+fn kept(in_folder: &str, target: &Target) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let Ok(files) = std::fs::read_dir(folder.join(in_folder).join(target.name)) else {
         return Vec::new();
     };
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
@@ -121,7 +121,8 @@ fn hold(name: &str) {
 fn hold_for(name: &str, cases: u32) {
     let target = TARGETS.iter().find(|target| target.name == name).unwrap();
     let mut inputs = (target.seeds)();
-    inputs.extend(regressions(target));
+    inputs.extend(kept("regressions", target));
+    inputs.extend(kept("corpus", target));
     inputs.iter().for_each(|input| (target.run)(input));
     let strategy = (any::<Index>(), proptest::collection::vec(change(), 1..6));
     let found = TestRunner::new(config(cases)).run(&strategy, |(place, changes)| {
@@ -146,6 +147,16 @@ fn tokens_with_a_good_signature_hold() {
 #[test]
 fn bodies_hold() {
     hold("bodies");
+}
+
+/// The routes are those of the document, so one that is added is fuzzed; this says whether anything gets past its door.
+#[test]
+fn every_route_that_reads_a_body_has_a_seed_that_it_accepts() {
+    let answers = answers_to_body_seeds();
+    assert!(answers.len() >= 16, "{}", answers.len());
+    for (operation, reply) in answers {
+        assert!(reply.status.is_success(), "{operation}: {}", reply.body);
+    }
 }
 
 #[test]

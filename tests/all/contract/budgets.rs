@@ -2,6 +2,11 @@
 //!
 //! `cargo test -p latchkey-tests budgets -- --nocapture` prints the table.
 
+mod administration;
+mod links;
+
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::client::ClientScope;
@@ -9,12 +14,16 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::AccessRules;
 use latchkey_tests::harness::authorizer::passes;
 use latchkey_tests::harness::dynamodb::Cost;
+use latchkey_tests::harness::openapi;
+use latchkey_tests::harness::operations::Operation;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::json;
 
 struct Row {
     operation: &'static str,
+    /// The route, as the OpenAPI document names it; the authorizer has none.
+    route: Option<String>,
     cost: Cost,
     budget: Cost,
 }
@@ -44,8 +53,15 @@ impl Table {
         let reply = request(&self.stack).await;
         assert_eq!(reply.status.as_u16(), status, "{operation}: {}", reply.body);
         let cost = self.stack.recorder.take_cost();
+        let asked = reply.request.as_ref();
+        let route = asked.and_then(|(method, path)| Operation::of_request(method, path));
+        assert!(
+            route.is_some(),
+            "{operation}: a route that the document has"
+        );
         self.rows.push(Row {
             operation,
+            route: route.map(|route| route.name()),
             cost,
             budget,
         });
@@ -53,8 +69,38 @@ impl Table {
     }
 }
 
+/// All routes, and at the end that none was left out: one that is added has a row here, or this fails.
 #[tokio::test]
-async fn no_operation_exceeds_its_budget() {
+async fn no_operation_exceeds_its_budget_and_each_that_asks_dynamodb_has_one() {
+    let mut rows = of_people().await;
+    rows.extend(administration::of_administration().await);
+    rows.extend(links::of_links().await);
+    print_and_check(&rows);
+    let measured: BTreeSet<&String> = rows.iter().filter_map(|row| row.route.as_ref()).collect();
+    let has_no_row = |route: &String| !measured.contains(route);
+    let without_a_row: Vec<String> = routes_on_table().filter(has_no_row).collect();
+    assert!(
+        without_a_row.is_empty(),
+        "without a row of the budgets: {without_a_row:#?}"
+    );
+}
+
+/// The routes of the functions that have the table, as the document names them.
+fn routes_on_table() -> impl Iterator<Item = String> {
+    let functions = latchkey::functions_on_table().into_iter();
+    functions.flat_map(|(_, routes)| {
+        let document = json!(openapi::of(routes));
+        let paths = document["paths"].as_object().unwrap().clone();
+        paths.into_iter().flat_map(|(path, item)| {
+            let methods: Vec<String> = item.as_object().unwrap().keys().cloned().collect();
+            methods
+                .into_iter()
+                .map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+    })
+}
+
+async fn of_people() -> Vec<Row> {
     let mut table = Table {
         stack: Stack::start().await,
         rows: Vec::new(),
@@ -155,6 +201,7 @@ async fn no_operation_exceeds_its_budget() {
     assert!(passes(&authorizer, &newest.access_token).await);
     table.rows.push(Row {
         operation: "authorizer, strict",
+        route: None,
         cost: table.stack.recorder.take_cost(),
         budget: cost(1, 0.0, 1.0),
     });
@@ -320,7 +367,33 @@ async fn no_operation_exceeds_its_budget() {
         .await;
 
     sign_ins_that_are_refused(&mut table).await;
-    print_and_check(&table.rows);
+    purge_and_deletion(&mut table).await;
+    table.rows
+}
+
+/// What a user does at the end: removes what has ended, and then the account.
+async fn purge_and_deletion(table: &mut Table) {
+    let grace = table.stack.register("grace@example.com").await;
+    let phone = table.stack.login("grace@example.com").await;
+    let logout = json!({"refresh_token": phone.refresh_token});
+    let ended = table.stack.post("/v1/auth/logout").json(&logout);
+    ended.send().await.expect(StatusCode::NO_CONTENT);
+    let purge = async |stack: &Stack| {
+        let call = stack.delete("/v1/sessions/expired");
+        call.bearer(&grace.access_token).send().await
+    };
+    for (operation, budget) in [
+        ("purge of one ended session", cost(3, 2.0, 2.0)),
+        ("purge, nothing has ended", cost(2, 0.0, 2.0)),
+    ] {
+        table.row(operation, budget, purge, 200).await;
+    }
+    table.stack.stream().drain().await;
+    let delete = async |stack: &Stack| stack.delete_account(&grace, PASSWORD).await;
+    let operation = "account deletion";
+    table
+        .row(operation, cost(8, 14.0 + 1.0, 4.0), delete, 204)
+        .await;
 }
 
 /// With and without a device token, and where nothing is checked.
@@ -397,178 +470,6 @@ async fn sign_ins_that_are_refused(table: &mut Table) {
             429,
         )
         .await;
-}
-
-/// Each route of administration: 1 trip and 1 read unit of it are the administrator's own account.
-#[tokio::test]
-async fn no_operation_of_administration_exceeds_its_budget() {
-    let stack = Stack::start().await;
-    let admin = stack.administrator("root@example.com").await;
-    let grace = stack.register("grace@example.com").await;
-    let phone = stack.login("grace@example.com").await;
-    let ada = stack.register("ada@example.com").await;
-    let mut table = Table {
-        stack,
-        rows: Vec::new(),
-    };
-    let user = format!("/v1/admin/users/{}", grace.user_id.unwrap());
-    let get = |path: String| {
-        let token = admin.access_token.clone();
-        async move |stack: &Stack| stack.get(&path).bearer(&token).send().await
-    };
-    let by_email = "/v1/admin/users?email=grace@example.com".to_owned();
-    for (operation, budget, path) in [
-        ("admin: find by address", cost(3, 0.0, 3.0), by_email),
-        // The table here is one of 8 KB or so; 1,000 items of 0.5 KB are 62.5 read units.
-        (
-            "admin: a page of users",
-            cost(2, 0.0, 1.0 + 1.0),
-            "/v1/admin/users".to_owned(),
-        ),
-        ("admin: user", cost(2, 0.0, 2.0), user.clone()),
-        (
-            "admin: sessions of a user",
-            cost(2, 0.0, 2.0),
-            format!("{user}/sessions"),
-        ),
-        (
-            "admin: activity of a user",
-            cost(2, 0.0, 1.0 + 1.5),
-            format!("{user}/activity"),
-        ),
-        (
-            "admin: find a session",
-            cost(3, 0.0, 1.0 + 0.5 + 1.0),
-            format!("/v1/admin/sessions/{}", phone.session_id),
-        ),
-    ] {
-        table.row(operation, budget, get(path), 200).await;
-    }
-    let send = |method: Method, path: String, body: Option<serde_json::Value>| {
-        let token = admin.access_token.clone();
-        async move |stack: &Stack| {
-            let call = stack.request(method, &path).bearer(&token);
-            match body {
-                Some(body) => call.json(&body).send().await,
-                None => call.send().await,
-            }
-        }
-    };
-    let (one, all) = (
-        format!("{user}/sessions/{}", phone.session_id),
-        format!("{user}/sessions/revoke-all"),
-    );
-    let revoke = send(Method::DELETE, one, None);
-    table
-        .row("admin: revoke", cost(3, 1.0, 2.0), revoke, 204)
-        .await;
-    let revoke_all = send(Method::POST, all, None);
-    table
-        .row("admin: revoke-all", cost(3, 1.0, 2.0), revoke_all, 200)
-        .await;
-    let disable = send(
-        Method::PATCH,
-        user.clone(),
-        Some(json!({"status": "disabled"})),
-    );
-    table
-        .row("admin: disable", cost(3, 1.0, 2.0), disable, 200)
-        .await;
-    let both = json!({"status": "active", "roles": ["clerk"]});
-    let both = send(Method::PATCH, user.clone(), Some(both));
-    table
-        .row("admin: enable and roles", cost(5, 2.0, 3.0), both, 200)
-        .await;
-    let users = json!({"user_ids": [grace.user_id.unwrap(), ada.user_id.unwrap()]});
-    let many = send(
-        Method::POST,
-        "/v1/admin/sessions/revoke".to_owned(),
-        Some(users),
-    );
-    table
-        .row(
-            "admin: revoke-all of two users",
-            cost(3, 2.0, 3.0),
-            many,
-            200,
-        )
-        .await;
-    let delete = send(Method::DELETE, user, None);
-    table
-        .row("admin: delete", cost(8, 11.0, 5.0), delete, 204)
-        .await;
-    print_and_check(&table.rows);
-}
-
-#[tokio::test]
-async fn no_link_exceeds_its_budget() {
-    let mut table = Table {
-        stack: Stack::start().await,
-        rows: Vec::new(),
-    };
-    let ada = table.stack.register("ada@example.com").await;
-    let user = ada.user_id.unwrap();
-    let request = async |stack: &Stack| stack.request_password_reset("ada@example.com").await;
-    table
-        .row("ask for a reset", cost(3, 3.0, 0.0), request, 202)
-        .await;
-    let unknown = async |stack: &Stack| stack.request_password_reset("eve@example.com").await;
-    table
-        .row("the same, unknown", cost(3, 3.0, 0.0), unknown, 202)
-        .await;
-    let ask = async |stack: &Stack| {
-        let call = stack.post("/v1/me/verify-email").bearer(&ada.access_token);
-        call.send().await
-    };
-    table
-        .row("ask for a verification", cost(3, 2.0, 1.0), ask, 202)
-        .await;
-    let token = table.stack.verify_token(user).await;
-    let verify = async |stack: &Stack| stack.verify_email(&token).await;
-    table
-        .row("verify an address", cost(2, 1.0, 1.0), verify, 204)
-        .await;
-    let ask = async |stack: &Stack| stack.request_email_change(&ada, "ada@example.org").await;
-    let budget = cost(5, 6.0, 3.0);
-    table.row("ask for another address", budget, ask, 202).await;
-    let token = table
-        .stack
-        .change_email_token(&ada, "ada@example.org")
-        .await;
-    let change = async |stack: &Stack| stack.verify_email(&token).await;
-    table
-        .row("change the address", cost(3, 6.0, 2.0), change, 204)
-        .await;
-    let token = table.stack.reset_token(user).await;
-    let reset = async |stack: &Stack| stack.reset_password(&token, "wrong donkey charger").await;
-    table
-        .row("reset the password", cost(3, 7.0, 2.0), reset, 204)
-        .await;
-    let again = async |stack: &Stack| stack.reset_password(&token, "wrong donkey charger").await;
-    table
-        .row("the same, used", cost(1, 1.0, 2.0), again, 400)
-        .await;
-    let forged = async |stack: &Stack| stack.reset_password("x.y.z", "wrong donkey charger").await;
-    table
-        .row("the same, forged", cost(0, 0.0, 0.0), forged, 400)
-        .await;
-    print_and_check(&table.rows);
-
-    let policy = SessionPolicy {
-        require_verified_email: true,
-        ..Default::default()
-    };
-    let mut table = Table {
-        stack: Stack::with_policy(policy).await,
-        rows: Vec::new(),
-    };
-    let body = json!({"email": "ada@example.com", "password": PASSWORD});
-    for operation in ["register, to be verified", "the same, taken"] {
-        let register =
-            async |stack: &Stack| stack.post("/v1/auth/register").json(&body).send().await;
-        table.row(operation, cost(4, 7.0, 0.0), register, 202).await;
-    }
-    print_and_check(&table.rows);
 }
 
 /// With as many sessions as are allowed and as many ended ones as are kept, the account is still one write unit; what
@@ -680,6 +581,7 @@ fn print_and_check(rows: &[Row]) {
         operation,
         cost,
         budget,
+        ..
     } in rows
     {
         println!(
@@ -696,6 +598,7 @@ fn print_and_check(rows: &[Row]) {
         operation,
         cost,
         budget,
+        ..
     } in rows
     {
         let within = cost.trips <= budget.trips

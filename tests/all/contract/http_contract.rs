@@ -38,6 +38,40 @@ async fn an_unknown_route_is_a_problem_too() {
     }
 }
 
+/// The title is the code's, so it is to be true of every cause; the detail says which it was.
+#[tokio::test]
+async fn a_title_says_nothing_that_is_false_of_another_cause() {
+    let stack = Stack::start().await;
+    let missing = stack.get("/v1/me").send().await;
+    let wrong = stack.get("/v1/me").bearer("x").send().await;
+    let words = |reply: &Reply| {
+        let text = |member: &str| reply.body[member].as_str().unwrap().to_owned();
+        (text("title"), text("detail"))
+    };
+    let (title, detail) = words(&missing.expect_problem(401, "invalid_token"));
+    assert_eq!(title, "There is no valid access token");
+    assert_eq!(
+        detail,
+        "Send an access token: Authorization: Bearer <access token>."
+    );
+    let (same, detail) = words(&wrong.expect_problem(401, "invalid_token"));
+    assert_eq!(same, title);
+    assert_eq!(
+        detail,
+        "Send a valid access token of a session that has not ended."
+    );
+    let login = || stack.post("/v1/auth/login");
+    let coded = login().bytes("application/json", b"{}");
+    let coded = coded.header("content-encoding", b"gzip").send().await;
+    let (title, detail) = words(&coded.expect_problem(415, "unsupported_media_type"));
+    assert!(!title.contains("JSON"), "it was JSON, in a coding: {title}");
+    assert_eq!(detail, "Send the body without a content coding.");
+    let text = login().bytes("text/plain", b"{}").send().await;
+    let (same, detail) = words(&text.expect_problem(415, "unsupported_media_type"));
+    assert_eq!(same, title);
+    assert_eq!(detail, "Send the body as application/json.");
+}
+
 #[tokio::test]
 async fn a_wrong_method_is_told_which_are_right() {
     let stack = Stack::start().await;

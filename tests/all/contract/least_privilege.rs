@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::client::ClientScope;
 use latchkey_domain::id::SessionId;
-use latchkey_domain::notice::Language;
+use latchkey_domain::notice::{Language, Sender};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::AccessRules;
 use latchkey_service::notify::SendError;
@@ -226,6 +226,8 @@ async fn recover_everything() {
 async fn notify_everything() {
     let stack = Stack::start().await;
     stack.register("ada@example.com").await;
+    let asked = stack.request_password_reset("ada@example.com").await;
+    asked.expect(StatusCode::ACCEPTED);
     let mut stream = stack.stream();
     stream.drain().await;
     let events = stream.bus.taken();
@@ -237,7 +239,7 @@ async fn notify_everything() {
     for _ in 0..3 {
         post.bring(&events).await;
     }
-    assert_eq!(post.mailer.take().len(), 1);
+    assert_eq!(post.mailer.take().len(), 2);
 }
 
 /// Every route of administration.
@@ -286,6 +288,12 @@ async fn administer_everything(stack: &Stack) {
         .send()
         .await
         .expect(StatusCode::CREATED);
+    let find = stack.get("/v1/admin/users?issuer=idp&subject=2");
+    let found = find.bearer(&admin.access_token).send().await;
+    assert_eq!(
+        found.expect(StatusCode::OK)["users"][0]["id"],
+        issued["user"]["id"]
+    );
     let path = format!("/v1/admin/users/{}", issued["user"]["id"].as_str().unwrap());
     let reply = stack.delete(&path).bearer(&admin.access_token).send().await;
     reply.expect(StatusCode::NO_CONTENT);
@@ -379,6 +387,96 @@ fn the_secret_is_read_by_those_who_sign_or_verify() {
         );
         for statement in of_the_secret {
             assert_eq!(statement["Resource"], "TokenSecret", "{binary}");
+        }
+    }
+}
+
+/// What CloudFormation makes of the condition's value: a list of `!Select`, `!Split` and a `!Sub` with nothing but `MailFrom`.
+fn resolve(value: &Value, mail_from: &str) -> String {
+    match value {
+        Value::String(text) => text.replace("${MailFrom}", mail_from),
+        Value::Array(select) => {
+            let [place, split] = &select[..] else {
+                panic!("{value}");
+            };
+            let [separator, text] = &split.as_array().unwrap()[..] else {
+                panic!("{value}");
+            };
+            let text = resolve(text, mail_from);
+            let place = usize::try_from(place.as_u64().unwrap()).unwrap();
+            let mut parts = text.split(separator.as_str().unwrap());
+            parts.nth(place).unwrap().to_owned()
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// Any other address of a verified domain could be used to write to anybody in the team's name.
+#[test]
+fn mails_are_sent_as_the_address_of_mail_from_alone() {
+    let template = template();
+    let pattern = &template["Parameters"]["MailFrom"]["AllowedPattern"];
+    let pattern = jsonschema::validator_for(&json!({"pattern": pattern})).unwrap();
+    let is_allowed = |text: &str| pattern.is_valid(&json!(text));
+    let functions = functions(&template);
+    let policies = functions["notify"]["Properties"]["Policies"].as_array();
+    let statements = policies.unwrap()[0]["Statement"].as_array().unwrap();
+    let sending: Vec<&Value> = statements
+        .iter()
+        .filter(|statement| statement["Action"].to_string().contains("ses:"))
+        .collect();
+    assert_eq!(sending.len(), 1);
+    assert_eq!(sending[0]["Action"], "ses:SendEmail");
+    let condition = &sending[0]["Condition"]["StringEqualsIgnoreCase"];
+    let address = &condition["ses:FromAddress"];
+    for mail_from in [
+        "no-reply@example.com",
+        "Example <no-reply@example.com>",
+        "\"Example, Inc.\" <No-Reply+x@Mail.Example.com>",
+        "Beispiel für alle<mail@xn--bcher-kva.example>",
+    ] {
+        assert!(is_allowed(mail_from), "{mail_from}");
+        let sender: Sender = mail_from.parse().unwrap();
+        let sent_as = sender.address();
+        assert!(resolve(address, mail_from).eq_ignore_ascii_case(sent_as.as_typed()));
+        // An address in Unicode would be sent as another one than the condition names.
+        assert!(
+            sent_as
+                .as_typed()
+                .eq_ignore_ascii_case(&sent_as.normalized())
+        );
+    }
+    for refused in [
+        "mail@bücher.example",
+        "Example <a@example.com> <b@example.com>",
+        "Example < a@example.com >",
+        "Exam>ple <a@example.com>",
+        "<a@example.com>",
+        "Example",
+    ] {
+        assert!(!is_allowed(refused), "{refused}");
+    }
+    assert!(is_allowed(""), "no mail");
+}
+
+/// Two functions keep dead letters, each under its own key; a list of objects is a right on the bucket, not on its objects.
+#[test]
+fn a_role_names_what_it_is_about_and_no_more() {
+    let template = template();
+    for (name, function) in functions(&template) {
+        let mut statements = Vec::new();
+        for policy in function["Properties"]["Policies"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            statements.extend(policy["Statement"].as_array().into_iter().flatten());
+        }
+        for statement in statements {
+            let text = statement.to_string();
+            assert!(!text.contains("DEADLETTER#*"), "{name}: {text}");
+            let lists = text.contains("s3:ListBucket");
+            assert!(!(lists && text.contains("/*")), "{name}: {text}");
         }
     }
 }

@@ -1,122 +1,153 @@
 //! Dashboard, alarms and log filters look at what the code writes. An alarm for something else would stay silent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use latchkey_runtime::telemetry;
 use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::harness::log::Log;
+use latchkey_tests::harness::metering::{Lines, recorder};
 use latchkey_tests::harness::stack::Stack;
 use latchkey_tests::harness::template::{WATCH, read, root, template};
 use serde_json::{Value, json};
 use tracing::Level;
 
-/// The metrics of the code that a template's alarms watch.
-fn alarmed(template: &Value) -> BTreeSet<String> {
-    let resources = template["Resources"].as_object().unwrap();
-    resources
-        .values()
-        .map(|resource| &resource["Properties"])
-        .filter(|properties| properties["Namespace"] == "Latchkey")
-        .map(|properties| properties["MetricName"].as_str().unwrap().to_owned())
+/// The metrics that an alarm watches: its own, or those that its expression adds up. It costs for each of them.
+fn watched(alarm: &Value) -> Vec<Value> {
+    let sums = alarm["Metrics"].as_array().into_iter().flatten();
+    let parts: Vec<Value> = sums
+        .map(|part| part["MetricStat"]["Metric"].clone())
+        .filter(|metric| !metric.is_null())
+        .collect();
+    if parts.is_empty() {
+        vec![alarm.clone()]
+    } else {
+        parts
+    }
+}
+
+/// The properties of all resources of a type, of both templates.
+fn all_of(kind: &str) -> Vec<Value> {
+    let templates = [template(), read(WATCH)];
+    let resources = templates
+        .iter()
+        .flat_map(|template| template["Resources"].as_object().unwrap().values());
+    let of_kind = resources.filter(|resource| resource["Type"] == kind);
+    of_kind
+        .map(|resource| resource["Properties"].clone())
         .collect()
 }
 
-/// The lines of all graphs of the dashboard.
-fn dashboard_rows() -> Vec<Value> {
+/// The graphs of the dashboard.
+fn widgets() -> Vec<Value> {
     let watch = read(WATCH);
     let dashboard = &watch["Resources"]["Dashboard"]["Properties"]["DashboardBody"];
     let body: Value = serde_json::from_str(dashboard.as_str().unwrap()).unwrap();
-    let widgets = body["widgets"].as_array().unwrap().iter();
-    let rows = widgets.flat_map(|widget| widget["properties"]["metrics"].as_array().unwrap());
+    body["widgets"].as_array().unwrap().clone()
+}
+
+/// The lines of the graphs of metrics.
+fn dashboard_rows() -> Vec<Value> {
+    let widgets = widgets();
+    let metrics = widgets.iter().filter(|widget| widget["type"] == "metric");
+    let rows = metrics.flat_map(|widget| widget["properties"]["metrics"].as_array().unwrap());
     rows.cloned().collect()
+}
+
+fn written(scope: Scope) -> BTreeSet<String> {
+    let of_scope = METRICS.iter().filter(|metric| metric.scope == scope);
+    of_scope.map(|metric| metric.name.to_owned()).collect()
 }
 
 #[test]
 fn dashboard_and_alarms_show_the_metrics_that_the_code_writes() {
-    let written = |scope: Scope| -> BTreeSet<String> {
-        let of_scope = METRICS.iter().filter(|metric| metric.scope == scope);
-        of_scope.map(|metric| metric.name.to_owned()).collect()
-    };
-    for template in [template(), read(WATCH)] {
-        let alarmed = alarmed(&template);
-        assert!(!alarmed.is_empty());
-        assert!(alarmed.is_subset(&written(Scope::Stack)), "{alarmed:?}");
-    }
-
-    let (mut by_stack, mut by_function) = (BTreeSet::new(), BTreeSet::new());
-    for row in dashboard_rows() {
-        if row[0] == "Latchkey" {
-            by_stack.insert(row[1].as_str().unwrap().to_owned());
-        } else if let Some(search) = row[0]["expression"].as_str() {
-            assert!(
-                search.starts_with("SEARCH('{Latchkey,Stack,Function} MetricName=\""),
-                "{search}"
-            );
-            by_function.insert(search.split('"').nth(1).unwrap().to_owned());
-        }
-    }
-    assert_eq!(by_stack, written(Scope::Stack));
-    assert_eq!(by_function, written(Scope::Function));
-}
-
-/// The functions of the template by the names of their resources, with whether they answer over HTTP.
-fn resources_of_functions() -> BTreeMap<String, bool> {
-    let template = template();
-    let resources = template["Resources"].as_object().unwrap();
-    resources
+    let alarms = all_of("AWS::CloudWatch::Alarm");
+    let alarmed: BTreeSet<String> = alarms
         .iter()
-        .filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function")
-        .map(|(name, function)| {
-            let mut events = function["Properties"]["Events"]
-                .as_object()
-                .into_iter()
-                .flatten();
-            let answers = events.any(|(_, event)| event["Type"] == "HttpApi");
-            (name.clone(), answers)
-        })
-        .collect()
-}
-
-/// The functions whose metric the alarms of the templates watch, each as often as it is watched.
-fn watched_by_alarms(metric: &str) -> Vec<String> {
-    let mut watched = Vec::new();
-    for template in [template(), read(WATCH)] {
-        for resource in template["Resources"].as_object().unwrap().values() {
-            let alarm = &resource["Properties"];
-            let sums = alarm["Metrics"].as_array().into_iter().flatten();
-            let parts = sums.map(|part| &part["MetricStat"]["Metric"]);
-            for part in parts.chain([alarm]) {
-                if part["Namespace"] == "AWS/Lambda" && part["MetricName"] == metric {
-                    let name = &part["Dimensions"][0];
-                    assert_eq!(name["Name"], "FunctionName");
-                    watched.push(name["Value"].as_str().unwrap().to_owned());
-                }
-            }
-        }
-    }
-    watched.sort();
-    watched
-}
-
-/// Nobody hears of a function that no alarm watches; one that two alarms watch rings twice.
-#[test]
-fn every_function_is_in_one_alarm_on_errors_and_every_route_in_one_on_throttles() {
-    let functions = resources_of_functions();
-    let all: Vec<String> = functions.keys().cloned().collect();
-    assert_eq!(watched_by_alarms("Errors"), all);
-    let answering = functions.into_iter().filter(|(_, answers)| *answers);
-    let answering: Vec<String> = answering.map(|(name, _)| name).collect();
-    let throttled = watched_by_alarms("Throttles");
-    let missing: Vec<_> = answering
-        .iter()
-        .filter(|name| !throttled.contains(name))
+        .flat_map(watched)
+        .filter(|metric| metric["Namespace"] == "Latchkey")
+        .map(|metric| metric["MetricName"].as_str().unwrap().to_owned())
         .collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    assert!(alarmed.len() > 4, "{alarmed:?}");
+    assert!(alarmed.is_subset(&written(Scope::Stack)), "{alarmed:?}");
+
+    let own = dashboard_rows()
+        .into_iter()
+        .filter(|row| row[0] == "Latchkey");
+    let by_stack: BTreeSet<String> = own
+        .map(|row| {
+            assert_eq!(
+                (&row[2], &row[3]),
+                (&json!("Stack"), &json!("${StackName}"))
+            );
+            row[1].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(by_stack, written(Scope::Stack));
+
+    // What is no metric is added up from the lines.
+    let mut added_up = BTreeSet::new();
+    for widget in widgets().iter().filter(|widget| widget["type"] == "log") {
+        let query = widget["properties"]["query"].as_str().unwrap();
+        assert!(query.starts_with("SOURCE '${LogGroupName}' | "), "{query}");
+        let sums = query.split("sum(").skip(1);
+        added_up.extend(sums.map(|sum| sum.split_once(')').unwrap().0.to_owned()));
+    }
+    assert_eq!(added_up, written(Scope::Line));
+}
+
+/// The page says what watching costs, by the numbers at the head of the script that computes it.
+#[test]
+fn the_script_of_the_costs_counts_what_is_paid_for() {
+    let script = include_str!("../../../infra/scripts/cost");
+    let constant = |name: &str| -> usize {
+        let start = format!("{name} = ");
+        let line = script.lines().find_map(|line| line.strip_prefix(&start));
+        let number = line.unwrap().split_whitespace().next().unwrap();
+        number.parse().unwrap()
+    };
+    let from_logs = all_of("AWS::Logs::MetricFilter").len();
+    assert_eq!(constant("METRICS"), written(Scope::Stack).len() + from_logs);
+    let alarms = all_of("AWS::CloudWatch::Alarm");
+    let watched: usize = alarms.iter().map(|alarm| watched(alarm).len()).sum();
+    assert_eq!(constant("ALARMED_METRICS"), watched);
+    assert_eq!(all_of("AWS::CloudWatch::Dashboard").len(), 1);
+}
+
+/// The names of the resources of the functions.
+fn resources_of_functions() -> BTreeSet<String> {
+    let template = template();
+    let resources = template["Resources"].as_object().unwrap().iter();
+    let functions = resources.filter(|(_, one)| one["Type"] == "AWS::Serverless::Function");
+    functions.map(|(name, _)| name.clone()).collect()
+}
+
+/// Nobody hears of a function whose failures are logged elsewhere, or not at all.
+#[test]
+fn the_alarm_on_failed_invocations_reads_the_line_that_lambda_writes_of_every_function() {
+    let template = template();
+    let filter = &template["Resources"]["FunctionErrorsFilter"]["Properties"];
+    assert_eq!(filter["LogGroupName"], "LogGroup");
+    assert_eq!(
+        filter["FilterPattern"],
+        r#"{ $.type = "platform.report" && $.record.status != "success" }"#
+    );
+    let log = json!({
+        "LogGroup": "LogGroup", "LogFormat": "JSON", "ApplicationLogLevel": "LogLevel",
+        "SystemLogLevel": "PlatformLogLevel",
+    });
+    assert_eq!(template["Globals"]["Function"]["LoggingConfig"], log);
+    for name in resources_of_functions() {
+        let own = &template["Resources"][&name]["Properties"]["LoggingConfig"];
+        assert!(own.is_null(), "{name}");
+    }
+    // At each of these Lambda writes the line of an invocation that has failed.
+    let level = &template["Parameters"]["PlatformLogLevel"];
+    assert_eq!(level["AllowedValues"], json!(["DEBUG", "INFO", "WARN"]));
 }
 
 #[test]
 fn the_dashboard_shows_every_function() {
-    let all: BTreeSet<String> = resources_of_functions().into_keys().collect();
+    let all = resources_of_functions();
     for metric in ["Errors", "ConcurrentExecutions", "Throttles"] {
         let shown: BTreeSet<String> = dashboard_rows()
             .iter()
@@ -150,6 +181,7 @@ fn the_log_hears_every_crate_of_ours_and_of_libraries_their_warnings() {
     assert!(filter.would_enable("hyper", &Level::WARN));
 }
 
+/// The line of a request as a function writes it, and as the log has it elsewhere.
 #[tokio::test]
 async fn the_alarm_on_server_errors_reads_the_line_that_ends_each_request() {
     let template = template();
@@ -157,23 +189,47 @@ async fn the_alarm_on_server_errors_reads_the_line_that_ends_each_request() {
     assert_eq!(filter["LogGroupName"], "LogGroup");
     assert_eq!(
         filter["FilterPattern"],
-        r#"{ $.message = "answered" && $.status >= 500 }"#
+        r#"{ $.message = "answered" && $.status >= 500 && $.Throttled NOT EXISTS }"#
     );
+    assert!(written(Scope::Line).contains("Throttled"));
 
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let lines = Lines::default();
+    let on_lambda = lines.of(Stack::start().await, &emf);
     let log = Log::capture_json();
-    let stack = Stack::start().await;
-    stack
-        .try_login("ada@example.com", "a wrong password")
-        .await
-        .expect_problem(401, "invalid_credentials");
-    let written = log.end();
-    let answered: Vec<Value> = written
+    for stack in [&on_lambda, &Stack::start().await] {
+        stack
+            .try_login("ada@example.com", "a wrong password")
+            .await
+            .expect_problem(401, "invalid_credentials");
+    }
+    let log = log.end();
+    let logged: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .filter(|line: &Value| line["message"] == "answered")
         .collect();
-    assert_eq!(answered.len(), 1, "{written}");
-    assert_eq!(answered[0]["status"], json!(401));
+    let [logged] = logged.try_into().unwrap();
+    let [line] = lines.take().try_into().unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    for field in [
+        "message", "level", "target", "method", "route", "status", "code",
+    ] {
+        assert_eq!(line[field], logged[field], "{field}");
+    }
+    assert_eq!(line["status"], json!(401));
+    for (name, value) in logged.as_object().unwrap() {
+        assert_eq!(line[name].is_null(), value.is_null(), "{name}");
+    }
+    let (span, other) = (&line["span"], &logged["span"]);
+    assert!(
+        span.as_object()
+            .unwrap()
+            .keys()
+            .eq(other.as_object().unwrap().keys())
+    );
+    assert_eq!(line["SignInFailures"], json!(1.0));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use latchkey_domain::clock::ManualClock;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::activity::ActivityLog;
 use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, stack_with};
-use latchkey_tests::harness::events::sequence_number;
+use latchkey_tests::harness::events::{Stream, sequence_number};
 use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{PASSWORD, Stack, TABLE};
 use serde_json::{Value, json};
@@ -52,11 +52,22 @@ async fn failing() -> (Stack, Faults) {
 }
 
 fn always(operation: &str, nth: usize) -> Plan {
+    plan(Fault::InternalServerError, Strikes::Always, operation, nth)
+}
+
+/// Brings what the stream has while one request is refused for good.
+async fn drain_refused_once(stream: &mut Stream, faults: &Faults, operation: &str, nth: usize) {
+    faults.arm(plan(Fault::Invalid, Strikes::Times(1), operation, nth));
+    stream.drain().await;
+    faults.disarm();
+}
+
+fn plan(fault: Fault, strikes: Strikes, operation: &str, nth: usize) -> Plan {
     Plan {
-        fault: Fault::InternalServerError,
+        fault,
         operation: operation.to_owned(),
         nth,
-        strikes: Strikes::Always,
+        strikes,
     }
 }
 
@@ -163,13 +174,7 @@ async fn what_can_never_be_written_or_removed_blocks_nothing_behind_it() {
         let (stack, faults) = failing().await;
         live(&stack).await;
         let mut stream = stack.stream();
-        faults.arm(Plan {
-            fault: Fault::Invalid,
-            strikes: Strikes::Times(1),
-            ..always("PutItem", nth)
-        });
-        stream.drain().await;
-        faults.disarm();
+        drain_refused_once(&mut stream, &faults, "PutItem", nth).await;
         assert_eq!(stream.bus.taken().len(), 5, "{nth}");
         assert_eq!(entries(&stack).await.len(), 4, "{nth}");
         assert_eq!(dead_letters(&stack).await, 1, "{nth}");
@@ -180,13 +185,7 @@ async fn what_can_never_be_written_or_removed_blocks_nothing_behind_it() {
     stream.drain().await;
     stack.table().account(ada.user_id.unwrap()).delete().await;
     stack.register("bob@example.com").await;
-    faults.arm(Plan {
-        fault: Fault::Invalid,
-        strikes: Strikes::Times(1),
-        ..always("Query", 0)
-    });
-    stream.drain().await;
-    faults.disarm();
+    drain_refused_once(&mut stream, &faults, "Query", 0).await;
     assert_eq!(dead_letters(&stack).await, 1);
     let told = json!(stream.bus.taken()).to_string();
     assert!(told.contains("bob@example.com"), "{told}");
@@ -277,10 +276,7 @@ async fn a_function_that_dies_among_its_entries_leaves_nothing_out() {
         live(&stack).await;
         let mut stream = stack.stream();
         let records = stream.records(100);
-        faults.arm(Plan {
-            fault: Fault::Silence,
-            ..always("PutItem", nth)
-        });
+        faults.arm(plan(Fault::Silence, Strikes::Always, "PutItem", nth));
         let dying = tokio::time::timeout(Duration::from_millis(1), stream.invoke(&records));
         assert!(dying.await.is_err(), "it has died");
         faults.disarm();

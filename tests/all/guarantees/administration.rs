@@ -7,8 +7,14 @@ use futures::join;
 use http::{Method, StatusCode};
 use latchkey_domain::administration::AdminAct;
 use latchkey_domain::cause::{Action, Actor};
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::error::AdminError;
 use latchkey_domain::id::UserId;
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::token::Token;
+use latchkey_service::{
+    Administrator, Damage, Failure, LONGEST_DEEDS, LeadsToUser, Repair, Service,
+};
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::log::Log;
@@ -409,6 +415,39 @@ async fn a_deed_whose_request_was_cut_off_is_in_the_audit_trail() {
     );
 }
 
+/// Lambda freezes what is under way after the reply, and continues it with the next request. One request may hold many deeds:
+/// the time that the first ones took is gone for the others.
+#[tokio::test(start_paused = true)]
+async fn no_deed_of_a_request_continues_after_its_503() {
+    let (stack, _) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let users = [
+        stack.register(GRACE).await,
+        stack.register("bob@example.com").await,
+    ];
+    let [grace, bob] = users.each_ref().map(|user| user.user_id.unwrap());
+    let service = Service {
+        store: stack.store.clone(),
+        core: stack.core.clone(),
+    };
+    let token = Token::new(root.access_token.clone());
+    let caller = service.core.authenticate(&token).await.unwrap();
+    let who = service.administrator(caller).await.unwrap();
+    tokio::time::advance(LONGEST_DEEDS - Duration::from_secs(1)).await;
+    assert_eq!(service.revoke_all_of(&who, grace).await, Ok(1));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let log = Log::capture_json();
+    let late = service.revoke_all_of(&who, bob).await;
+    assert_eq!(late, Err(Failure::Unavailable));
+    let deeds = lines(&log.end(), "administration");
+    assert_eq!(deeds[0]["outcome"], "failed");
+    assert_eq!(stack.session_ids(&users[1]).await, [users[1].session_id]);
+    // Nobody waits for the reply to a command.
+    let operator = Administrator::operator();
+    tokio::time::advance(LONGEST_DEEDS).await;
+    assert_eq!(service.revoke_all_of(&operator, bob).await, Ok(1));
+}
+
 /// Its access token counts as long as the account admits it, and nothing but the account knows of it.
 #[tokio::test]
 async fn a_session_whose_item_is_gone_can_be_ended() {
@@ -426,6 +465,142 @@ async fn a_session_whose_item_is_gone_can_be_ended() {
     revoke().await.expect(StatusCode::NO_CONTENT);
     me().await.expect_problem(401, "invalid_token");
     revoke().await.expect_problem(404, "session_not_found");
+}
+
+fn operator_of(stack: &Stack) -> (Service, Administrator) {
+    let service = Service {
+        core: stack.core.clone(),
+        store: stack.store.clone(),
+    };
+    (service, Administrator::operator())
+}
+
+/// An account as somebody has written it by hand, in a form that no request can read.
+#[tokio::test]
+async fn an_account_that_nobody_can_read_is_repaired_and_its_user_signs_in_again() {
+    let stack = Stack::start().await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    stack.login(GRACE).await;
+    let user = grace.user_id.unwrap();
+    let (service, operator) = operator_of(&stack);
+    let before = stack.items().await;
+    for repair in [
+        service.inspect_account(&operator, user).await,
+        service.repair_account(&operator, user).await,
+    ] {
+        assert_eq!(repair, Ok(Repair::NotNeeded));
+    }
+    assert_eq!(stack.items().await, before);
+
+    let account = stack.table().account(user);
+    account.set("change", "by hand").await;
+    account.set("previous_change", "by hand").await;
+    let body = json!({"email": GRACE, "password": PASSWORD});
+    let login = stack.post("/v1/auth/login").json(&body);
+    let refused = login.send_unchecked().await;
+    refused.expect_problem(500, "internal_error");
+    let damage = Damage {
+        attributes: vec!["change", "previous_change"],
+        sessions: 2,
+    };
+    let before = stack.items().await;
+    let found = service.inspect_account(&operator, user).await;
+    assert_eq!(found, Ok(Repair::Possible(damage.clone())));
+    assert_eq!(
+        stack.items().await,
+        before,
+        "who looks first changes nothing"
+    );
+    let address = LeadsToUser::Address(EmailAddress::parse(GRACE).unwrap());
+    let named = service.find_user_id(&operator, address).await;
+    assert_eq!(named, Ok(Some(user)));
+
+    let log = Log::capture_json();
+    let done = service.repair_account(&operator, user).await;
+    assert_eq!(done, Ok(Repair::Done(damage)));
+    let log = log.end();
+    let ends = lines(&log, "session ended");
+    let reasons: Vec<_> = ends.iter().map(|end| &end["reason"]).collect();
+    assert_eq!(reasons, [&json!("admin"); 2], "{log}");
+    let deed = &lines(&log, "administration")[0];
+    assert_eq!(
+        (&deed["action"], &deed["actor"], &deed["outcome"]),
+        (&json!("repair_account"), &json!("operator"), &json!("done"))
+    );
+    let refused = stack.get("/v1/me").bearer(&grace.access_token).send().await;
+    refused.expect_problem(401, "invalid_token");
+    let again = stack.login(GRACE).await;
+    assert_eq!(stack.session_ids(&again).await, [again.session_id]);
+    let shown = stack.get(&user_path(&grace)).bearer(&root.access_token);
+    let shown = shown.send().await.expect(StatusCode::OK);
+    assert_eq!(
+        (&shown["email"], &shown["sessions"]),
+        (&json!(GRACE), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn what_a_repair_cannot_know_it_leaves_alone() {
+    let stack = Stack::start().await;
+    let grace = stack.register(GRACE).await;
+    let user = grace.user_id.unwrap();
+    let (service, operator) = operator_of(&stack);
+    stack.table().account(user).remove("created_at").await;
+    let before = stack.items().await;
+    for repair in [
+        service.inspect_account(&operator, user).await,
+        service.repair_account(&operator, user).await,
+    ] {
+        assert_eq!(repair, Ok(Repair::Beyond));
+    }
+    assert_eq!(stack.items().await, before);
+    let nobody = UserId::random(stack.core.random.as_ref());
+    let refused = service.repair_account(&operator, nobody).await;
+    assert_eq!(refused, Err(Failure::Refused(AdminError::UserNotFound)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_whose_reply_is_lost_knows_its_own_write() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let grace = stack.register(GRACE).await;
+    let user = grace.user_id.unwrap();
+    stack.table().account(user).set("change", "by hand").await;
+    let (service, operator) = operator_of(&stack);
+    faults.arm(Plan {
+        fault: Fault::ReplyLost,
+        operation: "UpdateItem".to_owned(),
+        nth: 0,
+        strikes: Strikes::Times(1),
+    });
+    let repair = service.repair_account(&operator, user).await;
+    let damage = Damage {
+        attributes: vec!["change"],
+        sessions: 1,
+    };
+    assert_eq!(repair, Ok(Repair::Done(damage)));
+    faults.disarm();
+    stack.login(GRACE).await;
+}
+
+/// What was read is written over only while it stands there: somebody else may be mending it too.
+#[tokio::test(start_paused = true)]
+async fn a_repair_that_was_overtaken_looks_again() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let grace = stack.register(GRACE).await;
+    let user = grace.user_id.unwrap();
+    let account = stack.table().account(user);
+    account.set("change", "by hand").await;
+    let (service, operator) = operator_of(&stack);
+    let mut write = faults.hold("UpdateItem", 0);
+    let overtake = async {
+        write.arrive().await;
+        let other = service.repair_account(&operator, user).await;
+        assert!(matches!(other, Ok(Repair::Done(_))), "{other:?}");
+        write.release();
+    };
+    let (repair, ()) = join!(service.repair_account(&operator, user), overtake);
+    assert_eq!(repair, Ok(Repair::NotNeeded));
 }
 
 /// The reply to the write gets lost, and somebody else changes the account before it is asked for again.

@@ -348,6 +348,24 @@ fn operations() -> Vec<Operation> {
         operation("admin: find by address", 200, acts!(|stack, cast| {
             send(stack, Method::GET, "/v1/admin/users?email=ada@example.com", &cast.root, Value::Null).await
         })),
+        Operation {
+            setup: first!(|stack, cast| drop(sign_in_elsewhere(stack, "grace").await)),
+            ..operation("admin: find by identity", 200, acts!(|stack, cast| {
+                let path = "/v1/admin/users?issuer=https%3A%2F%2Fidp.example.com&subject=grace";
+                send(stack, Method::GET, path, &cast.root, Value::Null).await
+            }))
+        },
+        operation("admin: user", 200, acts!(|stack, cast| {
+            send(stack, Method::GET, &path_of(&cast.ada), &cast.root, Value::Null).await
+        })),
+        operation("admin: sessions", 200, acts!(|stack, cast| {
+            let path = format!("{}/sessions", path_of(&cast.ada));
+            send(stack, Method::GET, &path, &cast.root, Value::Null).await
+        })),
+        operation("admin: send a reset", 202, acts!(|stack, cast| {
+            let path = format!("{}/password-reset", path_of(&cast.ada));
+            send(stack, Method::POST, &path, &cast.root, Value::Null).await
+        })),
         operation("admin: a page of users", 200, acts!(|stack, cast| {
             send(stack, Method::GET, "/v1/admin/users", &cast.root, Value::Null).await
         })),

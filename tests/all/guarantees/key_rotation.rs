@@ -23,10 +23,10 @@ use latchkey_tests::harness::stack::{Stack, identity, noon};
 use latchkey_tests::harness::template::{functions, template};
 use serde_json::{Value, json};
 
-const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
+pub(super) const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
 const FIRST: &str = "the first secret, which is long enough";
 
-fn rotation(
+pub(super) fn rotation(
     secrets: &FakeSecretsManager,
     algorithm: TokenAlgorithm,
     clock: Arc<ManualClock>,
@@ -60,7 +60,7 @@ async fn run_steps(rotation: &KeyRotation, token: &str) -> Result<(), RotationEr
 }
 
 /// A secret that has been in use for long.
-async fn old_secret() -> FakeSecretsManager {
+pub(super) async fn old_secret() -> FakeSecretsManager {
     let long_ago = noon() - TimeDelta::days(100);
     FakeSecretsManager::start(&json!({"current": FIRST}), Some(long_ago)).await
 }
@@ -76,19 +76,19 @@ fn keys_of(document: &Value) -> Vec<KeyMaterial> {
     .collect()
 }
 
-fn kid(token: &str) -> String {
+pub(super) fn kid(token: &str) -> String {
     jsonwebtoken::decode_header(token).unwrap().kid.unwrap()
 }
 
 /// A service that verifies tokens with a copy of the published keys, and asks for them every two hours, whatever it is
 /// shown in between.
-struct Verifier {
-    fetched_at: DateTime<Utc>,
-    keys: JwkSet,
+pub(super) struct Verifier {
+    pub(super) fetched_at: DateTime<Utc>,
+    pub(super) keys: JwkSet,
 }
 
 impl Verifier {
-    async fn fetch(stack: &Stack) -> Self {
+    pub(super) async fn fetch(stack: &Stack) -> Self {
         let reply = stack.get("/.well-known/jwks.json").send().await;
         Self {
             fetched_at: stack.now(),
@@ -96,7 +96,7 @@ impl Verifier {
         }
     }
 
-    fn accepts(&self, token: &str, now: DateTime<Utc>) -> bool {
+    pub(super) fn accepts(&self, token: &str, now: DateTime<Utc>) -> bool {
         let Some(jwk) = self.keys.find(&kid(token)) else {
             return false;
         };

@@ -127,6 +127,47 @@ async fn a_link_goes_to_the_address_that_it_is_for() {
     }
 }
 
+/// An account keeps the id of an expired session until its next sign-in, so the session's item decides.
+#[tokio::test]
+async fn a_link_to_a_new_address_does_not_outlive_the_session_on_which_it_was_asked_for() {
+    let policy = || SessionPolicy {
+        idle_lifetime: TimeDelta::hours(2),
+        absolute_lifetime: TimeDelta::hours(3),
+        ..without_limits()
+    };
+    for (refreshed_after, end) in [
+        (None, TimeDelta::hours(2)),
+        (Some(TimeDelta::minutes(90)), TimeDelta::hours(3)),
+    ] {
+        for (waited, is_opened) in [(end - TimeDelta::milliseconds(1), true), (end, false)] {
+            let stack = Stack::with_policy(policy()).await;
+            let ada = stack.register(ADA).await;
+            let begun = stack.core.now();
+            let token = stack.change_email_token(&ada, "ada@example.org").await;
+            if let Some(after) = refreshed_after {
+                stack.advance(after);
+                stack.refresh_session(&ada).await;
+            }
+            stack.advance(begun + waited - stack.core.now());
+            let account = stack.account(ada.user_id.unwrap()).await;
+            assert!(account.sessions.contains(&ada.session_id));
+            let reply = stack.verify_email(&token).await;
+            match is_opened {
+                true => drop(reply.expect(StatusCode::NO_CONTENT)),
+                false => drop(reply.expect_problem(400, "invalid_link")),
+            }
+            // Once it is done, it is done again at any time.
+            stack.advance(TimeDelta::hours(4));
+            let again = stack.verify_email(&token).await;
+            let status = match is_opened {
+                true => StatusCode::NO_CONTENT,
+                false => StatusCode::BAD_REQUEST,
+            };
+            assert_eq!(again.status, status);
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_end_of_a_session_spends_its_links_to_new_addresses() {
     for end in [
@@ -346,6 +387,34 @@ async fn a_user_tries_no_more_addresses_than_the_limit_says_taken_or_free() {
     let ada = stack.login(ADA).await;
     let reply = stack.request_email_change(&ada, "3@example.com").await;
     reply.expect(StatusCode::ACCEPTED);
+}
+
+/// Whoever has a session and not the password would otherwise keep its owner from changing the address.
+#[tokio::test]
+async fn wrong_passwords_use_up_none_of_the_addresses_that_a_user_may_try() {
+    let stack = Stack::start().await;
+    let ada = stack.register(ADA).await;
+    let thief = stack.login(ADA).await;
+    stack.register("bob@example.com").await;
+    let guess = async |who: &SignedIn, new: &str| {
+        let call = stack.request(Method::PUT, "/v1/me/email");
+        let body = json!({"email": new, "password": NEW});
+        let reply = call.bearer(&who.access_token).json(&body).send().await;
+        reply.expect_problem(403, "wrong_password");
+    };
+    // Neither does a wrong password tell which address is taken.
+    for new in ["bob@example.com", "1@example.com", "2@example.com"] {
+        guess(&thief, new).await;
+        guess(&ada, new).await;
+    }
+    for number in 0..5 {
+        let new = format!("{number}@example.com");
+        let reply = stack.request_email_change(&ada, &new).await;
+        reply.expect(StatusCode::ACCEPTED);
+    }
+    let refused = stack.request_email_change(&ada, "5@example.com").await;
+    refused.expect_problem(429, "too_many_requests");
+    guess(&thief, "5@example.com").await;
 }
 
 #[tokio::test]

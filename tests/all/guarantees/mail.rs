@@ -6,7 +6,7 @@ use latchkey_domain::cause::Actor;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::event::{Addressee, LinkRequest, Requester, WantedLink};
 use latchkey_domain::id::{RequestId, UserId};
-use latchkey_domain::notice::{Language, Message};
+use latchkey_domain::notice::{Language, Message, SEND_RESET_WITHIN};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::token::{EmailChange, LinkPurpose, Token};
 use latchkey_service::notify::{Mail, SendError};
@@ -16,6 +16,9 @@ use latchkey_tests::harness::metering::{extract, recorder};
 use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{CHROME, PASSWORD, Stack, tokens, without_limits};
 use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::routes::recovery;
 
 const ADA: &str = "ada@example.com";
 
@@ -39,6 +42,15 @@ fn of_type<'a>(events: &'a [Value], event_type: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("{event_type}"))
 }
 
+/// The event of another sign-in, with a flag: its id follows from `name`.
+fn flag_sign_in(created: &Value, flag: &str, name: &str) -> Value {
+    let mut flagged = created.clone();
+    flagged["data"][flag] = json!(true);
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes());
+    flagged["id"] = json!(id);
+    flagged
+}
+
 /// The token of the link of a mail, which stands in its text and in its page.
 fn token(mail: &Mail, page: &str) -> Token {
     let begin = format!("{ACCOUNT_URL}/{page}#token=");
@@ -55,9 +67,9 @@ fn token(mail: &Mail, page: &str) -> Token {
 #[tokio::test]
 async fn everything_that_a_person_should_hear_of_is_told_in_both_languages() {
     use Message::*;
-    for (language, says) in [
-        (Language::En, "If this was you"),
-        (Language::De, "Wenn Sie das waren"),
+    for (language, says, device) in [
+        (Language::En, "If this was you", "Chrome on Windows"),
+        (Language::De, "Wenn Sie das waren", "Chrome unter Windows"),
     ] {
         let stack = Stack::start().await;
         let ada = stack.register(ADA).await;
@@ -82,10 +94,10 @@ async fn everything_that_a_person_should_hear_of_is_told_in_both_languages() {
         assert_eq!(messages(&mails), expected);
         // What it ran on stands in the item of the session.
         let place = &mails[1].words.text;
-        assert!(place.contains("Chrome on Windows"), "{place}");
+        assert!(place.contains(device), "{place}");
         assert!(mails[2].words.text.contains(says));
         // The session that has changed the password is gone, and the one that it began is there.
-        assert!(mails[2].words.text.contains("Chrome on Windows"));
+        assert!(mails[2].words.text.contains(device));
         let body = json!({"password": "another horse staple"});
         let delete = stack.post("/v1/me/delete").bearer(&changed.access_token);
         delete
@@ -110,13 +122,8 @@ async fn a_sign_in_that_is_flagged_is_told_with_device_place_and_time() {
         ("new_device", Message::NewDevice),
         ("unusual_location", Message::UnusualPlace),
     ] {
-        let mut flagged = ordinary.clone();
-        flagged["data"][flag] = json!(true);
+        let mut flagged = flag_sign_in(&ordinary, flag, flag);
         flagged["data"]["location_city"] = json!("Berlin");
-        flagged["id"] = json!(uuid::Uuid::new_v5(
-            &uuid::Uuid::NAMESPACE_URL,
-            flag.as_bytes()
-        ));
         let mails = post.tell(&[flagged]).await;
         assert_eq!(messages(&mails), [(message, ADA)]);
         for shown in ["Berlin", "1 March 2026 at 12:00 UTC", "This wasn’t me"] {
@@ -135,16 +142,8 @@ async fn sign_ins_without_number_give_some_mails_an_hour_and_hide_no_change_of_t
     let told = events(&stack).await;
     let created = of_type(&told, "session.created").clone();
     let flood = |hour: u32| -> Vec<Value> {
-        let flagged = (0..40).map(|n| {
-            let mut flagged = created.clone();
-            flagged["data"]["new_device"] = json!(true);
-            let name = format!("{hour} {n}");
-            flagged["id"] = json!(uuid::Uuid::new_v5(
-                &uuid::Uuid::NAMESPACE_URL,
-                name.as_bytes()
-            ));
-            flagged
-        });
+        let sign_ins = (0..40).map(|n| format!("{hour} {n}"));
+        let flagged = sign_ins.map(|name| flag_sign_in(&created, "new_device", &name));
         flagged.collect()
     };
     assert_eq!(post.tell(&flood(0)).await.len(), 5, "not confirmed");
@@ -213,9 +212,13 @@ async fn the_link_of_a_mail_is_fresh_and_for_its_purpose() {
             actor: Actor::Owner(ada.session_id),
             at: stack.core.now(),
         };
+        stack.store.write_link_request(&request).await.unwrap();
         let event = json!(request.event(&account).unwrap());
         // However long the event has waited.
-        stack.advance(TimeDelta::hours(20));
+        stack.advance(match purpose {
+            LinkPurpose::ResetPassword => SEND_RESET_WITHIN,
+            LinkPurpose::VerifyEmail | LinkPurpose::ChangeEmail => TimeDelta::hours(20),
+        });
         let mails = post.tell(&[event]).await;
         let token = token(&mails[0], page);
         let last = stack.core.now() + purpose.lifetime() - TimeDelta::seconds(1);
@@ -230,6 +233,7 @@ async fn the_link_of_a_mail_is_fresh_and_for_its_purpose() {
         actor: Actor::Nobody,
         at: stack.core.now(),
     };
+    stack.store.write_link_request(&request).await.unwrap();
     let mails = post.tell(&[json!(request.event(&account).unwrap())]).await;
     assert_eq!(messages(&mails), [(Message::AlreadyRegistered, ADA)]);
 }
@@ -328,8 +332,7 @@ async fn a_change_of_address_sends_the_link_to_the_new_one_and_word_of_it_to_the
 async fn one_event_gives_one_mail_however_often_it_comes_and_also_at_once() {
     let stack = Stack::start().await;
     stack.register(ADA).await;
-    let told = events(&stack).await;
-    let created = [of_type(&told, "user.created").clone()];
+    let created = recovery::told(&stack, "user.created").await;
     let post = stack.post_office(Language::En);
     let (one, two) = tokio::join!(post.bring(&created), post.bring(&created));
     assert_eq!(post.mailer.take().len(), 1);
@@ -353,11 +356,7 @@ async fn a_mail_that_cannot_be_sent_now_is_sent_later() {
     let stack = Stack::start().await;
     stack.register(ADA).await;
     stack.register("bob@example.com").await;
-    let told = events(&stack).await;
-    let created: Vec<Value> = told
-        .into_iter()
-        .filter(|event| event["type"] == "user.created")
-        .collect();
+    let created = recovery::told(&stack, "user.created").await;
     let post = stack.post_office(Language::En);
     post.mailer.fail_next(&[SendError::NotNow]);
     let again = post.bring(&created).await;
@@ -382,8 +381,7 @@ async fn a_mail_that_is_refused_goes_to_the_dead_letters_at_once_and_can_be_brou
     let log = Log::capture();
     let stack = Stack::start().await;
     stack.register(ADA).await;
-    let told = events(&stack).await;
-    let created = [of_type(&told, "user.created").clone()];
+    let created = recovery::told(&stack, "user.created").await;
     let post = stack.post_office(Language::En);
     let code = "MessageRejected".to_owned();
     post.mailer.fail_next(&[SendError::Refused { code }]);
@@ -414,14 +412,14 @@ async fn a_mail_that_is_refused_goes_to_the_dead_letters_at_once_and_can_be_brou
 async fn a_mail_whose_sender_died_is_sent_again_when_its_claim_is_over_and_not_before() {
     let stack = Stack::start().await;
     stack.register(ADA).await;
-    let told = events(&stack).await;
-    let created = [of_type(&told, "user.created").clone()];
+    let created = recovery::told(&stack, "user.created").await;
     let event = created[0]["id"].as_str().unwrap().parse().unwrap();
     let post = stack.post_office(Language::En);
     let now = stack.core.now();
     let lease = now + post.notifier.lease;
     // It has claimed the mail, perhaps sent it, and died.
-    stack.store.claim_mail(event, now, lease).await.unwrap();
+    let claimed = stack.store.claim_mail(event, 2, now, lease);
+    claimed.await.unwrap();
     stack.advance(TimeDelta::seconds(59));
     assert_eq!(post.bring(&created).await.len(), 1);
     assert_eq!(post.mailer.take(), []);
@@ -437,8 +435,7 @@ async fn a_mail_costs_a_few_requests_and_is_counted_by_what_becomes_of_it() {
     let _recording = metrics::set_default_local_recorder(&emf);
     let stack = Stack::start().await;
     stack.register(ADA).await;
-    let told = events(&stack).await;
-    let created = [of_type(&told, "user.created").clone()];
+    let created = recovery::told(&stack, "user.created").await;
     let post = stack.post_office(Language::En);
     let code = "MessageRejected".to_owned();
     post.mailer
@@ -450,13 +447,13 @@ async fn a_mail_costs_a_few_requests_and_is_counted_by_what_becomes_of_it() {
         (Some("MailsSent"), 4, 2.0, 2.0),
         (None, 3, 1.0, 2.0),
     ] {
-        drop(emf.line(stack.now(), "before", None));
+        drop(emf.event_line(stack.now(), "before"));
         drop(stack.recorder.take());
         post.bring(&created).await;
         let cost = stack.recorder.take_cost();
         let cost = (cost.trips, cost.write_units, cost.read_units);
         assert_eq!(cost, (trips, write_units, read_units), "{counted:?}");
-        let line = emf.line(stack.now(), "a mail", None);
+        let line = emf.event_line(stack.now(), "a mail");
         let line = line.expect("requests to DynamoDB are counted");
         for name in ["MailFailures", "MailsRefused", "MailsSent"] {
             let count = extract(&line).get(name).copied();

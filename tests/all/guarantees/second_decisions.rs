@@ -3,6 +3,8 @@
 
 use futures::join;
 use http::StatusCode;
+use latchkey_domain::email::EmailAddress;
+use latchkey_domain::password::needs_upgrade;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{
     Fault, Faults, Plan, Strikes, cancellation, raw_items, stack_with,
@@ -10,7 +12,7 @@ use latchkey_tests::attack::faults::{
 use latchkey_tests::attack::held::Held;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
-use latchkey_tests::harness::stack::{PASSWORD, Stack};
+use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack};
 use serde_json::json;
 
 const ADA: &str = "ada@example.com";
@@ -194,4 +196,29 @@ async fn a_sign_in_that_another_change_has_followed_is_answered_only_if_it_still
     let (signed_in, ended) = sign_in_that_is_followed_by(&stack, &faults, ending).await;
     assert_eq!(ended.expect(StatusCode::OK), json!({"revoked": 3}));
     signed_in.expect_problem(503, "temporarily_unavailable");
+}
+
+/// A sign-in replaces an old hash while a link moves the credential: the new address has the new hash.
+#[tokio::test(start_paused = true)]
+async fn a_new_address_that_was_overtaken_by_a_sign_in_keeps_the_upgraded_hash() {
+    let (stack, faults) = start().await;
+    let ada = stack.register(ADA).await;
+    let old = stack.table().credential(ADA);
+    old.set("password_hash", OLD_PARAMETERS_HASH).await;
+    let token = stack.change_email_token(&ada, "ada@example.org").await;
+    let mut write = faults.hold("TransactWriteItems", 0);
+    let meanwhile = async {
+        write.arrive().await;
+        stack.login(ADA).await;
+        write.release();
+    };
+    let (moved, ()) = join!(stack.verify_email(&token), meanwhile);
+    moved.expect(StatusCode::NO_CONTENT);
+    let email = EmailAddress::parse("ada@example.org").unwrap();
+    let credential = stack.store.read_credential(&email).await.unwrap().unwrap();
+    assert!(
+        !needs_upgrade(&credential.password_hash),
+        "the old hash is back"
+    );
+    stack.login("ada@example.org").await;
 }

@@ -8,6 +8,7 @@ use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
 use latchkey_tests::harness::lambda::{Answer, Function, sample_event};
 use latchkey_tests::harness::stack::TABLE;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 
 const OPERATION: &str = "/v2/email/outbound-emails";
 
@@ -146,6 +147,45 @@ async fn what_ses_answers_decides() {
         "{log}"
     );
     assert!(!log.contains("@example.com"), "{log}");
+}
+
+/// Each of its mails may be on its way, so the third is the last; a mail that nobody can have got is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ses_that_hangs_up_without_an_answer_gets_a_mail_three_times_and_one_that_is_not_there_is_waited_for()
+ {
+    let dynamodb = ListeningDynamoDb::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (sent, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let hanging_up = tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut bytes = [0; 1024];
+            let read = connection.read(&mut bytes).await.unwrap();
+            sent.send(read).unwrap();
+        }
+    });
+    let mut function = start(&dynamodb, &endpoint).await;
+    let failures = async |function: &mut Function, batch: &Value| {
+        let Answer::Response(answer) = function.invoke(batch).await else {
+            panic!("it is answered");
+        };
+        answer["batchItemFailures"].as_array().unwrap().len()
+    };
+    let batch = sample_to("ada@example.com", 1);
+    for expected in [1, 1, 0, 0] {
+        assert_eq!(failures(&mut function, &batch).await, expected);
+    }
+    let handed_over = std::iter::from_fn(|| requests.try_recv().ok()).count();
+    assert_eq!(handed_over, 3);
+    hanging_up.abort();
+    assert!(hanging_up.await.is_err());
+    let batch = sample_to("grace@example.com", 2);
+    for _ in 0..5 {
+        assert_eq!(failures(&mut function, &batch).await, 1);
+    }
+    let log = function.log().join("\n");
+    assert_eq!(log.matches("went to the dead letters").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use latchkey_domain::activity::{ActivityEntry, ActivityPosition};
+use latchkey_domain::id::UserId;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack, test_places};
 use serde_json::{Value, json};
@@ -283,31 +284,71 @@ async fn an_export_has_everything_that_is_stored_but_the_hash() {
         .expect_problem(429, "too_many_requests");
 }
 
+/// Writes 5,000 entries more, all like this one but for their times.
+async fn write_many(stack: &Stack, user: UserId, like: ActivityEntry) {
+    for number in 1..=5_000_i64 {
+        let position = ActivityPosition {
+            at: like.position.at - TimeDelta::milliseconds(number),
+            ..like.position
+        };
+        let entry = ActivityEntry {
+            position,
+            ..like.clone()
+        };
+        stack.store.write_activity(user, &entry).await.unwrap();
+    }
+}
+
+async fn newest_entry(stack: &Stack, user: UserId) -> ActivityEntry {
+    stack.stream().drain().await;
+    let page = stack.store.read_activity(user, None, 1, stack.now()).await;
+    page.unwrap().entries[0].clone()
+}
+
 #[tokio::test]
 async fn an_export_is_bounded_and_says_so() {
     let stack = Stack::start().await;
     let ada = stack.register("ada@example.com").await;
-    let mut stream = stack.stream();
-    stream.drain().await;
     let user = ada.user_id.unwrap();
-    let template = stack
-        .store
-        .read_activity(user, None, 1, stack.now())
-        .await
-        .unwrap();
-    let template: ActivityEntry = template.entries[0].clone();
-    for number in 1..=5_000_i64 {
-        let mut entry = template.clone();
-        let position: ActivityPosition = entry.position;
-        entry.position = ActivityPosition {
-            at: position.at - TimeDelta::milliseconds(number),
-            ..position
-        };
-        stack.store.write_activity(user, &entry).await.unwrap();
-    }
+    let like = newest_entry(&stack, user).await;
+    write_many(&stack, user, like).await;
     let reply = get(&stack, "/v1/me/export", &ada).await;
     assert!(reply.bytes.len() < 4_000_000, "{}", reply.bytes.len());
     let export = reply.expect(StatusCode::OK);
     assert_eq!(types(&export).len(), 5_000);
     assert_eq!(export["has_more_activity"], true);
+}
+
+/// Lambda hands a body over as a string in JSON, and refuses one of more than 6,291,556 bytes: API Gateway answers 500 then.
+#[tokio::test]
+async fn whatever_stands_in_an_export_lambda_can_hand_it_over() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let user = ada.user_id.unwrap();
+    let quotes = || Some("\"".repeat(100));
+    let like = ActivityEntry {
+        device_name: quotes(),
+        name: quotes(),
+        city: Some("\\".repeat(64)),
+        country: Some("CA".to_owned()),
+        ip_address: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
+        ..newest_entry(&stack, user).await
+    };
+    write_many(&stack, user, like).await;
+    let reply = get(&stack, "/v1/me/export", &ada).await;
+    let body = String::from_utf8(reply.bytes.clone()).unwrap();
+    let in_envelope = json!(body).to_string().len();
+    assert!(
+        (4_000_000..6_000_000).contains(&in_envelope),
+        "{in_envelope}"
+    );
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let export = reply.expect(StatusCode::OK);
+    assert_eq!(export["has_more_activity"], true);
+    let newest = newest_entry(&stack, user).await.position.id;
+    assert_eq!(
+        export["activity"][0]["id"],
+        json!(newest),
+        "the newest stay"
+    );
 }

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
+use latchkey_domain::client::ClientScope;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
@@ -78,6 +79,46 @@ async fn a_user_is_found_by_any_spelling_of_the_address_and_shown_without_secret
     let random = UserId::random(stack.core.random.as_ref());
     let unknown = get(&stack, &root, &format!("/v1/admin/users/{random}")).await;
     unknown.expect_problem(404, "user_not_found");
+}
+
+#[tokio::test]
+async fn somebody_who_signs_in_elsewhere_is_found_by_issuer_and_subject() {
+    let stack = Stack::start().await;
+    let root = stack.administrator(ROOT).await;
+    let secret = stack.add_client("sso", &[ClientScope::IssueSessions]).await;
+    let (issuer, subject) = ("https://accounts.example.com", "grace|7 é");
+    let body = json!({
+        "identity": {"issuer": issuer, "subject": subject}, "email": GRACE, "amr": ["otp"],
+    });
+    let issue = stack.post("/v1/service/sessions").basic("sso", &secret);
+    let issued = issue.json(&body).send().await.expect(StatusCode::CREATED);
+    let query = "issuer=https%3A%2F%2Faccounts.example.com&subject=grace%7C7%20%C3%A9";
+    let found = get(&stack, &root, &format!("/v1/admin/users?{query}")).await;
+    let found = found.expect(StatusCode::OK);
+    let [user] = found["users"].as_array().unwrap().as_slice() else {
+        panic!("{found}")
+    };
+    assert_eq!(user["id"], issued["user"]["id"]);
+    assert_eq!(
+        user["identity"],
+        json!({"issuer": issuer, "subject": subject})
+    );
+    assert_eq!(found["next_cursor"], Value::Null);
+    let nobody = json!({"users": [], "next_cursor": null});
+    // By the address alone they are not found: another provider may say it of somebody else.
+    for query in [
+        format!("email={GRACE}"),
+        "issuer=https%3A%2F%2Faccounts.example.com&subject=grace".to_owned(),
+        "issuer=https%3A%2F%2Faccounts.example.org&subject=grace%7C7%20%C3%A9".to_owned(),
+    ] {
+        let found = get(&stack, &root, &format!("/v1/admin/users?{query}")).await;
+        assert_eq!(found.expect(StatusCode::OK), nobody, "{query}");
+    }
+    let path = format!("/v1/admin/users/{}", issued["user"]["id"].as_str().unwrap());
+    let deleted = send(&stack, &root, Method::DELETE, &path, &Value::Null).await;
+    deleted.expect(StatusCode::NO_CONTENT);
+    let found = get(&stack, &root, &format!("/v1/admin/users?{query}")).await;
+    assert_eq!(found.expect(StatusCode::OK), nobody);
 }
 
 #[tokio::test]
@@ -515,6 +556,16 @@ async fn values_that_are_not_allowed_are_refused_before_anything_is_written() {
         "cursor=e30%3D",
         &format!("cursor={}", "A".repeat(5_000)),
         "limit=5",
+        "issuer=idp",
+        "subject=7",
+        "issuer=&subject=7",
+        "issuer=idp&subject=",
+        "issuer=idp&subject=%00",
+        "issuer=idp&subject=7&email=grace@example.com",
+        "issuer=idp&subject=7&cursor=VVNFUiMxCkFDQ09VTlQ",
+        "issuer=idp&email=grace@example.com",
+        "issuer=idp&issuer=idp&subject=7",
+        &format!("issuer=idp&subject={}", "x".repeat(256)),
     ] {
         let refused = get(&stack, &root, &format!("/v1/admin/users?{query}")).await;
         refused.expect_problem(400, "invalid_request");

@@ -392,7 +392,7 @@ async fn what_is_turned_away_is_counted_and_logged_by_its_reason_and_no_token_is
     let reply = stack.request(Method::POST, "/v1/auth/logout");
     let reply = reply.bearer(&ada.access_token).send().await;
     reply.expect(StatusCode::NO_CONTENT);
-    drop(emf.line(stack.now(), "before", None));
+    drop(emf.event_line(stack.now(), "before"));
     let log = Log::capture_json();
     for (rules, value, reason) in [
         (strict(), "Basic x".to_owned(), "no access token"),
@@ -437,6 +437,6 @@ async fn what_is_turned_away_is_counted_and_logged_by_its_reason_and_no_token_is
             assert!(!log.contains(part), "{log}");
         }
     }
-    let counted = extract(&emf.line(stack.now(), "after", None).unwrap());
+    let counted = extract(&emf.event_line(stack.now(), "after").unwrap());
     assert_eq!(counted.get("AuthorizerDenied"), Some(&4.0));
 }

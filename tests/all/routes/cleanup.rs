@@ -5,6 +5,7 @@ use latchkey_domain::cause::Action;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_store::Part;
+use latchkey_tests::attack::faults::put_raw;
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::{Value, json};
 
@@ -341,9 +342,16 @@ async fn it_leaves_dead_letters_to_their_ttl() {
     let stack = Stack::start().await;
     let kept = stack.store.keep_dead_letter("1", "{}", "test", stack.now());
     kept.await.unwrap();
+    // And what a later version keeps, whose key no role of this one may touch.
+    let later = json!({
+        "pk": {"S": "LATER#1"}, "sk": {"S": "X"}, "ttl": {"N": stack.now().timestamp().to_string()},
+    });
+    assert!(put_raw(&stack, &later));
     stack.advance(TimeDelta::days(91));
     let report = clean_up(&stack).await;
     assert_eq!((report.removed_expired, report.failed_removals), (0, 0));
     let items = stack.items().await;
-    assert!(items.iter().any(|item| item["pk"] == "DEADLETTER#events"));
+    for kept in ["DEADLETTER#events", "LATER#1"] {
+        assert!(items.iter().any(|item| item["pk"] == kept), "{kept}");
+    }
 }

@@ -275,6 +275,23 @@ async fn a_client_that_is_bound_to_an_audience_sees_tokens_for_it_alone() {
     for other in [&ada.access_token, &ada.refresh_token, &orders.refresh_token] {
         assert_inactive(ask(&stack, secret.expose(), other).await);
     }
+    // And it ends no session by one.
+    let revoke = async |token: &str| {
+        let call = stack
+            .post("/oauth/revoke")
+            .basic("orders-api", secret.expose());
+        let reply = call.form(&[("token", token)]).send().await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        stack.session_ids(&ada).await.len()
+    };
+    for other in [&ada.access_token, &ada.refresh_token, &orders.refresh_token] {
+        assert_eq!(
+            revoke(other).await,
+            2,
+            "a token for another API is none to this client"
+        );
+    }
+    assert_eq!(revoke(&orders.access_token).await, 1);
 }
 
 #[track_caller]

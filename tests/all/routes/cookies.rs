@@ -340,6 +340,29 @@ async fn a_useless_bearer_does_not_keep_the_cookie_from_signing_out() {
     }
 }
 
+/// A page that signs in by cookie shows its access token too when it signs out.
+#[tokio::test]
+async fn a_bearer_that_signs_out_takes_the_cookie_of_the_same_session_with_it() {
+    let stack = start().await;
+    stack.register(ADA).await;
+    let entered = enter(&stack, "login").await;
+    let access_token = entered.body["access_token"].as_str().unwrap();
+    let cookie = cookie_and_session(&entered);
+    let logout = || {
+        let call = stack.post("/v1/auth/logout").bearer(access_token);
+        with_cookie(call, &cookie.refresh_token)
+    };
+    for _ in 0..2 {
+        let reply = from_own_page(logout()).send().await;
+        assert_eq!(reply.status, StatusCode::NO_CONTENT);
+        let (value, attributes) = set_cookie(&reply).expect("a dead cookie stays");
+        assert_eq!((&*value, &*attributes[0]), ("", "Max-Age=0"));
+    }
+    // Another page's request changes no cookie of ours.
+    let foreign = logout().header("sec-fetch-site", b"cross-site");
+    assert_eq!(set_cookie(&foreign.send().await), None);
+}
+
 #[tokio::test]
 async fn the_body_transport_sets_no_cookie() {
     let stack = start().await;

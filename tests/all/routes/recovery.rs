@@ -483,6 +483,25 @@ async fn another_spelling_of_the_same_mailbox_is_another_address_too() {
 }
 
 #[tokio::test]
+async fn the_address_of_the_account_is_no_other_one() {
+    let stack = Stack::start().await;
+    let ada = stack.register(ADA).await;
+    for same in [ADA.to_owned(), format!(" {ADA} ")] {
+        let reply = stack.request_email_change(&ada, &same).await;
+        let reply = reply.expect_problem(422, "validation_failed");
+        let wrong = &reply.body["errors"][0];
+        assert_eq!(
+            (&wrong["pointer"], &wrong["code"]),
+            (&json!("#/email"), &json!("unchanged"))
+        );
+    }
+    assert!(told(&stack, "email_change.requested").await.is_empty());
+    // The password that came with it was right, and counts for nothing.
+    let reply = stack.request_email_change(&ada, "ada@example.org").await;
+    assert_eq!(reply.status, StatusCode::ACCEPTED, "{}", reply.body);
+}
+
+#[tokio::test]
 async fn another_address_wants_the_password_and_a_recent_proof() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;

@@ -6,6 +6,7 @@ use latchkey_domain::cause::Action;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::UserId;
 use latchkey_tests::attack::faults::{Faults, stack_with};
+use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
 use serde_json::json;
@@ -266,4 +267,24 @@ async fn a_sign_in_that_finds_no_place_is_told_to_come_back_before_anything_is_r
     assert_eq!(passwords.jobs_done(), worked);
     drop(taken);
     stack.login("ada@example.com").await;
+}
+
+/// As a restored backup of one item alone may leave it. A client that is told to try again would do so for ever.
+#[tokio::test]
+async fn a_credential_that_is_not_of_its_accounts_password_is_an_error_of_ours() {
+    let stack = Stack::start().await;
+    stack.register("ada@example.com").await;
+    let credential = stack.table().credential("ada@example.com");
+    credential.set("password_version", 7).await;
+    let log = Log::capture();
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let reply = stack.post("/v1/auth/login").json(&body);
+    let reply = reply.send_unchecked().await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.code()),
+        (500, "internal_error")
+    );
+    let lines = log.end();
+    assert_eq!(lines.matches("ERROR").count(), 1, "{lines}");
+    assert!(lines.contains("not of the same password"), "{lines}");
 }

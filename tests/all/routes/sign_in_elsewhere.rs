@@ -296,6 +296,11 @@ async fn the_time_of_the_sign_in_is_the_tokens_and_not_to_come() {
     let claims = read_part(&signed_in.access_token, 1);
     assert_eq!(claims["auth_time"], now - 3_600);
     assert_eq!(claims["iat"], now);
+    // A language without whole numbers writes the same one so.
+    body["auth_time"] = serde_json::from_str(&format!("{}.0", now - 3_600)).unwrap();
+    let signed_in = elsewhere.sign_in(&body).await;
+    let claims = read_part(&signed_in.access_token, 1);
+    assert_eq!(claims["auth_time"], now - 3_600);
     let limit = stack.core.policy.absolute_lifetime.num_seconds();
     let before = stack.items().await;
     for (auth_time, code) in [
@@ -428,10 +433,7 @@ async fn what_is_not_allowed_is_named_and_nothing_is_written() {
             "amr",
             vec![json!(1), json!("pwd"), json!({}), json!([1]), Value::Null],
         ),
-        (
-            "auth_time",
-            vec![json!("1"), json!(1.5), json!([]), json!(1e30)],
-        ),
+        ("auth_time", vec![json!("1"), json!(1.5), json!([])]),
         ("email", vec![json!(1), json!([])]),
         (
             "client",

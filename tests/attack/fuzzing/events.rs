@@ -99,6 +99,7 @@ fn from_lambda(response: &Value) -> Reply {
     let status = response["statusCode"].as_u64().unwrap_or_default();
     let body = response["body"].as_str().unwrap_or_default();
     Reply {
+        request: None,
         status: u16::try_from(status)
             .ok()
             .and_then(|status| status.try_into().ok())

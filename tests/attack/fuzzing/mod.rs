@@ -12,6 +12,8 @@ mod password_hashes;
 mod requests;
 mod tokens;
 
+pub use requests::answers_to_body_seeds;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Once;
 
@@ -25,6 +27,7 @@ use serde_json::{Value, json};
 use crate::attack::faults::{self, Faults};
 use crate::attack::forgery::Forger;
 use crate::harness::conformity;
+use crate::harness::operations::Operation;
 use crate::harness::reply::{Reply, SignedIn};
 use crate::harness::stack::{Stack, client_bounds};
 
@@ -100,7 +103,7 @@ pub const TARGETS: [Target; 11] = [
 
 /// A hash of [`PASSWORD`] that is quick to verify, so that most tries do not wait for argon2.
 const QUICK_HASH: &str =
-    "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$E/9XOcEJe3mPXG7g015mjI/Ptw7gpcl7bw+7BNqI9bQ";
 
 /// The secret of the one client.
 const CLIENT_SECRET: &str = "lks_a-secret-of-the-fuzzing";
@@ -170,12 +173,15 @@ impl World {
     }
 
     /// A path of the document about the user of this world.
-    fn fill_in(&self, path: &str) -> String {
+    fn fill_in(&self, operation: &Operation) -> String {
+        let [user, session] = self.about();
+        operation.path_about(&user, &session)
+    }
+
+    /// The user, and a session that is not the caller's.
+    fn about(&self) -> [String; 2] {
         let user = self.ada.user_id.map(|user| user.to_string());
-        let session = self.phone.session_id.to_string();
-        path.replace("{user_id}", &user.unwrap_or_default())
-            .replace("{session_id}", &session)
-            .replace("{id}", &session)
+        [user.unwrap_or_default(), self.phone.session_id.to_string()]
     }
 
     /// Sends a request, if HTTP can carry it: the reply must be as documented.

@@ -1,71 +1,27 @@
 //! Bytes as bodies, URLs, headers and devices.
 
-use crate::harness::conformity;
+use std::sync::LazyLock;
+
+use crate::harness::operations::{Caller, Operation, operations};
+use crate::harness::reply::Reply;
 use crate::harness::stack::{CHROME, PASSWORD};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, Method};
 use latchkey_domain::device::{self, ClientHints, Device};
 use latchkey_domain::text;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{CLIENT_SECRET, with_world};
+use super::{CLIENT_SECRET, World, items, with_world};
 
-/// The routes that take a body.
-const WITH_BODY: [(Method, &str, &str); 12] = [
-    (
-        Method::POST,
-        "/v1/auth/register",
-        r#"{"email": "bob@example.com", "password": "correct horse battery staple", "device_name": "x"}"#,
-    ),
-    (
-        Method::POST,
-        "/v1/auth/login",
-        r#"{"email": "ada@example.com", "password": "correct horse battery staple", "device_name": null}"#,
-    ),
-    (
-        Method::POST,
-        "/v1/auth/refresh",
-        r#"{"refresh_token": "a.b.c", "audience": "latchkey"}"#,
-    ),
-    (
-        Method::POST,
-        "/v1/auth/logout",
-        r#"{"refresh_token": "a.b.c"}"#,
-    ),
-    (Method::PATCH, "/v1/sessions/{id}", r#"{"name": "Kitchen"}"#),
-    (
-        Method::PUT,
-        "/v1/me/password",
-        r#"{"current_password": "x", "new_password": "correct horse battery staples"}"#,
-    ),
-    (Method::POST, "/v1/me/delete", r#"{"password": "x"}"#),
-    (
-        Method::POST,
-        "/v1/auth/reauthenticate",
-        r#"{"password": "correct horse battery staple"}"#,
-    ),
-    (
-        Method::PATCH,
-        "/v1/admin/users/{user_id}",
-        r#"{"status": "active", "roles": ["admin", "clerk"]}"#,
-    ),
-    (
-        Method::POST,
-        "/v1/admin/sessions/revoke",
-        r#"{"user_ids": ["0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11"]}"#,
-    ),
-    (
-        Method::POST,
-        "/v1/service/sessions",
-        r#"{"identity": {"issuer": "https://idp.example.com", "subject": "7"}, "email": "eve@example.com", "amr": ["otp"], "auth_time": 1772366400, "client": {"ip_address": "::1", "user_agent": "curl/8", "device_id": "x"}}"#,
-    ),
-    (
-        Method::POST,
-        "/v1/auth/refresh",
-        r#"{"refresh_token": "a.b.c", "client": {"ip_address": "203.0.113.9"}}"#,
-    ),
-];
+/// The operations of the document that take a body in JSON.
+fn with_body() -> &'static [Operation] {
+    static WITH_BODY: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+        let all = operations().into_iter();
+        all.filter(|one| one.example().is_some()).collect()
+    });
+    &WITH_BODY
+}
 
 const CONTENT_TYPES: [&str; 4] = [
     "application/json",
@@ -74,39 +30,97 @@ const CONTENT_TYPES: [&str; 4] = [
     "text/plain",
 ];
 
-/// The first byte says which route and which content type.
+/// The first byte says which operation and which content type.
 pub(super) fn bodies(data: &[u8]) {
     let Some((choice, body)) = data.split_first() else {
         return;
     };
-    let choice = usize::from(*choice);
-    let (method, path, _) = &WITH_BODY[choice % WITH_BODY.len()];
-    let kind = CONTENT_TYPES[choice / WITH_BODY.len() % CONTENT_TYPES.len()];
+    let (choice, all) = (usize::from(*choice), with_body());
+    let operation = &all[choice % all.len()];
+    let kind = CONTENT_TYPES[choice / all.len() % CONTENT_TYPES.len()];
     with_world(async |world| {
-        let path = world.fill_in(path);
-        let bearer = format!("Bearer {}", world.ada.access_token);
-        let by_client = matches!(path.as_str(), "/v1/service/sessions" | "/v1/auth/refresh");
-        let authorization = if by_client { &world.client } else { &bearer };
-        let headers = [("authorization", authorization.as_bytes())];
-        let reply = world
-            .send(method, &path, &headers, Some((kind, body)))
-            .await;
+        let path = world.fill_in(operation);
+        let reply = send_body(world, operation, (kind, body)).await;
         let passed = reply.is_some_and(|reply| reply.status.is_success());
         let is_text = std::str::from_utf8(body).is_ok();
         assert!(is_text || !passed, "{path}: a body that is no text passed");
     });
 }
 
+/// By whom the operation may be called: a client of another service, if it takes its credentials.
+async fn send_body(world: &World, operation: &Operation, body: (&str, &[u8])) -> Option<Reply> {
+    let bearer = format!("Bearer {}", world.ada.access_token);
+    let by_client = operation.takes("client_credentials");
+    let authorization = if by_client { &world.client } else { &bearer };
+    let headers = [("authorization", authorization.as_bytes())];
+    let path = world.fill_in(operation);
+    let method = &operation.method;
+    world.send(method, &path, &headers, Some(body)).await
+}
+
+/// The example of each operation, with what passes in this world in place of what is nobody's.
+fn passing_bodies() -> Vec<(u8, &'static Operation, Value)> {
+    let mut bodies = Vec::new();
+    with_world(async |world| {
+        let [user, session] = world.about();
+        let (stack, ada) = (&world.stack, &world.ada);
+        let id = ada.user_id.expect("a user");
+        for (place, operation) in (0..).zip(with_body()) {
+            let Some(example) = operation.example() else {
+                continue;
+            };
+            let token = match operation.path.ends_with("/confirm") {
+                true => stack.reset_token(id).await,
+                false => stack.verify_token(id).await,
+            };
+            let taken = ["/register", "/email"];
+            let email = if taken.iter().any(|end| operation.path.ends_with(end)) {
+                "bob@example.com"
+            } else {
+                "ada@example.com"
+            };
+            // Another user is Grace, who signs in elsewhere; Ada is the administrator who would lock herself out.
+            let caller = Caller::new(ada)
+                .knowing("token", token)
+                .knowing("email", email)
+                .knowing("status", "active")
+                .knowing("roles", json!(["admin", "clerk"]))
+                .knowing("identity", items::grace()["identity"].clone())
+                .knowing("device_token", json!(ada.device_token));
+            let body = caller.body(example, [&user, &session]);
+            bodies.push((place, operation, body));
+        }
+    });
+    bodies
+}
+
+/// What each operation with a body answers to its seed: one that is refused opens nothing to the fuzzing.
+#[must_use]
+pub fn answers_to_body_seeds() -> Vec<(String, Reply)> {
+    let answer = |(_, operation, body): (u8, &'static Operation, Value)| {
+        let mut reply = None;
+        let text = body.to_string();
+        let sent = (CONTENT_TYPES[0], text.as_bytes());
+        with_world(async |world| reply = send_body(world, operation, sent).await);
+        (
+            operation.name(),
+            reply.expect("a request that HTTP carries"),
+        )
+    };
+    passing_bodies().into_iter().map(answer).collect()
+}
+
 /// Each body as it is to be, and with a field that is not known and no text.
 pub(super) fn body_seeds() -> Vec<Vec<u8>> {
-    let seeds = |(place, (_, _, body)): (u8, &(Method, &str, &str))| {
+    let seeds = |(place, _, body): (u8, _, Value)| {
+        let body = body.to_string();
         let rest = body.strip_prefix('{').unwrap_or_default();
         [
             [&[place], body.as_bytes()].concat(),
             [&[place], &b"{\"x\": \"\xff\", "[..], rest.as_bytes()].concat(),
         ]
     };
-    (0..).zip(&WITH_BODY).flat_map(seeds).collect()
+    passing_bodies().into_iter().flat_map(seeds).collect()
 }
 
 /// The first byte says which endpoint of OAuth; the rest is the form. The client is the right one.
@@ -218,15 +232,11 @@ pub(super) fn urls(data: &[u8]) {
 pub(super) fn url_seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = Vec::new();
     with_world(async |world| {
-        let paths = conformity::document()["paths"].as_object();
-        for (path, item) in paths.into_iter().flatten() {
-            let path = world.fill_in(path);
-            for (choice, method) in (0_u8..).zip(&METHODS) {
-                let name = method.as_str().to_lowercase();
-                if item.get(&name).is_some() {
-                    seeds.push([&[choice], &path.as_bytes()[1..]].concat());
-                }
-            }
+        for operation in operations() {
+            let path = world.fill_in(&operation);
+            let method = METHODS.iter().position(|one| *one == operation.method);
+            let choice = u8::try_from(method.expect("a method of these")).expect("few");
+            seeds.push([&[choice], &path.as_bytes()[1..]].concat());
         }
     });
     for query in ["keep_current=false", "keep_current=%ff&x=1", "a=b&&=c+d"] {
@@ -236,6 +246,7 @@ pub(super) fn url_seeds() -> Vec<Vec<u8>> {
         "email=ada%40example.com",
         "cursor=VVNFUiMxCkFDQ09VTlQ",
         "cursor=%ff&email=",
+        "issuer=https%3A%2F%2Fidp.example.com&subject=7",
     ] {
         seeds.push(format!("\0v1/admin/users?{query}").into_bytes());
     }

@@ -1,5 +1,5 @@
 //! libFuzzer over one target, which `LATCHKEY_FUZZ_TARGET` names. With `LATCHKEY_FUZZ_SEEDS=<folder>` it writes the
-//! target's seeds there and ends.
+//! target's seeds there and ends; with `LATCHKEY_FUZZ_NAMES` it prints the names of all targets and ends.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -13,6 +13,12 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
 });
 
 fn begin() {
+    if std::env::var_os("LATCHKEY_FUZZ_NAMES").is_some() {
+        for target in &TARGETS {
+            println!("{}", target.name);
+        }
+        std::process::exit(0);
+    }
     let Some(folder) = std::env::var_os("LATCHKEY_FUZZ_SEEDS") else {
         return;
     };

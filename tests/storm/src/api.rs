@@ -7,16 +7,19 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use futures::future::OptionFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use latchkey_domain::id::UserId;
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::reply::Reply;
 use latchkey_tests::harness::stack::CHROME;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::clock::LeapingClock;
 use super::history::{Answer, Event, Moment, Op, Shown, Tokens};
@@ -27,7 +30,16 @@ pub(crate) struct Api {
     base: Arc<str>,
     client: Client<HttpConnector, Body>,
     clock: Arc<LeapingClock>,
+    /// Who may send a request now, and who a password.
+    requests: Arc<Semaphore>,
+    passwords: Arc<Semaphore>,
 }
+
+/// How many requests are under way at once, and how many of them have a password to be hashed, which takes a core for some
+/// 20 ms. On AWS each has an instance; here all share this machine, and what waits longer than the service's own limits is
+/// answered 503 without any fault. The storm is about faults; what a flood meets, `measure load` shows.
+const REQUESTS_AT_ONCE: usize = 32;
+const PASSWORDS_AT_ONCE: usize = 8;
 
 /// What goes with an operation and is not noted of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +47,9 @@ pub(crate) struct Secrets<'a> {
     pub(crate) access_token: &'a str,
     pub(crate) refresh_token: &'a str,
     pub(crate) email: &'a str,
+    pub(crate) device_token: Option<&'a str>,
+    /// The user that an administrator administers.
+    pub(crate) user: Option<UserId>,
 }
 
 impl Api {
@@ -43,12 +58,19 @@ impl Api {
             base: base.into(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             clock,
+            requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
+            passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
         }
     }
 
     /// Sends a request once.
     pub(crate) async fn send(&self, client: usize, op: Op, secrets: Secrets<'_>) -> Event {
         let (method, path, body) = request(&op, secrets);
+        let turn = op.hashes().then(|| self.passwords.acquire());
+        let _turns = (
+            OptionFuture::from(turn).await,
+            self.requests.acquire().await,
+        );
         let start = self.clock.moment();
         let answer = match self.exchange(&method, &path, body, secrets).await {
             Ok(reply) => answer(&method, &path, &op, reply),
@@ -90,6 +112,7 @@ impl Api {
         let bytes = body.collect().await.map_err(|error| error.to_string())?;
         let bytes = bytes.to_bytes();
         Ok(Reply {
+            request: None,
             status: parts.status,
             headers: parts.headers,
             body: serde_json::from_slice(&bytes).unwrap_or_default(),
@@ -103,9 +126,19 @@ fn request(op: &Op, secrets: Secrets<'_>) -> (Method, String, Option<Value>) {
     let plain = |method: Method, path: String| (method, path, None);
     let credentials = |password: &str| json!({"email": secrets.email, "password": password});
     let refresh_token = || json!({"refresh_token": secrets.refresh_token});
+    let user = || {
+        let id = secrets.user.map(|user| user.to_string());
+        format!("/v1/admin/users/{}", id.unwrap_or_default())
+    };
     match op {
         Op::Register { password } => with(Method::POST, "/v1/auth/register", credentials(password)),
-        Op::SignIn { password } => with(Method::POST, "/v1/auth/login", credentials(password)),
+        Op::SignIn { password, .. } => {
+            let mut body = credentials(password);
+            if let (Some(token), Some(body)) = (secrets.device_token, body.as_object_mut()) {
+                body.insert("device_token".to_owned(), json!(token));
+            }
+            with(Method::POST, "/v1/auth/login", body)
+        }
         Op::Refresh { .. } => with(Method::POST, "/v1/auth/refresh", refresh_token()),
         Op::LogOut { .. } => with(Method::POST, "/v1/auth/logout", refresh_token()),
         Op::List(_) => plain(Method::GET, "/v1/sessions".to_owned()),
@@ -128,6 +161,17 @@ fn request(op: &Op, secrets: Secrets<'_>) -> (Method, String, Option<Value>) {
         Op::Delete { password, .. } => {
             with(Method::POST, "/v1/me/delete", json!({"password": password}))
         }
+        Op::Reauthenticate { password, .. } => {
+            let body = json!({"password": password});
+            with(Method::POST, "/v1/auth/reauthenticate", body)
+        }
+        Op::Disable => with(Method::PATCH, &user(), json!({"status": "disabled"})),
+        Op::Enable => with(Method::PATCH, &user(), json!({"status": "active"})),
+        Op::AdminRevoke { target } => {
+            plain(Method::DELETE, format!("{}/sessions/{target}", user()))
+        }
+        // It stands in the administrator's own history alone.
+        Op::Administer(_) => plain(Method::GET, user()),
     }
 }
 
@@ -159,8 +203,15 @@ fn success(op: &Op, body: &Value) -> Option<Answer> {
         Op::Register { .. }
         | Op::SignIn { .. }
         | Op::Refresh { .. }
+        | Op::Reauthenticate { .. }
         | Op::ChangePassword { .. } => Answer::Tokens(Box::new(tokens(body)?)),
-        Op::LogOut { .. } | Op::Revoke { .. } | Op::Delete { .. } => Answer::Nothing,
+        Op::LogOut { .. }
+        | Op::Revoke { .. }
+        | Op::Delete { .. }
+        | Op::AdminRevoke { .. }
+        | Op::Administer(_) => Answer::Nothing,
+        Op::Disable => status(body, "disabled")?,
+        Op::Enable => status(body, "active")?,
         Op::List(_) => {
             let sessions = body.get("sessions")?.as_array()?;
             Answer::Sessions(sessions.iter().map(shown).collect::<Option<_>>()?)
@@ -170,6 +221,11 @@ fn success(op: &Op, body: &Value) -> Option<Answer> {
         Op::RevokeAll { .. } => Answer::Count(count(body, "revoked")?),
         Op::Purge(_) => Answer::Count(count(body, "removed")?),
     })
+}
+
+/// An account as an administrator has made it.
+fn status(body: &Value, wanted: &str) -> Option<Answer> {
+    (body.get("status")?.as_str()? == wanted).then_some(Answer::Nothing)
 }
 
 fn count(body: &Value, name: &str) -> Option<usize> {
@@ -196,6 +252,11 @@ fn tokens(body: &Value) -> Option<Tokens> {
         rotation: rotation.parse().ok()?,
         refresh_expires: expires(&refresh)?,
         access_expires: expires(&access)?,
+        authenticated: access.get("auth_time")?.as_i64()? * 1_000_000,
+        device_token: body
+            .get("device_token")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         refresh_token,
         access_token,
     })

@@ -5,20 +5,23 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures::future::join_all;
 use latchkey_domain::id::SessionId;
 use latchkey_domain::random::{RandomSource as _, SeededRandom};
 
 use super::api::{Api, Secrets};
 use super::clock::LeapingClock;
-use super::history::{Access, Answer, Event, Moment, Op, Tokens};
+use super::history::{Access, Answer, Event, Guesser, Moment, Op, Tokens};
 use super::user::{People, User, lock};
 
 /// How often a client asks before it gets a definite answer.
-const ATTEMPTS: usize = 300;
+pub(super) const ATTEMPTS: usize = 300;
 /// From how many clients on a user takes so many more devices now and then, so that the limit of sessions is met.
 const MANY_CLIENTS: usize = 8;
 const MORE_DEVICES: usize = 8;
+/// How many passwords a stranger tries at once: more than are free.
+const GUESSES: usize = 16;
 /// The longest that a person takes before the next action, in milliseconds.
 const LONGEST_THOUGHT: usize = 400;
 /// What every 503 says in `Retry-After`.
@@ -37,8 +40,8 @@ pub(crate) struct Tally {
 
 /// What the tabs of a browser share.
 #[derive(Debug)]
-struct Jar {
-    user: Arc<User>,
+pub(super) struct Jar {
+    pub(super) user: Arc<User>,
     newest: Mutex<Box<Tokens>>,
     /// What a thief may have.
     replaced: Mutex<Vec<Tokens>>,
@@ -48,13 +51,19 @@ struct Jar {
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Browser {
-    number: usize,
+    pub(super) number: usize,
     people: Arc<People>,
-    api: Api,
+    pub(super) api: Api,
     clock: Arc<LeapingClock>,
     tally: Arc<Tally>,
     random: SeededRandom,
-    jar: Option<Arc<Jar>>,
+    pub(super) jar: Option<Arc<Jar>>,
+    /// The address that this client has a device token of, and the token.
+    device: Option<(String, String)>,
+    /// Whom it administers, if it does.
+    pub(super) wards: Arc<[Arc<People>]>,
+    /// How long ago an administrator may have proved who they are.
+    pub(super) proof_within: TimeDelta,
 }
 
 impl Jar {
@@ -62,18 +71,19 @@ impl Jar {
         self.signed_out.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    fn sign_out(&self) {
+    pub(super) fn sign_out(&self) {
         self.signed_out
             .store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
-    fn tokens(&self) -> Box<Tokens> {
+    pub(super) fn tokens(&self) -> Box<Tokens> {
         lock(&self.newest).clone()
     }
 
-    fn keep(&self, tokens: Box<Tokens>) {
+    pub(super) fn keep(&self, tokens: Box<Tokens>) {
         let mut newest = lock(&self.newest);
-        if tokens.rotation == newest.rotation && tokens.access_expires > newest.access_expires {
+        let age = |tokens: &Tokens| (tokens.authenticated, tokens.access_expires);
+        if tokens.rotation == newest.rotation && age(&tokens) > age(&newest) {
             *newest = tokens; // Not due: the same refresh token, and a new access token.
         } else if tokens.rotation > newest.rotation {
             let replaced = std::mem::replace(&mut *newest, tokens);
@@ -82,10 +92,11 @@ impl Jar {
     }
 }
 
-fn access(tokens: &Tokens) -> Access {
+pub(super) fn access(tokens: &Tokens) -> Access {
     Access {
         session: tokens.session.id,
         expires: tokens.access_expires,
+        authenticated: tokens.authenticated,
     }
 }
 
@@ -106,25 +117,50 @@ impl Browser {
             tally,
             random: SeededRandom::new(seed),
             jar: None,
+            device: None,
+            wards: Arc::default(),
+            proof_within: TimeDelta::zero(),
         }
     }
 
-    fn draw(&self, below: usize) -> usize {
+    /// The same as an administrator of these people.
+    pub(crate) fn administering(
+        mut self,
+        wards: Arc<[Arc<People>]>,
+        proof_within: TimeDelta,
+    ) -> Self {
+        self.wards = wards;
+        self.proof_within = proof_within;
+        self
+    }
+
+    pub(super) fn draw(&self, below: usize) -> usize {
         let mut bytes = [0; 4];
         self.random.fill(&mut bytes);
         usize::try_from(u32::from_le_bytes(bytes)).unwrap_or_default() % below.max(1)
     }
 
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         self.clock.moment()
     }
 
     /// Sends once, and notes it.
-    async fn send(&self, user: &User, op: Op, secrets: Secrets<'_>) -> Answer {
+    pub(super) async fn send(&self, user: &User, op: Op, secrets: Secrets<'_>) -> Answer {
         let changes = matches!(op, Op::Delete { .. });
         let event: Event = self.api.send(self.number, op, secrets).await;
+        self.count(&event);
         let answer = event.answer.clone();
-        let column = match &answer {
+        let mut known = user.known();
+        if changes && answer.may_be_done() {
+            known.leaving = true;
+        }
+        known.events.push(event);
+        answer
+    }
+
+    /// Counts a request and its answer.
+    pub(super) fn count(&self, event: &Event) {
+        let column = match &event.answer {
             Answer::Refused(status, code) => format!("{status} {code}"),
             Answer::Unavailable => "503".to_owned(),
             Answer::Wrong(_) => "wrong".to_owned(),
@@ -137,15 +173,9 @@ impl Browser {
             counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         };
         count(&self.tally.requests);
-        if matches!(answer, Answer::Unavailable) {
+        if matches!(event.answer, Answer::Unavailable) {
             count(&self.tally.unavailable);
         }
-        let mut known = user.known();
-        if changes && answer.may_be_done() {
-            known.leaving = true;
-        }
-        known.events.push(event);
-        answer
     }
 
     /// Sends until there is a definite answer.
@@ -161,14 +191,14 @@ impl Browser {
         Answer::Unavailable
     }
 
-    async fn wait(&self) {
+    pub(super) async fn wait(&self) {
         self.tally
             .retries
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         tokio::time::sleep(RETRY_AFTER).await;
     }
 
-    fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         self.tally
             .given_up
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -176,10 +206,12 @@ impl Browser {
 
     /// Does something that a person would.
     pub(crate) async fn act(&mut self) {
-        let thought = u64::try_from(self.draw(LONGEST_THOUGHT)).unwrap_or_default();
-        tokio::time::sleep(Duration::from_millis(thought)).await;
+        self.think().await;
         if self.jar.as_ref().is_some_and(|jar| jar.is_signed_out()) {
             self.jar = None;
+        }
+        if !self.wards.is_empty() {
+            return self.administer().await;
         }
         let Some(jar) = self.jar.clone() else {
             self.sign_in().await;
@@ -191,19 +223,28 @@ impl Browser {
             return;
         }
         match self.draw(100) {
-            0..40 => self.refresh_in_tabs(&jar).await,
-            40..60 => self.look_in_tabs(&jar).await,
-            60..68 => self.rename(&jar).await,
-            68..77 => self.revoke(&jar).await,
-            77..83 => self.log_out(&jar).await,
-            83..86 => self.revoke_all(&jar).await,
-            86..88 => self.change_password(&jar).await,
-            88..91 => drop(self.as_caller(&jar, Op::Purge).await),
-            91..94 => self.replay(&jar).await,
-            94..98 => self.leave_behind(&jar).await,
+            0..33 => self.refresh_in_tabs(&jar).await,
+            33..51 => self.look_in_tabs(&jar).await,
+            51..58 => self.rename(&jar).await,
+            58..66 => self.revoke(&jar).await,
+            66..72 => self.log_out(&jar).await,
+            72..75 => self.revoke_all(&jar).await,
+            75..77 => self.change_password(&jar).await,
+            77..80 => drop(self.as_caller(&jar, Op::Purge).await),
+            80..83 => self.replay(&jar).await,
+            83..87 => self.leave_behind(&jar).await,
+            87..93 => drop(self.step_up(&jar).await),
+            93..95 => self.guess_on_session(&jar).await,
+            95..98 => self.guess(&jar.user).await,
             98 if self.draw(3) == 0 => self.delete(&jar).await,
             _ => {}
         }
+    }
+
+    /// Takes as long as a person does.
+    pub(super) async fn think(&self) {
+        let thought = u64::try_from(self.draw(LONGEST_THOUGHT)).unwrap_or_default();
+        tokio::time::sleep(Duration::from_millis(thought)).await;
     }
 
     /// What a client does in the last round, without faults: it refreshes and looks.
@@ -221,6 +262,9 @@ impl Browser {
     }
 
     fn begin(&mut self, user: Arc<User>, tokens: Box<Tokens>) {
+        if let Some(token) = &tokens.device_token {
+            self.device = Some((user.email.clone(), token.clone()));
+        }
         {
             let mut known = user.known();
             known.user = Some(tokens.user);
@@ -234,7 +278,19 @@ impl Browser {
         }));
     }
 
-    async fn sign_in(&mut self) {
+    /// Its device token, if it has one of the address.
+    fn device_of(&self, user: &User) -> (Option<String>, Guesser) {
+        let device = self
+            .device
+            .as_ref()
+            .filter(|(email, _)| *email == user.email);
+        match device {
+            Some((_, token)) => (Some(token.clone()), Guesser::KnownDevice),
+            None => (None, Guesser::NewDevice),
+        }
+    }
+
+    pub(super) async fn sign_in(&mut self) {
         let user = self.people.user();
         if !user.known().registered && self.register(&user).await {
             return;
@@ -250,16 +306,36 @@ impl Browser {
                 return;
             };
             tried.push(password.clone());
+            let (device_token, guesser) = self.device_of(&user);
             let secrets = Secrets {
                 email: &user.email,
+                device_token: device_token.as_deref(),
                 ..Secrets::default()
             };
-            if let Answer::Tokens(tokens) = self.ask(&user, Op::SignIn { password }, secrets).await
-            {
-                self.begin(user, tokens);
-                return;
+            let sign_in = Op::SignIn { password, guesser };
+            match self.ask(&user, sign_in, secrets).await {
+                Answer::Tokens(tokens) => return self.begin(user, tokens),
+                Answer::Refused(401, _) => {}
+                // The account is closed, or it has to wait.
+                _ => return,
             }
         }
+    }
+
+    /// A stranger guesses at the password, of somebody who has no other clients that the wait could meet.
+    async fn guess(&self, user: &User) {
+        if self.people.clients > 1 {
+            return;
+        }
+        let secrets = Secrets {
+            email: &user.email,
+            ..Secrets::default()
+        };
+        let guess = |number: usize| Op::SignIn {
+            password: format!("a stranger's guess {number}"),
+            guesser: Guesser::Stranger,
+        };
+        join_all((0..GUESSES).map(|number| self.send(user, guess(number), secrets))).await;
     }
 
     /// One client registers, the others of the same people wait for it. Returns whether this one is signed in.
@@ -287,7 +363,7 @@ impl Browser {
     }
 
     /// Several tabs notice at once that the access token is about to expire.
-    async fn refresh_in_tabs(&mut self, jar: &Arc<Jar>) {
+    pub(super) async fn refresh_in_tabs(&mut self, jar: &Arc<Jar>) {
         let tabs = 1 + self.draw(4);
         join_all((0..tabs).map(|_| self.refresh(jar))).await;
     }
@@ -317,7 +393,7 @@ impl Browser {
     }
 
     /// Asks for something with the access token. Signs out if the session has ended.
-    async fn as_caller(&self, jar: &Jar, op: impl FnOnce(Access) -> Op) -> Answer {
+    pub(super) async fn as_caller(&self, jar: &Jar, op: impl FnOnce(Access) -> Op) -> Answer {
         let tokens = jar.tokens();
         let secrets = Secrets {
             access_token: &tokens.access_token,
@@ -366,6 +442,7 @@ impl Browser {
         };
         let sign_in = || Op::SignIn {
             password: password.clone(),
+            guesser: Guesser::NewDevice,
         };
         join_all((0..MORE_DEVICES).map(|_| self.send(&jar.user, sign_in(), secrets))).await;
     }
@@ -442,6 +519,7 @@ impl Browser {
         };
         let sign_in = || Op::SignIn {
             password: old.clone(),
+            guesser: Guesser::NewDevice,
         };
         let beside = join_all((0..2).map(|_| self.send(&user, sign_in(), secrets)));
         let old = old.clone();
@@ -471,13 +549,5 @@ impl Browser {
             ..Secrets::default()
         };
         self.ask(&jar.user, op, secrets).await;
-    }
-
-    async fn delete(&self, jar: &Jar) {
-        let password = jar.user.known().passwords.first().cloned();
-        if let Some(password) = password {
-            self.as_caller(jar, |by| Op::Delete { by, password }).await;
-            jar.sign_out();
-        }
     }
 }

@@ -31,9 +31,12 @@ pub(crate) async fn compare(
     let users = people
         .iter()
         .flat_map(|people| lock(&people.accounts).clone());
+    stack.pump.lock().await.drain().await?;
     let mut evidence = Vec::new();
     for user in users {
         let after = user.stored(&stack.behind, &stack.clock).await?;
+        let id = user.known().user.or(after.as_ref().map(|after| after.user));
+        let told = id.map(|id| stack.bus.told(id)).unwrap_or_default();
         let ended = stack.clock.moment();
         let mut known = user.known();
         let events = std::mem::take(&mut known.events);
@@ -42,6 +45,8 @@ pub(crate) async fn compare(
             before: known.before.as_ref(),
             after: after.as_ref(),
             events: &events,
+            earlier: &known.earlier,
+            told: &told,
             ended,
         });
         evidence.extend(found.into_iter().map(|violation| Evidence {
@@ -50,6 +55,7 @@ pub(crate) async fn compare(
             violation,
             round,
         }));
+        known.earlier.add(&events, told);
         settle(&mut known, after);
     }
     Ok(evidence)

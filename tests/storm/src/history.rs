@@ -12,6 +12,19 @@ pub(crate) type Moment = i64;
 pub(crate) struct Access {
     pub(crate) session: SessionId,
     pub(crate) expires: Moment,
+    /// When its user had proved who they are; whole seconds.
+    pub(crate) authenticated: Moment,
+}
+
+/// Who signs in, as the counts of wrong passwords have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guesser {
+    /// A client that shows a device token of the account.
+    KnownDevice,
+    /// One that has none.
+    NewDevice,
+    /// One that has none and does not know the password.
+    Stranger,
 }
 
 /// What was asked for.
@@ -22,6 +35,7 @@ pub(crate) enum Op {
     },
     SignIn {
         password: String,
+        guesser: Guesser,
     },
     Refresh {
         session: SessionId,
@@ -57,12 +71,33 @@ pub(crate) enum Op {
         by: Access,
         password: String,
     },
+    /// A proof of who the caller is, in the middle of a session.
+    Reauthenticate {
+        by: Access,
+        password: String,
+        /// The newest that the client knew of.
+        rotation: u64,
+    },
+    /// By an administrator, as the account that it is done to has it.
+    Disable,
+    /// By an administrator.
+    Enable,
+    /// By an administrator.
+    AdminRevoke {
+        target: SessionId,
+    },
+    /// The same three, as the administrator's own account has them.
+    Administer(Access),
 }
 
 impl Op {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Register { .. } => "register",
+            Self::SignIn {
+                guesser: Guesser::Stranger,
+                ..
+            } => "guess",
             Self::SignIn { .. } => "sign-in",
             Self::Refresh { .. } => "refresh",
             Self::LogOut { .. } => "sign-out",
@@ -75,7 +110,28 @@ impl Op {
             Self::Purge(_) => "purge",
             Self::ChangePassword { .. } => "password change",
             Self::Delete { .. } => "deletion",
+            Self::Reauthenticate { .. } => "step-up",
+            Self::Disable => "disabling",
+            Self::Enable => "enabling",
+            Self::AdminRevoke { .. } => "an administrator's revoke",
+            Self::Administer(_) => "administration",
         }
+    }
+
+    /// The password that is checked on the caller's session.
+    pub(crate) fn confirmation(&self) -> Option<(Access, &str)> {
+        match self {
+            Self::Reauthenticate { by, password, .. } | Self::Delete { by, password } => {
+                Some((*by, password))
+            }
+            Self::ChangePassword { by, old, .. } => Some((*by, old)),
+            _ => None,
+        }
+    }
+
+    /// Whether a password is hashed for it.
+    pub(crate) fn hashes(&self) -> bool {
+        self.confirmation().is_some() || matches!(self, Self::Register { .. } | Self::SignIn { .. })
     }
 
     /// The access token that it was asked with.
@@ -84,20 +140,30 @@ impl Op {
             Self::Register { .. }
             | Self::SignIn { .. }
             | Self::Refresh { .. }
-            | Self::LogOut { .. } => None,
-            Self::List(by) | Self::Current(by) | Self::Me(by) | Self::Purge(by) => Some(*by),
+            | Self::LogOut { .. }
+            | Self::Disable
+            | Self::Enable
+            | Self::AdminRevoke { .. } => None,
+            Self::List(by)
+            | Self::Current(by)
+            | Self::Me(by)
+            | Self::Purge(by)
+            | Self::Administer(by) => Some(*by),
             Self::Rename { by, .. }
             | Self::Revoke { by, .. }
             | Self::RevokeAll { by, .. }
             | Self::ChangePassword { by, .. }
-            | Self::Delete { by, .. } => Some(*by),
+            | Self::Delete { by, .. }
+            | Self::Reauthenticate { by, .. } => Some(*by),
         }
     }
 
     /// The session that it was aimed at.
     pub(crate) fn target(&self) -> Option<SessionId> {
         match self {
-            Self::Rename { target, .. } | Self::Revoke { target, .. } => Some(*target),
+            Self::Rename { target, .. }
+            | Self::Revoke { target, .. }
+            | Self::AdminRevoke { target } => Some(*target),
             Self::Refresh { session, .. } | Self::LogOut { session } => Some(*session),
             _ => None,
         }
@@ -124,6 +190,10 @@ pub(crate) struct Tokens {
     pub(crate) refresh_expires: Moment,
     pub(crate) access_token: String,
     pub(crate) access_expires: Moment,
+    /// The access token's `auth_time`.
+    pub(crate) authenticated: Moment,
+    /// Of a sign-in and a registration.
+    pub(crate) device_token: Option<String>,
 }
 
 /// What was answered.
@@ -204,11 +274,36 @@ impl Event {
                 | Op::RevokeAll { .. }
                 | Op::ChangePassword { .. }
                 | Op::Delete { .. }
+                | Op::Disable
         ) && self.answer.may_be_done();
         in_answer
             || whole_user
             || self.op.target() == Some(session)
             || self.op.by().is_some_and(|by| by.session == session)
+    }
+
+    /// Whether a step-up may have written its proof. One that is answered 401 has written it to a session that had ended
+    /// meanwhile.
+    pub(crate) fn may_have_proved(&self) -> bool {
+        matches!(self.op, Op::Reauthenticate { .. })
+            && (self.answer.may_be_done() || self.answer.is_code("invalid_token"))
+    }
+
+    /// Whether a password on a session may count as wrong from then on.
+    pub(crate) fn may_count_as_wrong(&self) -> bool {
+        self.op.confirmation().is_some()
+            && (self.answer.is_code("wrong_password") || matches!(self.answer, Answer::Unavailable))
+    }
+
+    /// Whose sign-in may count as a failure from then on. One that failed on our side is taken back, if that succeeds.
+    pub(crate) fn may_count_as_failure(&self) -> Option<Guesser> {
+        let Op::SignIn { guesser, .. } = self.op else {
+            return None;
+        };
+        let counts = self.answer.is_code("invalid_credentials")
+            || self.answer.is_code("account_disabled")
+            || matches!(self.answer, Answer::Unavailable | Answer::Tokens(_));
+        counts.then_some(guesser)
     }
 
     pub(crate) fn line(&self, zero: Moment) -> String {
@@ -242,6 +337,7 @@ pub(crate) struct StoredSession {
     pub(crate) last_used_at: Moment,
     pub(crate) idle_end: Moment,
     pub(crate) absolute_end: Moment,
+    pub(crate) authenticated_at: Moment,
     pub(crate) name: Option<String>,
 }
 
@@ -250,6 +346,8 @@ pub(crate) struct StoredSession {
 pub(crate) struct StoredUser {
     pub(crate) user: UserId,
     pub(crate) version: u64,
+    /// Whether an administrator has not closed the account.
+    pub(crate) active: bool,
     /// The one that was tried and fits.
     pub(crate) password: Option<String>,
     /// The account's set.

@@ -7,14 +7,19 @@
 //! as the machine's does, between two rounds, when nothing is under way, it jumps over the grace, the access tokens'
 //! quarter of an hour, the days until the idle and the absolute expiry.
 
+mod administrator;
 mod api;
 mod browser;
 mod clock;
 mod compare;
+mod earlier;
 mod history;
 mod judge;
 mod report;
+mod shares;
 mod stack;
+mod step_up;
+mod telling;
 mod user;
 
 use std::collections::BTreeMap;
@@ -27,15 +32,20 @@ use chrono::TimeDelta;
 use clap::Parser;
 use cleanup::CleanupError;
 use futures::future::join_all;
+use latchkey::embedded::EmbeddedError;
+use latchkey_domain::clock::Clock as _;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::token::{KeyDerivationFailed, SecretTooShort};
 use latchkey_store::table::TableError;
+use latchkey_tests::harness::administrators::grant;
 
 use api::Api;
 use browser::{Browser, Tally};
-use compare::{compare, whole_table};
+use compare::{Evidence, compare, whole_table};
 use report::{clear_line, line, print_evidence, print_result, show_progress};
+use shares::{shares, too_small};
 use stack::{Stack, start};
+use telling::pump;
 use user::People;
 
 /// How many clients a user has, in turn: one with more than the limit of sessions meets evictions and conflicts.
@@ -55,6 +65,8 @@ const LEAPS: [i64; 10] = [
     45,
 ];
 const DAY: i64 = 24 * 3600;
+/// For how many clients there is an administrator.
+const CLIENTS_OF_AN_ADMINISTRATOR: usize = 50;
 /// How many violations are shown with their history.
 const SHOWN: usize = 10;
 
@@ -73,6 +85,9 @@ struct Options {
     /// Of a hundred requests to DynamoDB, how many fail.
     #[arg(long, default_value_t = 5.0)]
     faults: f64,
+    /// Of a hundred requests for an operation, how many must have a definite answer.
+    #[arg(long, default_value_t = 90.0)]
+    definite: f64,
     /// Draws what clients do and what fails; which of them comes first stays the machine's choice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -81,16 +96,18 @@ struct Options {
 /// Why there was no storm.
 #[derive(Debug, thiserror::Error)]
 enum StormError {
-    #[error("the embedded DynamoDB cannot be opened: {0}")]
-    Database(#[from] dynoxide::DynoxideError),
     #[error(transparent)]
     Table(#[from] TableError),
     #[error("the keys cannot be made: {0}")]
     Keys(#[from] KeyDerivationFailed),
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
     #[error("the server cannot listen: {0}")]
     Listen(#[from] std::io::Error),
     #[error("the table cannot be read: {0}")]
     Store(#[from] StoreError),
+    #[error("an administrator cannot register")]
+    NoAdministrator,
     #[error("the last cleanup failed: {0}")]
     Cleanup(#[from] CleanupError),
     #[error(transparent)]
@@ -107,9 +124,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<ExitCode, StormError> {
-    let stack = start().await?;
+    let stack = start(options.seed).await?;
     let tally = Arc::new(Tally::default());
-    let (people, mut browsers) = clients(&options, &stack, &tally);
+    let (mut people, mut browsers) = clients(&options, &stack, &tally);
+    let mut evidence = appoint(&options, &stack, &tally, &mut people, &mut browsers).await?;
     println!(
         "{} clients of {} users, {} rounds of {} actions, {} % faults, seed {}",
         options.clients,
@@ -127,7 +145,7 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
         Arc::clone(&stack.clock),
         stack.faults.clone(),
     ));
-    let mut evidence = Vec::new();
+    let publishing = tokio::spawn(pump(Arc::clone(&stack.pump)));
     for round in 0..options.rounds {
         let actions = options.actions;
         browsers = each(browsers, move |mut browser| async move {
@@ -142,7 +160,9 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
         let leap = LEAPS.get(round % LEAPS.len()).copied().unwrap_or_default();
         stack.clock.leap(TimeDelta::seconds(leap));
     }
+    let shares = shares(&tally);
     let struck = stack.faults.struck();
+    stack.bus.recover();
     drop(stack.faults.disarm());
     let unavailable = tally.unavailable.load(Ordering::Relaxed);
     each(browsers, |mut browser| async move {
@@ -154,6 +174,8 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
     let (table, report) = whole_table(&stack, &people).await?;
     let late = tally.unavailable.load(Ordering::Relaxed) - unavailable;
     let mut general = table;
+    general.extend(stack.bus.wrong());
+    general.extend(too_small(&shares, options.definite));
     if late > 0 {
         general.push(format!("{late} times 503 without faults"));
     }
@@ -162,8 +184,12 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
         general.push(format!("{given_up} requests never got a definite answer"));
     }
     progress.abort();
+    if publishing.is_finished() {
+        general.push("the stream could not be read".to_owned());
+    }
+    publishing.abort();
     clear_line();
-    print_result(&tally, &struck, &report, &stack);
+    print_result(&tally, &shares, &struck, &report, &stack);
     let violations = evidence.len() + general.len();
     for what in &general {
         println!("violation: {what}");
@@ -216,6 +242,55 @@ fn clients(
         people.push(these);
     }
     (people, browsers)
+}
+
+/// Makes administrators, one for some clients, before anything fails.
+async fn appoint(
+    options: &Options,
+    stack: &Stack,
+    tally: &Arc<Tally>,
+    people: &mut Vec<Arc<People>>,
+    browsers: &mut Vec<Browser>,
+) -> Result<Vec<Evidence>, StormError> {
+    let api = Api::new(&stack.base, Arc::clone(&stack.clock));
+    let wards: Arc<[Arc<People>]> = people.as_slice().into();
+    let mut administrators = Vec::new();
+    for number in 0..options.clients.div_ceil(CLIENTS_OF_AN_ADMINISTRATOR) {
+        let these = Arc::new(People::new(people.len(), 1));
+        let (number, clock, tally) = (options.clients + number, &stack.clock, Arc::clone(tally));
+        let seed = options.seed ^ (number as u64) << 20;
+        let browser = Browser::new(
+            number,
+            these.clone(),
+            api.clone(),
+            clock.clone(),
+            tally,
+            seed,
+        );
+        people.push(these);
+        administrators.push(browser);
+    }
+    administrators = each(administrators, |mut browser| async move {
+        browser.sign_in().await;
+        browser
+    })
+    .await;
+    let evidence = compare(stack, people, 0).await?;
+    for administrator in people.iter().skip(wards.len()) {
+        let user = administrator.user();
+        let id = user.known().user.ok_or(StormError::NoAdministrator)?;
+        grant(&stack.behind, id, stack.clock.now()).await;
+        let granted = user.stored(&stack.behind, &stack.clock).await?;
+        user.known().before = granted;
+    }
+    let within = stack.policy.reauthenticate_within;
+    for administrator in administrators {
+        let mut administrator = administrator.administering(Arc::clone(&wards), within);
+        // The access token of the registration has no scope for it.
+        administrator.finish().await;
+        browsers.push(administrator);
+    }
+    Ok(evidence)
 }
 
 /// All clients at once, each in a separate task.

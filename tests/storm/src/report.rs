@@ -12,11 +12,13 @@ use latchkey_tests::attack::faults::{Fault, Faults};
 use super::browser::Tally;
 use super::clock::LeapingClock;
 use super::compare::Evidence;
+use super::shares::Share;
 use super::stack::Stack;
 use super::user::lock;
 
 pub(crate) fn print_result(
     tally: &Tally,
+    shares: &BTreeMap<&'static str, Share>,
     struck: &BTreeMap<Fault, u64>,
     report: &Report,
     stack: &Stack,
@@ -29,7 +31,7 @@ pub(crate) fn print_result(
             .or_default()
             .push((column, *count));
     }
-    println!("\n| operation | requests | answered |\n|---|---|---|");
+    println!("\n| operation | requests | definite | answered |\n|---|---|---|---|");
     for (operation, columns) in operations {
         let all: u64 = columns.iter().map(|(_, count)| count).sum();
         let mut columns = columns;
@@ -38,7 +40,12 @@ pub(crate) fn print_result(
             .iter()
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
-        println!("| {operation} | {all} | {} |", columns.join(", "));
+        let share = shares.get(operation).copied().unwrap_or_default();
+        let percent = share.percent();
+        println!(
+            "| {operation} | {all} | {percent:.1} % | {} |",
+            columns.join(", ")
+        );
     }
     println!("\n| fault | times |\n|---|---|");
     for (fault, count) in struck {
@@ -49,6 +56,8 @@ pub(crate) fn print_result(
     println!("\n| in all | |\n|---|---|");
     println!("| requests | {requests} |");
     println!("| seconds | {seconds:.1} |");
+    let (events, deliveries) = stack.bus.counts();
+    println!("| events, and how often they were delivered | {events}, {deliveries} |");
     println!("| faults | {} |", struck.values().sum::<u64>());
     println!(
         "| answered 503 | {} |",

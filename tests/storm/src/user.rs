@@ -10,6 +10,7 @@ use latchkey_domain::password::{Password, WorkingMemory, verify};
 use latchkey_store::Store;
 
 use super::clock::LeapingClock;
+use super::earlier::Earlier;
 use super::history::{Event, StoredSession, StoredUser};
 
 /// One account, from its registration to its deletion.
@@ -30,6 +31,8 @@ pub(crate) struct Known {
     /// It was, or may have been, deleted.
     pub(crate) leaving: bool,
     pub(crate) registered: bool,
+    /// What earlier rounds have left behind that no item of the table tells here.
+    pub(crate) earlier: Earlier,
     /// The requests of this round.
     pub(crate) events: Vec<Event>,
     /// What the table held after the last round.
@@ -113,6 +116,7 @@ impl User {
                 last_used_at: session.last_used_at.timestamp_micros(),
                 idle_end: session.idle_expires_at.timestamp_micros(),
                 absolute_end: session.absolute_expires_at.timestamp_micros(),
+                authenticated_at: session.authenticated_at.timestamp_micros(),
                 name: session.name,
             };
             (session.id, stored)
@@ -120,6 +124,7 @@ impl User {
         Ok(Some(StoredUser {
             user: account.id,
             version: account.version,
+            active: account.is_active(),
             password,
             admitted: account.sessions.iter().copied().collect(),
             sessions: sessions.collect(),

@@ -227,6 +227,36 @@ fn what_a_client_has_chosen_is_escaped_in_html_and_in_no_subject() {
     );
 }
 
+/// What a client calls a device stays as it is.
+#[test]
+fn a_name_of_ours_is_written_in_the_language_of_the_mail() {
+    for (name, en, de) in [
+        (
+            "Chrome on Windows",
+            "Chrome on Windows",
+            "Chrome unter Windows",
+        ),
+        ("Safari on iPhone", "Safari on iPhone", "Safari auf iPhone"),
+        ("Firefox", "Firefox", "Firefox"),
+        ("Ada on Windows", "Ada on Windows", "Ada on Windows"),
+        (
+            "Kindle on the shelf",
+            "Kindle on the shelf",
+            "Kindle on the shelf",
+        ),
+    ] {
+        for (language, label, written) in
+            [(Language::En, "Device", en), (Language::De, "Gerät", de)]
+        {
+            let texts = MailTexts::read(letterhead(language), None).unwrap();
+            let words = write(&texts, Message::NewDevice, name);
+            let line = format!("{label}: {written}\n");
+            assert!(words.text.contains(&line), "{}", words.text);
+            assert!(words.html.contains(written), "{}", words.html);
+        }
+    }
+}
+
 #[test]
 fn the_name_of_the_product_adds_no_header() {
     let product = "Example\r\nBcc: eve@example.com".to_owned();

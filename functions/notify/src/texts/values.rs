@@ -1,6 +1,6 @@
 //! The values that texts can name.
 
-use latchkey_domain::device::DeviceType;
+use latchkey_domain::device::{DeviceType, is_operating_system, product_and_system};
 use latchkey_domain::notice::{Language, Message, Notice, Whereabouts};
 use serde::Serialize;
 
@@ -94,10 +94,17 @@ impl Values {
     }
 }
 
-/// What the client calls the device; where that cannot be shown, its kind.
+/// What the client calls the device, or we in the language of the mail; where that cannot be shown, its kind.
 fn name_device(whereabouts: &Whereabouts, language: Language) -> Option<String> {
-    let kind = || name_kind(whereabouts.device_type, language).map(str::to_owned);
-    whereabouts.device.clone().or_else(kind)
+    let Some(name) = whereabouts.device.as_deref() else {
+        return name_kind(whereabouts.device_type, language).map(str::to_owned);
+    };
+    let ours = product_and_system(name).map(|(product, system)| match language {
+        Language::En => format!("{product} on {system}"),
+        Language::De if is_operating_system(system) => format!("{product} unter {system}"),
+        Language::De => format!("{product} auf {system}"),
+    });
+    Some(ours.unwrap_or_else(|| name.to_owned()))
 }
 
 fn name_kind(kind: DeviceType, language: Language) -> Option<&'static str> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use latchkey_domain::client::ManageClientError;
 use latchkey_domain::error as domain;
+use latchkey_domain::id::UserId;
 use latchkey_service::Failure;
 
 use super::output::number_of;
@@ -50,6 +51,11 @@ pub enum AdminError {
     /// The counts of failed sign-ins are stored under digests that only the service's secret gives.
     #[error("the secret of the service cannot be read: {0}")]
     NoSecret(String),
+    /// Nobody but who knows what stood in the account can mend it.
+    #[error(
+        "the account of user {0} cannot be repaired: restore its item from a backup, or delete it with what leads to it"
+    )]
+    BeyondRepair(UserId),
     /// Nobody has agreed.
     #[error("not confirmed, so nothing was done; --yes does it without a question")]
     NotConfirmed,
@@ -77,6 +83,7 @@ impl AdminError {
             | Self::NoData(_)
             | Self::NoTable { .. }
             | Self::NoSecret(_)
+            | Self::BeyondRepair(_)
             | Self::NotConfirmed
             | Self::Incomplete(_)
             | Self::Unavailable

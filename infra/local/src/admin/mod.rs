@@ -13,6 +13,7 @@ mod error;
 mod everybody;
 mod output;
 mod place;
+mod repair;
 mod unblock;
 mod users;
 
@@ -31,6 +32,7 @@ use client::ClientCommand;
 use everybody::Everybody;
 use output::Output;
 use place::Place;
+use repair::RepairAccount;
 use unblock::Unblock;
 use users::UserCommand;
 
@@ -83,6 +85,11 @@ enum AdminCommand {
     /// The counts are stored under digests that are keyed with the service's secret: that of the data folder or the environment, or with --table the one that --secret names.
     Unblock(Unblock),
 
+    /// Make an account readable again that somebody has written by hand in another form: it answers every request with 500.
+    ///
+    /// It writes the attribute `change` in today's form, whatever the status of the account, and signs its user out. Without --apply it only says what is broken.
+    Repair(RepairAccount),
+
     /// Sign every user out everywhere; they can sign in again.
     SignEverybodyOut(Everybody),
 
@@ -96,11 +103,13 @@ A USER is an e-mail address or a user id.
 
 Examples:
   latchkey admin find ada@example.com
+  latchkey admin find --issuer https://accounts.google.com --subject 110169484474386276334
   latchkey admin grant ada@example.com
   latchkey admin sessions ada@example.com --all
   latchkey admin revoke 0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11
   latchkey admin disable ada@example.com --data-dir demo-data
   latchkey admin unblock ada@example.com --table auth-prod-Table-1A2B3C --secret arn:aws:secretsmanager:...
+  latchkey admin repair ada@example.com --apply
   latchkey admin find --table auth-prod-Table-1A2B3C --region eu-central-1 --profile ops --json
 
 On the data folder the commands work whether or not the service runs. A service with --memory is reached by
@@ -158,6 +167,7 @@ impl Place {
                 let service = self.with_keys(command.secret.as_deref()).await?;
                 command.execute(&service, &who).await
             }
+            AdminCommand::Repair(command) => command.execute(service, &who).await,
             AdminCommand::SignEverybodyOut(command) => {
                 command.execute(service, &who, &self.name).await
             }

@@ -8,6 +8,7 @@ use latchkey_api::admin::resource::{
 use latchkey_domain::account::Account;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::identity::{Identity, InvalidIdentity};
 use latchkey_domain::role::Role;
 use latchkey_service::{AccountUpdate, Administrator, Chosen, Service, UserPage, UserRevocation};
 use serde_json::{Value, json};
@@ -39,13 +40,19 @@ pub(crate) enum UserCommand {
         #[arg(long, default_value = "admin")]
         role: Role,
     },
-    /// Show a user, the user of a session, or without either all users.
+    /// Show a user, the user of a session or of a sign-in made elsewhere, or without these all users.
     Find {
         /// The user.
         user: Option<String>,
         /// A session, whose user and description are shown.
         #[arg(long, value_name = "SESSION", conflicts_with = "user", value_parser = session_id)]
         session: Option<SessionId>,
+        /// The identity provider of somebody who signs in elsewhere, as `identity.issuer` names it. Together with --subject.
+        #[arg(long, requires = "subject", conflicts_with_all = ["user", "session"], value_parser = identity_part)]
+        issuer: Option<String>,
+        /// Who they are there.
+        #[arg(long, requires = "issuer", conflicts_with_all = ["user", "session"], value_parser = identity_part)]
+        subject: Option<String>,
     },
     /// List where a user is signed in.
     Sessions {
@@ -82,7 +89,14 @@ pub(crate) enum UserCommand {
         /// The user.
         user: String,
     },
-    /// Send a user a link to choose another password. Until it is opened nothing changes.
+    /// Send a user a link to choose another password.
+    ///
+    /// The link goes to the address of the account, verified or not, and is valid for 10 minutes from when the mail is sent. Until
+    /// it is opened nothing changes; then the user chooses the password, all sessions end, and the address is verified. Of several
+    /// links the first that is opened makes the others invalid.
+    ///
+    /// This command asks for the link; the service sends it: on AWS where MAIL_FROM is set, otherwise your own service that hears
+    /// the event password_reset.requested. The local stack shows it at /local/mail.
     PasswordReset {
         /// The user.
         user: String,
@@ -102,6 +116,10 @@ pub(crate) enum UserCommand {
 
 fn session_id(text: &str) -> Result<SessionId, latchkey_domain::id::MalformedId> {
     SessionId::parse_any_case(text)
+}
+
+pub(super) fn identity_part(text: &str) -> Result<String, InvalidIdentity> {
+    Identity::check(text).map(|()| text.to_owned())
 }
 
 impl UserCommand {
@@ -140,6 +158,18 @@ impl UserCommand {
                 let described = session_text(&found.described);
                 let text = format!("{}\n\n{described}", user_text(&found.account));
                 Ok(Output::new(json!(shown), text))
+            }
+            Self::Find {
+                issuer: Some(issuer),
+                subject: Some(subject),
+                ..
+            } => {
+                let named = format!("{subject} of {issuer}");
+                let identity = Identity::new(issuer, subject);
+                let identity = identity.map_err(|_| AdminError::NoSuchUser(named.clone()))?;
+                let found = service.find_user_of_identity(who, &identity).await;
+                let found = found.map_err(AdminError::about(&named))?;
+                Ok(user_output(&found.ok_or(AdminError::NoSuchUser(named))?))
             }
             Self::Find { .. } => all_users(service, who).await,
             Self::Sessions { user, all } => {

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::PASSWORD;
-use crate::stack::{Scratch, Stack, program};
+use crate::stack::{Scratch, Stack, program, send};
 
 /// What a command of an operator ends with: its exit code, and what it says.
 fn administer(settings: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -264,7 +264,7 @@ fn a_command_says_what_it_could_not_do_and_ends_with_a_code_for_it() {
         (
             &["grant", "ada@example.com", "--role", "No Role"],
             2,
-            "a role is 1 to 32",
+            "A role is 1 to 32",
         ),
         (
             &["sign-everybody-out", "--yes", "--from", "x"],
@@ -333,6 +333,118 @@ fn of_several_users_each_has_a_result_and_one_that_is_not_found_leaves_the_other
     let error = "there is no such user: eve@example.com";
     assert_eq!(results[0], json!({"error": error}));
     assert_eq!(results[1]["outcome"], "revoked");
+}
+
+/// The account's item on the data folder, changed by somebody's hand.
+fn break_account(running: &Stack, user: &str) {
+    let dynamodb = running.says("DynamoDB").unwrap();
+    let body = json!({
+        "TableName": "latchkey",
+        "Key": {"pk": {"S": format!("USER#{user}")}, "sk": {"S": "ACCOUNT"}},
+        "UpdateExpression": "SET #change = :change",
+        "ExpressionAttributeNames": {"#change": "change"},
+        "ExpressionAttributeValues": {":change": {"S": "by hand"}},
+    })
+    .to_string();
+    let scope = "AKIDEXAMPLE/20260301/us-east-1/dynamodb/aws4_request";
+    let signature = "0".repeat(64);
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Amz-Target: DynamoDB_20120810.UpdateItem\r\n\
+         X-Amz-Date: 20260301T120000Z\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={signature}\r\n\r\n{body}",
+        body.len(),
+    );
+    let address = dynamodb.trim_start_matches("http://").trim_end_matches('/');
+    let reply = send(address, &request);
+    assert_eq!(reply.status, 200, "{}", reply.text);
+}
+
+#[test]
+fn an_account_that_was_broken_by_hand_is_looked_at_and_then_repaired() {
+    let folder = Scratch::new();
+    let path = folder.0.to_str().unwrap();
+    let running = Stack::start(&["--data-dir", path, "--dynamodb-port", "0"], &[]);
+    let ada = running.register("ada@example.com");
+    let id = ada["user"]["id"].as_str().unwrap();
+    let command = |arguments: &[&str]| {
+        let all = [&["repair", "ADA@example.com", "--json"], arguments].concat();
+        let (code, text, error) = administer_folder(&folder.0, &all);
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{error}"));
+        (code, value)
+    };
+    let state = |state: &str, damage: Value| {
+        let [broken, sessions] = ["broken", "sessions"].map(|name| damage[name].clone());
+        json!({"user_id": id, "state": state, "broken": broken, "sessions": sessions})
+    };
+    let damage = json!({"broken": ["change"], "sessions": 1});
+    assert_eq!(command(&[]), (Some(0), state("readable", Value::Null)));
+    break_account(&running, id);
+    let (code, _, _) = administer_folder(&folder.0, &["find", id]);
+    assert_eq!(code, Some(1), "it cannot be read");
+    for _ in 0..2 {
+        let found = command(&[]);
+        assert_eq!(found, (Some(0), state("repairable", damage.clone())));
+    }
+    assert_eq!(command(&["--apply"]), (Some(0), state("repaired", damage)));
+    let again = command(&["--apply"]);
+    assert_eq!(again, (Some(0), state("readable", Value::Null)));
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let signed_in = running.call("POST", "/v1/auth/login", "", &body);
+    assert_eq!(signed_in.status, 200, "{}", signed_in.text);
+    let (code, ..) = administer_folder(&folder.0, &["repair", "eve@example.com"]);
+    assert_eq!(code, Some(3));
+    let (code, ..) = administer_folder(&folder.0, &["repair"]);
+    assert_eq!(code, Some(2), "whose is not said");
+}
+
+#[test]
+fn who_signs_in_elsewhere_is_found_by_issuer_and_subject_together() {
+    let folder = Scratch::new();
+    let running = Stack::in_folder(&folder.0, &[]);
+    let add = [
+        "client",
+        "add",
+        "sso",
+        "--scope",
+        "sessions:issue",
+        "--issuer",
+        "idp",
+        "--json",
+    ];
+    let (_, text, error) = administer_folder(&folder.0, &add);
+    let added: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{error}"));
+    let pair = format!("sso:{}", added["secret"].as_str().unwrap());
+    let body = json!({"identity": {"issuer": "idp", "subject": "7"}, "amr": ["otp"]}).to_string();
+    let issued = running.send(&format!(
+        "POST /v1/service/sessions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        BASE64_STANDARD.encode(pair),
+        body.len(),
+    ));
+    assert_eq!(issued.status, 201, "{}", issued.text);
+    let user = issued.json()["user"]["id"].clone();
+    let find = |arguments: &[&str]| administer_folder(&folder.0, &[&["find"], arguments].concat());
+    let (code, text, error) = find(&["--issuer", "idp", "--subject", "7", "--json"]);
+    assert_eq!(code, Some(0), "{error}");
+    let found: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(found["id"], user);
+    assert_eq!(found["identity"], json!({"issuer": "idp", "subject": "7"}));
+    let (code, _, error) = find(&["--issuer", "idp", "--subject", "8"]);
+    assert_eq!(code, Some(3));
+    assert!(error.contains("there is no such user: 8 of idp"), "{error}");
+    for (arguments, says) in [
+        (&["--issuer", "idp"][..], "--subject"),
+        (&["--subject", "7"], "--issuer"),
+        (
+            &["ada@example.com", "--issuer", "idp", "--subject", "7"],
+            "cannot be used with",
+        ),
+        (&["--issuer", "", "--subject", "7"], "1 to 255 bytes"),
+    ] {
+        let (code, _, error) = find(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}");
+        assert!(error.contains(says), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

@@ -40,7 +40,13 @@ fn a_mail_can_be_read_and_its_link_is_in_no_log() {
     let token = link.split_once("#token=").unwrap().1;
     let page = first.get(mail["page"].as_str().unwrap());
     assert!(page.text.contains(token) && page.text.contains("<h1>"));
-    assert_eq!(first.get("/local/mail/nothing.html").status, 404);
+    let unknown = first.get("/local/mail/nothing.html");
+    unknown.assert_is_problem(404, "not_found");
+    let detail = unknown.json()["detail"].clone();
+    assert!(
+        detail.as_str().unwrap().contains("/local/mail has"),
+        "{detail}"
+    );
     assert_eq!(first.get("/local/mail?to=ada").status, 400);
     let begun = Instant::now();
     while std::fs::read_to_string(&checkpoint).is_err() {

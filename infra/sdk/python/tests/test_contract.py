@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from latchkey import AsyncClient, Client, LatchkeyError, types
-from latchkey._core import Core, Effect, Send, Update
+from latchkey._core import Core
+from latchkey._effects import Effect, Send, Update
 from latchkey._errors import SIGNED_OUT
 from latchkey._requests import OPERATIONS, Reply, Request, read_problem
 from latchkey._session import Document, Held, encode

@@ -333,14 +333,35 @@ def test_stream_that_can_be_sent_once_is_not_repeated(api: str, team_api: tuple[
     assert (len(seen.tokens), world.network.refreshes) == (1, 0)
 
 
-def test_redirect_to_another_origin_gets_no_token(api: str, team_api: tuple[str, type[TeamApi]]) -> None:
+def test_service_that_wants_the_password_again_is_not_asked_again(
+    world: World,
+) -> None:
+    """RFC 9470: a refresh would not help."""
+    world.network.fail(
+        "/v1/me", answer(401, "", www_authenticate='Bearer error="insufficient_user_authentication", max_age="300"')
+    )
+    client = world.client()
+    world.register(client)
+    assert client.request("GET", "/v1/me").status_code == 401
+    assert (world.network.counts["/v1/me"], world.network.refreshes) == (1, 0)
+
+
+def test_redirect_to_another_origin_gets_no_token(api: str, world: World, team_api: tuple[str, type[TeamApi]]) -> None:
     address, seen = team_api
-    world = World(api, "sync")
     client = world.client()
     world.register(client)
     world.network.fail("/v1/me", answer(302, "", location=f"{address}/"))
-    other = httpx.Client(transport=world.network.sync_http()._transport, auth=client.auth, follow_redirects=True)
-    assert other.get(f"{api}/v1/me").status_code == 200
+    options: dict[str, Any] = {"auth": client.auth, "follow_redirects": True}
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=world.network.async_transport(), **options) as other:
+            return (await other.get(f"{api}/v1/me")).status_code
+
+    if world.kind == "sync":
+        with httpx.Client(transport=world.network.sync_transport(), **options) as other:
+            assert other.get(f"{api}/v1/me").status_code == 200
+    else:
+        assert anyio.run(ask, backend=world.kind) == 200
     assert seen.tokens == [None]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from latchkey import AsyncClient, Clock, FileStorage, LatchkeyError
-from world import PASSWORD, REFRESH, World, answer, held
+from world import PASSWORD, REFRESH, HeldReply, World, answer, held, overtaking
 
 CHANGE, SIGN_IN, SIGN_OUT = "/v1/me/password", "/v1/auth/login", "/v1/auth/logout"
 OTHER_PASSWORD = "wrong donkey charger paperclip"
@@ -22,18 +22,9 @@ def test_call_that_is_refused_while_the_password_changes_waits_for_the_new_sessi
     """The old session has ended, and its successor is still on the way: a refresh with the old token would sign out."""
     client = world.client()
     world.register(client)
-    polls: list[Future[Any]] = []
-    with ThreadPoolExecutor() as pool:
-
-        def poll_before_the_reply(_: httpx.Request, send: Any) -> httpx.Response:
-            response: httpx.Response = send()
-            polls.append(pool.submit(client.me))
-            wait(polls, 0.3)  # as long as a refused refresh would take
-            return response
-
-        world.network.fail(CHANGE, poll_before_the_reply)
+    with overtaking(world.network, CHANGE, client.me) as me:
         changed = client.change_password(PASSWORD, OTHER_PASSWORD)
-    assert polls[0].result()["email"] == world.email
+    assert me.result()["email"] == world.email
     assert client.signed_in() == changed
     assert world.network.refreshes == 0
 
@@ -68,29 +59,23 @@ def test_password_changes_after_the_refresh_that_is_under_way(world: World) -> N
 
 def test_tasks_of_one_loop_wait_for_a_password_change(tasks: World) -> None:
     emails: list[str | None] = []
-    is_changed, may_answer = threading.Event(), threading.Event()
-
-    def slow(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        is_changed.set()
-        may_answer.wait(5)
-        return response
+    reply = HeldReply()
 
     async def scenario() -> None:
-        client = AsyncClient(tasks.api, clock=tasks.time.clock, http=tasks.network.async_http())
+        client = AsyncClient(tasks.api, clock=tasks.time.clock, transport=tasks.network.async_transport())
         await client.register(tasks.email, PASSWORD)
-        tasks.network.fail(CHANGE, slow)
+        tasks.network.fail(CHANGE, reply)
 
         async def poll() -> None:
             emails.append((await client.me())["email"])
 
         async with anyio.create_task_group() as group:
             group.start_soon(client.change_password, PASSWORD, OTHER_PASSWORD)
-            await anyio.to_thread.run_sync(is_changed.wait)
+            await anyio.to_thread.run_sync(reply.is_given.wait)
             for _ in range(5):
                 group.start_soon(poll)
             await anyio.sleep(0.3)
-            may_answer.set()
+            reply.may_pass.set()
 
     anyio.run(scenario, backend=tasks.kind)
     assert emails == [tasks.email] * 5
@@ -106,18 +91,9 @@ def test_sign_ins_at_once_leave_the_session_that_lives(world: World) -> None:
     client = world.client()
     world.register(client)
     client.sign_out()
-    second: list[Future[Any]] = []
-    with ThreadPoolExecutor() as pool:
-
-        def overtake(_: httpx.Request, send: Any) -> httpx.Response:
-            response: httpx.Response = send()
-            second.append(pool.submit(client.sign_in, world.email, PASSWORD))
-            wait(second, 0.5)
-            return response
-
-        world.network.fail(SIGN_IN, overtake)
+    with overtaking(world.network, SIGN_IN, client.sign_in, world.email, PASSWORD) as second:
         client.sign_in(world.email, PASSWORD)
-    assert second[0].result() == client.signed_in()
+    assert second.result() == client.signed_in()
     world.expire()
     assert client.me()["email"] == world.email
 
@@ -164,18 +140,9 @@ def test_processes_that_share_a_file_sign_in_one_after_another(world: World, tmp
     first, second = world.client(clock=Clock()), world.client(clock=Clock())
     world.register(first)
     first.sign_out()
-    calls: list[Future[Any]] = []
-    with ThreadPoolExecutor() as pool:
-
-        def overtake(_: httpx.Request, send: Any) -> httpx.Response:
-            response: httpx.Response = send()
-            calls.append(pool.submit(second.sign_in, world.email, PASSWORD))
-            wait(calls, 0.5)
-            return response
-
-        world.network.fail(SIGN_IN, overtake)
+    with overtaking(world.network, SIGN_IN, second.sign_in, world.email, PASSWORD) as signed_in:
         first.sign_in(world.email, PASSWORD)
-    assert calls[0].result() == first.signed_in()
+    assert signed_in.result() == first.signed_in()
     assert first.me()["email"] == world.email
     assert world.network.refreshes == 0
 
@@ -184,17 +151,8 @@ def test_call_of_another_process_waits_for_a_password_change(world: World, tmp_p
     world.storage = FileStorage(tmp_path / "session.json")
     first, second = world.client(clock=Clock()), world.client(clock=Clock())
     world.register(first)
-    calls: list[Future[Any]] = []
-    with ThreadPoolExecutor() as pool:
-
-        def poll_before_the_reply(_: httpx.Request, send: Any) -> httpx.Response:
-            response: httpx.Response = send()
-            calls.append(pool.submit(second.me))
-            wait(calls, 0.5)
-            return response
-
-        world.network.fail(CHANGE, poll_before_the_reply)
+    with overtaking(world.network, CHANGE, second.me) as me:
         changed = first.change_password(PASSWORD, OTHER_PASSWORD)
-    assert calls[0].result()["email"] == world.email
+    assert me.result()["email"] == world.email
     assert second.signed_in() == changed
     assert world.network.refreshes == 0

@@ -364,6 +364,40 @@ def test_listener_may_use_the_client_and_may_fail(world: World, caplog: pytest.L
     assert len(seen) == 3
 
 
+def test_listeners_all_hear_of_one_change_before_the_next(world: World) -> None:
+    client = world.client()
+    seen: list[str] = []
+
+    def sign_out_at_once(change: Change) -> None:
+        if change.kind == "signed_in":
+            in_a_thread(client.sign_out)
+
+    def note(change: Change) -> None:
+        seen.append(change.kind)
+
+    client.on_change(sign_out_at_once)
+    client.on_change(note)
+    world.register(client)
+    assert seen == ["signed_in", "signed_out"]
+
+
+def test_listener_that_another_one_has_removed_is_not_called(world: World) -> None:
+    client = world.client()
+    seen: list[str] = []
+    removals: list[Any] = []
+
+    def remove_the_other(_: Change) -> None:
+        removals[0]()
+
+    def note(change: Change) -> None:
+        seen.append(change.kind)
+
+    client.on_change(remove_the_other)
+    removals.append(client.on_change(note))
+    world.register(client)
+    assert seen == []
+
+
 def test_sign_out_forgets_the_session_even_without_a_network(world: World) -> None:
     client = world.client()
     world.register(client)

@@ -166,12 +166,27 @@ def test_crash_while_the_file_is_written_leaves_the_old_text(tmp_path: Path, mon
     assert [file.name for file in tmp_path.iterdir()] == ["session.json"]
 
 
-def test_folder_that_cannot_be_written_keeps_the_session_in_memory(world: World, tmp_path: Path) -> None:
+def test_sign_in_works_without_a_folder_that_can_be_read(world: World, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     world.storage = FileStorage(tmp_path / "file" / "session.json")
     client = world.client()
     with pytest.raises(LatchkeyError, match="storage_failed"):
         client.me()
+    world.register(client)
+    assert client.me()["email"] == world.email
+    world.expire()
+    assert client.me()["email"] == world.email
+
+
+def test_sign_in_that_could_not_read_the_storage_is_not_undone_by_what_it_held(world: World) -> None:
+    storage = world.storage = Unreliable()
+    world.register(world.client())
+    storage.fails_to_load = storage.fails_to_save = True
+    client, next_email = world.client(), f"next-{world.email}"
+    client.register(next_email, PASSWORD)
+    storage.fails_to_load = storage.fails_to_save = False
+    assert client.me()["email"] == next_email
+    assert world.client().me()["email"] == next_email
 
 
 class Remote:
@@ -194,7 +209,7 @@ def test_asynchronous_storage(api: str, backend: str) -> None:
     world, storage = World(api, backend), Remote()
 
     async def scenario() -> None:
-        client = AsyncClient(api, storage=storage, http=world.network.async_http(), clock=world.time.clock)
+        client = AsyncClient(api, storage=storage, transport=world.network.async_transport(), clock=world.time.clock)
         await client.register(world.email, PASSWORD)
         world.expire()
         async with anyio.create_task_group() as group:

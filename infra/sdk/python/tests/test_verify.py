@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import httpx
 import jwt
 import pytest
@@ -17,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
 from latchkey import Client, LatchkeyError
-from latchkey.verify import AsyncVerifier, Claims, Verifier, challenge, read_bearer
+from latchkey.verify import AsyncVerifier, Claims, VerificationError, Verifier, challenge, read_bearer
 from world import PASSWORD, Network, World, answer, offline, start_stack
 
 JWKS = "/.well-known/jwks.json"
@@ -40,10 +43,14 @@ class Service:
         self.verify: Callable[[str], Claims]
         self.verify_now: Callable[[str], Claims]
         if kind == "sync":
-            verifier = Verifier(api, audience, http=self.network.sync_http(), elapsed=self.clock, **options)
+            verifier = Verifier(
+                api, audience, http=httpx.Client(transport=self.network.sync_transport()), elapsed=self.clock, **options
+            )
             self.verify, self.verify_now = verifier.verify, verifier.verify_now
         else:
-            other = AsyncVerifier(api, audience, http=self.network.async_http(), elapsed=self.clock, **options)
+            other = AsyncVerifier(
+                api, audience, http=httpx.AsyncClient(transport=self.network.async_transport()), elapsed=self.clock, **options
+            )
             self.verify = lambda token: anyio.run(other.verify, token)
             self.verify_now = lambda token: anyio.run(other.verify_now, token)
 
@@ -128,7 +135,7 @@ def test_type_is_checked(api: str, kind: str, token: str) -> None:
     assert refusal(service(leeway=0).verify, signed(exp=now - 2)) == refused
     old = signed(auth_time=now - 600)
     assert service(max_age=900).verify(old)["auth_time"] == now - 600
-    assert refusal(service(max_age=300).verify, old) == ("reauthentication_required", 403)
+    assert refusal(service(max_age=300).verify, old) == ("insufficient_user_authentication", 401)
     assert service(scope="account").verify(old).get("scope") == "account"
     assert refusal(service(scope="account admin").verify, old) == ("insufficient_scope", 403)
     assert refusal(service(scope="account").verify, signed(scope=None)) == ("insufficient_scope", 403)
@@ -203,8 +210,109 @@ def test_header_and_challenge() -> None:
     for header in (None, "", "Bearer", "Bearer ", "Basic abc"):
         with pytest.raises(LatchkeyError, match="invalid_token"):
             read_bearer(header)
-    assert challenge(LatchkeyError("invalid_token")) == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-    assert challenge(LatchkeyError("keys_unavailable", status=503)) == {"Retry-After": "1"}
+    with pytest.raises(VerificationError) as caught:
+        read_bearer(None)
+    assert challenge(caught.value) == {"WWW-Authenticate": "Bearer"}
+    assert challenge(VerificationError("invalid_token", "")) == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    assert challenge(VerificationError("keys_unavailable", "", status=503)) == {"Retry-After": "1"}
+
+
+def test_challenge_says_what_is_wanted(api: str, kind: str, token: str) -> None:
+    """RFC 6750 section 3 for the scope, RFC 9470 section 3 for the age."""
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"scope": "admin account"}, 'Bearer error="insufficient_scope", scope="account admin"'),
+        ({"max_age": -60}, 'Bearer error="insufficient_user_authentication", max_age="-60"'),
+    ]
+    for options, expected in cases:
+        with pytest.raises(VerificationError) as caught:
+            Service(kind, api, **options).verify(token)
+        assert challenge(caught.value) == {"WWW-Authenticate": expected}
+
+
+def test_all_who_ask_while_the_keys_are_read_get_an_answer(api: str, token: str) -> None:
+    network = Network()
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def slow(_: httpx.Request, send: Callable[[], httpx.Response]) -> httpx.Response:
+        asked.set()
+        assert may_answer.wait(5)
+        return send()
+
+    network.fail(JWKS, slow)
+    verifier = Verifier(api, "latchkey", http=httpx.Client(transport=network.sync_transport()))
+    with ThreadPoolExecutor(10) as pool:
+        first = pool.submit(verifier.verify, token)
+        assert asked.wait(5)
+        others = [pool.submit(verifier.verify, token) for _ in range(9)]
+        wait(others, 0.1)
+        may_answer.set()
+        assert len({one.result()["jti"] for one in [first, *others]}) == 1
+    assert network.counts[JWKS] == 1
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_all_tasks_that_ask_while_the_keys_are_read_get_an_answer(
+    api: str, token: str, backend: str, is_cancelled: bool
+) -> None:
+    """Also if the one that reads them is cancelled."""
+    network = Network()
+    asked, may_answer = threading.Event(), threading.Event()
+    subjects: list[str] = []
+
+    def slow(_: httpx.Request, send: Callable[[], httpx.Response]) -> httpx.Response:
+        asked.set()
+        assert may_answer.wait(5)
+        return send()
+
+    async def scenario() -> None:
+        network.fail(JWKS, slow)
+        verifier = AsyncVerifier(api, "latchkey", http=httpx.AsyncClient(transport=network.async_transport()))
+
+        async def ask() -> None:
+            subjects.append((await verifier.verify(token))["sub"])
+
+        async with anyio.create_task_group() as group:
+            scope = anyio.CancelScope()
+
+            async def begin() -> None:
+                with scope:
+                    await ask()
+
+            group.start_soon(begin)
+            await anyio.to_thread.run_sync(asked.wait)
+            for _ in range(9):
+                group.start_soon(ask)
+            await anyio.sleep(0.05)
+            if is_cancelled:
+                scope.cancel()
+                await anyio.sleep(0.05)
+            may_answer.set()
+
+    anyio.run(scenario, backend=backend)
+    assert len(subjects) == (9 if is_cancelled else 10)
+
+
+def test_token_of_a_known_key_does_not_wait_while_the_keys_are_read_again(api: str, token: str) -> None:
+    network, clock = Network(), Clock()
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def slow(_: httpx.Request, send: Callable[[], httpx.Response]) -> httpx.Response:
+        asked.set()
+        assert may_answer.wait(5)
+        return send()
+
+    verifier = Verifier(api, "latchkey", http=httpx.Client(transport=network.sync_transport()), elapsed=clock)
+    verifier.verify(token)
+    network.fail(JWKS, slow)
+    clock.now = 301
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(verifier.verify, token)
+        assert asked.wait(5)
+        verifier.verify(token)
+        assert not reading.done()
+        may_answer.set()
+        reading.result()
 
 
 def test_fastapi_example(api: str, monkeypatch: pytest.MonkeyPatch) -> None:

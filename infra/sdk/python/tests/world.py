@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -133,11 +134,11 @@ class Network:
             raise answer
         return answer
 
-    def sync_http(self) -> httpx.Client:
-        return httpx.Client(transport=_SyncTransport(self))
+    def sync_transport(self) -> httpx.BaseTransport:
+        return _SyncTransport(self)
 
-    def async_http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=_AsyncTransport(self))
+    def async_transport(self) -> httpx.AsyncBaseTransport:
+        return _AsyncTransport(self)
 
 
 class _SyncTransport(httpx.BaseTransport):
@@ -163,6 +164,42 @@ def lose_reply(_: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
     """The server acts, and its reply never comes."""
     send()
     return httpx.ReadError("the connection was reset")
+
+
+class HeldReply:
+    """A fault: the server has answered, and its reply is held until the test lets it through."""
+
+    def __init__(self) -> None:
+        self.is_given, self.may_pass = threading.Event(), threading.Event()
+
+    def __call__(self, _: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
+        response = send()
+        self.is_given.set()
+        self.may_pass.wait(5)
+        return response
+
+
+@contextmanager
+def overtaking(network: Network, path: str, call: Callable[..., Any], *arguments: Any) -> Generator[Future[Any]]:
+    """Makes a call when the server has answered the next request of a path, before its client has the reply. That waits
+    half a second for the call, as long as a call that does not wait in turn would take. Gives its result."""
+    result: Future[Any] = Future()
+
+    def settle() -> None:
+        try:
+            result.set_result(call(*arguments))
+        except Exception as error:
+            result.set_exception(error)
+
+    with ThreadPoolExecutor() as pool:
+
+        def overtake(_: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
+            response = send()
+            wait([pool.submit(settle)], 0.5)
+            return response
+
+        network.fail(path, overtake)
+        yield result
 
 
 def offline(_: httpx.Request, __: Callable[[], httpx.Response]) -> Answer:
@@ -215,8 +252,8 @@ class World:
     def client(self, **options: Any) -> Any:
         options = {"storage": self.storage, "clock": self.time.clock, **options}
         if self.kind == "sync":
-            return Client(self.api, http=self.network.sync_http(), **options)
-        return Blocking(AsyncClient(self.api, http=self.network.async_http(), **options), self.kind)
+            return Client(self.api, transport=self.network.sync_transport(), **options)
+        return Blocking(AsyncClient(self.api, transport=self.network.async_transport(), **options), self.kind)
 
     def register(self, client: Any) -> None:
         client.register(self.email, PASSWORD)

@@ -2,18 +2,8 @@
 var LatchkeyError = class extends Error {
   /** Always `LatchkeyError`. */
   name = "LatchkeyError";
-  /** What to decide by. */
-  code;
-  /** The HTTP status of the reply. Null if there is none. */
-  status;
-  /** Names the request in Latchkey's log. */
-  requestId;
-  /** Seconds until it may be tried again, if that is known. */
-  retryAfter;
-  /** With `validation_failed` and `weak_password`: the values that are not allowed. */
-  errors;
   constructor(code, message, details = {}) {
-    super(message, "cause" in details ? { cause: details.cause } : {});
+    super(message, details);
     this.code = code;
     this.status = details.status ?? null;
     this.requestId = details.requestId ?? null;
@@ -23,18 +13,26 @@ var LatchkeyError = class extends Error {
 };
 function isTransient(error) {
   if (!(error instanceof LatchkeyError)) return false;
-  if (error.status === null) return error.code === "network_error";
-  return error.code === "unexpected_reply" || [429, 502, 503, 504].includes(error.status);
+  return ["network_error", "unexpected_reply"].includes(error.code) || [429, 502, 503, 504].includes(error.status ?? 0);
+}
+function isProblem(error, status, ...codes) {
+  return error instanceof LatchkeyError && error.status === status && codes.includes(error.code);
+}
+function isRefusedToken(error) {
+  return isProblem(error, 401, "invalid_token");
 }
 function notSignedIn() {
   return new LatchkeyError("not_signed_in", "Nobody is signed in here.");
+}
+function unexpectedReply(status = 200) {
+  return new LatchkeyError("unexpected_reply", "No reply of Latchkey.", { status });
 }
 
 // src/record.ts
 var OWN_AUDIENCE = "";
 var MARGIN = 3e4;
-function readTokens(reply, audience, clock, sentAt, hasCookie, before = null) {
-  if (!isTokens(reply) || !hasCookie && !isToken(reply.refresh_token)) throw new LatchkeyError("unexpected_reply", "The reply has no tokens.", { status: 200 });
+function readTokens(reply, clock, sentAt, hasCookie, audience = OWN_AUDIENCE, before = null) {
+  if (!isTokens(reply) || !hasCookie && !isToken(reply.refresh_token)) throw unexpectedReply();
   const server = Date.parse(reply.session.expires_at) - reply.refresh_expires_in * 1e3;
   const anchor = clock.synchronize(server, sentAt);
   const life = reply.expires_in * 1e3;
@@ -50,26 +48,23 @@ function readTokens(reply, audience, clock, sentAt, hasCookie, before = null) {
     session: reply.session,
     user: reply.user ?? same?.user ?? null,
     access: { ...same?.access, [audience]: access },
-    anchor
+    anchor,
+    replaced_until: same?.replaced_until
   };
-  return { token: access.token, record };
+  return { token: access.token, record, reply };
 }
 function parseRecord(text, hasCookie) {
-  if (text === null) return null;
   try {
-    const value = JSON.parse(text);
-    return isRecord(value) && (hasCookie || value.refresh_token !== null) ? value : null;
+    const value = JSON.parse(text ?? "");
+    const { refresh_token, session, user, access, anchor } = value;
+    const isRecord = value.version === 1 && (refresh_token === null ? hasCookie : isToken(refresh_token)) && isSession(session) && typeof user === "object" && [anchor.server, anchor.wall].every(isTime) && Object.values(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(isTime));
+    return isRecord ? value : null;
   } catch {
     return null;
   }
 }
 function isTokens(value) {
-  return isObject(value) && isToken(value["access_token"]) && isTime(value["expires_in"]) && isTime(value["refresh_expires_in"]) && isSession(value["session"]) && isTime(Date.parse(value["session"].expires_at));
-}
-function isRecord(value) {
-  return isObject(value) && value["version"] === 1 && (value["refresh_token"] === null || isToken(value["refresh_token"])) && isSession(value["session"]) && (value["user"] === null || isObject(value["user"])) && isObject(value["anchor"]) && isTime(value["anchor"]["server"]) && isTime(value["anchor"]["wall"]) && isObject(value["access"]) && Object.values(value["access"]).every(
-    (access) => isObject(access) && isToken(access["token"]) && isTime(access["stale_at"]) && isTime(access["expires_at"])
-  );
+  return isObject(value) && isToken(value["access_token"]) && isSession(value["session"]) && [value["expires_in"], value["refresh_expires_in"], Date.parse(value["session"].expires_at)].every(isTime);
 }
 function isToken(value) {
   return typeof value === "string" && /^[!-~]{1,8192}$/.test(value);
@@ -88,15 +83,16 @@ function isObject(value) {
 var DeviceStore = class {
   #storage;
   #key;
+  #id;
+  #isLasting;
   #last = {};
   /** `id` is the installation's id, if the program has one. Without it one is made and kept, unless `isLasting` is false. */
   constructor(storage, key, id, isLasting) {
     this.#storage = storage;
     this.#key = key;
-    const made = isLasting ? () => globalThis.crypto?.randomUUID?.() : () => void 0;
-    this.#makeId = () => id ?? this.read().id ?? made();
+    this.#id = id;
+    this.#isLasting = isLasting;
   }
-  #makeId;
   read() {
     try {
       const value = JSON.parse(this.#storage.getItem(this.#key) ?? "{}");
@@ -110,7 +106,7 @@ var DeviceStore = class {
   }
   /** The id for the next sign-in. The same one each time, if the storage keeps it. */
   prepareId() {
-    const id = this.#makeId();
+    const id = this.#id ?? this.read().id ?? (this.#isLasting ? globalThis.crypto?.randomUUID?.() : void 0);
     if (id !== void 0) this.#keep({ ...this.read(), id });
     return id;
   }
@@ -131,11 +127,11 @@ var WAITS = [250, 1e3];
 var LONGEST_WAIT = 5e3;
 var Http = class {
   #base;
-  #timeout;
-  /** `timeout` is how long a reply may take, in milliseconds. */
+  /** How long a reply may take, in milliseconds. */
+  timeout;
   constructor(base, timeout) {
     this.#base = base;
-    this.#timeout = timeout;
+    this.timeout = timeout;
   }
   /**
    * Sends one request.
@@ -144,46 +140,49 @@ var Http = class {
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method, path, parts = {}) {
-    const headers = {};
-    if (parts.body) headers["content-type"] = "application/json";
-    if (parts.token !== void 0) headers["authorization"] = `Bearer ${parts.token}`;
-    if (parts.deviceId !== void 0) headers["x-device-id"] = parts.deviceId;
+    const { body, token, deviceId } = parts;
+    const headers = {
+      ...body && { "content-type": "application/json" },
+      ...token !== void 0 && { authorization: `Bearer ${token}` },
+      ...deviceId !== void 0 && { "x-device-id": deviceId }
+    };
     let reply;
     let text;
     try {
       reply = await fetch(this.#base + path, {
         method,
         headers,
-        body: parts.body ? JSON.stringify(parts.body) : null,
+        body: body ? JSON.stringify(body) : null,
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",
         keepalive: parts.keepalive ?? false,
-        signal: AbortSignal.timeout(this.#timeout)
+        signal: AbortSignal.timeout(this.timeout)
       });
       text = await reply.text();
     } catch (cause) {
-      throw new LatchkeyError("network_error", "No reply came.", { cause });
+      throw new LatchkeyError("network_error", `No reply of ${this.#base}.`, { cause });
     }
     const value = parseJson(text);
     if (!reply.ok) throw readProblem(reply, value);
-    if (text !== "" && value === void 0) {
-      throw new LatchkeyError("unexpected_reply", "The reply is not JSON.", { status: reply.status });
-    }
+    if (text !== "" && value === void 0) throw unexpectedReply(reply.status);
     return reply.status === 202 ? null : value ?? void 0;
   }
 };
-async function repeat(task) {
+async function repeat(task, attempts = 3) {
   for (let attempt = 0; ; attempt++) {
     try {
       return await task(attempt);
     } catch (error) {
       if (!isTransient(error)) throw error;
       const wait = error.retryAfter === null ? WAITS[attempt] : error.retryAfter * 1e3;
-      if (wait === void 0 || wait > LONGEST_WAIT || attempt === WAITS.length) throw error;
-      await new Promise((wake) => setTimeout(wake, wait));
+      if (wait === void 0 || wait > LONGEST_WAIT || attempt + 1 >= attempts) throw error;
+      await pass(wait);
     }
   }
+}
+function pass(milliseconds) {
+  return new Promise((wake) => setTimeout(wake, milliseconds));
 }
 function parseJson(text) {
   try {
@@ -214,9 +213,7 @@ var CODES = {
   504: "temporarily_unavailable"
 };
 function readRetryAfter(value) {
-  if (value === null) return null;
-  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1e3;
-  return Number.isFinite(seconds) ? Math.max(seconds, 0) : null;
+  return value !== null && /^\d+$/.test(value) ? Number(value) : null;
 }
 
 // src/clock.ts
@@ -233,7 +230,7 @@ var ServerClock = class {
   /** Takes the server's time from a reply whose request was sent at `sentAt`. */
   synchronize(server, sentAt) {
     const anchor = { server, wall: sentAt.wall };
-    this.#measurement = { anchor, estimate: server, monotonic: sentAt.monotonic };
+    this.#measurement = { ...anchor, estimate: server, monotonic: sentAt.monotonic };
     return anchor;
   }
   /**
@@ -243,17 +240,15 @@ var ServerClock = class {
   now(anchor) {
     const { wall, monotonic } = currentMoment();
     const estimate = anchor.server + wall - anchor.wall;
-    if (wall >= anchor.wall && this.#isBetter(anchor, estimate, monotonic)) this.#measurement = { anchor, estimate, monotonic };
+    if (wall >= anchor.wall && this.#isBetter(anchor, estimate, monotonic)) this.#measurement = { ...anchor, estimate, monotonic };
     const known = this.#measurement;
     if (!known) return Infinity;
-    return Math.max(known.anchor.server + wall - known.anchor.wall, known.estimate + monotonic - known.monotonic);
+    return Math.max(known.server + wall - known.wall, known.estimate + monotonic - known.monotonic);
   }
   /** Whether another tab measured later than we know of. Time that has passed for us must have passed for it too. */
   #isBetter(anchor, estimate, monotonic) {
     const known = this.#measurement;
-    if (!known) return true;
-    const earliest = known.anchor.server + monotonic - known.monotonic;
-    return anchor.wall > known.anchor.wall && estimate > earliest - TOLERANCE;
+    return !known || anchor.wall > known.wall && estimate > known.server + monotonic - known.monotonic - TOLERANCE;
   }
 };
 
@@ -262,6 +257,7 @@ var PATIENCE = 3e3;
 var Lock = class {
   #name;
   #last = Promise.resolve();
+  /** Without a name for this client alone: the locks of Node.js are those of the whole process. */
   constructor(name) {
     this.#name = name;
   }
@@ -274,7 +270,7 @@ var Lock = class {
   }
   async #runAcrossTabs(task) {
     const locks = globalThis.navigator?.locks;
-    if (!locks) return task();
+    if (!locks || !this.#name) return task();
     let running;
     try {
       return await locks.request(this.#name, { signal: AbortSignal.timeout(PATIENCE) }, () => running = task());
@@ -288,26 +284,33 @@ var Lock = class {
 var ENDING = ["invalid_refresh_token", "refresh_token_reused"];
 var ROUNDS = 3;
 var LONGEST_PAUSE = 60;
+var LONGEST_DOUBT = 10;
+var POLL = 250;
 var SessionKeeper = class {
   #http;
   #store;
   #lock;
-  #signIns;
   #clock = new ServerClock();
   #hasCookie;
   #refreshes = /* @__PURE__ */ new Map();
   #listeners = /* @__PURE__ */ new Set();
+  /** The changes that listeners have not all heard of. */
+  #changes = [];
   #state;
   #reason = null;
   /** The session that this tab has ended: another tab's late reply must not bring it back. */
   #endedId;
+  /** How often this client has signed out: a sign-in that began before must not sign in after it. */
+  #signOuts = 0;
+  /** Whether the server may have replaced the refresh token in a reply that has not come. */
+  #isDoubtful = false;
   /** Until when the server wants no refresh, and what it said. */
   #pause;
+  /** `lockName` is undefined unless others share the storage. */
   constructor(http, store, lockName, hasCookie) {
     this.#http = http;
     this.#store = store;
     this.#lock = new Lock(lockName);
-    this.#signIns = new Lock(`${lockName}:sign-in`);
     this.#hasCookie = hasCookie;
     this.#state = this.#findState();
   }
@@ -344,97 +347,131 @@ var SessionKeeper = class {
       this.update();
       throw notSignedIn();
     }
-    const access = record?.access[audience];
-    const usable = record && access && access.token !== refused ? { token: access.token, record } : void 0;
-    if (usable && access && this.#clock.now(usable.record.anchor) < access.stale_at) return usable;
-    let grant;
-    try {
-      grant = await this.#refresh(audience, refused);
-    } catch (error) {
-      if (usable && access && isTransient(error) && this.#clock.now(usable.record.anchor) < access.expires_at) return usable;
+    const fresh = this.#find(record, audience, refused, "stale_at");
+    if (fresh) return fresh;
+    const usable = this.#find(record, audience, refused, "expires_at");
+    const grant = await this.#refresh(audience, refused, usable && 1).catch((error) => {
+      if (usable && isTransient(error)) return usable;
       throw error;
-    }
+    });
     if (record && !isSamePerson(record, grant.record)) throw notSignedIn();
     return grant;
   }
   /**
-   * Sends a sign-in or a registration and stores its tokens; null if there are none yet. One after another, because each
-   * ends the session that this installation had: the last reply must be that of the last session.
+   * Sends a sign-in or a registration and stores its tokens; null if there are none yet. Under the lock: one after another,
+   * and no late reply to a refresh brings the cookie of the person before back.
    */
   async signIn(send) {
-    try {
-      return await this.#signIns.run(async () => {
-        const sentAt = currentMoment();
-        const reply = await send();
-        if (reply === null) return null;
-        const { record } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt, this.#hasCookie);
-        this.#reason = null;
-        this.#store.write(record);
-        return { reply, record };
-      });
-    } finally {
-      this.update();
-    }
+    const signOuts = this.#signOuts;
+    return this.#change(async () => {
+      const sentAt = currentMoment();
+      const received = await send();
+      if (received === null) return null;
+      const { token, record, reply } = readTokens(received, this.#clock, sentAt, this.#hasCookie);
+      if (signOuts !== this.#signOuts) return this.#abandon(token);
+      this.#reason = null;
+      this.#store.write(record);
+      return reply;
+    });
   }
   /** Sends a request that replaces the tokens, while no refresh is under way, and stores those of its reply. */
   async replace(send, refused) {
     const { token, record } = await this.obtain(OWN_AUDIENCE, refused);
     try {
-      return await this.#lock.run(async () => {
+      return await this.#change(async () => {
+        const before = this.record;
+        if (before?.session.id !== record.session.id) throw notSignedIn();
         const sentAt = currentMoment();
-        const reply = await send(token);
-        const { token: nextToken, record: next } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt, this.#hasCookie);
-        if (this.#read().record?.session.id !== record.session.id) {
-          await this.#http.send("POST", "/v1/auth/logout", { token: nextToken }).catch(() => {
-          });
-          throw notSignedIn();
+        this.#store.write({ ...before, replaced_until: sentAt.wall + this.#http.timeout });
+        try {
+          const next = readTokens(await send(token), this.#clock, sentAt, this.#hasCookie);
+          if (this.record?.session.id !== record.session.id) return await this.#abandon(next.token);
+          this.#store.write({ ...next.record, user: next.record.user ?? before.user });
+          return next.reply;
+        } catch (error) {
+          const now = this.record;
+          if (now?.session.id === before.session.id) {
+            this.#store.write({ ...now, replaced_until: void 0, ...isLost(error) && { access: {} } });
+          }
+          throw error;
         }
-        const kept = { ...next, user: next.user ?? record.user };
-        this.#store.write(kept);
-        return { reply, record: kept };
       });
     } catch (error) {
+      if (isLost(error)) await this.#refresh(OWN_AUDIENCE).catch(() => {
+      });
       if (refused !== void 0 || !isRefusedToken(error)) throw error;
       return await this.replace(send, token);
-    } finally {
-      this.update();
     }
   }
+  /** Signs out and tells the server. Returns whether it knows. With cookies it throws unless it does, because it must. */
+  async signOut() {
+    this.#signOuts++;
+    const logout = async (parts) => {
+      await repeat(() => this.#http.send("POST", "/v1/auth/logout", { keepalive: true, ...parts }));
+      return true;
+    };
+    if (!this.#hasCookie) {
+      const refresh_token = this.end()?.refresh_token;
+      return refresh_token == null || logout({ body: { refresh_token } }).catch(() => false);
+    }
+    return this.#change(async () => {
+      await logout({ withCookies: true }).catch((error) => {
+        const token = this.record?.access[OWN_AUDIENCE]?.token;
+        if (!isWithoutCookie(error)) throw error;
+        return token === void 0 || logout({ token });
+      });
+      this.#forget("signed_out");
+      return true;
+    });
+  }
   /** Forgets the sign-in, here and in the other tabs. Returns what it was. */
-  end(reason) {
-    const { record } = this.#forget(reason);
+  end() {
+    const { record } = this.#forget("signed_out");
     this.update();
     return record;
+  }
+  /** Does what begins, replaces or ends the session: one after another, and not during a refresh. */
+  #change(task) {
+    return this.#lock.run(task).finally(() => this.update());
+  }
+  /** Ends a session that nobody holds. */
+  async #abandon(token) {
+    await this.#http.send("POST", "/v1/auth/logout", { token }).catch(() => {
+    });
+    throw notSignedIn();
   }
   /** Finds out who is signed in and tells the listeners, if that has changed. Never called while the lock is held. */
   update() {
     const state = this.#findState();
     if (state.status === "signed-in") this.#reason = null;
-    if (isSame(state, this.#state)) return;
+    if (describe(state) === describe(this.#state)) return;
     this.#state = state;
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener(state);
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
+    if (this.#changes.push(state) > 1) return;
+    for (let change; change = this.#changes[0]; this.#changes.shift()) {
+      for (const listener of [...this.#listeners]) {
+        try {
+          if (this.#listeners.has(listener)) listener(change);
+        } catch (error) {
+          queueMicrotask(() => {
+            throw error;
+          });
+        }
       }
     }
   }
-  #refresh(audience, refused) {
+  #refresh(audience, refused, attempts) {
     const running = this.#refreshes.get(audience);
     if (running) return running;
-    const refresh = this.#refreshUntilAnswered(audience, refused).finally(() => {
+    const refresh = this.#refreshUntilAnswered(audience, refused, attempts).finally(() => {
       this.#refreshes.delete(audience);
       this.update();
     });
     this.#refreshes.set(audience, refresh);
     return refresh;
   }
-  async #refreshUntilAnswered(audience, refused) {
+  async #refreshUntilAnswered(audience, refused, attempts) {
     try {
-      return await repeat(() => this.#lock.run(() => this.#refreshOnce(audience, refused)));
+      return await repeat(() => this.#lock.run(() => this.#refreshOnce(audience, refused)), attempts);
     } catch (error) {
       if (isTransient(error) && error.retryAfter !== null) this.#pause ??= { error, since: currentMoment() };
       throw error;
@@ -445,44 +482,59 @@ var SessionKeeper = class {
     for (let round = 0; round < ROUNDS; round++) {
       const { text, record } = this.#read();
       if (!record && !this.#isUnknown(text)) throw notSignedIn();
-      const access = record?.access[audience];
-      if (record && access && access.token !== refused && this.#clock.now(record.anchor) < access.stale_at) {
-        return { token: access.token, record };
-      }
+      const fresh = this.#find(record, audience, refused, "stale_at");
+      if (fresh) return fresh;
       this.#obeyPause();
       const sentAt = currentMoment();
-      let reply;
+      const body = {
+        ...!this.#hasCookie && { refresh_token: record?.refresh_token },
+        ...audience !== OWN_AUDIENCE && { audience }
+      };
+      let next;
       try {
-        reply = await this.#http.send("POST", "/v1/auth/refresh", this.#describeRefresh(record, audience));
+        const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie });
+        next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record);
+        this.#isDoubtful = false;
       } catch (error) {
+        if (isLost(error)) this.#isDoubtful = true;
+        const isEnding = this.#isEnding(error);
+        if (isEnding) await this.#waitForReplacement();
         if (this.#read().text !== text) continue;
-        if (this.#isEnding(error)) this.#forget(error.status === 401 ? error.code : null);
+        if (isEnding) this.#forget(error.status === 401 ? error.code : null);
         throw error;
       }
-      const next = readTokens(reply, audience, this.#clock, sentAt, this.#hasCookie, record);
       if (this.#read().text !== text) continue;
+      if (record && next.record.session.id !== record.session.id) {
+        if (this.#hasCookie) this.#store.clear(false);
+        throw notSignedIn();
+      }
       this.#store.write(next.record);
       return next;
     }
-    throw new LatchkeyError("network_error", "The stored sign-in changed each time it was refreshed.");
+    throw new LatchkeyError("network_error", "The storage changes.");
   }
-  #describeRefresh(record, audience) {
-    const body = {
-      ...!this.#hasCookie && { refresh_token: record?.refresh_token },
-      ...audience !== OWN_AUDIENCE && { audience }
-    };
-    return { body, withCookies: this.#hasCookie };
+  /** The access token for an audience, if it is not the refused one and this moment of it has not come. */
+  #find(record, audience, refused, end) {
+    const access = record?.access[audience];
+    if (!record || !access || access.token === refused || this.#clock.now(record.anchor) >= access[end]) return void 0;
+    return { token: access.token, record };
   }
-  /** Whether a reply to a refresh means that nobody is signed in. Without any cookie the request is incomplete. */
+  /** Another tab may have sent what ends this session and brings the next one. Its reply is waited for. */
+  async #waitForReplacement() {
+    const { timeout } = this.#http;
+    for (let waited = 0; waited < timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
+      await pass(POLL);
+    }
+  }
+  /** Whether a reply to a refresh means that nobody is signed in. */
   #isEnding(error) {
-    if (!(error instanceof LatchkeyError)) return false;
-    if (error.status === 401) return ENDING.includes(error.code);
-    return this.#hasCookie && error.status === 400 && error.code === "invalid_request";
+    return isProblem(error, 401, ...ENDING) || this.#hasCookie && isWithoutCookie(error);
   }
   #obeyPause() {
     if (!this.#pause) return;
     const { error, since } = this.#pause;
-    const left = Math.min(error.retryAfter ?? 0, LONGEST_PAUSE) - elapsedSince(since) / 1e3;
+    const longest = this.#isDoubtful ? LONGEST_DOUBT : LONGEST_PAUSE;
+    const left = Math.min(error.retryAfter ?? 0, longest) - elapsedSince(since) / 1e3;
     if (left > 0) throw new LatchkeyError(error.code, error.message, { ...error, retryAfter: left, cause: error });
     this.#pause = void 0;
   }
@@ -509,18 +561,18 @@ var SessionKeeper = class {
     return this.#isUnknown(text) ? { status: "unknown" } : { status: "signed-out", reason: this.#reason };
   }
 };
-function isRefusedToken(error) {
-  return error instanceof LatchkeyError && error.status === 401 && error.code === "invalid_token";
+function isLost(error) {
+  return isTransient(error) && error.status !== 429 && error.status !== 503;
+}
+function isWithoutCookie(error) {
+  return isProblem(error, 400, "invalid_request");
 }
 function isSamePerson(one, other) {
   return one.session.id === other.session.id || one.user !== null && one.user.id === other.user?.id;
 }
-function isSame(one, other) {
-  if (one.status === "signed-in" && other.status === "signed-in") {
-    return one.session.id === other.session.id && one.user?.id === other.user?.id;
-  }
-  if (one.status === "signed-out" && other.status === "signed-out") return one.reason === other.reason;
-  return one.status === other.status;
+function describe(state) {
+  const { status, reason, session, user } = state;
+  return JSON.stringify([status, reason, session?.id, session?.authenticated_at, user?.id]);
 }
 
 // src/storage.ts
@@ -549,54 +601,46 @@ var LocalStorage = class {
     this.#tellThisPage();
   }
   subscribe(listener) {
-    if (typeof addEventListener === "undefined") return () => {
-    };
-    addEventListener("storage", listener);
-    addEventListener(CHANGED, listener);
-    return () => {
-      removeEventListener("storage", listener);
-      removeEventListener(CHANGED, listener);
-    };
+    return listen(globalThis, ["storage", CHANGED], listener);
   }
   /** A browser sends `storage` to the other tabs alone; a second client on this page must hear it too. */
   #tellThisPage() {
-    if (typeof dispatchEvent !== "undefined") dispatchEvent(new Event(CHANGED));
+    globalThis.dispatchEvent?.(new Event(CHANGED));
   }
 };
 var CHANGED = "latchkey:changed";
-var TabMemory = class {
-  #values = /* @__PURE__ */ new Map();
-  #name;
+function listen(target, events, listener) {
+  for (const event of events) target?.addEventListener?.(event, listener);
+  return () => {
+    for (const event of events) target?.removeEventListener?.(event, listener);
+  };
+}
+var TabMemory = class extends MemoryStorage {
+  #key;
   #channel;
-  constructor(name) {
-    this.#name = name;
-  }
-  getItem(key) {
-    return this.#values.get(key) ?? null;
+  constructor(key) {
+    super();
+    this.#key = key;
   }
   setItem(key, value) {
-    this.#values.set(key, value);
-    this.#channel?.postMessage([key, value]);
-  }
-  removeItem(key) {
-    this.#values.delete(key);
+    super.setItem(key, value);
+    this.#channel?.postMessage(value);
   }
   subscribe(listener) {
     if (typeof BroadcastChannel === "undefined") return () => {
     };
-    const channel = new BroadcastChannel(this.#name);
+    const channel = new BroadcastChannel(this.#key);
     this.#channel = channel;
-    channel.onmessage = ({ data: [key, value] }) => {
-      this.#values.set(key, value);
+    channel.onmessage = ({ data }) => {
+      super.setItem(this.#key, data);
       listener();
     };
-    if ("unref" in channel && typeof channel.unref === "function") channel.unref();
-    const forget = (event) => {
-      if (event.persisted) this.#values.clear();
-    };
-    globalThis.addEventListener?.("pageshow", forget);
+    channel.unref?.();
+    const stop = listen(globalThis, ["pageshow"], (event) => {
+      if (event.persisted) this.removeItem(this.#key);
+    });
     return () => {
-      globalThis.removeEventListener?.("pageshow", forget);
+      stop();
       channel.close();
       this.#channel = void 0;
     };
@@ -626,21 +670,26 @@ var RecordStore = class {
     }
     return { text: this.#last, record: parseRecord(this.#last, this.#hasCookie) };
   }
+  /** A storage that is full often has room for less, and it is the refresh token that the other tabs must not miss. */
   write(record) {
-    this.#replace(JSON.stringify(record));
+    this.#replace(JSON.stringify(record), JSON.stringify({ ...record, access: {} }));
   }
-  clear() {
-    this.#replace(this.#hasCookie ? "" : null);
+  /** `isKnown` says that nobody is signed in. With a cookie and without that, only the server can tell. */
+  clear(isKnown = this.#hasCookie) {
+    this.#replace(isKnown ? "" : null);
   }
-  #replace(value) {
+  #replace(value, shorter = value) {
     const over = this.#unwritten ? this.#unwritten.over : this.#last;
     this.#last = value;
-    try {
-      if (value === null) this.#storage.removeItem(this.#key);
-      else this.#storage.setItem(this.#key, value);
-      this.#unwritten = void 0;
-    } catch {
-      this.#unwritten = { value, over };
+    this.#unwritten = { value, over };
+    for (const text of [value, shorter]) {
+      try {
+        if (text === null) this.#storage.removeItem(this.#key);
+        else this.#storage.setItem(this.#key, text);
+        this.#unwritten = text === value ? void 0 : { value, over: text };
+        return;
+      } catch {
+      }
     }
   }
 };
@@ -655,11 +704,11 @@ var Client = class {
   #storage;
   #device;
   #hasCookie;
-  #audiences;
+  #audiences = /* @__PURE__ */ new Map();
   #detach;
-  /** @throws TypeError if `url` or an origin is not an absolute address */
+  /** @throws TypeError if `url` or an origin is none, or is neither https nor on this machine */
   constructor(options) {
-    const url = new URL(options.url);
+    const url = readAddress("url", options.url);
     const base = url.origin + url.pathname.replace(/\/+$/, "");
     const key = `latchkey:${base}`;
     this.#hasCookie = options.transport === "cookie";
@@ -668,20 +717,27 @@ var Client = class {
     const deviceStorage = this.#storage instanceof TabMemory ? new LocalStorage() : this.#storage;
     this.#device = new DeviceStore(deviceStorage, `${key}:device`, options.deviceId, storage !== "memory");
     this.#http = new Http(base, options.timeout ?? 1e4);
-    this.#keeper = new SessionKeeper(this.#http, new RecordStore(this.#storage, key, this.#hasCookie), key, this.#hasCookie);
-    const apis = [{ origin: url.origin, audience: OWN_AUDIENCE }, ...options.apis ?? []];
-    this.#audiences = new Map(apis.map(({ origin, audience }) => [new URL(origin).origin, audience ?? OWN_AUDIENCE]));
+    const lockName = this.#storage.subscribe && key;
+    this.#keeper = new SessionKeeper(this.#http, new RecordStore(this.#storage, key, this.#hasCookie), lockName, this.#hasCookie);
+    for (const { origin, audience = OWN_AUDIENCE } of options.apis ?? []) {
+      const api = readAddress("apis", origin);
+      if (api.href !== `${api.origin}/` || audience && api.origin === url.origin) {
+        throw new TypeError(`apis cannot be ${origin}`);
+      }
+      this.#audiences.set(api.origin, audience);
+    }
+    this.#audiences.set(url.origin, OWN_AUDIENCE);
     this.#attach();
   }
   /** Who is signed in, as far as this tab knows, without a request. The same object until it changes. */
   get state() {
     return this.#keeper.state;
   }
-  /** Calls the listener when who is signed in changes, also in another tab. Returns how to stop. */
-  onChange(listener) {
+  /** Calls the listener when who is signed in changes, also in another tab. Returns how to stop. Works without its client. */
+  onChange = (listener) => {
     this.#attach();
     return this.#keeper.onChange(listener);
-  }
+  };
   /** Removes all listeners and stops listening to the page's events. Calls still work, and `onChange` listens again. */
   dispose() {
     this.#detach?.();
@@ -700,35 +756,28 @@ var Client = class {
    *   is taken, and nobody new is signed in. After its link is used (`verifyEmail`), `signIn` works
    * @throws LatchkeyError `email_taken`, `registration_closed`, `validation_failed`, `weak_password`, `too_many_requests`
    */
-  async register(credentials) {
+  register(credentials) {
     return this.#signIn("/v1/auth/register", credentials);
   }
   /**
-   * Signs in. Ends the session that this installation had before.
+   * Signs in. Ends the session that the same user had on this installation, by its lasting id.
    *
    * @throws LatchkeyError `invalid_credentials`, `account_disabled`, `email_not_verified`, `too_many_requests`
    */
   async signIn(credentials) {
     const session = await this.#signIn("/v1/auth/login", credentials);
-    if (!session) throw new LatchkeyError("unexpected_reply", "The reply has no tokens.");
+    if (!session) throw unexpectedReply();
     return session;
   }
   /**
    * Signs out, here and in the other tabs. With a stored token that happens at once and also offline, and then Latchkey
    * is told. With cookies only Latchkey can take the cookie away, so nobody is signed out before it has answered.
    *
+   * @returns false if Latchkey could not be reached: the session then lives there until it expires or is ended elsewhere
    * @throws LatchkeyError with cookies alone, if Latchkey cannot be reached: the user is still signed in, so call it again
    */
-  async signOut() {
-    const parts = { withCookies: this.#hasCookie, keepalive: true };
-    const logout = (body) => repeat(() => this.#http.send("POST", "/v1/auth/logout", { ...parts, body }));
-    if (this.#hasCookie) {
-      await logout();
-      this.#keeper.end("signed_out");
-      return;
-    }
-    const token = this.#keeper.end("signed_out")?.refresh_token;
-    if (token != null) await logout({ refresh_token: token }).catch(() => void 0);
+  signOut() {
+    return this.#keeper.signOut();
   }
   /** The live sessions of the user, the most recently used first. */
   getSessions() {
@@ -753,13 +802,13 @@ var Client = class {
    */
   async revokeSession(id) {
     const own = this.#keeper.record?.session.id;
+    const isOwn = own === id.toLowerCase();
     try {
-      await this.#call("DELETE", `/v1/sessions/${encodeURIComponent(id)}`);
+      await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`);
     } catch (error) {
-      if (own === id.toLowerCase() && this.state.status === "signed-out") return;
-      throw error;
+      if (!isOwn || this.state.status !== "signed-out") throw error;
     }
-    if (own === id.toLowerCase()) this.#endIfStill(own);
+    if (isOwn) this.#endIfStill(own);
   }
   /** Ends all sessions but this one. @throws LatchkeyError `reauthentication_required` */
   revokeOthers() {
@@ -769,7 +818,7 @@ var Client = class {
   async logoutAll() {
     const { sessionId, value } = await this.#callAs("POST", "/v1/sessions/revoke-all?keep_current=false");
     this.#endIfStill(sessionId);
-    return value;
+    return readObject(value);
   }
   /** Removes what is kept of the user's sessions that have ended. */
   removeExpiredSessions() {
@@ -784,7 +833,7 @@ var Client = class {
    *
    * @throws LatchkeyError `wrong_password`, `weak_password`, `password_unchanged`, `no_password`, `too_many_requests`
    */
-  async changePassword(passwords) {
+  changePassword(passwords) {
     return this.#replace("PUT", "/v1/me/password", passwords);
   }
   /**
@@ -792,7 +841,7 @@ var Client = class {
    *
    * @throws LatchkeyError `wrong_password`, `no_password`, `too_many_requests`
    */
-  async reauthenticate(proof) {
+  reauthenticate(proof) {
     return this.#replace("POST", "/v1/auth/reauthenticate", proof);
   }
   /**
@@ -806,9 +855,8 @@ var Client = class {
   }
   /** What has happened to the account, the newest first. `cursor` is the `next_cursor` of the page before. */
   activity(page = {}) {
-    const given = Object.entries(page).flatMap(([name, value]) => value == null ? [] : [[name, String(value)]]);
-    const query = new URLSearchParams(given).toString();
-    return this.#call("GET", `/v1/me/activity${query && `?${query}`}`);
+    const given = Object.entries(page).filter(([, value]) => value != null);
+    return this.#call("GET", `/v1/me/activity?${new URLSearchParams(given)}`);
   }
   /** Everything that is stored about the user. */
   exportData() {
@@ -820,23 +868,23 @@ var Client = class {
    * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `email_taken`, `no_password`, `validation_failed`
    */
   async changeEmail(request) {
-    await this.#call("PUT", "/v1/me/email", request);
+    await this.#callAs("PUT", "/v1/me/email", request);
   }
   /** Sends the link again that verifies the user's address. */
   async requestEmailVerification() {
-    await this.#call("POST", "/v1/me/verify-email");
+    await this.#callAs("POST", "/v1/me/verify-email");
   }
   /** Uses the link of a mail. Nobody needs to be signed in. @throws LatchkeyError `invalid_link`, `email_taken` */
-  async verifyEmail(link) {
-    await this.#http.send("POST", "/v1/auth/verify-email", { body: link });
+  verifyEmail(link) {
+    return this.#post("/v1/auth/verify-email", link);
   }
   /** Sends a link that sets a new password. The reply is the same for an address that nobody has. */
-  async requestPasswordReset(request) {
-    await this.#http.send("POST", "/v1/auth/password-reset", { body: request });
+  requestPasswordReset(request) {
+    return this.#post("/v1/auth/password-reset", request);
   }
   /** Uses that link. All sessions of the user end, and nobody is signed in. @throws LatchkeyError `invalid_link`, `weak_password` */
-  async confirmPasswordReset(reset) {
-    await this.#http.send("POST", "/v1/auth/password-reset/confirm", { body: reset });
+  confirmPasswordReset(reset) {
+    return this.#post("/v1/auth/password-reset/confirm", reset);
   }
   /**
    * An access token that is valid now, for what `fetch` cannot do, such as a WebSocket. Ask again for each use.
@@ -849,15 +897,15 @@ var Client = class {
   }
   /**
    * `fetch` with the access token, for Latchkey and the origins of `apis`. After a 401 it refreshes once and sends the
-   * request once more, unless its body is a stream. Returns every reply, whatever its status.
+   * request once more, unless its body can be read only once, as a stream. Returns every reply, whatever its status.
    *
    * @throws LatchkeyError `origin_refused`, `not_signed_in`, or why there is no token; and what `fetch` throws
    */
   async fetch(input, init = {}) {
     const request = input instanceof Request ? input : void 0;
-    const url = new URL(request ? request.url : String(input), globalThis.location?.href);
+    const url = new URL(request ? request.url : input, globalThis.location?.href);
     const audience = this.#audiences.get(url.origin);
-    if (audience === void 0) throw new LatchkeyError("origin_refused", `No token for ${url.origin}: it is not among apis.`);
+    if (audience === void 0) throw new LatchkeyError("origin_refused", `${url.origin} is not among apis.`);
     const signal = init.signal ?? request?.signal ?? null;
     const send = ({ token }) => {
       const headers = new Headers(init.headers ?? request?.headers);
@@ -866,30 +914,32 @@ var Client = class {
     };
     const first = await orAborted(this.#keeper.obtain(audience), signal);
     const reply = await send(first);
-    if (reply.status !== 401 || init.body instanceof ReadableStream || asksForPassword(reply)) return reply;
+    if (reply.status !== 401 || !isRepeatable(init.body) || asksForPassword(reply)) return reply;
     await reply.body?.cancel();
     const second = await orAborted(this.#keeper.obtain(audience, first.token), signal);
     if (!isSamePerson(first.record, second.record)) throw notSignedIn();
     return send(second);
   }
+  async #post(path, body) {
+    await this.#http.send("POST", path, { body });
+  }
   async #signIn(path, credentials) {
     const { token } = this.#device.read();
     const body = this.#hasCookie ? { ...credentials, transport: "cookie" } : { ...credentials, ...token !== void 0 && { device_token: token } };
     const parts = { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie };
-    const accepted = await this.#keeper.signIn(() => this.#http.send("POST", path, parts));
-    if (!accepted) return null;
-    this.#device.keepToken(accepted.reply.device_token);
-    return accepted.record.session;
+    const reply = await this.#keeper.signIn(() => this.#http.send("POST", path, parts));
+    return reply && this.#accept(reply);
   }
   async #replace(method, path, body) {
-    const { reply, record } = await this.#keeper.replace(
-      (token) => this.#http.send(method, path, { body, token, withCookies: this.#hasCookie })
-    );
-    this.#device.keepToken(reply.device_token);
-    return record.session;
+    const withCookies = this.#hasCookie;
+    return this.#accept(await this.#keeper.replace((token) => this.#http.send(method, path, { body, token, withCookies })));
+  }
+  #accept({ device_token, session }) {
+    this.#device.keepToken(device_token);
+    return session;
   }
   async #call(method, path, body) {
-    return (await this.#callAs(method, path, body)).value;
+    return readObject((await this.#callAs(method, path, body)).value);
   }
   /** Calls Latchkey as the user, with one refresh and one repeat after a refused token. Says whose session it was. */
   async #callAs(method, path, body) {
@@ -913,37 +963,47 @@ var Client = class {
       try {
         return await this.#http.send(method, path, parts);
       } catch (error) {
-        const isDone = attempt > 0 && method === "DELETE" && error instanceof LatchkeyError && error.code === "session_not_found";
+        const isDone = attempt > 0 && method === "DELETE" && isProblem(error, 404, "session_not_found");
         if (!isDone) throw error;
         return void 0;
       }
     });
   }
   #endIfStill(sessionId) {
-    if (this.#keeper.record?.session.id === sessionId) this.#keeper.end("signed_out");
+    if (this.#keeper.record?.session.id === sessionId) this.#keeper.end();
   }
   /** Listens to what may have changed who is signed in, or ended a sleep. */
   #attach() {
     if (this.#detach) return;
-    const stop = this.#storage.subscribe?.(() => this.#keeper.update());
     const page = globalThis.document;
     const check = () => {
       if (page?.visibilityState !== "hidden") void this.#keeper.check();
     };
-    const targets = [
-      [page, "visibilitychange"],
-      [page && globalThis.window, "pageshow"],
-      [page && globalThis.window, "online"]
+    const stops = [
+      // Later, because a storage may call while it is written to, which is under the lock.
+      this.#storage.subscribe?.(() => setTimeout(() => this.#keeper.update())),
+      listen(page, ["visibilitychange"], check),
+      listen(page && globalThis, ["pageshow", "online"], check)
     ];
-    for (const [target, event] of targets) target?.addEventListener(event, check);
     this.#detach = () => {
-      stop?.();
-      for (const [target, event] of targets) target?.removeEventListener(event, check);
+      for (const stop of stops) stop?.();
     };
   }
 };
+function readAddress(option, text) {
+  const url = new URL(text);
+  if (!/^https:|^http:..(localhost|127\.0\.0\.1|\[::1])(:|$)/.test(url.origin)) throw new TypeError(`${option} cannot be ${text}`);
+  return url;
+}
+function readObject(value) {
+  if (!isObject(value)) throw unexpectedReply();
+  return value;
+}
+function isRepeatable(body) {
+  return !(body instanceof ReadableStream || Symbol.asyncIterator in Object(body));
+}
 function asksForPassword(reply) {
-  return reply.headers.get("www-authenticate")?.includes("insufficient_user_authentication") ?? false;
+  return (reply.headers.get("www-authenticate") ?? "").includes("insufficient_user_authentication");
 }
 function orAborted(work, signal) {
   if (!signal) return work;

@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, errors, jwtVerify } from "jose";
+import { createLocalJWKSet, errors, jwtVerify } from "jose";
 class VerificationError extends Error {
   /** Always `VerificationError`. */
   name = "VerificationError";
@@ -16,14 +16,13 @@ class VerificationError extends Error {
   }
 }
 const CLAIMS = ["client_id", "sub", "sid", "jti", "iat", "exp", "auth_time"];
+const LIFESPAN = 3e5;
+const LONGEST_USE = 72e5;
+const PAUSE = 3e4;
+const FIRST_PAUSE = 1e3;
 function createVerifier(options) {
   const { issuer, audience, clockTolerance = 5, timeout = 5e3 } = options;
-  const keys = createRemoteJWKSet(new URL(`${issuer}/.well-known/jwks.json`), {
-    cacheMaxAge: 3e5,
-    cooldownDuration: 3e4,
-    // made-up keys must not make us ask each time
-    timeoutDuration: timeout
-  });
+  const keys = createKeySet(`${issuer}/.well-known/jwks.json`, timeout);
   const verify = async (token, requirements = {}) => {
     let claims;
     try {
@@ -40,28 +39,32 @@ function createVerifier(options) {
       });
       claims = verified.payload;
     } catch (cause) {
-      throw new VerificationError(isTokensFault(cause) ? "invalid_token" : "keys_unavailable", String(cause), { cause });
+      if (cause instanceof VerificationError) throw cause;
+      throw new VerificationError(cause instanceof errors.JOSEError ? "invalid_token" : "keys_unavailable", String(cause), { cause });
     }
+    if (typeof claims.aud !== "string") throw new VerificationError("invalid_token", "The token is for several audiences.");
     checkRequirements(claims, requirements, clockTolerance);
     return claims;
   };
   const verifyLive = async (token, requirements) => {
     const claims = await verify(token, requirements);
-    let reply;
+    let status;
     let account;
     try {
-      reply = await fetch(`${issuer}/v1/me`, {
+      const reply = await fetch(`${issuer}/v1/me`, {
         headers: { authorization: `Bearer ${token}` },
         redirect: "error",
         signal: AbortSignal.timeout(timeout)
       });
-      account = await reply.json();
+      status = reply.status;
+      account = status === 200 ? await reply.json() : await reply.body?.cancel();
     } catch (cause) {
       throw new VerificationError("keys_unavailable", "Latchkey does not reply.", { cause });
     }
-    if (reply.status === 401) throw new VerificationError("invalid_token", "The session has ended.");
-    if (reply.status !== 200) throw new VerificationError("keys_unavailable", `The status is ${reply.status}.`);
-    if (account.id !== claims.sub) throw new VerificationError("invalid_token", "The session is another user's.");
+    if (status === 401) throw new VerificationError("invalid_token", "The session has ended.");
+    const id = account?.id;
+    if (typeof id !== "string") throw new VerificationError("keys_unavailable", `No account came, with the status ${status}.`);
+    if (id !== claims.sub) throw new VerificationError("invalid_token", "The session is another user's.");
     return claims;
   };
   return { verify, verifyLive };
@@ -72,7 +75,7 @@ function readBearerToken(authorization) {
   return token;
 }
 function checkRequirements(claims, { scope, maxAge }, tolerance) {
-  const granted = new Set(claims.scope?.split(" "));
+  const granted = new Set(typeof claims.scope === "string" ? claims.scope.split(" ") : []);
   if (scope?.split(" ").some((word) => !granted.has(word))) {
     const challenge = `Bearer error="insufficient_scope", scope="${scope}"`;
     throw new VerificationError("insufficient_scope", `The scope must have: ${scope}.`, { challenge });
@@ -82,9 +85,42 @@ function checkRequirements(claims, { scope, maxAge }, tolerance) {
     throw new VerificationError("insufficient_user_authentication", "The proof of the password is too old.", { challenge });
   }
 }
-function isTokensFault(error) {
-  if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return false;
-  return error instanceof errors.JOSEError && error.constructor !== errors.JOSEError;
+function createKeySet(url, timeout) {
+  let keys;
+  let [readAt, triedAt] = [-Infinity, -Infinity];
+  let reading;
+  const age = () => performance.now() - readAt;
+  const read = async () => {
+    let isRead = false;
+    try {
+      const reply = await fetch(url, { redirect: "error", signal: AbortSignal.timeout(timeout) });
+      const set = await reply.json();
+      if (reply.status === 200 && set.keys.length > 0) {
+        keys = createLocalJWKSet(set);
+        isRead = true;
+      }
+    } catch {
+    }
+    triedAt = performance.now();
+    if (isRead) readAt = triedAt;
+    reading = void 0;
+  };
+  const readIfDue = async (isNeeded) => {
+    if (reading) return isNeeded ? reading : void 0;
+    if (performance.now() - triedAt >= (keys ? PAUSE : FIRST_PAUSE)) await (reading = read());
+  };
+  return async (header, token) => {
+    if (age() >= LIFESPAN) await readIfDue(age() > LONGEST_USE);
+    if (!keys || age() > LONGEST_USE) throw new VerificationError("keys_unavailable", "The published keys cannot be read.");
+    try {
+      return await keys(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      await readIfDue(true);
+      if (triedAt > readAt) throw new VerificationError("keys_unavailable", "The key is not known, and the published keys cannot be read.");
+      return keys(header, token);
+    }
+  };
 }
 export {
   VerificationError,

@@ -1,11 +1,11 @@
 /** The client: every operation of a user, and `fetch` for the team's own APIs. */
 
 import { DeviceStore } from "./device.js"
-import { LatchkeyError, notSignedIn } from "./error.js"
+import { isProblem, isRefusedToken, LatchkeyError, notSignedIn, unexpectedReply } from "./error.js"
 import { Http, repeat, type Method, type RequestParts } from "./http.js"
-import { OWN_AUDIENCE, type Grant } from "./record.js"
-import { isRefusedToken, isSamePerson, SessionKeeper, type State } from "./session.js"
-import { LocalStorage, MemoryStorage, RecordStore, TabMemory, type KeyValueStorage } from "./storage.js"
+import { isObject, OWN_AUDIENCE, type Grant } from "./record.js"
+import { isSamePerson, SessionKeeper, type State } from "./session.js"
+import { listen, LocalStorage, MemoryStorage, RecordStore, TabMemory, type KeyValueStorage } from "./storage.js"
 import type { Account, ActivityPage, Credentials, Export, Removed, Revoked, Session, SessionList, Tokens } from "./types.js"
 
 /** An API of the team that may receive access tokens. */
@@ -44,12 +44,12 @@ export class Client {
   readonly #storage: KeyValueStorage
   readonly #device: DeviceStore
   readonly #hasCookie: boolean
-  readonly #audiences: ReadonlyMap<string, string>
+  readonly #audiences = new Map<string, string>()
   #detach: (() => void) | undefined
 
-  /** @throws TypeError if `url` or an origin is not an absolute address */
+  /** @throws TypeError if `url` or an origin is none, or is neither https nor on this machine */
   constructor(options: ClientOptions) {
-    const url = new URL(options.url)
+    const url = readAddress("url", options.url)
     const base = url.origin + url.pathname.replace(/\/+$/, "")
     const key = `latchkey:${base}`
     this.#hasCookie = options.transport === "cookie"
@@ -59,9 +59,17 @@ export class Client {
     const deviceStorage = this.#storage instanceof TabMemory ? new LocalStorage() : this.#storage
     this.#device = new DeviceStore(deviceStorage, `${key}:device`, options.deviceId, storage !== "memory")
     this.#http = new Http(base, options.timeout ?? 10_000)
-    this.#keeper = new SessionKeeper(this.#http, new RecordStore(this.#storage, key, this.#hasCookie), key, this.#hasCookie)
-    const apis = [{ origin: url.origin, audience: OWN_AUDIENCE }, ...(options.apis ?? [])]
-    this.#audiences = new Map(apis.map(({ origin, audience }) => [new URL(origin).origin, audience ?? OWN_AUDIENCE]))
+    const lockName = this.#storage.subscribe && key
+    this.#keeper = new SessionKeeper(this.#http, new RecordStore(this.#storage, key, this.#hasCookie), lockName, this.#hasCookie)
+    for (const { origin, audience = OWN_AUDIENCE } of options.apis ?? []) {
+      const api = readAddress("apis", origin)
+      // Latchkey's own origin gets Latchkey's own token, which no other API may see.
+      if (api.href !== `${api.origin}/` || (audience && api.origin === url.origin)) {
+        throw new TypeError(`apis cannot be ${origin}`)
+      }
+      this.#audiences.set(api.origin, audience)
+    }
+    this.#audiences.set(url.origin, OWN_AUDIENCE)
     this.#attach()
   }
 
@@ -70,8 +78,8 @@ export class Client {
     return this.#keeper.state
   }
 
-  /** Calls the listener when who is signed in changes, also in another tab. Returns how to stop. */
-  onChange(listener: (state: State) => void): () => void {
+  /** Calls the listener when who is signed in changes, also in another tab. Returns how to stop. Works without its client. */
+  readonly onChange = (listener: (state: State) => void): (() => void) => {
     this.#attach()
     return this.#keeper.onChange(listener)
   }
@@ -96,18 +104,18 @@ export class Client {
    *   is taken, and nobody new is signed in. After its link is used (`verifyEmail`), `signIn` works
    * @throws LatchkeyError `email_taken`, `registration_closed`, `validation_failed`, `weak_password`, `too_many_requests`
    */
-  async register(credentials: Credentials): Promise<Session | null> {
+  register(credentials: Credentials): Promise<Session | null> {
     return this.#signIn("/v1/auth/register", credentials)
   }
 
   /**
-   * Signs in. Ends the session that this installation had before.
+   * Signs in. Ends the session that the same user had on this installation, by its lasting id.
    *
    * @throws LatchkeyError `invalid_credentials`, `account_disabled`, `email_not_verified`, `too_many_requests`
    */
   async signIn(credentials: Credentials): Promise<Session> {
     const session = await this.#signIn("/v1/auth/login", credentials)
-    if (!session) throw new LatchkeyError("unexpected_reply", "The reply has no tokens.")
+    if (!session) throw unexpectedReply()
     return session
   }
 
@@ -115,19 +123,11 @@ export class Client {
    * Signs out, here and in the other tabs. With a stored token that happens at once and also offline, and then Latchkey
    * is told. With cookies only Latchkey can take the cookie away, so nobody is signed out before it has answered.
    *
+   * @returns false if Latchkey could not be reached: the session then lives there until it expires or is ended elsewhere
    * @throws LatchkeyError with cookies alone, if Latchkey cannot be reached: the user is still signed in, so call it again
    */
-  async signOut(): Promise<void> {
-    const parts = { withCookies: this.#hasCookie, keepalive: true }
-    const logout = (body?: object): Promise<unknown> =>
-      repeat(() => this.#http.send("POST", "/v1/auth/logout", { ...parts, body }))
-    if (this.#hasCookie) {
-      await logout()
-      this.#keeper.end("signed_out")
-      return
-    }
-    const token = this.#keeper.end("signed_out")?.refresh_token
-    if (token != null) await logout({ refresh_token: token }).catch(() => undefined)
+  signOut(): Promise<boolean> {
+    return this.#keeper.signOut()
   }
 
   /** The live sessions of the user, the most recently used first. */
@@ -156,14 +156,14 @@ export class Client {
    */
   async revokeSession(id: string): Promise<void> {
     const own = this.#keeper.record?.session.id
+    const isOwn = own === id.toLowerCase()
     try {
-      await this.#call("DELETE", `/v1/sessions/${encodeURIComponent(id)}`)
+      await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`)
     } catch (error) {
       // The reply to the end of this session was lost, so the repeat was refused.
-      if (own === id.toLowerCase() && this.state.status === "signed-out") return
-      throw error
+      if (!isOwn || this.state.status !== "signed-out") throw error
     }
-    if (own === id.toLowerCase()) this.#endIfStill(own)
+    if (isOwn) this.#endIfStill(own)
   }
 
   /** Ends all sessions but this one. @throws LatchkeyError `reauthentication_required` */
@@ -175,7 +175,7 @@ export class Client {
   async logoutAll(): Promise<Revoked> {
     const { sessionId, value } = await this.#callAs("POST", "/v1/sessions/revoke-all?keep_current=false")
     this.#endIfStill(sessionId)
-    return value as Revoked
+    return readObject<Revoked>(value)
   }
 
   /** Removes what is kept of the user's sessions that have ended. */
@@ -193,7 +193,7 @@ export class Client {
    *
    * @throws LatchkeyError `wrong_password`, `weak_password`, `password_unchanged`, `no_password`, `too_many_requests`
    */
-  async changePassword(passwords: { current_password: string; new_password: string }): Promise<Session> {
+  changePassword(passwords: { current_password: string; new_password: string }): Promise<Session> {
     return this.#replace("PUT", "/v1/me/password", passwords)
   }
 
@@ -202,7 +202,7 @@ export class Client {
    *
    * @throws LatchkeyError `wrong_password`, `no_password`, `too_many_requests`
    */
-  async reauthenticate(proof: { password: string }): Promise<Session> {
+  reauthenticate(proof: { password: string }): Promise<Session> {
     return this.#replace("POST", "/v1/auth/reauthenticate", proof)
   }
 
@@ -218,9 +218,8 @@ export class Client {
 
   /** What has happened to the account, the newest first. `cursor` is the `next_cursor` of the page before. */
   activity(page: { cursor?: string | null | undefined; limit?: number | undefined } = {}): Promise<ActivityPage> {
-    const given = Object.entries(page).flatMap(([name, value]) => (value == null ? [] : [[name, String(value)]]))
-    const query = new URLSearchParams(given).toString()
-    return this.#call<ActivityPage>("GET", `/v1/me/activity${query && `?${query}`}`)
+    const given = Object.entries(page).filter(([, value]) => value != null)
+    return this.#call<ActivityPage>("GET", `/v1/me/activity?${new URLSearchParams(given as [string, string][])}`)
   }
 
   /** Everything that is stored about the user. */
@@ -234,27 +233,27 @@ export class Client {
    * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `email_taken`, `no_password`, `validation_failed`
    */
   async changeEmail(request: { email: string; password: string }): Promise<void> {
-    await this.#call("PUT", "/v1/me/email", request)
+    await this.#callAs("PUT", "/v1/me/email", request)
   }
 
   /** Sends the link again that verifies the user's address. */
   async requestEmailVerification(): Promise<void> {
-    await this.#call("POST", "/v1/me/verify-email")
+    await this.#callAs("POST", "/v1/me/verify-email")
   }
 
   /** Uses the link of a mail. Nobody needs to be signed in. @throws LatchkeyError `invalid_link`, `email_taken` */
-  async verifyEmail(link: { token: string }): Promise<void> {
-    await this.#http.send("POST", "/v1/auth/verify-email", { body: link })
+  verifyEmail(link: { token: string }): Promise<void> {
+    return this.#post("/v1/auth/verify-email", link)
   }
 
   /** Sends a link that sets a new password. The reply is the same for an address that nobody has. */
-  async requestPasswordReset(request: { email: string }): Promise<void> {
-    await this.#http.send("POST", "/v1/auth/password-reset", { body: request })
+  requestPasswordReset(request: { email: string }): Promise<void> {
+    return this.#post("/v1/auth/password-reset", request)
   }
 
   /** Uses that link. All sessions of the user end, and nobody is signed in. @throws LatchkeyError `invalid_link`, `weak_password` */
-  async confirmPasswordReset(reset: { token: string; new_password: string }): Promise<void> {
-    await this.#http.send("POST", "/v1/auth/password-reset/confirm", { body: reset })
+  confirmPasswordReset(reset: { token: string; new_password: string }): Promise<void> {
+    return this.#post("/v1/auth/password-reset/confirm", reset)
   }
 
   /**
@@ -269,15 +268,15 @@ export class Client {
 
   /**
    * `fetch` with the access token, for Latchkey and the origins of `apis`. After a 401 it refreshes once and sends the
-   * request once more, unless its body is a stream. Returns every reply, whatever its status.
+   * request once more, unless its body can be read only once, as a stream. Returns every reply, whatever its status.
    *
    * @throws LatchkeyError `origin_refused`, `not_signed_in`, or why there is no token; and what `fetch` throws
    */
   async fetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     const request = input instanceof Request ? input : undefined
-    const url = new URL(request ? request.url : String(input), globalThis.location?.href)
+    const url = new URL(request ? request.url : (input as string | URL), globalThis.location?.href)
     const audience = this.#audiences.get(url.origin)
-    if (audience === undefined) throw new LatchkeyError("origin_refused", `No token for ${url.origin}: it is not among apis.`)
+    if (audience === undefined) throw new LatchkeyError("origin_refused", `${url.origin} is not among apis.`)
     const signal = init.signal ?? request?.signal ?? null
     const send = ({ token }: Grant) => {
       const headers = new Headers(init.headers ?? request?.headers)
@@ -286,11 +285,15 @@ export class Client {
     }
     const first = await orAborted(this.#keeper.obtain(audience), signal)
     const reply = await send(first)
-    if (reply.status !== 401 || init.body instanceof ReadableStream || asksForPassword(reply)) return reply
+    if (reply.status !== 401 || !isRepeatable(init.body) || asksForPassword(reply)) return reply
     await reply.body?.cancel()
     const second = await orAborted(this.#keeper.obtain(audience, first.token), signal)
     if (!isSamePerson(first.record, second.record)) throw notSignedIn()
     return send(second)
+  }
+
+  async #post(path: string, body: object): Promise<void> {
+    await this.#http.send("POST", path, { body })
   }
 
   async #signIn(path: string, credentials: Credentials): Promise<Session | null> {
@@ -299,22 +302,22 @@ export class Client {
       ? { ...credentials, transport: "cookie" }
       : { ...credentials, ...(token !== undefined && { device_token: token }) }
     const parts = { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie }
-    const accepted = await this.#keeper.signIn(() => this.#http.send("POST", path, parts))
-    if (!accepted) return null
-    this.#device.keepToken((accepted.reply as Tokens).device_token)
-    return accepted.record.session
+    const reply = await this.#keeper.signIn(() => this.#http.send("POST", path, parts))
+    return reply && this.#accept(reply)
   }
 
   async #replace(method: Method, path: string, body: object): Promise<Session> {
-    const { reply, record } = await this.#keeper.replace((token) =>
-      this.#http.send(method, path, { body, token, withCookies: this.#hasCookie }),
-    )
-    this.#device.keepToken((reply as Tokens).device_token)
-    return record.session
+    const withCookies = this.#hasCookie
+    return this.#accept(await this.#keeper.replace((token) => this.#http.send(method, path, { body, token, withCookies })))
+  }
+
+  #accept({ device_token, session }: Tokens): Session {
+    this.#device.keepToken(device_token)
+    return session
   }
 
   async #call<Value>(method: Method, path: string, body?: object): Promise<Value> {
-    return (await this.#callAs(method, path, body)).value as Value
+    return readObject<Value>((await this.#callAs(method, path, body)).value)
   }
 
   /** Calls Latchkey as the user, with one refresh and one repeat after a refused token. Says whose session it was. */
@@ -341,7 +344,7 @@ export class Client {
         return await this.#http.send(method, path, parts)
       } catch (error) {
         // The deletion before this one had worked, and only its reply was lost.
-        const isDone = attempt > 0 && method === "DELETE" && error instanceof LatchkeyError && error.code === "session_not_found"
+        const isDone = attempt > 0 && method === "DELETE" && isProblem(error, 404, "session_not_found")
         if (!isDone) throw error
         return undefined
       }
@@ -349,33 +352,49 @@ export class Client {
   }
 
   #endIfStill(sessionId: string): void {
-    if (this.#keeper.record?.session.id === sessionId) this.#keeper.end("signed_out")
+    if (this.#keeper.record?.session.id === sessionId) this.#keeper.end()
   }
 
   /** Listens to what may have changed who is signed in, or ended a sleep. */
   #attach(): void {
     if (this.#detach) return
-    const stop = this.#storage.subscribe?.(() => this.#keeper.update())
     const page = globalThis.document
     const check = () => {
       if (page?.visibilityState !== "hidden") void this.#keeper.check()
     }
-    const targets: [EventTarget | undefined, string][] = [
-      [page, "visibilitychange"],
-      [page && globalThis.window, "pageshow"],
-      [page && globalThis.window, "online"],
+    const stops = [
+      // Later, because a storage may call while it is written to, which is under the lock.
+      this.#storage.subscribe?.(() => setTimeout(() => this.#keeper.update())),
+      listen(page, ["visibilitychange"], check),
+      listen(page && globalThis, ["pageshow", "online"], check),
     ]
-    for (const [target, event] of targets) target?.addEventListener(event, check)
     this.#detach = () => {
-      stop?.()
-      for (const [target, event] of targets) target?.removeEventListener(event, check)
+      for (const stop of stops) stop?.()
     }
   }
 }
 
+/** The address in an option. Tokens are sent over https, or to this machine. */
+function readAddress(option: string, text: string): URL {
+  const url = new URL(text)
+  if (!/^https:|^http:..(localhost|127\.0\.0\.1|\[::1])(:|$)/.test(url.origin)) throw new TypeError(`${option} cannot be ${text}`)
+  return url
+}
+
+/** The value of a reply that must have one. */
+function readObject<Value>(value: unknown): Value {
+  if (!isObject(value)) throw unexpectedReply()
+  return value as Value
+}
+
+/** Whether a body can be read again. Of those that `fetch` takes, only streams and what Node.js makes one of cannot. */
+function isRepeatable(body: unknown): boolean {
+  return !(body instanceof ReadableStream || Symbol.asyncIterator in Object(body))
+}
+
 /** Whether a server wants the password again (RFC 9470): a refresh would not help. */
 function asksForPassword(reply: Response): boolean {
-  return reply.headers.get("www-authenticate")?.includes("insufficient_user_authentication") ?? false
+  return (reply.headers.get("www-authenticate") ?? "").includes("insufficient_user_authentication")
 }
 
 /** Waits for work that others wait for too, so a caller who gives up leaves it running. */

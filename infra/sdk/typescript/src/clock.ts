@@ -28,8 +28,7 @@ export function elapsedSince(moment: Moment): number {
 /** How far apart two measurements of the server's time may be: replies tell it in whole seconds, and take time. */
 const TOLERANCE = 5_000
 
-interface Measurement {
-  readonly anchor: Anchor
+interface Measurement extends Anchor {
   /** The server's time at `monotonic`, as far as the wall clock tells. */
   readonly estimate: number
   readonly monotonic: number
@@ -45,7 +44,7 @@ export class ServerClock {
   /** Takes the server's time from a reply whose request was sent at `sentAt`. */
   synchronize(server: number, sentAt: Moment): Anchor {
     const anchor = { server, wall: sentAt.wall }
-    this.#measurement = { anchor, estimate: server, monotonic: sentAt.monotonic }
+    this.#measurement = { ...anchor, estimate: server, monotonic: sentAt.monotonic }
     return anchor
   }
 
@@ -56,17 +55,15 @@ export class ServerClock {
   now(anchor: Anchor): number {
     const { wall, monotonic } = currentMoment()
     const estimate = anchor.server + wall - anchor.wall
-    if (wall >= anchor.wall && this.#isBetter(anchor, estimate, monotonic)) this.#measurement = { anchor, estimate, monotonic }
+    if (wall >= anchor.wall && this.#isBetter(anchor, estimate, monotonic)) this.#measurement = { ...anchor, estimate, monotonic }
     const known = this.#measurement
     if (!known) return Infinity
-    return Math.max(known.anchor.server + wall - known.anchor.wall, known.estimate + monotonic - known.monotonic)
+    return Math.max(known.server + wall - known.wall, known.estimate + monotonic - known.monotonic)
   }
 
   /** Whether another tab measured later than we know of. Time that has passed for us must have passed for it too. */
   #isBetter(anchor: Anchor, estimate: number, monotonic: number): boolean {
     const known = this.#measurement
-    if (!known) return true
-    const earliest = known.anchor.server + monotonic - known.monotonic
-    return anchor.wall > known.anchor.wall && estimate > earliest - TOLERANCE
+    return !known || (anchor.wall > known.wall && estimate > known.server + monotonic - known.monotonic - TOLERANCE)
   }
 }

@@ -12,17 +12,17 @@ interface Device {
 export class DeviceStore {
   readonly #storage: KeyValueStorage
   readonly #key: string
+  readonly #id: string | undefined
+  readonly #isLasting: boolean
   #last: Device = {}
 
   /** `id` is the installation's id, if the program has one. Without it one is made and kept, unless `isLasting` is false. */
   constructor(storage: KeyValueStorage, key: string, id: string | undefined, isLasting: boolean) {
     this.#storage = storage
     this.#key = key
-    const made = isLasting ? () => globalThis.crypto?.randomUUID?.() : () => undefined
-    this.#makeId = () => id ?? this.read().id ?? made()
+    this.#id = id
+    this.#isLasting = isLasting
   }
-
-  readonly #makeId: () => string | undefined
 
   read(): Device {
     try {
@@ -39,7 +39,7 @@ export class DeviceStore {
 
   /** The id for the next sign-in. The same one each time, if the storage keeps it. */
   prepareId(): string | undefined {
-    const id = this.#makeId()
+    const id = this.#id ?? this.read().id ?? (this.#isLasting ? globalThis.crypto?.randomUUID?.() : undefined)
     if (id !== undefined) this.#keep({ ...this.read(), id })
     return id
   }

@@ -70,18 +70,18 @@ export class LatchkeyError extends Error {
   /** Always `LatchkeyError`. */
   override readonly name = "LatchkeyError"
   /** What to decide by. */
-  readonly code: ErrorCode
+  declare readonly code: ErrorCode
   /** The HTTP status of the reply. Null if there is none. */
-  readonly status: number | null
+  declare readonly status: number | null
   /** Names the request in Latchkey's log. */
-  readonly requestId: string | null
+  declare readonly requestId: string | null
   /** Seconds until it may be tried again, if that is known. */
-  readonly retryAfter: number | null
+  declare readonly retryAfter: number | null
   /** With `validation_failed` and `weak_password`: the values that are not allowed. */
-  readonly errors: readonly InvalidValue[]
+  declare readonly errors: readonly InvalidValue[]
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, "cause" in details ? { cause: details.cause } : {})
+    super(message, details)
     this.code = code
     this.status = details.status ?? null
     this.requestId = details.requestId ?? null
@@ -93,10 +93,24 @@ export class LatchkeyError extends Error {
 /** Whether the same request may succeed later. Such an error never signs anybody out. */
 export function isTransient(error: unknown): error is LatchkeyError {
   if (!(error instanceof LatchkeyError)) return false
-  if (error.status === null) return error.code === "network_error"
-  return error.code === "unexpected_reply" || [429, 502, 503, 504].includes(error.status)
+  return ["network_error", "unexpected_reply"].includes(error.code) || [429, 502, 503, 504].includes(error.status ?? 0)
+}
+
+/** Whether Latchkey has answered with a status and one of these codes. */
+export function isProblem(error: unknown, status: number, ...codes: ProblemCode[]): error is LatchkeyError {
+  return error instanceof LatchkeyError && error.status === status && (codes as string[]).includes(error.code)
+}
+
+/** Whether Latchkey has refused the access token, so that a new one may help. */
+export function isRefusedToken(error: unknown): boolean {
+  return isProblem(error, 401, "invalid_token")
 }
 
 export function notSignedIn(): LatchkeyError {
   return new LatchkeyError("not_signed_in", "Nobody is signed in here.")
+}
+
+/** What a proxy or a captive portal answers in place of Latchkey. */
+export function unexpectedReply(status = 200): LatchkeyError {
+  return new LatchkeyError("unexpected_reply", "No reply of Latchkey.", { status })
 }

@@ -1,6 +1,6 @@
 /** One request to Latchkey and its reply, as a value or as a `LatchkeyError`. */
 
-import { LatchkeyError, isTransient } from "./error.js"
+import { LatchkeyError, isTransient, unexpectedReply } from "./error.js"
 import { isObject } from "./record.js"
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE"
@@ -24,12 +24,12 @@ const LONGEST_WAIT = 5_000
 
 export class Http {
   readonly #base: string
-  readonly #timeout: number
+  /** How long a reply may take, in milliseconds. */
+  readonly timeout: number
 
-  /** `timeout` is how long a reply may take, in milliseconds. */
   constructor(base: string, timeout: number) {
     this.#base = base
-    this.#timeout = timeout
+    this.timeout = timeout
   }
 
   /**
@@ -39,48 +39,53 @@ export class Http {
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method: Method, path: string, parts: RequestParts = {}): Promise<unknown> {
-    const headers: Record<string, string> = {}
-    if (parts.body) headers["content-type"] = "application/json"
-    if (parts.token !== undefined) headers["authorization"] = `Bearer ${parts.token}`
-    if (parts.deviceId !== undefined) headers["x-device-id"] = parts.deviceId
+    const { body, token, deviceId } = parts
+    const headers: Record<string, string> = {
+      ...(body && { "content-type": "application/json" }),
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(deviceId !== undefined && { "x-device-id": deviceId }),
+    }
     let reply: Response
     let text: string
     try {
       reply = await fetch(this.#base + path, {
         method,
         headers,
-        body: parts.body ? JSON.stringify(parts.body) : null,
+        body: body ? JSON.stringify(body) : null,
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",
         keepalive: parts.keepalive ?? false,
-        signal: AbortSignal.timeout(this.#timeout),
+        signal: AbortSignal.timeout(this.timeout),
       })
       text = await reply.text()
     } catch (cause) {
-      throw new LatchkeyError("network_error", "No reply came.", { cause })
+      throw new LatchkeyError("network_error", `No reply of ${this.#base}.`, { cause })
     }
     const value = parseJson(text)
     if (!reply.ok) throw readProblem(reply, value)
-    if (text !== "" && value === undefined) {
-      throw new LatchkeyError("unexpected_reply", "The reply is not JSON.", { status: reply.status })
-    }
+    if (text !== "" && value === undefined) throw unexpectedReply(reply.status)
     return reply.status === 202 ? null : (value ?? undefined)
   }
 }
 
 /** Runs a request that may be sent again: at most three times, after the wait that the reply asks for. */
-export async function repeat<Result>(task: (attempt: number) => Promise<Result>): Promise<Result> {
+export async function repeat<Result>(task: (attempt: number) => Promise<Result>, attempts = 3): Promise<Result> {
   for (let attempt = 0; ; attempt++) {
     try {
       return await task(attempt)
     } catch (error) {
       if (!isTransient(error)) throw error
       const wait = error.retryAfter === null ? WAITS[attempt] : error.retryAfter * 1000
-      if (wait === undefined || wait > LONGEST_WAIT || attempt === WAITS.length) throw error
-      await new Promise((wake) => setTimeout(wake, wait))
+      if (wait === undefined || wait > LONGEST_WAIT || attempt + 1 >= attempts) throw error
+      await pass(wait)
     }
   }
+}
+
+/** Lets so many milliseconds pass. */
+export function pass(milliseconds: number): Promise<unknown> {
+  return new Promise((wake) => setTimeout(wake, milliseconds))
 }
 
 function parseJson(text: string): unknown {
@@ -115,9 +120,7 @@ const CODES: Readonly<Record<number, string>> = {
   504: "temporarily_unavailable",
 }
 
-/** Seconds, from seconds or from a date (RFC 9110 section 10.2.3). */
+/** The seconds of `Retry-After`. Its other form, a date, is never Latchkey's. */
 function readRetryAfter(value: string | null): number | null {
-  if (value === null) return null
-  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000
-  return Number.isFinite(seconds) ? Math.max(seconds, 0) : null
+  return value !== null && /^\d+$/.test(value) ? Number(value) : null
 }

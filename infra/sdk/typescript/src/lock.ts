@@ -1,13 +1,14 @@
-/** One at a time: within this client, and across the tabs of an origin where Web Locks exist. */
+/** One at a time: within this client, and across the tabs of an origin where Web Locks exist and the storage is shared. */
 
 /** How long to wait for another tab. After it the task runs without the lock, which costs a request and nothing else. */
 const PATIENCE = 3_000
 
 export class Lock {
-  readonly #name: string
+  readonly #name: string | undefined
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(name: string) {
+  /** Without a name for this client alone: the locks of Node.js are those of the whole process. */
+  constructor(name: string | undefined) {
     this.#name = name
   }
 
@@ -20,7 +21,7 @@ export class Lock {
 
   async #runAcrossTabs<Result>(task: () => Promise<Result>): Promise<Result> {
     const locks = globalThis.navigator?.locks
-    if (!locks) return task()
+    if (!locks || !this.#name) return task()
     let running: Promise<Result> | undefined
     try {
       return await locks.request(this.#name, { signal: AbortSignal.timeout(PATIENCE) }, () => (running = task()))

@@ -260,8 +260,8 @@ export interface paths {
         };
         /**
          * Find users
-         * @description With `email`, the user with this address: one or none, for 3 read units. Without it, all users, page by page, in no
-         *     order: a page looks through 1,000 items of the table and shows the users among them, at most 100 and perhaps none,
+         * @description With `email`, the user with this address: one or none, for 3 read units. With `issuer` and `subject`, the user who
+         *     signs in elsewhere as that person, likewise. Without them, all users, page by page, in no order: a page looks through 1,000 items of the table and shows the users among them, at most 100 and perhaps none,
          *     for some 60 read units ($0.000008). Continue while there is a `next_cursor`. To see all users costs as much as to
          *     read the whole table, 0.5 read units for each 4 KB of it.
          */
@@ -2699,7 +2699,7 @@ export interface operations {
                     "application/json": components["schemas"]["OAuthError"];
                 };
             };
-            /** @description `invalid_request`: The body is not JSON */
+            /** @description `invalid_request`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -2807,7 +2807,7 @@ export interface operations {
                     "application/json": components["schemas"]["OAuthError"];
                 };
             };
-            /** @description `invalid_request`: The body is not JSON */
+            /** @description `invalid_request`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -2979,7 +2979,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -3017,7 +3017,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -3141,7 +3141,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -3208,7 +3208,14 @@ export interface operations {
             query?: {
                 /** @description Only the user with this e-mail address, in any spelling that is the same mailbox. */
                 email?: string;
-                /** @description The `next_cursor` of the page before, as it is. Not together with `email`. */
+                /**
+                 * @description Only the user who signs in with this identity provider as `subject`. Both together, as
+                 *     `POST /v1/service/sessions` was given them.
+                 */
+                issuer?: string;
+                /** @description Who the user is to `issuer`. */
+                subject?: string;
+                /** @description The `next_cursor` of the page before, as it is. Not together with the others. */
                 cursor?: string;
             };
             header?: never;
@@ -3257,7 +3264,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -3369,7 +3376,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -3462,7 +3469,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -3595,7 +3602,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -3642,7 +3649,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -3758,7 +3765,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -3851,7 +3858,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -3984,7 +3991,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -4084,7 +4091,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -4182,7 +4189,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -4355,7 +4362,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -4465,7 +4472,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -4561,7 +4568,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -4672,7 +4679,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -4794,7 +4801,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -4832,7 +4839,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -4980,7 +4987,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -5149,7 +5156,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -5268,7 +5275,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -5348,7 +5355,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -5457,7 +5464,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -5549,7 +5556,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -5587,7 +5594,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -5671,7 +5678,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -5709,7 +5716,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -5882,7 +5889,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -6011,7 +6018,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -6049,7 +6056,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -6132,7 +6139,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -6304,7 +6311,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -6457,7 +6464,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */
@@ -6563,7 +6570,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -6668,7 +6675,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -6753,7 +6760,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -6846,7 +6853,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -6935,7 +6942,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -7064,7 +7071,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_token`: The access token is not valid */
+            /** @description `invalid_token`: There is no valid access token */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, RFC 7617) */
@@ -7102,7 +7109,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type`: The body is not JSON */
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
                     /** @description `identity`, if it is the coding of the body that is not supported */

@@ -1,7 +1,7 @@
 /** What is stored about a sign-in: one JSON text, so that it is always replaced as a whole. */
 
 import type { Anchor, Moment, ServerClock } from "./clock.js"
-import { LatchkeyError } from "./error.js"
+import { unexpectedReply } from "./error.js"
 import type { Session, Tokens, User } from "./types.js"
 
 /** An access token and, in the server's time, when it is to be replaced and when it expires. Milliseconds. */
@@ -21,6 +21,8 @@ export interface SignInRecord {
   readonly user: User | null
   readonly access: Readonly<Record<string, AccessToken>>
   readonly anchor: Anchor
+  /** Until this moment of the wall clock, the reply of a request that replaces the session may still come. */
+  readonly replaced_until?: number | undefined
 }
 
 /** An access token that can be used now, and the sign-in that it belongs to. */
@@ -43,13 +45,13 @@ const MARGIN = 30_000
  */
 export function readTokens(
   reply: unknown,
-  audience: string,
   clock: ServerClock,
   sentAt: Moment,
   hasCookie: boolean,
+  audience = OWN_AUDIENCE,
   before: SignInRecord | null = null,
-): Grant {
-  if (!isTokens(reply) || (!hasCookie && !isToken(reply.refresh_token))) throw new LatchkeyError("unexpected_reply", "The reply has no tokens.", { status: 200 })
+): Grant & { readonly reply: Tokens } {
+  if (!isTokens(reply) || (!hasCookie && !isToken(reply.refresh_token))) throw unexpectedReply()
   // The session ends when its refresh token does, so the two fields together tell the server's time.
   const server = Date.parse(reply.session.expires_at) - reply.refresh_expires_in * 1000
   const anchor = clock.synchronize(server, sentAt)
@@ -67,16 +69,25 @@ export function readTokens(
     user: reply.user ?? same?.user ?? null,
     access: { ...same?.access, [audience]: access },
     anchor,
+    replaced_until: same?.replaced_until,
   }
-  return { token: access.token, record }
+  return { token: access.token, record, reply }
 }
 
 /** Reads a record. Null for every other text: what cannot be used means that nobody is signed in. */
 export function parseRecord(text: string | null, hasCookie: boolean): SignInRecord | null {
-  if (text === null) return null
   try {
-    const value: unknown = JSON.parse(text)
-    return isRecord(value) && (hasCookie || value.refresh_token !== null) ? value : null
+    // Another structure either fails a condition or throws.
+    const value = JSON.parse(text ?? "")
+    const { refresh_token, session, user, access, anchor } = value
+    const isRecord =
+      value.version === 1 &&
+      (refresh_token === null ? hasCookie : isToken(refresh_token)) &&
+      isSession(session) &&
+      typeof user === "object" &&
+      [anchor.server, anchor.wall].every(isTime) &&
+      Object.values<AccessToken>(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(isTime))
+    return isRecord ? value : null
   } catch {
     return null
   }
@@ -86,28 +97,8 @@ function isTokens(value: unknown): value is Tokens {
   return (
     isObject(value) &&
     isToken(value["access_token"]) &&
-    isTime(value["expires_in"]) &&
-    isTime(value["refresh_expires_in"]) &&
     isSession(value["session"]) &&
-    isTime(Date.parse(value["session"].expires_at))
-  )
-}
-
-function isRecord(value: unknown): value is SignInRecord {
-  return (
-    isObject(value) &&
-    value["version"] === 1 &&
-    (value["refresh_token"] === null || isToken(value["refresh_token"])) &&
-    isSession(value["session"]) &&
-    (value["user"] === null || isObject(value["user"])) &&
-    isObject(value["anchor"]) &&
-    isTime(value["anchor"]["server"]) &&
-    isTime(value["anchor"]["wall"]) &&
-    isObject(value["access"]) &&
-    Object.values(value["access"]).every(
-      (access) =>
-        isObject(access) && isToken(access["token"]) && isTime(access["stale_at"]) && isTime(access["expires_at"]),
-    )
+    [value["expires_in"], value["refresh_expires_in"], Date.parse(value["session"].expires_at)].every(isTime)
   )
 }
 

@@ -1,12 +1,12 @@
 /** Who is signed in, and the refresh: one for all callers and, with the lock, for all tabs. */
 
 import { currentMoment, elapsedSince, ServerClock, type Moment } from "./clock.js"
-import { isTransient, LatchkeyError, notSignedIn } from "./error.js"
-import { repeat, type Http } from "./http.js"
+import { isProblem, isRefusedToken, isTransient, LatchkeyError, notSignedIn } from "./error.js"
+import { pass, repeat, type Http, type RequestParts } from "./http.js"
 import { Lock } from "./lock.js"
 import { OWN_AUDIENCE, readTokens, type Grant, type SignInRecord } from "./record.js"
 import type { RecordStore } from "./storage.js"
-import type { Session, User } from "./types.js"
+import type { Session, Tokens, User } from "./types.js"
 
 /** Who is signed in, as far as this tab knows. The same object until it changes. */
 export type State = Unknown | SignedIn | SignedOut
@@ -21,7 +21,7 @@ export interface Unknown {
 export interface SignedIn {
   /** What tells the states apart. */
   readonly status: "signed-in"
-  /** The session, as the last reply with tokens described it. */
+  /** The session, as it was when it began or when the password was last proved. `getSession()` asks for the rest. */
   readonly session: Session
   /** Whose it is. Null with cookies after a reload, because no reply has told; `me()` asks. */
   readonly user: User | null
@@ -36,7 +36,7 @@ export interface SignedOut {
 }
 
 /** The codes of a refresh that mean that its session is over. Nothing else signs anybody out. */
-const ENDING = ["invalid_refresh_token", "refresh_token_reused"]
+const ENDING = ["invalid_refresh_token", "refresh_token_reused"] as const
 
 /** How often a refresh begins again because the storage has changed while it waited for its reply. */
 const ROUNDS = 3
@@ -44,27 +44,38 @@ const ROUNDS = 3
 /** However long a `Retry-After` is, whoever sent it: a refresh is asked for again after so many seconds. */
 const LONGEST_PAUSE = 60
 
+/** The same after a reply that may have been lost: the old refresh token counts for the grace, 30 seconds, and no longer. */
+const LONGEST_DOUBT = 10
+
+/** How often to look whether another tab has stored what it waits for. Milliseconds. */
+const POLL = 250
+
 export class SessionKeeper {
   readonly #http: Http
   readonly #store: RecordStore
   readonly #lock: Lock
-  readonly #signIns: Lock
   readonly #clock = new ServerClock()
   readonly #hasCookie: boolean
   readonly #refreshes = new Map<string, Promise<Grant>>()
   readonly #listeners = new Set<(state: State) => void>()
+  /** The changes that listeners have not all heard of. */
+  readonly #changes: State[] = []
   #state: State
   #reason: string | null = null
   /** The session that this tab has ended: another tab's late reply must not bring it back. */
   #endedId: string | undefined
+  /** How often this client has signed out: a sign-in that began before must not sign in after it. */
+  #signOuts = 0
+  /** Whether the server may have replaced the refresh token in a reply that has not come. */
+  #isDoubtful = false
   /** Until when the server wants no refresh, and what it said. */
   #pause: { error: LatchkeyError; since: Moment } | undefined
 
-  constructor(http: Http, store: RecordStore, lockName: string, hasCookie: boolean) {
+  /** `lockName` is undefined unless others share the storage. */
+  constructor(http: Http, store: RecordStore, lockName: string | undefined, hasCookie: boolean) {
     this.#http = http
     this.#store = store
     this.#lock = new Lock(lockName)
-    this.#signIns = new Lock(`${lockName}:sign-in`)
     this.#hasCookie = hasCookie
     this.#state = this.#findState()
   }
@@ -106,97 +117,136 @@ export class SessionKeeper {
       this.update()
       throw notSignedIn()
     }
-    const access = record?.access[audience]
-    const usable = record && access && access.token !== refused ? { token: access.token, record } : undefined
-    if (usable && access && this.#clock.now(usable.record.anchor) < access.stale_at) return usable
-    let grant: Grant
-    try {
-      grant = await this.#refresh(audience, refused)
-    } catch (error) {
+    const fresh = this.#find(record, audience, refused, "stale_at")
+    if (fresh) return fresh
+    const usable = this.#find(record, audience, refused, "expires_at")
+    const grant = await this.#refresh(audience, refused, usable && 1).catch((error: unknown) => {
       // An outage costs nothing as long as the token that we have is valid.
-      if (usable && access && isTransient(error) && this.#clock.now(usable.record.anchor) < access.expires_at) return usable
+      if (usable && isTransient(error)) return usable
       throw error
-    }
+    })
     // Somebody else may have signed in meanwhile: what one person has asked for is not done as another.
     if (record && !isSamePerson(record, grant.record)) throw notSignedIn()
     return grant
   }
 
   /**
-   * Sends a sign-in or a registration and stores its tokens; null if there are none yet. One after another, because each
-   * ends the session that this installation had: the last reply must be that of the last session.
+   * Sends a sign-in or a registration and stores its tokens; null if there are none yet. Under the lock: one after another,
+   * and no late reply to a refresh brings the cookie of the person before back.
    */
-  async signIn(send: () => Promise<unknown>): Promise<{ reply: unknown; record: SignInRecord } | null> {
-    try {
-      return await this.#signIns.run(async () => {
-        const sentAt = currentMoment()
-        const reply = await send()
-        if (reply === null) return null
-        const { record } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt, this.#hasCookie)
-        this.#reason = null
-        this.#store.write(record)
-        return { reply, record }
-      })
-    } finally {
-      this.update()
-    }
+  async signIn(send: () => Promise<unknown>): Promise<Tokens | null> {
+    const signOuts = this.#signOuts
+    return this.#change(async () => {
+      const sentAt = currentMoment()
+      const received = await send()
+      if (received === null) return null
+      const { token, record, reply } = readTokens(received, this.#clock, sentAt, this.#hasCookie)
+      if (signOuts !== this.#signOuts) return this.#abandon(token)
+      this.#reason = null
+      this.#store.write(record)
+      return reply
+    })
   }
 
   /** Sends a request that replaces the tokens, while no refresh is under way, and stores those of its reply. */
-  async replace(send: (token: string) => Promise<unknown>, refused?: string): Promise<{ reply: unknown; record: SignInRecord }> {
+  async replace(send: (token: string) => Promise<unknown>, refused?: string): Promise<Tokens> {
     const { token, record } = await this.obtain(OWN_AUDIENCE, refused)
     try {
-      return await this.#lock.run(async () => {
+      return await this.#change(async () => {
+        const before = this.record
+        if (before?.session.id !== record.session.id) throw notSignedIn()
         const sentAt = currentMoment()
-        const reply = await send(token)
-        const { token: nextToken, record: next } = readTokens(reply, OWN_AUDIENCE, this.#clock, sentAt, this.#hasCookie)
-        if (this.#read().record?.session.id !== record.session.id) {
+        // Whoever is refused until then, with or without the lock, waits for what this brings.
+        this.#store.write({ ...before, replaced_until: sentAt.wall + this.#http.timeout })
+        try {
+          const next = readTokens(await send(token), this.#clock, sentAt, this.#hasCookie)
           // The user has signed out, or somebody else has signed in, since it was sent: nobody holds this new session.
-          await this.#http.send("POST", "/v1/auth/logout", { token: nextToken }).catch(() => {})
-          throw notSignedIn()
+          if (this.record?.session.id !== record.session.id) return await this.#abandon(next.token)
+          // Tokens for other audiences are left behind: they do not hold this proof of the password.
+          this.#store.write({ ...next.record, user: next.record.user ?? before.user })
+          return next.reply
+        } catch (error) {
+          // After a lost reply no access token counts as fresh, so that the next use, in any tab, fetches what it brought.
+          const now = this.record
+          if (now?.session.id === before.session.id) {
+            this.#store.write({ ...now, replaced_until: undefined, ...(isLost(error) && { access: {} }) })
+          }
+          throw error
         }
-        // Tokens for other audiences are left behind: they do not hold this proof of the password.
-        const kept = { ...next, user: next.user ?? record.user }
-        this.#store.write(kept)
-        return { reply, record: kept }
       })
     } catch (error) {
+      if (isLost(error)) await this.#refresh(OWN_AUDIENCE).catch(() => {})
       if (refused !== undefined || !isRefusedToken(error)) throw error
       return await this.replace(send, token)
-    } finally {
-      this.update()
     }
   }
 
+  /** Signs out and tells the server. Returns whether it knows. With cookies it throws unless it does, because it must. */
+  async signOut(): Promise<boolean> {
+    this.#signOuts++
+    const logout = async (parts: RequestParts): Promise<boolean> => {
+      await repeat(() => this.#http.send("POST", "/v1/auth/logout", { keepalive: true, ...parts }))
+      return true
+    }
+    if (!this.#hasCookie) {
+      const refresh_token = this.end()?.refresh_token
+      return refresh_token == null || logout({ body: { refresh_token } }).catch(() => false)
+    }
+    return this.#change(async () => {
+      await logout({ withCookies: true }).catch((error: unknown) => {
+        // The access token ends the session whose cookie the browser has lost.
+        const token = this.record?.access[OWN_AUDIENCE]?.token
+        if (!isWithoutCookie(error)) throw error
+        return token === undefined || logout({ token })
+      })
+      this.#forget("signed_out")
+      return true
+    })
+  }
+
   /** Forgets the sign-in, here and in the other tabs. Returns what it was. */
-  end(reason: string): SignInRecord | null {
-    const { record } = this.#forget(reason)
+  end(): SignInRecord | null {
+    const { record } = this.#forget("signed_out")
     this.update()
     return record
+  }
+
+  /** Does what begins, replaces or ends the session: one after another, and not during a refresh. */
+  #change<Result>(task: () => Promise<Result>): Promise<Result> {
+    return this.#lock.run(task).finally(() => this.update())
+  }
+
+  /** Ends a session that nobody holds. */
+  async #abandon(token: string): Promise<never> {
+    await this.#http.send("POST", "/v1/auth/logout", { token }).catch(() => {})
+    throw notSignedIn()
   }
 
   /** Finds out who is signed in and tells the listeners, if that has changed. Never called while the lock is held. */
   update(): void {
     const state = this.#findState()
     if (state.status === "signed-in") this.#reason = null // why the session before this one has ended
-    if (isSame(state, this.#state)) return
+    if (describe(state) === describe(this.#state)) return
     this.#state = state
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener(state)
-      } catch (error) {
-        // A listener's fault is the page's to report, and no reason to stop here.
-        queueMicrotask(() => {
-          throw error
-        })
+    if (this.#changes.push(state) > 1) return // a listener has caused it: all hear of the change before it first
+    for (let change; (change = this.#changes[0]); this.#changes.shift()) {
+      for (const listener of [...this.#listeners]) {
+        try {
+          if (this.#listeners.has(listener)) listener(change)
+        } catch (error) {
+          // A listener's fault is the page's to report, and no reason to stop here.
+          queueMicrotask(() => {
+            throw error
+          })
+        }
       }
     }
   }
 
-  #refresh(audience: string, refused: string | undefined): Promise<Grant> {
+  #refresh(audience: string, refused?: string, attempts?: number): Promise<Grant> {
     const running = this.#refreshes.get(audience)
     if (running) return running
-    const refresh = this.#refreshUntilAnswered(audience, refused).finally(() => {
+    const refresh = this.#refreshUntilAnswered(audience, refused, attempts).finally(() => {
       this.#refreshes.delete(audience)
       this.update()
     })
@@ -204,9 +254,9 @@ export class SessionKeeper {
     return refresh
   }
 
-  async #refreshUntilAnswered(audience: string, refused: string | undefined): Promise<Grant> {
+  async #refreshUntilAnswered(audience: string, refused: string | undefined, attempts: number | undefined): Promise<Grant> {
     try {
-      return await repeat(() => this.#lock.run(() => this.#refreshOnce(audience, refused)))
+      return await repeat(() => this.#lock.run(() => this.#refreshOnce(audience, refused)), attempts)
     } catch (error) {
       if (isTransient(error) && error.retryAfter !== null) this.#pause ??= { error, since: currentMoment() }
       throw error
@@ -218,47 +268,64 @@ export class SessionKeeper {
     for (let round = 0; round < ROUNDS; round++) {
       const { text, record } = this.#read()
       if (!record && !this.#isUnknown(text)) throw notSignedIn()
-      const access = record?.access[audience]
-      if (record && access && access.token !== refused && this.#clock.now(record.anchor) < access.stale_at) {
-        return { token: access.token, record } // another tab was faster
-      }
+      const fresh = this.#find(record, audience, refused, "stale_at")
+      if (fresh) return fresh // another tab was faster
       this.#obeyPause()
       const sentAt = currentMoment()
-      let reply: unknown
+      const body = {
+        ...(!this.#hasCookie && { refresh_token: record?.refresh_token }),
+        ...(audience !== OWN_AUDIENCE && { audience }),
+      }
+      let next: Grant
       try {
-        reply = await this.#http.send("POST", "/v1/auth/refresh", this.#describeRefresh(record, audience))
+        const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie })
+        next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record)
+        this.#isDoubtful = false
       } catch (error) {
+        if (isLost(error)) this.#isDoubtful = true
+        const isEnding = this.#isEnding(error)
+        if (isEnding) await this.#waitForReplacement()
         if (this.#read().text !== text) continue // the refusal is about a sign-in that is no longer here
-        if (this.#isEnding(error)) this.#forget(error.status === 401 ? error.code : null)
+        if (isEnding) this.#forget(error.status === 401 ? error.code : null)
         throw error
       }
-      const next = readTokens(reply, audience, this.#clock, sentAt, this.#hasCookie, record)
       if (this.#read().text !== text) continue // a late result is never written over a newer one
+      if (record && next.record.session.id !== record.session.id) {
+        // The cookie is of another sign-in. Nobody becomes somebody else: the page asks who is signed in.
+        if (this.#hasCookie) this.#store.clear(false)
+        throw notSignedIn()
+      }
       this.#store.write(next.record)
       return next
     }
-    throw new LatchkeyError("network_error", "The stored sign-in changed each time it was refreshed.")
+    throw new LatchkeyError("network_error", "The storage changes.")
   }
 
-  #describeRefresh(record: SignInRecord | null, audience: string) {
-    const body = {
-      ...(!this.#hasCookie && { refresh_token: record?.refresh_token }),
-      ...(audience !== OWN_AUDIENCE && { audience }),
+  /** The access token for an audience, if it is not the refused one and this moment of it has not come. */
+  #find(record: SignInRecord | null, audience: string, refused: string | undefined, end: "stale_at" | "expires_at"): Grant | undefined {
+    const access = record?.access[audience]
+    if (!record || !access || access.token === refused || this.#clock.now(record.anchor) >= access[end]) return undefined
+    return { token: access.token, record }
+  }
+
+  /** Another tab may have sent what ends this session and brings the next one. Its reply is waited for. */
+  async #waitForReplacement(): Promise<void> {
+    const { timeout } = this.#http
+    for (let waited = 0; waited < timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
+      await pass(POLL)
     }
-    return { body, withCookies: this.#hasCookie }
   }
 
-  /** Whether a reply to a refresh means that nobody is signed in. Without any cookie the request is incomplete. */
+  /** Whether a reply to a refresh means that nobody is signed in. */
   #isEnding(error: unknown): error is LatchkeyError {
-    if (!(error instanceof LatchkeyError)) return false
-    if (error.status === 401) return ENDING.includes(error.code)
-    return this.#hasCookie && error.status === 400 && error.code === "invalid_request"
+    return isProblem(error, 401, ...ENDING) || (this.#hasCookie && isWithoutCookie(error))
   }
 
   #obeyPause(): void {
     if (!this.#pause) return
     const { error, since } = this.#pause
-    const left = Math.min(error.retryAfter ?? 0, LONGEST_PAUSE) - elapsedSince(since) / 1000
+    const longest = this.#isDoubtful ? LONGEST_DOUBT : LONGEST_PAUSE
+    const left = Math.min(error.retryAfter ?? 0, longest) - elapsedSince(since) / 1000
     if (left > 0) throw new LatchkeyError(error.code, error.message, { ...error, retryAfter: left, cause: error })
     this.#pause = undefined
   }
@@ -290,9 +357,14 @@ export class SessionKeeper {
   }
 }
 
-/** Whether Latchkey has refused the access token, so that a new one may help. */
-export function isRefusedToken(error: unknown): boolean {
-  return error instanceof LatchkeyError && error.status === 401 && error.code === "invalid_token"
+/** Whether the request may have done its work although its reply says nothing. A 429 and a 503 say that it has not. */
+function isLost(error: unknown): boolean {
+  return isTransient(error) && error.status !== 429 && error.status !== 503
+}
+
+/** Whether a request that needs the cookie came without one: it is incomplete then. */
+function isWithoutCookie(error: unknown): boolean {
+  return isProblem(error, 400, "invalid_request")
 }
 
 /** Whether it is still the same person: the same session, or a new one of the same user after a password change. */
@@ -300,10 +372,8 @@ export function isSamePerson(one: SignInRecord, other: SignInRecord): boolean {
   return one.session.id === other.session.id || (one.user !== null && one.user.id === other.user?.id)
 }
 
-function isSame(one: State, other: State): boolean {
-  if (one.status === "signed-in" && other.status === "signed-in") {
-    return one.session.id === other.session.id && one.user?.id === other.user?.id
-  }
-  if (one.status === "signed-out" && other.status === "signed-out") return one.reason === other.reason
-  return one.status === other.status
+/** What listeners are told of: a state with the same text is the same. */
+function describe(state: State): string {
+  const { status, reason, session, user }: Partial<Omit<SignedIn, "status"> & Omit<SignedOut, "status">> & { status: string } = state
+  return JSON.stringify([status, reason, session?.id, session?.authenticated_at, user?.id])
 }

@@ -10,7 +10,10 @@ export interface KeyValueStorage {
   setItem(key: string, value: string): void
   /** Removes the value, if there is one. */
   removeItem(key: string): void
-  /** Calls the listener when another tab, or another client on this page, has changed a value. Returns how to stop. */
+  /**
+   * Calls the listener when another tab, or another client on this page, has changed a value. Returns how to stop. A storage
+   * with this method is taken for one that tabs share: they take turns then, by Web Locks.
+   */
   subscribe?(listener: () => void): () => void
 }
 
@@ -48,63 +51,55 @@ export class LocalStorage implements KeyValueStorage {
   }
 
   subscribe(listener: () => void): () => void {
-    if (typeof addEventListener === "undefined") return () => {}
-    addEventListener("storage", listener)
-    addEventListener(CHANGED, listener)
-    return () => {
-      removeEventListener("storage", listener)
-      removeEventListener(CHANGED, listener)
-    }
+    return listen(globalThis, ["storage", CHANGED], listener)
   }
 
   /** A browser sends `storage` to the other tabs alone; a second client on this page must hear it too. */
   #tellThisPage(): void {
-    if (typeof dispatchEvent !== "undefined") dispatchEvent(new Event(CHANGED))
+    globalThis.dispatchEvent?.(new Event(CHANGED))
   }
 }
 
 const CHANGED = "latchkey:changed"
 
-/** In the memory of each tab, where no value outlives the tabs; a change is sent to all tabs of the origin. */
-export class TabMemory implements KeyValueStorage {
-  readonly #values = new Map<string, string>()
-  readonly #name: string
+/** Listens to events, where there are any. Returns how to stop. */
+export function listen(target: Partial<EventTarget> | undefined, events: string[], listener: (event: Event) => void): () => void {
+  for (const event of events) target?.addEventListener?.(event, listener)
+  return () => {
+    for (const event of events) target?.removeEventListener?.(event, listener)
+  }
+}
+
+/** One value in the memory of each tab, where it does not outlive the tabs; a change is sent to all tabs of the origin. */
+export class TabMemory extends MemoryStorage {
+  readonly #key: string
   #channel: BroadcastChannel | undefined
 
-  constructor(name: string) {
-    this.#name = name
+  constructor(key: string) {
+    super()
+    this.#key = key
   }
 
-  getItem(key: string): string | null {
-    return this.#values.get(key) ?? null
-  }
-
-  setItem(key: string, value: string): void {
-    this.#values.set(key, value)
-    this.#channel?.postMessage([key, value])
-  }
-
-  removeItem(key: string): void {
-    this.#values.delete(key)
+  override setItem(key: string, value: string): void {
+    super.setItem(key, value)
+    this.#channel?.postMessage(value)
   }
 
   subscribe(listener: () => void): () => void {
     if (typeof BroadcastChannel === "undefined") return () => {}
-    const channel = new BroadcastChannel(this.#name)
+    const channel: BroadcastChannel & { unref?(): void } = new BroadcastChannel(this.#key)
     this.#channel = channel
-    channel.onmessage = ({ data: [key, value] }: MessageEvent<[string, string]>) => {
-      this.#values.set(key, value)
+    channel.onmessage = ({ data }: MessageEvent<string>) => {
+      super.setItem(this.#key, data)
       listener()
     }
-    // In Node.js an open channel would keep the process alive.
-    if ("unref" in channel && typeof channel.unref === "function") channel.unref()
+    channel.unref?.() // in Node.js an open channel would keep the process alive
     // A page from the back-forward cache has missed messages, so what it holds is no longer known to be true.
-    const forget = (event: PageTransitionEvent) => {
-      if (event.persisted) this.#values.clear()
-    }
-    globalThis.addEventListener?.("pageshow", forget)
+    const stop = listen(globalThis, ["pageshow"], (event) => {
+      if ((event as PageTransitionEvent).persisted) this.removeItem(this.#key)
+    })
     return () => {
-      globalThis.removeEventListener?.("pageshow", forget)
+      stop()
       channel.close()
       this.#channel = undefined
     }
@@ -149,23 +144,29 @@ export class RecordStore {
     return { text: this.#last, record: parseRecord(this.#last, this.#hasCookie) }
   }
 
+  /** A storage that is full often has room for less, and it is the refresh token that the other tabs must not miss. */
   write(record: SignInRecord): void {
-    this.#replace(JSON.stringify(record))
+    this.#replace(JSON.stringify(record), JSON.stringify({ ...record, access: {} }))
   }
 
-  clear(): void {
-    this.#replace(this.#hasCookie ? "" : null)
+  /** `isKnown` says that nobody is signed in. With a cookie and without that, only the server can tell. */
+  clear(isKnown = this.#hasCookie): void {
+    this.#replace(isKnown ? "" : null)
   }
 
-  #replace(value: string | null): void {
+  #replace(value: string | null, shorter: string | null = value): void {
     const over = this.#unwritten ? this.#unwritten.over : this.#last
     this.#last = value
-    try {
-      if (value === null) this.#storage.removeItem(this.#key)
-      else this.#storage.setItem(this.#key, value)
-      this.#unwritten = undefined
-    } catch {
-      this.#unwritten = { value, over }
+    this.#unwritten = { value, over }
+    for (const text of [value, shorter]) {
+      try {
+        if (text === null) this.#storage.removeItem(this.#key)
+        else this.#storage.setItem(this.#key, text)
+        this.#unwritten = text === value ? undefined : { value, over: text }
+        return
+      } catch {
+        // This tab works from its memory.
+      }
     }
   }
 }

@@ -5,7 +5,7 @@
  * minutes later (`ACCESS_TOKEN_SECONDS`). Where that matters, `verifyLive` asks Latchkey, at one request each time.
  */
 
-import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload } from "jose"
+import { createLocalJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from "jose"
 
 /** What a verifier accepts. */
 export interface VerifierOptions {
@@ -98,14 +98,22 @@ export interface Verifier {
 
 const CLAIMS = ["client_id", "sub", "sid", "jti", "iat", "exp", "auth_time"]
 
-/** Makes a verifier. Keep it: it keeps the published keys for five minutes, and reads them again for an unknown key. */
+/** How long the key set is used without being read again, as its `Cache-Control` says. Milliseconds, as all that follow. */
+const LIFESPAN = 300_000
+/** How long it is used while it cannot be read again. A new key is published for longer before it signs. */
+const LONGEST_USE = 7_200_000
+/** Between two reads at least, whatever tokens arrive: made-up keys must not make us ask each time. */
+const PAUSE = 30_000
+/** The same while no key set has been read yet. */
+const FIRST_PAUSE = 1_000
+
+/**
+ * Makes a verifier. Keep it: it keeps the published keys for five minutes, for two hours while they cannot be read again, and
+ * reads them again for an unknown key.
+ */
 export function createVerifier(options: VerifierOptions): Verifier {
   const { issuer, audience, clockTolerance = 5, timeout = 5_000 } = options
-  const keys = createRemoteJWKSet(new URL(`${issuer}/.well-known/jwks.json`), {
-    cacheMaxAge: 300_000,
-    cooldownDuration: 30_000, // made-up keys must not make us ask each time
-    timeoutDuration: timeout,
-  })
+  const keys = createKeySet(`${issuer}/.well-known/jwks.json`, timeout)
 
   const verify = async (token: string, requirements: Requirements = {}) => {
     let claims: AccessTokenClaims
@@ -120,29 +128,33 @@ export function createVerifier(options: VerifierOptions): Verifier {
       })
       claims = verified.payload
     } catch (cause) {
-      throw new VerificationError(isTokensFault(cause) ? "invalid_token" : "keys_unavailable", String(cause), { cause })
+      if (cause instanceof VerificationError) throw cause
+      throw new VerificationError(cause instanceof errors.JOSEError ? "invalid_token" : "keys_unavailable", String(cause), { cause })
     }
+    if (typeof claims.aud !== "string") throw new VerificationError("invalid_token", "The token is for several audiences.")
     checkRequirements(claims, requirements, clockTolerance)
     return claims
   }
 
   const verifyLive = async (token: string, requirements?: Requirements) => {
     const claims = await verify(token, requirements)
-    let reply: Response
-    let account: { id?: unknown }
+    let status: number
+    let account: unknown
     try {
-      reply = await fetch(`${issuer}/v1/me`, {
+      const reply = await fetch(`${issuer}/v1/me`, {
         headers: { authorization: `Bearer ${token}` },
         redirect: "error",
         signal: AbortSignal.timeout(timeout),
       })
-      account = await reply.json()
+      status = reply.status
+      account = status === 200 ? await reply.json() : await reply.body?.cancel()
     } catch (cause) {
       throw new VerificationError("keys_unavailable", "Latchkey does not reply.", { cause })
     }
-    if (reply.status === 401) throw new VerificationError("invalid_token", "The session has ended.")
-    if (reply.status !== 200) throw new VerificationError("keys_unavailable", `The status is ${reply.status}.`)
-    if (account.id !== claims.sub) throw new VerificationError("invalid_token", "The session is another user's.")
+    if (status === 401) throw new VerificationError("invalid_token", "The session has ended.")
+    const id = (account as { id?: unknown } | null | undefined)?.id
+    if (typeof id !== "string") throw new VerificationError("keys_unavailable", `No account came, with the status ${status}.`)
+    if (id !== claims.sub) throw new VerificationError("invalid_token", "The session is another user's.")
     return claims
   }
 
@@ -161,7 +173,7 @@ export function readBearerToken(authorization: string | null | undefined): strin
 }
 
 function checkRequirements(claims: AccessTokenClaims, { scope, maxAge }: Requirements, tolerance: number): void {
-  const granted = new Set(claims.scope?.split(" "))
+  const granted = new Set(typeof claims.scope === "string" ? claims.scope.split(" ") : [])
   if (scope?.split(" ").some((word) => !granted.has(word))) {
     const challenge = `Bearer error="insufficient_scope", scope="${scope}"`
     throw new VerificationError("insufficient_scope", `The scope must have: ${scope}.`, { challenge })
@@ -172,8 +184,45 @@ function checkRequirements(claims: AccessTokenClaims, { scope, maxAge }: Require
   }
 }
 
-/** Whether the token is at fault. The keys may be out of reach, too slow, or no key set. */
-function isTokensFault(error: unknown): boolean {
-  if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return false
-  return error instanceof errors.JOSEError && error.constructor !== errors.JOSEError
+/** The published keys, read when they are due. While they cannot be, those that were read before count for `LONGEST_USE`. */
+function createKeySet(url: string, timeout: number): JWTVerifyGetKey {
+  let keys: JWTVerifyGetKey | undefined
+  let [readAt, triedAt] = [-Infinity, -Infinity]
+  let reading: Promise<void> | undefined
+  const age = () => performance.now() - readAt
+
+  const read = async () => {
+    let isRead = false
+    try {
+      const reply = await fetch(url, { redirect: "error", signal: AbortSignal.timeout(timeout) })
+      const set = await reply.json()
+      if (reply.status === 200 && set.keys.length > 0) {
+        keys = createLocalJWKSet(set)
+        isRead = true
+      }
+    } catch {
+      // Whether the keys that are there may still be used is decided below.
+    }
+    triedAt = performance.now()
+    if (isRead) readAt = triedAt
+    reading = undefined
+  }
+  /** One reads; those who cannot do without wait for it. */
+  const readIfDue = async (isNeeded: boolean) => {
+    if (reading) return isNeeded ? reading : undefined
+    if (performance.now() - triedAt >= (keys ? PAUSE : FIRST_PAUSE)) await (reading = read())
+  }
+
+  return async (header, token) => {
+    if (age() >= LIFESPAN) await readIfDue(age() > LONGEST_USE)
+    if (!keys || age() > LONGEST_USE) throw new VerificationError("keys_unavailable", "The published keys cannot be read.")
+    try {
+      return await keys(header, token)
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+      await readIfDue(true)
+      if (triedAt > readAt) throw new VerificationError("keys_unavailable", "The key is not known, and the published keys cannot be read.")
+      return keys(header, token)
+    }
+  }
 }

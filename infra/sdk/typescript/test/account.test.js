@@ -1,10 +1,12 @@
 // Registration, deletion, and the sign-out.
 
 import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { describe, test } from "node:test"
 import { setTimeout as wait } from "node:timers/promises"
 import { createClient } from "../dist/latchkey.js"
-import { code, make, proxy, sharedStorage, signIn, stack } from "./node.js"
+import { code, key, make, proxy, sharedStorage, signIn, stack } from "./node.js"
 import { PASSWORD, afterAnswer, answer, loseRequest, startStack } from "./stack.js"
 
 describe("operations", () => {
@@ -56,6 +58,26 @@ describe("operations", () => {
     }
   })
 
+  test("do not sign in after a sign-out that came later", async () => {
+    const storage = sharedStorage()
+    const client = await signIn(make(storage))
+    await client.signOut()
+    proxy.next("/v1/auth/login", afterAnswer(() => client.signOut()))
+    await assert.rejects(client.signIn({ email: client.email, password: PASSWORD }), code("not_signed_in"))
+    assert.deepEqual([client.state.status, storage.getItem(key())], ["signed-out", null])
+    const other = make()
+    await other.signIn({ email: client.email, password: PASSWORD })
+    assert.equal((await other.getSessions()).total, 1)
+  })
+
+  test("take no reply that is empty or a list for a value", async () => {
+    const client = await signIn()
+    for (const body of ["", "[]", "null", "1"]) {
+      proxy.next("/v1/me", answer(200, {}, body))
+      await assert.rejects(client.me(), code("unexpected_reply"), body)
+    }
+  })
+
   test("sign out at once and offline, and tell the server when they can", async () => {
     const storage = sharedStorage()
     const client = await signIn(make(storage))
@@ -63,14 +85,50 @@ describe("operations", () => {
     proxy.always = loseRequest
     const signedOut = client.signOut()
     assert.equal(client.state.status, "signed-out")
-    await signedOut
+    assert.equal(await signedOut, false, "the session lives on at the server")
     await assert.rejects(other.me(), code("not_signed_in"))
     assert.equal(other.state.status, "signed-out")
     proxy.always = undefined
     const again = await signIn()
     const token = await again.getAccessToken()
-    await again.signOut()
+    assert.equal(await again.signOut(), true)
     const reply = await fetch(`${stack.api}/v1/me`, { headers: { authorization: `Bearer ${token}` } })
     assert.equal(reply.status, 401)
   })
+})
+
+describe("options", () => {
+  const url = "https://auth.example.com"
+  for (const [name, options] of [
+    ["url", { url: "localhost:3000" }],
+    ["url", { url: "http://auth.example.com" }],
+    ["url", { url: "http://localhost:80@auth.example.com" }],
+    ["url", { url: "ftp://localhost" }],
+    ["apis", { url, apis: [{ origin: "localhost:8080" }] }],
+    ["apis", { url, apis: [{ origin: "http://api.example.com" }] }],
+    ["apis", { url, apis: [{ origin: "https://api.example.com/v1" }] }],
+    ["apis", { url, apis: [{ origin: url, audience: "https://orders.example.com" }] }],
+  ]) {
+    test(`are refused that would send tokens astray: ${JSON.stringify(options)}`, () => {
+      assert.throws(() => createClient(options), { name: "TypeError", message: new RegExp(`^${name} cannot be `) })
+    })
+  }
+
+  test("that are safe are accepted", () => {
+    for (const safe of [url, `${url}/path/`, "http://localhost:3000", "http://127.0.0.1", "http://[::1]:3000"]) {
+      createClient({ url: safe, apis: [{ origin: url }, { origin: "https://api.example.com", audience: "orders" }] })
+    }
+  })
+})
+
+test("Node.js ends when there is nothing left to do, with each transport", async () => {
+  for (const options of [{}, { transport: "cookie" }]) {
+    const code = `import { createClient } from "./dist/latchkey.js"
+      const client = createClient(${JSON.stringify({ url: proxy.url, ...options })})
+      client.onChange(() => {})
+      await client.restore().catch(() => {})
+      await client.me().catch(() => {})`
+    const child = spawn(process.execPath, ["--input-type=module", "--eval", code], { cwd: new URL("..", import.meta.url), timeout: 10_000 })
+    assert.deepEqual(await once(child, "exit"), [0, null])
+  }
 })

@@ -58,6 +58,25 @@ describe("fetch", () => {
     assert.equal(received.length, 2)
   })
 
+  test("does not repeat what can be read only once, as an iterable of Node.js", async () => {
+    const client = await signIn(makeWithOrders())
+    replies = [[401]]
+    const body = (async function* () {
+      yield Buffer.from("new")
+    })()
+    assert.equal((await client.fetch(`${orders.origin}/orders`, { method: "POST", body, duplex: "half" })).status, 401)
+    assert.deepEqual(received.map((one) => one.body), ["new"])
+  })
+
+  for (const [what, body] of [["bytes", Buffer.from("new")], ["a blob", new Blob(["new"])], ["a query", new URLSearchParams("new")]]) {
+    test(`repeats ${what}`, async () => {
+      const client = await signIn(makeWithOrders())
+      replies = [[401]]
+      assert.equal((await client.fetch(`${orders.origin}/orders`, { method: "POST", body })).status, 200)
+      assert.equal(received[1].body.replace("=", ""), "new")
+    })
+  }
+
   test("sends no token to an origin that is not listed, in any spelling", async () => {
     const client = await signIn(makeWithOrders())
     const port = new URL(orders.origin).port
@@ -83,9 +102,10 @@ describe("fetch", () => {
   })
 
   test("does not continue a call as somebody else", async () => {
-    const client = await signIn(makeWithOrders())
+    const storage = sharedStorage()
+    const client = await signIn(make(storage, { apis: [{ origin: orders.origin }] }))
     replies = [[401]]
-    proxy.next("/v1/auth/refresh", afterAnswer(() => client.register({ email: nextEmail(), password: PASSWORD })))
+    proxy.next("/v1/auth/refresh", afterAnswer(() => make(storage).register({ email: nextEmail(), password: PASSWORD })))
     await assert.rejects(client.fetch(`${orders.origin}/orders`, { method: "POST", body: "mine" }), code("not_signed_in"))
     assert.equal(received.length, 1)
   })

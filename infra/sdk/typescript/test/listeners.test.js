@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict"
 import { describe, test } from "node:test"
-import { code, isSignedIn, make, makeStale, proxy, sharedStorage, signIn } from "./node.js"
+import { code, isSignedIn, make, makeStale, nextEmail, proxy, sharedStorage, signIn } from "./node.js"
 import { PASSWORD, afterAnswer } from "./stack.js"
 
 describe("listeners", () => {
@@ -24,6 +24,35 @@ describe("listeners", () => {
     await assert.rejects(client.me(), code("invalid_refresh_token"))
     await inner
     assert.deepEqual(seen, ["signed-in", "signed-out"])
+  })
+
+  test("all hear of one change before the next, which one of them has caused", async () => {
+    const client = make()
+    const seen = []
+    client.onChange((state) => {
+      if (state.status === "signed-in") void client.signOut()
+    })
+    client.onChange((state) => seen.push(state.status))
+    await client.register({ email: nextEmail(), password: PASSWORD })
+    assert.deepEqual(seen, ["signed-in", "signed-out"])
+  })
+
+  test("that another one has removed are not called any more", async () => {
+    const client = make()
+    const [stops, seen] = [[], []]
+    client.onChange(() => stops[0]())
+    stops.push(client.onChange((state) => seen.push(state.status)))
+    await signIn(client)
+    assert.deepEqual(seen, [])
+  })
+
+  test("are taken without the client, as useSyncExternalStore does", async () => {
+    const client = make()
+    const seen = []
+    const { onChange } = client
+    onChange((state) => seen.push(state.status))
+    await signIn(client)
+    assert.deepEqual(seen, ["signed-in"])
   })
 
   test("that throw stop neither the client nor other listeners, and the page hears of it", async (context) => {

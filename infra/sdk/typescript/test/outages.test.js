@@ -4,8 +4,8 @@ import assert from "node:assert/strict"
 import { describe, test } from "node:test"
 import { LatchkeyError } from "../dist/latchkey.js"
 import { MINUTE, code, isSignedIn, key, make, makeStale, proxy, sharedStorage, signIn } from "./node.js"
-import { answer, loseRequest } from "./stack.js"
-import { pass } from "./time.js"
+import { answer, loseReply, loseRequest } from "./stack.js"
+import { pass, waited } from "./time.js"
 
 describe("an outage", () => {
   const answers = {
@@ -76,6 +76,32 @@ describe("an outage", () => {
     proxy.always = undefined
     pass(MINUTE + 1)
     await isSignedIn(client)
+  })
+
+  test("never stops this client for longer than ten seconds after a lost reply, because the grace would end", async () => {
+    const client = await signIn()
+    makeStale()
+    proxy.next("/v1/auth/refresh", loseReply, answer(503, { "retry-after": "60" }, JSON.stringify({ code: "temporarily_unavailable" })))
+    await assert.rejects(client.me(), code("temporarily_unavailable"))
+    pass(4_000)
+    await assert.rejects(client.me(), (error) => code("temporarily_unavailable")(error) && error.retryAfter <= 6)
+    assert.equal(proxy.count(), 2)
+    pass(6_001)
+    await isSignedIn(client)
+    assert.equal(proxy.successors(), 1)
+  })
+
+  test("is asked about once at each call, while the token is still valid", async () => {
+    const client = await signIn()
+    pass(15 * MINUTE - 20_000)
+    proxy.next("/v1/auth/refresh", loseRequest, loseRequest)
+    await isSignedIn(client)
+    assert.deepEqual([proxy.count(), waited], [1, 0])
+  })
+
+  test("is told with the address that does not reply", async () => {
+    proxy.next("/v1/auth/login", loseRequest)
+    await assert.rejects(make().signIn({ email: "x@example.com", password: "x" }), (error) => error.message.includes(proxy.url))
   })
 
   test("of the refresh alone does not stop a token that is still valid", async () => {

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict"
 import { describe, test } from "node:test"
 import { setTimeout as wait } from "node:timers/promises"
-import { code, isSignedIn, make, makeStale, proxy, sharedStorage, signIn } from "./node.js"
-import { OTHER_PASSWORD, PASSWORD, afterAnswer, answer } from "./stack.js"
+import { code, isSignedIn, key, make, makeStale, proxy, read, sharedStorage, signIn } from "./node.js"
+import { OTHER_PASSWORD, PASSWORD, afterAnswer, answer, loseReply, loseRequest } from "./stack.js"
 
 describe("operations", () => {
   test("prove the password and change it", async () => {
@@ -49,6 +49,68 @@ describe("operations", () => {
     const other = make()
     await other.signIn({ email: client.email, password: OTHER_PASSWORD })
     assert.equal((await other.getSessions()).total, 1)
+  })
+
+  test("are followed by a refresh, if their reply is lost: the old tokens count for the grace alone", async () => {
+    const storage = sharedStorage()
+    const client = await signIn(make(storage))
+    const { refresh_token } = read(storage)
+    proxy.next("/v1/auth/reauthenticate", loseReply)
+    await assert.rejects(client.reauthenticate({ password: PASSWORD }), code("network_error"))
+    assert.equal(proxy.count(), 1)
+    assert.notEqual(read(storage).refresh_token, refresh_token)
+    assert.equal(read(storage).replaced_until, undefined)
+    await isSignedIn(client)
+  })
+
+  test("whose reply is lost in an outage are followed by a refresh when it ends, in any tab", async () => {
+    const storage = sharedStorage()
+    const client = await signIn(make(storage))
+    const { refresh_token } = read(storage)
+    proxy.next("/v1/auth/reauthenticate", loseReply)
+    proxy.next("/v1/auth/refresh", loseRequest, loseRequest, loseRequest)
+    await assert.rejects(client.reauthenticate({ password: PASSWORD }), code("network_error"))
+    assert.equal(read(storage).refresh_token, refresh_token)
+    await isSignedIn(make(storage))
+    assert.notEqual(read(storage).refresh_token, refresh_token)
+    await isSignedIn(client)
+  })
+
+  test("whose reply is lost while another tab refreshes are followed by a refresh all the same", async () => {
+    const storage = sharedStorage()
+    const client = await signIn(make(storage))
+    const other = make(storage)
+    makeStale()
+    await client.getAccessToken()
+    let token
+    proxy.next("/v1/auth/reauthenticate", async (forward) => {
+      proxy.next("/v1/me", answer(401, {}, JSON.stringify({ code: "invalid_token" })))
+      await isSignedIn(other)
+      token = read(storage).access[""].token
+      await forward()
+    })
+    await assert.rejects(client.reauthenticate({ password: PASSWORD }), code("network_error"))
+    assert.notEqual(read(storage).access[""].token, token)
+    assert.equal(read(storage).replaced_until, undefined)
+  })
+
+  test("leave nothing behind when they are refused", async () => {
+    const storage = sharedStorage()
+    const client = await signIn(make(storage))
+    const before = storage.getItem(key())
+    await assert.rejects(client.reauthenticate({ password: "wrong" }), code("wrong_password"))
+    assert.equal(storage.getItem(key()), before)
+  })
+
+  test("renew the state, with the moment of the proof", async () => {
+    const client = await signIn()
+    const before = client.state.session.authenticated_at
+    const seen = []
+    client.onChange((state) => seen.push(state.session.authenticated_at))
+    const { authenticated_at } = await client.reauthenticate({ password: PASSWORD })
+    assert.notEqual(authenticated_at, before)
+    assert.equal(client.state.session.authenticated_at, authenticated_at)
+    assert.deepEqual(seen, [authenticated_at])
   })
 
   test("refresh a refused token before they prove the password", async () => {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict"
 import { describe, test } from "node:test"
-import { code, isSignedIn, key, make, makeStale, proxy, sharedStorage, signIn } from "./node.js"
+import { code, isSignedIn, key, make, makeStale, proxy, read, sharedStorage, signIn } from "./node.js"
 import { PASSWORD, claimsOf } from "./stack.js"
 
 describe("storage", () => {
@@ -54,6 +54,43 @@ describe("storage", () => {
     storage.removeItem(key())
     await assert.rejects(client.me(), code("not_signed_in"))
   })
+
+  test("that is full for a longer record gets the refresh token alone, so that no other tab uses the one before", async () => {
+    const storage = sharedStorage()
+    const client = await signIn(make(storage))
+    const tab = make(storage)
+    const { length } = storage.getItem(key())
+    const { setItem } = storage
+    storage.setItem = (name, value) => {
+      if (value.length > length - 100) throw new DOMException("full", "QuotaExceededError")
+      setItem(name, value)
+    }
+    makeStale()
+    await isSignedIn(client)
+    assert.deepEqual(read(storage).access, {})
+    await isSignedIn(tab)
+    const sent = proxy.seen.filter((one) => one.path === "/v1/auth/refresh").map((one) => JSON.parse(one.body).refresh_token)
+    assert.equal(new Set(sent.slice(-2)).size, 2, "the other tab has used the replaced token")
+    proxy.reset()
+    await isSignedIn(tab)
+    assert.equal(proxy.count(), 0, "what has no room in the storage counts in this tab")
+  })
+
+  for (const isShared of [false, true]) {
+    test(`takes Web Locks ${isShared ? "if tabs share it" : "no more than a storage that nobody shares: those of Node.js are the process's"}`, async () => {
+      const names = []
+      const locks = { request: (name, _options, task) => (names.push(name), task()) }
+      Object.defineProperty(globalThis, "navigator", { value: { locks }, configurable: true })
+      try {
+        const client = await signIn(make({ ...sharedStorage(), ...(isShared && { subscribe: () => () => {} }) }))
+        makeStale()
+        await isSignedIn(client)
+        assert.deepEqual(names, isShared ? Array(2).fill(key()) : [])
+      } finally {
+        delete globalThis.navigator
+      }
+    })
+  }
 
   const record = { version: 1, refresh_token: "x", session: { id: "s" }, user: null, access: {}, anchor: { server: 0, wall: 0 } }
   const broken = ["", "null", "[]", "{", '"text"', "{}", "undefined", JSON.stringify({ ...record, version: 2 }),

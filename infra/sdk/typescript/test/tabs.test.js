@@ -200,6 +200,28 @@ describe("a sign-out", () => {
     assert.equal(status, "signed-out")
   })
 
+  test("with cookies ends the session also when the browser has lost the cookie", async () => {
+    const [tab, other] = await openTabs(2, { transport: "cookie" })
+    const email = await signIn(tab)
+    await context.clearCookies()
+    assert.equal(await tab.evaluate(() => client.signOut()), true)
+    assert.equal(await statusOf(tab), "signed-out")
+    await other.evaluate((credentials) => client.signIn(credentials), { email, password: PASSWORD })
+    assert.equal(await other.evaluate(() => client.getSessions().then(({ total }) => total)), 1)
+  })
+
+  test("with cookies comes after the sign-in that is under way", async () => {
+    const tab = await open({ transport: "cookie" })
+    const email = await signIn(tab)
+    await tab.evaluate(() => client.signOut())
+    proxy.next("/v1/auth/login", afterAnswer(() => void tab.evaluate(() => (globalThis.out = client.signOut()))))
+    const got = await tab.evaluate((credentials) => client.signIn(credentials).catch((error) => error.code), { email, password: PASSWORD })
+    assert.ok(got === "not_signed_in" || got.id)
+    await tab.evaluate(() => globalThis.out)
+    assert.equal(await statusOf(tab), "signed-out")
+    assert.deepEqual((await context.cookies(proxy.url)).map((cookie) => cookie.name), ["__Host-latchkey-device"])
+  })
+
   test("with cookies signs nobody out while the cookie is still there, and can be repeated", async () => {
     const tab = await open({ transport: "cookie" })
     await signIn(tab)
@@ -235,6 +257,25 @@ describe("two tabs", () => {
     assert.ok(proxy.count() < ALMOST_ONE, `${proxy.count()} refreshes`)
   })
 
+  for (const [what, hasLocks, delay] of [["without Web Locks", false, 500], ["for longer than a lock is waited for", true, 4_000]]) {
+    test(`change the password in one ${what}, and stay signed in in both`, { timeout: 30_000 }, async () => {
+      if (!hasLocks) {
+        const hide = () => Object.defineProperty(navigator, "locks", { value: undefined, configurable: true })
+        await Promise.all([one.evaluate(hide), other.evaluate(hide)])
+      }
+      let called
+      proxy.next("/v1/me/password", afterAnswer(async () => {
+        called = other.evaluate(() => client.me().then((me) => me.email, (error) => error.code))
+        await new Promise((wake) => setTimeout(wake, delay)) // slow, as seen by the browser
+      }))
+      const passwords = { current_password: PASSWORD, new_password: OTHER_PASSWORD }
+      const { id } = await one.evaluate((passwords) => client.changePassword(passwords), passwords)
+      assert.equal(await called, email)
+      assert.deepEqual(await Promise.all([one, other].map((tab) => tab.evaluate(() => client.state.session.id))), [id, id])
+      assert.deepEqual(await callAll([one, other]), Array(6).fill(email))
+    })
+  }
+
   test("sign in one after another, and stay in the session that lives", async () => {
     const credentials = { email, password: PASSWORD }
     await one.evaluate(() => client.signOut())
@@ -248,6 +289,41 @@ describe("two tabs", () => {
     await one.waitForFunction((id) => client.state.session?.id === id, id)
     assert.deepEqual(await callAll([one, other]), Array(6).fill(email))
     assert.ok(proxy.count() < ALMOST_ONE, `${proxy.count()} refreshes`)
+  })
+})
+
+describe("the cookie", () => {
+  beforeEach(makeContext)
+
+  test("of the person before does not come back with a late reply to a refresh", async () => {
+    const tab = await open({ transport: "cookie" })
+    await signIn(tab)
+    await sleep([tab], 15 * MINUTE)
+    const next = { email: `tab${++number}@example.com`, password: PASSWORD }
+    proxy.next("/v1/auth/refresh", afterAnswer(async () => {
+      const signedIn = tab.evaluate((next) => (globalThis.next = client.register(next)).then(() => {}), next)
+      await Promise.race([signedIn, new Promise((wake) => setTimeout(wake, 500))])
+    }))
+    await tab.evaluate(() => client.me().catch(() => {}))
+    await tab.evaluate(() => globalThis.next)
+    await sleep([tab], 15 * MINUTE)
+    assert.deepEqual(await callAll([tab]), Array(3).fill(next.email))
+    await tab.reload()
+    await load(tab, { transport: "cookie" })
+    assert.deepEqual(await callAll([tab]), Array(3).fill(next.email))
+  })
+
+  test("of somebody else makes nobody somebody else: the page is told to ask", async () => {
+    const tab = await open({ transport: "cookie" })
+    await signIn(tab)
+    const next = { email: `tab${++number}@example.com`, password: PASSWORD, transport: "cookie" }
+    await tab.evaluate(([url, next]) => fetch(`${url}/v1/auth/register`, { method: "POST", credentials: "include", body: JSON.stringify(next), headers: { "content-type": "application/json" } }), [proxy.url, next])
+    await sleep([tab], 15 * MINUTE)
+    assert.equal(await tab.evaluate(() => client.me().catch((error) => error.code)), "not_signed_in")
+    assert.equal(await statusOf(tab), "unknown")
+    assert.equal(await tab.evaluate(() => client.restore().then((state) => state.status)), "signed-in")
+    assert.deepEqual(await callAll([tab]), Array(3).fill(next.email))
+    assert.deepEqual(await tab.evaluate(() => seen), ["signed-in", "unknown", "signed-in"])
   })
 })
 
@@ -347,6 +423,20 @@ describe("a page", () => {
     assert.ok(got.every((milliseconds) => milliseconds < 1_000), String(got))
     const left = await tab.evaluate(() => navigator.locks.query().then(({ held, pending }) => held.length + pending.length))
     assert.equal(left, 0)
+  })
+
+  test("calls the listeners of its other clients when the lock is free", async () => {
+    const tab = await open()
+    await tab.evaluate(async (url) => {
+      const { createClient } = await import("/latchkey.js")
+      globalThis.held = []
+      const second = createClient({ url, storage: "localStorage" })
+      for (const one of [client, second]) one.onChange(() => held.push(navigator.locks.query().then(({ held }) => held.length)))
+    }, proxy.url)
+    await signIn(tab)
+    await tab.evaluate((passwords) => client.changePassword(passwords), { current_password: PASSWORD, new_password: OTHER_PASSWORD })
+    await tab.waitForFunction(() => held.length === 4)
+    assert.deepEqual(await tab.evaluate(() => Promise.all(held)), [0, 0, 0, 0])
   })
 
   test("whose localStorage throws signs in and stays signed in", async () => {

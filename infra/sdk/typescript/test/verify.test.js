@@ -3,7 +3,8 @@
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
-import { after, before, describe, test } from "node:test"
+import { after, before, beforeEach, describe, test } from "node:test"
+import { exportJWK, generateKeyPair, SignJWT } from "jose"
 import { createClient } from "../dist/latchkey.js"
 import { createVerifier, readBearerToken, VerificationError } from "../dist/verify.js"
 import { listen, PASSWORD, startStack } from "./stack.js"
@@ -87,6 +88,104 @@ test("does not know while the keys are out of reach, or Latchkey is", async () =
     await assert.rejects(broken.verify(token), refused("keys_unavailable", 503, null))
     await server.stop()
   }
+})
+
+/** A key set of one key and what it signs, behind a server that can fail. */
+async function startIssuer() {
+  const { publicKey, privateKey } = await generateKeyPair("EdDSA")
+  const keys = [{ ...(await exportJWK(publicKey)), kid: "k", alg: "EdDSA", use: "sig" }]
+  const issuer = { reads: 0, keys: [200, JSON.stringify({ keys })], account: [200, JSON.stringify({ id: "ada" })] }
+  const server = await listen((request, response) => {
+    if (request.url === "/v1/me") return response.writeHead(issuer.account[0]).end(issuer.account[1])
+    issuer.reads++
+    response.writeHead(issuer.keys[0]).end(issuer.keys[1])
+  })
+  const now = Math.floor(Date.now() / 1000)
+  const claims = { iss: server.origin, aud: "orders", sub: "ada", sid: "s", client_id: "c", jti: "j", iat: now, exp: now + 900, auth_time: now }
+  const sign = (changes = {}, kid = "k") =>
+    new SignJWT({ ...claims, ...changes }).setProtectedHeader({ alg: "EdDSA", typ: "at+jwt", kid }).sign(privateKey)
+  return Object.assign(issuer, { sign, stop: server.stop, make: () => createVerifier({ issuer: server.origin, audience: "orders" }) })
+}
+
+describe("the published keys", () => {
+  let issuer, elapsed
+  before(async () => (issuer = await startIssuer()))
+  after(() => issuer.stop())
+  beforeEach((context) => {
+    elapsed = 0
+    issuer.reads = 0
+    const { now } = performance
+    context.mock.method(performance, "now", () => now.call(performance) + elapsed)
+  })
+
+  test("are read once for all who ask at the same time", async () => {
+    const [verifier, token] = [issuer.make(), await issuer.sign()]
+    const all = await Promise.all(Array.from({ length: 20 }, () => verifier.verify(token)))
+    assert.ok(all.every(({ sub }) => sub === "ada"))
+    assert.equal(issuer.reads, 1)
+  })
+
+  test("outlive an outage of two hours, and are asked for twice a minute at most", async () => {
+    const [verifier, token, unknown] = [issuer.make(), await issuer.sign(), await issuer.sign({}, "unknown")]
+    const { keys } = issuer
+    await verifier.verify(token)
+    for (const failure of [[503, ""], [200, "<html>"], [200, '{"keys": []}'], [200, "null"]]) {
+      issuer.keys = failure
+      elapsed += 301_000
+      for (let count = 0; count < 5; count++) await verifier.verify(token)
+    }
+    assert.equal(issuer.reads, 5)
+    await assert.rejects(verifier.verify(unknown), refused("keys_unavailable", 503, null))
+    elapsed = 7_201_000
+    await assert.rejects(verifier.verify(token), refused("keys_unavailable", 503, null))
+    issuer.keys = keys
+    elapsed += 30_000
+    await verifier.verify(token)
+    await assert.rejects(verifier.verify(unknown), refused("invalid_token", 401))
+  })
+
+  test("are asked for again for an unknown key, rarely", async () => {
+    const [verifier, token, unknown] = [issuer.make(), await issuer.sign(), await issuer.sign({}, "unknown")]
+    await verifier.verify(token)
+    for (let count = 0; count < 3; count++) await assert.rejects(verifier.verify(unknown), refused("invalid_token", 401))
+    assert.equal(issuer.reads, 1)
+    elapsed = 31_000
+    for (let count = 0; count < 3; count++) await assert.rejects(verifier.verify(unknown), refused("invalid_token", 401))
+    assert.equal(issuer.reads, 2)
+  })
+
+  test("that could not be read at the first time are asked for again after a second", async () => {
+    const [verifier, token] = [issuer.make(), await issuer.sign()]
+    const { keys } = issuer
+    issuer.keys = [503, ""]
+    for (let count = 0; count < 3; count++) await assert.rejects(verifier.verify(token), refused("keys_unavailable", 503))
+    assert.equal(issuer.reads, 1)
+    issuer.keys = keys
+    elapsed = 1_001
+    await verifier.verify(token)
+  })
+
+  test("do not help a token for several audiences, nor a scope that is no text", async () => {
+    const verifier = issuer.make()
+    await assert.rejects(verifier.verify(await issuer.sign({ aud: ["orders", "other"] })), refused("invalid_token", 401))
+    await assert.rejects(verifier.verify(await issuer.sign({ scope: ["account"] }), { scope: "account" }), refused("insufficient_scope", 403))
+  })
+
+  test("are not all that verifyLive reads, and it takes nothing else for an account", async () => {
+    const [verifier, token, { account }] = [issuer.make(), await issuer.sign(), issuer]
+    assert.equal((await verifier.verifyLive(token)).sub, "ada")
+    for (const [status, body, ...wanted] of [
+      [401, "", "invalid_token", 401],
+      [200, "null", "keys_unavailable", 503],
+      [200, "[]", "keys_unavailable", 503],
+      [204, "", "keys_unavailable", 503],
+      [200, '{"id": "eve"}', "invalid_token", 401],
+    ]) {
+      issuer.account = [status, body]
+      await assert.rejects(verifier.verifyLive(token), refused(...wanted), body)
+    }
+    issuer.account = account
+  })
 })
 
 test("reads the header", () => {

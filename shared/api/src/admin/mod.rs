@@ -62,9 +62,13 @@ impl<R: Routes<Service>> Routes<Service> for AdminRoutes<R> {
         Self(self.0.route(checked, &[codes, &REFUSALS].concat()))
     }
 
-    /// One that the document does not name would be one that no test of the check meets: it is not added.
-    fn route_undocumented(self, _: &str, _: MethodRouter<Service>) -> Self {
-        self
+    /// One that the document does not name would be one that no test of the check meets.
+    #[expect(
+        clippy::panic,
+        reason = "routes are added at the start, and one must not be lost in silence"
+    )]
+    fn route_undocumented(self, path: &str, _: MethodRouter<Service>) -> Self {
+        panic!("a route of administration must be in the document: {path}");
     }
 }
 

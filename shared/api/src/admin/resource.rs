@@ -116,7 +116,7 @@ impl From<&UserPage> for AdminUserPageResource {
 }
 
 impl AdminUserPageResource {
-    /// What was found by an address: one user or none.
+    /// What was found by an address or an identity: one user or none.
     #[must_use]
     pub fn found(user: Option<&Account>) -> Self {
         Self {
@@ -256,17 +256,20 @@ impl From<&UserRevocation> for AdminRevocationResource {
     fn from(revocation: &UserRevocation) -> Self {
         let (outcome, revoked) = match revocation.result {
             Ok(revoked) => (RevocationOutcome::Revoked, revoked),
-            Err(Failure::Refused(
-                AdminError::UserNotFound
-                | AdminError::SessionNotFound
-                | AdminError::TooManyRoles
-                | AdminError::NoPassword
-                | AdminError::OwnAccount,
-            )) => (RevocationOutcome::UserNotFound, 0),
+            Err(Failure::Refused(AdminError::UserNotFound)) => (RevocationOutcome::UserNotFound, 0),
             Err(Failure::Throttled(_) | Failure::Unavailable) => {
                 (RevocationOutcome::TemporarilyUnavailable, 0)
             }
-            Err(Failure::Internal) => (RevocationOutcome::InternalError, 0),
+            // Whoever ends all sessions is refused for no other reason.
+            Err(
+                Failure::Internal
+                | Failure::Refused(
+                    AdminError::SessionNotFound
+                    | AdminError::TooManyRoles
+                    | AdminError::NoPassword
+                    | AdminError::OwnAccount,
+                ),
+            ) => (RevocationOutcome::InternalError, 0),
         };
         Self {
             user_id: revocation.user.as_uuid(),

@@ -23,7 +23,8 @@ pub(super) fn read_known_words(text: &str, hints: ClientHints<'_>) -> Option<Str
     name
 }
 
-fn is_known_product(product: &str) -> bool {
+/// Whether a product has this name in our tables.
+pub(super) fn is_known_product(product: &str) -> bool {
     let tables = [BROWSERS, CLAIMED_BROWSERS, BRANDS];
     let mut rows = tables.iter().flat_map(|table| table.iter());
     rows.any(|(_, name)| *name == product)

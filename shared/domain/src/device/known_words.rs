@@ -1,9 +1,13 @@
 //! The names of devices in which no word is a client's own.
 
+use super::agent::is_known_product;
 use super::words::{
-    BRANDS, BROWSERS, CLAIMED_BROWSERS, HANDHELD_SYSTEMS, HINTED_SYSTEMS, SYSTEMS_AFTER_ANDROID,
-    SYSTEMS_BEFORE_ANDROID, SYSTEMS_BEFORE_TELEVISIONS, TELEVISIONS,
+    HANDHELD_SYSTEMS, HINTED_SYSTEMS, SYSTEMS_AFTER_ANDROID, SYSTEMS_BEFORE_ANDROID,
+    SYSTEMS_BEFORE_TELEVISIONS, TELEVISIONS,
 };
+
+/// What stands between the browser or the app and the system.
+const ON: &str = " on ";
 
 /// Whether a name is made of the words of our tables alone, as those are that we read from agents. Then nobody has chosen
 /// its words, whoever has chosen among them.
@@ -16,15 +20,41 @@ use super::words::{
 /// ```
 #[must_use]
 pub fn is_of_known_words(name: &str) -> bool {
-    match name.split_once(" on ") {
-        Some((product, system)) => is_known_product(product) && is_known_system(system),
-        None => is_known_product(name) || is_known_system(name),
+    match name.contains(ON) {
+        true => product_and_system(name).is_some(),
+        false => is_known_product(name) || is_known_system(name),
     }
 }
 
-fn is_known_product(name: &str) -> bool {
-    let rows = [BROWSERS, CLAIMED_BROWSERS, BRANDS].into_iter().flatten();
-    name == "Safari" || rows.copied().any(|(_, known)| known == name)
+/// The two parts of a name of ours that has both, to be put together in another language. None for every other name.
+///
+/// ```
+/// use latchkey_domain::device::product_and_system;
+///
+/// assert_eq!(product_and_system("Safari on iPhone"), Some(("Safari", "iPhone")));
+/// assert_eq!(product_and_system("Kindle on the shelf"), None);
+/// ```
+#[must_use]
+pub fn product_and_system(name: &str) -> Option<(&str, &str)> {
+    let both = name.split_once(ON)?;
+    let (product, system) = both;
+    (is_known_product(product) && is_known_system(system)).then_some(both)
+}
+
+/// Whether a system of such a name runs on devices of many makes, or is one of them itself.
+///
+/// ```
+/// use latchkey_domain::device::is_operating_system;
+///
+/// assert!(is_operating_system("Windows"));
+/// assert!(!is_operating_system("iPhone"));
+/// ```
+#[must_use]
+pub fn is_operating_system(system: &str) -> bool {
+    let rows = SYSTEMS_AFTER_ANDROID.iter().map(|(_, known, _)| *known);
+    let others = HANDHELD_SYSTEMS.iter().chain(HINTED_SYSTEMS);
+    rows.chain(others.map(|(_, known)| *known))
+        .any(|known| known == system)
 }
 
 fn is_known_system(name: &str) -> bool {
@@ -43,6 +73,7 @@ fn is_known_system(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::{ClientHints, Device, UNKNOWN_DEVICE};
 
     #[test]
     fn words_of_a_client_are_not_ours_also_in_part() {
@@ -63,11 +94,33 @@ mod tests {
     }
 
     #[test]
-    fn most_names_that_agents_tell_are_ours() {
+    fn a_name_in_our_words_is_of_known_words_whatever_the_agent() {
         let lines = include_str!("../../data/user-agents.tsv").lines();
-        let names = lines.filter_map(|line| line.split('\t').nth(1));
-        let names: Vec<&str> = names.collect();
-        let ours = names.iter().filter(|name| is_of_known_words(name)).count();
-        assert!(ours * 2 > names.len(), "{ours} of {}", names.len());
+        let agents = lines.filter_map(|line| line.split('\t').next_back());
+        let mut known = 0;
+        for agent in agents {
+            for brands in [
+                None,
+                Some("\"Chromium\";v=\"140\""),
+                Some("\"Brave\";v=\"1\""),
+            ] {
+                let hints = ClientHints {
+                    brands,
+                    ..ClientHints::default()
+                };
+                let name = Device::name_in_our_words(Some(agent), hints);
+                let is_known = is_of_known_words(&name);
+                assert!(is_known || name == UNKNOWN_DEVICE, "{name}: {agent}");
+                known += usize::from(is_known);
+            }
+        }
+        assert!(known > 500, "{known}");
+        for name in [
+            "Android Browser on Android",
+            "Chromium on Linux",
+            "WhatsApp",
+        ] {
+            assert!(is_of_known_words(name), "{name}");
+        }
     }
 }

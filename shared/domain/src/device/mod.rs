@@ -25,7 +25,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 pub use self::hints::ClientHints;
-pub use self::known_words::is_of_known_words;
+pub use self::known_words::{is_of_known_words, is_operating_system, product_and_system};
 use crate::text::{clean, clean_and_cut, cut};
 
 /// What a session without any hint of its device is called.

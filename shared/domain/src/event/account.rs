@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{AccountImage, Event, Occurrence};
-use crate::account::{Account, AccountStatus};
+use crate::account::{Account, AccountStatus, FIRST_VERSION};
 use crate::cause::{Actor, EndReason};
 use crate::id::SessionId;
 
@@ -30,6 +31,7 @@ pub fn events_between(
             if !account.is_deleted() {
                 events.push(telling.event(Occurrence::UserDeleted {
                     email: email_of(account),
+                    was_verified: account.is_email_verified(),
                     actor: Actor::Operator,
                 }));
             }
@@ -42,6 +44,13 @@ pub fn events_between(
             events
         }
     }
+}
+
+/// The id of the event that tells that an account was created.
+#[must_use]
+pub fn creation_event_id(account: &Account) -> Uuid {
+    let version = FIRST_VERSION.to_string();
+    Event::id_of(account.id, &version, "user.created", None)
 }
 
 /// The event of an account that was not there. Its first session is told of by the session's own item.
@@ -149,6 +158,7 @@ impl<'a> Telling<'a> {
             (Active { .. } | Disabled { .. }, Deleted { .. }) => {
                 told.push(Occurrence::UserDeleted {
                     email: previous_email,
+                    was_verified: before.is_email_verified(),
                     actor: self.actor(),
                 });
             }
@@ -158,6 +168,7 @@ impl<'a> Telling<'a> {
                     told.push(Occurrence::UserEmailChanged {
                         email: email.clone(),
                         previous_email,
+                        was_verified: before.is_email_verified(),
                         actor: self.actor(),
                     });
                 }
@@ -411,7 +422,9 @@ mod tests {
             email_version: 0,
             session_id: *verified.account.sessions.first().unwrap(),
         };
-        let change = verified.account.clone().change_email(&asked, noon());
+        let on = session(1, noon());
+        let change = verified.account.clone();
+        let change = change.change_email(&asked, Some(&on), noon());
         let moved = after(&verified, change.unwrap(), Actor::Link);
         let events = events_between(Some(&verified), Some(&moved), noon());
         assert_eq!(told(&events), ["user.email_changed", "user.email_verified"]);

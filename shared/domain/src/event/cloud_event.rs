@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Event, FailedSignIn, NewSession, Occurrence, Requester, ShownSession};
 use crate::cause::Actor;
 use crate::device::DeviceType;
+use crate::id::RequestId;
 use crate::session::ClientLocation;
 
 /// The `source` of every event.
@@ -72,46 +73,61 @@ fn details(occurrence: &Occurrence) -> Members {
         Occurrence::UserEmailChanged {
             email,
             previous_email,
+            was_verified,
             actor,
         } => members([
             ("email", json!(email)),
             ("previous_email", json!(previous_email)),
+            ("was_verified", json!(was_verified)),
             ("actor", json!(actor)),
         ]),
         Occurrence::UserEmailVerified { email, actor } => {
             members([("email", json!(email)), ("actor", json!(actor))])
         }
         Occurrence::PasswordResetRequested {
+            request_id,
             email,
             requester,
             actor,
         }
         | Occurrence::EmailVerificationRequested {
+            request_id,
             email,
             requester,
             actor,
         }
         | Occurrence::RegistrationRepeated {
+            request_id,
             email,
             requester,
             actor,
-        } => request(email, requester, actor),
+        } => request(*request_id, email, requester, actor),
         Occurrence::EmailChangeRequested {
+            request_id,
             email,
             change,
             requester,
             actor,
         } => {
-            let mut data = request(email, requester, actor);
+            let mut data = request(*request_id, email, requester, actor);
             data.extend(members([
                 ("new_email", json!(change.email.as_typed())),
                 ("email_version", json!(change.email_version)),
             ]));
             data
         }
-        Occurrence::UserCreated { email, actor } | Occurrence::UserDeleted { email, actor } => {
+        Occurrence::UserCreated { email, actor } => {
             members([("email", json!(email)), ("actor", json!(actor))])
         }
+        Occurrence::UserDeleted {
+            email,
+            was_verified,
+            actor,
+        } => members([
+            ("email", json!(email)),
+            ("was_verified", json!(was_verified)),
+            ("actor", json!(actor)),
+        ]),
         Occurrence::SignInFailed(failed) => failed_sign_in(failed),
         Occurrence::SignInBlocked {
             until,
@@ -170,9 +186,10 @@ fn failed_sign_in(failed: &FailedSignIn) -> Members {
     data
 }
 
-fn request(email: &str, requester: &Requester, actor: &Actor) -> Members {
+fn request(id: RequestId, email: &str, requester: &Requester, actor: &Actor) -> Members {
     let mut data = place(&requester.location);
     data.extend(members([
+        ("request_id", json!(id)),
         ("email", json!(email)),
         ("device_name", json!(requester.device_name)),
         ("actor", json!(actor)),

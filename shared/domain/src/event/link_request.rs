@@ -3,7 +3,8 @@
 //! A request with an address must take and cost the same whether the address is known or not, and must not wait for mail. So
 //! it is only written down, and whoever reads the table's stream looks the address up.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::{Event, Occurrence, Requester};
 use crate::account::Account;
@@ -11,6 +12,10 @@ use crate::cause::Actor;
 use crate::email::EmailAddress;
 use crate::id::{RequestId, UserId};
 use crate::token::EmailChange;
+
+/// How long a request is kept, and how long something is sent for it: its event may be a day in the table's stream, a day on
+/// its way to the queue of mail, and a day in it.
+pub const LINK_REQUEST_LIFETIME: TimeDelta = TimeDelta::days(3);
 
 /// What was asked for, as it was written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,12 +76,13 @@ impl LinkRequest {
         if !is_for_it {
             return None;
         }
-        let email = email.as_typed().to_owned();
+        let (request_id, email) = (self.id, email.as_typed().to_owned());
         let (requester, actor) = (Box::new(self.requester.clone()), self.actor.clone());
         let occurrence = match &self.wanted {
             WantedLink::ResetPassword => {
                 account.reset_link()?;
                 Occurrence::PasswordResetRequested {
+                    request_id,
                     email,
                     requester,
                     actor,
@@ -87,6 +93,7 @@ impl LinkRequest {
             // password alone: it confirms the password of the account, which may be a stranger's.
             WantedLink::RetryRegistration if account.is_email_verified() => {
                 Occurrence::RegistrationRepeated {
+                    request_id,
                     email,
                     requester,
                     actor,
@@ -94,6 +101,7 @@ impl LinkRequest {
             }
             WantedLink::VerifyEmail | WantedLink::RetryRegistration => {
                 Occurrence::EmailVerificationRequested {
+                    request_id,
                     email,
                     requester,
                     actor,
@@ -102,6 +110,7 @@ impl LinkRequest {
             WantedLink::ChangeEmail(change) => {
                 account.email_change_link(change.clone())?;
                 Occurrence::EmailChangeRequested {
+                    request_id,
                     email,
                     change: Box::new(change.clone()),
                     requester,
@@ -109,6 +118,7 @@ impl LinkRequest {
                 }
             }
             WantedLink::RepeatRegistration => Occurrence::RegistrationRepeated {
+                request_id,
                 email,
                 requester,
                 actor,
@@ -116,6 +126,38 @@ impl LinkRequest {
         };
         let version = self.id.to_string();
         Some(Event::new(account.id, &version, self.at, occurrence))
+    }
+
+    /// Whether it is this request that an event tells which names it: it is for that user, and is told by such an event with
+    /// that id and by no other.
+    #[must_use]
+    pub fn is_told_by(&self, user: UserId, event_type: &str, id: Uuid) -> bool {
+        let is_for_them = match &self.addressee {
+            Addressee::User(own) => *own == user,
+            // Whose address it is says the account, where the event is made from it.
+            Addressee::Address(_) => true,
+        };
+        let (types, session): (&[&str], _) = match &self.wanted {
+            WantedLink::ResetPassword => (&["password_reset.requested"], None),
+            WantedLink::VerifyEmail => (&["email_verification.requested"], None),
+            WantedLink::ChangeEmail(change) => {
+                (&["email_change.requested"], Some(change.session_id))
+            }
+            WantedLink::RepeatRegistration => (&["registration.repeated"], None),
+            WantedLink::RetryRegistration => (
+                &["email_verification.requested", "registration.repeated"],
+                None,
+            ),
+        };
+        is_for_them
+            && types.contains(&event_type)
+            && Event::id_of(user, &self.id.to_string(), event_type, session) == id
+    }
+
+    /// Whether it is too old for anything to be sent for it.
+    #[must_use]
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        now >= self.at + LINK_REQUEST_LIFETIME
     }
 }
 
@@ -258,6 +300,48 @@ mod tests {
             let event = request.event(account).unwrap();
             assert_eq!(event.occurrence.event_type(), event_type);
         }
+    }
+
+    /// Whether a request is told by each type of event, if the id is the one that follows from it.
+    #[test]
+    fn a_request_is_told_by_its_own_event_and_by_no_other() {
+        let account = account_of(&[&session(1, noon())]);
+        let other = UserId::random(&SeededRandom::new(77));
+        let requests = all().map(|(wanted, _)| request(wanted, Addressee::User(account.id)));
+        let told: Vec<Event> = requests
+            .iter()
+            .map(|request| request.event(&account).unwrap())
+            .collect();
+        for (own, request) in requests.iter().enumerate() {
+            for (of, event) in told.iter().enumerate() {
+                let event_type = event.occurrence.event_type();
+                let is_told = request.is_told_by(account.id, event_type, event.id);
+                // Two of them ask for the same.
+                let same = told[own].id == event.id;
+                assert_eq!(is_told, same, "{own} {of}");
+                assert!(!request.is_told_by(other, event_type, event.id));
+                assert!(!request.is_told_by(account.id, event_type, Uuid::from_u128(1)));
+            }
+        }
+        let mut verified = account.clone();
+        verified.email_verified_at = Some(noon());
+        let retried = request(
+            WantedLink::RetryRegistration,
+            Addressee::Address(address("ada@example.com")),
+        );
+        let repeated = retried.event(&verified).unwrap();
+        assert!(retried.is_told_by(account.id, "registration.repeated", repeated.id));
+    }
+
+    #[test]
+    fn a_request_expires_to_the_millisecond() {
+        let request = request(
+            WantedLink::ResetPassword,
+            Addressee::User(account_of(&[]).id),
+        );
+        let end = noon() + TimeDelta::days(3);
+        assert!(!request.is_expired(end - TimeDelta::milliseconds(1)));
+        assert!(request.is_expired(end));
     }
 
     #[test]

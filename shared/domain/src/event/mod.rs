@@ -24,15 +24,15 @@ use uuid::Uuid;
 use crate::account::Account;
 use crate::cause::{Actor, EndReason};
 use crate::device::DeviceType;
-use crate::id::{ChangeId, SessionId, UserId};
+use crate::id::{ChangeId, RequestId, SessionId, UserId};
 use crate::identity::AuthenticationMethods;
 use crate::role::Role;
 use crate::session::{ClientLocation, Session};
 use crate::token::EmailChange;
 
-pub use account::events_between;
+pub use account::{creation_event_id, events_between};
 pub use cloud_event::{SOURCE, SPEC_VERSION};
-pub use link_request::{Addressee, LinkRequest, WantedLink};
+pub use link_request::{Addressee, LINK_REQUEST_LIFETIME, LinkRequest, WantedLink};
 pub use session::session_events_between;
 pub use sign_in::{FailedSignIn, SignInRefusal, sign_in_events_between};
 
@@ -147,6 +147,8 @@ pub enum Occurrence {
         email: Option<String>,
         /// The address before.
         previous_email: Option<String>,
+        /// Whether the address before was verified.
+        was_verified: bool,
         /// Who has changed it.
         actor: Actor,
     },
@@ -183,11 +185,15 @@ pub enum Occurrence {
     UserDeleted {
         /// The address it had.
         email: Option<String>,
+        /// Whether that was verified.
+        was_verified: bool,
         /// By whom.
         actor: Actor,
     },
     /// Somebody has asked for a link to choose another password.
     PasswordResetRequested {
+        /// The request, as it is written in the table.
+        request_id: RequestId,
         /// The user's address, to which it goes.
         email: String,
         /// From where.
@@ -197,6 +203,8 @@ pub enum Occurrence {
     },
     /// Somebody has asked for a link to verify the user's address, which is not verified.
     EmailVerificationRequested {
+        /// The request, as it is written in the table.
+        request_id: RequestId,
         /// The address, to which it goes.
         email: String,
         /// From where.
@@ -206,6 +214,8 @@ pub enum Occurrence {
     },
     /// The user has asked for a link to a new address.
     EmailChangeRequested {
+        /// The request, as it is written in the table.
+        request_id: RequestId,
         /// The address that they have.
         email: String,
         /// What they have asked for.
@@ -217,6 +227,8 @@ pub enum Occurrence {
     },
     /// Somebody has registered with the user's address. They were told nothing of it.
     RegistrationRepeated {
+        /// The request, as it is written in the table.
+        request_id: RequestId,
         /// The address.
         email: String,
         /// From where.
@@ -397,15 +409,18 @@ impl Event {
 
     /// An event whose id follows from the user, the version of the item that was written, the type and the session.
     fn new(user_id: UserId, version: &str, at: DateTime<Utc>, occurrence: Occurrence) -> Self {
-        let kind = occurrence.event_type();
         let session = occurrence.session_id();
-        let session = session.map_or_else(String::new, |session| session.to_string());
-        let name = format!("{user_id}\n{version}\n{kind}\n{session}");
         Self {
-            id: Uuid::new_v5(&NAMESPACE, name.as_bytes()),
+            id: Self::id_of(user_id, version, occurrence.event_type(), session),
             user_id,
             at,
             occurrence,
         }
+    }
+
+    fn id_of(user: UserId, version: &str, kind: &str, session: Option<SessionId>) -> Uuid {
+        let session = session.map_or_else(String::new, |session| session.to_string());
+        let name = format!("{user}\n{version}\n{kind}\n{session}");
+        Uuid::new_v5(&NAMESPACE, name.as_bytes())
     }
 }

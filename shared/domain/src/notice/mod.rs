@@ -14,10 +14,12 @@ use uuid::Uuid;
 
 use crate::account::Account;
 use crate::cause::{Actor, EndReason};
-use crate::device::{DeviceType, is_of_known_words};
+use crate::device::{DeviceType, UNKNOWN_DEVICE, is_of_known_words};
 use crate::email::EmailAddress;
-use crate::id::{SessionId, UserId};
+use crate::event::{Event, LinkRequest, creation_event_id};
+use crate::id::{RequestId, SessionId, UserId};
 use crate::session::{ClientLocation, Session};
+use crate::throttle::MailReason;
 use crate::token::{EmailChange, Link, LinkPurpose};
 
 pub use language::Language;
@@ -27,6 +29,8 @@ pub use sender::{InvalidSender, Sender};
 /// An event that is older is not told any more: what is kept of the messages that were sent is forgotten later than that,
 /// so no event is told twice, also when a whole archive of events is put on the bus again.
 pub const TELL_WITHIN: TimeDelta = TimeDelta::days(5);
+/// The same for a link to choose another password: whoever has waited for longer has asked again.
+pub const SEND_RESET_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// A message that a person gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +132,7 @@ pub struct ReceivedEvent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct Details {
+    request_id: Option<RequestId>,
     session_id: Option<SessionId>,
     device_name: Option<String>,
     device_type: Option<Value>,
@@ -140,8 +145,20 @@ struct Details {
     actor: Option<Value>,
     email: Option<String>,
     previous_email: Option<String>,
+    was_verified: Option<bool>,
     new_email: Option<String>,
     email_version: Option<u64>,
+}
+
+/// What the table says of an event. Whoever may put events on the bus, or messages on the queue, could have made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It says nothing against it. This is to be told: what the event is, or what the request for a link says of it.
+    Founded(Box<ReceivedEvent>),
+    /// It says the same, but nothing is to be sent any more.
+    Overtaken,
+    /// It knows nothing of it, or says something else.
+    Unfounded,
 }
 
 /// Where something was done, as a message shows it.
@@ -172,7 +189,7 @@ pub struct Notice {
     pub account_created_at: Option<DateTime<Utc>>,
     /// Whether the words may be shown that a client calls its device. Words of our own always may.
     pub shows_device_name: bool,
-    /// Whether the address is confirmed.
+    /// Whether its address was confirmed when what it tells of happened.
     pub is_confirmed: bool,
     /// Whether those who run the service have asked for it, and not its addressee.
     pub from_operator: bool,
@@ -180,25 +197,37 @@ pub struct Notice {
     pub link: Option<Link>,
 }
 
-/// How many mails that nobody has asked for go to an address in an hour. Whoever has the password could otherwise fill a
-/// mailbox, one sign-in after the other.
+/// How many mails of a kind that nobody has asked for go to an address in an hour. Whoever has the password could otherwise
+/// fill a mailbox, one sign-in after the other.
 const PER_HOUR: u32 = 20;
-/// The same for an address that nobody has confirmed: anybody can register with somebody else's. As many more than
-/// [`PER_HOUR`] are kept for what changes an account, so that no number of sign-ins hides that.
+/// The same for an address that nobody has confirmed: anybody can register with somebody else's.
 const PER_HOUR_UNCONFIRMED: u32 = 5;
 
 impl Notice {
-    /// How many mails its address may get in an hour for this one to be among them, if nobody has asked for it.
+    /// How many mails of its kind its address may get in an hour for this one to be among them, if nobody has asked for it.
     #[must_use]
     pub const fn most_in_hour(&self) -> u32 {
+        match self.is_confirmed {
+            true => PER_HOUR,
+            false => PER_HOUR_UNCONFIRMED,
+        }
+    }
+
+    /// What it is counted for, if nobody has asked for it. What changes an account is counted apart from sign-ins, and an
+    /// account's beginning from both: whoever brings one of them about hides none of the others.
+    #[must_use]
+    pub const fn reason(&self) -> MailReason {
         match self.message {
-            // An account that is gone has no address to be confirmed.
-            Message::AccountDeleted => PER_HOUR + PER_HOUR_UNCONFIRMED,
-            Message::PasswordChanged | Message::EmailChanged if self.is_confirmed => {
-                PER_HOUR + PER_HOUR_UNCONFIRMED
+            Message::PasswordChanged | Message::EmailChanged | Message::AccountDeleted => {
+                MailReason::Change
             }
-            _ if self.is_confirmed => PER_HOUR,
-            _ => PER_HOUR_UNCONFIRMED,
+            Message::VerifyEmail => MailReason::Creation,
+            Message::NewDevice
+            | Message::UnusualPlace
+            | Message::SessionReused
+            | Message::ResetPassword
+            | Message::ConfirmEmail
+            | Message::AlreadyRegistered => MailReason::Notice,
         }
     }
 
@@ -230,7 +259,7 @@ impl Whereabouts {
     #[must_use]
     pub fn of(session: &Session) -> Self {
         Self {
-            device: safe_text(session.device.shown_name()).map(str::to_owned),
+            device: shown_device(session.device.shown_name()),
             device_type: session.device.device_type,
             location: session.location.clone(),
         }
@@ -244,16 +273,93 @@ impl ReceivedEvent {
         self.message().is_some()
     }
 
-    /// Whether somebody has asked for its mail. It was counted then.
+    /// Whether somebody has asked for its mail, so that the table has the request. Requests are counted when they are made,
+    /// but those of administrators.
     #[must_use]
     pub fn is_asked_for(&self) -> bool {
-        self.event_type.ends_with(".requested") || self.event_type == "registration.repeated"
+        match self.message() {
+            Some(Message::VerifyEmail) => self.event_type != "user.created",
+            Some(Message::ResetPassword | Message::ConfirmEmail | Message::AlreadyRegistered) => {
+                true
+            }
+            Some(
+                Message::NewDevice
+                | Message::UnusualPlace
+                | Message::PasswordChanged
+                | Message::EmailChanged
+                | Message::SessionReused
+                | Message::AccountDeleted,
+            )
+            | None => false,
+        }
+    }
+
+    /// The request for a link that it tells of.
+    #[must_use]
+    pub fn request_id(&self) -> Option<RequestId> {
+        self.data.request_id
+    }
+
+    /// Holds it against the table: its user's account, and the request that it names, if it names one.
+    ///
+    /// What sends a link is told by what was written when the link was asked for, and by nothing that stands in the event. A
+    /// user is created once, and deleted only if there is no account. Of the other events the table does not know enough.
+    #[must_use]
+    pub fn find(
+        &self,
+        account: Option<&Account>,
+        request: Option<&LinkRequest>,
+        now: DateTime<Utc>,
+    ) -> Finding {
+        if self.is_asked_for() {
+            let request = request.filter(|request| {
+                !request.is_expired(now)
+                    && request.is_told_by(self.user_id, &self.event_type, self.id)
+            });
+            let Some(request) = request else {
+                return Finding::Unfounded;
+            };
+            let told = account.and_then(|account| request.event(account));
+            // The same request may want something else by now.
+            let told = told.filter(|told| told.id == self.id);
+            return told.map_or(Finding::Overtaken, |told| {
+                Finding::Founded(Box::new(Self::of(&told)))
+            });
+        }
+        let is_founded = match (self.event_type.as_str(), account) {
+            ("user.created", Some(account)) => {
+                let at = account.created_at.timestamp_millis();
+                self.id == creation_event_id(account) && self.at.timestamp_millis() == at
+            }
+            ("user.deleted", Some(account)) => account.is_deleted(),
+            _ => true,
+        };
+        match is_founded {
+            true => Finding::Founded(Box::new(self.clone())),
+            false => Finding::Unfounded,
+        }
+    }
+
+    /// An event as a subscriber reads it.
+    #[must_use]
+    pub fn of(event: &Event) -> Self {
+        Self {
+            id: event.id,
+            event_type: event.occurrence.event_type().to_owned(),
+            user_id: event.user_id,
+            at: event.at,
+            data: serde_json::from_value(event.data()).unwrap_or_default(),
+        }
     }
 
     /// Whether it is too old to be told.
     #[must_use]
     pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
-        now - self.at > TELL_WITHIN
+        let within = match self.message() {
+            Some(Message::ResetPassword) => SEND_RESET_WITHIN,
+            _ => TELL_WITHIN,
+        };
+        now - self.at > within
     }
 
     /// The message that tells of it, by the account as it is now. None if there is nothing to tell, or nobody to be told.
@@ -298,7 +404,13 @@ impl ReceivedEvent {
             shows_device_name: is_verified
                 && message != Message::ConfirmEmail
                 && !matches!(self.actor(), Some(Actor::Nobody)),
-            is_confirmed: is_verified,
+            // The account has another address by now, or is gone.
+            is_confirmed: match message {
+                Message::EmailChanged | Message::AccountDeleted => {
+                    self.data.was_verified == Some(true)
+                }
+                _ => is_verified,
+            },
             from_operator: matches!(
                 self.actor(),
                 Some(Actor::Admin(_) | Actor::Operator | Actor::Client(_))
@@ -344,11 +456,7 @@ impl ReceivedEvent {
         };
         let tells = data.device_name.is_some() || location != ClientLocation::default();
         tells.then(|| Whereabouts {
-            device: data
-                .device_name
-                .as_deref()
-                .and_then(safe_text)
-                .map(str::to_owned),
+            device: data.device_name.as_deref().and_then(shown_device),
             device_type: data
                 .device_type
                 .clone()
@@ -388,6 +496,12 @@ impl ReceivedEvent {
     fn actor(&self) -> Option<Actor> {
         serde_json::from_value(self.data.actor.clone()?).ok()
     }
+}
+
+/// The name of a device as a message shows it. That nothing is known of it is no name.
+fn shown_device(name: &str) -> Option<String> {
+    let known = Some(name).filter(|name| *name != UNKNOWN_DEVICE);
+    known.and_then(safe_text).map(str::to_owned)
 }
 
 fn parse(email: Option<&str>) -> Option<EmailAddress> {

@@ -25,7 +25,7 @@ pub fn safe_text(text: &str) -> Option<&str> {
     (is_short && is_plain && !has_number).then_some(text)
 }
 
-/// More digits than this in a row, with what people write between them, are a telephone number.
+/// So many digits in a row, with what people write between them, or more, are a telephone number.
 const TELEPHONE_DIGITS: usize = 6;
 
 /// Whether a point stands between two letters, as in the name of a host. `iPad 11.2` has one between digits.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::keys::{AccessTokens, DeviceKeys, KeyDerivationFailed, KeyPair, KeySet, TokenSecret};
 use super::{
     Access, AccessClaims, ClaimsElsewhere, IssuedTokens, KeyMaterial, KeyRing, Kind, RefreshClaims,
-    RefreshTokenId, RingKey, Scope, Term, Token, TokenError, TokenIdentity,
+    RefreshTokenId, RingKey, Scope, SessionLives, Term, Token, TokenError, TokenIdentity,
 };
 use crate::clock::whole_seconds;
 use crate::id::SessionId;
@@ -127,7 +127,7 @@ impl Tokens {
             })
         });
         let device = ring.device_secret().map(|secret| {
-            let for_ever = Term::replaced_at(DateTime::<Utc>::MAX_UTC, policy);
+            let for_ever = Term::replaced_at(DateTime::<Utc>::MAX_UTC, SessionLives::default());
             Ok((DeviceKeys::derive(secret)?, for_ever))
         });
         let issuer = &identity.issuer;

@@ -36,7 +36,8 @@ pub use link::{
     VERIFY_LINK_LIFETIME, link_address,
 };
 pub use ring::{
-    ANNOUNCED, KeyMaterial, KeyRing, MOST_KEYS, NoKey, ROTATION_TIME, RingKey, Term, TooManyKeys,
+    ANNOUNCED, KeyMaterial, KeyRing, MOST_KEYS, NoKey, ROTATION_TIME, RingKey, SessionLives, Term,
+    TooManyKeys,
 };
 pub use rsa::{InvalidRsaKey, RsaPrivateKey};
 pub use scope::{Access, Audience, Scope, UnknownAudience};

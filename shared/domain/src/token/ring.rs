@@ -12,6 +12,9 @@
 //! The device secret is no key of the ring and does not rotate: device tokens and the counts of attempts are to outlive
 //! every rotation. A ring without one takes the secret of the key that signs instead.
 //!
+//! The idle and the absolute lifetime are the longer ones of today's settings and of those that a rotation has seen since
+//! the key was made.
+//!
 //! One key signs at any time: the one whose turn came last. The next one is accepted and published as soon as it is known,
 //! so nobody needs to learn of a change at a certain moment. A replaced one is accepted until no token that it signed can
 //! be valid, and no longer, so that one that has leaked stops being of use.
@@ -68,6 +71,28 @@ pub struct RingKey {
     pub material: KeyMaterial,
     /// From when it signs, until the next one does.
     pub signs_from: DateTime<Utc>,
+    /// How long the sessions at least lived that have tokens of it, as the rotations since it was made saw the settings.
+    pub lives: SessionLives,
+}
+
+/// How long sessions live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionLives {
+    /// Without a refresh.
+    pub idle: TimeDelta,
+    /// At all.
+    pub absolute: TimeDelta,
+}
+
+impl SessionLives {
+    /// The longer ones: a session keeps the expiries that were written, also when the settings are lowered.
+    #[must_use]
+    fn or_by(self, policy: &SessionPolicy) -> Self {
+        Self {
+            idle: self.idle.max(policy.idle_lifetime),
+            absolute: self.absolute.max(policy.absolute_lifetime),
+        }
+    }
 }
 
 impl RingKey {
@@ -83,6 +108,7 @@ impl RingKey {
         Self {
             material: material.into(),
             signs_from,
+            lives: SessionLives::default(),
         }
     }
 
@@ -166,9 +192,9 @@ impl KeyRing {
     pub fn terms(&self, policy: &SessionPolicy) -> impl Iterator<Item = (&RingKey, Term)> {
         let next = self.others.iter().map(|key| key.signs_from);
         let replaced = next.chain(std::iter::once(DateTime::<Utc>::MAX_UTC));
-        self.iter()
-            .zip(replaced)
-            .map(|(key, replaced_at)| (key, Term::replaced_at(replaced_at, policy)))
+        self.iter().zip(replaced).map(|(key, replaced_at)| {
+            (key, Term::replaced_at(replaced_at, key.lives.or_by(policy)))
+        })
     }
 
     /// The key that signs at a time.
@@ -186,7 +212,8 @@ impl KeyRing {
     }
 
     /// The keys after a rotation at `now`: with a new one, which signs when it has been published for long enough; without
-    /// those that are forgotten; without the RSA keys whose access tokens are over.
+    /// those that are forgotten; without the RSA keys whose access tokens are over. The others keep how long sessions live
+    /// now, so that settings which are lowered later do not cut off the tokens of sessions from before.
     ///
     /// # Errors
     /// [`TooManyKeys`]
@@ -203,6 +230,7 @@ impl KeyRing {
         let mut keys: Vec<RingKey> = kept
             .map(|(key, term)| {
                 let mut key = key.clone();
+                key.lives = key.lives.or_by(policy);
                 if now >= term.access_over_at {
                     key.material.rsa = None;
                 }
@@ -250,16 +278,16 @@ impl Term {
 
     /// Of a key that no longer signs from a time.
     #[must_use]
-    pub fn replaced_at(at: DateTime<Utc>, policy: &SessionPolicy) -> Self {
+    pub fn replaced_at(at: DateTime<Utc>, lives: SessionLives) -> Self {
         let after = |span: TimeDelta| {
             at.checked_add_signed(span + CLOCK_DIFFERENCE)
                 .unwrap_or(DateTime::<Utc>::MAX_UTC)
         };
         Self {
             access_over_at: after(LONGEST_ACCESS_TOKEN_LIFETIME),
-            refresh_over_at: after(policy.idle_lifetime),
+            refresh_over_at: after(lives.idle),
             links_over_at: after(LONGEST_LINK_LIFETIME),
-            forgotten_at: after(policy.absolute_lifetime),
+            forgotten_at: after(lives.absolute),
         }
     }
 }
@@ -340,6 +368,25 @@ mod tests {
         let expected = [key(2), with_rsa(3), with_rsa(4)];
         let left: Vec<KeyMaterial> = after.iter().map(|key| key.material.clone()).collect();
         assert_eq!(left, expected, "and the second's RSA key is gone");
+    }
+
+    #[test]
+    fn settings_that_are_lowered_after_a_rotation_cut_off_no_token_from_before() {
+        let policy = SessionPolicy::default();
+        let lowered = SessionPolicy {
+            idle_lifetime: TimeDelta::days(1),
+            absolute_lifetime: TimeDelta::days(2),
+            ..policy.clone()
+        };
+        let rotated = ring(vec![RingKey::signing(key(1))]);
+        let rotated = rotated.rotate(key(2), noon(), noon(), &policy).unwrap();
+        let term = |policy| rotated.terms(policy).next().unwrap().1;
+        assert_eq!(term(&lowered), term(&policy));
+        // A later rotation, under the lowered settings, keeps the key for as long.
+        let at = |days| noon() + TimeDelta::days(days);
+        let again = |now| rotated.rotate(key(3), now, now, &lowered).unwrap();
+        assert_eq!(again(at(29)).iter().count(), 3);
+        assert_eq!(again(at(31)).iter().count(), 2);
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub enum Audience {
 
 /// The audience is none of those that access tokens are issued for (RFC 8707 section 2, `invalid_target`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no access tokens are issued for this audience")]
+#[error("No access tokens are issued for this audience.")]
 pub struct UnknownAudience;
 
 impl TokenIdentity {

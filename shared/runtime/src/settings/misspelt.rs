@@ -40,16 +40,21 @@ pub fn names() -> BTreeSet<String> {
 #[must_use]
 pub fn misspelt(variables: impl IntoIterator<Item = String>) -> Vec<Misspelt> {
     let settings = names();
+    let lettered: Vec<_> = settings.iter().map(|name| (letters(name), name)).collect();
     let meant = |variable: String| {
         if settings.contains(&variable) {
             return None;
         }
         let upper = variable.to_ascii_uppercase();
-        let distances = settings
+        let has = letters(&upper);
+        let distances = lettered
             .iter()
             // Each start does this for every variable of Lambda, and a distance takes thousands of instructions.
-            .filter(|setting| may_be_within(tolerance(setting), &upper, setting))
-            .map(|setting| (strsim::osa_distance(&upper, setting), setting))
+            .filter(|(letters, setting)| {
+                upper.len().abs_diff(setting.len()) <= tolerance(setting)
+                    && may_be_within(tolerance(setting), has, *letters)
+            })
+            .map(|(_, setting)| (strsim::osa_distance(&upper, setting), *setting))
             .filter(|(distance, setting)| *distance <= tolerance(setting));
         let (_, setting) = distances.min()?;
         Some(Misspelt {
@@ -71,27 +76,14 @@ pub fn warn_of_misspelt(variables: impl IntoIterator<Item = String>) {
     }
 }
 
-/// Whether two names can be so few edits apart, by the letters that each has and the other has not: an edit changes one.
-fn may_be_within(edits: usize, one: &str, other: &str) -> bool {
-    if one.len().abs_diff(other.len()) > edits {
-        return false;
-    }
-    let mut surplus = [0_i8; 256];
-    for byte in one.bytes() {
-        if let Some(count) = surplus.get_mut(usize::from(byte)) {
-            *count = count.saturating_add(1);
-        }
-    }
-    for byte in other.bytes() {
-        if let Some(count) = surplus.get_mut(usize::from(byte)) {
-            *count = count.saturating_sub(1);
-        }
-    }
-    let of_sign = |sign: i8| -> usize {
-        let counts = surplus.iter().filter(|count| count.signum() == sign);
-        counts.map(|count| usize::from(count.unsigned_abs())).sum()
-    };
-    of_sign(1).max(of_sign(-1)) <= edits
+/// Which letters and digits a name in upper case has, a bit for each.
+fn letters(name: &str) -> u64 {
+    name.bytes().fold(0, |set, byte| set | 1 << (byte % 64))
+}
+
+/// Whether names with these letters can be so few edits apart: an edit takes one letter away, adds one, or does both.
+fn may_be_within(edits: usize, one: u64, other: u64) -> bool {
+    (one ^ other).count_ones() as usize <= 2 * edits
 }
 
 /// How many edits away a name still looks like a setting's. Short names are close to too many others.
@@ -124,6 +116,24 @@ mod tests {
             ("AWS_LAMBDA_LOGLEVEL", "AWS_LAMBDA_LOG_LEVEL"),
         ] {
             assert_eq!(meant(variable).as_deref(), Some(setting), "{variable}");
+        }
+    }
+
+    #[test]
+    fn each_name_with_a_letter_too_few_another_or_two_swapped_is_found() {
+        for name in names() {
+            for at in 1..name.len() {
+                let (before, after) = name.split_at(at);
+                let (last, before) = (&before[at - 1..], &before[..at - 1]);
+                for variable in [
+                    format!("{before}{after}"),
+                    format!("{before}Q{after}"),
+                    format!("{before}{}{last}{}", &after[..1], &after[1..]),
+                ] {
+                    let found = meant(&variable);
+                    assert!(found.is_some() || names().contains(&variable), "{variable}");
+                }
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use latchkey_domain::role::Role;
 use latchkey_store::Part;
 
 use super::{Administrator, Deed, RoleChange, not_deleted};
-use crate::change::{Changed, Intent};
+use crate::change::{Changed, Intent, has_ended_all};
 use crate::metric::REVOCATIONS;
 use crate::{Failure, Service};
 
@@ -189,10 +189,7 @@ impl Service {
     /// Reads the account, and the credential that goes with it.
     async fn read_for_deletion(&self, user: UserId) -> Result<Reading, Failure<AdminError>> {
         let account = self.store.read_account(user).await?;
-        let credential = match account.as_ref().and_then(Account::credential_email) {
-            Some(email) => self.store.read_credential(email).await?,
-            None => None,
-        };
+        let credential = self.credential_of(account.as_ref()).await?;
         Ok(Reading {
             account,
             // What stands under the address may be another user's: an import by hand, or a restored backup.
@@ -287,10 +284,7 @@ impl Intent for Administration<'_> {
             // Gone is gone, whoever has deleted it.
             AdminAct::Delete => account.is_none_or(Account::is_deleted),
             // A session that has ended, or whose user is gone, is not signed in any more.
-            AdminAct::Revoke { .. } | AdminAct::RevokeAll => {
-                let is_admitted = |id| account.is_some_and(|account| account.sessions.contains(id));
-                !first.ended.is_empty() && !first.ended.iter().any(|(id, _)| is_admitted(id))
-            }
+            AdminAct::Revoke { .. } | AdminAct::RevokeAll => has_ended_all(first, account),
             AdminAct::Disable
             | AdminAct::Enable
             | AdminAct::ChangeRoles(_)

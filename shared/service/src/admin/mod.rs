@@ -7,6 +7,7 @@
 mod account;
 mod activity;
 mod limits;
+mod repair;
 mod sessions;
 mod users;
 
@@ -18,6 +19,7 @@ use latchkey_domain::cause::Actor;
 use latchkey_domain::error::{AdminError, NotAdministrator};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::role::Role;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::caller::admitted;
@@ -27,18 +29,22 @@ use crate::step_up::log_step_up_refusal;
 use crate::{Caller, Failure, Service};
 
 pub use account::AccountUpdate;
+pub use repair::{Damage, LeadsToUser, Repair};
+pub(crate) use sessions::describe_sessions;
 pub use sessions::{Chosen, DescribedSession, SessionOfUser, UserRevocation};
 pub use users::{UserCursor, UserPage};
 
-/// How long a deed may take, less than a request may: Lambda freezes what is left after the reply, and a deed that was
-/// answered 503 must not continue when the instance is used again.
-pub const LONGEST_DEED: Duration = Duration::from_secs(11);
+/// How long all deeds of a request may take, less than the request may: Lambda freezes what is left after the reply, and a
+/// deed that was answered 503 must not continue when the instance is used again.
+pub const LONGEST_DEEDS: Duration = Duration::from_secs(11);
 
 /// Somebody who may administer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Administrator {
     pub(crate) actor: Actor,
     session: Option<SessionId>,
+    /// When the last deed of the request ends. A command is answered when its deeds are done.
+    deadline: Option<Instant>,
 }
 
 impl Administrator {
@@ -49,6 +55,7 @@ impl Administrator {
         Self {
             actor: Actor::Operator,
             session: None,
+            deadline: None,
         }
     }
 
@@ -99,8 +106,13 @@ impl Deed {
     }
 
     /// The same, once it is known that there is no such user.
-    fn about_nobody(mut self) -> Self {
-        self.outcome = USER_NOT_FOUND;
+    fn about_nobody(self) -> Self {
+        self.with_outcome(USER_NOT_FOUND)
+    }
+
+    /// The same, with another word for how it went.
+    fn with_outcome(mut self, outcome: &'static str) -> Self {
+        self.outcome = outcome;
         self
     }
 
@@ -121,6 +133,7 @@ impl Service {
         &self,
         caller: Caller,
     ) -> Result<Administrator, Failure<NotAdministrator>> {
+        let deadline = Instant::now() + LONGEST_DEEDS;
         let (user_id, session_id) = (caller.user_id, caller.session_id);
         if !caller.scope.admin {
             tracing::info!(%user_id, %session_id, reason = "scope", "administration refused");
@@ -139,12 +152,13 @@ impl Service {
         Ok(Administrator {
             actor: Actor::Admin(user_id),
             session: Some(session_id),
+            deadline: Some(deadline),
         })
     }
 
     /// Does what an administrator wants, and leaves the line that says so: in its own task, so that whoever hangs up does
-    /// nothing that is not in the audit trail. After [`LONGEST_DEED`] it ends, and the line says `failed`: what was under
-    /// way then may have been written.
+    /// nothing that is not in the audit trail. [`LONGEST_DEEDS`] after the request began it ends, and the line says
+    /// `failed`: what was under way then may have been written. What was not is not begun.
     pub(crate) async fn audited<T, W>(
         &self,
         who: &Administrator,
@@ -172,12 +186,20 @@ impl Service {
         W: Future<Output = Result<T, Failure<AdminError>>> + Send + 'static,
     {
         let (actor, work) = (who.actor.clone(), work(self.clone(), who.clone()));
+        let deadline = who.deadline;
+        let is_late = move || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let audited = async move {
+            let end = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
             // The time is looked at first: after a freeze it is over, whatever has arrived meanwhile.
             let done = tokio::select! {
                 biased;
-                () = tokio::time::sleep(LONGEST_DEED) => Err(Failure::Unavailable),
-                done = work => done,
+                () = end => Err(Failure::Unavailable),
+                done = work, if !is_late() => done,
             };
             let deed = match &done {
                 Ok(done) => describe(done, deed),

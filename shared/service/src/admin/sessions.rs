@@ -1,5 +1,6 @@
 //! The sessions of a user, as administration sees and ends them.
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use latchkey_domain::account::{Account, Liveness};
 use latchkey_domain::administration::AdminAct;
@@ -32,6 +33,21 @@ pub struct DescribedSession {
     pub session: Session,
     /// Whether it counts, and if not, why.
     pub liveness: Liveness,
+}
+
+/// Sessions of an account, each with whether it counts, the most recently used first.
+pub(crate) fn describe_sessions(
+    account: &Account,
+    sessions: Vec<Session>,
+    now: DateTime<Utc>,
+) -> Vec<DescribedSession> {
+    let described = sessions.into_iter().map(|session| {
+        let liveness = account.liveness(&session, now);
+        DescribedSession { session, liveness }
+    });
+    let mut described: Vec<DescribedSession> = described.collect();
+    described.sort_by_key(|one| std::cmp::Reverse((one.session.last_used_at, one.session.id)));
+    described
 }
 
 /// A session with the account that it belongs to.
@@ -68,15 +84,8 @@ impl Service {
             let now = service.core.now();
             let partition = service.store.read_partition(user, now).await?;
             let account = not_deleted(partition.account)?;
-            let described = partition.sessions.into_iter().map(|session| {
-                let liveness = account.liveness(&session, now);
-                DescribedSession { session, liveness }
-            });
-            let mut sessions: Vec<DescribedSession> = described
-                .filter(|one| chosen == Chosen::All || one.liveness == Liveness::Live)
-                .collect();
-            sessions
-                .sort_by_key(|one| std::cmp::Reverse((one.session.last_used_at, one.session.id)));
+            let mut sessions = describe_sessions(&account, partition.sessions, now);
+            sessions.retain(|one| chosen == Chosen::All || one.liveness == Liveness::Live);
             Ok(sessions)
         };
         self.audited(who, Deed::on_user("list_sessions", user), list)

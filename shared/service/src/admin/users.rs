@@ -1,4 +1,4 @@
-//! Finding users: by their address, by their id, or page by page.
+//! Finding users: by their address, by who they are elsewhere, by their id, or page by page.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,6 +7,7 @@ use latchkey_domain::account::Account;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::AdminError;
 use latchkey_domain::id::UserId;
+use latchkey_domain::identity::Identity;
 use latchkey_store::ScanPosition;
 
 use super::{Administrator, Deed, not_deleted};
@@ -62,18 +63,40 @@ impl Service {
     ) -> Result<Option<Account>, Failure<AdminError>> {
         let email = email.clone();
         let find = |service: Self, _| async move {
-            let Some(credential) = service.store.read_credential(&email).await? else {
-                return Ok(None);
-            };
-            let account = service.store.read_account(credential.user_id).await?;
-            Ok(account.filter(|account| !account.is_deleted()))
+            let credential = service.store.read_credential(&email).await?;
+            let user = credential.map(|credential| credential.user_id);
+            service.read_found_user(user).await
         };
-        let describe = |found: &Option<Account>, deed: Deed| match found {
-            Some(account) => deed.about(account.id),
-            None => deed.about_nobody(),
-        };
-        self.audited_as(who, Deed::new("find_user"), find, describe)
+        self.audited_as(who, Deed::new("find_user"), find, describe_found)
             .await
+    }
+
+    /// The user who signs in elsewhere as this identity, if there is one. 2 trips, 2 read units.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] and [`Failure::Internal`] only.
+    pub async fn find_user_of_identity(
+        &self,
+        who: &Administrator,
+        identity: &Identity,
+    ) -> Result<Option<Account>, Failure<AdminError>> {
+        let identity = identity.clone();
+        let find = |service: Self, _| async move {
+            let user = service.store.read_identity(&identity).await?;
+            service.read_found_user(user).await
+        };
+        self.audited_as(who, Deed::new("find_user"), find, describe_found)
+            .await
+    }
+
+    /// The account that an address or an identity leads to, unless it is deleted.
+    async fn read_found_user(
+        &self,
+        user: Option<UserId>,
+    ) -> Result<Option<Account>, Failure<AdminError>> {
+        let Some(user) = user else { return Ok(None) };
+        let account = self.store.read_account(user).await?;
+        Ok(account.filter(|account| !account.is_deleted()))
     }
 
     /// Some of the users: those among the next 1,000 items of the table, at most 100. 1 trip, some 60 read units.
@@ -112,5 +135,13 @@ impl Service {
         };
         self.audited(who, Deed::on_user("show_user", user), show)
             .await
+    }
+}
+
+/// The line of a search says whom it has found. What was looked for may be an address, so it is not logged.
+fn describe_found(found: &Option<Account>, deed: Deed) -> Deed {
+    match found {
+        Some(account) => deed.about(account.id),
+        None => deed.about_nobody(),
     }
 }

@@ -3,13 +3,14 @@
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::error::InvalidLink;
 use latchkey_domain::id::SessionId;
+use latchkey_domain::session::Session;
 use latchkey_domain::token::EmailChange;
 
 use super::change::Intent;
 use super::wire::{Reading, Step, Wire, refuse};
 use super::{Answer, Runner};
 use crate::proof::interleavings::table::{
-    AccountItem, Call, CredentialItem, Reply, Status, Write, address,
+    AccountItem, Call, CredentialItem, Reply, SessionItem, Status, Write, address,
 };
 
 const INVALID_LINK: &str = "invalid link";
@@ -57,26 +58,38 @@ impl Runner<'_> {
     /// `Service::verify_email` of a link to the second address.
     pub(super) fn change_email(&self, wire: &mut Wire<'_>, session_id: SessionId) -> Step<Answer> {
         let read = |wire: &mut Wire<'_>| {
-            let account = wire.account()?;
+            let replies = wire.join(vec![Call::GetAccount, Call::GetSession(session_id)])?;
+            let [Reply::Account(account), Reply::Session(session)] = replies.as_slice() else {
+                unreachable!("{replies:?}")
+            };
+            let (account, session) = (account.clone(), session.as_ref());
             let has_credential = |account: &&AccountItem| account.status != Status::Deleted;
             let credential = match account.as_ref().filter(has_credential) {
                 Some(account) => wire.credential(account.email_version)?,
                 None => None,
             };
-            Ok(to_recover(account, credential))
+            Ok(Reading {
+                sessions: session.map(SessionItem::to_domain).into_iter().collect(),
+                ..to_recover(account, credential)
+            })
         };
         let decide = |reading: &Reading| {
             let account = account_with_credential(reading)?;
             let any = account.sessions.first().copied();
+            let session_id = match self.with.change_names_session {
+                true => session_id,
+                false => any.unwrap_or(session_id),
+            };
             let asked = EmailChange {
                 email: address(1),
                 email_version: 0,
-                session_id: match self.with.change_names_session {
-                    true => session_id,
-                    false => any.unwrap_or(session_id),
-                },
+                session_id,
             };
-            account.change_email(&asked, self.process.now)
+            let asked_on = reading.sessions.first().map(|session| Session {
+                id: session_id,
+                ..session.clone()
+            });
+            account.change_email(&asked, asked_on.as_ref(), self.process.now)
         };
         let parts = |reading: &Reading, change: &Change| {
             let Some(verified) = reading.credential.clone() else {

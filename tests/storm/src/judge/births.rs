@@ -18,6 +18,7 @@ impl Judge<'_> {
             rotated_before: created_at,
             idle_before: cut(created_at + self.round.rules.idle),
             used_before: used,
+            authenticated_before: created_at,
             absolute_end: cut(created_at + self.round.rules.absolute),
             seen: Vec::new(),
             missed: Vec::new(),
@@ -39,6 +40,7 @@ impl Judge<'_> {
                 life.rotated_before = stored.rotated_at;
                 life.idle_before = stored.idle_end;
                 life.absolute_end = stored.absolute_end;
+                life.authenticated_before = stored.authenticated_at;
                 self.lives.insert(*id, life);
             }
         }
@@ -46,13 +48,13 @@ impl Judge<'_> {
             let Answer::Tokens(tokens) = &event.answer else {
                 continue;
             };
-            if matches!(event.op, Op::Refresh { .. }) {
+            if matches!(event.op, Op::Refresh { .. } | Op::Reauthenticate { .. }) {
                 continue;
             }
             let shown = &tokens.session;
             let born = (event.start, event.end);
             let mut life = self.birth(shown.created_at, shown.last_used_at, born);
-            if let Op::SignIn { password } = &event.op {
+            if let Op::SignIn { password, .. } = &event.op {
                 life.password = Some(password.clone());
             }
             if self.lives.insert(shown.id, life).is_some() {

@@ -32,6 +32,9 @@ impl Judge<'_> {
 
     /// Whether somebody may have ended a session until then.
     pub(super) fn may_have_been_ended(&self, id: SessionId, life: &Life, until: Moment) -> bool {
+        if self.may_have_been_guessed(id, until) {
+            return true;
+        }
         self.round.events.iter().any(|event| {
             if event.start > until {
                 return false;
@@ -44,7 +47,8 @@ impl Judge<'_> {
             }
             match &event.op {
                 Op::LogOut { session } => *session == id,
-                Op::Revoke { target, .. } => *target == id,
+                Op::Revoke { target, .. } | Op::AdminRevoke { target } => *target == id,
+                Op::Disable => true,
                 Op::RevokeAll { by, keep } => !(*keep && by.session == id),
                 Op::ChangePassword { .. } | Op::Delete { .. } => {
                     !matches!(&event.answer, Answer::Tokens(tokens) if tokens.session.id == id)
@@ -63,7 +67,10 @@ impl Judge<'_> {
                 | Op::Current(_)
                 | Op::Me(_)
                 | Op::Rename { .. }
-                | Op::Purge(_) => false,
+                | Op::Purge(_)
+                | Op::Reauthenticate { .. }
+                | Op::Enable
+                | Op::Administer(_) => false,
             }
         })
     }

@@ -5,13 +5,17 @@
 //! never. So an answer is wrong only if no moments fit. Everything here is a consequence of the rules of the design that
 //! holds for all moments: what is flagged is wrong, whatever the order was.
 
+mod administration;
 mod births;
+mod limits;
 mod lives;
 mod password;
+mod proof;
 mod refresh;
 mod table;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +24,7 @@ use latchkey_domain::clock::whole_seconds;
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
 
+use crate::earlier::{Earlier, Told};
 use crate::history::{Access, Answer, Event, Moment, Op, Shown, StoredUser};
 
 /// What went wrong, and with which session.
@@ -40,6 +45,8 @@ pub(crate) struct Rules {
     grace: Moment,
     interval: Moment,
     limit: usize,
+    proof_within: Moment,
+    free_failures: u32,
 }
 
 impl From<&SessionPolicy> for Rules {
@@ -50,6 +57,8 @@ impl From<&SessionPolicy> for Rules {
             grace: policy.refresh_grace.num_milliseconds() * 1000,
             interval: policy.rotation_interval().num_milliseconds() * 1000,
             limit: policy.max_sessions,
+            proof_within: policy.reauthenticate_within.num_milliseconds() * 1000,
+            free_failures: policy.limits.free_failures,
         }
     }
 }
@@ -74,6 +83,7 @@ struct Life {
     rotated_before: Moment,
     idle_before: Moment,
     used_before: Moment,
+    authenticated_before: Moment,
     absolute_end: Moment,
     /// It was live at some moment between these.
     seen: Vec<(Moment, Moment, String)>,
@@ -89,6 +99,9 @@ pub(crate) struct Round<'a> {
     pub(crate) before: Option<&'a StoredUser>,
     pub(crate) after: Option<&'a StoredUser>,
     pub(crate) events: &'a [Event],
+    pub(crate) earlier: &'a Earlier,
+    /// The events that were told of this user until now.
+    pub(crate) told: &'a Told,
     /// When the table was read.
     pub(crate) ended: Moment,
 }
@@ -106,8 +119,11 @@ pub(crate) fn judge(round: &Round<'_>) -> Vec<Violation> {
     for event in round.events {
         judge.note(event);
     }
+    judge.guesses();
+    judge.wrong_passwords();
     judge.table();
     judge.lives();
+    judge.told();
     judge.violations
 }
 
@@ -178,9 +194,19 @@ impl Judge<'_> {
                 if before.is_some_and(|user| user != tokens.user) {
                     self.violation(Some(tokens.session.id), "signed in as somebody else");
                 }
-                if let Op::SignIn { password } = &event.op {
+                if let Op::SignIn { password, .. } = &event.op {
                     self.password_was_right(event, password, tokens.session.id);
                 }
+                if self.was_closed(event.start, event.end) {
+                    let session = Some(tokens.session.id);
+                    self.violation(session, "a sign-in to an account that was disabled");
+                }
+            }
+            (Op::SignIn { guesser, .. }, Answer::Refused(429, _)) => {
+                self.sign_in_was_throttled(event, *guesser);
+            }
+            (Op::SignIn { .. }, Answer::Refused(403, code)) if code == "account_disabled" => {
+                self.was_refused_as_closed(event);
             }
             (Op::Register { .. }, Answer::Refused(409, _)) => {
                 let mine = |other: &Event| {
@@ -192,7 +218,7 @@ impl Judge<'_> {
                     self.violation(None, "an address was taken that nobody can have");
                 }
             }
-            (Op::SignIn { password }, Answer::Refused(401, _)) => {
+            (Op::SignIn { password, .. }, Answer::Refused(401, _)) => {
                 self.password_was_wrong(event, password, None);
             }
             (Op::LogOut { session }, Answer::Nothing) => self.end(*session, event),
@@ -217,8 +243,36 @@ impl Judge<'_> {
                 self.see(*target, event, "revoke");
                 self.end(*target, event);
             }
-            (Op::Rename { target, .. } | Op::Revoke { target, .. }, Answer::Refused(404, _)) => {
+            (
+                Op::Rename { target, .. } | Op::Revoke { target, .. } | Op::AdminRevoke { target },
+                Answer::Refused(404, code),
+            ) if code == "session_not_found" => {
                 self.miss(*target, event, "404 session_not_found");
+            }
+            (Op::AdminRevoke { target }, Answer::Nothing) => {
+                self.see(*target, event, "an administrator's revoke");
+                self.end(*target, event);
+            }
+            (Op::Disable, Answer::Nothing) => self.end_all(event, None),
+            (Op::Enable, Answer::Nothing) => {}
+            (Op::AdminRevoke { .. } | Op::Disable | Op::Enable, Answer::Refused(404, code))
+                if code == "user_not_found" =>
+            {
+                self.user_was_not_found(event);
+            }
+            (Op::Administer(by), Answer::Nothing) => self.recent_proof(event, *by),
+            (Op::Administer(by) | Op::Delete { by, .. }, answer)
+                if answer.is_code("reauthentication_required") =>
+            {
+                self.recent_proof(event, *by);
+            }
+            (Op::Reauthenticate { by, password, .. }, Answer::Tokens(tokens)) => {
+                self.proof(event, *by, password, tokens);
+            }
+            (op, Answer::Refused(429, _)) if op.confirmation().is_some() => {
+                if let Some((by, _)) = op.confirmation() {
+                    self.confirmation_was_throttled(event, by);
+                }
             }
             (Op::RevokeAll { by, keep }, Answer::Count(count)) => {
                 let others = self.lives.iter().filter(|(id, life)| {
@@ -246,10 +300,16 @@ impl Judge<'_> {
                 Op::ChangePassword {
                     old: password, by, ..
                 }
-                | Op::Delete { password, by },
-                Answer::Refused(403, _),
-            ) => self.password_was_wrong(event, password, Some(by.session)),
-            (Op::Delete { .. }, Answer::Nothing) => self.end_all(event, None),
+                | Op::Delete { password, by }
+                | Op::Reauthenticate { password, by, .. },
+                Answer::Refused(403, code),
+            ) if code == "wrong_password" => {
+                self.password_was_wrong(event, password, Some(by.session));
+            }
+            (Op::Delete { by, .. }, Answer::Nothing) => {
+                self.recent_proof(event, *by);
+                self.end_all(event, None);
+            }
             (op, answer) => {
                 let session = op.by().map(|by| by.session).or(op.target());
                 let what = format!("{} answered {}", op.name(), answer.in_short());

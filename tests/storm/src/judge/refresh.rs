@@ -9,6 +9,10 @@ use crate::history::{Answer, Event, Moment, Op, Tokens};
 pub(super) fn may_have_reached(event: &Event, presented: u64) -> Option<u64> {
     match &event.answer {
         Answer::Tokens(tokens) => Some(tokens.rotation),
+        // A step-up rotates whatever is the newest.
+        _ if matches!(event.op, Op::Reauthenticate { .. }) => {
+            event.may_have_proved().then_some(u64::MAX)
+        }
         // The write does not know of the account: it rotates an ended session too.
         answer if answer.may_be_done() || answer.is_code("invalid_refresh_token") => {
             Some(presented + 1)
@@ -26,6 +30,9 @@ impl Judge<'_> {
                 Op::Refresh {
                     session, rotation, ..
                 } if session == id => Some((event, rotation)),
+                Op::Reauthenticate { by, rotation, .. } if by.session == id => {
+                    Some((event, rotation))
+                }
                 _ => None,
             })
     }
@@ -104,19 +111,12 @@ impl Judge<'_> {
         tokens: &Tokens,
     ) -> Vec<String> {
         let rules = self.round.rules;
-        let known = self.known_before(id, life, event);
-        let mut wrong = Vec::new();
+        let mut wrong = self.wrong_answer((id, life), event, tokens);
         let is_same = tokens.rotation == presented;
-        if !(is_same || tokens.rotation == presented + 1) || tokens.session.id != id {
+        if !(is_same || tokens.rotation == presented + 1) {
             wrong.push(format!(
                 "the successor of rotation {presented} is {}",
                 tokens.rotation
-            ));
-        }
-        if known.0 > tokens.rotation {
-            wrong.push(format!(
-                "rotation {presented} got rotation {} after rotation {} had come",
-                tokens.rotation, known.0
             ));
         }
         let rotated = tokens.session.last_used_at;
@@ -127,6 +127,32 @@ impl Judge<'_> {
         if is_same && (presented == 0 || age > rules.interval + SLACK) {
             wrong.push("a refresh token was old enough and was not replaced".to_owned());
         }
+        wrong
+    }
+
+    /// What is wrong with tokens that a session got, whatever it asked with.
+    pub(super) fn wrong_answer(
+        &self,
+        (id, life): (SessionId, &Life),
+        event: &Event,
+        tokens: &Tokens,
+    ) -> Vec<String> {
+        let rules = self.round.rules;
+        let known = self.known_before(id, life, event);
+        let mut wrong = Vec::new();
+        if tokens.session.id != id {
+            wrong.push("the tokens of another session".to_owned());
+        }
+        if known.0 > tokens.rotation {
+            wrong.push(format!(
+                "rotation {} came after rotation {} had come",
+                tokens.rotation, known.0
+            ));
+        }
+        let span = (event.start, event.end);
+        let proof = self.wrong_proof_time((id, life), tokens.authenticated, span);
+        wrong.extend(proof.map(str::to_owned));
+        let rotated = tokens.session.last_used_at;
         let before = self
             .answered(id)
             .map(|(_, other)| (other.rotation, other.session.last_used_at))
@@ -143,7 +169,7 @@ impl Judge<'_> {
                     || other.session.last_used_at != rotated)
         });
         if other.is_some() {
-            wrong.push(format!("two successors of rotation {presented}"));
+            wrong.push(format!("two tokens of rotation {}", tokens.rotation));
         }
         let idle_end = cut(rotated + rules.idle);
         let end = idle_end.min(life.absolute_end);

@@ -3,7 +3,7 @@
 use latchkey_domain::id::SessionId;
 
 use super::refresh::may_have_reached;
-use super::{Judge, Life};
+use super::{Judge, Life, cut};
 use crate::history::{Answer, Moment, Op, StoredUser};
 
 impl Judge<'_> {
@@ -32,6 +32,7 @@ impl Judge<'_> {
             let what = format!("{} sessions in the account's set", after.admitted.len());
             self.violation(None, what);
         }
+        self.state(after);
         self.version(after);
         self.password(after);
         self.admitted_sessions(after);
@@ -46,7 +47,13 @@ impl Judge<'_> {
             let always = matches!(event.op, Op::SignIn { .. } | Op::ChangePassword { .. });
             let at_times = matches!(
                 event.op,
-                Op::Revoke { .. } | Op::RevokeAll { .. } | Op::LogOut { .. } | Op::Delete { .. }
+                Op::Revoke { .. }
+                    | Op::RevokeAll { .. }
+                    | Op::LogOut { .. }
+                    | Op::Delete { .. }
+                    | Op::Disable
+                    | Op::Enable
+                    | Op::AdminRevoke { .. }
             ) || (matches!(event.op, Op::Refresh { .. })
                 && matches!(event.answer, Answer::Unavailable))
                 || event.answer.is_code("refresh_token_reused");
@@ -55,6 +62,9 @@ impl Judge<'_> {
             } else if (always || at_times)
                 && (event.answer.may_be_done() || event.answer.is_code("refresh_token_reused"))
             {
+                most += 1;
+            } else if event.op.confirmation().is_some() && !event.answer.is_done() {
+                // The fifth wrong password on a session ends it.
                 most += 1;
             }
         }
@@ -106,6 +116,7 @@ impl Judge<'_> {
     }
 
     fn stored_sessions(&mut self, after: &StoredUser) {
+        let round_end = self.round.ended;
         for (id, stored) in &after.sessions {
             let Some(life) = self.lives.get(id) else {
                 continue;
@@ -116,10 +127,13 @@ impl Judge<'_> {
                 if let Answer::Tokens(tokens) = &event.answer {
                     least = least.max(tokens.rotation);
                 }
-                if let Some(reached) = may_have_reached(event, presented) {
+                if let Some(reached) = may_have_reached(event, presented)
+                    && reached < u64::MAX
+                {
                     most = most.max(reached);
                 }
             }
+            most += self.silent_proofs(*id);
             if !(least..=most.max(least)).contains(&stored.rotation) {
                 wrong.push(format!(
                     "rotation {} in the table, not {least} to {most}",
@@ -129,6 +143,9 @@ impl Judge<'_> {
             if life.created_at != stored.created_at || life.absolute_end != stored.absolute_end {
                 wrong.push("a session's beginning or absolute expiry has moved".to_owned());
             }
+            let span = (round_end, round_end);
+            let proof = self.wrong_proof_time((*id, life), cut(stored.authenticated_at), span);
+            wrong.extend(proof.map(str::to_owned));
             if !self.name_may_be(*id, stored.name.as_deref()) {
                 wrong.push(format!("the name is {:?}", stored.name));
             }

@@ -16,16 +16,19 @@ import anyio.to_thread
 import httpx
 
 from ._clock import Clock
-from ._core import Core, Effect, Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
+from ._core import Core
+from ._effects import Effect, Flow, Send, Share, Sleep, TryLock, Update, Yield
 from ._errors import LatchkeyError
+from ._listeners import Listener, Listeners
 from ._requests import Reply, Request
-from ._session import Held, log
+from ._session import Held
 from ._storage import AsyncStorage, MemoryStorage, Storage
-from ._sync import Listener
 from ._transport import (
+    asks_for_password,
     describe_interruption,
     describe_network_error,
     is_repeatable,
+    refuse_cookies,
     release_nothing,
     set_token,
     update_storage,
@@ -40,7 +43,8 @@ class AsyncClient:
     """Keeps one user signed in, and calls Latchkey and your own APIs for them. See `latchkey.Client` for the arguments.
 
     One client may be used by any number of tasks: they share one refresh, which runs in a task of its own, so that it
-    ends well when a caller is cancelled. It works with asyncio and trio, and in one event loop after another: each has
+    ends well when a caller is cancelled; `aclose` waits for it.
+    It works with asyncio and trio, and in one event loop after another: each has
     its own connections. ``storage`` may also be an `AsyncStorage`; another one is read and written in a worker thread.
     """
 
@@ -52,19 +56,20 @@ class AsyncClient:
         origins: Iterable[str] | Mapping[str, str | None] = (),
         device_id: str | None = None,
         device_name: str | None = None,
-        http: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timeout: float = 10,
         clock: Clock | None = None,
     ) -> None:
         self._core = Core(url, origins=origins, device_id=device_id, device_name=device_name, clock=clock)
-        self._storage: Storage | AsyncStorage = storage or MemoryStorage()
-        self._callers_http = http
-        self._listeners: list[Listener] = []
+        self._storage: Storage | AsyncStorage = MemoryStorage() if storage is None else storage
+        self._transport = transport
+        self._timeout = timeout
+        self._listeners = Listeners()
         self._auth = _AsyncAuth(self)
         self._start_in_this_process()
 
     def _start_in_this_process(self) -> None:
         self._process = os.getpid()
-        self._core.turns = Turns()
         self._storage_lock = threading.Lock()
         self._loops_lock = threading.Lock()
         self._loops: dict[object, _Loop] = {}
@@ -87,8 +92,8 @@ class AsyncClient:
     async def sign_out(self) -> bool:
         """Forgets the session and ends it at Latchkey.
 
-        It never fails: ``False`` means that Latchkey could not be reached. The session then ends by its idle expiry, or
-        from the list of sessions on another device.
+        ``False`` means that Latchkey could not be reached: the session then ends by its idle expiry, or from the list of
+        sessions on another device. The only code is ``storage_failed``: nothing is known, so nobody is signed out.
         """
         return await self._run_to_end(self._core.sign_out())
 
@@ -110,15 +115,10 @@ class AsyncClient:
     def on_change(self, listener: Listener) -> Callable[[], None]:
         """Calls the listener after each sign-in, refresh and sign-out, in the task that has caused or noticed it.
 
-        It is a plain function, and may start tasks that use the client. What it raises is logged. The result ends the calls.
+        All hear of one change before the next. It is a plain function, and may start tasks that use the client.
+        What it raises is logged. The result ends the calls.
         """
-        self._listeners.append(listener)
-
-        def remove() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return remove
+        return self._listeners.add(listener)
 
     # The sessions of the user.
 
@@ -218,11 +218,17 @@ class AsyncClient:
         return await self._loop().http.request(method, self._core.url(url), auth=self._auth, **options)
 
     async def aclose(self) -> None:
-        """Closes the connections of this event loop. The session stays in the storage."""
+        """Waits for the refreshes of this event loop that are under way, then closes its connections.
+
+        The session stays in the storage. A loop that ends without this cancels such a refresh, which loses its reply.
+        """
+        loop = self._loop()
+        while loop.running:
+            await next(iter(loop.running)).wait()
         with self._loops_lock:
-            state = self._loops.pop(running_loop(), None)
-        if state is not None and self._callers_http is None:
-            await state.http.aclose()
+            self._loops.pop(running_loop(), None)
+        if self._transport is None:
+            await loop.http.aclose()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -240,11 +246,13 @@ class AsyncClient:
         try:
             return await self._drive(flow)
         finally:
-            self._notify()
+            self._listeners.tell(self._core.vault.changes)
 
     async def _run_to_end(self, flow: Flow[T]) -> T:
         """The same for what changes tokens: the reply is stored even if the caller is cancelled before it comes."""
-        return await self._detach(self._run(flow)).join()
+        flight = _Flight[T]()
+        self._start(flight, self._run(flow))
+        return await flight.join()
 
     async def _drive(self, flow: Flow[T]) -> T:
         try:
@@ -294,7 +302,7 @@ class AsyncClient:
                 loaded = await storage.load()
             except Exception as error:
                 loaded = error
-            result, text = self._core.vault.update(loaded, update.decide, update.reason)
+            result, text = self._core.vault.update(loaded, update.decide, update.reason, is_blind=update.is_blind)
             if text is not None:
                 failure: Exception | None = None
                 try:
@@ -312,50 +320,42 @@ class AsyncClient:
         try:
             response = await http.send(prepared, auth=None, follow_redirects=False)
         except httpx.HTTPError as error:
-            raise describe_network_error(error) from error
+            raise describe_network_error(error, request.url) from error
         return Reply(response.status_code, dict(response.headers), response.content)
 
     async def _share(self, flow: Flow[Held], audience: str | None) -> Held:
         loop = self._loop()
         flight = loop.flights.get(audience)
         if flight is None:
-            flight = loop.flights[audience] = self._detach(self._fly(loop, flow, audience))
+            # Noted before it starts, because an eager task may end before its caller continues.
+            flight = loop.flights[audience] = _Flight[Held]()
+            self._start(flight, self._fly(loop, flight, flow, audience))
         else:
             flow.close()
         return await flight.join()
 
-    async def _fly(self, loop: _Loop, flow: Flow[Held], audience: str | None) -> Held:
+    async def _fly(self, loop: _Loop, flight: _Flight[Held], flow: Flow[Held], audience: str | None) -> Held:
         try:
             return await self._drive(flow)
         finally:
-            del loop.flights[audience]
+            if loop.flights.get(audience) is flight:
+                del loop.flights[audience]
 
-    def _detach(self, work: Awaitable[T]) -> _Flight[T]:
+    def _start(self, flight: _Flight[T], work: Awaitable[T]) -> None:
         """Starts work that no caller's cancellation reaches."""
-        flight = _Flight[T]()
+        running = self._loop().running
+        running.add(flight)
         loop = running_loop()
         if isinstance(loop, asyncio.AbstractEventLoop):
-            flight.task = loop.create_task(flight.fly(work))
+            flight.task = loop.create_task(flight.fly(work, running))
         else:
-            sys.modules["trio"].lowlevel.spawn_system_task(flight.fly, work)
-        return flight
-
-    def _notify(self) -> None:
-        changes = self._core.vault.changes
-        while changes:
-            try:
-                change = changes.popleft()
-            except IndexError:  # another thread was faster
-                return
-            for listener in tuple(self._listeners):
-                try:
-                    listener(change)
-                except Exception:
-                    log.exception("a listener of on_change has failed")
+            sys.modules["trio"].lowlevel.spawn_system_task(flight.fly, work, running)
 
     def _check_process(self) -> None:
         """Starts again in a forked child: it has no event loop of its parent, and a lock may be held by another thread."""
         if self._process != os.getpid():
+            self._core.start_in_this_process()
+            self._listeners.start_in_this_process()
             self._start_in_this_process()
 
     def _loop(self) -> _Loop:
@@ -365,10 +365,11 @@ class AsyncClient:
         with self._loops_lock:
             state = self._loops.get(key)
             if state is None:
-                closed = [loop for loop in self._loops if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()]
-                for loop in closed:
+                for loop in [loop for loop in self._loops if is_over(loop)]:
                     del self._loops[loop]
-                http = self._callers_http or httpx.AsyncClient(timeout=10, headers={"User-Agent": USER_AGENT})
+                headers = {"User-Agent": USER_AGENT}
+                http = httpx.AsyncClient(transport=self._transport, timeout=self._timeout, headers=headers)
+                refuse_cookies(http)
                 state = self._loops[key] = _Loop(http)
             return state
 
@@ -380,6 +381,7 @@ class _Loop:
         self.http = http
         self.storage_lock = anyio.Lock()
         self.flights: dict[str | None, _Flight[Held]] = {}
+        self.running: set[_Flight[Any]] = set()
 
 
 class _Flight(Generic[T]):
@@ -391,7 +393,7 @@ class _Flight(Generic[T]):
         self._error: BaseException | None = None
         self.task: asyncio.Task[None] | None = None  # asyncio keeps no strong reference to a running task
 
-    async def fly(self, work: Awaitable[T]) -> None:
+    async def fly(self, work: Awaitable[T], running: set[_Flight[Any]]) -> None:
         try:
             self._result = await work
         except Exception as error:
@@ -401,10 +403,14 @@ class _Flight(Generic[T]):
             self._error = describe_interruption(error)
             raise
         finally:
+            running.discard(self)
             self._end.set()
 
-    async def join(self) -> T:
+    async def wait(self) -> None:
         await self._end.wait()
+
+    async def join(self) -> T:
+        await self.wait()
         if isinstance(self._error, LatchkeyError):
             raise self._error.copy() from self._error.__cause__
         if self._error is not None:
@@ -425,7 +431,7 @@ class _AsyncAuth(httpx.Auth):
         set_token(request, held)
         repeatable = is_repeatable(request)
         response = yield request
-        if response.status_code == 401 and repeatable:
+        if response.status_code == 401 and repeatable and not asks_for_password(response):
             successor = await run(core.authorize(held, audience))
             if successor.is_of_same_user(held):
                 await response.aread()  # so that the connection can be used again
@@ -445,3 +451,15 @@ def running_loop() -> object:
         if trio is None:
             raise
         return trio.lowlevel.current_trio_token()
+
+
+def is_over(loop: object) -> bool:
+    """Whether an event loop has ended."""
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return loop.is_closed()
+    trio = sys.modules["trio"]
+    try:
+        cast(Any, loop).run_sync_soon(release_nothing)
+    except trio.RunFinishedError:
+        return True
+    return False

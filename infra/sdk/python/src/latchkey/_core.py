@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import threading
 import uuid
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Literal, TypeVar, cast
 
 import httpx
 
 from ._clock import Clock, ServerTime
+from ._effects import Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import SIGNED_OUT, LatchkeyError
-from ._requests import Reply, Request, build, read_object, read_problem, read_tokens
+from ._requests import Reply, Request, build, read_object, read_problem, read_tokens, unexpected
 from ._session import Document, Held, Vault, store_refresh_token, store_successor
 from .types import Account, ActivityPage, Export, Removed, Revoked, Session, SessionList, SignedIn
 
@@ -34,91 +33,32 @@ LONGEST_WAIT: Final = 5.0
 """If `Retry-After` asks for more seconds, the caller gets the error at once and decides."""
 LONGEST_PAUSE: Final = 60.0
 """However long `Retry-After` is, whoever sent it: a refresh is asked for again after so many seconds."""
+LONGEST_DOUBT: Final = 10.0
+"""The same after a reply that may have been lost: the old refresh token counts for the grace, 30 seconds, and no longer."""
 LOCK_PATIENCE: Final = 3.0
 """Seconds to wait for another process that refreshes; then we refresh too, which costs a request and nothing else."""
+REPLACEMENT_PATIENCE: Final = 15.0
+"""Seconds for which the reply of a request that replaces the session may still come, so that a refusal is not final."""
 _LOCK_POLL: Final = 0.02
+_REPLACEMENT_POLL: Final = 0.1
 _TURN_POLL: Final = 0.01
-_MAY_PASS: Final = frozenset({"network_error", "unexpected_reply", "temporarily_unavailable", "too_many_requests"})
-
-
-@dataclass(frozen=True)
-class Update:
-    """Read the storage, decide, write what changed; nobody else of this client may do so in between."""
-
-    decide: Callable[[Document], tuple[Document, Any]]
-    reason: LatchkeyError | None = None
-
-
-@dataclass(frozen=True)
-class Send:
-    """Send the request. Raise `LatchkeyError` ``network_error`` if no reply comes."""
-
-    request: Request
-
-
-@dataclass(frozen=True)
-class Sleep:
-    """Wait for seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Yield:
-    """Let others of this client continue, for seconds of real time, whatever a test's clock says."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class TryLock:
-    """Take the storage's lock without waiting. The result gives it back; ``None`` if another one has it."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """Run the flow to its end, whatever happens to its caller, and give its result to all who ask meanwhile.
-
-    Flows with different audiences run in parallel: the server gives them the same successor.
-    """
-
-    flow: Flow[Held]
-    audience: str | None
-
-
-Effect: TypeAlias = Update | Send | Sleep | Yield | TryLock | Share
-Flow: TypeAlias = Generator[Effect, Any, T]
-
-
-class Turns:
-    """Who of this client may send what replaces tokens: any number of refreshes, or one replacement of the session.
-
-    A refresh during a password change would be refused, because its session has just ended, and would sign the user out
-    before the new session is stored. Sign-ins take turns too: each ends the one before, so their replies must stay in order.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: Counter[str] = Counter()
-
-    def try_begin(self, kind: Literal["refresh", "replace", "sign_in"]) -> bool:
-        with self._lock:
-            running = self._running
-            blockers = {"refresh": ("replace",), "replace": ("replace", "refresh"), "sign_in": ("sign_in",)}[kind]
-            if any(running[one] for one in blockers):
-                return False
-            running[kind] += 1
-            return True
-
-    def end(self, kind: str) -> None:
-        with self._lock:
-            self._running[kind] -= 1
+_LOST: Final = frozenset({"network_error", "unexpected_reply"})
+"""Codes after which the request may have done its work although its reply says nothing."""
+_MAY_PASS: Final = _LOST | {"temporarily_unavailable", "too_many_requests"}
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
     """Scheme, host and port (RFC 6454); a scheme's own port is ``None``."""
     url = httpx.URL(url)
     return url.scheme, url.raw_host.decode("ascii"), url.port
+
+
+def check_address(option: str, address: str) -> tuple[str, str, int | None]:
+    """The origin of the address in an option. Tokens are sent over https, or to this machine."""
+    scheme, host, port = origin(address)
+    if scheme != "https" and not (scheme == "http" and host in {"localhost", "127.0.0.1", "[::1]", "::1"}):
+        raise ValueError(f"{option}: {address}: tokens are sent over https only, or to this machine")
+    return scheme, host, port
 
 
 class Core:
@@ -133,30 +73,44 @@ class Core:
         device_name: str | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if isinstance(origins, str):
+            raise TypeError("origins: give a list or a mapping, not one string")
         self.api = url.rstrip("/")
-        for address in (self.api, *origins):
-            scheme, host, _ = origin(address)
-            if scheme != "https" and not (scheme == "http" and host in {"localhost", "127.0.0.1", "[::1]", "::1"}):
-                raise ValueError(f"{address}: tokens are sent over https only, or to this machine")
+        # The audience of the tokens for each origin; `None` is Latchkey's own.
+        self._audiences: dict[tuple[str, str, int | None], str | None] = {check_address("url", self.api): None}
+        named = cast("Mapping[str, str | None]", origins) if isinstance(origins, Mapping) else dict.fromkeys(origins)
+        for address, audience in named.items():
+            found = check_address("origins", address)
+            # Latchkey's own origin gets Latchkey's own token, which no other API may see.
+            if audience is not None and found == origin(self.api):
+                raise ValueError(f"origins: {address} is Latchkey's own, so it cannot have an audience")
+            if httpx.URL(address).raw_path not in (b"", b"/"):
+                raise ValueError(f"origins: {address} has a path, which an origin has not")
+            self._audiences[found] = audience
         self.clock = clock or Clock()
         self.vault = Vault()
         self.turns = Turns()
         self.time = ServerTime(self.clock)
-        # The audience of the tokens for each origin; `None` is Latchkey's own.
-        audiences: dict[str, str | None] = {}
-        if isinstance(origins, Mapping):
-            audiences.update(cast("Mapping[str, str | None]", origins))
-        else:
-            audiences.update(dict.fromkeys(origins))
-        self._audiences = {origin(address): audience for address, audience in {**audiences, self.api: None}.items()}
         self._device_id = device_id
         self._device_name = device_name
         # When the newest access token for each audience that we have received here expires, by elapsed time.
         self._deadlines: dict[str | None, tuple[str, float]] = {}
         # What the server said when it wanted no refresh for a while, and until when, by elapsed time.
         self._pause: tuple[LatchkeyError, float] | None = None
+        # Whether the server may have replaced the refresh token in a reply that has not come.
+        self._is_doubtful = False
+        # How often this client has signed out: a sign-in that began before must not sign in after it.
+        self._sign_outs = 0
+        self._is_forked = False
         # Tokens for the audiences of other APIs. They are not stored: each process asks for its own.
         self._held_for: dict[str, Held] = {}
+
+    def start_in_this_process(self) -> None:
+        """Starts again in a forked child: what only the memory of its parent holds is the parent's."""
+        self._is_forked = True
+        self.turns = Turns()
+        self.vault = Vault()
+        self._held_for.clear()
 
     # The token of a request.
 
@@ -175,7 +129,8 @@ class Core:
         """A session whose access token can be used. ``refused`` is the one whose token has just got a 401."""
         held = yield from self._read()
         if held is None:
-            raise LatchkeyError("not_signed_in", "Nobody is signed in. Sign in first.")
+            hint = " A forked process shares the sign-in of its parent by a FileStorage." if self._is_forked else ""
+            raise LatchkeyError("not_signed_in", f"Nobody is signed in. Sign in first.{hint}")
         current = self._find_for(audience, held)
         is_usable = False
         if current is not None and (refused is None or current.access_token != refused.access_token):
@@ -196,11 +151,12 @@ class Core:
             raise
 
     def _find_for(self, audience: str | None, held: Held) -> Held | None:
-        """The session with its access token for an audience; ``None`` if there is none yet."""
+        """The session with its access token for an audience; ``None`` if there is none yet, or only one from before the
+        password was proved again."""
         if audience is None:
             return held
         found = self._held_for.get(audience)
-        return found if found is not None and found.session["id"] == held.session["id"] else None
+        return found if found is not None and found.is_of_same_proof(held) else None
 
     def _seconds_left(self, held: Held) -> float:
         for access_token, deadline in tuple(self._deadlines.values()):
@@ -240,12 +196,16 @@ class Core:
             self._obey_pause()
             try:
                 received = yield from self._exchange(held, audience)
+                self._is_doubtful = False
                 if audience is None:
                     return (yield from self._store(held, received))
                 return (yield from self._store_for(audience, held, received))
             except LatchkeyError as error:
                 failure = error
+            if failure.code in _LOST:
+                self._is_doubtful = True
             if failure.code in SIGNED_OUT:
+                yield from self._wait_for_replacement()
                 if (yield from self._drop(held.refresh_token, failure)):
                     raise failure
                 continue  # The storage has a newer token: another process was faster.
@@ -253,7 +213,8 @@ class Core:
                 yield from self._wait(failure, attempt, attempts)
             except LatchkeyError:
                 if failure.retry_after is not None and failure.code in _MAY_PASS:
-                    self._pause = (failure, self.clock.elapsed() + min(failure.retry_after, LONGEST_PAUSE))
+                    longest = LONGEST_DOUBT if self._is_doubtful else LONGEST_PAUSE
+                    self._pause = (failure, self.clock.elapsed() + min(failure.retry_after, longest))
                 raise
         raise AssertionError("unreachable")
 
@@ -270,7 +231,19 @@ class Core:
         sent = self.clock.elapsed()
         body = {"refresh_token": held.refresh_token, "audience": audience or ...}
         reply = yield from self._send(build(self.api, "refresh", body))
-        return self._receive(reply, sent, audience)[0]
+        received = self._receive(reply, sent, audience)[0]
+        if received.session["id"] != held.session["id"]:
+            raise unexpected(reply)
+        return received
+
+    def _wait_for_replacement(self) -> Flow[None]:
+        """Another process may have sent what ends this session and brings the next one. Its reply is waited for."""
+        began = self.clock.elapsed()
+        while self.clock.elapsed() - began < REPLACEMENT_PATIENCE:
+            until: float = yield Update(lambda document: (document, document.replaced_until))
+            if self.clock.wall() >= until:
+                return
+            yield Sleep(_REPLACEMENT_POLL)
 
     def _lock(self) -> Flow[Callable[[], None] | None]:
         began = self.clock.elapsed()
@@ -441,7 +414,11 @@ class Core:
             document = replace(document, device_id=device_id)
             return document, document
 
-        document: Document = yield Update(identify)
+        sign_outs = self._sign_outs
+        try:
+            document: Document = yield Update(identify)
+        except LatchkeyError:  # the storage cannot be read: this installation is another one then
+            document = Document(device_id=self._device_id or str(uuid.uuid4()))
         body = {
             "email": email,
             "password": password,
@@ -449,23 +426,32 @@ class Core:
             "device_token": document.device_token or ...,
         }
         request = build(self.api, operation, body, headers={"X-Device-Id": cast(str, document.device_id)})
-        return (yield from self._in_turn("sign_in", self._sign_in_by(operation, request)))
+        return (yield from self._in_turn("sign_in", self._sign_in_by(operation, request, sign_outs)))
 
-    def _sign_in_by(self, operation: str, request: Request) -> Flow[SignedIn | None]:
+    def _sign_in_by(self, operation: str, request: Request, sign_outs: int) -> Flow[SignedIn | None]:
         sent = self.clock.elapsed()
         reply = yield from self._send(request)
         if operation == "register" and reply.status == 202:
             return None
         held, device_token = self._receive(reply, sent)
+        if sign_outs != self._sign_outs:
+            yield from self._abandon(held)
+            raise LatchkeyError("not_signed_in", "The user has signed out before the reply came.")
 
         def keep(document: Document) -> tuple[Document, None]:
             skew, token = self.time.skew(), device_token or document.device_token
-            return replace(document, held=held, device_token=token, clock_skew=skew), None
+            return replace(document, held=held, device_token=token, clock_skew=skew, replaced_until=0), None
 
-        yield Update(keep)
+        yield Update(keep, is_blind=True)
         return held.signed_in()
 
+    def _abandon(self, held: Held) -> Flow[None]:
+        """Ends a session that nobody holds."""
+        with contextlib.suppress(LatchkeyError):
+            yield from self._call_without_token("sign_out", {"refresh_token": held.refresh_token})
+
     def sign_out(self) -> Flow[bool]:
+        self._sign_outs += 1
         held = yield from self._read()
         if held is None:
             return True
@@ -480,29 +466,62 @@ class Core:
         """An operation that answers with tokens of this or of a new session."""
         held = yield from self.authorize()
         try:
-            stored = yield from self._in_turn("replace", self._replace(held, operation, body))
+            stored = yield from self._replace_in_turn(held, operation, body)
         except LatchkeyError as error:
             if error.status != 401:
                 raise
             successor = yield from self.authorize(held)
-            stored = yield from self._in_turn("replace", self._replace(successor, operation, body))
+            stored = yield from self._replace_in_turn(successor, operation, body)
         return stored.signed_in()
+
+    def _replace_in_turn(self, held: Held, operation: str, body: dict[str, Any]) -> Flow[Held]:
+        try:
+            return (yield from self._in_turn("replace", self._replace(held, operation, body)))
+        except LatchkeyError as error:
+            if error.code in _LOST:
+                # The tokens may have been replaced, and the old ones count for the grace alone.
+                with contextlib.suppress(LatchkeyError):
+                    current = yield from self._read()
+                    yield Share(self._refresh(current, ATTEMPTS, None), None)
+            raise
 
     def _replace(self, held: Held, operation: str, body: dict[str, Any]) -> Flow[Held]:
         current = yield from self._read()  # A refresh may have been faster.
         if current is None or not current.is_of_same_user(held):
             raise LatchkeyError("not_signed_in", "The user has signed out.")
-        sent = self.clock.elapsed()
-        reply = yield from self._send(build(self.api, operation, body).with_token(current.access_token))
-        received, device_token = self._receive(reply, sent)
+        # Whoever is refused until then, with or without the lock, waits for what this brings.
+        yield from self._expect_replacement(self.clock.wall() + REPLACEMENT_PATIENCE)
+        try:
+            sent = self.clock.elapsed()
+            reply = yield from self._send(build(self.api, operation, body).with_token(current.access_token))
+            received, device_token = self._receive(reply, sent)
+        except LatchkeyError as error:
+            yield from self._expect_no_replacement(current if error.code in _LOST else None)
+            raise
         with contextlib.suppress(LatchkeyError):
             stored = yield from self._store(current, received, device_token)
             if stored.session["id"] == received.session["id"]:
+                yield from self._expect_no_replacement(None)
                 return stored
         # The user has signed out, or somebody else in, before the reply came: nobody holds this new session.
-        with contextlib.suppress(LatchkeyError):
-            yield from self._call_without_token("sign_out", {"refresh_token": received.refresh_token})
+        yield from self._abandon(received)
         raise LatchkeyError("not_signed_in", "It was done, but the user has signed out meanwhile.")
+
+    def _expect_replacement(self, until: float) -> Flow[None]:
+        yield Update(lambda document: (replace(document, replaced_until=until), None))
+
+    def _expect_no_replacement(self, lost: Held | None) -> Flow[None]:
+        """``lost`` is the session whose reply did not come: its next use, in any process, refreshes."""
+        if lost is not None:
+            self._deadlines.pop(None, None)
+
+        def decide(document: Document) -> tuple[Document, None]:
+            held = document.held
+            if lost is not None and held is not None and held.session["id"] == lost.session["id"]:
+                held = replace(held, expires_at=0)
+            return replace(document, held=held, replaced_until=0), None
+
+        yield Update(decide)
 
     def reauthenticate(self, password: str) -> Flow[SignedIn]:
         return self._renew("reauthenticate", {"password": password})

@@ -45,6 +45,11 @@ class Held:
             return self.user["id"] == other.user["id"]
         return self.session["id"] == other.session["id"]
 
+    def is_of_same_proof(self, other: Held) -> bool:
+        """Whether it is the same session, and the password was not proved again between the two."""
+        mine, others = self.session, other.session
+        return mine["id"] == others["id"] and mine.get("authenticated_at") == others.get("authenticated_at")
+
 
 @dataclass(frozen=True)
 class Document:
@@ -55,6 +60,8 @@ class Document:
     device_token: str | None = None
     clock_skew: float = 0
     """How far the server's clock was ahead of the wall clock when this was written, in seconds."""
+    replaced_until: float = 0
+    """Until when, by the wall clock, the reply of a request that replaces the session may still come."""
 
     def __repr__(self) -> str:
         return f"<Document {self.held}>"
@@ -82,6 +89,7 @@ def encode(document: Document) -> str:
             "device_id": document.device_id,
             "device_token": document.device_token,
             "clock_skew": document.clock_skew,
+            "replaced_until": document.replaced_until,
             "held": None
             if held is None
             else {
@@ -106,12 +114,13 @@ def decode(text: str | None) -> Document:
         return Document()
     fields = cast("dict[str, Any]", stored)
     device_id, device_token = fields.get("device_id"), fields.get("device_token")
-    skew = _read_number(fields.get("clock_skew"))
+    skew, until = _read_number(fields.get("clock_skew")), _read_number(fields.get("replaced_until"))
     return Document(
         held=_decode_held(fields.get("held")) if fields.get("version") == _VERSION else None,
         device_id=device_id if _fits_header(device_id) else None,
         device_token=device_token if isinstance(device_token, str) else None,
-        clock_skew=0 if skew is None else skew,
+        clock_skew=skew or 0,
+        replaced_until=until or 0,
     )
 
 
@@ -164,18 +173,21 @@ class Vault:
         self.changes: deque[Change] = deque()
         self._text: str | None = None
         self._is_unsaved = False
+        self._is_unread = True
 
     def update(
         self,
         loaded: str | Exception | None,
         decide: Callable[[Document], tuple[Document, T]],
         reason: LatchkeyError | None = None,
+        *,
+        is_blind: bool = False,
     ) -> tuple[T, str | None]:
         """Decides on what the storage holds. Returns the result and the text to store, if there is one to store.
 
         Nothing else may read or write the storage between ``loaded`` and the end of ``settle``.
         """
-        before = self._read(loaded)
+        before = self._read(loaded, is_blind=is_blind)
         after, result = decide(before)
         if after != before:
             self._become(after, reason)
@@ -189,11 +201,18 @@ class Vault:
         else:
             log.warning("the session could not be stored and is kept in memory: %s", type(error).__name__)
 
-    def _read(self, loaded: str | Exception | None) -> Document:
+    def _read(self, loaded: str | Exception | None, *, is_blind: bool) -> Document:
         if isinstance(loaded, Exception):
+            if self.document is None and is_blind:
+                return Document()
             if self.document is None:
                 raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
             return self.document
+        if self._is_unread:
+            self._is_unread = False
+            if self._is_unsaved:
+                # Somebody has signed in while it could not be read, and goes on.
+                self._text = loaded
         if self.document is None or loaded != self._text:
             self._text, self._is_unsaved = loaded, False
             self._become(decode(loaded), None)

@@ -17,8 +17,9 @@ class Storage(Protocol):
     The text holds tokens: whoever reads it is the user. Keep it out of logs and of backups, because a restored token
     looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can.
 
-    A storage that several processes share may also have ``try_lock``, as `FileStorage` has. It saves requests and
-    nothing more: without it the server gives all who refresh at once the same successor.
+    A storage that several processes share may also have ``try_lock``, as `FileStorage` has. It saves requests: without it
+    the server gives all who refresh at once the same successor. Sign-ins at once are another matter: the last one counts at
+    the server, so without a lock the storage may keep the one that has ended.
     """
 
     def load(self) -> str | None:
@@ -47,16 +48,20 @@ class LockableStorage(Storage, Protocol):
 
 
 class MemoryStorage:
-    """Keeps the session as long as the process lives. The default."""
+    """Keeps the session as long as the process lives. The default.
+
+    A forked child has none: it would refresh the tokens of its parent, and each would make the other's look stolen.
+    """
 
     def __init__(self) -> None:
         self._text: str | None = None
+        self._process = os.getpid()
 
     def load(self) -> str | None:
-        return self._text
+        return self._text if self._process == os.getpid() else None
 
     def save(self, text: str) -> None:
-        self._text = text
+        self._text, self._process = text, os.getpid()
 
 
 class FileStorage:

@@ -13,15 +13,19 @@ from typing import Any, TypeVar, cast
 import httpx
 
 from ._clock import Clock
-from ._core import Core, Effect, Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
+from ._core import Core
+from ._effects import Effect, Flow, Send, Share, Sleep, TryLock, Update, Yield
 from ._errors import LatchkeyError
+from ._listeners import Listener, Listeners
 from ._requests import Reply, Request
-from ._session import Change, Held, log
+from ._session import Held
 from ._storage import MemoryStorage, Storage
 from ._transport import (
+    asks_for_password,
     describe_interruption,
     describe_network_error,
     is_repeatable,
+    refuse_cookies,
     release_nothing,
     set_token,
     update_storage,
@@ -30,7 +34,6 @@ from ._version import USER_AGENT
 from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
-Listener = Callable[[Change], object]
 
 
 class Client:
@@ -48,11 +51,13 @@ class Client:
         device_id: Names this installation, for the user's list of sessions. One is made and stored if none is given. Two
             installations must not have the same one.
         device_name: What to call this device in the list, such as "Ada's laptop".
-        http: Sends the requests, with your own transport, proxy or time limits. It is not closed with this client. Without
-            one the client makes its own, which waits 10 seconds for a connection or a reply.
+        transport: Sends the requests, such as ``httpx.HTTPTransport(proxy=...)``. Many clients may share one, and it is not
+            closed with this client. Without one the client makes its own.
+        timeout: Seconds to wait for a connection or a reply.
         clock: For tests: the time, and how to wait.
 
-    All methods that send something raise `LatchkeyError`.
+    All methods raise `LatchkeyError`; `request` also what httpx raises, when your API cannot be reached. Cookies are neither
+    kept nor sent.
     """
 
     def __init__(
@@ -63,20 +68,21 @@ class Client:
         origins: Iterable[str] | Mapping[str, str | None] = (),
         device_id: str | None = None,
         device_name: str | None = None,
-        http: httpx.Client | None = None,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 10,
         clock: Clock | None = None,
     ) -> None:
         self._core = Core(url, origins=origins, device_id=device_id, device_name=device_name, clock=clock)
-        self._storage: Storage = storage or MemoryStorage()
-        self._callers_http = http
-        self._http = http or _make_http()
-        self._listeners: list[Listener] = []
+        self._storage: Storage = MemoryStorage() if storage is None else storage
+        self._transport = transport
+        self._timeout = timeout
+        self._http = self._make_http()
+        self._listeners = Listeners()
         self._auth = _Auth(self)
         self._start_in_this_process()
 
     def _start_in_this_process(self) -> None:
         self._process = os.getpid()
-        self._core.turns = Turns()
         # Held while the storage is read and written, never while something is sent or a listener is called.
         self._storage_lock = threading.Lock()
         self._flight_lock = threading.Lock()
@@ -100,8 +106,8 @@ class Client:
     def sign_out(self) -> bool:
         """Forgets the session and ends it at Latchkey.
 
-        It never fails: ``False`` means that Latchkey could not be reached. The session then ends by its idle expiry, or
-        from the list of sessions on another device.
+        ``False`` means that Latchkey could not be reached: the session then ends by its idle expiry, or from the list of
+        sessions on another device. The only code is ``storage_failed``: nothing is known, so nobody is signed out.
         """
         return self._run(self._core.sign_out())
 
@@ -121,17 +127,12 @@ class Client:
         return self._run(self._core.authorize(audience=audience)).access_token
 
     def on_change(self, listener: Listener) -> Callable[[], None]:
-        """Calls the listener after each sign-in, refresh and sign-out, in the thread that has caused or noticed it.
+        """Calls the listener after each sign-in, refresh and sign-out, in the thread that has caused or noticed it, or in one
+        that tells of another change. All hear of one change before the next.
 
-        No lock is held, so it may use the client. What it raises is logged. The result ends the calls.
+        No lock is held that a call needs, so it may use the client. What it raises is logged. The result ends the calls.
         """
-        self._listeners.append(listener)
-
-        def remove() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return remove
+        return self._listeners.add(listener)
 
     # The sessions of the user.
 
@@ -233,7 +234,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections. The session stays in the storage."""
-        if self._callers_http is None:
+        if self._transport is None:
             self._http.close()
 
     def __enter__(self) -> Client:
@@ -250,7 +251,7 @@ class Client:
         try:
             return self._drive(flow)
         finally:
-            self._notify()
+            self._listeners.tell(self._core.vault.changes)
 
     def _drive(self, flow: Flow[T]) -> T:
         try:
@@ -294,7 +295,7 @@ class Client:
         try:
             response = http.send(prepared, auth=None, follow_redirects=False)
         except httpx.HTTPError as error:
-            raise describe_network_error(error) from error
+            raise describe_network_error(error, request.url) from error
         return Reply(response.status_code, dict(response.headers), response.content)
 
     def _share(self, flow: Flow[Held], audience: str | None) -> Held:
@@ -321,25 +322,19 @@ class Client:
         mine.set_result(held)
         return held
 
-    def _notify(self) -> None:
-        changes = self._core.vault.changes
-        while changes:
-            try:
-                change = changes.popleft()
-            except IndexError:  # another thread was faster
-                return
-            for listener in tuple(self._listeners):
-                try:
-                    listener(change)
-                except Exception:
-                    log.exception("a listener of on_change has failed")
-
     def _check_process(self) -> None:
         """Starts again in a forked child: a lock may be held by a thread that the child does not have."""
         if self._process != os.getpid():
+            self._core.start_in_this_process()
+            self._listeners.start_in_this_process()
             self._start_in_this_process()
-            if self._callers_http is None:
-                self._http = _make_http()  # Parent and child must not use one connection.
+            if self._transport is None:
+                self._http = self._make_http()  # Parent and child must not use one connection.
+
+    def _make_http(self) -> httpx.Client:
+        http = httpx.Client(transport=self._transport, timeout=self._timeout, headers={"User-Agent": USER_AGENT})
+        refuse_cookies(http)
+        return http
 
 
 class _Auth(httpx.Auth):
@@ -355,7 +350,7 @@ class _Auth(httpx.Auth):
         set_token(request, held)
         repeatable = is_repeatable(request)
         response = yield request
-        if response.status_code == 401 and repeatable:
+        if response.status_code == 401 and repeatable and not asks_for_password(response):
             successor = run(core.authorize(held, audience))
             if successor.is_of_same_user(held):
                 response.read()  # so that the connection can be used again
@@ -364,7 +359,3 @@ class _Auth(httpx.Auth):
 
     def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         raise RuntimeError("use the auth of latchkey.AsyncClient with httpx.AsyncClient")
-
-
-def _make_http() -> httpx.Client:
-    return httpx.Client(timeout=10, headers={"User-Agent": USER_AGENT})

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
-from ._core import Update
+from ._effects import Update
 from ._errors import LatchkeyError
 from ._session import Held, Vault
 from ._storage import Storage
+
+
+def refuse_cookies(http: httpx.Client | httpx.AsyncClient) -> None:
+    """Tokens are all that is sent: what an API sets for one user must not go with the request of the next."""
+    http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+
+def asks_for_password(response: httpx.Response) -> bool:
+    """Whether a service wants the password again (RFC 9470): a refresh would not help."""
+    return "insufficient_user_authentication" in response.headers.get("www-authenticate", "")
 
 
 def set_token(request: httpx.Request, held: Held) -> None:
@@ -28,7 +39,7 @@ def update_storage(vault: Vault, storage: Storage, update: Update) -> Any:
         loaded = storage.load()
     except Exception as error:
         loaded = error
-    result, text = vault.update(loaded, update.decide, update.reason)
+    result, text = vault.update(loaded, update.decide, update.reason, is_blind=update.is_blind)
     if text is not None:
         failure: Exception | None = None
         try:
@@ -39,8 +50,8 @@ def update_storage(vault: Vault, storage: Storage, update: Update) -> Any:
     return result
 
 
-def describe_network_error(error: httpx.HTTPError) -> LatchkeyError:
-    return LatchkeyError("network_error", f"{type(error).__name__}: {error}")
+def describe_network_error(error: httpx.HTTPError, url: str) -> LatchkeyError:
+    return LatchkeyError("network_error", f"{url}: {type(error).__name__}: {error}")
 
 
 def describe_interruption(error: BaseException) -> LatchkeyError:

@@ -18,7 +18,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, TypedDict, cast
 
@@ -32,7 +32,7 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("latchkey.verify needs PyJWT: install the extra, latchkey-sessions[verify]") from error
 
-__all__ = ["AsyncVerifier", "Claims", "Verifier", "challenge", "read_bearer"]
+__all__ = ["AsyncVerifier", "Claims", "VerificationError", "Verifier", "challenge", "read_bearer"]
 
 ALGORITHMS: Final = ("EdDSA", "RS256")
 LIFESPAN: Final = 300.0
@@ -44,6 +44,25 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_USE: Final = 7200.0
 """Seconds for which the keys are used while they cannot be read again. A new key is published for longer before it signs."""
 _REQUIRED: Final = ["iss", "aud", "client_id", "sub", "sid", "jti", "iat", "exp", "auth_time"]
+
+
+class VerificationError(LatchkeyError):
+    """A token that is not accepted. Answer with ``status`` and the headers of `challenge`.
+
+    ==================================  =======================================================================
+    ``invalid_token``                   401
+    ``insufficient_scope``              403
+    ``insufficient_user_authentication``  401: the password was given too long ago (RFC 9470)
+    ``keys_unavailable``                503: it cannot be said; a 401 would sign users out, a 200 let anybody in
+    ==================================  =======================================================================
+    """
+
+    challenge: str | None
+    """The value of ``WWW-Authenticate`` (RFC 6750); ``None`` with 503."""
+
+    def __init__(self, code: str, detail: str, *, status: int = 401, challenge: str | None = None) -> None:
+        super().__init__(code, detail, status=status)
+        self.challenge = None if status == 503 else challenge or f'Bearer error="{code}"'
 
 
 class _ClaimsBase(TypedDict):
@@ -124,11 +143,15 @@ class _Rules:
         claims = cast(Claims, decoded)
         held = decoded.get("scope")
         if not self.scopes <= set(held.split() if isinstance(held, str) else ()):
-            raise LatchkeyError("insufficient_scope", "The token does not allow this.", status=403)
+            wanted = " ".join(sorted(self.scopes))
+            words = f'Bearer error="insufficient_scope", scope="{wanted}"'
+            raise VerificationError("insufficient_scope", f"The scope must have: {wanted}.", status=403, challenge=words)
         if self.max_age is not None:
             proved = decoded["auth_time"]
             if not isinstance(proved, int) or time.time() - proved > self.max_age + self.leeway:
-                raise LatchkeyError("reauthentication_required", "The password was given too long ago.", status=403)
+                code = "insufficient_user_authentication"
+                words = f'Bearer error="{code}", max_age="{self.max_age:g}"'
+                raise VerificationError(code, "The password was given too long ago.", challenge=words)
         return claims
 
     def check_account(self, claims: Claims, response: httpx.Response) -> Claims:
@@ -156,12 +179,17 @@ class _KeySet:
         self._tried_at: float | None = None
 
     def is_due(self, kid: str) -> bool:
+        """Whether to read them for a token of this key."""
         now = self._elapsed()
         # Without any key, a failed read must not turn all tokens away for the whole pause.
         pause = FIRST_PAUSE if self._read_at is None else PAUSE
         if self._tried_at is not None and now - self._tried_at < pause:
             return False
         return self._read_at is None or now - self._read_at >= LIFESPAN or kid not in self._keys
+
+    def is_needed(self, kid: str) -> bool:
+        """Whether a token of this key cannot be judged before the read that is under way has ended."""
+        return self._read_at is None or self._elapsed() - self._read_at > LONGEST_USE or kid not in self._keys
 
     def find(self, kid: str) -> jwt.PyJWK | None:
         if self._read_at is None or self._elapsed() - self._read_at > LONGEST_USE:
@@ -170,19 +198,17 @@ class _KeySet:
             raise _unavailable("The key is not known, and the published keys cannot be read.")
         return self._keys.get(kid)
 
-    def note_attempt(self) -> None:
+    def take(self, response: httpx.Response | None) -> None:
+        """Replaces the keys by those of the reply; a reply that holds none changes nothing. Notes that a read has ended."""
         self._tried_at = self._elapsed()
-
-    def take(self, response: httpx.Response) -> None:
-        """Replaces the keys by those of the reply; a reply that holds none changes nothing."""
-        if response.status_code != 200:
+        if response is None or response.status_code != 200:
             return
         try:
             keys = jwt.PyJWKSet.from_dict(json.loads(response.content)).keys
         except (ValueError, TypeError, AttributeError, jwt.PyJWTError):
             return
         self._keys = {key.key_id: key for key in keys if key.key_id is not None}
-        self._read_at = self._elapsed()
+        self._read_at = self._tried_at
 
 
 class Verifier:
@@ -198,8 +224,7 @@ class Verifier:
         http: Reads the keys and asks for the session. It is not closed with the verifier.
         elapsed: For tests: seconds that pass.
 
-    ``verify`` and ``verify_now`` raise `LatchkeyError`. Its ``status`` is the one to answer with, and `challenge` makes the
-    header: ``invalid_token`` 401, ``insufficient_scope`` and ``reauthentication_required`` 403, ``keys_unavailable`` 503.
+    ``verify`` and ``verify_now`` raise `VerificationError`.
     """
 
     def __init__(
@@ -223,10 +248,13 @@ class Verifier:
     def verify(self, token: str) -> Claims:
         """The claims of a token that this issuer made for this audience and that has not expired."""
         kid = self._rules.read_key_id(token)
-        if self._keys.is_due(kid):
-            with self._lock:
+        # One reads. Whoever cannot do without waits for it.
+        if self._keys.is_due(kid) and self._lock.acquire(blocking=self._keys.is_needed(kid)):
+            try:
                 if self._keys.is_due(kid):
                     self._read_keys()
+            finally:
+                self._lock.release()
         return self._rules.check(token, self._keys.find(kid))
 
     def verify_now(self, token: str) -> Claims:
@@ -242,9 +270,10 @@ class Verifier:
         return self._rules.check_account(claims, response)
 
     def _read_keys(self) -> None:
-        self._keys.note_attempt()
+        response = None
         with contextlib.suppress(httpx.HTTPError):  # find() says whether the keys that are there may still be used
-            self._keys.take(self._http.get(f"{self._rules.issuer}/.well-known/jwks.json"))
+            response = self._http.get(f"{self._rules.issuer}/.well-known/jwks.json")
+        self._keys.take(response)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -282,7 +311,7 @@ class AsyncVerifier:
     async def verify(self, token: str) -> Claims:
         """The claims of a token that this issuer made for this audience and that has not expired."""
         kid = self._rules.read_key_id(token)
-        if self._keys.is_due(kid):
+        if self._keys.is_due(kid) and (self._keys.is_needed(kid) or not self._lock.statistics().locked):
             async with self._lock:
                 if self._keys.is_due(kid):
                     await self._read_keys()
@@ -301,9 +330,10 @@ class AsyncVerifier:
         return self._rules.check_account(claims, response)
 
     async def _read_keys(self) -> None:
-        self._keys.note_attempt()
+        response = None
         with contextlib.suppress(httpx.HTTPError):  # find() says whether the keys that are there may still be used
-            self._keys.take(await self._http.get(f"{self._rules.issuer}/.well-known/jwks.json"))
+            response = await self._http.get(f"{self._rules.issuer}/.well-known/jwks.json")
+        self._keys.take(response)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -323,20 +353,14 @@ def read_bearer(authorization: str | None) -> str:
     """The token of an ``Authorization`` header (RFC 6750). Raises ``invalid_token`` if it holds none."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise _refuse("Send an access token.")
+        raise VerificationError("invalid_token", "Send an access token.", challenge="Bearer")
     return token.strip()
 
 
 def challenge(error: LatchkeyError) -> dict[str, str]:
-    """The header to answer a refusal with: ``WWW-Authenticate`` (RFC 6750 section 3, RFC 9470), ``Retry-After`` for 503."""
-    names: Iterable[tuple[str, str]] = (
-        ("invalid_token", "invalid_token"),
-        ("insufficient_scope", "insufficient_scope"),
-        ("reauthentication_required", "insufficient_user_authentication"),
-    )
-    for code, name in names:
-        if error.code == code:
-            return {"WWW-Authenticate": f'Bearer error="{name}"'}
+    """The headers to answer a refusal with: ``WWW-Authenticate`` (RFC 6750 section 3, RFC 9470), ``Retry-After`` for 503."""
+    if isinstance(error, VerificationError) and error.challenge is not None:
+        return {"WWW-Authenticate": error.challenge}
     return {"Retry-After": "1"} if error.status == 503 else {}
 
 
@@ -344,9 +368,9 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _refuse(detail: str) -> LatchkeyError:
-    return LatchkeyError("invalid_token", detail, status=401)
+def _refuse(detail: str) -> VerificationError:
+    return VerificationError("invalid_token", detail)
 
 
-def _unavailable(detail: str) -> LatchkeyError:
-    return LatchkeyError("keys_unavailable", detail, status=503)
+def _unavailable(detail: str) -> VerificationError:
+    return VerificationError("keys_unavailable", detail, status=503)

@@ -1,8 +1,11 @@
+mod guard;
+
+use latchkey_domain::cause::EndReason;
 use latchkey_domain::id::UserId;
 use latchkey_domain::random::SeededRandom;
 
 use super::*;
-use crate::history::{StoredSession, Tokens};
+use crate::history::{Guesser, StoredSession, Tokens};
 
 const SECOND: Moment = 1_000_000;
 const NOON: Moment = 1_772_366_400 * SECOND;
@@ -20,6 +23,7 @@ fn stored(rotation: u64, rotated_at: Moment) -> StoredSession {
         last_used_at: rotated_at,
         idle_end: rotated_at + 7 * DAY,
         absolute_end: NOON + 30 * DAY,
+        authenticated_at: NOON,
         name: None,
     }
 }
@@ -29,6 +33,7 @@ fn user() -> StoredUser {
     StoredUser {
         user: UserId::random(&SeededRandom::new(9)),
         version: 2,
+        active: true,
         password: Some("old".to_owned()),
         admitted: vec![session(1), session(2)],
         sessions: [1, 2].map(|seed| (session(seed), stored(0, NOON))).into(),
@@ -62,6 +67,7 @@ fn by(seed: u64) -> Access {
     Access {
         session: session(seed),
         expires: NOON + 900 * SECOND,
+        authenticated: NOON,
     }
 }
 
@@ -89,19 +95,76 @@ fn successor(seed: u64, rotation: u64, at: Moment, token: &str) -> Answer {
         refresh_expires: used + 7 * DAY,
         access_token: String::new(),
         access_expires: used + 900 * SECOND,
+        authenticated: NOON,
+        device_token: None,
     }))
+}
+
+fn sign_in(password: &str, guesser: Guesser, answer: Answer) -> Event {
+    let password = password.to_owned();
+    event(0, 2, Op::SignIn { password, guesser }, answer)
 }
 
 fn refused(code: &str) -> Answer {
     Answer::Refused(401, code.to_owned())
 }
 
-fn found(events: &[Event], after: &StoredUser) -> Vec<String> {
+/// What is told when nothing is missing.
+fn told(events: &[Event], after: &StoredUser) -> Told {
+    let answered = events.iter().filter_map(|event| match &event.answer {
+        Answer::Tokens(tokens) => Some(tokens.session.id),
+        _ => None,
+    });
+    let before = user();
+    let stored = before.sessions.keys().chain(after.sessions.keys());
+    let created: BTreeSet<SessionId> = answered.chain(stored.copied()).collect();
+    let ended = created.iter().filter(|id| !after.admitted.contains(id));
+    let proofs = events
+        .iter()
+        .filter(|event| matches!(event.op, Op::Reauthenticate { .. }) && event.answer.is_done());
+    Told {
+        ended: ended
+            .map(|id| (*id, [("end".to_owned(), EndReason::Revoked)].into()))
+            .collect(),
+        proofs: proofs.map(|event| event.start.to_string()).collect(),
+        created: created
+            .into_iter()
+            .map(|id| (id, ["beginning".to_owned()].into()))
+            .collect(),
+    }
+}
+
+/// What is found when these events were told, the ends with reasons that are not looked at unless they are new.
+fn found_when_told(events: &[Event], after: &StoredUser, told: &Told) -> Vec<String> {
+    let earlier = Earlier::default();
     let round = Round {
         rules: Rules::from(&SessionPolicy::default()),
         before: Some(&user()),
         after: Some(after),
         events,
+        earlier: &earlier,
+        told,
+        ended: NOON + 120 * SECOND,
+    };
+    judge(&round).into_iter().map(|one| one.what).collect()
+}
+
+fn found(events: &[Event], after: &StoredUser) -> Vec<String> {
+    let told = told(events, after);
+    let earlier = Earlier {
+        told: Told {
+            proofs: BTreeSet::new(),
+            ..told.clone()
+        },
+        ..Earlier::default()
+    };
+    let round = Round {
+        rules: Rules::from(&SessionPolicy::default()),
+        before: Some(&user()),
+        after: Some(after),
+        events,
+        earlier: &earlier,
+        told: &told,
         ended: NOON + 120 * SECOND,
     };
     judge(&round).into_iter().map(|one| one.what).collect()
@@ -140,7 +203,7 @@ fn a_forked_lineage_is_found() {
     only(
         &tabs,
         &rotated(user(), 1, 1, NOON + 62 * SECOND),
-        "two successors",
+        "two tokens of rotation",
     );
     only(
         &tabs[..1],
@@ -252,17 +315,15 @@ fn a_session_comes_from_a_sign_in() {
     after.admitted.push(session(3));
     let mut item = stored(0, NOON + 61 * SECOND);
     item.created_at = NOON + 61 * SECOND;
+    item.authenticated_at = item.created_at;
     item.absolute_end = item.created_at + 30 * DAY;
     after.sessions.insert(session(3), item);
-    let sign_in = |password: &str, answer| {
-        let password = password.to_owned();
-        event(0, 2, Op::SignIn { password }, answer)
-    };
-    let unanswered = sign_in("old", Answer::Unavailable);
+    let sign_in_anew = |password: &str, answer| sign_in(password, Guesser::NewDevice, answer);
+    let unanswered = sign_in_anew("old", Answer::Unavailable);
     assert_eq!(found(&[unanswered], &after), Vec::<String>::new());
     assert!(found(&[], &after).contains(&"a session that nobody can have made".to_owned()));
     only(
-        &[sign_in("old", refused("invalid_credentials"))],
+        &[sign_in_anew("old", refused("invalid_credentials"))],
         &user(),
         "refuses the right password",
     );
@@ -274,6 +335,7 @@ fn a_sign_in_beside_a_password_change_came_before_it_and_ended_with_it() {
     let born = |seed: u64, at: Moment| match successor(seed, 0, at, "x") {
         Answer::Tokens(mut tokens) => {
             tokens.session.created_at = tokens.session.last_used_at;
+            tokens.authenticated = cut(tokens.session.last_used_at);
             Answer::Tokens(tokens)
         }
         other => other,
@@ -283,13 +345,14 @@ fn a_sign_in_beside_a_password_change_came_before_it_and_ended_with_it() {
         old: old.clone(),
         new: new.clone(),
     };
-    let password = old;
+    let (password, guesser) = (old, Guesser::NewDevice);
     let events = [
         event(0, 3, change, born(4, 1)),
-        event(1, 5, Op::SignIn { password }, born(3, 2)),
+        event(1, 5, Op::SignIn { password, guesser }, born(3, 2)),
     ];
     let item = |at: Moment| StoredSession {
         created_at: NOON + (60 + at) * SECOND,
+        authenticated_at: NOON + (60 + at) * SECOND,
         absolute_end: NOON + (60 + at) * SECOND + 30 * DAY,
         ..stored(0, NOON + (60 + at) * SECOND)
     };

@@ -1,0 +1,175 @@
+"""Requests that replace the session: their replies are lost or late, or the user signs out before they come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from latchkey import Clock, FileStorage, LatchkeyError, MemoryStorage
+from world import PASSWORD, REFRESH, MovableClock, World, answer, busy, held, lose_reply, offline
+
+CHANGE, REAUTHENTICATE, SIGN_IN, SIGN_OUT = "/v1/me/password", "/v1/auth/reauthenticate", "/v1/auth/login", "/v1/auth/logout"
+OTHER_PASSWORD = "wrong donkey charger paperclip"
+ORDERS = "https://orders.example.com"
+
+
+def code_of(act: Any, *arguments: Any) -> str:
+    with pytest.raises(LatchkeyError) as caught:
+        act(*arguments)
+    return caught.value.code
+
+
+def test_lost_reply_is_followed_by_a_refresh_at_once(world: World) -> None:
+    """The server has replaced the refresh token, and the old one counts for the grace alone."""
+    client = world.client()
+    world.register(client)
+    world.network.fail(REAUTHENTICATE, lose_reply)
+    assert code_of(client.reauthenticate, PASSWORD) == "network_error"
+    assert (world.network.refreshes, world.rotation()) == (1, 1)
+    client.me()
+    assert world.network.refreshes == 1
+
+
+def test_lost_reply_in_an_outage_is_followed_by_a_refresh_when_it_ends(world: World) -> None:
+    client, other = world.client(), world.client()
+    world.register(client)
+    world.network.fail(REAUTHENTICATE, lose_reply)
+    world.network.fail(REFRESH, offline, offline, offline)
+    assert code_of(client.reauthenticate, PASSWORD) == "network_error"
+    assert world.rotation() == 0
+    other.me()
+    assert (world.network.refreshes, world.rotation()) == (4, 1)
+    client.me()
+    assert world.network.refreshes == 4
+
+
+def test_refusal_leaves_nothing_behind(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    before = world.storage.load()
+    assert code_of(client.reauthenticate, "wrong") == "wrong_password"
+    assert (world.storage.load(), world.network.refreshes) == (before, 0)
+
+
+def test_pause_ends_within_the_grace_after_a_lost_reply(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    world.expire()
+    world.network.fail(REFRESH, lose_reply, busy("60"))
+    assert code_of(client.me) == "temporarily_unavailable"
+    world.time.advance(4)
+    assert code_of(client.me) == "temporarily_unavailable"
+    assert world.network.refreshes == 2
+    world.time.advance(6)
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (3, 1)
+
+
+class Polling(MovableClock):
+    """Waits move the clock, and let other threads run a little."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        time.sleep(0.002)
+
+    async def async_sleep(self, seconds: float) -> None:
+        await super().async_sleep(seconds)
+        time.sleep(0.002)  # noqa: ASYNC251
+
+
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_slow_password_change_signs_out_no_other_process(world: World, tmp_path: Any, has_lock: bool) -> None:
+    """The other one waits 3 seconds for the lock, and is refused then: the new session is still on the way."""
+
+    class Unlocked(FileStorage):
+        try_lock = None  # type: ignore[assignment]
+
+    world.storage = (FileStorage if has_lock else Unlocked)(tmp_path / "session.json")
+    first, second = world.client(clock=Clock()), world.client(clock=Polling().clock)
+    world.register(first)
+    calls: list[Future[Any]] = []
+    is_refused = threading.Event()
+
+    def reply_after_the_refusal(_: httpx.Request, send: Any) -> httpx.Response:
+        response: httpx.Response = send()
+        calls.append(pool.submit(second.me))
+        assert is_refused.wait(10)
+        return response
+
+    def note(_: httpx.Request, send: Any) -> httpx.Response:
+        response: httpx.Response = send()
+        assert response.status_code == 401
+        is_refused.set()
+        return response
+
+    world.network.fail(CHANGE, reply_after_the_refusal)
+    world.network.fail(REFRESH, note)
+    with ThreadPoolExecutor() as pool:
+        changed = first.change_password(PASSWORD, OTHER_PASSWORD)
+        assert calls[0].result()["email"] == world.email
+    assert first.signed_in() == second.signed_in() == changed
+
+
+def test_process_that_dies_in_a_password_change_delays_a_refusal_and_no_more(api: str) -> None:
+    world = World(api, "sync")
+    client = world.client()
+    world.register(client)
+
+    def die(_: httpx.Request, send: Any) -> httpx.Response:
+        send()
+        raise KeyboardInterrupt
+
+    world.network.fail(CHANGE, die)
+    with pytest.raises(KeyboardInterrupt):
+        client.change_password(PASSWORD, OTHER_PASSWORD)
+    other = world.client()
+    assert code_of(other.me) == "invalid_refresh_token"
+    assert sum(world.time.waits) < 20
+    assert other.signed_in() is None
+
+
+def test_sign_in_does_not_outlive_a_sign_out_that_came_later(world: World) -> None:
+    client, other = world.client(), world.client(storage=MemoryStorage())
+    world.register(client)
+    client.sign_out()
+
+    def sign_out_meanwhile(_: httpx.Request, send: Any) -> httpx.Response:
+        response: httpx.Response = send()
+        with ThreadPoolExecutor() as pool:
+            pool.submit(client.sign_out).result()
+        return response
+
+    world.network.fail(SIGN_IN, sign_out_meanwhile)
+    assert code_of(client.sign_in, world.email, PASSWORD) == "not_signed_in"
+    assert held(world.storage.load()) is None
+    other.sign_in(world.email, PASSWORD)
+    assert other.get_sessions()["total"] == 1
+
+
+def test_refresh_that_gives_another_session_is_not_stored(world: World) -> None:
+    client, other = world.client(), world.client(storage=MemoryStorage())
+    world.register(client)
+    other.register(f"stranger-{world.email}", PASSWORD)
+    stranger = held(other._storage.load() if world.kind == "sync" else other._client._storage.load())
+    assert stranger is not None
+    tokens = {"access_token": "a", "refresh_token": "r", "expires_in": 900, "session": stranger["session"]}
+    world.expire()
+    before = client.signed_in()
+    world.network.fail(REFRESH, *[answer(200, tokens)] * 3)
+    assert code_of(client.me) == "unexpected_reply"
+    assert client.signed_in() == before
+    assert client.me()["email"] == world.email
+
+
+def test_token_for_an_api_is_renewed_after_the_password_was_proved(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    before = client.access_token(ORDERS)
+    assert client.access_token(ORDERS) == before
+    client.reauthenticate(PASSWORD)
+    assert client.access_token(ORDERS) != before

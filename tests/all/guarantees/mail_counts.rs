@@ -1,0 +1,123 @@
+//! Mails that nobody has asked for are counted for each address, and nobody hides one of them behind others.
+
+use chrono::TimeDelta;
+use http::StatusCode;
+use latchkey_domain::notice::{Language, Message, SEND_RESET_WITHIN};
+use latchkey_domain::policy::SessionPolicy;
+use latchkey_service::notify::Mail;
+use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
+use latchkey_tests::harness::mail::Post;
+use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::routes::recovery::told;
+
+const ADA: &str = "ada@example.com";
+
+/// Events of sign-ins on new devices, each with its own id.
+async fn flagged(stack: &Stack, count: u128) -> Vec<Value> {
+    let mut created = told(stack, "session.created").await.remove(0);
+    created["data"]["new_device"] = json!(true);
+    let sign_ins = (1..=count).map(|n| {
+        let mut flagged = created.clone();
+        flagged["id"] = json!(Uuid::from_u128(n));
+        flagged
+    });
+    sign_ins.collect()
+}
+
+/// Everything that has happened, of which what was sent before is not sent again.
+async fn tell_all(stack: &Stack, post: &Post) -> Vec<(Message, String)> {
+    let mut stream = stack.stream();
+    stream.drain().await;
+    let mails: Vec<Mail> = post.tell(&stream.bus.taken()).await;
+    let sent = mails.iter();
+    sent.map(|mail| (mail.message, mail.to.as_typed().to_owned()))
+        .collect()
+}
+
+/// Whoever has the password signs in often, moves the account to their own address, and deletes it before anybody is told.
+#[tokio::test]
+async fn the_owner_hears_of_another_address_though_the_account_is_gone_and_many_have_signed_in() {
+    let stack = Stack::with_policy(without_limits()).await;
+    let ada = stack.register(ADA).await;
+    let post = stack.post_office(Language::En);
+    let token = stack.verify_token(ada.user_id.unwrap()).await;
+    let verified = stack.verify_email(&token).await;
+    verified.expect(StatusCode::NO_CONTENT);
+    assert_eq!(post.tell(&flagged(&stack, 40).await).await.len(), 20);
+    let token = stack.change_email_token(&ada, "eve@example.com").await;
+    let moved = stack.verify_email(&token).await;
+    moved.expect(StatusCode::NO_CONTENT);
+    let deleted = stack.delete_account(&ada, PASSWORD).await;
+    deleted.expect(StatusCode::NO_CONTENT);
+    let sent = tell_all(&stack, &post).await;
+    assert!(
+        sent.contains(&(Message::EmailChanged, ADA.to_owned())),
+        "{sent:?}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_registers_with_anothers_address_and_deletes_the_account_fills_no_mailbox_and_hides_no_link()
+ {
+    let stack = Stack::with_policy(without_limits()).await;
+    let post = stack.post_office(Language::En);
+    let mut sent = Vec::new();
+    for round in 0..8 {
+        let ada = stack.register(ADA).await;
+        let now = tell_all(&stack, &post).await;
+        if round == 3 {
+            assert_eq!(now, [(Message::VerifyEmail, ADA.to_owned())]);
+        }
+        sent.extend(now);
+        let deleted = stack.delete_account(&ada, PASSWORD).await;
+        deleted.expect(StatusCode::NO_CONTENT);
+        sent.extend(tell_all(&stack, &post).await);
+    }
+    for message in [Message::VerifyEmail, Message::AccountDeleted] {
+        let count = sent.iter().filter(|(sent, _)| *sent == message).count();
+        assert_eq!(count, 5, "{message:?}: {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mail_whose_count_has_failed_is_counted_when_it_comes_again() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    latchkey_store::table::enable_stream(&stack.client, latchkey_tests::harness::stack::TABLE)
+        .await
+        .unwrap();
+    stack.register(ADA).await;
+    let post = stack.post_office(Language::En);
+    let events = flagged(&stack, 6).await;
+    assert_eq!(post.tell(&events[..5]).await.len(), 5);
+    faults.arm(Plan {
+        fault: Fault::Invalid,
+        operation: "UpdateItem".to_owned(),
+        // The claim is the first one.
+        nth: 1,
+        strikes: Strikes::Times(1),
+    });
+    assert_eq!(post.bring(&events[5..]).await.len(), 1);
+    faults.disarm();
+    stack.advance(TimeDelta::minutes(3));
+    assert_eq!(post.tell(&events[5..]).await, [], "it is one too many");
+}
+
+#[tokio::test]
+async fn a_link_to_choose_another_password_is_not_sent_when_it_is_late() {
+    for (late, is_sent) in [
+        (TimeDelta::zero(), true),
+        (TimeDelta::milliseconds(1), false),
+    ] {
+        let stack = Stack::start().await;
+        stack.register(ADA).await;
+        let asked = stack.request_password_reset(ADA).await;
+        asked.expect(StatusCode::ACCEPTED);
+        let events = told(&stack, "password_reset.requested").await;
+        stack.advance(SEND_RESET_WITHIN + late);
+        let post = stack.post_office(Language::En);
+        assert_eq!(post.tell(&events).await.len(), usize::from(is_sent));
+    }
+}

@@ -1,0 +1,108 @@
+//! A mail service that takes a mail and does not answer: a person gets the mail a few times at most, and it is not lost either.
+
+use chrono::TimeDelta;
+use latchkey_domain::notice::Language;
+use latchkey_service::notify::{MOST_UNANSWERED, SendError};
+use latchkey_tests::harness::log::Log;
+use latchkey_tests::harness::mail::Post;
+use latchkey_tests::harness::metering::{extract, recorder};
+use latchkey_tests::harness::stack::Stack;
+use serde_json::{Value, json};
+
+use crate::routes::recovery::told;
+
+async fn created(stack: &Stack) -> Vec<Value> {
+    stack.register("ada@example.com").await;
+    told(stack, "user.created").await
+}
+
+/// The reasons of the mails that were put aside.
+async fn put_aside(stack: &Stack) -> Vec<Value> {
+    let items = stack.items().await.into_iter();
+    let letters = items.filter(|item| item["pk"] == "DEADLETTER#mail");
+    letters.map(|letter| letter["reason"].clone()).collect()
+}
+
+/// Brings events as the queue does, until they are done or `most` times. Returns how often.
+async fn bring_again_and_again(stack: &Stack, post: &Post, events: &[Value], most: usize) -> usize {
+    for times in 1..=most {
+        if post.bring(events).await.is_empty() {
+            return times;
+        }
+        stack.advance(TimeDelta::minutes(3));
+    }
+    most + 1
+}
+
+#[tokio::test]
+async fn a_mail_is_handed_over_three_times_without_an_answer_and_then_counts_as_sent() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let log = Log::capture();
+    let stack = Stack::start().await;
+    let events = created(&stack).await;
+    let post = stack.post_office(Language::En);
+    post.mailer.fail_next(&[const { SendError::Unanswered }; 9]);
+    drop(emf.line(stack.now(), "before", None));
+    assert_eq!(MOST_UNANSWERED, 3);
+    assert_eq!(bring_again_and_again(&stack, &post, &events, 9).await, 3);
+    let line = emf.line(stack.now(), "mails", None).unwrap();
+    let counted = extract(&line);
+    assert_eq!(counted.get("MailFailures"), Some(&3.0));
+    assert_eq!(counted.get("MailsRefused"), Some(&1.0));
+    let [reason] = &put_aside(&stack).await[..] else {
+        panic!("one dead letter");
+    };
+    assert!(
+        reason.as_str().unwrap().contains("may have taken"),
+        "{reason}"
+    );
+    // The mail service would take it now, and the person may have it three times already.
+    post.mailer.fail_next(&[]);
+    assert_eq!(post.tell(&events).await, []);
+    let log = log.end();
+    assert_eq!(
+        log.matches("nobody knows whether a mail was sent").count(),
+        2
+    );
+    assert!(log.contains("ERROR") && log.contains("went to the dead letters"));
+    assert!(!log.contains("ada@example.com"), "{log}");
+}
+
+/// The claim is counted before the mail is sent, so whoever dies in between is counted too.
+#[tokio::test]
+async fn those_who_die_while_they_send_are_counted_as_those_who_hear_nothing() {
+    let stack = Stack::start().await;
+    let events = created(&stack).await;
+    let event = events[0]["id"].as_str().unwrap().parse().unwrap();
+    let post = stack.post_office(Language::En);
+    for _ in 0..MOST_UNANSWERED {
+        let now = stack.core.now();
+        let until = now + post.notifier.lease;
+        let claimed = stack.store.claim_mail(event, MOST_UNANSWERED, now, until);
+        claimed.await.unwrap();
+        assert_eq!(
+            post.bring(&events).await.len(),
+            1,
+            "until its claim is over"
+        );
+        stack.advance(post.notifier.lease);
+    }
+    for _ in 0..2 {
+        assert_eq!(post.tell(&events).await, []);
+        assert_eq!(put_aside(&stack).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_mail_that_was_not_taken_is_tried_again_as_often_as_it_comes() {
+    let stack = Stack::start().await;
+    let events = created(&stack).await;
+    let post = stack.post_office(Language::En);
+    let mut failures = vec![SendError::NotNow; 20];
+    failures.splice(5..5, [SendError::Unanswered, SendError::Unanswered]);
+    post.mailer.fail_next(&failures);
+    assert_eq!(bring_again_and_again(&stack, &post, &events, 30).await, 23);
+    assert_eq!(post.mailer.take().len(), 1);
+    assert_eq!(put_aside(&stack).await, [json!(null); 0]);
+}

@@ -1,0 +1,235 @@
+//! Administration, step-up, limits and events.
+
+use super::*;
+
+fn of_administrator(start: Moment, end: Moment, op: Op) -> Event {
+    event(start, end, op, Answer::Nothing)
+}
+
+#[test]
+fn a_closed_account_lets_nobody_in_until_it_is_opened() {
+    let closed = StoredUser {
+        version: 3,
+        active: false,
+        admitted: Vec::new(),
+        ..user()
+    };
+    let disable = || of_administrator(0, 1, Op::Disable);
+    assert_eq!(found(&[disable()], &closed), Vec::<String>::new());
+    let me = event(2, 3, Op::Me(by(1)), Answer::User(user().user));
+    only(&[disable(), me], &closed, "works, but it had been ended");
+    let open = StoredUser {
+        active: true,
+        ..closed.clone()
+    };
+    only(&[disable()], &open, "an account is open that was disabled");
+    let enable = of_administrator(2, 3, Op::Enable);
+    assert_eq!(found(&[disable(), enable], &open), Vec::<String>::new());
+    assert!(
+        found(&[], &closed).contains(&"an account is disabled that nobody disabled".to_owned())
+    );
+    let refused = Answer::Refused(403, "account_disabled".to_owned());
+    only(
+        &[sign_in("old", Guesser::NewDevice, refused)],
+        &user(),
+        "but nobody has disabled it",
+    );
+    let not_found = Answer::Refused(404, "user_not_found".to_owned());
+    only(
+        &[event(0, 1, Op::Disable, not_found)],
+        &user(),
+        "does not find a user",
+    );
+}
+
+#[test]
+fn what_an_administrator_ends_has_ended() {
+    let revoke = of_administrator(0, 1, Op::AdminRevoke { target: session(1) });
+    let after = without(user(), 1);
+    assert_eq!(
+        found(std::slice::from_ref(&revoke), &after),
+        Vec::<String>::new()
+    );
+    let refreshed = event(2, 3, refresh(1, 0), successor(1, 1, 2, "a"));
+    let after = without(rotated(user(), 1, 1, NOON + 62 * SECOND), 1);
+    only(&[revoke, refreshed], &after, "works, but it had been ended");
+}
+
+fn proof(start: Moment, end: Moment, password: &str, answer: Answer) -> Event {
+    let op = Op::Reauthenticate {
+        by: by(1),
+        password: password.to_owned(),
+        rotation: 0,
+    };
+    event(start, end, op, answer)
+}
+
+/// The answer to a step-up or a refresh, with a proof of a second of the round.
+fn proven(at: Moment, answer: Answer) -> Answer {
+    let Answer::Tokens(mut tokens) = answer else {
+        return answer;
+    };
+    tokens.authenticated = NOON + (60 + at) * SECOND;
+    Answer::Tokens(tokens)
+}
+
+#[test]
+fn a_proof_stays_with_its_session_and_is_nobodys_invention() {
+    let mut after = rotated(user(), 1, 1, NOON + 61 * SECOND);
+    let stepped_up = |answer| proof(0, 2, "old", answer);
+    let good = stepped_up(proven(1, successor(1, 1, 1, "a")));
+    let refreshed = |at| event(3, 4, refresh(1, 1), proven(at, successor(1, 1, 1, "a")));
+    if let Some(item) = after.sessions.get_mut(&session(1)) {
+        item.authenticated_at = NOON + 61 * SECOND;
+    }
+    assert_eq!(
+        found(&[good.clone(), refreshed(1)], &after),
+        Vec::<String>::new()
+    );
+    only(&[good.clone(), refreshed(-60)], &after, "was lost");
+    only(&[good, refreshed(3)], &after, "that nobody gave");
+    let old = stepped_up(successor(1, 1, 1, "a"));
+    let old = found(&[old], &after);
+    assert!(
+        old.contains(&"a step-up whose proof is not of now".to_owned()),
+        "{old:?}"
+    );
+    let wrong = stepped_up(Answer::Refused(403, "wrong_password".to_owned()));
+    only(&[wrong], &user(), "refuses the right password");
+}
+
+#[test]
+fn what_asks_for_a_proof_gets_one_that_is_recent() {
+    let administer = |authenticated, answer| {
+        let by = Access {
+            authenticated,
+            ..by(1)
+        };
+        [event(0, 1, Op::Administer(by), answer)]
+    };
+    let asked = || Answer::Refused(403, "reauthentication_required".to_owned());
+    let old = NOON - 3600 * SECOND;
+    assert_eq!(
+        found(&administer(NOON, Answer::Nothing), &user()),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        found(&administer(old, asked()), &user()),
+        Vec::<String>::new()
+    );
+    only(
+        &administer(old, Answer::Nothing),
+        &user(),
+        "a proof that is old",
+    );
+    only(
+        &administer(NOON, asked()),
+        &user(),
+        "a proof that is recent",
+    );
+}
+
+#[test]
+fn no_more_guesses_are_checked_than_are_free_and_no_known_device_waits_for_them() {
+    let guess = |code: &str| {
+        let status = if code == "too_many_requests" {
+            429
+        } else {
+            401
+        };
+        let answer = Answer::Refused(status, code.to_owned());
+        sign_in("a guess", Guesser::Stranger, answer)
+    };
+    // Ten are free, and one more after a second.
+    let checked = |count| vec![guess("invalid_credentials"); count];
+    assert_eq!(found(&checked(11), &user()), Vec::<String>::new());
+    only(
+        &checked(12),
+        &user(),
+        "12 guesses were checked, of 11 at most",
+    );
+    let throttled = |guesser| {
+        let refused = Answer::Refused(429, "too_many_requests".to_owned());
+        [checked(10), vec![sign_in("old", guesser, refused)]].concat()
+    };
+    assert_eq!(
+        found(&throttled(Guesser::NewDevice), &user()),
+        Vec::<String>::new()
+    );
+    only(
+        &throttled(Guesser::KnownDevice),
+        &user(),
+        "a known device has to wait",
+    );
+    only(
+        &[guess("too_many_requests")],
+        &user(),
+        "hardly any have failed",
+    );
+}
+
+#[test]
+fn the_fifth_wrong_password_is_the_last_on_a_session() {
+    let wrong = || {
+        proof(
+            0,
+            1,
+            "a guess",
+            Answer::Refused(403, "wrong_password".to_owned()),
+        )
+    };
+    let after = StoredUser {
+        version: 3,
+        ..without(user(), 1)
+    };
+    assert_eq!(found(&vec![wrong(); 5], &after), Vec::<String>::new());
+    let six = found(&vec![wrong(); 6], &after);
+    assert_eq!(six, ["6 wrong passwords were checked on one session"]);
+    only(&vec![wrong(); 4], &after, "nobody has ended it");
+    let throttled = proof(
+        0,
+        1,
+        "old",
+        Answer::Refused(429, "too_many_requests".to_owned()),
+    );
+    only(&[throttled], &user(), "hardly any are checked");
+}
+
+#[test]
+fn each_beginning_and_each_end_is_told_once_with_its_reason() {
+    let revoke = [revoke(0, 1, Answer::Nothing)];
+    let after = without(user(), 1);
+    let whole = told(&revoke, &after);
+    let told_so = |told: &Told| found_when_told(&revoke, &after, told);
+    assert_eq!(told_so(&whole), Vec::<String>::new());
+    let mut without_end = whole.clone();
+    without_end.ended.clear();
+    assert_eq!(
+        told_so(&without_end),
+        ["it has ended, and no event tells of it"]
+    );
+    let mut without_beginning = whole.clone();
+    without_beginning.created.remove(&session(2));
+    assert_eq!(
+        told_so(&without_beginning),
+        ["no event tells of its beginning"]
+    );
+    let mut twice = whole.clone();
+    let ids = twice.created.entry(session(2)).or_default();
+    ids.insert("another id".to_owned());
+    assert_eq!(told_so(&twice), ["its beginning has 2 ids"]);
+    let mut invented = whole.clone();
+    let end = [("end".to_owned(), EndReason::LoggedOut)].into();
+    invented.ended.insert(session(1), end);
+    assert_eq!(
+        told_so(&invented),
+        ["it ended by LoggedOut, but nobody did that"]
+    );
+    let mut too_much = whole;
+    too_much
+        .ended
+        .insert(session(2), [("end".to_owned(), EndReason::Revoked)].into());
+    assert!(
+        told_so(&too_much).contains(&"an event tells of its end, but it is admitted".to_owned())
+    );
+}
