@@ -4,3 +4,4 @@ pub mod counters;
 pub mod interleavings;
 pub mod links;
 pub mod model;
+pub mod schedules;

@@ -21,6 +21,7 @@ mod mechanisms;
 mod ownership;
 mod refused_sign_ins;
 mod rotation_under_load;
+mod schedules;
 mod second_decisions;
 mod secrecy;
 mod secret_rotation;

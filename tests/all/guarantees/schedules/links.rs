@@ -1,0 +1,64 @@
+//! Links that are opened while something else happens.
+
+use latchkey_tests::proof::schedules::request::Request;
+use latchkey_tests::proof::schedules::scene::Scenario;
+
+use super::holds;
+use super::scenes::*;
+
+fn link(name: &'static str, link: Request, beside: Request) -> Scenario {
+    let scenario = Scenario::new(name, &[1, 2], vec![link, beside]);
+    scenario.with_faults(1).with_whole_queries()
+}
+
+#[test]
+fn a_reset_ends_everything_whatever_happens_beside_it() {
+    for (name, beside, occurring) in [
+        (
+            "reset x sign-in",
+            sign_in(),
+            &["done", "signed in", "invalid credentials"][..],
+        ),
+        (
+            "reset x refresh",
+            refresh(2, 0),
+            &["done", "refreshed", "invalid"],
+        ),
+        ("reset x reset", reset_password(), &["done", "invalid link"]),
+        (
+            "reset x new address",
+            change_email(2),
+            &["done", "invalid link"],
+        ),
+        ("reset x revoke-others", revoke_all(1, true), &["done"]),
+    ] {
+        holds(&link(name, reset_password(), beside), occurring);
+    }
+}
+
+#[test]
+fn an_address_moves_once_and_only_while_its_session_counts() {
+    for (name, beside, occurring) in [
+        (
+            "new address x sign-in",
+            sign_in(),
+            &["done", "signed in", "invalid credentials"][..],
+        ),
+        ("new address x new address", change_email(2), &["done"]),
+        (
+            "new address x revoke",
+            revoke(1, 2),
+            &["done", "invalid link"],
+        ),
+        (
+            "new address x revoke-others",
+            revoke_all(1, true),
+            &["done", "invalid link"],
+        ),
+    ] {
+        holds(&link(name, change_email(2), beside), occurring);
+    }
+    let requests = vec![change_email(2), sign_in()];
+    let upgraded = Scenario::new("new address x sign-in with upgrade", &[1, 2], requests);
+    holds(&upgraded.with_outdated_hash(), &["done", "signed in"]);
+}

@@ -1,0 +1,215 @@
+//! Races in which one write goes astray: its reply is lost, or it arrives late, or it meets a conflict.
+
+use chrono::TimeDelta;
+use latchkey_tests::proof::schedules::request::{Request, Target};
+use latchkey_tests::proof::schedules::scene::Scenario;
+use latchkey_tests::proof::schedules::search::Exploration;
+use latchkey_tests::proof::schedules::table::Queries;
+
+use super::holds;
+use super::scenes::*;
+
+const SIGNED_OUT: [&str; 3] = ["reused", "invalid", "caller not live"];
+
+fn race(name: &'static str, sessions: &[u8], requests: Vec<Request>) -> Scenario {
+    Scenario::new(name, sessions, requests).with_faults(1)
+}
+
+#[track_caller]
+fn signs_nobody_out(explored: &Exploration) {
+    let answers = explored.outcomes.iter().flatten();
+    let signed_out: Vec<_> = answers
+        .filter(|answer| SIGNED_OUT.contains(answer))
+        .collect();
+    assert!(signed_out.is_empty(), "{signed_out:?}");
+}
+
+#[test]
+fn refreshes_with_one_token_get_one_successor() {
+    let two = race("refresh x refresh", &[1], vec![refresh(1, 0); 2]);
+    signs_nobody_out(&holds(&two, &["refreshed"]));
+    let three = Scenario::new("refresh x refresh x refresh", &[1], vec![refresh(1, 0); 3]);
+    signs_nobody_out(&holds(&three, &["refreshed"]));
+    let requests = vec![refresh(1, 0), refresh(1, 0), refresh(1, 1)];
+    let and_the_next = Scenario::new("refresh x refresh x next", &[1], requests);
+    holds(&and_the_next, &["refreshed", "not due", "invalid"]);
+}
+
+#[test]
+fn a_reauthentication_forks_no_lineage_and_signs_nobody_out() {
+    let twice = race(
+        "reauthentication x reauthentication",
+        &[1],
+        vec![reauthenticate(1); 2],
+    );
+    signs_nobody_out(&holds(&twice.with_whole_queries(), &["reauthenticated"]));
+    let requests = vec![reauthenticate(1), refresh(1, 1)];
+    let refreshed = race("reauthentication x refresh", &[1], requests).with_rotated(1);
+    let occurring = ["reauthenticated", "refreshed"];
+    signs_nobody_out(&holds(&refreshed.with_whole_queries(), &occurring));
+    let requests = vec![reauthenticate(1), revoke(2, 1)];
+    let revoked = race("reauthentication x revoke", &[1, 2], requests).with_whole_queries();
+    holds(&revoked, &["reauthenticated", "caller not live"]);
+}
+
+#[test]
+fn no_refresh_that_starts_after_an_end_succeeds() {
+    for (name, end) in [
+        ("refresh x revoke", revoke(1, 2)),
+        ("refresh x revoke-others", revoke_all(1, true)),
+        ("refresh x revoke-all", revoke_all(1, false)),
+        ("refresh x disabling", Request::Disable),
+        ("refresh x logout", logout(2)),
+    ] {
+        let scenario = race(name, &[1, 2], vec![refresh(2, 0), end]);
+        holds(&scenario, &["refreshed", "invalid"]);
+    }
+    let requests = vec![refresh(2, 0), change_password(1)];
+    let changed = race("refresh x password change", &[1, 2], requests).with_whole_queries();
+    holds(&changed, &["refreshed", "invalid"]);
+}
+
+#[test]
+fn reuse_ends_its_session_and_no_other() {
+    let reuse = |name, beside| race(name, &[1, 2], vec![refresh(2, 0), beside]).with_rotated(2);
+    let refreshed = reuse("reuse x refresh", refresh(2, 1));
+    holds(&refreshed, &["reused", "refreshed", "invalid"]);
+    let of_another = reuse("reuse x refresh of another", refresh(1, 0));
+    holds(&of_another, &["reused", "refreshed"]);
+    holds(&reuse("reuse x reuse", refresh(2, 0)), &["reused"]);
+    let sign_in = reuse("reuse x sign-in", sign_in()).with_whole_queries();
+    holds(&sign_in, &["reused", "signed in"]);
+    holds(&reuse("reuse x revoke", revoke(1, 2)), &["reused", "done"]);
+}
+
+#[test]
+fn sign_ins_at_the_limit_make_room_once_each() {
+    let two = race(
+        "sign-in x sign-in, at the limit",
+        &[1, 2],
+        vec![sign_in(); 2],
+    );
+    holds(&two.limited_to(2).with_whole_queries(), &["signed in"]);
+    let requests = vec![sign_in(), refresh(1, 0)];
+    let refreshed = race("sign-in x refresh, at the limit", &[1, 2], requests);
+    holds(
+        &refreshed.limited_to(2),
+        &["signed in", "refreshed", "invalid"],
+    );
+    let below = Scenario::new("sign-in x sign-in", &[1], vec![sign_in(); 2]);
+    holds(&below.with_queries(Queries::Backwards), &["signed in"]);
+}
+
+#[test]
+fn no_sign_in_comes_out_live_on_what_it_read_before_an_end() {
+    let beside = |name, sessions: &[u8], end| race(name, sessions, vec![sign_in(), end]);
+    let others = beside("sign-in x revoke-others", &[1, 2], revoke_all(1, true));
+    holds(&others, &["signed in", "done"]);
+    let of_one = beside(
+        "sign-in x revoke-others, there are none",
+        &[1],
+        revoke_all(1, true),
+    );
+    holds(&of_one, &["signed in", "done"]);
+    let changed = beside("sign-in x password change", &[1], change_password(1));
+    holds(
+        &changed.with_whole_queries(),
+        &["signed in", "invalid credentials"],
+    );
+    let disabled = beside("sign-in x disabling", &[1], Request::Disable);
+    holds(&disabled, &["signed in", "disabled"]);
+    let upgraded = Scenario::new(
+        "sign-in with upgrade x password change",
+        &[1],
+        vec![sign_in(), change_password(1)],
+    );
+    let upgraded = upgraded.with_outdated_hash().with_whole_queries();
+    holds(&upgraded, &["signed in", "invalid credentials"]);
+}
+
+#[test]
+fn ends_at_the_same_moment_all_come_true() {
+    for (name, one, other) in [
+        ("revoke x revoke, same target", revoke(1, 2), revoke(1, 2)),
+        ("revoke x revoke, of each other", revoke(1, 2), revoke(2, 1)),
+        (
+            "revoke-others x revoke-others",
+            revoke_all(1, true),
+            revoke_all(1, true),
+        ),
+        ("revoke x revoke-all", revoke(1, 2), revoke_all(1, false)),
+        ("logout x revoke", logout(2), revoke(1, 2)),
+    ] {
+        holds(&race(name, &[1, 2], vec![one, other]), &[]);
+    }
+    let requests = vec![change_password(1), sign_in_with_the_new_one()];
+    let changed = race(
+        "password change x sign-in with the new one",
+        &[1, 2],
+        requests,
+    );
+    holds(
+        &changed.with_whole_queries(),
+        &["signed in", "invalid credentials"],
+    );
+}
+
+fn sign_in_with_the_new_one() -> Request {
+    Request::SignIn {
+        password: NEW_PASSWORD,
+    }
+}
+
+#[test]
+fn a_purge_takes_nothing_that_counts() {
+    let sign_in_beside = Scenario::new("purge x sign-in", &[1], vec![purge(1), sign_in()]);
+    let sign_in_beside = sign_in_beside.with_ended([2]);
+    holds(&sign_in_beside, &["done", "signed in"]);
+    let backwards = sign_in_beside.with_queries(Queries::Backwards);
+    holds(&backwards, &["done", "signed in"]);
+    let requests = vec![refresh(2, 0), purge(1)];
+    let at_expiry = Scenario::new("refresh x purge, at the expiry", &[1, 2], requests);
+    let millisecond = TimeDelta::milliseconds(1);
+    let at_expiry = at_expiry
+        .with_expiry_at_noon(2)
+        .with_clock(0, millisecond, TimeDelta::zero());
+    holds(&at_expiry, &["refreshed", "done"]);
+    let of_it = Request::Revoke {
+        caller: 1,
+        target: Target::BegunBy(0),
+    };
+    let requests = vec![sign_in(), of_it, purge(1)];
+    let end = race("sign-in x revoke of it x purge", &[1], requests).with_whole_queries();
+    holds(&end, &["signed in", "done"]);
+}
+
+/// A sign-in reads a session that is refreshed in its last millisecond, and then trims what has ended.
+#[test]
+fn a_sign_in_trims_nothing_that_counts() {
+    let requests = vec![sign_in(), refresh(2, 0)];
+    let trimmed = Scenario::new(
+        "sign-in that trims x refresh, at the expiry",
+        &[1, 2],
+        requests,
+    );
+    let millisecond = TimeDelta::milliseconds(1);
+    let trimmed = trimmed
+        .with_expiry_at_noon(2)
+        .with_ended(3..25)
+        .with_clock(0, millisecond * 3, millisecond)
+        .with_clock(1, millisecond, TimeDelta::zero())
+        .with_whole_queries();
+    holds(&trimmed, &["signed in", "refreshed"]);
+}
+
+/// A session is seen in a list and revoked while its sign-in is still under way, by a query that reads the account last.
+#[test]
+fn a_session_is_ended_though_the_query_did_not_show_its_item() {
+    let of_it = Request::Revoke {
+        caller: 1,
+        target: Target::BegunBy(0),
+    };
+    let begun = Scenario::new("sign-in x revoke of it", &[1], vec![sign_in(), of_it]);
+    let begun = begun.with_queries(Queries::Backwards);
+    holds(&begun, &["signed in", "done", "not found"]);
+}

@@ -1,0 +1,87 @@
+//! Three requests at the same moment.
+
+use latchkey_tests::proof::schedules::request::Request;
+use latchkey_tests::proof::schedules::scene::Scenario;
+
+use super::holds;
+use super::scenes::*;
+
+#[test]
+fn a_sign_in_all_revoked_and_a_refresh() {
+    let requests = vec![sign_in(), revoke_all(1, true), refresh(2, 0)];
+    let triple = Scenario::new("sign-in x revoke-others x refresh", &[1, 2], requests);
+    holds(&triple, &["signed in", "done", "refreshed", "invalid"]);
+}
+
+#[test]
+fn two_refreshes_and_a_reuse() {
+    let requests = vec![refresh(1, 1), refresh(1, 1), refresh(1, 0)];
+    let triple = Scenario::new("refresh x refresh x reuse", &[1], requests).with_rotated(1);
+    holds(&triple.with_faults(1), &["refreshed", "reused", "invalid"]);
+}
+
+#[test]
+fn a_sign_in_the_limit_and_a_password_change() {
+    let requests = vec![sign_in(), sign_in(), change_password(1)];
+    let triple = Scenario::new(
+        "sign-in x sign-in x password change, at the limit",
+        &[1, 2],
+        requests,
+    );
+    let triple = triple.limited_to(2).with_whole_queries();
+    holds(
+        &triple,
+        &["signed in", "invalid credentials", "caller not live"],
+    );
+}
+
+#[test]
+fn a_purge_a_sign_in_and_a_refresh() {
+    let requests = vec![purge(1), sign_in(), refresh(1, 0)];
+    let triple = Scenario::new("purge x sign-in x refresh", &[1], requests).with_ended([2]);
+    holds(&triple, &["done", "signed in", "refreshed"]);
+}
+
+#[test]
+fn a_step_up_and_two_refreshes() {
+    let requests = vec![reauthenticate(1), refresh(1, 1), refresh(1, 1)];
+    let triple = Scenario::new("reauthentication x refresh x refresh", &[1], requests);
+    let explored = holds(&triple.with_rotated(1), &["reauthenticated", "refreshed"]);
+    assert!(
+        !explored
+            .outcomes
+            .iter()
+            .flatten()
+            .any(|answer| *answer == "reused")
+    );
+}
+
+#[test]
+fn an_administrators_disabling_and_two_sign_ins() {
+    let requests = vec![Request::Disable, sign_in(), sign_in()];
+    let triple = Scenario::new("disabling x sign-in x sign-in", &[1], requests);
+    holds(
+        &triple.with_whole_queries(),
+        &["done", "signed in", "disabled"],
+    );
+}
+
+#[test]
+fn a_password_change_all_revoked_and_a_sign_in() {
+    let requests = vec![change_password(1), revoke_all(1, true), sign_in()];
+    let triple = Scenario::new("password change x revoke-others x sign-in", &[1], requests);
+    let occurring = [
+        "done",
+        "signed in",
+        "caller not live",
+        "invalid credentials",
+    ];
+    holds(&triple.with_whole_queries(), &occurring);
+}
+
+#[test]
+fn a_revoke_a_sign_in_and_a_refresh() {
+    let requests = vec![revoke(1, 2), sign_in(), refresh(2, 0)];
+    let triple = Scenario::new("revoke x sign-in x refresh", &[1, 2], requests);
+    holds(&triple, &["done", "signed in", "refreshed", "invalid"]);
+}

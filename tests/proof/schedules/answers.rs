@@ -1,0 +1,181 @@
+//! What an answer must agree with: the table at that moment, what was there when the request began, the other answers.
+
+use latchkey_domain::id::SessionId;
+
+use super::request::{Answer, Claims, Request};
+use super::rules::{Broken, History, Rules, check};
+use super::table::View;
+
+impl Rules {
+    /// The rules on an answer, given at the moment of the request's last reply.
+    ///
+    /// # Errors
+    /// The rule that it has broken.
+    pub fn check_answer(
+        &self,
+        history: &mut History,
+        request: usize,
+        answer: &Answer,
+        table: &View,
+    ) -> Result<(), Broken> {
+        history.seen[request].answer = Some(answer.clone());
+        let seen = &history.seen[request];
+        let at_start = seen.started.clone().unwrap_or_default();
+        let ended = |id: SessionId| !table.live_set().contains(&id);
+        let process = &self.processes[request];
+        check(*answer != Answer::Broken, || "500, or a panic".to_owned())?;
+        if let Request::Refresh { session, presented } = process.request
+            && self.was_replaced_long_before(self.session(session), presented, process.now)
+            && *answer != Answer::Unavailable
+        {
+            let session = self.session(session);
+            check(ended(session), || {
+                format!(
+                    "guarantee 2: {} lives, though a token came back that was replaced long before",
+                    self.name(session)
+                )
+            })?;
+        }
+        match (answer, &self.processes[request].request) {
+            (
+                Answer::Refreshed(given) | Answer::NotDue(given),
+                Request::Refresh { presented, .. },
+            ) => {
+                check(at_start.contains(&given.session), || {
+                    format!(
+                        "guarantee 3: {} had ended before this refresh began",
+                        self.name(given.session)
+                    )
+                })?;
+                let rotation = given.rotation;
+                let expected = match answer {
+                    Answer::NotDue(_) => *presented,
+                    _ => presented + 1,
+                };
+                check(rotation == expected, || {
+                    format!("guarantee 1: the successor of {presented} is {rotation}")
+                })?;
+                check_successors(history, given)?;
+            }
+            (Answer::Reauthenticated(given), _) => {
+                check(at_start.contains(&given.session), || {
+                    format!(
+                        "guarantee 3: {} had ended before this reauthentication began",
+                        self.name(given.session)
+                    )
+                })?;
+                let newest = table.sessions.get(&given.session);
+                check(
+                    newest.is_none_or(|item| item.rotation >= given.rotation),
+                    || "guarantee 1: the token of a reauthentication was never written".to_owned(),
+                )?;
+                check_successors(history, given)?;
+            }
+            (Answer::SignedIn(new), asked) => {
+                let was_admitted = table.admitted().contains(new) || history.left.contains(new);
+                check(was_admitted, || {
+                    format!("guarantee 4: {} was never admitted", self.name(*new))
+                })?;
+                if let Request::ChangePassword { .. } = asked {
+                    check(at_start.iter().all(|id| ended(*id)), || {
+                        "guarantee 3: a session has outlived the password change".to_owned()
+                    })?;
+                }
+            }
+            (Answer::Listed(shown), Request::List { caller }) => {
+                check(at_start.contains(&self.session(*caller)), || {
+                    "guarantee 3: a list for a caller whose session had ended".to_owned()
+                })?;
+                for id in shown {
+                    check(!seen.left_before.contains(id), || {
+                        format!("guarantee 3: {} is listed, which had ended", self.name(*id))
+                    })?;
+                }
+                let live = table.live_set();
+                for id in at_start.intersection(&live) {
+                    check(shown.contains(id), || {
+                        format!("{} is live and not listed", self.name(*id))
+                    })?;
+                }
+            }
+            (Answer::Done, Request::Rename { target, .. }) => {
+                check(at_start.contains(&self.session(*target)), || {
+                    "guarantee 3: a session was named that had ended".to_owned()
+                })?;
+            }
+            (Answer::Done, Request::Revoke { target, .. }) => {
+                check(ended(self.target(*target)), || {
+                    format!(
+                        "guarantee 3: {} has not ended",
+                        self.name(self.target(*target))
+                    )
+                })?;
+            }
+            (
+                Answer::Done,
+                Request::AdminRevoke { target: session } | Request::Logout { session },
+            ) => {
+                let session = self.session(*session);
+                check(ended(session), || {
+                    format!("guarantee 3: {} has not ended", self.name(session))
+                })?;
+            }
+            (
+                Answer::Done,
+                Request::RevokeAll {
+                    caller,
+                    keep_current,
+                },
+            ) => {
+                let kept = |id: &SessionId| *keep_current && *id == self.session(*caller);
+                check(at_start.iter().all(|id| kept(id) || ended(*id)), || {
+                    "guarantee 3: a session has outlived the revocation of all".to_owned()
+                })?;
+            }
+            (Answer::Done, Request::ResetPassword { .. } | Request::AdminRevokeAll) => {
+                check(at_start.iter().all(|id| ended(*id)), || {
+                    "guarantee 3: a session has outlived the end of all".to_owned()
+                })?;
+            }
+            (Answer::Done, Request::Delete { .. } | Request::AdminDelete | Request::Disable) => {
+                check(table.live_set().is_empty(), || {
+                    "guarantee 3: a session has outlived its account".to_owned()
+                })?;
+            }
+            (Answer::Reused, Request::Refresh { session, .. }) => {
+                check(ended(self.session(*session)), || {
+                    let name = self.name(self.session(*session));
+                    format!("guarantee 2: {name} was replayed and lives")
+                })?;
+            }
+            (Answer::Refused(why), _) => {
+                check(!seen.committed, || {
+                    format!("guarantee 7: answered \"{why}\", but its change was made")
+                })?;
+            }
+            (
+                Answer::Refreshed(_)
+                | Answer::NotDue(_)
+                | Answer::Reused
+                | Answer::Listed(_)
+                | Answer::Done
+                | Answer::Broken
+                | Answer::Unavailable,
+                _,
+            ) => {}
+        }
+        Ok(())
+    }
+}
+
+/// The rule on a refresh token that is given: it has the claims that everybody else got.
+fn check_successors(history: &History, given: &Claims) -> Result<(), Broken> {
+    let others = history.seen.iter().filter_map(|seen| seen.answer.as_ref());
+    for other in others.filter_map(Answer::refresh_token) {
+        let is_same_token = (other.session, other.rotation) == (given.session, given.rotation);
+        check(!is_same_token || other == given, || {
+            "guarantee 1: two different successors of one token".to_owned()
+        })?;
+    }
+    Ok(())
+}
