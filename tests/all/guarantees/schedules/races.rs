@@ -37,18 +37,19 @@ fn refreshes_with_one_token_get_one_successor() {
 
 #[test]
 fn a_reauthentication_forks_no_lineage_and_signs_nobody_out() {
-    let twice = race(
+    let twice = Scenario::new(
         "reauthentication x reauthentication",
         &[1],
         vec![reauthenticate(1); 2],
     );
     signs_nobody_out(&holds(&twice.with_whole_queries(), &["reauthenticated"]));
     let requests = vec![reauthenticate(1), refresh(1, 1)];
-    let refreshed = race("reauthentication x refresh", &[1], requests).with_rotated(1);
+    let refreshed = Scenario::new("reauthentication x refresh", &[1], requests).with_rotated(1);
     let occurring = ["reauthenticated", "refreshed"];
     signs_nobody_out(&holds(&refreshed.with_whole_queries(), &occurring));
     let requests = vec![reauthenticate(1), revoke(2, 1)];
-    let revoked = race("reauthentication x revoke", &[1, 2], requests).with_whole_queries();
+    let revoked =
+        Scenario::new("reauthentication x revoke", &[1, 2], requests).with_whole_queries();
     holds(&revoked, &["reauthenticated", "caller not live"]);
 }
 
