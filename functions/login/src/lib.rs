@@ -27,7 +27,7 @@ pub fn routes<R: Routes<Service>>() -> R {
 /// Sign in
 ///
 /// Starts a session. A live session with the same `X-Device-Id` ends; when the user has as many as are allowed, the least
-/// recently used one does.
+/// recently used one does. A body with `client` is refused: only a refresh and a sign-in from elsewhere are made for another.
 #[utoipa::path(
     post,
     path = "/v1/auth/login",

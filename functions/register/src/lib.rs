@@ -30,7 +30,8 @@ pub fn routes<R: Routes<Service>>() -> R {
 ///
 /// Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed. Where the
 /// deployment wants verified addresses (`REQUIRE_VERIFIED_EMAIL`), nobody is signed in: the reply is 202, and the same for an
-/// address that is taken, and a link is asked for, to be sent to the address. To send the same again asks for the link again.
+/// address that is taken, and a link is asked for, to be sent to the address. To send the same again asks for the link again. A body with
+/// `client` is refused.
 #[utoipa::path(
     post,
     path = "/v1/auth/register",

@@ -197,7 +197,7 @@ impl Service {
                 }
                 // Both change in one write, so a credential that has not changed since will never be the account's.
                 Admitted::NoLonger if already_verified => {
-                    tracing::error!(%user_id, "a credential and its account are not of the same password: repair the items");
+                    tracing::error!(%user_id, "a credential leads to no account, or to one of another password: repair the items");
                     return Err(Failure::Internal);
                 }
                 // They changed between the two readings.

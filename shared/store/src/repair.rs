@@ -114,10 +114,14 @@ impl Store {
         let sent = self.update(Key::account(account.id), &update, ask, &mut retries);
         let is_written = match sent.await? {
             Ok(_) => true,
-            // An earlier attempt of ours was made, if it is its stamp that stands there.
+            // An earlier attempt of ours was made, if it is its stamp that stands there or stood there before.
             Err(mut met) => {
                 let found = met.take_only().map(account_from_item);
-                found.is_some_and(|found| found.is_ok_and(|found| found.change == stamp))
+                found.is_some_and(|found| {
+                    found.is_ok_and(|found| {
+                        found.change == stamp || found.previous_change == Some(stamp)
+                    })
+                })
             }
         };
         if is_written {

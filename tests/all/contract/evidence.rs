@@ -44,7 +44,7 @@ fn the_page_has_a_row_for_each_requirement_of_levels_1_and_2() {
     }
 }
 
-/// Every function of the sources below a folder.
+/// Every test of the sources below a folder: a function below `#[test]`, `#[tokio::test]` or in `proptest!`.
 fn add_functions(folder: &Path, functions: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -52,9 +52,12 @@ fn add_functions(folder: &Path, functions: &mut BTreeSet<String>) {
             add_functions(&path, functions);
         } else if path.extension().is_some_and(|end| end == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let names = text.split("fn ").skip(1);
-            let names = names.filter_map(|rest| rest.split(['(', '<']).next());
-            functions.extend(names.map(str::to_owned));
+            for mark in ["#[test]", "#[tokio::test]", "#[tokio::test("] {
+                let tests = text.split(mark).skip(1);
+                let names =
+                    tests.filter_map(|rest| rest.split_once("fn ")?.1.split(['(', '<']).next());
+                functions.extend(names.map(str::to_owned));
+            }
         }
     }
 }

@@ -432,7 +432,10 @@ async fn no_deed_of_a_request_continues_after_its_503() {
     };
     let token = Token::new(root.access_token.clone());
     let caller = service.core.authenticate(&token).await.unwrap();
-    let who = service.administrator(caller).await.unwrap();
+    let who = service
+        .administrator(caller, tokio::time::Instant::now())
+        .await
+        .unwrap();
     tokio::time::advance(LONGEST_DEEDS - Duration::from_secs(1)).await;
     assert_eq!(service.revoke_all_of(&who, grace).await, Ok(1));
     tokio::time::advance(Duration::from_secs(1)).await;

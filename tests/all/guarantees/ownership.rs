@@ -122,7 +122,9 @@ async fn no_operation_of_the_document_touches_or_tells_of_what_is_somebody_elses
                 hers.body
             );
             assert_eq!(shown(&hers), shown(&nobodys), "{}", operation.name());
-            about_others.push(operation.name());
+            if hers.status == StatusCode::NOT_FOUND {
+                about_others.push(operation.name());
+            }
         } else {
             let reply = about(&of_ada).await;
             let text = String::from_utf8_lossy(&reply.bytes).to_lowercase();
@@ -130,12 +132,9 @@ async fn no_operation_of_the_document_touches_or_tells_of_what_is_somebody_elses
                 assert!(!text.contains(hers), "{}: {text}", operation.name());
             }
             // Administration is not Bob's; all else he may do, to himself.
-            let expected = if operation.path.starts_with("/v1/admin/") {
-                StatusCode::FORBIDDEN
-            } else {
-                reply.status
-            };
-            assert_eq!(reply.status, expected, "{}", operation.name());
+            if operation.path.starts_with("/v1/admin/") {
+                assert_eq!(reply.status, StatusCode::FORBIDDEN, "{}", operation.name());
+            }
             if reply.status.is_success() {
                 about_oneself.push(operation.name());
             }
@@ -143,7 +142,8 @@ async fn no_operation_of_the_document_touches_or_tells_of_what_is_somebody_elses
         let after = of_user(&stack.items().await, &ada, ADA);
         assert_eq!(after, before, "{}", operation.name());
     }
-    assert!(about_others.len() >= 10, "{about_others:#?}");
+    // Administration stops at the role. These look for what they are asked about.
+    assert!(about_others.len() >= 2, "{about_others:#?}");
     // What was refused for another reason has shown nothing.
     assert!(about_oneself.len() >= 12, "{about_oneself:#?}");
 }

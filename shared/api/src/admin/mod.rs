@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use http::request::Parts;
 use latchkey_service::{Administrator, Service};
+use tokio::time::Instant;
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::authenticate::authenticate;
@@ -103,8 +104,10 @@ async fn check(parts: &Parts, service: &Service) -> Result<Administrator, Proble
     if !service.core.policy.administration {
         return Err(Code::NotFound.into());
     }
+    // The keys may have to be read for the token, and the request's time runs meanwhile.
+    let began = Instant::now();
     let caller = authenticate(&parts.headers, &service.core).await?;
-    Ok(service.administrator(caller).await?)
+    Ok(service.administrator(caller, began).await?)
 }
 
 /// The administrator who calls a route of [`AdminRoutes`].

@@ -212,8 +212,8 @@ impl KeyRing {
     }
 
     /// The keys after a rotation at `now`: with a new one, which signs when it has been published for long enough; without
-    /// those that are forgotten; without the RSA keys whose access tokens are over. The others keep how long sessions live
-    /// now, so that settings which are lowered later do not cut off the tokens of sessions from before.
+    /// those that are forgotten; without the RSA keys whose access tokens are over. Each keeps how long sessions live now,
+    /// so that settings which are lowered later do not cut off the tokens of sessions from before.
     ///
     /// # Errors
     /// [`TooManyKeys`]
@@ -240,7 +240,10 @@ impl KeyRing {
         if keys.len() >= MOST_KEYS {
             return Err(TooManyKeys);
         }
-        keys.push(RingKey::signing_from(new, signs_from));
+        keys.push(RingKey {
+            lives: SessionLives::default().or_by(policy),
+            ..RingKey::signing_from(new, signs_from)
+        });
         keys.sort_by_key(|key| key.signs_from);
         let mut keys = keys.into_iter();
         // There is one: it was just added.
@@ -387,6 +390,15 @@ mod tests {
         let again = |now| rotated.rotate(key(3), now, now, &lowered).unwrap();
         assert_eq!(again(at(29)).iter().count(), 3);
         assert_eq!(again(at(31)).iter().count(), 2);
+        // The key that signed when they were lowered keeps it too.
+        let again = again(at(29));
+        let lives = |ring: &KeyRing| {
+            let lives = ring.iter().map(|key| key.lives);
+            lives.collect::<Vec<_>>()
+        };
+        let before = SessionLives::default().or_by(&policy);
+        assert_eq!(lives(&again)[..2], [before, before]);
+        assert_eq!(lives(&again)[2], SessionLives::default().or_by(&lowered));
     }
 
     #[test]

@@ -125,15 +125,16 @@ impl Deed {
 impl Service {
     /// The caller as an administrator: the access token has the scope, the session is live, the account has the role
     /// now, and the proof of who they are is recent. 1 trip, 1 read unit, strongly consistent, so that a role that was
-    /// withdrawn allows nothing any more.
+    /// withdrawn allows nothing any more. `began` is when the request did, before its token was read.
     ///
     /// # Errors
     /// [`NotAdministrator`]
     pub async fn administrator(
         &self,
         caller: Caller,
+        began: Instant,
     ) -> Result<Administrator, Failure<NotAdministrator>> {
-        let deadline = Instant::now() + LONGEST_DEEDS;
+        let deadline = began + LONGEST_DEEDS;
         let (user_id, session_id) = (caller.user_id, caller.session_id);
         if !caller.scope.admin {
             tracing::info!(%user_id, %session_id, reason = "scope", "administration refused");
