@@ -258,6 +258,61 @@ fn a_name_of_ours_is_written_in_the_language_of_the_mail() {
 }
 
 #[test]
+fn a_device_of_which_nothing_is_known_has_no_line() {
+    for (language, label) in [(Language::En, "Device"), (Language::De, "Gerät")] {
+        let texts = MailTexts::read(letterhead(language), None).unwrap();
+        for message in Message::ALL {
+            let mut notice = notice(message, "");
+            let link = message.link_lifetime().map(|_| "https://id.example.com");
+            let label = format!("{label}: ");
+            let named = texts.write(&self::notice(message, "x"), link).unwrap();
+            assert!(named.text.contains(&label), "{}", named.text);
+            let place = notice.whereabouts.as_mut().unwrap();
+            (place.device, place.device_type) = (None, DeviceType::Unknown);
+            let words = texts.write(&notice, link).unwrap();
+            assert!(!words.text.contains(&label), "{}", words.text);
+            assert!(words.text.contains("Berlin, DE"), "{}", words.text);
+            for words in [&words.text, &words.html] {
+                assert!(!words.contains("Unknown"), "{words}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_link_that_those_who_run_the_service_have_asked_for_says_so() {
+    for (language, by_operator, by_anybody) in [
+        (
+            Language::En,
+            ["Those who run", "If you have not asked them for it"],
+            ["Somebody, probably you,", "If this wasn’t you"],
+        ),
+        (
+            Language::De,
+            ["Die Betreiber von", "Wenn Sie nicht darum gebeten haben"],
+            ["Jemand, vermutlich Sie selbst,", "Wenn Sie das nicht waren"],
+        ),
+    ] {
+        let texts = MailTexts::read(letterhead(language), None).unwrap();
+        for (from_operator, says, says_not) in [
+            (true, by_operator, by_anybody),
+            (false, by_anybody, by_operator),
+        ] {
+            let notice = Notice {
+                from_operator,
+                ..notice(Message::ResetPassword, "Firefox")
+            };
+            let words = texts.write(&notice, Some("https://id.example.com"));
+            let words = words.unwrap();
+            for words in [words.text, words.html] {
+                assert!(says.iter().all(|says| words.contains(says)), "{words}");
+                assert!(!says_not.iter().any(|not| words.contains(not)), "{words}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_name_of_the_product_adds_no_header() {
     let product = "Example\r\nBcc: eve@example.com".to_owned();
     let letterhead = Letterhead {
