@@ -45,9 +45,9 @@ export function resetPassword(token) {
       remember(email)
       return card(title, make('p', { role: 'alert' }, say('invalid_link')), newLink())
     }
-    if (!isOther) remember(email)
     // The session of this page has ended with all others, unless somebody else is signed in here.
     if (client.state.status === 'signed-in') await client.getSession().catch(() => {})
+    remember(email)
     go('/account/sign-in')
     notify(isOther && email ? say('password_changed_of', { email }) : say('password_reset_done'))
   }
@@ -83,7 +83,7 @@ export function verifyEmail(token) {
       return expired(isChange, sub)
     }
     if (client.state.status === 'signed-in') await accountAgain().catch(() => {})
-    else remember(email)
+    remember(email)
     go('/account')
     notify(isOther && email ? say('confirmed_of', { email }) : say(isChange ? 'email_changed' : 'email_confirmed'))
   }

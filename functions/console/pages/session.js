@@ -27,6 +27,9 @@ export function reasonOfEnd() {
   }
 }
 
+/** The address that was typed, or that a link was for, so that it need not be typed again on the next view. */
+export const entered = { email: '' }
+
 /** The cookie of a session that has ended goes, so that its end is not told again at each visit. */
 let forgetting = Promise.resolve()
 export function forgetCookie() {
@@ -121,6 +124,7 @@ export function follow(draw, drawHead, isForAll = () => false) {
     if (state.status === 'signed-out') {
       if (session === null) return
       session = user = null
+      entered.email = '' // Who comes next may be somebody else.
       if (!isForAll()) drawAll()
       else {
         nameAgain()

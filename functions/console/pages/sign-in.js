@@ -4,25 +4,22 @@ import { LatchkeyError } from './latchkey.js'
 import { fill, make, own, sentence } from './dom.js'
 import { checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
 import { clearNotices, explain, link, notify, offers, productName, show } from './page.js'
-import { client, signInWith } from './session.js'
+import { client, entered, signInWith } from './session.js'
 import { say } from './words.js'
 import './account-words.js'
 
-/** The address that was typed, or that a link was for, so that it need not be typed again on the next view. */
-let typed = ''
-
-/** @param {string | undefined} email */
+/** Keeps the address of a link for the form to sign in. Who is signed in may be somebody else. @param {string | undefined} email */
 export function remember(email) {
-  if (email) typed = email
+  if (email && client.state.status === 'signed-out') entered.email = email
 }
 
 /** @param {string} value */
-export function emailEntry(value = typed) {
+export function emailEntry(value = entered.email) {
   const entry = field('email', {
     type: 'email', name: 'email', autocomplete: 'username', inputmode: 'email', autocapitalize: 'none', spellcheck: 'false', value,
   })
   entry.input.addEventListener('input', () => {
-    typed = entry.input.value
+    entered.email = entry.input.value
   })
   return { field: entry, check: checkEmail }
 }
@@ -50,7 +47,7 @@ export function signIn() {
       if (error instanceof LatchkeyError && error.code === 'email_not_verified' && offers.links) help.replaceChildren(...lostLink(email.trim()))
       throw error
     }
-    typed = ''
+    entered.email = ''
   }
   const canRegister = offers.account && offers.registration
   card(
@@ -85,7 +82,7 @@ export function register() {
   const act = async (/** @type {string} */ email, /** @type {string} */ password) => {
     const session = await client.register({ email: email.trim(), password })
     if (!session) return mailSent(email.trim(), 'check_mail_text')
-    typed = ''
+    entered.email = ''
     notify(say(offers.links ? 'registered_confirm' : 'registered'))
   }
   const at = { email_taken: 0, validation_failed: 0, weak_password: 1 }

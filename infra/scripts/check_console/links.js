@@ -147,10 +147,11 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
 
   // The links of another account change nothing about who is signed in.
   const lise = await ask('POST', '/v1/auth/register', { email: 'lise@example.com', password: PASSWORD })
-  await unconfirmed.goto(await issue('verify_email', lise))
+  const [verified, changed] = [await issue('verify_email', lise), await issue('reset_password', lise)]
+  await unconfirmed.goto(verified)
   await unconfirmed.getByRole('button', { name: 'Confirm' }).click()
   await unconfirmed.locator('.notice', { hasText: 'lise@example.com is confirmed.' }).waitFor()
-  await unconfirmed.goto(await issue('reset_password', lise))
+  await unconfirmed.goto(changed)
   await unconfirmed.fill('input[autocomplete=new-password]', NEW_PASSWORD)
   await unconfirmed.keyboard.press('Enter')
   await unconfirmed.locator('.notice', { hasText: 'The password of lise@example.com is changed.' }).waitFor()
@@ -173,6 +174,41 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await ask('POST', '/v1/auth/verify-email', { token: moved })
   await unconfirmed.keyboard.press('Enter')
   await unconfirmed.getByText('This is your address already.').waitFor()
+
+  // Whoever signs out leaves no address of a link in the form, nor one that was typed for a link.
+  const signOut = () => unconfirmed.getByRole('banner').getByRole('button', { name: 'Sign out' }).click()
+  const signInAgain = async () => {
+    await unconfirmed.goto(`${origin}/account`)
+    await unconfirmed.fill('input[type=email]', 'emmy@example.org')
+    await unconfirmed.fill('input[type=password]', PASSWORD)
+    await unconfirmed.keyboard.press('Enter')
+    await unconfirmed.waitForSelector('li.row.current')
+  }
+  await unconfirmed.goto(verified.slice(0, -9)) // as a mail program may break it
+  await unconfirmed.getByRole('button', { name: 'Confirm' }).click()
+  await unconfirmed.getByText('This link is no longer valid').waitFor()
+  await unconfirmed.getByRole('link', { name: 'Go to your devices' }).click()
+  await unconfirmed.waitForSelector('li.row.current')
+  await signOut()
+  assert.equal(await known(unconfirmed), '', "after another account's link to confirm")
+  await signInAgain()
+  await unconfirmed.goto(changed)
+  await unconfirmed.fill('input[autocomplete=new-password]', NEW_PASSWORD)
+  await unconfirmed.keyboard.press('Enter')
+  await unconfirmed.getByText('This link is no longer valid').waitFor()
+  await unconfirmed.getByRole('link', { name: 'Request a new link' }).click()
+  await heading(unconfirmed, 'Reset your password')
+  await unconfirmed.fill('main input[type=email]', 'lise@example.com')
+  await unconfirmed.getByRole('link', { name: 'Go to your devices' }).click()
+  await unconfirmed.waitForSelector('li.row.current')
+  await signOut()
+  assert.equal(await known(unconfirmed), '', "after another account's link to choose a password")
+  await signInAgain()
+  await unconfirmed.goto(await issue('reset_password', emmy))
+  await unconfirmed.fill('input[autocomplete=new-password]', NEW_PASSWORD)
+  await unconfirmed.keyboard.press('Enter')
+  await unconfirmed.locator('.notice', { hasText: 'Your password is changed' }).waitFor()
+  assert.equal(await known(unconfirmed), 'emmy@example.org', 'who has chosen a new password signs in with it')
   await unconfirmed.context().close()
   say('links: whose account it is, another one in the same tab, one that is used up, an account that is not mine or not the one that is signed in')
 

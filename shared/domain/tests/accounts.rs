@@ -1,7 +1,6 @@
 //! What an account says of itself, and what a sign-in asks of it: each part on its own, by the crate's public face.
 
 #![expect(
-    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on fails by panicking"
 )]

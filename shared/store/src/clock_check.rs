@@ -77,7 +77,7 @@ impl Intercept for ClockCheck {
         let received = self.clock.now();
         let date = context
             .response()
-            .and_then(|reply| reply.headers().get("date"));
+            .and_then(|response| response.headers().get("date"));
         let (Some(Sent(sent)), Some(date)) = (config.load::<Sent>(), date.and_then(read_date))
         else {
             return Ok(());

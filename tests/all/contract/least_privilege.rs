@@ -443,7 +443,7 @@ fn mails_are_sent_as_the_address_of_mail_from_alone() {
         assert!(
             sent_as
                 .as_typed()
-                .eq_ignore_ascii_case(&sent_as.normalized())
+                .eq_ignore_ascii_case(sent_as.normalized())
         );
     }
     for refused in [

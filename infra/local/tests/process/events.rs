@@ -31,7 +31,9 @@ fn types(events: &[Value]) -> Vec<&str> {
 fn events_are_shown_at_once_and_a_kill_loses_none_and_repeats_none() {
     let folder = Scratch::new();
     let checkpoint = folder.0.join("stream-checkpoint");
-    let first = Stack::in_folder(&folder.0, &[]);
+    // Nothing is counted before the account is made, so the first checkpoint is behind its events.
+    let uncounted = [("ADDRESS_ATTEMPTS_PER_MINUTE", "0")];
+    let first = Stack::in_folder(&folder.0, &uncounted);
     let ada = first.register("ada@example.com");
     let shown = events(&first, 2);
     let mut kinds = types(&shown);

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from latchkey import Change, LatchkeyError, MemoryStorage
-from world import PASSWORD, REFRESH, World, answer, busy, held, lose_reply, offline
+from world import PASSWORD, REFRESH, World, answer, busy, full, held, lose_reply, offline
 
 
 def test_fresh_token_is_used_as_it_is(world: World) -> None:
@@ -143,13 +143,13 @@ def test_server_that_wants_no_refresh_for_a_while_is_left_alone_for_a_minute_at_
     client = world.client()
     world.register(client)
     world.expire()
-    world.network.fail(REFRESH, busy(str(asked_for)))
+    world.network.fail(REFRESH, full(str(asked_for)))
     pause = min(asked_for, 60)
     for passed in (0, 10, 10):
         world.time.advance(passed)
         with pytest.raises(LatchkeyError) as caught:
             client.me()
-        assert caught.value.code == "temporarily_unavailable"
+        assert caught.value.code == "too_many_requests"
     assert pause - 21 < (caught.value.retry_after or 0) <= pause - 20
     assert (world.network.refreshes, client.signed_in()["user"]["email"]) == (1, world.email)
     world.time.advance(pause - 20)

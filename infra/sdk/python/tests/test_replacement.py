@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from latchkey import Clock, FileStorage, LatchkeyError, MemoryStorage
-from world import PASSWORD, REFRESH, MovableClock, World, answer, busy, held, lose_reply, offline
+from world import PASSWORD, REFRESH, MovableClock, World, answer, answer_after, busy, full, held, lose_reply, offline
 
 CHANGE, REAUTHENTICATE, SIGN_IN, SIGN_OUT = "/v1/me/password", "/v1/auth/reauthenticate", "/v1/auth/login", "/v1/auth/logout"
 OTHER_PASSWORD = "wrong donkey charger paperclip"
@@ -48,6 +48,28 @@ def test_lost_reply_in_an_outage_is_followed_by_a_refresh_when_it_ends(world: Wo
     assert world.network.refreshes == 4
 
 
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_reply_with_5xx_may_come_after_the_work_and_is_followed_by_a_refresh(world: World, status: int) -> None:
+    client = world.client()
+    world.register(client)
+    world.network.fail(REAUTHENTICATE, answer_after(status, retry_after="60"))
+    with pytest.raises(LatchkeyError) as caught:
+        client.reauthenticate(PASSWORD)
+    assert caught.value.status == status
+    assert (world.network.refreshes, world.rotation()) == (1, 1)
+    client.me()
+    assert world.network.refreshes == 1
+
+
+def test_reply_with_429_comes_in_place_of_the_work(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    before = world.storage.load()
+    world.network.fail(REAUTHENTICATE, full("60"))
+    assert code_of(client.reauthenticate, PASSWORD) == "too_many_requests"
+    assert (world.storage.load(), world.network.refreshes) == (before, 0)
+
+
 def test_refusal_leaves_nothing_behind(world: World) -> None:
     client = world.client()
     world.register(client)
@@ -68,6 +90,62 @@ def test_pause_ends_within_the_grace_after_a_lost_reply(world: World) -> None:
     world.time.advance(6)
     client.me()
     assert (world.network.refreshes, world.rotation()) == (3, 1)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_pause_ends_within_the_grace_after_a_5xx(world: World, status: int) -> None:
+    """The refresh is done, and the next attempt hears that there are too many."""
+    client = world.client()
+    world.register(client)
+    world.expire()
+    world.network.fail(REFRESH, answer_after(status, retry_after="0"), full("60"))
+    while world.network.refreshes < 2:
+        with pytest.raises(LatchkeyError):
+            client.me()
+    world.time.advance(4)
+    with pytest.raises(LatchkeyError) as caught:
+        client.me()
+    assert caught.value.code == "too_many_requests"
+    assert 0 < (caught.value.retry_after or 0) <= 6
+    world.time.advance(6)
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (3, 1)
+
+
+def test_pause_ends_within_the_grace_after_a_503_that_asks_for_more(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    world.expire()
+    world.network.fail(REFRESH, answer_after(503, retry_after="60"))
+    assert code_of(client.me) == "temporarily_unavailable"
+    world.time.advance(10)
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
+
+
+def test_pause_ends_within_the_grace_after_a_lost_reauthentication(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    world.network.fail(REAUTHENTICATE, lose_reply)
+    world.network.fail(REFRESH, full("60"))
+    assert code_of(client.reauthenticate, PASSWORD) == "network_error"
+    assert code_of(client.me) == "too_many_requests"
+    world.time.advance(10)
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
+
+
+def test_pause_from_before_a_lost_reauthentication_ends_within_the_grace(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    world.time.advance(900 - 20)
+    world.network.fail(REFRESH, full("60"))
+    client.me()
+    world.network.fail(REAUTHENTICATE, lose_reply)
+    assert code_of(client.reauthenticate, PASSWORD) == "network_error"
+    world.time.advance(10)
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
 
 
 class Polling(MovableClock):
@@ -151,6 +229,27 @@ def test_sign_in_does_not_outlive_a_sign_out_that_came_later(world: World) -> No
     assert other.get_sessions()["total"] == 1
 
 
+def test_sign_in_does_not_outlive_a_sign_out_that_comes_while_it_waits_for_the_storage(world: World) -> None:
+    client, other = world.client(), world.client(storage=MemoryStorage())
+    world.register(client)
+    client.sign_out()
+    core = client._core if world.kind == "sync" else client._client._core
+    update = core.vault.update
+
+    def sign_out_first(loaded: Any, decide: Any, *rest: Any, **options: Any) -> Any:
+        """A sign-out that has counted itself, and has found nobody, before this sign-in has the storage."""
+        if options.get("is_blind"):
+            core._sign_outs += 1
+        return update(loaded, decide, *rest, **options)
+
+    core.vault.update = sign_out_first
+    assert code_of(client.sign_in, world.email, PASSWORD) == "not_signed_in"
+    core.vault.update = update
+    assert held(world.storage.load()) is None
+    other.sign_in(world.email, PASSWORD)
+    assert other.get_sessions()["total"] == 1
+
+
 def test_refresh_that_gives_another_session_is_not_stored(world: World) -> None:
     client, other = world.client(), world.client(storage=MemoryStorage())
     world.register(client)
@@ -173,3 +272,20 @@ def test_token_for_an_api_is_renewed_after_the_password_was_proved(world: World)
     assert client.access_token(ORDERS) == before
     client.reauthenticate(PASSWORD)
     assert client.access_token(ORDERS) != before
+
+
+def test_token_for_an_api_is_renewed_once_after_a_proof_that_only_it_has_brought(world: World) -> None:
+    """The process that proved the password has died before the reply, so the storage has the session from before."""
+    client = world.client()
+    world.register(client)
+    client.access_token(ORDERS)
+    text, copy = world.storage.load(), MemoryStorage()
+    assert text is not None
+    copy.save(text)
+    other = world.client(storage=copy)
+    world.network.fail(REAUTHENTICATE, lose_reply)
+    world.network.fail(REFRESH, offline, offline, offline)
+    assert code_of(other.reauthenticate, PASSWORD) == "network_error"
+    world.expire()
+    tokens = {client.access_token(ORDERS) for _ in range(3)}
+    assert (len(tokens), world.network.refreshes) == (1, 5)

@@ -136,6 +136,9 @@ def test_type_is_checked(api: str, kind: str, token: str) -> None:
     old = signed(auth_time=now - 600)
     assert service(max_age=900).verify(old)["auth_time"] == now - 600
     assert refusal(service(max_age=300).verify, old) == ("insufficient_user_authentication", 401)
+    with pytest.raises(VerificationError) as caught:
+        service(max_age=2_592_000).verify(signed(auth_time=now - 3_000_000))
+    assert caught.value.challenge == 'Bearer error="insufficient_user_authentication", max_age="2592000"'
     assert service(scope="account").verify(old).get("scope") == "account"
     assert refusal(service(scope="account admin").verify, old) == ("insufficient_scope", 403)
     assert refusal(service(scope="account").verify, signed(scope=None)) == ("insufficient_scope", 403)

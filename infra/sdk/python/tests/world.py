@@ -216,6 +216,21 @@ def answer(status: int, body: object = None, **headers: str) -> Fault:
     return fault
 
 
+def answer_after(status: int, body: object = None, **headers: str) -> Fault:
+    """The server acts, and another reply comes in place of its own."""
+    instead = answer(status, body, **headers)
+
+    def fault(request: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
+        send()
+        return instead(request, send)
+
+    return fault
+
+
+def full(retry_after: str) -> Fault:
+    return answer(429, {"code": "too_many_requests", "status": 429}, retry_after=retry_after)
+
+
 def busy(retry_after: str) -> Fault:
     return answer(503, {"code": "temporarily_unavailable", "status": 503}, retry_after=retry_after)
 

@@ -390,6 +390,7 @@ var SessionKeeper = class {
           return next.reply;
         } catch (error) {
           const now = this.record;
+          this.#isDoubtful ||= isLost(error);
           if (now?.session.id === before.session.id) {
             this.#store.write({ ...now, replaced_until: void 0, ...isLost(error) && { access: {} } });
           }
@@ -496,7 +497,7 @@ var SessionKeeper = class {
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record);
         this.#isDoubtful = false;
       } catch (error) {
-        if (isLost(error)) this.#isDoubtful = true;
+        this.#isDoubtful ||= isLost(error);
         const isEnding = this.#isEnding(error);
         if (isEnding) await this.#waitForReplacement();
         if (this.#read().text !== text) continue;
@@ -562,7 +563,7 @@ var SessionKeeper = class {
   }
 };
 function isLost(error) {
-  return isTransient(error) && error.status !== 429 && error.status !== 503;
+  return isTransient(error) ? error.status !== 429 : Number(error.status) >= 500;
 }
 function isWithoutCookie(error) {
   return isProblem(error, 400, "invalid_request");
@@ -627,7 +628,7 @@ var TabMemory = class extends MemoryStorage {
     this.#channel?.postMessage(value);
   }
   subscribe(listener) {
-    if (typeof BroadcastChannel === "undefined") return () => {
+    if (!globalThis.BroadcastChannel) return () => {
     };
     const channel = new BroadcastChannel(this.#key);
     this.#channel = channel;

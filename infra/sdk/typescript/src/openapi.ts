@@ -440,8 +440,8 @@ export interface paths {
         /**
          * Sign out
          * @description Ends the session of the refresh token in the body, or, when there is no body, that of the access token in the
-         *     `Authorization` header. Without either, or if that access token is not genuine, it is the session of the cookie, which
-         *     goes too. Tokens that have expired count: a refresh token always, an access token until an hour after the key that has
+         *     `Authorization` header. Without either, or if that access token is not genuine, it is the session of the cookie. A
+         *     cookie of the session that has ended goes too. Tokens that have expired count: a refresh token always, an access token until an hour after the key that has
          *     signed it was replaced. The reply is the same for any token (RFC 7009).
          */
         post: operations["logout"];
@@ -1305,7 +1305,7 @@ export interface components {
              */
             exported_at: string;
             /**
-             * @description Whether there is more of it than an export holds, 5,000 entries.
+             * @description Whether there is more of it than an export holds, 5,000 entries and about 5 MB. `GET /v1/me/activity` has all.
              * @example false
              */
             has_more_activity: boolean;
@@ -3896,6 +3896,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -4114,6 +4134,26 @@ export interface operations {
             /** @description `user_not_found`: No such user; `not_found`: No such route */
             404: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6159,6 +6199,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -6867,6 +6927,26 @@ export interface operations {
             /** @description `insufficient_scope`: The access token does not allow this; `reauthentication_required`: Authenticate again; `edge_required`: The request did not come through the public address */
             403: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `payload_too_large`: The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: The body's type or coding is not supported */
+            415: {
+                headers: {
+                    /** @description `identity`, if it is the coding of the body that is not supported */
+                    "Accept-Encoding"?: string;
                     [name: string]: unknown;
                 };
                 content: {

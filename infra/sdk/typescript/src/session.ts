@@ -168,6 +168,7 @@ export class SessionKeeper {
         } catch (error) {
           // After a lost reply no access token counts as fresh, so that the next use, in any tab, fetches what it brought.
           const now = this.record
+          this.#isDoubtful ||= isLost(error)
           if (now?.session.id === before.session.id) {
             this.#store.write({ ...now, replaced_until: undefined, ...(isLost(error) && { access: {} }) })
           }
@@ -282,7 +283,7 @@ export class SessionKeeper {
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record)
         this.#isDoubtful = false
       } catch (error) {
-        if (isLost(error)) this.#isDoubtful = true
+        this.#isDoubtful ||= isLost(error)
         const isEnding = this.#isEnding(error)
         if (isEnding) await this.#waitForReplacement()
         if (this.#read().text !== text) continue // the refusal is about a sign-in that is no longer here
@@ -357,9 +358,9 @@ export class SessionKeeper {
   }
 }
 
-/** Whether the request may have done its work although its reply says nothing. A 429 and a 503 say that it has not. */
+/** Whether the request may have done its work although its reply says nothing, as every 5xx may. A 429 comes in place of it. */
 function isLost(error: unknown): boolean {
-  return isTransient(error) && error.status !== 429 && error.status !== 503
+  return isTransient(error) ? error.status !== 429 : Number((error as Partial<LatchkeyError>).status) >= 500
 }
 
 /** Whether a request that needs the cookie came without one: it is incomplete then. */

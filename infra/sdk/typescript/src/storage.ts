@@ -86,7 +86,7 @@ export class TabMemory extends MemoryStorage {
   }
 
   subscribe(listener: () => void): () => void {
-    if (typeof BroadcastChannel === "undefined") return () => {}
+    if (!globalThis.BroadcastChannel) return () => {}
     const channel: BroadcastChannel & { unref?(): void } = new BroadcastChannel(this.#key)
     this.#channel = channel
     channel.onmessage = ({ data }: MessageEvent<string>) => {

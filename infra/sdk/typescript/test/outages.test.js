@@ -4,7 +4,7 @@ import assert from "node:assert/strict"
 import { describe, test } from "node:test"
 import { LatchkeyError } from "../dist/latchkey.js"
 import { MINUTE, code, isSignedIn, key, make, makeStale, proxy, sharedStorage, signIn } from "./node.js"
-import { answer, loseReply, loseRequest } from "./stack.js"
+import { answer, answerAfter, loseReply, loseRequest } from "./stack.js"
 import { pass, waited } from "./time.js"
 
 describe("an outage", () => {
@@ -49,11 +49,11 @@ describe("an outage", () => {
   test("of a minute asks the server no more often than it wants", async () => {
     const client = await signIn()
     makeStale()
-    proxy.always = answer(503, { "retry-after": "60" }, JSON.stringify({ code: "temporarily_unavailable", request_id: "r" }))
+    proxy.always = answer(429, { "retry-after": "60" }, JSON.stringify({ code: "too_many_requests", request_id: "r" }))
     for (let second = 0; second < 55; second += 5) {
       await assert.rejects(client.me(), (error) => {
-        assert.equal(error.code, "temporarily_unavailable")
-        assert.equal(error.status, 503)
+        assert.equal(error.code, "too_many_requests")
+        assert.equal(error.status, 429)
         assert.equal(error.requestId, "r")
         assert.ok(Math.abs(error.retryAfter - (60 - second)) < 2, `${error.retryAfter} after ${second}`)
         return true
@@ -71,7 +71,7 @@ describe("an outage", () => {
   test("never stops this client for longer than a minute, however long somebody wants", async () => {
     const client = await signIn()
     makeStale()
-    proxy.always = answer(503, { "retry-after": "86400" }, "<html>maintenance of the Wi-Fi</html>")
+    proxy.always = answer(429, { "retry-after": "86400" }, "<html>too much for the Wi-Fi</html>")
     await assert.rejects(client.me(), (error) => error.retryAfter === 86_400)
     proxy.always = undefined
     pass(MINUTE + 1)
@@ -90,6 +90,23 @@ describe("an outage", () => {
     await isSignedIn(client)
     assert.equal(proxy.successors(), 1)
   })
+
+  for (const status of [500, 502, 503, 504]) {
+    test(`never stops this client for longer than ten seconds after a ${status}, which may come after the work is done`, async () => {
+      const client = await signIn()
+      makeStale()
+      proxy.next("/v1/auth/refresh", answerAfter(status, { "retry-after": "0" }), answer(429, { "retry-after": "60" }))
+      for (let calls = 0; proxy.count() < 2; calls++) {
+        assert.ok(calls < 2)
+        await assert.rejects(client.me(), LatchkeyError)
+      }
+      pass(4_000)
+      await assert.rejects(client.me(), (error) => code("too_many_requests")(error) && error.retryAfter <= 6)
+      pass(6_001)
+      await isSignedIn(client)
+      assert.equal(proxy.successors(), 1)
+    })
+  }
 
   test("is asked about once at each call, while the token is still valid", async () => {
     const client = await signIn()

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict"
 import { describe, test } from "node:test"
 import { setTimeout as wait } from "node:timers/promises"
+import { LatchkeyError } from "../dist/latchkey.js"
 import { code, isSignedIn, key, make, makeStale, proxy, read, sharedStorage, signIn } from "./node.js"
-import { OTHER_PASSWORD, PASSWORD, afterAnswer, answer, loseReply, loseRequest } from "./stack.js"
+import { OTHER_PASSWORD, PASSWORD, afterAnswer, answer, answerAfter, loseReply, loseRequest } from "./stack.js"
+import { pass } from "./time.js"
 
 describe("operations", () => {
   test("prove the password and change it", async () => {
@@ -61,6 +63,38 @@ describe("operations", () => {
     assert.notEqual(read(storage).refresh_token, refresh_token)
     assert.equal(read(storage).replaced_until, undefined)
     await isSignedIn(client)
+  })
+
+  for (const status of [500, 502, 503, 504]) {
+    test(`are followed by a refresh after a ${status}, which may come after the work is done`, async () => {
+      const storage = sharedStorage()
+      const client = await signIn(make(storage))
+      const { refresh_token } = read(storage)
+      proxy.next("/v1/auth/reauthenticate", answerAfter(status, { "retry-after": "60" }))
+      await assert.rejects(client.reauthenticate({ password: PASSWORD }), LatchkeyError)
+      assert.equal(proxy.count(), 1)
+      assert.notEqual(read(storage).refresh_token, refresh_token)
+      await isSignedIn(client)
+    })
+  }
+
+  test("are followed by no refresh after a 429, which comes in place of the work", async () => {
+    const client = await signIn()
+    proxy.next("/v1/auth/reauthenticate", answer(429))
+    await assert.rejects(client.reauthenticate({ password: PASSWORD }), code("too_many_requests"))
+    await isSignedIn(client)
+    assert.equal(proxy.count(), 0)
+  })
+
+  test("whose reply is lost stop this client for ten seconds at most, because the grace would end", async () => {
+    const client = await signIn()
+    proxy.next("/v1/auth/reauthenticate", loseReply)
+    proxy.next("/v1/auth/refresh", answer(429, { "retry-after": "60" }))
+    await assert.rejects(client.reauthenticate({ password: PASSWORD }), code("network_error"))
+    await assert.rejects(client.me(), code("too_many_requests"))
+    pass(10_001)
+    await isSignedIn(client)
+    assert.equal(proxy.successors(), 1)
   })
 
   test("whose reply is lost in an outage are followed by a refresh when it ends, in any tab", async () => {

@@ -117,6 +117,11 @@ export const answer = (status, headers = {}, body = "") => async (_forward, requ
   },
   body,
 })
+/** Lets the stack answer, and gives another answer in place of its own. */
+export const answerAfter = (...reply) => async (forward, request) => {
+  await forward()
+  return answer(...reply)(forward, request)
+}
 /** Does something between the stack's answer and its arrival. */
 export const afterAnswer = (act) => async (forward) => {
   const reply = await forward()

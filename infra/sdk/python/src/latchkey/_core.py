@@ -42,9 +42,15 @@ REPLACEMENT_PATIENCE: Final = 15.0
 _LOCK_POLL: Final = 0.02
 _REPLACEMENT_POLL: Final = 0.1
 _TURN_POLL: Final = 0.01
-_LOST: Final = frozenset({"network_error", "unexpected_reply"})
-"""Codes after which the request may have done its work although its reply says nothing."""
-_MAY_PASS: Final = _LOST | {"temporarily_unavailable", "too_many_requests"}
+_UNREAD: Final = frozenset({"network_error", "unexpected_reply"})
+"""Codes of a reply that did not come, or that is not one of Latchkey's."""
+_MAY_PASS: Final = _UNREAD | {"temporarily_unavailable", "too_many_requests"}
+
+
+def is_lost(failure: LatchkeyError) -> bool:
+    """Whether the request may have done its work although its reply says nothing, as every 5xx may. A 429 comes in place
+    of it."""
+    return failure.code in _UNREAD or (failure.status or 0) >= 500
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
@@ -95,7 +101,7 @@ class Core:
         self._device_name = device_name
         # When the newest access token for each audience that we have received here expires, by elapsed time.
         self._deadlines: dict[str | None, tuple[str, float]] = {}
-        # What the server said when it wanted no refresh for a while, and until when, by elapsed time.
+        # What the server said when it wanted no refresh for a while, and when, by elapsed time.
         self._pause: tuple[LatchkeyError, float] | None = None
         # Whether the server may have replaced the refresh token in a reply that has not come.
         self._is_doubtful = False
@@ -202,7 +208,7 @@ class Core:
                 return (yield from self._store_for(audience, held, received))
             except LatchkeyError as error:
                 failure = error
-            if failure.code in _LOST:
+            if is_lost(failure):
                 self._is_doubtful = True
             if failure.code in SIGNED_OUT:
                 yield from self._wait_for_replacement()
@@ -213,16 +219,16 @@ class Core:
                 yield from self._wait(failure, attempt, attempts)
             except LatchkeyError:
                 if failure.retry_after is not None and failure.code in _MAY_PASS:
-                    longest = LONGEST_DOUBT if self._is_doubtful else LONGEST_PAUSE
-                    self._pause = (failure, self.clock.elapsed() + min(failure.retry_after, longest))
+                    self._pause = (failure, self.clock.elapsed())
                 raise
         raise AssertionError("unreachable")
 
     def _obey_pause(self) -> None:
         if self._pause is None:
             return
-        failure, until = self._pause
-        left = until - self.clock.elapsed()
+        failure, since = self._pause
+        longest = LONGEST_DOUBT if self._is_doubtful else LONGEST_PAUSE
+        left = since + min(failure.retry_after or 0, longest) - self.clock.elapsed()
         if left > 0:
             raise failure.copy(retry_after=left)
         self._pause = None
@@ -299,7 +305,7 @@ class Core:
         return stored
 
     def _store_for(self, audience: str, began_with: Held, received: Held) -> Flow[Held]:
-        """Keeps the access token for an audience in memory, and stores the refresh token that came with it."""
+        """Keeps the access token for an audience in memory, and stores what came with it: the refresh token and the session."""
 
         def decide(document: Document) -> tuple[Document, Held | None]:
             after = store_refresh_token(document, began_with, received)
@@ -434,15 +440,18 @@ class Core:
         if operation == "register" and reply.status == 202:
             return None
         held, device_token = self._receive(reply, sent)
-        if sign_outs != self._sign_outs:
+
+        def keep(document: Document) -> tuple[Document, bool]:
+            # A sign-out counts itself before it reads the storage, so it either is seen here or finds what is stored here.
+            if sign_outs != self._sign_outs:
+                return document, False
+            skew, token = self.time.skew(), device_token or document.device_token
+            return replace(document, held=held, device_token=token, clock_skew=skew, replaced_until=0), True
+
+        is_kept: bool = yield Update(keep, is_blind=True)
+        if not is_kept:
             yield from self._abandon(held)
             raise LatchkeyError("not_signed_in", "The user has signed out before the reply came.")
-
-        def keep(document: Document) -> tuple[Document, None]:
-            skew, token = self.time.skew(), device_token or document.device_token
-            return replace(document, held=held, device_token=token, clock_skew=skew, replaced_until=0), None
-
-        yield Update(keep, is_blind=True)
         return held.signed_in()
 
     def _abandon(self, held: Held) -> Flow[None]:
@@ -478,7 +487,7 @@ class Core:
         try:
             return (yield from self._in_turn("replace", self._replace(held, operation, body)))
         except LatchkeyError as error:
-            if error.code in _LOST:
+            if is_lost(error):
                 # The tokens may have been replaced, and the old ones count for the grace alone.
                 with contextlib.suppress(LatchkeyError):
                     current = yield from self._read()
@@ -496,7 +505,9 @@ class Core:
             reply = yield from self._send(build(self.api, operation, body).with_token(current.access_token))
             received, device_token = self._receive(reply, sent)
         except LatchkeyError as error:
-            yield from self._expect_no_replacement(current if error.code in _LOST else None)
+            if is_lost(error):
+                self._is_doubtful = True
+            yield from self._expect_no_replacement(current if is_lost(error) else None)
             raise
         with contextlib.suppress(LatchkeyError):
             stored = yield from self._store(current, received, device_token)

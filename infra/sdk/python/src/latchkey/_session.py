@@ -249,8 +249,8 @@ def store_successor(document: Document, began_with: Held, received: Held) -> Doc
 
 
 def store_refresh_token(document: Document, began_with: Held, received: Held) -> Document:
-    """What to store of a refresh whose access token is for another API: the refresh token alone, by the same rule."""
+    """What to store of a refresh whose access token is for another API: all but that token, by the same rule."""
     after = store_successor(document, began_with, received)
     if after == document or document.held is None:
         return document
-    return replace(document, held=replace(document.held, refresh_token=received.refresh_token))
+    return replace(document, held=replace(document.held, refresh_token=received.refresh_token, session=received.session))

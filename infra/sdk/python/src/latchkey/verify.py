@@ -150,7 +150,7 @@ class _Rules:
             proved = decoded["auth_time"]
             if not isinstance(proved, int) or time.time() - proved > self.max_age + self.leeway:
                 code = "insufficient_user_authentication"
-                words = f'Bearer error="{code}", max_age="{self.max_age:g}"'
+                words = f'Bearer error="{code}", max_age="{int(self.max_age)}"'
                 raise VerificationError(code, "The password was given too long ago.", challenge=words)
         return claims
 
