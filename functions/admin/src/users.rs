@@ -45,7 +45,7 @@ enum Wanted {
 impl BrowseParameters {
     fn check(self) -> Result<Wanted, Problem> {
         match (self.email, self.issuer, self.subject, self.cursor) {
-            (Some(email), None, None, None) => EmailAddress::parse(&email)
+            (Some(email), None, None, None) => EmailAddress::parse_existing(&email)
                 .map(Wanted::Address)
                 .map_err(|_| Problem::invalid_request("The query's email is no e-mail address.")),
             (None, Some(issuer), Some(subject), None) => Identity::new(&issuer, &subject)

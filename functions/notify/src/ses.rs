@@ -55,7 +55,7 @@ impl Mailer for Ses {
     async fn send(&self, mail: &Mail) -> Result<(), SendError> {
         // SES takes none whose mailbox has letters beyond ASCII (Amazon SES Developer Guide, "Email address format").
         let to = mailbox(&mail.to);
-        if !to.is_ascii() {
+        if !to.is_ascii() || mail.to.may_be_decoded() {
             return Err(SendError::Unsupported);
         }
         let content = content(&mail.words).map_err(|error| {

@@ -48,7 +48,7 @@ pub fn routes<R: Routes<Service>>() -> R {
         )
         .route(
             handler!(request_email_verification),
-            &[&WITH_BODY[..], &[Code::TooManyRequests]].concat(),
+            &[&WITH_BODY[..], &[Code::NoPassword, Code::TooManyRequests]].concat(),
         )
 }
 
@@ -193,7 +193,8 @@ async fn request_email_change(
 
 /// Ask for a link to verify your e-mail address
 ///
-/// The link goes to your address and is valid for 24 hours. If the address is verified, nothing is sent.
+/// The link goes to your address and is valid for 24 hours. If the address is verified, nothing is sent. Whoever
+/// signs in elsewhere has no address that a link verifies (409 `no_password`).
 #[utoipa::path(
     post,
     path = "/v1/me/verify-email",

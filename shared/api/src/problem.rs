@@ -15,8 +15,8 @@ use latchkey_domain::email::InvalidEmail;
 use latchkey_domain::error::{
     AdminError, CallerNotLive, ConfirmError, InvalidLink, IssueLinkError, LinkRequestError,
     NotAdministrator, ReauthenticationRequired, RefreshError, RegisterError, ResetPasswordError,
-    SessionError, SignInElsewhereError, SignInError, StepUpError, VerifyEmailError,
-    VisitorRefreshError,
+    SessionError, SignInElsewhereError, SignInError, StepUpError, VerificationRequestError,
+    VerifyEmailError, VisitorRefreshError,
 };
 use latchkey_domain::identity::InvalidAuthTime;
 use latchkey_domain::password::WeakPassword;
@@ -734,6 +734,15 @@ fn whole_seconds(wait: Duration) -> u64 {
 impl From<CallerNotLive> for Problem {
     fn from(_: CallerNotLive) -> Self {
         Code::InvalidToken.into()
+    }
+}
+
+impl From<VerificationRequestError> for Problem {
+    fn from(error: VerificationRequestError) -> Self {
+        match error {
+            VerificationRequestError::CallerNotLive(ended) => ended.into(),
+            VerificationRequestError::NoPassword => Code::NoPassword.into(),
+        }
     }
 }
 

@@ -35,12 +35,26 @@ pub struct EmailAddress {
 }
 
 impl EmailAddress {
-    /// Reads an address as it was typed. White space around it is dropped: keyboards and the clipboard add it.
+    /// Reads an address that somebody enters. White space around it is dropped: keyboards and the clipboard add it.
     ///
     /// # Errors
     ///
     /// [`InvalidEmail`] names the first rule that the address, or its normalized form, breaks.
     pub fn parse(typed: &str) -> Result<Self, InvalidEmail> {
+        let address = Self::parse_existing(typed)?;
+        match address.may_be_decoded() {
+            true => Err(InvalidEmail::LocalPart),
+            false => Ok(address),
+        }
+    }
+
+    /// Reads an address that an account may have: also one that nobody can enter any more, because it
+    /// [may be decoded](Self::may_be_decoded).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEmail`] as for [`parse`](Self::parse).
+    pub fn parse_existing(typed: &str) -> Result<Self, InvalidEmail> {
         let typed = typed.trim();
         check(typed)?;
         let (local_part, domain) = typed.split_once('@').ok_or(InvalidEmail::AtSign)?;
@@ -51,6 +65,12 @@ impl EmailAddress {
             as_typed: typed.to_owned(),
             normalized,
         })
+    }
+
+    /// Whether it may hold an encoded word (RFC 2047): a mail server that decodes it would send the mail to another address.
+    #[must_use]
+    pub fn may_be_decoded(&self) -> bool {
+        self.as_typed.contains("=?")
     }
 
     /// The address as its owner typed it: for showing and for sending mail.
@@ -167,9 +187,7 @@ fn is_combining_mark(c: char) -> bool {
 
 /// RFC 5322 `dot-atom`, with the letters of RFC 6531.
 fn is_local_part(text: &str) -> bool {
-    // A mail server that decodes encoded words (RFC 2047) would send the mail to another address.
     text.len() <= MAX_LOCAL_PART_OCTETS
-        && !text.contains("=?")
         && text.split('.').all(|atom| {
             starts_with_a_base_character(atom)
                 && atom
@@ -458,6 +476,21 @@ mod tests {
                 InvalidEmail::LocalPart,
                 "{local}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_mail_server_may_decode_cannot_be_entered_and_is_read_where_it_is() {
+        for local in ["a=?b", "=?utf-8?q?eve=40example.org?=", "ann=?"] {
+            let typed = format!("{local}@example.com");
+            assert_eq!(refusal(&typed), InvalidEmail::LocalPart, "{local}");
+            let existing = EmailAddress::parse_existing(&typed).unwrap();
+            assert_eq!(existing.as_typed(), typed);
+            assert!(existing.may_be_decoded());
+        }
+        for local in ["a=b", "a?b", "a?=b"] {
+            let typed = format!("{local}@example.com");
+            assert!(!EmailAddress::parse(&typed).unwrap().may_be_decoded());
         }
     }
 

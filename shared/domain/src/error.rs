@@ -166,6 +166,17 @@ pub enum LinkRequestError {
     Email(#[from] InvalidEmail),
 }
 
+/// Why a link that verifies the caller's address is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerificationRequestError {
+    /// The caller's session has ended.
+    #[error(transparent)]
+    CallerNotLive(#[from] CallerNotLive),
+    /// The user signs in elsewhere: no link verifies their address.
+    #[error("the account has no password")]
+    NoPassword,
+}
+
 /// Why a link to verify an address, or to a new one, did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyEmailError {

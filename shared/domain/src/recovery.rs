@@ -15,10 +15,11 @@ use crate::session::Session;
 use crate::token::{EmailChange, Link};
 
 impl Account {
-    /// The link that verifies its address. None without an address.
+    /// The link that verifies its address. None without a password: the address of somebody who signs in elsewhere leads to
+    /// no account, so nothing is to be verified.
     #[must_use]
     pub fn verification_link(&self) -> Option<Link> {
-        let (user, email) = (self.id, self.email()?.clone());
+        let (user, email) = (self.id, self.credential_email()?.clone());
         Some(Link::VerifyEmail { user, email })
     }
 
@@ -362,6 +363,7 @@ mod tests {
         let moved = change_link(&account, "grace@example.com");
         account.identity = Some(Identity::new("https://idp.example", "ada").unwrap());
         assert_eq!(account.reset_link(), None);
+        assert_eq!(account.verification_link(), None);
         assert_eq!(account.email_change_link(asked), None);
         for link in [password, moved] {
             assert_eq!(open(account.clone(), &link), Err(InvalidLink));

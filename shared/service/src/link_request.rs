@@ -9,7 +9,7 @@ use latchkey_domain::account::Account;
 use latchkey_domain::cause::Actor;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{
-    AdminError, CallerNotLive, ConfirmError, LinkRequestError, StoreError,
+    AdminError, ConfirmError, LinkRequestError, StoreError, VerificationRequestError,
 };
 use latchkey_domain::event::{Addressee, LinkRequest, Requester, WantedLink};
 use latchkey_domain::id::{AttemptId, RequestId, UserId};
@@ -35,7 +35,7 @@ impl Service {
         email: &str,
         requester: Requester,
     ) -> Result<(), Failure<LinkRequestError>> {
-        let email = EmailAddress::parse(email);
+        let email = EmailAddress::parse_existing(email);
         let email = email.map_err(|invalid| Failure::Refused(invalid.into()))?;
         let address = requester.location.ip_address;
         self.count_mail_for_stranger(address, MailReason::Reset, &email)
@@ -50,21 +50,24 @@ impl Service {
         .await
     }
 
-    /// Asks for a link that verifies the caller's address. If it is verified, or there is none, nothing is sent. 3 trips, 2
-    /// write units.
+    /// Asks for a link that verifies the caller's address. If it is verified, nothing is sent. 3 trips, 2 write units.
     ///
     /// # Errors
-    /// [`CallerNotLive`]; [`Failure::Throttled`] if too many were asked for.
+    /// [`VerificationRequestError`]; [`Failure::Throttled`] if too many were asked for.
     pub async fn request_email_verification(
         &self,
         caller: Caller,
         requester: Requester,
-    ) -> Result<(), Failure<CallerNotLive>> {
-        let account = self.live_account(caller).await?;
-        let Some(email) = account.email().filter(|_| !account.is_email_verified()) else {
+    ) -> Result<(), Failure<VerificationRequestError>> {
+        let account = self.live_account(caller).await;
+        let account = account.map_err(|failure| failure.map_refusal(Into::into))?;
+        let no_password = Failure::Refused(VerificationRequestError::NoPassword);
+        let link = account.verification_link().ok_or(no_password)?;
+        if account.is_email_verified() {
             return Ok(());
-        };
-        self.count_mail(MailReason::Verification, email).await?;
+        }
+        self.count_mail(MailReason::Verification, link.email())
+            .await?;
         let (addressee, actor) = (Addressee::User(account.id), Actor::Owner(caller.session_id));
         self.write_request(WantedLink::VerifyEmail, addressee, requester, actor)
             .await

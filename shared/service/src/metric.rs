@@ -91,6 +91,8 @@ metrics! {
     MAIL_FAILURES, Line, "MailFailures", "A mail could not be handed to SES; it is tried again for a day.";
     MAILS_REFUSED, Line, "MailsRefused",
         "A mail was put aside: SES refuses its address or the message, or has not answered three times.";
+    MAILS_LEFT_OUT, Line, "MailsLeftOut",
+        "A mail that nobody had asked for was left out: its address has got enough of its kind in this hour.";
     MAILS_UNFOUNDED, Line, "MailsUnfounded",
         "An event asked for a mail that the table knows nothing of, so there was none: somebody else may put events on the bus, or it came too late.";
     KEY_ROTATIONS, Line, "KeyRotations", "The signing keys were rotated.";

@@ -1,8 +1,9 @@
 //! The plot of a mail: an event of the bus becomes one message to the person whom it concerns.
 //!
 //! One event gives one mail, however often it is delivered. A mail that cannot be sent now is reported, and whoever brings
-//! events brings this one again. One that will never be sent goes to the dead letters at once, and so does one of which
-//! nobody knows whether it was sent, after [`MOST_UNANSWERED`] attempts.
+//! events brings this one again. One that the mail service will never take goes to the dead letters at once, and so does
+//! one of which nobody knows whether it was sent, after [`MOST_UNANSWERED`] attempts. One that nobody has asked for and that
+//! is too many for its address is left out, and counted; of what is too old, or of use to nobody by now, there is none.
 //!
 //! An event is a message from outside: what it asks for is held against the table first.
 
@@ -21,7 +22,7 @@ use latchkey_domain::token::{Link, link_address};
 use latchkey_store::{Claimed, Counted, MailClaim, Store};
 use uuid::Uuid;
 
-use crate::metric::{MAIL_FAILURES, MAILS_REFUSED, MAILS_SENT, MAILS_UNFOUNDED};
+use crate::metric::{MAIL_FAILURES, MAILS_LEFT_OUT, MAILS_REFUSED, MAILS_SENT, MAILS_UNFOUNDED};
 use crate::{Core, Service};
 
 /// How long whoever is about to send a mail has for it. It is longer than an invocation of the function lasts, so that a
@@ -195,6 +196,7 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         if !may_get_it {
             let what = "a mail was not sent: its address has got enough in this hour";
             log_unsent(event, &notice, what);
+            MAILS_LEFT_OUT.count(1);
             self.close(event, claim).await;
             return Ok(Told::Nothing);
         }

@@ -84,7 +84,7 @@ impl Service {
     /// [`Failure::Internal`] for a credential that is not of its account's password, as a partial restore leaves one.
     pub async fn sign_in(&self, request: SignIn<'_>) -> Result<SignedIn, Failure<SignInError>> {
         let place = self.core.passwords.reserve()?;
-        let email = EmailAddress::parse(request.email).ok();
+        let email = EmailAddress::parse_existing(request.email).ok();
         let device = match request.device_token {
             Some(token) => self.core.tokens.verify_device(token, self.core.now()).await,
             None => None,

@@ -259,7 +259,7 @@ pub(crate) fn account_from_item(item: Item) -> Result<StampedAccount, StoreError
     let has_password = identity.is_none();
     let email = || match item.email.as_deref() {
         None if !has_password => Ok(None),
-        text => EmailAddress::parse(text.unwrap_or_default())
+        text => EmailAddress::parse_existing(text.unwrap_or_default())
             .map(Some)
             .map_err(|_| corrupt("account", "email")),
     };
@@ -576,6 +576,23 @@ pub(crate) mod tests {
             to_attribute(&u64::MAX).unwrap(),
         );
         size_of_all(&item)
+    }
+
+    #[test]
+    fn an_account_is_read_whose_address_nobody_can_enter_any_more() {
+        let random = SeededRandom::new(1);
+        let now = DateTime::from_timestamp_millis(1_772_366_400_123).unwrap();
+        let email = EmailAddress::parse_existing("a=?b@example.com").unwrap();
+        let newest = SessionId::random(&random);
+        let account = Account::register(UserId::random(&random), email, newest, now);
+        let cause = Cause {
+            action: Action::SignIn,
+            actor: Actor::Owner(newest),
+            at: now,
+        };
+        let change = ChangeAttribute::new(ChangeId::random(&random), &cause, &[]);
+        let item = account_to_item(&account, &change).unwrap();
+        assert_eq!(account_from_item(item).unwrap().account, account);
     }
 
     #[test]

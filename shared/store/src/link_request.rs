@@ -100,7 +100,7 @@ pub(crate) fn link_request_from_item(item: Item) -> Result<LinkRequest, StoreErr
     let item: LinkRequestItem = from_item(item)?;
     let broken = |what| move || corrupt("link request", what);
     let address = |text: Option<String>, what| {
-        let parsed = text.and_then(|text| EmailAddress::parse(&text).ok());
+        let parsed = text.and_then(|text| EmailAddress::parse_existing(&text).ok());
         parsed.ok_or_else(broken(what))
     };
     let id = item.key.pk.strip_prefix(LINK_PREFIX);

@@ -332,6 +332,7 @@ async fn every_operation_counts_what_it_is_and_what_it_costs() {
             "MailsSent",
             "MailFailures",
             "MailsRefused",
+            "MailsLeftOut",
             "MailsUnfounded",
             "KeyRotations",
             "ClockDifferences",

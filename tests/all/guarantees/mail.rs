@@ -6,7 +6,7 @@ use latchkey_domain::cause::Actor;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::event::{Addressee, LinkRequest, Requester, WantedLink};
 use latchkey_domain::id::{RequestId, UserId};
-use latchkey_domain::notice::{Language, Message, SEND_RESET_WITHIN};
+use latchkey_domain::notice::{Language, Message};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::token::{EmailChange, LinkPurpose, Token};
 use latchkey_service::notify::{Mail, SendError};
@@ -216,7 +216,7 @@ async fn the_link_of_a_mail_is_fresh_and_for_its_purpose() {
         let event = json!(request.event(&account).unwrap());
         // However long the event has waited.
         stack.advance(match purpose {
-            LinkPurpose::ResetPassword => SEND_RESET_WITHIN,
+            LinkPurpose::ResetPassword => Message::ResetPassword.tell_within(),
             LinkPurpose::VerifyEmail | LinkPurpose::ChangeEmail => TimeDelta::hours(20),
         });
         let mails = post.tell(&[event]).await;

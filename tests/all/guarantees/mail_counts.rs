@@ -2,11 +2,12 @@
 
 use chrono::TimeDelta;
 use http::StatusCode;
-use latchkey_domain::notice::{Language, Message, SEND_RESET_WITHIN};
+use latchkey_domain::notice::{Language, Message};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::notify::Mail;
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::mail::Post;
+use latchkey_tests::harness::metering::{extract, recorder};
 use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -106,18 +107,44 @@ async fn a_mail_whose_count_has_failed_is_counted_when_it_comes_again() {
 }
 
 #[tokio::test]
-async fn a_link_to_choose_another_password_is_not_sent_when_it_is_late() {
+async fn a_link_is_not_sent_when_it_is_late() {
     for (late, is_sent) in [
         (TimeDelta::zero(), true),
         (TimeDelta::milliseconds(1), false),
     ] {
-        let stack = Stack::start().await;
-        stack.register(ADA).await;
-        let asked = stack.request_password_reset(ADA).await;
-        asked.expect(StatusCode::ACCEPTED);
-        let events = told(&stack, "password_reset.requested").await;
-        stack.advance(SEND_RESET_WITHIN + late);
-        let post = stack.post_office(Language::En);
-        assert_eq!(post.tell(&events).await.len(), usize::from(is_sent));
+        for (event_type, within) in [
+            ("password_reset.requested", TimeDelta::hours(1)),
+            ("email_verification.requested", TimeDelta::hours(24)),
+            ("user.created", TimeDelta::hours(24)),
+        ] {
+            let stack = Stack::start().await;
+            let ada = stack.register(ADA).await;
+            let asked = stack.request_password_reset(ADA).await;
+            asked.expect(StatusCode::ACCEPTED);
+            let call = stack.post("/v1/me/verify-email").bearer(&ada.access_token);
+            call.send().await.expect(StatusCode::ACCEPTED);
+            let events = told(&stack, event_type).await;
+            stack.advance(within + late);
+            let post = stack.post_office(Language::En);
+            let sent = post.tell(&events).await.len();
+            assert_eq!(sent, usize::from(is_sent), "{event_type}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mail_that_is_left_out_is_counted() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let stack = Stack::start().await;
+    stack.register(ADA).await;
+    let post = stack.post_office(Language::En);
+    let events = flagged(&stack, 6).await;
+    for (events, sent, left_out) in [(&events[..5], 5, None), (&events[5..], 0, Some(&1.0))] {
+        drop(emf.event_line(stack.now(), "before"));
+        assert_eq!(post.tell(events).await.len(), sent);
+        let line = emf.event_line(stack.now(), "mails");
+        let counted = extract(&line.expect("requests to DynamoDB are counted"));
+        assert_eq!(counted.get("MailsLeftOut"), left_out);
     }
 }

@@ -119,7 +119,7 @@ async fn the_sample_becomes_one_request_to_ses() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ses_answers_decides() {
     let dynamodb = ListeningDynamoDb::start().await;
-    let (endpoint, _requests) = ses().await;
+    let (endpoint, mut requests) = ses().await;
     let mut function = start(&dynamodb, &endpoint).await;
     for (number, mailbox, is_refused) in [
         (1, "rejected", true),
@@ -127,6 +127,7 @@ async fn what_ses_answers_decides() {
         (3, "limit", false),
         (4, "paused", false),
         (5, "broken", false),
+        (6, "用户", true),
     ] {
         let batch = sample_to(&format!("{mailbox}@example.com"), number);
         let Answer::Response(answer) = function.invoke(&batch).await else {
@@ -141,7 +142,13 @@ async fn what_ses_answers_decides() {
             );
         }
     }
+    let mut sent = 0;
+    while requests.try_recv().is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 5, "all but that to a mailbox that SES never takes");
     let log = function.log().join("\n");
+    assert!(log.contains("takes no such address"), "{log}");
     assert!(
         log.contains("MessageRejected") && log.contains("MailsRefused"),
         "{log}"

@@ -401,6 +401,9 @@ async fn what_event_bridge_answers_decides(batch: &Value) {
             }
         }
     }
+    let log = function.log().join("\n");
+    assert!(log.contains("EventBridge takes no events"), "{log}");
+    assert!(!log.contains("@example.com"), "{log}");
 }
 
 /// What the function asks before it puts events.
@@ -478,7 +481,8 @@ async fn aws(
             match answer {
                 Ok(body) => (http::StatusCode::OK, axum::Json(body)),
                 Err(code) => {
-                    let body = json!({"__type": code, "message": "no"});
+                    // What AWS says of a request may quote it.
+                    let body = json!({"__type": code, "message": "no: ada@example.com"});
                     (http::StatusCode::BAD_REQUEST, axum::Json(body))
                 }
             }

@@ -117,6 +117,29 @@ async fn two_first_sign_ins_at_once_give_one_user() {
     assert_eq!(accounts.count(), 1, "nothing is left of the others");
 }
 
+/// Their address leads to no account, so no link verifies it, whoever sends the mail.
+#[tokio::test]
+async fn an_address_from_elsewhere_is_not_verified_by_a_link() {
+    let elsewhere = Elsewhere::start().await;
+    let stack = &elsewhere.stack;
+    let mailer = stack.add_client("mailer", &[ClientScope::IssueLinks]).await;
+    let mut without = ada();
+    without["identity"]["subject"] = json!("bob");
+    without.as_object_mut().unwrap().remove("email");
+    for body in [ada(), without] {
+        let who = elsewhere.sign_in(&body).await;
+        let call = stack.post("/v1/me/verify-email").bearer(&who.access_token);
+        call.send().await.expect_problem(409, "no_password");
+        let path = format!("/v1/service/users/{}/links", who.user_id.unwrap());
+        let call = stack.post(&path).basic("mailer", &mailer);
+        let link = call.json(&json!({"purpose": "verify_email"})).send().await;
+        link.expect_problem(409, "no_password");
+    }
+    let items = stack.items().await;
+    let is_request = |item: &Value| item["pk"].as_str().unwrap().starts_with("LINK#");
+    assert!(!items.iter().any(is_request), "nothing is written down");
+}
+
 /// Whoever can tell another provider any address must not get into the account that has it here.
 #[tokio::test]
 async fn an_address_never_leads_to_an_account() {

@@ -99,7 +99,7 @@ fn every_message_says_what_happened_and_when_and_gives_its_link() {
         let texts = MailTexts::read(letterhead(language), None).unwrap();
         let mut subjects = BTreeSet::new();
         for message in Message::ALL {
-            let words = write(&texts, message, "Chrome on Windows");
+            let words = write(&texts, message, "Firefox");
             assert!(words.subject.contains("Example & Sons"), "{message:?}");
             assert!(words.html.contains("Example &amp; Sons"), "{message:?}");
             let lang = format!("<html lang=\"{}\">", language.as_str());
@@ -125,12 +125,7 @@ fn every_message_says_what_happened_and_when_and_gives_its_link() {
             }
             {
                 let time = language.write_time("2026-03-01T09:05:00Z".parse().unwrap());
-                for shown in [
-                    time.as_str(),
-                    "Chrome on Windows",
-                    "Berlin, DE",
-                    "203.0.113.7",
-                ] {
+                for shown in [time.as_str(), "Firefox", "Berlin, DE", "203.0.113.7"] {
                     assert!(
                         words.text.contains(shown) && words.html.contains(shown),
                         "{shown}"
@@ -253,6 +248,61 @@ fn a_name_of_ours_is_written_in_the_language_of_the_mail() {
             let line = format!("{label}: {written}\n");
             assert!(words.text.contains(&line), "{}", words.text);
             assert!(words.html.contains(written), "{}", words.html);
+        }
+    }
+}
+
+#[test]
+fn a_device_of_which_nothing_is_known_has_no_line() {
+    for (language, label) in [(Language::En, "Device"), (Language::De, "Gerät")] {
+        let texts = MailTexts::read(letterhead(language), None).unwrap();
+        for message in Message::ALL {
+            let mut notice = notice(message, "");
+            let link = message.link_lifetime().map(|_| "https://id.example.com");
+            let label = format!("{label}: ");
+            let named = texts.write(&self::notice(message, "x"), link).unwrap();
+            assert!(named.text.contains(&label), "{}", named.text);
+            let place = notice.whereabouts.as_mut().unwrap();
+            (place.device, place.device_type) = (None, DeviceType::Unknown);
+            let words = texts.write(&notice, link).unwrap();
+            assert!(!words.text.contains(&label), "{}", words.text);
+            assert!(words.text.contains("Berlin, DE"), "{}", words.text);
+            for words in [&words.text, &words.html] {
+                assert!(!words.contains("Unknown"), "{words}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_link_that_those_who_run_the_service_have_asked_for_says_so() {
+    for (language, by_operator, by_anybody) in [
+        (
+            Language::En,
+            ["Those who run", "If you have not asked them for it"],
+            ["Somebody, probably you,", "If this wasn’t you"],
+        ),
+        (
+            Language::De,
+            ["Die Betreiber von", "Wenn Sie nicht darum gebeten haben"],
+            ["Jemand, vermutlich Sie selbst,", "Wenn Sie das nicht waren"],
+        ),
+    ] {
+        let texts = MailTexts::read(letterhead(language), None).unwrap();
+        for (from_operator, says, says_not) in [
+            (true, by_operator, by_anybody),
+            (false, by_anybody, by_operator),
+        ] {
+            let notice = Notice {
+                from_operator,
+                ..notice(Message::ResetPassword, "Firefox")
+            };
+            let words = texts.write(&notice, Some("https://id.example.com"));
+            let words = words.unwrap();
+            for words in [words.text, words.html] {
+                assert!(says.iter().all(|says| words.contains(says)), "{words}");
+                assert!(!says_not.iter().any(|not| words.contains(not)), "{words}");
+            }
         }
     }
 }

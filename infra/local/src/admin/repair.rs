@@ -57,7 +57,7 @@ impl RepairAccount {
                 if let Ok(id) = UserId::parse_any_case(user.trim()) {
                     return Ok((id, user.clone()));
                 }
-                let email = EmailAddress::parse(user);
+                let email = EmailAddress::parse_existing(user);
                 let email = email.map_err(|_| AdminError::NotAUser(user.clone()))?;
                 (LeadsToUser::Address(email), user.clone())
             }

@@ -244,7 +244,8 @@ pub(super) async fn resolve(
     if let Ok(id) = UserId::parse_any_case(named.trim()) {
         return Ok(id);
     }
-    let email = EmailAddress::parse(named).map_err(|_| AdminError::NotAUser(named.to_owned()))?;
+    let email =
+        EmailAddress::parse_existing(named).map_err(|_| AdminError::NotAUser(named.to_owned()))?;
     let found = service.find_user(who, &email).await;
     let found = found.map_err(AdminError::about(named))?;
     let account = found.ok_or_else(|| AdminError::NoSuchUser(named.to_owned()))?;

@@ -29,8 +29,6 @@ pub use sender::{InvalidSender, Sender};
 /// An event that is older is not told any more: what is kept of the messages that were sent is forgotten later than that,
 /// so no event is told twice, also when a whole archive of events is put on the bus again.
 pub const TELL_WITHIN: TimeDelta = TimeDelta::days(5);
-/// The same for a link to choose another password: whoever has waited for longer has asked again.
-pub const SEND_RESET_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// A message that a person gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +89,23 @@ impl Message {
 }
 
 impl Message {
+    /// How old what it tells of may be. Whoever has waited for a link for longer has asked again, and one link after the
+    /// other would be sent when mail works again.
+    #[must_use]
+    pub const fn tell_within(self) -> TimeDelta {
+        match self {
+            Self::ResetPassword => TimeDelta::hours(1),
+            Self::VerifyEmail | Self::ConfirmEmail => TimeDelta::hours(24),
+            Self::NewDevice
+            | Self::UnusualPlace
+            | Self::PasswordChanged
+            | Self::EmailChanged
+            | Self::SessionReused
+            | Self::AccountDeleted
+            | Self::AlreadyRegistered => TELL_WITHIN,
+        }
+    }
+
     /// How long the link is valid that it is about, if it is about one.
     #[must_use]
     pub const fn link_lifetime(self) -> Option<TimeDelta> {
@@ -355,11 +370,8 @@ impl ReceivedEvent {
     /// Whether it is too old to be told.
     #[must_use]
     pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
-        let within = match self.message() {
-            Some(Message::ResetPassword) => SEND_RESET_WITHIN,
-            _ => TELL_WITHIN,
-        };
-        now - self.at > within
+        let within = self.message().map(Message::tell_within);
+        now - self.at > within.unwrap_or(TELL_WITHIN)
     }
 
     /// The message that tells of it, by the account as it is now. None if there is nothing to tell, or nobody to be told.
@@ -369,7 +381,6 @@ impl ReceivedEvent {
         let link = match message {
             Message::VerifyEmail => {
                 let account = account.filter(|account| !account.is_email_verified())?;
-                account.credential_email()?;
                 Some(account.verification_link()?)
             }
             Message::ResetPassword => Some(account?.reset_link()?),
@@ -505,7 +516,7 @@ fn shown_device(name: &str) -> Option<String> {
 }
 
 fn parse(email: Option<&str>) -> Option<EmailAddress> {
-    EmailAddress::parse(email?).ok()
+    EmailAddress::parse_existing(email?).ok()
 }
 
 #[cfg(test)]

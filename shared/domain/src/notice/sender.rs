@@ -24,7 +24,9 @@ pub struct Sender {
 
 /// That is nobody whom mails can come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not an address such as no-reply@example.com or Example <no-reply@example.com>")]
+#[error(
+    "is not an address such as no-reply@example.com or Example <no-reply@example.com>, with a mailbox in ASCII"
+)]
 pub struct InvalidSender;
 
 impl Sender {
@@ -62,9 +64,15 @@ impl FromStr for Sender {
         if let Some(name) = name {
             check_name(name).map_err(|_| InvalidSender)?;
         }
+        let address = EmailAddress::parse(address).map_err(|_| InvalidSender)?;
+        // SES sends from none whose mailbox has letters beyond ASCII, so no mail at all would be sent.
+        let mailbox = address.as_typed().split('@').next();
+        if !mailbox.is_some_and(str::is_ascii) {
+            return Err(InvalidSender);
+        }
         Ok(Self {
             name: name.and_then(clean),
-            address: EmailAddress::parse(address).map_err(|_| InvalidSender)?,
+            address,
         })
     }
 }
@@ -85,6 +93,8 @@ mod tests {
             "Example\r\nBcc: eve@example.com <no-reply@example.com>",
             "a@example.com, b@example.com",
             "Example <a@example.com> <b@example.com>",
+            "grüße@example.com",
+            "Example <用户@example.com>",
         ] {
             assert_eq!(wrong.parse::<Sender>(), Err(InvalidSender), "{wrong:?}");
         }

@@ -250,8 +250,52 @@ fn a_message_that_asks_whose_an_account_is_says_since_when_it_is_there() {
 }
 
 #[test]
-fn an_event_is_told_for_five_days() {
-    let event = event("user.password_changed", json!({}));
-    assert!(!event.is_stale(noon() + TELL_WITHIN));
-    assert!(event.is_stale(noon() + TELL_WITHIN + TimeDelta::milliseconds(1)));
+fn an_event_is_told_as_long_as_anybody_waits_for_it() {
+    for (event_type, within) in [
+        ("user.password_changed", TimeDelta::days(5)),
+        ("registration.repeated", TimeDelta::days(5)),
+        ("user.created", TimeDelta::hours(24)),
+        ("email_verification.requested", TimeDelta::hours(24)),
+        ("email_change.requested", TimeDelta::hours(24)),
+        ("password_reset.requested", TimeDelta::hours(1)),
+    ] {
+        let event = event(event_type, json!({}));
+        assert!(!event.is_stale(noon() + within), "{event_type}");
+        let late = noon() + within + TimeDelta::milliseconds(1);
+        assert!(event.is_stale(late), "{event_type}");
+    }
+    for message in Message::ALL {
+        assert!(message.tell_within() <= TELL_WITHIN, "{message:?}");
+    }
+}
+
+#[test]
+fn a_link_says_whether_those_who_run_the_service_have_asked_for_it() {
+    let user: UserId = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c12".parse().unwrap();
+    let session = session(1, noon()).id;
+    for (actor, is_operator) in [
+        (Some(Actor::Operator), true),
+        (Some(Actor::Admin(user)), true),
+        (Some(Actor::Nobody), false),
+        (Some(Actor::Owner(session)), false),
+        (None, false),
+    ] {
+        let event = event("password_reset.requested", json!({"actor": actor}));
+        let notice = event.notice(Some(&verified())).unwrap();
+        assert_eq!(notice.from_operator, is_operator, "{actor:?}");
+    }
+}
+
+#[test]
+fn that_nothing_is_known_of_a_device_is_no_name() {
+    let data = json!({"new_device": true, "device_name": UNKNOWN_DEVICE});
+    let notice = event("session.created", data).notice(Some(&verified()));
+    let whereabouts = notice.unwrap().whereabouts.unwrap();
+    assert_eq!(whereabouts.device, None);
+    assert_eq!(whereabouts.device_type, DeviceType::Unknown);
+    let unknown = Session {
+        device: crate::device::Device::describe(None, None, None, Default::default()),
+        ..session(1, noon())
+    };
+    assert_eq!(Whereabouts::of(&unknown).device, None);
 }

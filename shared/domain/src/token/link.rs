@@ -303,7 +303,8 @@ impl Tokens {
         if now.timestamp() >= claims.exp {
             return Err(TokenError::Expired);
         }
-        let email = EmailAddress::parse(&claims.email).map_err(|_| TokenError::Malformed)?;
+        let email =
+            EmailAddress::parse_existing(&claims.email).map_err(|_| TokenError::Malformed)?;
         Ok((claims.sub, email, claims.spent_by))
     }
 }

@@ -74,7 +74,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused_by_name() {
-        for (name, value) in [("MAIL_FROM", "nobody"), ("MAIL_LANGUAGE", "fr")] {
+        for (name, value) in [
+            ("MAIL_FROM", "nobody"),
+            ("MAIL_FROM", "grüße@example.com"),
+            ("MAIL_LANGUAGE", "fr"),
+        ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(name), "{value}: {message}");
         }
