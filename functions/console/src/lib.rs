@@ -50,7 +50,14 @@ pub fn routes<S: Clone + Send + Sync + 'static, R: Routes<S>>() -> R {
             headers(("ETag" = String, description = "Names this copy")),
             example = "<!doctype html>"
         ),
-        (status = NOT_MODIFIED, description = "You have the newest copy")
+        (status = NOT_MODIFIED, description = "You have the newest copy"),
+        (
+            status = NOT_FOUND,
+            description = "There is no such page, or it is off",
+            body = String,
+            content_type = "text/html",
+            example = "<!doctype html>"
+        )
     )
 )]
 async fn account(
@@ -79,7 +86,14 @@ async fn account(
             headers(("ETag" = String, description = "Names this copy")),
             example = "<!doctype html>"
         ),
-        (status = NOT_MODIFIED, description = "You have the newest copy")
+        (status = NOT_MODIFIED, description = "You have the newest copy"),
+        (
+            status = NOT_FOUND,
+            description = "There is no such page, or it is off",
+            body = String,
+            content_type = "text/html",
+            example = "<!doctype html>"
+        )
     )
 )]
 async fn admin(

@@ -169,10 +169,13 @@ fn document(operation: &mut Operation, codes: &[Code]) {
         for (name, meaning) in headers(status) {
             response = response.header(*name, text_header(meaning));
         }
-        operation
-            .responses
-            .responses
-            .insert(status.to_string(), RefOr::T(response.build()));
+        let mut response = response.build();
+        let responses = &mut operation.responses.responses;
+        // A page says the same in HTML.
+        if let Some(RefOr::T(own)) = responses.remove(&status.to_string()) {
+            response.content.extend(own.content);
+        }
+        responses.insert(status.to_string(), RefOr::T(response));
     }
 }
 

@@ -286,5 +286,5 @@ async fn a_credential_that_is_not_of_its_accounts_password_is_an_error_of_ours()
     );
     let lines = log.end();
     assert_eq!(lines.matches("ERROR").count(), 1, "{lines}");
-    assert!(lines.contains("not of the same password"), "{lines}");
+    assert!(lines.contains("to one of another password"), "{lines}");
 }
