@@ -419,7 +419,7 @@ export interface paths {
         /**
          * Sign in
          * @description Starts a session. A live session with the same `X-Device-Id` ends; when the user has as many as are allowed, the least
-         *     recently used one does.
+         *     recently used one does. A body with `client` is refused: only a refresh and a sign-in from elsewhere are made for another.
          */
         post: operations["login"];
         delete?: never;
@@ -553,7 +553,8 @@ export interface paths {
          * Register
          * @description Makes an account and signs its user in. The e-mail address is compared without regard to case and kept as typed. Where the
          *     deployment wants verified addresses (`REQUIRE_VERIFIED_EMAIL`), nobody is signed in: the reply is 202, and the same for an
-         *     address that is taken, and a link is asked for, to be sent to the address. To send the same again asks for the link again.
+         *     address that is taken, and a link is asked for, to be sent to the address. To send the same again asks for the link again. A body with
+         *     `client` is refused.
          */
         post: operations["register"];
         delete?: never;
@@ -723,7 +724,8 @@ export interface paths {
         put?: never;
         /**
          * Ask for a link to verify your e-mail address
-         * @description The link goes to your address and is valid for 24 hours. If the address is verified, nothing is sent.
+         * @description The link goes to your address and is valid for 24 hours. If the address is verified, nothing is sent. Whoever
+         *     signs in elsewhere has no address that a link verifies (409 `no_password`).
          */
         post: operations["request_email_verification"];
         delete?: never;
@@ -2439,6 +2441,8 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                    /** @example <!doctype html> */
+                    "text/html": string;
                 };
             };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
@@ -2518,6 +2522,8 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                    /** @example <!doctype html> */
+                    "text/html": string;
                 };
             };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
@@ -6192,6 +6198,15 @@ export interface operations {
             };
             /** @description `insufficient_scope`: The access token does not allow this; `edge_required`: The request did not come through the public address */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `no_password`: The account has no password */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
