@@ -78,29 +78,39 @@ impl Mailer for Ses {
 
 /// What a failure means. What SES says of it often names the address, so only its code is logged.
 fn failure(error: &SdkError<SendEmailError>) -> SendError {
+    let status = error.raw_response().map(|reply| reply.status().as_u16());
     match error.code() {
         Some(code) if REFUSALS.contains(&code) => SendError::Refused {
             code: code.to_owned(),
         },
         Some(code) => {
             tracing::warn!(code, "SES does not take a mail");
-            SendError::NotNow
+            match status.is_some_and(may_come_after_the_work) {
+                true => SendError::Unanswered,
+                false => SendError::NotNow,
+            }
         }
         None => {
-            let status = error.raw_response().map(|reply| reply.status());
             let failure = match status {
-                Some(status) if !status.is_success() => SendError::NotNow,
+                Some(status) if status >= 300 && !may_come_after_the_work(status) => {
+                    SendError::NotNow
+                }
                 None if has_no_connection(error) => SendError::NotNow,
-                // An answer that cannot be read, or none.
+                // An answer that cannot be read, one that says nothing of the mail, or none.
                 Some(_) | None => SendError::Unanswered,
             };
             // Nothing of a reply is in the error of a request that had none.
             let error = status.is_none().then(|| with_causes(error));
-            let status = status.map(|status| status.as_u16());
             tracing::warn!(status, error, "SES does not answer");
             failure
         }
     }
+}
+
+/// Whether a status may stand on the reply of one who has taken the mail: each of a server that failed, less the one that
+/// says that it did not begin (RFC 9110 section 15.6.4).
+fn may_come_after_the_work(status: u16) -> bool {
+    status >= 500 && status != 503
 }
 
 /// Whether there was no connection, so that nothing can have been handed over.

@@ -33,8 +33,15 @@ pub const MAIL_LEASE: TimeDelta = TimeDelta::seconds(60);
 /// gets at most.
 pub const MOST_UNANSWERED: u32 = 3;
 
-/// Why a mail is given up whose address no mail can be sent to, as the dead letter says it.
-const UNSUPPORTED: &str = "the mail service takes no such address";
+/// How long a mail waits after an attempt of which nobody knows what became of it: half an hour after the first, six hours
+/// after the second. So a mail service that is silent for a while uses up no mail.
+fn wait_unanswered(unanswered: u32) -> TimeDelta {
+    match unanswered {
+        0 => TimeDelta::zero(),
+        1 => TimeDelta::minutes(30),
+        _ => TimeDelta::hours(6),
+    }
+}
 
 /// Why a mail is given up that may have been sent, as the dead letter says it.
 const UNANSWERED: &str =
@@ -205,11 +212,13 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
                 self.mark_sent(event, &notice, claim).await;
                 Ok(Told::Sent)
             }
+            // No error of ours: anybody may register such an address.
             Err(SendError::Unsupported) => {
-                let id = event.id.to_string();
-                self.bury(&id, delivered, UNSUPPORTED).await?;
+                let what = "a mail was not sent: the mail service takes no such address";
+                log_unsent(event, &notice, what);
+                MAILS_LEFT_OUT.count(1);
                 self.close(event, claim).await;
-                Ok(Told::Buried)
+                Ok(Told::Nothing)
             }
             Err(SendError::NotNow) => {
                 MAIL_FAILURES.count(1);
@@ -218,7 +227,7 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
                     &notice,
                     "a mail could not be sent; it is tried again",
                 );
-                self.release(claim.not_sent()).await;
+                self.release(claim.not_sent(), TimeDelta::zero()).await;
                 Err(Later)
             }
             Err(SendError::Unanswered) if claim.unanswered() >= MOST_UNANSWERED => {
@@ -229,13 +238,14 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
                 MAIL_FAILURES.count(1);
                 let what = "nobody knows whether a mail was sent; it is sent again";
                 log_unsent(event, &notice, what);
-                self.release(claim).await;
+                let wait = wait_unanswered(claim.unanswered());
+                self.release(claim, wait).await;
                 Err(Later)
             }
             Err(SendError::Refused { code }) => {
                 let kept = self.bury(&event.id.to_string(), delivered, &code).await;
                 // Released, so that the event can be brought again when what was wrong is put right.
-                self.release(claim.not_sent()).await;
+                self.release(claim.not_sent(), TimeDelta::zero()).await;
                 kept.map(|()| Told::Buried)
             }
         }
@@ -428,8 +438,9 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
     }
 
     /// If that fails, the claim ends when its time is over.
-    async fn release(&self, claim: MailClaim) {
-        if self.store().release_mail(claim).await.is_err() {
+    async fn release(&self, claim: MailClaim, wait: TimeDelta) {
+        let free_from = self.service.core.now() + wait;
+        if self.store().release_mail(claim, free_from).await.is_err() {
             tracing::warn!(
                 "a mail could not be released; it can be sent again when its claim is over"
             );

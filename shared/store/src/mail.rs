@@ -169,15 +169,19 @@ impl Store {
         marked.await.map(drop)
     }
 
-    /// Gives the right back: it can be tried again at once. What the claim says of unanswered attempts is kept. 1 write
+    /// Gives the right back: it can be tried again from then on. What the claim says of unanswered attempts is kept. 1 write
     /// unit.
     ///
     /// # Errors
     /// [`StoreError`]: it can be tried again when the claim is over.
-    pub async fn release_mail(&self, claim: MailClaim) -> Result<(), StoreError> {
+    pub async fn release_mail(
+        &self,
+        claim: MailClaim,
+        free_from: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         // The item stays: it says that this was tried.
         let free = held(claim)
-            .set(LEASED_UNTIL, millis(DateTime::UNIX_EPOCH))
+            .set(LEASED_UNTIL, millis(free_from))
             .set(UNANSWERED, number(claim.unanswered));
         let mut retries = self.retries();
         let released = self.update(Key::mail(claim.event), &free, |update| update, &mut retries);

@@ -236,7 +236,9 @@ async fn the_alarm_on_server_errors_reads_the_line_that_ends_each_request() {
 fn the_alarm_on_error_lines_reads_the_level_as_it_is_written() {
     let watch = read(WATCH);
     let filter = &watch["Resources"]["ErrorLinesFilter"]["Properties"];
-    assert_eq!(filter["FilterPattern"], r#"{ $.level = "ERROR" }"#);
+    // The line that ends a request has the lowest level that is logged, and the metrics.
+    let pattern = r#"{ ($.level = "ERROR") && ($._aws NOT EXISTS) }"#;
+    assert_eq!(filter["FilterPattern"], pattern);
 
     // By the very layer that a function writes its log with.
     let log = Log::capture_json();

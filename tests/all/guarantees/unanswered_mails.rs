@@ -45,7 +45,10 @@ async fn a_mail_is_handed_over_three_times_without_an_answer_and_then_counts_as_
     post.mailer.fail_next(&[const { SendError::Unanswered }; 9]);
     drop(emf.event_line(stack.now(), "before"));
     assert_eq!(MOST_UNANSWERED, 3);
-    assert_eq!(bring_again_and_again(&stack, &post, &events, 9).await, 3);
+    assert_eq!(
+        bring_again_and_again(&stack, &post, &events, 200).await,
+        131
+    );
     let line = emf.event_line(stack.now(), "mails").unwrap();
     let counted = extract(&line);
     assert_eq!(counted.get("MailFailures"), Some(&3.0));
@@ -102,7 +105,11 @@ async fn a_mail_that_was_not_taken_is_tried_again_as_often_as_it_comes() {
     let mut failures = vec![SendError::NotNow; 20];
     failures.splice(5..5, [SendError::Unanswered, SendError::Unanswered]);
     post.mailer.fail_next(&failures);
-    assert_eq!(bring_again_and_again(&stack, &post, &events, 30).await, 23);
+    // Every three minutes: half an hour after the first that was not answered, six hours after the second.
+    assert_eq!(
+        bring_again_and_again(&stack, &post, &events, 200).await,
+        151
+    );
     assert_eq!(post.mailer.take().len(), 1);
     assert_eq!(put_aside(&stack).await, [json!(null); 0]);
 }
