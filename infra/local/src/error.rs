@@ -1,6 +1,7 @@
 //! Why the local stack could not start or a command not be carried out: one line each, which says what to do about it.
 
 use std::io;
+use std::path::PathBuf;
 
 use latchkey_domain::token::KeyDerivationFailed;
 use latchkey_runtime::places::LocationDatabaseError;
@@ -17,8 +18,8 @@ use crate::outside::OutsideError;
 pub enum LocalError {
     /// Somebody else listens there.
     #[error(
-        "port {0} on 127.0.0.1 is taken by another program; stop that one, or choose another port (--port 0 takes any \
-         free one)"
+        "port {0} on 127.0.0.1 is taken by another program, perhaps by an earlier `cargo run`; stop that one, or choose \
+         another port (--port 0 takes any free one)"
     )]
     PortTaken(u16),
     /// Nobody may listen there.
@@ -32,6 +33,9 @@ pub enum LocalError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The folder of `--brand` is not there.
+    #[error("--brand {} is no folder", .0.display())]
+    NoBrand(PathBuf),
     /// The embedded DynamoDB could not start.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
@@ -79,6 +83,7 @@ impl LocalError {
             Self::PortTaken(_)
             | Self::Port { .. }
             | Self::Folder(_)
+            | Self::NoBrand(_)
             | Self::Embedded(_)
             | Self::Outside(_)
             | Self::Table(_)

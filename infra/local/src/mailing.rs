@@ -11,15 +11,18 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::{DateTime, TimeDelta, Utc};
+use http::HeaderMap;
 use http::header::CONTENT_SECURITY_POLICY;
 use latchkey_api::parameter::QueryParameters;
 use latchkey_api::problem::{Code, Problem};
+use latchkey_api::public_document::accepts_html;
 use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::event::{Event, SOURCE};
 use latchkey_runtime::settings::MailSettings;
 use latchkey_service::Service;
 use latchkey_service::notify::{Mail, Mailer, Notifier, SendError};
+use minijinja::HtmlEscape;
 use notify::{MailTexts, TextsError};
 use serde_json::{Value, json};
 
@@ -132,7 +135,16 @@ fn mask(address: &EmailAddress) -> String {
     format!("{first}***@{domain}")
 }
 
-async fn list(_: QueryParameters<NoParameters>, State(mailbox): State<Mailbox>) -> Json<Value> {
+/// A browser gets a list of links, everybody else all that the mails say.
+async fn list(
+    _: QueryParameters<NoParameters>,
+    State(mailbox): State<Mailbox>,
+    headers: HeaderMap,
+) -> Response {
+    if accepts_html(&headers) {
+        let policy = [(CONTENT_SECURITY_POLICY, PAGE_POLICY)];
+        return (policy, Html(list_as_page(&mailbox.mails()))).into_response();
+    }
     let mails: Vec<Value> = mailbox
         .mails()
         .iter()
@@ -151,7 +163,36 @@ async fn list(_: QueryParameters<NoParameters>, State(mailbox): State<Mailbox>) 
             })
         })
         .collect();
-    Json(json!({"mail": mails}))
+    Json(json!({"mail": mails})).into_response()
+}
+
+fn list_as_page(mails: &VecDeque<KeptMail>) -> String {
+    let rows: String = mails
+        .iter()
+        .map(|KeptMail { sent_at, mail }| {
+            format!(
+                "<li><time>{}</time> <a href=\"{}\">{}</a> to {}</li>\n",
+                sent_at.format("%Y-%m-%d %H:%M:%S UTC"),
+                page_of(mail),
+                HtmlEscape(&mail.words.subject),
+                HtmlEscape(mail.to.as_typed()),
+            )
+        })
+        .collect();
+    let list = match rows.is_empty() {
+        true => {
+            "<p>No mail yet. Register, ask for a new password, or sign in on a second device.</p>"
+                .to_owned()
+        }
+        false => format!("<ul>\n{rows}</ul>"),
+    };
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>Mail of the local stack</title>\n\
+         <style>:root {{ color-scheme: light dark }} body {{ font: 1rem/1.6 system-ui; max-width: 48rem; margin: 2rem auto; padding: 0 1rem }} \
+         li {{ margin: .5rem 0 }} time {{ font-variant-numeric: tabular-nums; opacity: .8 }}</style>\n\
+         <h1>Mail</h1>\n<p>What the service would have sent, the newest first. Reload to see more. Scripts get it as JSON.</p>\n{list}\n</html>\n"
+    )
 }
 
 async fn page(State(mailbox): State<Mailbox>, Path(file): Path<String>) -> Response {

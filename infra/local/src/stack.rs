@@ -66,6 +66,9 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     } = StorageSettings::read(lookup(environment, &base_url, Generated::default()))?;
     let choice = Choice::new(&options, endpoint.as_deref())?;
     let new_rsa_key = new_rsa_key()?;
+    if let Some(folder) = options.brand.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(LocalError::NoBrand(folder.clone()));
+    }
     // Before anything is made: are the settings right, with any secret?
     let any_rsa_key = new_rsa_key.as_ref().map(RsaPrivateKey::to_base64);
     let any = Generated {

@@ -48,6 +48,12 @@ fn a_mail_can_be_read_and_its_link_is_in_no_log() {
         "{detail}"
     );
     assert_eq!(first.get("/local/mail?to=ada").status, 400);
+    let list = first.send(
+        "GET /local/mail HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,*/*;q=0.8\r\nConnection: close\r\n\r\n",
+    );
+    let link_to_page = format!("<a href=\"{}\">", mail["page"].as_str().unwrap());
+    assert!(list.text.contains(&link_to_page), "{}", list.text);
+    assert!(!list.text.contains(token), "a list shows no links of mails");
     let begun = Instant::now();
     while std::fs::read_to_string(&checkpoint).is_err() {
         assert!(begun.elapsed() < PATIENCE);
