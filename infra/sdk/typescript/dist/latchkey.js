@@ -136,7 +136,7 @@ var Http = class {
   /**
    * Sends one request.
    *
-   * @returns the JSON of the reply; undefined if it has no body; null for a 202, whose work a mail or a link completes
+   * @returns the JSON of the reply; undefined if it has no body; false for a 204; null for a 202, whose work a mail or a link completes
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method, path, parts = {}) {
@@ -166,7 +166,7 @@ var Http = class {
     const value = parseJson(text);
     if (!reply.ok) throw readProblem(reply, value);
     if (text !== "" && value === void 0) throw unexpectedReply(reply.status);
-    return reply.status === 202 ? null : value ?? void 0;
+    return reply.status === 202 ? null : reply.status === 204 ? false : value ?? void 0;
   }
 };
 async function repeat(task, attempts = 3) {
@@ -488,12 +488,13 @@ var SessionKeeper = class {
       this.#obeyPause();
       const sentAt = currentMoment();
       const body = {
-        ...!this.#hasCookie && { refresh_token: record?.refresh_token },
+        ...this.#hasCookie ? { cookie_optional: true } : { refresh_token: record?.refresh_token },
         ...audience !== OWN_AUDIENCE && { audience }
       };
       let next;
       try {
         const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie });
+        if (this.#hasCookie && reply === false) throw notSignedIn();
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record);
         this.#isDoubtful = false;
       } catch (error) {
@@ -566,7 +567,7 @@ function isLost(error) {
   return isTransient(error) ? error.status !== 429 : Number(error.status) >= 500;
 }
 function isWithoutCookie(error) {
-  return isProblem(error, 400, "invalid_request");
+  return isProblem(error, 400, "invalid_request") || error.code === "not_signed_in";
 }
 function isSamePerson(one, other) {
   return one.session.id === other.session.id || one.user !== null && one.user.id === other.user?.id;

@@ -274,12 +274,13 @@ export class SessionKeeper {
       this.#obeyPause()
       const sentAt = currentMoment()
       const body = {
-        ...(!this.#hasCookie && { refresh_token: record?.refresh_token }),
+        ...(this.#hasCookie ? { cookie_optional: true } : { refresh_token: record?.refresh_token }),
         ...(audience !== OWN_AUDIENCE && { audience }),
       }
       let next: Grant
       try {
         const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie })
+        if (this.#hasCookie && reply === false) throw notSignedIn() // there is no cookie
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record)
         this.#isDoubtful = false
       } catch (error) {
@@ -363,9 +364,9 @@ function isLost(error: unknown): boolean {
   return isTransient(error) ? error.status !== 429 : Number((error as Partial<LatchkeyError>).status) >= 500
 }
 
-/** Whether a request that needs the cookie came without one: it is incomplete then. */
+/** Whether a request that needs the cookie came without one: it is incomplete then, unless it asks whether there is one. */
 function isWithoutCookie(error: unknown): boolean {
-  return isProblem(error, 400, "invalid_request")
+  return isProblem(error, 400, "invalid_request") || (error as Partial<LatchkeyError>).code === "not_signed_in"
 }
 
 /** Whether it is still the same person: the same session, or a new one of the same user after a password change. */
