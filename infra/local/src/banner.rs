@@ -92,7 +92,7 @@ fn issuer(facts: &Facts<'_>) -> String {
     let source = match facts.issuer_source {
         IssuerSource::Setting => "by the setting ISSUER.",
         IssuerSource::Start => {
-            "as at the first\n           start with this data, so that its tokens stay valid."
+            "as at the first\n           start with this data, so that earlier tokens stay valid."
         }
     };
     format!(

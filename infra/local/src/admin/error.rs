@@ -46,7 +46,7 @@ pub enum AdminError {
     #[error("{0}")]
     Refused(domain::AdminError),
     /// The data folder holds no database.
-    #[error("there is no data in {}\n{ELSEWHERE}; or a table on AWS with --table NAME.", .0.display())]
+    #[error("there is no data in {}\n{ELSEWHERE}.\nA table on AWS is named with --table NAME.", .0.display())]
     NoData(PathBuf),
     /// A service in memory is reached by its port only.
     #[error(
@@ -110,12 +110,12 @@ impl AdminError {
             Self::NotAll { first, .. } => first.as_ref(),
             other => other,
         };
-        let mut advice = format!("It was looked for in {place}.");
+        let mut advice = format!("This command has looked in {place}.");
         match missing {
             Self::NoSuchUser(named) => {
                 // An id leads to everybody.
                 if named.contains('@') {
-                    advice.push_str("\nWho signs in elsewhere (Google, SAML) has no address here: admin find --issuer ISSUER --subject SUBJECT shows the id.");
+                    advice.push_str("\nWhoever signs in elsewhere (with Google, SAML) is not found by an address: admin find --issuer ISSUER --subject SUBJECT shows their id.");
                 }
             }
             Self::NoSuchSession(_) => {}

@@ -124,7 +124,7 @@ Exit codes: 0 done, 1 not or not wholly done, 2 the command line is wrong, 3 the
 /// Carries out a command and prints what came of it.
 ///
 /// # Errors
-/// [`LocalError`], in one line.
+/// [`LocalError`]
 pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), LocalError> {
     // The lines of the audit trail go to stderr in either format: stdout is for what the command prints.
     telemetry::start_on_stderr(LogSettings::read(environment, Format::Text)?);

@@ -136,7 +136,7 @@ var Http = class {
   /**
    * Sends one request.
    *
-   * @returns the JSON of the reply; undefined if it has no body; false for a 204; null for a 202, whose work a mail or a link completes
+   * @returns the JSON of the reply; undefined if it has no body; null for a 204, and for a 202, whose work a mail or a link completes
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method, path, parts = {}) {
@@ -166,7 +166,7 @@ var Http = class {
     const value = parseJson(text);
     if (!reply.ok) throw readProblem(reply, value);
     if (text !== "" && value === void 0) throw unexpectedReply(reply.status);
-    return reply.status === 202 ? null : reply.status === 204 ? false : value ?? void 0;
+    return reply.status > 201 ? null : value ?? void 0;
   }
 };
 async function repeat(task, attempts = 3) {
@@ -488,18 +488,21 @@ var SessionKeeper = class {
       this.#obeyPause();
       const sentAt = currentMoment();
       const body = {
-        ...this.#hasCookie ? { cookie_optional: true } : { refresh_token: record?.refresh_token },
-        ...audience !== OWN_AUDIENCE && { audience }
+        refresh_token: record?.refresh_token,
+        // null where a cookie has it
+        cookie_optional: this.#hasCookie,
+        audience: audience || void 0
+        // none for OWN_AUDIENCE
       };
       let next;
       try {
         const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie });
-        if (this.#hasCookie && reply === false) throw notSignedIn();
+        if (this.#hasCookie && reply === null) throw notSignedIn();
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record);
         this.#isDoubtful = false;
       } catch (error) {
         this.#isDoubtful ||= isLost(error);
-        const isEnding = this.#isEnding(error);
+        const isEnding = isProblem(error, 401, ...ENDING) || this.#hasCookie && isWithoutCookie(error);
         if (isEnding) await this.#waitForReplacement();
         if (this.#read().text !== text) continue;
         if (isEnding) this.#forget(error.status === 401 ? error.code : null);
@@ -527,10 +530,6 @@ var SessionKeeper = class {
     for (let waited = 0; waited < timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
       await pass(POLL);
     }
-  }
-  /** Whether a reply to a refresh means that nobody is signed in. */
-  #isEnding(error) {
-    return isProblem(error, 401, ...ENDING) || this.#hasCookie && isWithoutCookie(error);
   }
   #obeyPause() {
     if (!this.#pause) return;
@@ -567,7 +566,7 @@ function isLost(error) {
   return isTransient(error) ? error.status !== 429 : Number(error.status) >= 500;
 }
 function isWithoutCookie(error) {
-  return isProblem(error, 400, "invalid_request") || error.code === "not_signed_in";
+  return ["invalid_request", "not_signed_in"].includes(error.code);
 }
 function isSamePerson(one, other) {
   return one.session.id === other.session.id || one.user !== null && one.user.id === other.user?.id;

@@ -274,18 +274,19 @@ export class SessionKeeper {
       this.#obeyPause()
       const sentAt = currentMoment()
       const body = {
-        ...(this.#hasCookie ? { cookie_optional: true } : { refresh_token: record?.refresh_token }),
-        ...(audience !== OWN_AUDIENCE && { audience }),
+        refresh_token: record?.refresh_token, // null where a cookie has it
+        cookie_optional: this.#hasCookie,
+        audience: audience || undefined, // none for OWN_AUDIENCE
       }
       let next: Grant
       try {
         const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie })
-        if (this.#hasCookie && reply === false) throw notSignedIn() // there is no cookie
+        if (this.#hasCookie && reply === null) throw notSignedIn() // there is no cookie
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record)
         this.#isDoubtful = false
       } catch (error) {
         this.#isDoubtful ||= isLost(error)
-        const isEnding = this.#isEnding(error)
+        const isEnding = isProblem(error, 401, ...ENDING) || (this.#hasCookie && isWithoutCookie(error))
         if (isEnding) await this.#waitForReplacement()
         if (this.#read().text !== text) continue // the refusal is about a sign-in that is no longer here
         if (isEnding) this.#forget(error.status === 401 ? error.code : null)
@@ -316,11 +317,6 @@ export class SessionKeeper {
     for (let waited = 0; waited < timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
       await pass(POLL)
     }
-  }
-
-  /** Whether a reply to a refresh means that nobody is signed in. */
-  #isEnding(error: unknown): error is LatchkeyError {
-    return isProblem(error, 401, ...ENDING) || (this.#hasCookie && isWithoutCookie(error))
   }
 
   #obeyPause(): void {
@@ -365,8 +361,8 @@ function isLost(error: unknown): boolean {
 }
 
 /** Whether a request that needs the cookie came without one: it is incomplete then, unless it asks whether there is one. */
-function isWithoutCookie(error: unknown): boolean {
-  return isProblem(error, 400, "invalid_request") || (error as Partial<LatchkeyError>).code === "not_signed_in"
+function isWithoutCookie(error: unknown): error is LatchkeyError {
+  return ["invalid_request", "not_signed_in"].includes((error as LatchkeyError).code)
 }
 
 /** Whether it is still the same person: the same session, or a new one of the same user after a password change. */
