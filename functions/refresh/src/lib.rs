@@ -42,7 +42,7 @@ pub fn routes<R: Routes<Service>>() -> R {
     request_body = RefreshRequest,
     responses(
         (status = OK, description = "The new tokens; the reply has no `user`", body = TokenResponse),
-        (status = NO_CONTENT, description = "No refresh token was sent, and `cookie_optional` is true: nobody is signed in in this browser")
+        (status = NO_CONTENT, description = "No refresh token was sent, and `cookie_optional` is true: nobody is signed in on this browser")
     )
 )]
 async fn refresh(

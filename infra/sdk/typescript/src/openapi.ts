@@ -1695,6 +1695,12 @@ export interface components {
             audience?: string | null;
             client?: components["schemas"]["Visitor"] | null;
             /**
+             * @description For a page that does not know whether its browser has a cookie, which no script can see: true asks for 204 where
+             *     there is none, in the place of 400.
+             * @example false
+             */
+            cookie_optional?: boolean | null;
+            /**
              * @description The newest refresh token that the client holds. Leave it out where a cookie holds it.
              * @example eyJ0eXAiOiJydCtqd3Qi...
              */
@@ -4951,6 +4957,7 @@ export interface operations {
                  *         "ip_address": "203.0.113.7",
                  *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                  *       },
+                 *       "cookie_optional": false,
                  *       "refresh_token": "eyJ0eXAiOiJydCtqd3Qi..."
                  *     }
                  */
@@ -4994,6 +5001,13 @@ export interface operations {
                      */
                     "application/json": components["schemas"]["Tokens"];
                 };
+            };
+            /** @description No refresh token was sent, and `cookie_optional` is true: nobody is signed in on this browser */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `invalid_request`: The request cannot be read */
             400: {
