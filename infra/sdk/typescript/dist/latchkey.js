@@ -867,7 +867,7 @@ var Client = class {
   async changeEmail(request) {
     await this.#callAs("PUT", "/v1/me/email", request);
   }
-  /** Sends the link again that verifies the user's address. */
+  /** Sends the link again that verifies the user's address. @throws LatchkeyError `no_password` */
   async requestEmailVerification() {
     await this.#callAs("POST", "/v1/me/verify-email");
   }
