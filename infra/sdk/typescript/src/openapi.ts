@@ -892,6 +892,12 @@ export interface components {
         /** @description The caller's account. */
         Account: components["schemas"]["User"] & {
             /**
+             * @description Whether the user has a password here. Where it is false, the user signs in elsewhere, and what asks for a password or
+             *     verifies the address answers 409 `no_password`.
+             * @example true
+             */
+            has_password: boolean;
+            /**
              * @description What the user may do in addition to using their own account.
              * @example []
              */
@@ -5399,6 +5405,7 @@ export interface operations {
                      *       "created_at": "2026-03-01T12:00:00.000Z",
                      *       "email": "ada@example.com",
                      *       "email_verified": false,
+                     *       "has_password": true,
                      *       "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *       "roles": []
                      *     }
@@ -5858,6 +5865,7 @@ export interface operations {
                      *         "email_changes": 0,
                      *         "email_verified": false,
                      *         "email_verified_at": null,
+                     *         "has_password": true,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *         "identity": {
                      *           "issuer": "https://accounts.google.com",
