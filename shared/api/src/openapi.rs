@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -79,6 +79,13 @@ pub(crate) fn with_problems<S>(
             if query != Query::Ignored {
                 all.push(Code::InvalidRequest);
             }
+            let sent = sent_in_head(operation);
+            if sent.in_target {
+                all.push(Code::UriTooLong);
+            }
+            if sent.in_headers {
+                all.push(Code::HeadersTooLarge);
+            }
             if wants(operation, ACCESS_TOKEN) {
                 all.extend([Code::InvalidToken, Code::InsufficientScope]);
             }
@@ -108,6 +115,25 @@ fn wants(operation: &Operation, scheme: &str) -> bool {
     };
     let ways = operation.security.as_ref();
     ways.is_some_and(|ways| !ways.contains(&without) && ways.iter().any(names))
+}
+
+/// Where an operation takes something of a client in the head of a request, which what stands before the routes measures.
+struct SentInHead {
+    in_target: bool,
+    in_headers: bool,
+}
+
+fn sent_in_head(operation: &Operation) -> SentInHead {
+    let parameters = operation.parameters.iter().flatten();
+    let (in_target, in_headers): (Vec<_>, Vec<_>) =
+        parameters.partition(|parameter| match parameter.parameter_in {
+            ParameterIn::Path | ParameterIn::Query => true,
+            ParameterIn::Header | ParameterIn::Cookie => false,
+        });
+    SentInHead {
+        in_target: !in_target.is_empty(),
+        in_headers: !in_headers.is_empty() || operation.security.is_some(),
+    }
 }
 
 /// A body that need not be sent is the object or nothing. utoipa documents an `Option` as the object or JSON's `null`,
