@@ -53,11 +53,10 @@ impl Ses {
 
 impl Mailer for Ses {
     async fn send(&self, mail: &Mail) -> Result<(), SendError> {
-        // SES takes none whose mailbox has letters beyond ASCII (Amazon SES Developer Guide, "Email address format").
-        let to = mailbox(&mail.to);
-        if !to.is_ascii() || mail.to.may_be_decoded() {
+        if !mail.to.is_reachable() {
             return Err(SendError::Unsupported);
         }
+        let to = mailbox(&mail.to);
         let content = content(&mail.words).map_err(|error| {
             tracing::error!(%error, "a mail could not be put together");
             SendError::NotNow

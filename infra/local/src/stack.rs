@@ -103,7 +103,8 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         rsa_key: rsa_key.as_deref(),
         account_url: account_url.as_deref(),
     };
-    let settings = Settings::read(lookup(environment, default_issuer, generated))?;
+    let mut settings = Settings::read(lookup(environment, default_issuer, generated))?;
+    settings.policy.sends_mail &= !options.no_mail;
     let issuer = settings.identity.issuer.clone();
     match &kept {
         Some(kept) if *kept != issuer => warn_of_another_issuer(&issuer, kept),
