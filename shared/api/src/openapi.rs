@@ -125,15 +125,21 @@ struct SentInHead {
 
 fn sent_in_head(operation: &Operation) -> SentInHead {
     let parameters = operation.parameters.iter().flatten();
-    let (in_target, in_headers): (Vec<_>, Vec<_>) =
-        parameters.partition(|parameter| match parameter.parameter_in {
-            ParameterIn::Path | ParameterIn::Query => true,
-            ParameterIn::Header | ParameterIn::Cookie => false,
-        });
-    SentInHead {
-        in_target: !in_target.is_empty(),
-        in_headers: !in_headers.is_empty() || operation.security.is_some(),
+    let places = parameters.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(&parameter.parameter_in),
+        RefOr::Ref(_) => None,
+    });
+    let mut sent = SentInHead {
+        in_target: false,
+        in_headers: operation.security.is_some(),
+    };
+    for place in places {
+        match place {
+            ParameterIn::Path | ParameterIn::Query => sent.in_target = true,
+            ParameterIn::Header | ParameterIn::Cookie => sent.in_headers = true,
+        }
     }
+    sent
 }
 
 /// A body that need not be sent is the object or nothing. utoipa documents an `Option` as the object or JSON's `null`,

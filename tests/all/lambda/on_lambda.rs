@@ -14,7 +14,7 @@ use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
 use latchkey_tests::harness::events;
 use latchkey_tests::harness::lambda::{
-    Answer, Function, TRACE_ID, add_sample_client, sample_event as event,
+    Answer, FUNCTION_ERROR_TYPE, Function, TRACE_ID, add_sample_client, sample_event as event,
 };
 use latchkey_tests::harness::metering::extract;
 use latchkey_tests::harness::reply::Reply;
