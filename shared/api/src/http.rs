@@ -23,6 +23,7 @@ use latchkey_domain::clock::Clock;
 use latchkey_domain::id::RequestId;
 use latchkey_domain::random::RandomSource;
 use latchkey_service::LONGEST_DEEDS;
+use tower::util::option_layer;
 use tower::{Layer, Service as _, ServiceExt as _};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -166,26 +167,25 @@ pub fn service_behind(
     random: Arc<dyn RandomSource>,
     gate: impl FnOnce(Router) -> Router,
 ) -> Router {
-    let mut router = router
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
-        .layer(from_fn(in_time))
-        // Inside the routes, because only here it is known which one matched.
-        .layer(from_fn(tag_route))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn_with_state(Cors::of(pages), allow_origins));
-    if let Some(cookies) = pages.cookies {
-        router = router.layer(Extension(cookies.clone()));
-    }
-    router = router.layer(Extension(Arc::new(pages.own.cloned().unwrap_or_default())));
-    if let Some(edge) = edge {
-        router = router.layer(from_fn_with_state(edge.clone(), edge::require));
-    }
     let surroundings = Surroundings {
         clock,
         random,
         answered_before: Arc::default(),
     };
+    let router = router
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found);
+    // The first of them sees a request first. One layer of all, because axum's code for a layer is 8 kB.
+    let router = router.layer((
+        option_layer(edge.map(|edge| from_fn_with_state(edge.clone(), edge::require))),
+        Extension(Arc::new(pages.own.cloned().unwrap_or_default())),
+        option_layer(pages.cookies.map(|cookies| Extension(cookies.clone()))),
+        from_fn_with_state(Cors::of(pages), allow_origins),
+        CatchPanicLayer::custom(answer_panic),
+        // Inside the routes, because only here it is known which one matched.
+        from_fn(tag_route),
+        from_fn(in_time),
+    ));
     gate(router).layer(from_fn_with_state(surroundings, identify))
 }
 

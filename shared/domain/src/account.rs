@@ -235,12 +235,13 @@ impl Account {
         known: &[Session],
         read_at: DateTime<Utc>,
     ) -> BTreeSet<SessionId> {
-        let live = known
-            .iter()
-            .filter(|session| self.is_live(session, read_at))
-            .map(|session| session.id)
-            .collect();
-        self.sessions.difference(&live).copied().collect()
+        let mut not_live = self.sessions.clone();
+        for session in known {
+            if self.is_live(session, read_at) {
+                not_live.remove(&session.id);
+            }
+        }
+        not_live
     }
 
     /// The scope that the account's own tokens have for this API.
