@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, OriginalUri, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -197,10 +197,29 @@ struct Surroundings {
     answered_before: Arc<AtomicBool>,
 }
 
-async fn not_found(uri: Uri) -> Problem {
+async fn not_found(
+    uri: Uri,
+    OriginalUri(whole): OriginalUri,
+    Extension(pages): Extension<Arc<OwnPages>>,
+) -> Problem {
     // The path alone: a query may hold what is nobody's business.
     tracing::debug!(path = uri.path(), "there is no such route");
-    Code::NotFound.into()
+    let Some(setting) = pages.setting_of(whole.path()) else {
+        return Code::NotFound.into();
+    };
+    static WARNING: Once = Once::new();
+    WARNING.call_once(|| {
+        tracing::warn!(
+            setting,
+            path = whole.path(),
+            "the pages lack a file: the service itself has none at the path in this setting; give an https URL, or a \
+             path that another server answers on the same domain"
+        );
+    });
+    Problem::from(Code::NotFound).with_detail(format!(
+        "{setting} names this path, and the service has no file there: give an https URL, or a path that another server \
+         answers on the same domain."
+    ))
 }
 
 async fn method_not_allowed(method: Method, headers: HeaderMap) -> Problem {
@@ -567,7 +586,11 @@ impl BasePath {
 
 #[cfg(test)]
 mod tests {
+    use latchkey_domain::clock::SystemClock;
+    use latchkey_domain::random::SystemRandom;
+
     use super::*;
+    use crate::own_pages::PageFile;
 
     #[test]
     fn a_base_path_is_plain() {
@@ -585,6 +608,32 @@ mod tests {
             "/.", "/a/..", "/\u{e9}",
         ] {
             assert_eq!(BasePath::parse(wrong), Err(InvalidBasePath), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_the_pages_lack_is_told_with_its_setting() {
+        let stylesheet = PageFile::parse("/brand/our.css").unwrap();
+        let own = OwnPages {
+            stylesheet: Some(stylesheet),
+            ..OwnPages::default()
+        };
+        let pages = Pages {
+            own: Some(&own),
+            ..Pages::from(&AllowedOrigins::None)
+        };
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let service = service(Router::new(), pages, None, clock, random);
+        for (path, detail) in [
+            ("/brand/our.css?v=1", "PAGE_STYLESHEET names this path"),
+            ("/brand/other.css", "There is nothing at this path."),
+        ] {
+            let request = http::Request::get(path).body(axum::body::Body::empty());
+            let response = service.clone().oneshot(request.unwrap()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::NOT_FOUND);
+            let body = axum::body::to_bytes(response.into_body(), 4096).await;
+            let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+            assert!(body.contains(detail), "{body}");
         }
     }
 

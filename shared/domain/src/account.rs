@@ -278,10 +278,16 @@ impl Account {
         }
     }
 
+    /// Whether its user signs in here, by a password, and not elsewhere.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.identity.is_none()
+    }
+
     /// Where its credential is found, if it has a password.
     #[must_use]
     pub fn credential_email(&self) -> Option<&EmailAddress> {
-        self.email().filter(|_| self.identity.is_none())
+        self.email().filter(|_| self.has_password())
     }
 
     /// Lets a new session in, whose user has given the password of `password_version`.
