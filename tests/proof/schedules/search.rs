@@ -11,16 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
+use super::astray::{InFlight, Loss, SeenBySender};
 use super::call::{Call, CallInfo, Reply};
 use super::program::{Place, Program};
 use super::request::Answer;
 use super::rules::{Broken, DecidedBefore, History, Rules, check};
 use super::states::{Interner, count_paths};
-use super::table::{Engine, Flaw, Progress, Queries, Stepped, Table, View, conflict};
+use super::table::{Engine, Flaw, Progress, Queries, Stepped, Table, View};
 use super::trace::Counterexample;
-
-/// How often the SDK sends a call.
-const SDK_ATTEMPTS: usize = 3;
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +35,6 @@ pub(super) enum Event {
     Stale { request: usize, call: usize },
     /// A write that went astray arrives.
     Arrives { position: usize },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum SeenBySender {
-    SentAgain,
-    Conflict,
-    GivenUp,
 }
 
 /// What a search has seen.
@@ -73,25 +64,10 @@ struct Effect {
     progress: Option<usize>,
 }
 
-/// What going astray does.
-#[derive(Clone, Copy)]
-struct Loss {
-    under_way: usize,
-    history: usize,
-    place: Place,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct InFlight {
-    pub(super) request: usize,
-    pub(super) call: usize,
-    decided_before: DecidedBefore,
-}
-
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub(super) table: usize,
-    history: usize,
+    pub(super) history: usize,
     pub(super) places: Vec<Place>,
     /// Of request and call, how far it has come.
     progress: BTreeMap<(usize, usize), usize>,
@@ -107,7 +83,7 @@ pub struct Search {
     pub programs: Vec<Program>,
     beginning: Table,
     faults: u8,
-    tables: Interner<Table>,
+    pub(super) tables: Interner<Table>,
     views: HashMap<usize, Rc<View>>,
     histories: Interner<History>,
     pub(super) calls: Interner<Call>,
@@ -120,7 +96,7 @@ pub struct Search {
     /// What calls have done before: of table, call, progress.
     steps: HashMap<(usize, usize, usize), (usize, Rc<Stepped>)>,
     /// What late writes have done before, and whether they were made: of table, call.
-    arrivals: HashMap<(usize, usize), (usize, bool)>,
+    pub(super) arrivals: HashMap<(usize, usize), (usize, bool)>,
     /// The calls that wait at a place of a request.
     waits: HashMap<(usize, Place), Rc<[usize]>>,
 }
@@ -247,7 +223,7 @@ impl Search {
         number
     }
 
-    fn waiting(&mut self, request: usize, place: Place) -> Rc<[usize]> {
+    pub(super) fn waiting(&mut self, request: usize, place: Place) -> Rc<[usize]> {
         if let Some(calls) = self.waits.get(&(request, place)) {
             return Rc::clone(calls);
         }
@@ -381,58 +357,8 @@ impl Search {
         Ok(())
     }
 
-    /// A request's write goes astray, and its sender continues.
-    fn lose(
-        &mut self,
-        state: &State,
-        request: usize,
-        call: usize,
-        seen: SeenBySender,
-    ) -> Result<Loss, Broken> {
-        let mut state = state.clone();
-        let info = Rc::clone(&self.infos[call]);
-        let mut history = self.noted(&state, request, false);
-        let decided_before = self.rules.decided_before(&history, request);
-        let under_way = self.under_way.number(InFlight {
-            request,
-            call,
-            decided_before,
-        });
-        self.hand_over(&mut state, &mut history, request, call, Reply::Lost)?;
-        let told = match seen {
-            SeenBySender::SentAgain => Vec::new(),
-            SeenBySender::Conflict => {
-                vec![conflict(&info, &self.calls.value(call).operation)]
-            }
-            SeenBySender::GivenUp => vec![Reply::Lost; SDK_ATTEMPTS - 1],
-        };
-        for reply in told {
-            if self.waiting(request, state.places[request]).contains(&call) {
-                self.hand_over(&mut state, &mut history, request, call, reply)?;
-            }
-        }
-        Ok(Loss {
-            under_way,
-            history: state.history,
-            place: state.places[request],
-        })
-    }
-
-    /// What a late write makes of a table, and whether it is made.
-    fn arrive(&mut self, table: usize, call: usize) -> (usize, bool) {
-        if let Some(known) = self.arrivals.get(&(table, call)) {
-            return *known;
-        }
-        let (asked, info) = (self.calls.value(call), Rc::clone(&self.infos[call]));
-        let mut after = Table::clone(&self.tables.value(table));
-        let reply = self.engine.execute(&mut after, &asked.operation, &info);
-        let arrived = (self.tables.number(after), reply.is_success());
-        self.arrivals.insert((table, call), arrived);
-        arrived
-    }
-
     /// The history, with what a request does next.
-    fn noted(&mut self, state: &State, request: usize, reads_account: bool) -> History {
+    pub(super) fn noted(&mut self, state: &State, request: usize, reads_account: bool) -> History {
         let mut history = History::clone(&self.histories.value(state.history));
         let view = self.view(state.table);
         self.rules
@@ -517,7 +443,7 @@ impl Search {
     }
 
     /// Hands a reply to a request, which continues to its next calls or its answer.
-    fn hand_over(
+    pub(super) fn hand_over(
         &mut self,
         state: &mut State,
         history: &mut History,
