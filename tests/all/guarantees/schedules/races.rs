@@ -145,6 +145,11 @@ fn ends_at_the_same_moment_all_come_true() {
         ("revoke x revoke, same target", revoke(1, 2), revoke(1, 2)),
         ("revoke x revoke, of each other", revoke(1, 2), revoke(2, 1)),
         (
+            "revoke-others x revoke-others",
+            revoke_all(1, true),
+            revoke_all(1, true),
+        ),
+        (
             "revoke-others x revoke-others, of each other",
             revoke_all(1, true),
             revoke_all(2, true),
