@@ -134,7 +134,7 @@ fn the_alarm_on_failed_invocations_reads_the_line_that_lambda_writes_of_every_fu
     assert_eq!(filter["LogGroupName"], "LogGroup");
     assert_eq!(
         filter["FilterPattern"],
-        r#"{ $.type = "platform.report" && $.record.status != "success" }"#
+        r#"{ $.type = "platform.report" && $.record.status != "success" && ($.record.errorType NOT EXISTS || $.record.errorType != "Runtime.Unknown") }"#
     );
     let log = json!({
         "LogGroup": "LogGroup", "LogFormat": "JSON", "ApplicationLogLevel": "LogLevel",
