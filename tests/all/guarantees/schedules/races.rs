@@ -40,12 +40,7 @@ fn a_reauthentication_forks_no_lineage_and_signs_nobody_out() {
     let beside = |name, sessions: &[u8], beside| {
         race(name, sessions, vec![reauthenticate(1), beside]).with_whole_queries()
     };
-    let twice = beside(
-        "reauthentication x reauthentication",
-        &[1],
-        reauthenticate(1),
-    );
-    signs_nobody_out(&holds(&twice, &["reauthenticated"]));
+    signs_nobody_out(&holds(&two_reauthentications(), &["reauthenticated"]));
     let refreshed = beside("reauthentication x refresh", &[1], refresh(1, 1)).with_rotated(1);
     let occurring = ["reauthenticated", "refreshed"];
     signs_nobody_out(&holds(&refreshed, &occurring));
@@ -56,6 +51,18 @@ fn a_reauthentication_forks_no_lineage_and_signs_nobody_out() {
         let ended = beside(name, &[1, 2], end);
         holds(&ended, &["reauthenticated", "caller not live"]);
     }
+}
+
+fn two_reauthentications() -> Scenario {
+    let name = "reauthentication x reauthentication";
+    Scenario::new(name, &[1], vec![reauthenticate(1); 2]).with_whole_queries()
+}
+
+#[test]
+#[ignore = "it takes as long as a tenth of all schedules: `cargo test -p latchkey-tests schedules -- --ignored`"]
+fn two_reauthentications_and_a_write_astray_fork_no_lineage() {
+    let astray = two_reauthentications().with_faults(1);
+    signs_nobody_out(&holds(&astray, &["reauthenticated"]));
 }
 
 #[test]
