@@ -1,4 +1,5 @@
-//! Makes the table of the files that the pages are made of, each as it is and in gzip, and the name of this version of them.
+//! Makes the table of the files that the pages are made of, each as it is, in gzip and in Brotli, and the name
+//! of this version of them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,6 +8,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use brotli::enc::{BrotliEncoderParams, backward_references::BrotliEncoderMode};
 use flate2::{Compression, GzBuilder};
 
 /// The pages' own files.
@@ -41,11 +43,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         version.write(content);
         let plain = target.join(&name);
         fs::write(&plain, content)?;
-        let compressed = target.join(format!("{name}.gz"));
-        compress(content, &compressed)?;
+        let gzip = target.join(format!("{name}.gz"));
+        compress(content, &gzip)?;
+        let brotli = target.join(format!("{name}.br"));
+        compress_more(content, &brotli)?;
         rows.push_str(&format!(
             "File {{ name: {name:?}, content_type: {content_type:?}, plain: include_bytes!({plain:?}), \
-             gzip: include_bytes!({compressed:?}) }},\n"
+             gzip: include_bytes!({gzip:?}), brotli: include_bytes!({brotli:?}) }},\n"
         ));
     }
     fs::write(target.join("files.rs"), format!("&[\n{rows}]"))?;
@@ -102,5 +106,18 @@ fn compress(content: &[u8], target: &Path) -> Result<(), Box<dyn Error>> {
     let mut compressed = GzBuilder::new().write(Vec::new(), Compression::best());
     compressed.write_all(content)?;
     fs::write(target, compressed.finish()?)?;
+    Ok(())
+}
+
+/// In Brotli, which browsers take over TLS and from this machine.
+fn compress_more(content: &[u8], target: &Path) -> Result<(), Box<dyn Error>> {
+    let text = BrotliEncoderParams {
+        mode: BrotliEncoderMode::BROTLI_MODE_TEXT,
+        size_hint: content.len(),
+        ..BrotliEncoderParams::default()
+    };
+    let mut compressed = Vec::new();
+    brotli::BrotliCompress(&mut &content[..], &mut compressed, &text)?;
+    fs::write(target, compressed)?;
     Ok(())
 }

@@ -45,6 +45,9 @@ pub enum Answer {
     InitError(Value),
 }
 
+/// The member of an [`Answer::Error`] that has what the function calls it to Lambda, in a header.
+pub const FUNCTION_ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+
 /// A function that runs as on Lambda. Its process ends with it.
 #[derive(Debug)]
 pub struct Function {
@@ -470,8 +473,15 @@ async fn response(
     axum::http::StatusCode::ACCEPTED
 }
 
-async fn error(State(api): State<RuntimeApi>, _: Path<String>, body: Bytes) -> impl IntoResponse {
-    let body = serde_json::from_slice(&body).unwrap_or_default();
+async fn error(
+    State(api): State<RuntimeApi>,
+    _: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> impl IntoResponse {
+    let mut body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let kind = headers.get("lambda-runtime-function-error-type");
+    body[FUNCTION_ERROR_TYPE] = kind.and_then(|kind| kind.to_str().ok()).into();
     drop(api.answers.send(Answer::Error(body)).await);
     axum::http::StatusCode::ACCEPTED
 }

@@ -28,6 +28,7 @@ pub(crate) struct File {
     content_type: &'static str,
     plain: &'static [u8],
     gzip: &'static [u8],
+    brotli: &'static [u8],
 }
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub(crate) async fn file(
         },
         plain: file.plain.into(),
         gzip: Some(file.gzip),
+        brotli: Some(file.brotli),
     };
     Ok(document.reply_to(&headers))
 }

@@ -65,6 +65,7 @@ impl Shell {
             caching: CACHED_IF_SAME,
             plain: self.html.into_bytes().into(),
             gzip: None,
+            brotli: None,
         };
         let mut response = document.reply_to(request);
         let headers = response.headers_mut();

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use axum::Router;
@@ -352,14 +353,25 @@ async fn who_has_a_page_is_not_sent_it_again() {
 async fn a_file_comes_compressed_to_who_takes_that() {
     let path = format!("/account/files/{}/words.js", files::VERSION);
     let plain = text(ask(&both(), &path, &[]).await).await;
-    let response = ask(&both(), &path, &[("accept-encoding", "gzip, br")]).await;
-    assert_eq!(response.headers()[CONTENT_ENCODING], "gzip");
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    let mut unpacked = String::new();
-    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&bytes[..]), &mut unpacked)
-        .unwrap();
-    assert_eq!(unpacked, plain);
-    assert!(bytes.len() * 2 < plain.len());
+    let mut sizes = [plain.len(), 0, 0];
+    for (place, (accepted, coding)) in [("gzip", "gzip"), ("gzip, deflate, br", "br")]
+        .into_iter()
+        .enumerate()
+    {
+        let response = ask(&both(), &path, &[("accept-encoding", accepted)]).await;
+        assert_eq!(response.headers()[CONTENT_ENCODING], coding);
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let mut unpacked = String::new();
+        let read = match coding {
+            "gzip" => flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut unpacked),
+            _ => brotli::Decompressor::new(&bytes[..], 4096).read_to_string(&mut unpacked),
+        };
+        read.unwrap();
+        assert_eq!(unpacked, plain);
+        sizes[place + 1] = bytes.len();
+    }
+    assert!(sizes[1] * 2 < sizes[0], "{sizes:?}");
+    assert!(sizes[2] < sizes[1], "{sizes:?}");
 }
 
 #[test]

@@ -157,6 +157,7 @@ async fn keys(State(core): State<Core>, request: HeaderMap) -> Result<Response, 
         caching: CACHED_FOR_FIVE_MINUTES,
         plain: json(&keys)?.into(),
         gzip: None,
+        brotli: None,
     };
     Ok(document.reply_to(&request))
 }
@@ -198,6 +199,7 @@ async fn document(OriginalUri(asked_for): OriginalUri, request: HeaderMap) -> Re
         caching: CACHED_FOR_AN_HOUR,
         plain,
         gzip,
+        brotli: None,
     };
     document.reply_to(&request)
 }

@@ -78,6 +78,7 @@ impl Metadata {
             caching: CACHED_FOR_FIVE_MINUTES,
             plain: json(self)?.into(),
             gzip: None,
+            brotli: None,
         };
         Ok(document.reply_to(request))
     }

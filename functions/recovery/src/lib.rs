@@ -12,7 +12,6 @@ use latchkey_api::location::{ClientHeaders, Location};
 use latchkey_api::openapi::WITH_BODY;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::routes::Routes;
-use latchkey_domain::email::EmailAddress;
 use latchkey_domain::event::Requester;
 use latchkey_domain::password::Password;
 use latchkey_domain::token::Token;
@@ -183,7 +182,7 @@ async fn request_email_change(
     Location(location): Location,
     Body(body): Body<EmailRequest>,
 ) -> Result<StatusCode, Problem> {
-    let email = EmailAddress::parse(&body.email);
+    let email = service.core.policy.read_new_email(&body.email);
     let email = email.map_err(|error| Problem::from(error).at("#/email"))?;
     service
         .request_email_change(caller, &email, &body.password, &location)

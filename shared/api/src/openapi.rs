@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -79,6 +79,13 @@ pub(crate) fn with_problems<S>(
             if query != Query::Ignored {
                 all.push(Code::InvalidRequest);
             }
+            let sent = sent_in_head(operation);
+            if sent.in_target {
+                all.push(Code::UriTooLong);
+            }
+            if sent.in_headers {
+                all.push(Code::HeadersTooLarge);
+            }
             if wants(operation, ACCESS_TOKEN) {
                 all.extend([Code::InvalidToken, Code::InsufficientScope]);
             }
@@ -108,6 +115,31 @@ fn wants(operation: &Operation, scheme: &str) -> bool {
     };
     let ways = operation.security.as_ref();
     ways.is_some_and(|ways| !ways.contains(&without) && ways.iter().any(names))
+}
+
+/// Where an operation takes something of a client in the head of a request, which what stands before the routes measures.
+struct SentInHead {
+    in_target: bool,
+    in_headers: bool,
+}
+
+fn sent_in_head(operation: &Operation) -> SentInHead {
+    let parameters = operation.parameters.iter().flatten();
+    let places = parameters.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(&parameter.parameter_in),
+        RefOr::Ref(_) => None,
+    });
+    let mut sent = SentInHead {
+        in_target: false,
+        in_headers: operation.security.is_some(),
+    };
+    for place in places {
+        match place {
+            ParameterIn::Path | ParameterIn::Query => sent.in_target = true,
+            ParameterIn::Header | ParameterIn::Cookie => sent.in_headers = true,
+        }
+    }
+    sent
 }
 
 /// A body that need not be sent is the object or nothing. utoipa documents an `Option` as the object or JSON's `null`,

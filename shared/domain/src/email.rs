@@ -73,6 +73,14 @@ impl EmailAddress {
         self.as_typed.contains("=?")
     }
 
+    /// Whether a mail service takes mail for it that has letters beyond ASCII in the domain alone, and there as A-labels: most
+    /// do not speak SMTPUTF8 (RFC 6531), and Amazon SES is one of them (Developer Guide, "Email address format").
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        let mailbox = self.as_typed.split('@').next();
+        mailbox.is_some_and(str::is_ascii) && !self.may_be_decoded()
+    }
+
     /// The address as its owner typed it: for showing and for sending mail.
     #[must_use]
     pub fn as_typed(&self) -> &str {
@@ -109,6 +117,11 @@ pub enum InvalidEmail {
     /// and the signs that RFC 5322 allows there.
     #[error("The part of the e-mail address before the @ is not valid.")]
     LocalPart,
+    /// What stands before the `@` has letters beyond ASCII, and mail is to be sent there.
+    #[error(
+        "No mail can be sent to this address: the part before the @ may have the letters a to z alone."
+    )]
+    Unreachable,
     /// What stands after the `@` is not a domain name of at least two labels.
     #[error("The part of the e-mail address after the @ must be a domain, such as example.com.")]
     Domain,
@@ -263,6 +276,20 @@ mod tests {
             "bücher@xn--bcher-kva.example",
         ] {
             assert_eq!(EmailAddress::parse(typed).unwrap().as_typed(), typed);
+        }
+    }
+
+    #[test]
+    fn mail_reaches_an_address_whose_mailbox_is_ascii() {
+        for (typed, is_reachable) in [
+            ("o'brien+1@example.com", true),
+            ("ada@bücher.example", true),
+            ("用户@example.com", false),
+            ("straße@example.com", false),
+            ("=?utf-8?q?ada?=@example.com", false),
+        ] {
+            let email = EmailAddress::parse_existing(typed).unwrap();
+            assert_eq!(email.is_reachable(), is_reachable, "{typed}");
         }
     }
 

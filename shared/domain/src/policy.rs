@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use crate::email::{EmailAddress, InvalidEmail};
 use crate::geography::TravelLimits;
 use crate::throttle::Limits;
 
@@ -29,6 +30,8 @@ pub struct SessionPolicy {
     pub registration_open: bool,
     /// Whether somebody who registers must show that they read the mail of their address before they sign in.
     pub require_verified_email: bool,
+    /// Whether this service sends mail itself: then it must reach the addresses that people enter.
+    pub sends_mail: bool,
     /// Whether the routes of administration are there. Commands of operators work in either case.
     pub administration: bool,
     /// How long the description of an ended session is kept after its absolute expiry.
@@ -52,6 +55,7 @@ impl Default for SessionPolicy {
             reauthenticate_to_revoke: false,
             registration_open: true,
             require_verified_email: false,
+            sends_mail: false,
             administration: true,
             retention: TimeDelta::days(30),
             limits: Limits::default(),
@@ -87,6 +91,19 @@ impl SessionPolicy {
             TimeDelta::zero()
         } else {
             self.refresh_grace + CLOCK_DIFFERENCE
+        }
+    }
+
+    /// Reads the address of an account that is to be. One that no mail of ours reaches would never be verified, and a
+    /// forgotten password would be the end of it.
+    ///
+    /// # Errors
+    /// [`InvalidEmail`]
+    pub fn read_new_email(&self, typed: &str) -> Result<EmailAddress, InvalidEmail> {
+        let email = EmailAddress::parse(typed)?;
+        match self.sends_mail && !email.is_reachable() {
+            true => Err(InvalidEmail::Unreachable),
+            false => Ok(email),
         }
     }
 }

@@ -80,7 +80,7 @@ pub struct Settings {
     pub base_path: BasePath,
     /// `ACCESS_TOKEN_SECONDS`, `SESSION_IDLE_SECONDS`, `SESSION_ABSOLUTE_SECONDS`, `REFRESH_GRACE_SECONDS`,
     /// `MAX_SESSIONS`, `ONE_SESSION_PER_DEVICE`, `REAUTHENTICATE_WITHIN_SECONDS`, `REAUTHENTICATE_TO_REVOKE`, `ADMINISTRATION`,
-    /// `REGISTRATION`, `REQUIRE_VERIFIED_EMAIL`, `RETENTION_SECONDS`, `SIGN_IN_FREE_FAILURES`,
+    /// `REGISTRATION`, `REQUIRE_VERIFIED_EMAIL`, whether there is a `MAIL_FROM`, `RETENTION_SECONDS`, `SIGN_IN_FREE_FAILURES`,
     /// `ADDRESS_ATTEMPTS_PER_MINUTE`, `LINKS_PER_HOUR`, `LIST_PER_MINUTE`, `CHANGE_PER_MINUTE`, `PURGE_PER_MINUTE`,
     /// `UNUSUAL_SPEED_KMH`, `UNUSUAL_DISTANCE_KM`.
     pub policy: SessionPolicy,
@@ -215,6 +215,8 @@ impl Settings {
                 registration_open,
                 require_verified_email: reader
                     .boolean("REQUIRE_VERIFIED_EMAIL", default.require_verified_email),
+                // Who it is, the function that sends mail reads and judges.
+                sends_mail: reader.optional("MAIL_FROM").is_some(),
                 administration: reader.boolean("ADMINISTRATION", default.administration),
                 retention: reader.seconds("RETENTION_SECONDS", default.retention, 0, LONGEST),
                 limits: reader.limits(default.limits),

@@ -1,7 +1,7 @@
 //! The plot of a mail: an event of the bus becomes one message to the person whom it concerns.
 //!
 //! One event gives one mail, however often it is delivered. A mail that cannot be sent now is reported, and whoever brings
-//! events brings this one again. One that the mail service will never take goes to the dead letters at once, and so does
+//! events brings this one again. One that the mail service refuses goes to the dead letters at once, and so does
 //! one of which nobody knows whether it was sent, after [`MOST_UNANSWERED`] attempts. One that nobody has asked for and that
 //! is too many for its address is left out, and counted; of what is too old, or of use to nobody by now, there is none.
 //!
@@ -10,6 +10,7 @@
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::try_join_all;
 use latchkey_domain::account::Account;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
@@ -41,6 +42,17 @@ fn wait_unanswered(unanswered: u32) -> TimeDelta {
         1 => TimeDelta::minutes(30),
         _ => TimeDelta::hours(6),
     }
+}
+
+/// Why a claim to a mail is given back.
+#[derive(Clone, Copy, Debug)]
+enum Unsent {
+    /// The mail could not be counted for its address, so it was not handed over.
+    NotCounted,
+    /// The mail service has not taken it.
+    NotTaken,
+    /// Nobody knows whether the mail service has taken it.
+    Unanswered,
 }
 
 /// Why a mail is given up that may have been sent, as the dead letter says it.
@@ -167,8 +179,8 @@ pub struct Notifier<T, M> {
 
 impl<T: Texts, M: Mailer> Notifier<T, M> {
     /// Sends the mail of an event, if it has one and it was not sent before. `delivered` is the event as it was brought,
-    /// for the dead letters. At most 5 trips: account, session, claim, count, mark, and up to 3 more for a changed password; 2 read
-    /// units, up to 3 more for a changed password, and 3 write units.
+    /// for the dead letters. At most 5 trips: account, session, claim, count, mark, and 1 more for a changed password; 2
+    /// read units, up to 3 more for a changed password, and 3 write units.
     ///
     /// # Errors
     /// [`Later`]; nothing is lost if the event is brought again.
@@ -185,7 +197,7 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
             Claimed::Elsewhere => return Err(Later),
             Claimed::Exhausted(claim) => return self.give_up(event, delivered, claim).await,
         };
-        let is_counted = !event.is_asked_for() && claim.is_first();
+        let is_counted = !event.is_asked_for() && claim.counts();
         let may_get_it = match is_counted {
             true => self.count_notice(&notice).await,
             false => Ok(true),
@@ -193,10 +205,7 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         let may_get_it = match may_get_it {
             Ok(may_get_it) => may_get_it,
             Err(later) => {
-                // As if it had never been claimed, so that it is counted the next time.
-                if self.store().forget_mail(claim).await.is_err() {
-                    tracing::warn!(event_id = %event.id, "a claim to a mail could not be forgotten");
-                }
+                self.release(event, claim, Unsent::NotCounted).await;
                 return Err(later);
             }
         };
@@ -227,7 +236,7 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
                     &notice,
                     "a mail could not be sent; it is tried again",
                 );
-                self.release(claim.not_sent(), TimeDelta::zero()).await;
+                self.release(event, claim, Unsent::NotTaken).await;
                 Err(Later)
             }
             Err(SendError::Unanswered) if claim.unanswered() >= MOST_UNANSWERED => {
@@ -238,14 +247,13 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
                 MAIL_FAILURES.count(1);
                 let what = "nobody knows whether a mail was sent; it is sent again";
                 log_unsent(event, &notice, what);
-                let wait = wait_unanswered(claim.unanswered());
-                self.release(claim, wait).await;
+                self.release(event, claim, Unsent::Unanswered).await;
                 Err(Later)
             }
             Err(SendError::Refused { code }) => {
                 let kept = self.bury(&event.id.to_string(), delivered, &code).await;
                 // Released, so that the event can be brought again when what was wrong is put right.
-                self.release(claim.not_sent(), TimeDelta::zero()).await;
+                self.release(event, claim, Unsent::NotTaken).await;
                 kept.map(|()| Told::Buried)
             }
         }
@@ -293,8 +301,7 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         }
         let (event_id, event_type) = (event.id, &event.event_type);
         if event.is_stale(self.service.core.now()) {
-            tracing::warn!(%event_id, event_type, "an event is too old to be told by mail");
-            return Ok(None);
+            return self.pass_over(event).await;
         }
         let read = tokio::try_join!(
             self.store().read_account(event.user_id),
@@ -304,6 +311,8 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         let account = account.as_ref();
         let now = self.service.core.now();
         let event = match event.find(account, request.as_ref(), now) {
+            // By the time that the request has, whatever the event says.
+            Finding::Founded(event) if event.is_stale(now) => return self.pass_over(&event).await,
             Finding::Founded(event) => event,
             Finding::Overtaken => {
                 tracing::debug!(%event_id, event_type, "a link that was asked for is of no use by now");
@@ -333,6 +342,20 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         Ok(Some(notice.at_place(found.as_ref().map(Whereabouts::of))))
     }
 
+    /// There is no mail of what is too old. If it was tried before and not sent, a person has to hear that mails fail: this one
+    /// has not waited for the dead letters. 1 read unit.
+    async fn pass_over(&self, event: &ReceivedEvent) -> Result<Option<Notice>, Later> {
+        let (event_id, event_type) = (event.id, &event.event_type);
+        let tried = self.store().is_mail_unsent(event.id).await;
+        if tried.map_err(|_| Later)? {
+            tracing::error!(%event_id, event_type, "a mail could not be sent before it was too old");
+            MAILS_LEFT_OUT.count(1);
+        } else {
+            tracing::warn!(%event_id, event_type, "an event is too old to be told by mail");
+        }
+        Ok(None)
+    }
+
     /// What was written when the link was asked for that an event tells of. 1 read unit.
     async fn read_request(&self, event: &ReceivedEvent) -> Result<Option<LinkRequest>, StoreError> {
         match event.request_id().filter(|_| event.is_asked_for()) {
@@ -353,19 +376,16 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         }
     }
 
-    /// The session of an account that has begun at this time, if it is among the first few. 1 read unit for each.
+    /// The session of an account that has begun at this time, if it is among the first few. 1 trip, 1 read unit for each.
     async fn find_begun(
         &self,
         account: &Account,
         at: DateTime<Utc>,
     ) -> Result<Option<Session>, Later> {
-        for id in account.sessions.iter().take(MAX_SESSIONS_READ) {
-            let session = self.read_session(account.id, *id).await?;
-            if let Some(begun) = session.filter(|session| session.created_at == at) {
-                return Ok(Some(begun));
-            }
-        }
-        Ok(None)
+        let few = account.sessions.iter().take(MAX_SESSIONS_READ);
+        let read = try_join_all(few.map(|id| self.read_session(account.id, *id)));
+        let mut sessions = read.await?.into_iter().flatten();
+        Ok(sessions.find(|session| session.created_at == at))
     }
 
     async fn send(&self, event: &ReceivedEvent, notice: &Notice) -> Result<(), SendError> {
@@ -437,11 +457,19 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         }
     }
 
-    /// If that fails, the claim ends when its time is over.
-    async fn release(&self, claim: MailClaim, wait: TimeDelta) {
+    /// Gives back a claim with which nothing was sent as far as is known, so that the mail can be tried again. If that
+    /// fails, the claim ends when its time is over.
+    async fn release(&self, event: &ReceivedEvent, claim: MailClaim, unsent: Unsent) {
+        let (claim, wait) = match unsent {
+            Unsent::NotCounted => (claim.not_sent().not_counted(), TimeDelta::zero()),
+            Unsent::NotTaken => (claim.not_sent(), TimeDelta::zero()),
+            Unsent::Unanswered => (claim, wait_unanswered(claim.unanswered())),
+        };
         let free_from = self.service.core.now() + wait;
         if self.store().release_mail(claim, free_from).await.is_err() {
+            let event_id = event.id;
             tracing::warn!(
+                %event_id,
                 "a mail could not be released; it can be sent again when its claim is over"
             );
         }

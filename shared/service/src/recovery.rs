@@ -132,10 +132,7 @@ impl Service {
                 let session = store.read_session(*user, change.session_id);
                 let (account, session) = tokio::try_join!(account, session)?;
                 asked_on = session;
-                let credential = match account.as_ref().and_then(Account::credential_email) {
-                    Some(email) => store.read_credential(email).await?,
-                    None => None,
-                };
+                let credential = self.credential_of(account.as_ref()).await?;
                 (account, credential)
             }
         };

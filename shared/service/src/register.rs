@@ -188,7 +188,7 @@ impl Service {
 
     /// The e-mail address, if both it and the password are allowed.
     fn check(&self, request: &Registration<'_>) -> Result<EmailAddress, RegisterError> {
-        let email = EmailAddress::parse(request.email);
+        let email = self.core.policy.read_new_email(request.email);
         let policy = &self.core.password_policy;
         let password = check_policy(request.password, email.as_ref().ok(), policy);
         match (email, password) {

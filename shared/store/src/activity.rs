@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::serde::ts_seconds;
 use chrono::{DateTime, Utc};
@@ -107,6 +108,27 @@ impl Store {
         entry: &ActivityEntry,
     ) -> Result<(), StoreError> {
         self.put_new(entry_to_item(user, entry)?).await
+    }
+
+    /// Writes an item that is not there yet. Its key is this request's own, so one that is there was written by an attempt
+    /// whose reply was lost.
+    async fn put_new(&self, item: Item) -> Result<(), StoreError> {
+        let put = self.client.put_item().table_name(&*self.table);
+        let put = put
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(#pk)")
+            .expression_attribute_names("#pk", PK)
+            .return_consumed_capacity(COUNT_CAPACITY);
+        match put.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let service = error.as_service_error();
+                match service.is_some_and(PutItemError::is_conditional_check_failed_exception) {
+                    true => Ok(()),
+                    false => Err(store_error("PutItem", &error)),
+                }
+            }
+        }
     }
 
     /// At most `limit` entries of a user's activity, the newest first, behind the one at `behind`: 0.5 read units for each

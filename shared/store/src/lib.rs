@@ -17,6 +17,7 @@ mod cleanup;
 mod client;
 pub mod clock_check;
 mod credential;
+mod dead_letter;
 mod expression;
 mod identity;
 mod item;

@@ -26,6 +26,7 @@ const KEPT_FOR: TimeDelta = TimeDelta::days(7);
 const _: () = assert!(KEPT_FOR.num_seconds() > TELL_WITHIN.num_seconds());
 
 const OWNER: &str = "owner";
+const COUNTED_BY: &str = "counted_by";
 const LEASED_UNTIL: &str = "leased_until";
 const SENT_AT: &str = "sent_at";
 const UNANSWERED: &str = "unanswered";
@@ -35,15 +36,24 @@ const UNANSWERED: &str = "unanswered";
 pub struct MailClaim {
     event: Uuid,
     owner: RequestId,
-    is_first: bool,
+    counting: Counting,
     unanswered: u32,
 }
 
+/// Which of the claims to a mail counts it for its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counting {
+    This,
+    Earlier,
+    Next,
+}
+
 impl MailClaim {
-    /// Whether nobody is known to have claimed it before.
+    /// Whether its owner counts the mail for its address. One claim to a mail does, the first one, and is the same also if
+    /// its reply is lost.
     #[must_use]
-    pub const fn is_first(&self) -> bool {
-        self.is_first
+    pub fn counts(&self) -> bool {
+        self.counting == Counting::This
     }
 
     /// How many attempts there were of which nobody knows whether the mail was sent, this one among them.
@@ -57,6 +67,15 @@ impl MailClaim {
     pub const fn not_sent(self) -> Self {
         Self {
             unanswered: self.unanswered.saturating_sub(1),
+            ..self
+        }
+    }
+
+    /// The claim of somebody who should have counted the mail and could not: the next one does.
+    #[must_use]
+    pub const fn not_counted(self) -> Self {
+        Self {
+            counting: Counting::Next,
             ..self
         }
     }
@@ -78,6 +97,8 @@ pub enum Claimed {
 #[derive(Deserialize)]
 struct MailItem {
     owner: RequestId,
+    #[serde(default)]
+    counted_by: Option<RequestId>,
     #[serde(default, with = "ts_milliseconds_option")]
     sent_at: Option<DateTime<Utc>>,
     #[serde(default, with = "ts_milliseconds_option")]
@@ -102,6 +123,7 @@ impl Store {
         let owner = self.new_request_id();
         let claim = Expression::default()
             .set(OWNER, string(owner))
+            .set_once(COUNTED_BY, string(owner))
             .set(LEASED_UNTIL, millis(leased_until))
             .set(attribute::TTL, number((now + KEPT_FOR).timestamp()))
             // Before the mail is sent, so that whoever dies then is counted too.
@@ -116,42 +138,43 @@ impl Store {
             .value("now", millis(now));
         let show = |update: UpdateItemFluentBuilder| {
             update
-                .return_values(ReturnValue::AllOld)
+                .return_values(ReturnValue::AllNew)
                 .return_values_on_condition_check_failure(OLD_ITEM)
         };
         let mut retries = self.retries();
         let claimed = self.update(Key::mail(event), &claim, show, &mut retries);
-        let claim = |owner, is_first, unanswered| MailClaim {
+        let item = match claimed.await? {
+            Ok(output) => output.attributes,
+            Err(mut failed) => failed.take_only(),
+        };
+        let item: MailItem = from_item(item.unwrap_or_default())?;
+        let claim = MailClaim {
             event,
-            owner,
-            is_first,
-            unanswered,
+            owner: item.owner,
+            counting: match item.counted_by == Some(item.owner) {
+                true => Counting::This,
+                false => Counting::Earlier,
+            },
+            unanswered: item.unanswered,
         };
-        let mut failed = match claimed.await? {
-            Ok(output) => {
-                let before = output.attributes.unwrap_or_default();
-                let is_first = !before.contains_key(OWNER);
-                let unanswered = match is_first {
-                    true => 0,
-                    false => from_item::<MailItem>(before)?.unanswered,
-                };
-                return Ok(Claimed::Yours(claim(owner, is_first, unanswered + 1)));
-            }
-            Err(failed) => failed,
-        };
-        let item: MailItem = from_item(failed.take_only().unwrap_or_default())?;
-        let claim = claim(item.owner, false, item.unanswered);
         Ok(match item.sent_at {
             Some(_) => Claimed::Sent,
-            // The claim was made, and only its reply was lost.
-            None if item.owner == owner => Claimed::Yours(MailClaim {
-                is_first: item.unanswered == 1,
-                ..claim
-            }),
+            // Also if the condition failed: the claim was made, and only its reply was lost.
+            None if item.owner == owner => Claimed::Yours(claim),
             // Whoever had it has died, or could not put it aside.
             None if item.leased_until.is_none_or(|until| until <= now) => Claimed::Exhausted(claim),
             None => Claimed::Elsewhere,
         })
+    }
+
+    /// Whether a mail was tried and is not known to be sent; 1 read unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn is_mail_unsent(&self, event: Uuid) -> Result<bool, StoreError> {
+        let item = self.get(Key::mail(event)).await?;
+        let item: Option<MailItem> = item.map(from_item).transpose()?;
+        Ok(item.is_some_and(|item| item.sent_at.is_none()))
     }
 
     /// Says that the mail was sent; 1 write unit. Nothing if somebody else has taken the claim meanwhile.
@@ -169,8 +192,8 @@ impl Store {
         marked.await.map(drop)
     }
 
-    /// Gives the right back: it can be tried again from then on. What the claim says of unanswered attempts is kept. 1 write
-    /// unit.
+    /// Gives the right back: it can be tried again from then on. What the claim says of unanswered attempts, and of who
+    /// counts the mail, is kept. 1 write unit.
     ///
     /// # Errors
     /// [`StoreError`]: it can be tried again when the claim is over.
@@ -183,39 +206,13 @@ impl Store {
         let free = held(claim)
             .set(LEASED_UNTIL, millis(free_from))
             .set(UNANSWERED, number(claim.unanswered));
+        let free = match claim.counting {
+            Counting::This | Counting::Earlier => free,
+            Counting::Next => free.remove(COUNTED_BY),
+        };
         let mut retries = self.retries();
         let released = self.update(Key::mail(claim.event), &free, |update| update, &mut retries);
         released.await.map(drop)
-    }
-
-    /// Leaves no trace of a claim of which nothing came. 1 write unit.
-    ///
-    /// # Errors
-    /// [`StoreError`]: it can be tried again when the claim is over, as one that was claimed before.
-    pub async fn forget_mail(&self, claim: MailClaim) -> Result<(), StoreError> {
-        let unanswered = claim.not_sent().unanswered;
-        let free = held(claim)
-            .set(LEASED_UNTIL, millis(DateTime::UNIX_EPOCH))
-            .set(UNANSWERED, number(unanswered))
-            .remove(OWNER);
-        let mut retries = self.retries();
-        let released = self.update(Key::mail(claim.event), &free, |update| update, &mut retries);
-        released.await.map(drop)
-    }
-
-    /// Keeps an event whose mail will never be sent, for 90 days; 1 write unit for each KB. Keeping it again replaces it.
-    /// `id` is the event's, or that of the message on the queue that should hold one.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn keep_dead_mail(
-        &self,
-        id: &str,
-        event: &str,
-        reason: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.bury(Key::dead_mail(id), event, reason, now).await
     }
 }
 

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use chrono::serde::{ts_milliseconds, ts_seconds};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use latchkey_domain::error::StoreError;
 use latchkey_domain::event::{
     AccountImage, Event, FailedSignIn, LinkRequest, events_between, session_events_between,
@@ -13,16 +11,11 @@ use latchkey_domain::event::{
 };
 use latchkey_domain::id::UserId;
 use latchkey_domain::session::Session;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::Store;
-use crate::client::COUNT_CAPACITY;
-use crate::item::{
-    ChangeAttribute, account_from_item, corrupt, from_item, session_from_item, to_item,
-};
-use crate::keys::{ACCOUNT, Item, Key, PK, SESSION_PREFIX};
+use crate::item::{ChangeAttribute, account_from_item, corrupt, from_item, session_from_item};
+use crate::keys::{ACCOUNT, Item, Key, SESSION_PREFIX};
 use crate::link_request::link_request_from_item;
-use crate::refusal::store_error;
 use crate::throttle::failed_sign_in_from_item;
 
 /// An item as a record of the stream has it.
@@ -197,93 +190,6 @@ fn attributes(image: StreamImage) -> Item {
     converted
         .map(|(name, value)| (name, value.into()))
         .collect()
-}
-
-/// How long a dead letter is kept.
-const DEAD_LETTER_LIFETIME: TimeDelta = TimeDelta::days(90);
-/// The longest record that is kept whole, in bytes. DynamoDB's items have at most 400 KB.
-const LONGEST_RECORD: usize = 350_000;
-
-#[derive(Serialize)]
-struct DeadLetterItem<'a> {
-    #[serde(flatten)]
-    key: Key,
-    record: &'a str,
-    reason: &'a str,
-    #[serde(with = "ts_milliseconds")]
-    kept_at: DateTime<Utc>,
-    #[serde(with = "ts_seconds")]
-    ttl: DateTime<Utc>,
-}
-
-impl Store {
-    /// Keeps a record of the stream that cannot become events, for 90 days; 1 write unit for each KB. Keeping it again
-    /// replaces it. Of a record that is longer than an item may be, the beginning is kept.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn keep_dead_letter(
-        &self,
-        sequence_number: &str,
-        record: &str,
-        reason: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let key = Key::dead_letter(sequence_number);
-        self.bury(key, record, reason, now).await
-    }
-
-    /// Keeps what can never be done among the dead letters, whoever was to do it.
-    pub(crate) async fn bury(
-        &self,
-        key: Key,
-        record: &str,
-        reason: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let record = record.get(..record.floor_char_boundary(LONGEST_RECORD));
-        let item = to_item(&DeadLetterItem {
-            key,
-            record: record.unwrap_or_default(),
-            reason,
-            kept_at: now,
-            ttl: now + DEAD_LETTER_LIFETIME,
-        })?;
-        self.put(item).await
-    }
-
-    /// Writes an item that is not there yet. Its key is this request's own, so one that is there was written by an attempt
-    /// whose reply was lost.
-    pub(crate) async fn put_new(&self, item: Item) -> Result<(), StoreError> {
-        let put = self.client.put_item().table_name(&*self.table);
-        let put = put
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(#pk)")
-            .expression_attribute_names("#pk", PK)
-            .return_consumed_capacity(COUNT_CAPACITY);
-        match put.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let service = error.as_service_error();
-                match service.is_some_and(PutItemError::is_conditional_check_failed_exception) {
-                    true => Ok(()),
-                    false => Err(store_error("PutItem", &error)),
-                }
-            }
-        }
-    }
-
-    /// Writes an item whatever stands there.
-    pub(crate) async fn put(&self, item: Item) -> Result<(), StoreError> {
-        let put = self.client.put_item().table_name(&*self.table);
-        let sent = put
-            .set_item(Some(item))
-            .return_consumed_capacity(COUNT_CAPACITY)
-            .send();
-        let sent = sent.await;
-        sent.map(drop)
-            .map_err(|error| store_error("PutItem", &error))
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod administration;
 mod links;
+mod mail;
 
 use std::collections::BTreeSet;
 
@@ -75,6 +76,7 @@ async fn no_operation_exceeds_its_budget_and_each_that_asks_dynamodb_has_one() {
     let mut rows = of_people().await;
     rows.extend(administration::of_administration().await);
     rows.extend(links::of_links().await);
+    rows.extend(mail::of_mail().await);
     print_and_check(&rows);
     let measured: BTreeSet<&String> = rows.iter().filter_map(|row| row.route.as_ref()).collect();
     let has_no_row = |route: &String| !measured.contains(route);

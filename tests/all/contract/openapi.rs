@@ -156,6 +156,31 @@ fn every_operation_that_reads_a_body_says_so() {
     assert_eq!(without, BTreeSet::from(bodiless));
 }
 
+/// Whoever makes requests from the document puts what they like there, as long as they like.
+#[test]
+fn every_operation_that_takes_something_in_a_path_a_query_or_a_header_says_that_it_may_be_too_long()
+{
+    let document = json!(generated());
+    let (mut targets, mut headers) = (0, 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let mut places = parameters.map(|parameter| parameter["in"].as_str().unwrap());
+            let in_target = places
+                .clone()
+                .any(|place| ["path", "query"].contains(&place));
+            let in_headers =
+                places.any(|place| place == "header") || !operation["security"].is_null();
+            let answers = |status| operation["responses"].get(status).is_some();
+            assert_eq!(answers("414"), in_target, "{method} {path}");
+            assert_eq!(answers("431"), in_headers, "{method} {path}");
+            targets += usize::from(in_target);
+            headers += usize::from(in_headers);
+        }
+    }
+    assert!(targets > 10 && headers > 20, "{targets} {headers}");
+}
+
 #[test]
 fn every_link_leads_to_an_operation_and_takes_what_the_reply_holds() {
     let document = json!(generated());

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use chrono::Utc;
+use http::{Method, StatusCode};
+use latchkey_api::http::{Answered, Invocation};
+use latchkey_runtime::emf::Emf;
+use latchkey_runtime::settings::MetricsSettings;
 use latchkey_runtime::telemetry;
 use latchkey_service::metric::{METRICS, Scope};
 use latchkey_tests::harness::log::Log;
@@ -129,7 +134,7 @@ fn the_alarm_on_failed_invocations_reads_the_line_that_lambda_writes_of_every_fu
     assert_eq!(filter["LogGroupName"], "LogGroup");
     assert_eq!(
         filter["FilterPattern"],
-        r#"{ $.type = "platform.report" && $.record.status != "success" }"#
+        r#"{ $.type = "platform.report" && $.record.status != "success" && ($.record.errorType NOT EXISTS || $.record.errorType != "Runtime.Unknown") }"#
     );
     let log = json!({
         "LogGroup": "LogGroup", "LogFormat": "JSON", "ApplicationLogLevel": "LogLevel",
@@ -236,9 +241,35 @@ async fn the_alarm_on_server_errors_reads_the_line_that_ends_each_request() {
 fn the_alarm_on_error_lines_reads_the_level_as_it_is_written() {
     let watch = read(WATCH);
     let filter = &watch["Resources"]["ErrorLinesFilter"]["Properties"];
-    // The line that ends a request has the lowest level that is logged, and the metrics.
-    let pattern = r#"{ ($.level = "ERROR") && ($._aws NOT EXISTS) }"#;
+    // A line of counts, and the one that ends a request, have the least severe level that is logged: ERROR, if no other is.
+    let message = Answered::MESSAGE;
+    let pattern = format!(
+        r#"{{ ($.level = "ERROR") && ($._aws NOT EXISTS) && ($.message != "{message}") }}"#
+    );
     assert_eq!(filter["FilterPattern"], pattern);
+    let settings = MetricsSettings {
+        stack: "auth".to_owned(),
+        function: "auth-login".to_owned(),
+    };
+    let emf = Emf::new(settings, Level::ERROR);
+    let line = emf.request_line(
+        Utc::now(),
+        &Answered {
+            invocation: &Invocation {
+                request_id: "8476a536".to_owned(),
+                xray_trace_id: None,
+            },
+            method: &Method::POST,
+            route: "/v1/auth/login",
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: Some("service_unavailable"),
+            milliseconds: 12,
+            cold_start: false,
+        },
+    );
+    let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+    assert_eq!(line["level"], "ERROR");
+    assert_eq!(line["message"], message);
 
     // By the very layer that a function writes its log with.
     let log = Log::capture_json();

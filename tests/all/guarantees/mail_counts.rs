@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use http::StatusCode;
 use latchkey_domain::notice::{Language, Message};
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_service::notify::Mail;
+use latchkey_service::notify::{Mail, SendError};
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::mail::Post;
 use latchkey_tests::harness::metering::{extract, recorder};
@@ -104,6 +104,38 @@ async fn a_mail_whose_count_has_failed_is_counted_when_it_comes_again() {
     faults.disarm();
     stack.advance(TimeDelta::minutes(3));
     assert_eq!(post.tell(&events[5..]).await, [], "it is one too many");
+}
+
+/// Whoever claims a mail that was claimed before does not count it, also if they only hear of their claim when they ask again.
+#[tokio::test]
+async fn a_mail_is_counted_once_though_the_reply_to_any_claim_is_lost() {
+    for lost_at in 0..3 {
+        let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+        latchkey_store::table::enable_stream(&stack.client, latchkey_tests::harness::stack::TABLE)
+            .await
+            .unwrap();
+        stack.register(ADA).await;
+        let post = stack.post_office(Language::En);
+        let events = flagged(&stack, 6).await;
+        post.mailer
+            .fail_next(&[SendError::NotNow, SendError::NotNow]);
+        for attempt in 0..3 {
+            if attempt == lost_at {
+                faults.arm(Plan {
+                    fault: Fault::ReplyLost,
+                    operation: "UpdateItem".to_owned(),
+                    nth: 0,
+                    strikes: Strikes::Times(1),
+                });
+            }
+            let again = post.bring(&events[..1]).await;
+            assert_eq!(again.len(), usize::from(attempt < 2), "{lost_at}");
+            faults.disarm();
+        }
+        assert_eq!(post.mailer.take().len(), 1);
+        let sent = post.tell(&events[1..]).await.len();
+        assert_eq!(sent, 4, "{lost_at}: five in an hour");
+    }
 }
 
 #[tokio::test]

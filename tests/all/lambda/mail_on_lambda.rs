@@ -36,6 +36,8 @@ async fn ses() -> (String, tokio::sync::mpsc::UnboundedReceiver<Value>) {
                 "limit" => no(429, "TooManyRequestsException"),
                 "paused" => no(400, "SendingPausedException"),
                 "broken" => no(500, "InternalFailure"),
+                "busy" => no(503, "ServiceUnavailable"),
+                "proxy" => no(503, ""),
                 _ => (
                     StatusCode::OK,
                     [("x-amzn-requestid", "1".to_owned())],
@@ -126,10 +128,15 @@ async fn what_ses_answers_decides() {
         (2, "malformed", true),
         (3, "limit", false),
         (4, "paused", false),
+        // These may have been taken, so they are not handed over again at once.
         (5, "broken", false),
-        // It may have been taken, so it is not handed over again at once.
         (5, "broken", false),
-        (6, "用户", true),
+        (6, "proxy", false),
+        (6, "proxy", false),
+        (7, "busy", false),
+        (7, "busy", false),
+        (8, "用户", true),
+        (9, "=?utf-8?q?ada?=", true),
     ] {
         let batch = sample_to(&format!("{mailbox}@example.com"), number);
         let Answer::Response(answer) = function.invoke(&batch).await else {
@@ -148,7 +155,7 @@ async fn what_ses_answers_decides() {
     while requests.try_recv().is_ok() {
         sent += 1;
     }
-    assert_eq!(sent, 5, "all but that to a mailbox that SES never takes");
+    assert_eq!(sent, 8, "all but those to mailboxes that SES never takes");
     let log = function.log().join("\n");
     assert!(log.contains("takes no such address"), "{log}");
     assert!(

@@ -14,7 +14,7 @@ use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
 use latchkey_tests::harness::events;
 use latchkey_tests::harness::lambda::{
-    Answer, Function, TRACE_ID, add_sample_client, sample_event as event,
+    Answer, FUNCTION_ERROR_TYPE, Function, TRACE_ID, add_sample_client, sample_event as event,
 };
 use latchkey_tests::harness::metering::extract;
 use latchkey_tests::harness::reply::Reply;
@@ -503,6 +503,7 @@ async fn rotate_keys() {
         panic!("it is refused");
     };
     assert_eq!(refused["errorType"], "KeyRotationFailed");
+    assert_eq!(refused[FUNCTION_ERROR_TYPE], "unhandled");
     secrets.begin_rotation(&token);
     for name in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
         step["Step"] = json!(name);
@@ -544,6 +545,9 @@ async fn an_authorizer_that_cannot_tell_is_an_error_and_one_that_need_not_ask_an
         panic!("an error: {answer:?}");
     };
     assert_eq!(error["errorType"], "AuthorizerUnavailable");
+    // Lambda takes types such as `Function.Unknown` as they are, and makes `Runtime.Unknown` of this one. The alarm that takes
+    // an upgrade back leaves that out.
+    assert_eq!(error[FUNCTION_ERROR_TYPE], "unhandled");
 
     let offline = [("AUTHORIZER_MODE", "offline")];
     let (answer, metrics) = ask(&offline, nowhere, &allowed).await;

@@ -1,6 +1,7 @@
 //! One mailbox is one account, however its address is typed, and two mailboxes are two.
 
 use http::StatusCode;
+use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::json;
 
@@ -44,6 +45,38 @@ async fn two_mailboxes_are_two_accounts() {
             assert_eq!(register(&stack, address).await.0, StatusCode::CREATED);
         }
     }
+}
+
+/// Amazon SES takes no letters beyond ASCII before the `@`, so nobody could verify such an address or reset a password with it.
+#[tokio::test]
+async fn where_mail_is_sent_an_address_that_it_does_not_reach_is_refused() {
+    for require_verified_email in [false, true] {
+        let stack = Stack::with_policy(SessionPolicy {
+            sends_mail: true,
+            require_verified_email,
+            ..SessionPolicy::default()
+        })
+        .await;
+        for unreachable in ["νίκος@example.com", "straße@example.com"] {
+            let (status, body) = register(&stack, unreachable).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{unreachable}");
+            assert_eq!(body["code"], "validation_failed");
+            assert_eq!(body["errors"][0]["pointer"], "#/email");
+            assert_eq!(body["errors"][0]["code"], "invalid_email");
+        }
+        let (status, _) = register(&stack, "ada@bücher.example").await;
+        assert!(status.is_success(), "{status}");
+    }
+    let stack = Stack::with_policy(SessionPolicy {
+        sends_mail: true,
+        ..SessionPolicy::default()
+    })
+    .await;
+    let ada = stack.register("ada@example.com").await;
+    let moved = stack.request_email_change(&ada, "νίκος@example.com").await;
+    moved.expect_problem(422, "validation_failed");
+    let moved = stack.request_email_change(&ada, "ada@bücher.example").await;
+    moved.expect(StatusCode::ACCEPTED);
 }
 
 async fn register(stack: &Stack, email: &str) -> (StatusCode, serde_json::Value) {

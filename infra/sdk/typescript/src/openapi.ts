@@ -892,6 +892,12 @@ export interface components {
         /** @description The caller's account. */
         Account: components["schemas"]["User"] & {
             /**
+             * @description Whether the user has a password here. Where it is false, the user signs in elsewhere, and what asks for a password or
+             *     verifies the address answers 409 `no_password`.
+             * @example true
+             */
+            has_password: boolean;
+            /**
              * @description What the user may do in addition to using their own account.
              * @example []
              */
@@ -1694,6 +1700,12 @@ export interface components {
              */
             audience?: string | null;
             client?: components["schemas"]["Visitor"] | null;
+            /**
+             * @description For a page that does not know whether its browser has a cookie, which no script can see: true asks for 204 where
+             *     there is none, in the place of 400.
+             * @example false
+             */
+            cookie_optional?: boolean | null;
             /**
              * @description The newest refresh token that the client holds. Leave it out where a cookie holds it.
              * @example eyJ0eXAiOiJydCtqd3Qi...
@@ -2727,6 +2739,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `invalid_request`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
             /** @description `server_error`: Internal error */
             500: {
                 headers: {
@@ -2833,6 +2854,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `invalid_request`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
                 };
             };
             /** @description `server_error`: Internal error */
@@ -3054,6 +3084,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -3176,6 +3215,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -3185,6 +3233,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -3299,6 +3356,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -3308,6 +3374,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -3411,6 +3486,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -3420,6 +3504,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -3513,6 +3606,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -3522,6 +3624,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -3655,6 +3766,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
@@ -3684,6 +3804,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -3800,6 +3929,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -3809,6 +3947,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -3911,6 +4058,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
@@ -3931,6 +4087,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -4046,6 +4211,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -4055,6 +4229,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -4155,6 +4338,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
@@ -4175,6 +4367,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -4264,6 +4465,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -4273,6 +4483,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -4444,6 +4663,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -4538,6 +4766,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -4912,6 +5149,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -4951,6 +5197,7 @@ export interface operations {
                  *         "ip_address": "203.0.113.7",
                  *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                  *       },
+                 *       "cookie_optional": false,
                  *       "refresh_token": "eyJ0eXAiOiJydCtqd3Qi..."
                  *     }
                  */
@@ -4994,6 +5241,13 @@ export interface operations {
                      */
                     "application/json": components["schemas"]["Tokens"];
                 };
+            };
+            /** @description No refresh token was sent, and `cookie_optional` is true: nobody is signed in on this browser */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `invalid_request`: The request cannot be read */
             400: {
@@ -5062,6 +5316,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -5238,6 +5501,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -5385,6 +5657,7 @@ export interface operations {
                      *       "created_at": "2026-03-01T12:00:00.000Z",
                      *       "email": "ada@example.com",
                      *       "email_verified": false,
+                     *       "has_password": true,
                      *       "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *       "roles": []
                      *     }
@@ -5430,6 +5703,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -5530,6 +5812,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -5544,6 +5835,15 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -5665,6 +5965,15 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -5798,6 +6107,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -5844,6 +6162,7 @@ export interface operations {
                      *         "email_changes": 0,
                      *         "email_verified": false,
                      *         "email_verified_at": null,
+                     *         "has_password": true,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *         "identity": {
                      *           "issuer": "https://accounts.google.com",
@@ -5969,6 +6288,15 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -6138,6 +6466,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -6248,6 +6585,15 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -6417,6 +6763,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -6539,6 +6894,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
@@ -6568,6 +6932,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -6681,6 +7054,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -6781,6 +7163,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -6871,6 +7262,15 @@ export interface operations {
                     "application/json": components["schemas"]["Throttled"];
                 };
             };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `internal_error`: Internal error */
             500: {
                 headers: {
@@ -6957,6 +7357,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
@@ -6982,6 +7391,15 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -7066,6 +7484,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests: try again later, after `Retry-After` if it is there */
             429: {
                 headers: {
@@ -7080,6 +7507,15 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */
@@ -7204,6 +7640,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `uri_too_long`: The path is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `unsupported_media_type`: The body's type or coding is not supported */
             415: {
                 headers: {
@@ -7238,6 +7683,15 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["Throttled"];
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `internal_error`: Internal error */

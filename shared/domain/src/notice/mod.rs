@@ -16,7 +16,7 @@ use crate::account::Account;
 use crate::cause::{Actor, EndReason};
 use crate::device::{DeviceType, UNKNOWN_DEVICE, is_of_known_words};
 use crate::email::EmailAddress;
-use crate::event::{Event, LinkRequest, creation_event_id};
+use crate::event::{Event, LINK_REQUEST_LIFETIME, LinkRequest, creation_event_id};
 use crate::id::{RequestId, SessionId, UserId};
 use crate::session::{ClientLocation, Session};
 use crate::throttle::MailReason;
@@ -29,6 +29,10 @@ pub use sender::{InvalidSender, Sender};
 /// An event that is older is not told any more: what is kept of the messages that were sent is forgotten later than that,
 /// so no event is told twice, also when a whole archive of events is put on the bus again.
 pub const TELL_WITHIN: TimeDelta = TimeDelta::days(5);
+
+/// The same for what somebody has asked for: without its request the event would count as one that nobody has asked for. A
+/// minute less than the request is kept, for the difference of clocks and the time that a read takes.
+const REQUEST_TOLD_WITHIN: TimeDelta = TimeDelta::seconds(LINK_REQUEST_LIFETIME.num_seconds() - 60);
 
 /// A message that a person gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,13 +100,13 @@ impl Message {
         match self {
             Self::ResetPassword => TimeDelta::hours(1),
             Self::VerifyEmail | Self::ConfirmEmail => TimeDelta::hours(24),
+            Self::AlreadyRegistered => REQUEST_TOLD_WITHIN,
             Self::NewDevice
             | Self::UnusualPlace
             | Self::PasswordChanged
             | Self::EmailChanged
             | Self::SessionReused
-            | Self::AccountDeleted
-            | Self::AlreadyRegistered => TELL_WITHIN,
+            | Self::AccountDeleted => TELL_WITHIN,
         }
     }
 

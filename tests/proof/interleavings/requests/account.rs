@@ -6,7 +6,7 @@ use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::session::idle_expiry;
 
-use super::change::Intent;
+use super::change::IntentModel;
 use super::wire::{Reading, Step, Wire, refuse};
 use super::{Answer, CALLER_NOT_LIVE, Claims, Runner};
 use crate::proof::interleavings::table::{
@@ -65,7 +65,7 @@ impl Runner<'_> {
             return refuse("wrong password");
         }
         let verified = Some(credential.password_version);
-        let intent = Intent {
+        let intent = IntentModel {
             decide: &|reading: &Reading| {
                 let (account, _) = self.own(reading, caller, verified)?;
                 account.change_password(caller, successor)
@@ -183,7 +183,7 @@ impl Runner<'_> {
             return refuse("wrong password");
         }
         let verified = Some(credential.password_version);
-        let intent = Intent {
+        let intent = IntentModel {
             decide: &|reading: &Reading| {
                 let (account, _) = self.own(reading, caller, verified)?;
                 account.delete(caller, self.process.now)

@@ -15,8 +15,8 @@ use crate::proof::interleavings::table::{AccountItem, Call, Met, Reply, Stamp, W
 /// How many ended sessions the trim keeps. The service keeps 20; keeping none deletes at every chance.
 const ENDED_SESSIONS_KEPT: usize = 0;
 
-/// What a request wants to change: `Intent` of the service.
-pub(super) struct Intent<'a, E> {
+/// What a request wants to change: what an `Intent` of the service is there.
+pub(super) struct IntentModel<'a, E> {
     pub(super) decide: &'a dyn Fn(&Reading) -> Result<Change, E>,
     pub(super) parts: &'a dyn Fn(&Reading, &Change) -> Vec<Write>,
     pub(super) new_session: Option<SessionId>,
@@ -66,7 +66,7 @@ impl Runner<'_> {
         &self,
         wire: &mut Wire<'_>,
         mut reading: Reading,
-        intent: &Intent<'_, E>,
+        intent: &IntentModel<'_, E>,
     ) -> Step<Result<Option<(Change, Reading)>, E>> {
         let mut first: Option<Change> = None;
         let mut was_written_before = false;
@@ -127,7 +127,7 @@ impl Runner<'_> {
             account,
             ..Reading::default()
         };
-        let intent = Intent {
+        let intent = IntentModel {
             decide: &|reading: &Reading| {
                 decide(reading.account.as_ref().map(AccountItem::to_domain))
             },

@@ -6,7 +6,7 @@ use latchkey_domain::id::SessionId;
 use latchkey_domain::session::Session;
 use latchkey_domain::token::EmailChange;
 
-use super::change::Intent;
+use super::change::IntentModel;
 use super::wire::{Reading, Step, Wire, refuse};
 use super::{Answer, Runner};
 use crate::proof::interleavings::table::{
@@ -119,7 +119,7 @@ impl Runner<'_> {
         if decide(&reading).is_err() {
             return refuse(INVALID_LINK);
         }
-        let intent = Intent {
+        let intent = IntentModel {
             decide,
             parts,
             new_session: None,

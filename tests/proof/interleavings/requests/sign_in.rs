@@ -5,7 +5,7 @@ use latchkey_domain::error::AdmitError;
 use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::SessionPolicy;
 
-use super::change::Intent;
+use super::change::IntentModel;
 use super::wire::{Reading, Step, Stop, Wire, refuse};
 use super::{Answer, Runner};
 use crate::proof::interleavings::table::{AccountItem, CredentialItem, SessionItem, Write};
@@ -32,7 +32,7 @@ impl Runner<'_> {
                 return refuse("invalid credentials");
             }
             let reading = self.with_unseen_sessions(wire, partition)?;
-            let intent = Intent {
+            let intent = IntentModel {
                 decide: &|reading: &Reading| self.admit(reading, new, &credential),
                 parts: &|reading: &Reading, _: &Change| {
                     let mut parts = vec![Write::NewSession(SessionItem::begin(new, now))];
