@@ -135,7 +135,9 @@ fn sent_in_head(operation: &Operation) -> SentInHead {
     };
     for place in places {
         match place {
-            ParameterIn::Path | ParameterIn::Query => sent.in_target = true,
+            ParameterIn::Path | ParameterIn::Query | ParameterIn::QueryString => {
+                sent.in_target = true;
+            }
             ParameterIn::Header | ParameterIn::Cookie => sent.in_headers = true,
         }
     }
