@@ -198,22 +198,6 @@ impl EmbeddedDynamoDb {
         }
     }
 
-    /// The records of a table's stream behind the one with a sequence number, or from the beginning, at most `limit`. Each
-    /// is as Lambda has it.
-    ///
-    /// # Panics
-    /// When the stream cannot be read.
-    #[must_use]
-    pub fn records(&self, table: &str, behind: Option<&str>, limit: usize) -> Vec<Value> {
-        match &self.second {
-            Some(second) => second.records(table, behind, limit),
-            None => {
-                let reader = Embedded::over(self.database.clone()).stream(table);
-                reader.read(behind, limit).expect("a stream")
-            }
-        }
-    }
-
     /// A client of it, with the limits that the service has, whose requests are noted.
     #[must_use]
     pub fn client(&self, recorder: &Recorder) -> Client {

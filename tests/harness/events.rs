@@ -7,13 +7,13 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use chrono::TimeDelta;
 use events::StreamBatch;
 use jsonschema::Validator;
+use latchkey::embedded::{Embedded, StreamReader};
 use latchkey_domain::activity::DEFAULT_ACTIVITY_DAYS;
 use latchkey_domain::event::Event;
 use latchkey_service::activity::ActivityLog;
 use latchkey_service::events::{Bus, DeadLetters, Publisher, PutOutcome, TableDeadLetters};
 use serde_json::{Value, json};
 
-use crate::harness::dynamodb::EmbeddedDynamoDb;
 use crate::harness::stack::{Stack, TABLE};
 
 /// The schema of all events.
@@ -114,7 +114,7 @@ pub struct Stream<D = TableDeadLetters> {
     /// Where events go.
     pub bus: RecordingBus,
     publisher: Publisher<RecordingBus, D>,
-    dynamodb: EmbeddedDynamoDb,
+    reader: StreamReader,
     checkpoint: Option<String>,
 }
 
@@ -157,7 +157,7 @@ impl Stack {
                 bus,
                 dead_letters,
             },
-            dynamodb: self.dynamodb.clone(),
+            reader: Embedded::over(self.dynamodb.database.clone()).stream(TABLE),
             checkpoint: None,
         }
     }
@@ -170,8 +170,8 @@ impl<D: DeadLetters> Stream<D> {
     /// When the stream cannot be read.
     #[must_use]
     pub fn records(&self, limit: usize) -> Vec<Value> {
-        let behind = self.checkpoint.as_deref();
-        self.dynamodb.records(TABLE, behind, limit)
+        let read = self.reader.read(self.checkpoint.as_deref(), limit);
+        read.expect("a stream")
     }
 
     /// Brings records to the function, as one batch. Returns the sequence number from which they are to be brought again.

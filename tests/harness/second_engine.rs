@@ -12,7 +12,6 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt;
 use latchkey::embedded::Answer;
-use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 /// The variable that names the engine, such as `http://127.0.0.1:5000`. Without it the tests use the embedded engine.
@@ -63,60 +62,17 @@ impl SecondEngine {
     /// When nothing answers.
     #[must_use]
     pub fn answer(&self, operation: &str, body: &[u8]) -> Answer {
-        self.answer_to(&format!("DynamoDB_20120810.{operation}"), body)
-    }
-
-    /// The records of a table's stream behind the one with a sequence number, or from the beginning, at most `limit`. Each
-    /// is as Lambda has it. None of a table without a stream.
-    ///
-    /// # Panics
-    /// When the engine refuses.
-    #[must_use]
-    pub fn records(&self, table: &str, behind: Option<&str>, limit: usize) -> Vec<Value> {
-        let ask = |operation: &str, request: Value| -> Value {
-            let target = format!("DynamoDBStreams_20120810.{operation}");
-            let answer = self.answer_to(&target, request.to_string().as_bytes());
-            assert_eq!(answer.status, 200, "{operation}: {}", answer.body);
-            serde_json::from_str(&answer.body).expect("JSON")
-        };
-        let mut streams = ask("ListStreams", json!({"TableName": table}));
-        let arn = streams["Streams"][0]["StreamArn"].take();
-        if arn.is_null() {
-            return Vec::new();
-        }
-        let described = ask("DescribeStream", json!({"StreamArn": arn}));
-        let mut begin = json!({
-            "StreamArn": arn,
-            "ShardId": described["StreamDescription"]["Shards"][0]["ShardId"],
-            "ShardIteratorType": "TRIM_HORIZON",
-        });
-        if let Some(number) = behind {
-            begin["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
-            begin["SequenceNumber"] = json!(number);
-        }
-        let mut read = ask("GetShardIterator", begin);
-        let request = json!({"ShardIterator": read["ShardIterator"].take(), "Limit": limit});
-        let mut read = ask("GetRecords", request);
-        let Value::Array(mut records) = read["Records"].take() else {
-            panic!("{read}");
-        };
-        for record in &mut records {
-            record["eventSourceARN"] = arn.clone();
-        }
-        records
-    }
-
-    fn answer_to(&self, target: &str, body: &[u8]) -> Answer {
-        let asking = || CONNECTIONS.block_on(self.ask(target, body));
+        let asking = || CONNECTIONS.block_on(self.ask(operation, body));
         std::thread::scope(|scope| scope.spawn(asking).join()).expect("an answer")
     }
 
-    async fn ask(&self, target: &str, body: &[u8]) -> Answer {
+    async fn ask(&self, operation: &str, body: &[u8]) -> Answer {
         let mut request = HttpRequest::new(SdkBody::from(body.to_vec()));
         request.set_method("POST").expect("a method");
         request.set_uri(format!("{}/", self.url)).expect("a URL");
+        let target = format!("DynamoDB_20120810.{operation}");
         for (name, value) in [
-            ("x-amz-target", target),
+            ("x-amz-target", target.as_str()),
             ("content-type", "application/x-amz-json-1.0"),
             ("authorization", UNCHECKED_SIGNATURE),
             (ACCOUNT, &self.account),
