@@ -175,7 +175,7 @@ pub fn service_behind(
     let router = router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found);
-    // The first of them sees a request first. One layer of all, because axum's code for a layer is 8 kB.
+    // The first of them sees a request first. One layer of all, because a binary has axum's code for each layer again.
     let router = router.layer((
         option_layer(edge.map(|edge| from_fn_with_state(edge.clone(), edge::require))),
         Extension(Arc::new(pages.own.cloned().unwrap_or_default())),

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::notice::Language;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
@@ -30,20 +31,22 @@ async fn ses() -> (String, tokio::sync::mpsc::UnboundedReceiver<Value>) {
                 let status = StatusCode::from_u16(status).unwrap();
                 (status, [("x-amzn-errortype", code.to_owned())], Json(body))
             };
-            match to.split('@').next().unwrap() {
+            let answer = match to.split('@').next().unwrap() {
                 "rejected" => no(400, "MessageRejected"),
                 "malformed" => no(400, "BadRequestException"),
                 "limit" => no(429, "TooManyRequestsException"),
                 "paused" => no(400, "SendingPausedException"),
                 "broken" => no(500, "InternalFailure"),
                 "busy" => no(503, "ServiceUnavailable"),
-                "proxy" => no(503, ""),
+                // What stands before SES, and may have passed the mail on.
+                "proxy" => return (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response(),
                 _ => (
                     StatusCode::OK,
                     [("x-amzn-requestid", "1".to_owned())],
                     Json(json!({"MessageId": "1"})),
                 ),
-            }
+            };
+            answer.into_response()
         },
     );
     tokio::spawn(async move { axum::serve(listener, router).await });

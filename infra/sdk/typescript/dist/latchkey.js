@@ -25,7 +25,7 @@ function isRefusedToken(error) {
   return isProblem(error, 401, "invalid_token");
 }
 function notSignedIn() {
-  return new LatchkeyError("not_signed_in", "Nobody is signed in here.");
+  return new LatchkeyError("not_signed_in", "Nobody is signed in.");
 }
 function unexpectedReply(status = 200) {
   return new LatchkeyError("unexpected_reply", "No reply of Latchkey.", { status });

@@ -112,7 +112,7 @@ export function isRefusedToken(error: unknown): boolean {
 }
 
 export function notSignedIn(): LatchkeyError {
-  return new LatchkeyError("not_signed_in", "Nobody is signed in here.")
+  return new LatchkeyError("not_signed_in", "Nobody is signed in.")
 }
 
 /** What a proxy or a captive portal answers in place of Latchkey. */
