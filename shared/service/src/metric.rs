@@ -94,7 +94,7 @@ metrics! {
     MAILS_LEFT_OUT, Line, "MailsLeftOut",
         "A mail was left out: nobody had asked for it and its address has got enough of its kind in this hour, or SES takes no such address.";
     MAILS_UNFOUNDED, Line, "MailsUnfounded",
-        "An event asked for a mail that the table knows nothing of, so there was none: somebody else may put events on the bus, or it came too late.";
+        "An event asked for a mail that the table knows nothing of, so there was none: somebody else may put events on the bus.";
     KEY_ROTATIONS, Line, "KeyRotations", "The signing keys were rotated.";
     CLOCK_DIFFERENCES, Stack, latchkey_store::clock_check::CLOCK_DIFFERENCES,
         "The clock of a function was found more than 2 seconds from DynamoDB's; looked at once a minute.";
