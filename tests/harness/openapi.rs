@@ -92,9 +92,8 @@ fn add_links(document: &mut OpenApi) {
                 links.push(link("revoke_session", this, session));
             }
             let replies = operation.responses.responses.iter_mut();
-            // A 202 has no body: of a registration, it holds no session yet.
-            let successes =
-                replies.filter(|(status, _)| status.starts_with('2') && status.as_str() != "202");
+            // A 202 has no body: of a registration, it holds no session yet. A 204 of a refresh tells that there is none.
+            let successes = replies.filter(|(status, _)| ["200", "201"].contains(&status.as_str()));
             for reply in successes.filter_map(|(_, reply)| in_place(reply)) {
                 let named = links.iter().map(|link| (link.operation_id.clone(), link));
                 reply

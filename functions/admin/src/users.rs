@@ -12,7 +12,7 @@ use latchkey_api::parameter::{QueryParameters, UserPath};
 use latchkey_api::problem::{InvalidValue, Problem};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::identity::Identity;
-use latchkey_domain::role::Role;
+use latchkey_domain::role::{InvalidRole, Role};
 use latchkey_service::{AccountUpdate, Service, UserCursor};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -157,13 +157,18 @@ impl UpdateRequest {
                 return Err(invalid("#/status", "not_allowed", detail));
             }
         };
-        let roles = self.roles.map(|roles| {
-            let roles: Result<BTreeSet<Role>, _> = roles.iter().map(|role| role.parse()).collect();
-            roles.map_err(|error| invalid("#/roles", "not_allowed", error.to_string()))
-        });
-        let roles = roles.transpose()?;
+        let roles = self.roles.as_deref().map(parse_roles).transpose();
+        let roles = roles.map_err(|error| invalid("#/roles", "not_allowed", error.to_string()))?;
         Ok(AccountUpdate { active, roles })
     }
+}
+
+fn parse_roles(words: &[String]) -> Result<BTreeSet<Role>, InvalidRole> {
+    let mut roles = BTreeSet::new();
+    for word in words {
+        roles.insert(word.parse()?);
+    }
+    Ok(roles)
 }
 
 /// Change a user's status or roles

@@ -2,7 +2,7 @@
 
 import { LatchkeyError } from './latchkey.js'
 import { basePath, drawHeader, failure, productName, show, showLoading, showNotFound, start } from './page.js'
-import { client, follow, readClaims, signOutButton } from './session.js'
+import { client, entered, follow, readClaims, signOutButton } from './session.js'
 import { devices } from './devices.js'
 import { say } from './words.js'
 
@@ -26,16 +26,14 @@ const settingsView = later(() => import('./settings.js'))
 
 /** How to leave the view that is shown. */
 let leave = () => {}
-/** The token of the link that was opened, and the view that it is for. */
-let token = takeToken()
 /** Counts the drawings: one that had to wait for its script does not draw over a later one. */
 let latest = 0
 
 /** The token of a link stands behind the `#`, which no server is sent; it leaves the address at once. */
 function takeToken() {
-  const value = new URLSearchParams(location.hash.slice(1)).get('token')
-  if (location.hash) history.replaceState(null, '', location.pathname)
-  return { view: viewOf(location.pathname), value }
+  if (!location.hash) return
+  entered.token = new URLSearchParams(location.hash.slice(1)).get('token') ?? ''
+  history.replaceState(null, '', location.pathname)
 }
 
 /** @param {string} path */
@@ -110,9 +108,9 @@ function draw() {
 function drawForAll(view) {
   switch (view) {
     case 'reset-password':
-      return drawWith(linkViews, say('choose_password'), (script) => script.resetPassword(tokenOf(view)))
+      return drawWith(linkViews, say('choose_password'), (script) => script.resetPassword(opened()))
     case 'verify-email':
-      return drawWith(linkViews, say('confirm_email'), (script) => script.verifyEmail(tokenOf(view)))
+      return drawWith(linkViews, say('confirm_email'), (script) => script.verifyEmail(opened()))
     case 'forgot-password':
       return drawWith(linkViews, say('forgot_title'), (script) => script.forgotPassword())
     default:
@@ -120,18 +118,16 @@ function drawForAll(view) {
   }
 }
 
-/** What the link to this view has brought. @param {string} view */
-function tokenOf(view) {
-  const value = token.view === view ? token.value : null
-  return value === null ? null : { value, claims: readClaims(value) }
-}
+/** What the link has brought, until it is used or somebody signs out. */
+const opened = () => (entered.token ? { value: entered.token, claims: readClaims(entered.token) } : null)
 
 /** Another address, or another link that was opened in this tab. */
 function move() {
-  if (location.hash) token = takeToken()
+  takeToken()
   draw()
 }
 
+takeToken()
 start()
 addEventListener('popstate', move)
 addEventListener('hashchange', () => location.hash && move())

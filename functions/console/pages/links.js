@@ -4,7 +4,7 @@ import { LatchkeyError } from './latchkey.js'
 import { fill, make, own, sentence } from './dom.js'
 import { form } from './ask.js'
 import { go, link, notify, offers, productName } from './page.js'
-import { accountAgain, client, userId } from './session.js'
+import { accountAgain, client, entered, userId } from './session.js'
 import { backToSignIn, card, emailEntry, mailSent, newPasswordEntry, remember } from './sign-in.js'
 import { say } from './words.js'
 
@@ -45,6 +45,7 @@ export function resetPassword(token) {
       remember(email)
       return card(title, make('p', { role: 'alert' }, say('invalid_link')), newLink())
     }
+    entered.token = ''
     // The session of this page has ended with all others, unless somebody else is signed in here.
     if (client.state.status === 'signed-in') await client.getSession().catch(() => {})
     remember(email)
@@ -82,6 +83,7 @@ export function verifyEmail(token) {
       if (!isChange) remember(email)
       return expired(isChange, sub)
     }
+    entered.token = ''
     if (client.state.status === 'signed-in') await accountAgain().catch(() => {})
     remember(email)
     go('/account')

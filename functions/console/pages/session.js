@@ -27,8 +27,11 @@ export function reasonOfEnd() {
   }
 }
 
-/** The address that was typed, or that a link was for, so that it need not be typed again on the next view. */
-export const entered = { email: '' }
+/** The address that was typed, or that a link was for, so that it need not be typed again, and the token of a link. */
+export const entered = { email: '', token: '' }
+
+/** Who comes next may be somebody else. */
+const forgetEntered = () => Object.assign(entered, { email: '', token: '' })
 
 /** The cookie of a session that has ended goes, so that its end is not told again at each visit. */
 let forgetting = Promise.resolve()
@@ -124,12 +127,10 @@ export function follow(draw, drawHead, isForAll = () => false) {
     if (state.status === 'signed-out') {
       if (session === null) return
       session = user = null
-      entered.email = '' // Who comes next may be somebody else.
-      if (!isForAll()) drawAll()
-      else {
-        nameAgain()
-        if (state.reason !== 'signed_out') return
-      }
+      forgetEntered()
+      // Whose session was ended elsewhere may finish what is open; whoever signs out in this browser has gone.
+      if (isForAll() && wasEnded()) return nameAgain()
+      drawAll()
       tellEnd(say('ended_in_browser'))
       return
     }
@@ -150,6 +151,7 @@ export function follow(draw, drawHead, isForAll = () => false) {
     const now = await idOfUser()
     if (now === user || session !== state.session.id) return
     user = now
+    forgetEntered()
     drawAll()
     notify(say('other_user'), 'info')
   }
@@ -173,6 +175,7 @@ export function follow(draw, drawHead, isForAll = () => false) {
     session = state.status === 'signed-in' ? state.session.id : null
     user = session ? await idOfUser() : null
     hide(false)
+    if (shown && user !== shown) forgetEntered()
     if (isOpen && user === shown && user !== null) return
     isOpen = true
     drawAll()
@@ -199,10 +202,13 @@ function look() {
   accountAgain().catch(() => {})
 }
 
+/** Whether the service has said that the session is over. */
+const wasEnded = () => ![null, 'ended_here'].includes(reasonOfEnd())
+
 /** @param {import('./words.js').Phrase | null} otherwise what is said if nobody knows why */
 function tellEnd(otherwise) {
   const reason = reasonOfEnd()
-  if (reason && reason !== 'ended_here') forgetCookie()
+  if (wasEnded()) forgetCookie()
   else if (otherwise === null) return
   const text = reason ? say(reason) : otherwise
   if (text) notify(text, 'info')

@@ -1,6 +1,6 @@
 // Address, password, data, the end of the account.
 
-import { icon, make, own, skeleton } from './dom.js'
+import { fill, icon, make, own, skeleton } from './dom.js'
 import { askPassword, checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
 import { announce, clearNotices, explain, failure, focusHeading, focusKey, notify, offers, show } from './page.js'
 import { account as accountNow, accountAgain, client } from './session.js'
@@ -22,7 +22,7 @@ export function settings(view) {
     content.replaceChildren(skeleton(2))
     try {
       const account = await accountAgain()
-      content.replaceChildren(addressOf(account), password(account), data(), end())
+      content.replaceChildren(addressOf(account), ...(account.has_password ? [password(account), data(), end()] : [data()]))
       if (view === 'password') content.querySelector('#password input')?.scrollIntoView({ block: 'center' })
     } catch (error) {
       if (client.state.status !== 'signed-out') content.replaceChildren(failure(error, draw))
@@ -61,7 +61,7 @@ const section = (title, id, ...content) =>
 /** @param {Account} account @param {() => void} look looks at it again */
 function address(account, look) {
   const email = account.email
-  const state = account.email_verified === undefined || !email
+  const state = account.email_verified === undefined || !email || !account.has_password
     ? null
     : account.email_verified
       ? make('span.mark.good', {}, icon('check'), say('email_verified'))
@@ -90,7 +90,9 @@ function address(account, look) {
     close()
     focusKey(place, 'change')
   }
-  if (offers.links) close()
+  // Whoever signs in elsewhere has an address that no link verifies or changes, and nothing that asks for a password.
+  if (!account.has_password) fill(place, say('no_password'))
+  else if (offers.links) close()
   return section('email', 'email', make('p.value', {}, own(email ?? say('without_email')), ' ', state), place)
 }
 

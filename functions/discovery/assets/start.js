@@ -10,6 +10,8 @@ window.ui = SwaggerUIBundle({
   persistAuthorization: false,
   // No badge of an outside validator.
   validatorUrl: null,
+  // The routes come first; the list of schemas below them opens when somebody wants it.
+  defaultModelsExpandDepth: 0,
   // Whoever signs in here goes on as that user, without copying the token.
   responseInterceptor: (response) => {
     const token = response.obj?.access_token;

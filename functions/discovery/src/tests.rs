@@ -178,6 +178,7 @@ async fn the_page_refers_to_its_own_origin_only() {
     assert!(!include_str!("../assets/start.js").contains("//cdn"));
     assert!(!include_str!("../assets/start.js").contains("http"));
     assert!(include_str!("../assets/start.js").contains(r#"url: "openapi.json""#));
+    assert!(include_str!("../assets/start.js").contains("defaultModelsExpandDepth: 0,"));
 }
 
 #[tokio::test]

@@ -84,18 +84,18 @@ fn failure(error: &SdkError<SendEmailError>) -> SendError {
         },
         Some(code) => {
             tracing::warn!(code, "SES does not take a mail");
-            match status.is_some_and(may_come_after_the_work) {
-                true => SendError::Unanswered,
-                false => SendError::NotNow,
+            match status {
+                // SES says of itself that it does not serve now.
+                Some(503) => SendError::NotNow,
+                Some(500..) => SendError::Unanswered,
+                _ => SendError::NotNow,
             }
         }
         None => {
             let failure = match status {
-                Some(status) if status >= 300 && !may_come_after_the_work(status) => {
-                    SendError::NotNow
-                }
+                Some(300..500) => SendError::NotNow,
                 None if has_no_connection(error) => SendError::NotNow,
-                // An answer that cannot be read, one that says nothing of the mail, or none.
+                // An answer that cannot be read, none, or one of somebody on the way, who may have passed the mail on.
                 Some(_) | None => SendError::Unanswered,
             };
             // Nothing of a reply is in the error of a request that had none.
@@ -104,12 +104,6 @@ fn failure(error: &SdkError<SendEmailError>) -> SendError {
             failure
         }
     }
-}
-
-/// Whether a status may stand on the reply of one who has taken the mail: each of a server that failed, less the one that
-/// says that it did not begin (RFC 9110 section 15.6.4).
-fn may_come_after_the_work(status: u16) -> bool {
-    status >= 500 && status != 503
 }
 
 /// Whether there was no connection, so that nothing can have been handed over.

@@ -1,6 +1,8 @@
 //! `POST /v1/auth/refresh`: a new pair of tokens for the newest refresh token of a session.
 
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use latchkey_api::body::RefreshRequest;
 use latchkey_api::client::Basic;
 use latchkey_api::credentials::RefreshCredentials;
@@ -38,15 +40,21 @@ pub fn routes<R: Routes<Service>>() -> R {
     tag = "Authentication",
     security((), ("client_credentials" = [])),
     request_body = RefreshRequest,
-    responses((status = OK, description = "The new tokens; the reply has no `user`", body = TokenResponse))
+    responses(
+        (status = OK, description = "The new tokens; the reply has no `user`", body = TokenResponse),
+        (status = NO_CONTENT, description = "No refresh token was sent, and `cookie_optional` is true: nobody is signed in on this browser")
+    )
 )]
 async fn refresh(
     State(service): State<Service>,
     Location(location): Location,
     places: Places,
     Basic(client): Basic,
-    credentials: RefreshCredentials,
-) -> Result<TokenResponse, Problem> {
+    credentials: Option<RefreshCredentials>,
+) -> Result<Response, Problem> {
+    let Some(credentials) = credentials else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
     let (token, audience) = (&credentials.token, credentials.audience.as_deref());
     let audience = service.core.tokens.find_audience(audience)?;
     let issued = match &credentials.visitor {
@@ -58,5 +66,6 @@ async fn refresh(
             refreshed.await?
         }
     };
-    Ok(TokenResponse::from(issued).by(credentials.transport))
+    let tokens = TokenResponse::from(issued).by(credentials.transport);
+    Ok(tokens.into_response())
 }

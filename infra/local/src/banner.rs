@@ -1,10 +1,8 @@
-//! What is printed when everything is ready: what is served, and where to go next.
+//! What is printed when everything is ready: what is served, and where to go next. It fits on a terminal of 24 lines of 80
+//! characters; scripts and tests find the API and the DynamoDB by the first word of their lines.
 
 use latchkey_api::own_pages::OwnPages;
 use std::net::SocketAddr;
-
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::{OpenApi, PathItem};
 
 use crate::cleaning::CLEANUP_PATH;
 use crate::mailing::MAIL_PATH;
@@ -25,6 +23,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) issuer_source: IssuerSource,
     /// Where the data is, for people.
     pub(crate) place: &'a str,
+    /// The options by which a command reaches the data; nothing if none does.
+    pub(crate) command_options: Option<&'a str>,
     /// Where the embedded DynamoDB listens, if it was asked to.
     pub(crate) dynamodb: Option<SocketAddr>,
     /// Whether there is a stream that events are made of.
@@ -43,9 +43,8 @@ pub(crate) enum IssuerSource {
 }
 
 /// The text that says that everything is ready.
-pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
+pub(crate) fn banner(facts: &Facts<'_>) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let routes = routes(document);
     let Facts {
         address,
         base_url,
@@ -55,14 +54,12 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
     let (issuer, pages) = (issuer(facts), pages(facts));
     let dynamodb = facts.dynamodb.map(dynamodb).unwrap_or_default();
     let events = if facts.shows_events {
-        format!("  Events   {address}{EVENTS_PATH} (only here; on AWS they go to a bus)\n")
+        format!("  Events   {address}{EVENTS_PATH} (on AWS they go to a bus)\n")
     } else {
         String::new()
     };
     let mail = if facts.shows_mail {
-        format!(
-            "  Mail     {address}{MAIL_PATH} (nothing is sent; links stand there, not in the log)\n"
-        )
+        format!("  Mail     {address}{MAIL_PATH} (nothing is sent)\n")
     } else {
         String::new()
     };
@@ -71,19 +68,16 @@ pub(crate) fn banner(facts: &Facts<'_>, document: &OpenApi) -> String {
 Latchkey {version} is ready on this machine.
 
   API      {base_url}
-{pages}  Docs     {base_url}/docs
+{pages}  Docs     {base_url}/docs (all routes, to read and to try)
+{events}{mail}  Cleanup  at 02:00 UTC, or curl -X POST {address}{CLEANUP_PATH}
   Data     {place}
-{issuer}{dynamodb}{events}{mail}  Cleanup  daily at 02:00 UTC, or now: curl -X POST {address}{CLEANUP_PATH} (only here, not on AWS)
-
-{routes}
-Try it:
-
-  curl {base_url}/v1/auth/register -H 'Content-Type: application/json' \\
-    -d '{{\"email\": \"grace@example.com\", \"password\": \"correct horse battery staple\"}}'
-
-  From the second time on, send the same to /v1/auth/login. Then, with the access_token of the reply:
-
-  curl {base_url}/v1/sessions -H 'Authorization: Bearer <access_token>'
+{issuer}{dynamodb}
+Create an account (later, sign in with /login in the place of /register):
+  curl {base_url}/v1/auth/register \\
+   -H 'Content-Type: application/json' \\
+   -d '{{\"email\": \"bob@example.com\", \"password\": \"correct horse battery staple\"}}'
+See where it is signed in, with the access_token of the reply:
+  curl {base_url}/v1/sessions -H 'Authorization: Bearer TOKEN'
 
 Ctrl-C stops it.
 "
@@ -96,62 +90,34 @@ fn issuer(facts: &Facts<'_>) -> String {
         return String::new();
     }
     let source = match facts.issuer_source {
-        IssuerSource::Setting => "the setting ISSUER",
+        IssuerSource::Setting => "by the setting ISSUER.",
         IssuerSource::Start => {
-            "the address of the data folder's first start, so that its tokens stay valid"
+            "as at the first\n           start with this data, so that earlier tokens stay valid."
         }
     };
     format!(
-        "  Issuer   {} (iss of the tokens: {source})\n",
+        "  Issuer   {}, named by all tokens (iss), {source}\n",
         facts.issuer
     )
 }
 
-/// The line of the pages that are on.
+/// The pages that are on, each on a line.
 fn pages(facts: &Facts<'_>) -> String {
     let OwnPages { account, admin, .. } = facts.pages;
-    let on = [(*account, "/account"), (*admin, "/admin")].into_iter();
-    let on = on.filter(|(is_on, _)| *is_on);
-    let on: Vec<String> = on
-        .map(|(_, path)| format!("{}{path}", facts.base_url))
-        .collect();
-    match on.as_slice() {
-        [] => String::new(),
-        on => format!("  Pages    {}\n", on.join(" and ")),
-    }
+    let first = match facts.command_options {
+        Some(options) => format!("first: cargo run -- admin grant YOU{options}"),
+        None => "first: start with --dynamodb-port too, for admin grant YOU".to_owned(),
+    };
+    let account = account.then(|| format!("{}/account\n", facts.base_url));
+    let admin = admin.then(|| format!("{}/admin ({first})\n", facts.base_url));
+    let on = account.into_iter().chain(admin);
+    let labels = ["  Pages    ", "           "];
+    let lines = labels.into_iter().zip(on);
+    lines
+        .map(|(label, page)| format!("{label}{page}"))
+        .collect()
 }
 
 fn dynamodb(address: SocketAddr) -> String {
-    format!(
-        "  DynamoDB http://{address}, open to every program on this machine: AWS_ACCESS_KEY_ID=x \
-         AWS_SECRET_ACCESS_KEY=x aws dynamodb list-tables --region us-east-1 --endpoint-url http://{address}\n"
-    )
-}
-
-/// One line for each route of a document, the summaries below each other.
-fn routes(document: &OpenApi) -> String {
-    let paths = &document.paths.paths;
-    let longest = paths.keys().map(String::len).max().unwrap_or_default();
-    let mut lines = String::new();
-    for (path, item) in paths {
-        for (method, operation) in operations(item) {
-            let summary = operation.summary.as_deref().unwrap_or_default();
-            let line = format!("  {method:<6} {path:<longest$}  {summary}");
-            lines.push_str(line.trim_end());
-            lines.push('\n');
-        }
-    }
-    lines
-}
-
-fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
-    let all = [
-        ("GET", &item.get),
-        ("POST", &item.post),
-        ("PUT", &item.put),
-        ("PATCH", &item.patch),
-        ("DELETE", &item.delete),
-    ];
-    all.into_iter()
-        .filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+    format!("  DynamoDB http://{address}, open to every program on this machine\n")
 }

@@ -42,7 +42,7 @@ pub struct Options {
 
     /// Also open the embedded DynamoDB on this port of 127.0.0.1, for the AWS CLI or NoSQL Workbench; 0 takes any free one.
     ///
-    /// Every program on this machine can then read and write the table, with any credentials.
+    /// Every program on this machine can then read and write the table, with any credentials: AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws dynamodb list-tables --region us-east-1 --endpoint-url http://127.0.0.1:PORT
     #[arg(long, value_name = "PORT", conflicts_with = "dynamodb_url", value_parser = port, help_heading = STORAGE, display_order = 106)]
     pub(crate) dynamodb_port: Option<u16>,
 
@@ -131,7 +131,8 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   REAUTHENTICATE_TO_REVOKE  whether ending other sessions asks for a recent one: true or false [default: false]
   REGISTRATION              whether people may register: open or closed [default: open]
   REQUIRE_VERIFIED_EMAIL    whether they verify their address before they sign in: true or false [default: false]
-  ACCOUNT_URL               where the pages are that open the links of mails [default: ISSUER/account]
+  ACCOUNT_URL               where the pages are that open the links of mails
+                            [default: ISSUER/account, without ISSUER the address of this start]
   ADMINISTRATION            whether the routes below /v1/admin are there: true or false [default: true]
   PASSWORD_CONTEXT_WORDS    words that passwords may not be made of, divided by commas, 3 characters or more each
                             [default: none]

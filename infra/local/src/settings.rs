@@ -12,12 +12,14 @@ const TABLE_NAME: &str = "latchkey";
 /// Whom mails come from unless told otherwise. Nobody sends them.
 const MAIL_FROM: &str = "Latchkey <no-reply@latchkey.localhost>";
 
-/// What was generated, and is kept in the data folder.
+/// What was generated, mostly kept in the data folder.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Generated<'a> {
     pub(crate) token_secret: Option<&'a str>,
     pub(crate) device_secret: Option<&'a str>,
     pub(crate) rsa_key: Option<&'a str>,
+    /// Where the page of accounts is at this start, unless `ISSUER` says where everything is.
+    pub(crate) account_url: Option<&'a str>,
 }
 
 /// Gives the value of a variable: that of the environment, else the local default. `issuer` is the address of the data
@@ -43,6 +45,7 @@ pub(crate) fn lookup(
                 "TOKEN_SECRET" => generated.token_secret?,
                 "TOKEN_RSA_KEY" => generated.rsa_key?,
                 "DEVICE_SECRET" => device_secret?,
+                "ACCOUNT_URL" => generated.account_url?,
                 _ => return None,
             };
             Some(default.to_owned())
@@ -61,6 +64,7 @@ mod tests {
         token_secret: Some("0123456789abcdef0123456789abcdef"),
         device_secret: Some("fedcba9876543210fedcba9876543210"),
         rsa_key: None,
+        account_url: None,
     };
 
     #[test]

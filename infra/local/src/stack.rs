@@ -24,6 +24,7 @@ use latchkey_service::passwords::Passwords;
 use latchkey_service::{Authorizer, Core, Service, UserRequests};
 use latchkey_store::Store;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::authorizing;
 use crate::banner::{Facts, IssuerSource, banner};
@@ -75,6 +76,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
         token_secret: Some(&new_secret(random.as_ref())),
         device_secret: None,
         rsa_key: any_rsa_key.as_deref().map(String::as_str),
+        account_url: None,
     };
     let Settings {
         location_database, ..
@@ -92,10 +94,14 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let rsa_key = new_rsa_key.map(|key| storage.rsa_key(&key)).transpose()?;
     let kept = storage.issuer()?;
     let default_issuer = kept.as_deref().unwrap_or(&base_url);
+    // The tokens name the first start of the data; links lead to this one, or nothing might answer there.
+    let here = environment("ISSUER").is_none();
+    let account_url = here.then(|| format!("{base_url}/account"));
     let generated = Generated {
         token_secret: storage.token_secret.as_deref(),
         device_secret: storage.device_secret.as_deref(),
         rsa_key: rsa_key.as_deref(),
+        account_url: account_url.as_deref(),
     };
     let mut settings = Settings::read(lookup(environment, default_issuer, generated))?;
     settings.policy.sends_mail &= !options.no_mail;
@@ -112,6 +118,9 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     let (allowed_origins, edge) = (settings.allowed_origins.clone(), settings.edge.clone());
     let (cookies, own_pages) = (settings.cookies.clone(), settings.pages.clone());
     let base_path = settings.base_path.clone();
+    for mistake in brand::mistakes(&own_pages, options.brand.as_deref()) {
+        tracing::warn!("{mistake}; the pages are shown without it");
+    }
     let core = core(settings, random.clone())?;
     let store = Store::new(storage.client.clone(), &table_name, random);
     let cleaner = Cleaner {
@@ -142,7 +151,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     };
     let pump = storage.pump(&table_name, bus, activity);
 
-    let (router, document) = routes(&core, &store).split_for_parts();
+    let router: Router = routes(&core, &store).into();
     let authorizer = Authorizer::new(
         Service {
             core: core.clone(),
@@ -165,6 +174,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     };
     let application = application(router, pages, edge.as_ref(), &core, hosts);
     let signals = StopSignals::listen().map_err(LocalError::Signals)?;
+    let command_options = choice.options_of_commands(dynamodb);
     let facts = Facts {
         address: &base_url,
         base_url: &format!("{base_url}{}", base_path.as_str()),
@@ -175,21 +185,29 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
             None => IssuerSource::Start,
         },
         place: &storage.place,
+        command_options: command_options.as_deref(),
         dynamodb,
         shows_events: pump.is_some(),
         shows_mail: pump.is_some() && shows_mail,
     };
     // Nobody may be reading; the service runs all the same.
-    let _ = io::stdout().write_all(banner(&facts, &document).as_bytes());
+    let _ = io::stdout().write_all(banner(&facts).as_bytes());
     let cleaning = tokio::spawn(cleaner.keep_schedule());
     let publishing = pump.map(|pump| tokio::spawn(pump.run()));
     serve(listener, application, signals).await;
-    cleaning.abort();
+    stop(cleaning).await;
     if let Some(publishing) = publishing {
-        publishing.abort();
+        stop(publishing).await;
     }
     storage.close().await;
     Ok(())
+}
+
+/// Stops a task and waits until it has stopped. One that outlives the runtime would log that its work was cancelled.
+async fn stop(task: JoinHandle<()>) {
+    task.abort();
+    // It was aborted, or has panicked, which is on stderr already.
+    let _ = task.await;
 }
 
 /// A key for access tokens, if the settings want RSA and bring no key. The data folder may have one already.

@@ -50,6 +50,18 @@ impl Choice {
     }
 }
 
+impl Choice {
+    /// By which options a command reaches this data; nothing if none does. `dynamodb` is the port that was opened.
+    pub(crate) fn options_of_commands(&self, dynamodb: Option<SocketAddr>) -> Option<String> {
+        match self {
+            Self::Memory => dynamodb.map(|address| format!(" --dynamodb-url http://{address}")),
+            Self::Folder(folder) if folder == Path::new(DEFAULT_FOLDER) => Some(String::new()),
+            Self::Folder(folder) => Some(format!(" --data-dir {}", folder.display())),
+            Self::Outside { url, .. } => Some(format!(" --dynamodb-url {}", url.as_str())),
+        }
+    }
+}
+
 /// The storage, opened: the table is there.
 #[derive(Debug)]
 pub(crate) struct Storage {

@@ -48,9 +48,13 @@ const served = Object.keys((await ask('GET', '/openapi.json')).paths)
 try {
   console.log(`Chromium ${browser.version()}`)
   const computer = await device('computer')
+  const heard = []
+  computer.on('console', (message) => heard.push(message.text()))
   let page = await visit(computer, '/')
   assert.equal(new URL(page.url()).pathname, '/account', 'the bare address leads to the page')
   await page.waitForSelector('form')
+  await page.waitForLoadState('networkidle')
+  assert.deepEqual(heard, [], 'a first visit leaves the console empty')
   await inspect(page, 'sign-in')
   await page.selectOption('select', 'de')
   await page.getByRole('heading', { name: 'Bei Latchkey anmelden' }).waitFor()

@@ -13,9 +13,12 @@ const NEW_PASSWORD = 'wrong donkey charger paperclip'
 
 export async function checkLinks({ device, inspect, visit, ask, say, binary, data, origin, origins }) {
   const registered = await ask('POST', '/v1/auth/register', { email: EMAIL, password: PASSWORD })
-  const added = execFileSync(binary, ['admin', '--data-dir', data, 'client', 'add', 'mailer', '--name', 'Mailer', '--scope', 'links:issue', '--json'], { stdio: ['ignore', 'pipe', 'ignore'] })
-  const { secret } = JSON.parse(added)
-  const authorization = `Basic ${Buffer.from(`mailer:${secret}`).toString('base64')}`
+  /** The credentials of another service. */
+  const addClient = (id, ...options) => {
+    const added = execFileSync(binary, ['admin', '--data-dir', data, 'client', 'add', id, '--name', id, '--json', ...options], { stdio: ['ignore', 'pipe', 'ignore'] })
+    return `Basic ${Buffer.from(`${id}:${JSON.parse(added).secret}`).toString('base64')}`
+  }
+  const authorization = addClient('mailer', '--scope', 'links:issue')
   /** The link that a mail would have. */
   const issue = async (purpose, { user } = registered) => {
     const reply = await fetch(`${origin}/v1/service/users/${user.id}/links`, {
@@ -45,6 +48,14 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
     return page.inputValue('input[type=email]')
   }
   const heading = (page, name) => page.getByRole('heading', { name, level: 1 }).waitFor()
+  /** The view of a link shows nothing of one, and has nothing to press that uses it. */
+  const isForgotten = async (page, name, whose) => {
+    await heading(page, name)
+    await page.getByText('Open the link in the mail again.').waitFor()
+    const shown = await page.locator('.view').evaluate((view) => view.innerText + [...view.querySelectorAll('input')].map(({ value }) => value))
+    assert.ok(!shown.includes(whose), shown)
+    assert.equal(await page.getByRole('main').getByRole('button').count(), 0)
+  }
 
   const context = await device('phone')
   const page = await visit(context)
@@ -151,10 +162,14 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await unconfirmed.goto(verified)
   await unconfirmed.getByRole('button', { name: 'Confirm' }).click()
   await unconfirmed.locator('.notice', { hasText: 'lise@example.com is confirmed.' }).waitFor()
+  await unconfirmed.goBack()
+  await isForgotten(unconfirmed, 'Confirm your e-mail address', 'lise')
   await unconfirmed.goto(changed)
   await unconfirmed.fill('input[autocomplete=new-password]', NEW_PASSWORD)
   await unconfirmed.keyboard.press('Enter')
   await unconfirmed.locator('.notice', { hasText: 'The password of lise@example.com is changed.' }).waitFor()
+  await unconfirmed.goBack()
+  await isForgotten(unconfirmed, 'Choose a new password', 'lise')
   await unconfirmed.getByRole('banner').getByText(mail).waitFor()
 
   // The address is confirmed elsewhere meanwhile.
@@ -203,6 +218,36 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await unconfirmed.waitForSelector('li.row.current')
   await signOut()
   assert.equal(await known(unconfirmed), '', "after another account's link to choose a password")
+
+  // Nor does Back, or the view itself, show who comes next a link that nobody has used, wherever the sign-out was.
+  const unused = await issue('reset_password', lise)
+  const openUnused = async () => {
+    await signInAgain()
+    await unconfirmed.goto(unused)
+    await unconfirmed.getByText('lise@example.com').waitFor()
+  }
+  await openUnused()
+  await unconfirmed.getByRole('link', { name: 'Devices' }).click()
+  await unconfirmed.waitForSelector('li.row.current')
+  await signOut()
+  await heading(unconfirmed, 'Sign in to Latchkey')
+  await unconfirmed.goBack()
+  await isForgotten(unconfirmed, 'Choose a new password', 'lise')
+  await openUnused()
+  await signOut()
+  await isForgotten(unconfirmed, 'Choose a new password', 'lise')
+  await unconfirmed.locator('.notice', { hasText: 'You are signed out.' }).waitFor()
+  await openUnused()
+  const tab = await visit(unconfirmed.context())
+  await tab.getByRole('banner').getByRole('button', { name: 'Sign out' }).click()
+  await isForgotten(unconfirmed, 'Choose a new password', 'lise')
+  await tab.close()
+  await signInAgain()
+  await unconfirmed.goto(`${origin}/account/forgot-password`)
+  await unconfirmed.fill('main input[type=email]', 'lise@example.com')
+  await signOut()
+  await unconfirmed.locator('.notice', { hasText: 'You are signed out.' }).waitFor()
+  assert.equal(await unconfirmed.inputValue('main input[type=email]'), '', 'an address that was typed for a link')
   await signInAgain()
   await unconfirmed.goto(await issue('reset_password', emmy))
   await unconfirmed.fill('input[autocomplete=new-password]', NEW_PASSWORD)
@@ -210,6 +255,26 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await unconfirmed.locator('.notice', { hasText: 'Your password is changed' }).waitFor()
   assert.equal(await known(unconfirmed), 'emmy@example.org', 'who has chosen a new password signs in with it')
   await unconfirmed.context().close()
+
+  // Whoever signs in elsewhere is asked for no password, and is offered no link that does nothing.
+  const issued = await fetch(`${origin}/v1/service/sessions`, {
+    method: 'POST',
+    headers: { authorization: addClient('portal', '--scope', 'sessions:issue', '--issuer', 'https://accounts.example.org'), 'content-type': 'application/json' },
+    body: JSON.stringify({ identity: { issuer: 'https://accounts.example.org', subject: 'joan' }, email: 'joan@example.com', amr: ['pwd'] }),
+  })
+  assert.equal(issued.status, 201)
+  const elsewhere = await device('phone')
+  const settings = await elsewhere.newPage()
+  const protocol = await elsewhere.newCDPSession(settings)
+  const cookie = { name: '__Host-latchkey-refresh', value: (await issued.json()).refresh_token, httpOnly: true, secure: true, sameSite: 'Strict' }
+  assert.ok((await protocol.send('Network.setCookie', { ...cookie, url: origin })).success)
+  await settings.goto(`${origin}/account/settings`)
+  await settings.getByRole('main').getByText('joan@example.com').waitFor()
+  await settings.getByText('Your account has no password here').waitFor()
+  assert.equal(await settings.getByText('Not confirmed').count(), 0)
+  assert.deepEqual(await settings.getByRole('main').getByRole('button').allInnerTexts(), ['Download'], 'nothing that would ask for a password')
+  await inspect(settings, 'phone-settings-elsewhere')
+  await elsewhere.close()
   say('links: whose account it is, another one in the same tab, one that is used up, an account that is not mine or not the one that is signed in')
 
   const strict = await start(binary, { REQUIRE_VERIFIED_EMAIL: 'true' })

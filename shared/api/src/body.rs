@@ -397,6 +397,10 @@ pub struct RefreshRequest {
     /// The visitor for whom a service refreshes. The address becomes the session's; the device stays what it was at
     /// sign-in.
     pub client: Option<VisitorRequest>,
+    /// For a page that does not know whether its browser has a cookie, which no script can see: true asks for 204 where
+    /// there is none, in the place of 400.
+    #[schema(example = false)]
+    pub cookie_optional: Option<bool>,
 }
 
 /// The body of a sign-out.

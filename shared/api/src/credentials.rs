@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use http::header::{COOKIE, ORIGIN, SET_COOKIE};
@@ -251,12 +251,13 @@ pub struct RefreshCredentials {
     pub transport: Transport,
 }
 
-impl<S: Send + Sync> FromRequest<S> for RefreshCredentials {
+impl<S: Send + Sync> OptionalFromRequest<S> for RefreshCredentials {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    /// None if a page asks whether its browser has a cookie (`cookie_optional`), and it has none.
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
         let (browser, request) = with_browser(request, state).await;
-        // A page that asks whether there is a cookie sends nothing, and is told what is missing.
+        // A page with a cookie need not send a body.
         let body = if browser.0.is_some() && is_empty(request.body()) {
             RefreshRequest::default()
         } else {
@@ -267,6 +268,9 @@ impl<S: Send + Sync> FromRequest<S> for RefreshCredentials {
             Some(token) => (token, Transport::Body),
             None => match browser.refresh_token()? {
                 Some(token) => (token, Transport::Cookie),
+                None if browser.0.is_some() && body.cookie_optional == Some(true) => {
+                    return Ok(None);
+                }
                 None => {
                     return Err(Problem::invalid_request(
                         "The field refresh_token is missing.",
@@ -274,12 +278,12 @@ impl<S: Send + Sync> FromRequest<S> for RefreshCredentials {
                 }
             },
         };
-        Ok(Self {
+        Ok(Some(Self {
             token,
             audience: body.audience,
             visitor: body.client,
             transport,
-        })
+        }))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, OriginalUri, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -23,6 +23,7 @@ use latchkey_domain::clock::Clock;
 use latchkey_domain::id::RequestId;
 use latchkey_domain::random::RandomSource;
 use latchkey_service::LONGEST_DEEDS;
+use tower::util::option_layer;
 use tower::{Layer, Service as _, ServiceExt as _};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -166,26 +167,25 @@ pub fn service_behind(
     random: Arc<dyn RandomSource>,
     gate: impl FnOnce(Router) -> Router,
 ) -> Router {
-    let mut router = router
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
-        .layer(from_fn(in_time))
-        // Inside the routes, because only here it is known which one matched.
-        .layer(from_fn(tag_route))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn_with_state(Cors::of(pages), allow_origins));
-    if let Some(cookies) = pages.cookies {
-        router = router.layer(Extension(cookies.clone()));
-    }
-    router = router.layer(Extension(Arc::new(pages.own.cloned().unwrap_or_default())));
-    if let Some(edge) = edge {
-        router = router.layer(from_fn_with_state(edge.clone(), edge::require));
-    }
     let surroundings = Surroundings {
         clock,
         random,
         answered_before: Arc::default(),
     };
+    let router = router
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found);
+    // The first of them sees a request first. One layer of all, because a binary has axum's code for each layer again.
+    let router = router.layer((
+        option_layer(edge.map(|edge| from_fn_with_state(edge.clone(), edge::require))),
+        Extension(Arc::new(pages.own.cloned().unwrap_or_default())),
+        option_layer(pages.cookies.map(|cookies| Extension(cookies.clone()))),
+        from_fn_with_state(Cors::of(pages), allow_origins),
+        CatchPanicLayer::custom(answer_panic),
+        // Inside the routes, because only here it is known which one matched.
+        from_fn(tag_route),
+        from_fn(in_time),
+    ));
     gate(router).layer(from_fn_with_state(surroundings, identify))
 }
 
@@ -197,10 +197,29 @@ struct Surroundings {
     answered_before: Arc<AtomicBool>,
 }
 
-async fn not_found(uri: Uri) -> Problem {
+async fn not_found(
+    uri: Uri,
+    OriginalUri(whole): OriginalUri,
+    Extension(pages): Extension<Arc<OwnPages>>,
+) -> Problem {
     // The path alone: a query may hold what is nobody's business.
     tracing::debug!(path = uri.path(), "there is no such route");
-    Code::NotFound.into()
+    let Some(setting) = pages.setting_of(whole.path()) else {
+        return Code::NotFound.into();
+    };
+    static WARNING: Once = Once::new();
+    WARNING.call_once(|| {
+        tracing::warn!(
+            setting,
+            path = whole.path(),
+            "the pages lack a file: the service itself has none at the path in this setting; give an https URL, or a \
+             path that another server answers on the same domain"
+        );
+    });
+    Problem::from(Code::NotFound).with_detail(format!(
+        "{setting} names this path, and the service has no file there: give an https URL, or a path that another server \
+         answers on the same domain."
+    ))
 }
 
 async fn method_not_allowed(method: Method, headers: HeaderMap) -> Problem {
@@ -567,7 +586,11 @@ impl BasePath {
 
 #[cfg(test)]
 mod tests {
+    use latchkey_domain::clock::SystemClock;
+    use latchkey_domain::random::SystemRandom;
+
     use super::*;
+    use crate::own_pages::PageFile;
 
     #[test]
     fn a_base_path_is_plain() {
@@ -585,6 +608,32 @@ mod tests {
             "/.", "/a/..", "/\u{e9}",
         ] {
             assert_eq!(BasePath::parse(wrong), Err(InvalidBasePath), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_the_pages_lack_is_told_with_its_setting() {
+        let stylesheet = PageFile::parse("/brand/our.css").unwrap();
+        let own = OwnPages {
+            stylesheet: Some(stylesheet),
+            ..OwnPages::default()
+        };
+        let pages = Pages {
+            own: Some(&own),
+            ..Pages::from(&AllowedOrigins::None)
+        };
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let service = service(Router::new(), pages, None, clock, random);
+        for (path, detail) in [
+            ("/brand/our.css?v=1", "PAGE_STYLESHEET names this path"),
+            ("/brand/other.css", "There is nothing at this path."),
+        ] {
+            let request = http::Request::get(path).body(axum::body::Body::empty());
+            let response = service.clone().oneshot(request.unwrap()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::NOT_FOUND);
+            let body = axum::body::to_bytes(response.into_body(), 4096).await;
+            let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+            assert!(body.contains(detail), "{body}");
         }
     }
 

@@ -38,6 +38,18 @@ impl OwnPages {
     pub fn any(&self) -> bool {
         self.account || self.admin
     }
+
+    /// The setting that names this path of the service's own origin as a file of the pages.
+    #[must_use]
+    pub fn setting_of(&self, path: &str) -> Option<&'static str> {
+        let files = [
+            ("PAGE_STYLESHEET", &self.stylesheet),
+            ("PAGE_LOGO", &self.logo),
+        ];
+        let names = |file: &Option<PageFile>| file.as_ref().is_some_and(|file| file.0 == path);
+        let found = files.into_iter().find(|(_, file)| names(file));
+        found.map(|(setting, _)| setting)
+    }
 }
 
 /// The name of a product, by the rule for names that people enter.

@@ -145,6 +145,10 @@ impl UserResource {
 pub struct AccountResource {
     #[serde(flatten)]
     user: UserResource,
+    /// Whether the user has a password here. Where it is false, the user signs in elsewhere, and what asks for a password or
+    /// verifies the address answers 409 `no_password`.
+    #[schema(example = true)]
+    has_password: bool,
     /// What the user may do in addition to using their own account.
     #[schema(example = json!([]))]
     roles: Vec<String>,
@@ -156,6 +160,7 @@ impl AccountResource {
     pub fn new(account: &Account) -> Self {
         Self {
             user: UserResource::new(account),
+            has_password: account.has_password(),
             roles: account.roles.iter().cloned().map(String::from).collect(),
         }
     }

@@ -4,9 +4,14 @@
 //! The document is a part of the discovery function as a file. No function makes it from its routes, so none has to
 //! carry the code that describes them: an eighth of a megabyte, built and thrown away at every start.
 
+use std::pin::Pin;
+use std::sync::Arc;
+
 use axum::Router;
+use axum::extract::Request;
 use axum::handler::Handler;
 use axum::middleware::from_fn;
+use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use utoipa_axum::PathItemExt;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
@@ -96,10 +101,41 @@ macro_rules! handler {
     };
 }
 
-fn with_query<S: Clone + Send + Sync + 'static>(
-    router: MethodRouter<S>,
+/// A handler whose own type is hidden, so that axum's code for a route is in a binary once and not for each handler.
+pub(crate) struct AnyHandler<S>(Arc<dyn Fn(Request, S) -> BoxedResponse + Send + Sync>);
+
+/// The reply of a handler to come.
+pub(crate) type BoxedResponse = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+impl<S: 'static> AnyHandler<S> {
+    pub(crate) fn new<H: Handler<T, S>, T>(handler: H) -> Self {
+        Self(Arc::new(move |request, state| {
+            Box::pin(handler.clone().call(request, state))
+        }))
+    }
+}
+
+// Derived, it would ask for a state that can be cloned.
+impl<S> Clone for AnyHandler<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: 'static> Handler<(), S> for AnyHandler<S> {
+    type Future = BoxedResponse;
+
+    fn call(self, request: Request, state: S) -> BoxedResponse {
+        (self.0)(request, state)
+    }
+}
+
+fn answering<S: Clone + Send + Sync + 'static>(
+    methods: MethodFilter,
+    handler: AnyHandler<S>,
     query: Query,
 ) -> MethodRouter<S> {
+    let router = on(methods, handler);
     match query {
         Query::Refused => router.route_layer(from_fn(refuse_query)),
         Query::Read | Query::Ignored => router,
@@ -122,8 +158,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for Router<S> {
         let methods = methods.iter().map(PathItemExt::to_method_filter);
         match methods.reduce(MethodFilter::or) {
             Some(methods) => {
-                let router = on(methods, described.handler);
-                self.route(&P::path(), with_query(router, described.query))
+                let handler = AnyHandler::new(described.handler);
+                self.route(&P::path(), answering(methods, handler, described.query))
             }
             None => self,
         }
@@ -153,7 +189,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for OpenApiRouter<S> {
             return self;
         };
         // The handler that was given, which may be another than the one that was described, such as one behind a check.
-        let router = with_query(on(methods, described.handler), described.query);
+        let router = answering(methods, AnyHandler::new(described.handler), described.query);
         self.routes(with_problems(
             (schemas, paths, router),
             codes,

@@ -235,12 +235,13 @@ impl Account {
         known: &[Session],
         read_at: DateTime<Utc>,
     ) -> BTreeSet<SessionId> {
-        let live = known
-            .iter()
-            .filter(|session| self.is_live(session, read_at))
-            .map(|session| session.id)
-            .collect();
-        self.sessions.difference(&live).copied().collect()
+        let mut not_live = self.sessions.clone();
+        for session in known {
+            if self.is_live(session, read_at) {
+                not_live.remove(&session.id);
+            }
+        }
+        not_live
     }
 
     /// The scope that the account's own tokens have for this API.
@@ -277,10 +278,16 @@ impl Account {
         }
     }
 
+    /// Whether its user signs in here, by a password, and not elsewhere.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.identity.is_none()
+    }
+
     /// Where its credential is found, if it has a password.
     #[must_use]
     pub fn credential_email(&self) -> Option<&EmailAddress> {
-        self.email().filter(|_| self.identity.is_none())
+        self.email().filter(|_| self.has_password())
     }
 
     /// Lets a new session in, whose user has given the password of `password_version`.

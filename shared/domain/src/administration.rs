@@ -95,7 +95,8 @@ impl Account {
             }
             AdminAct::ChangeRoles(roles) => self.with_roles(roles.clone()),
             AdminAct::Grant(role) => {
-                let roles = self.roles.iter().chain([role]).cloned().collect();
+                let mut roles = self.roles.clone();
+                roles.insert(role.clone());
                 self.with_roles(roles)
             }
             AdminAct::Withdraw(role) => {

@@ -17,7 +17,7 @@ pub fn live_sessions(
         .into_iter()
         .filter(|session| account.is_live(session, now))
         .collect();
-    live.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
+    live.sort_unstable_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
     live
 }
 
@@ -36,6 +36,6 @@ pub fn ended_sessions_beyond(
         .iter()
         .filter(|session| !account.is_some_and(|account| account.is_live(session, now)))
         .collect();
-    ended.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
+    ended.sort_unstable_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
     ended.iter().skip(keep).map(|session| session.id).collect()
 }

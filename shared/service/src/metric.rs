@@ -92,7 +92,7 @@ metrics! {
     MAILS_REFUSED, Line, "MailsRefused",
         "A mail was put aside: SES refuses its address or the message, or has not answered three times.";
     MAILS_LEFT_OUT, Line, "MailsLeftOut",
-        "A mail was left out: nobody had asked for it and its address has got enough of its kind in this hour, or SES takes no such address.";
+        "A mail was left out: nobody had asked for it and its address has got enough of its kind in this hour, SES takes no such address, or it was too old before it could be sent.";
     MAILS_UNFOUNDED, Line, "MailsUnfounded",
         "An event asked for a mail that the table knows nothing of, so there was none: somebody else may put events on the bus.";
     KEY_ROTATIONS, Line, "KeyRotations", "The signing keys were rotated.";

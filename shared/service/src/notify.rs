@@ -1,7 +1,7 @@
 //! The plot of a mail: an event of the bus becomes one message to the person whom it concerns.
 //!
 //! One event gives one mail, however often it is delivered. A mail that cannot be sent now is reported, and whoever brings
-//! events brings this one again. One that the mail service will never take goes to the dead letters at once, and so does
+//! events brings this one again. One that the mail service refuses goes to the dead letters at once, and so does
 //! one of which nobody knows whether it was sent, after [`MOST_UNANSWERED`] attempts. One that nobody has asked for and that
 //! is too many for its address is left out, and counted; of what is too old, or of use to nobody by now, there is none.
 //!
@@ -301,8 +301,7 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         }
         let (event_id, event_type) = (event.id, &event.event_type);
         if event.is_stale(self.service.core.now()) {
-            tracing::warn!(%event_id, event_type, "an event is too old to be told by mail");
-            return Ok(None);
+            return self.pass_over(event).await;
         }
         let read = tokio::try_join!(
             self.store().read_account(event.user_id),
@@ -312,6 +311,8 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
         let account = account.as_ref();
         let now = self.service.core.now();
         let event = match event.find(account, request.as_ref(), now) {
+            // By the time that the request has, whatever the event says.
+            Finding::Founded(event) if event.is_stale(now) => return self.pass_over(&event).await,
             Finding::Founded(event) => event,
             Finding::Overtaken => {
                 tracing::debug!(%event_id, event_type, "a link that was asked for is of no use by now");
@@ -339,6 +340,20 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
             (found, ..) => found,
         };
         Ok(Some(notice.at_place(found.as_ref().map(Whereabouts::of))))
+    }
+
+    /// There is no mail of what is too old. If it was tried before and not sent, a person has to hear that mails fail: this one
+    /// has not waited for the dead letters. 1 read unit.
+    async fn pass_over(&self, event: &ReceivedEvent) -> Result<Option<Notice>, Later> {
+        let (event_id, event_type) = (event.id, &event.event_type);
+        let tried = self.store().is_mail_unsent(event.id).await;
+        if tried.map_err(|_| Later)? {
+            tracing::error!(%event_id, event_type, "a mail could not be sent before it was too old");
+            MAILS_LEFT_OUT.count(1);
+        } else {
+            tracing::warn!(%event_id, event_type, "an event is too old to be told by mail");
+        }
+        Ok(None)
     }
 
     /// What was written when the link was asked for that an event tells of. 1 read unit.

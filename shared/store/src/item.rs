@@ -92,20 +92,25 @@ pub(crate) struct ChangeAttribute {
 impl ChangeAttribute {
     /// A change as it is written with the account.
     pub(crate) fn new(id: ChangeId, cause: &Cause, ended: &[(SessionId, EndReason)]) -> Self {
-        let distinct: BTreeSet<EndReason> = ended.iter().map(|(_, reason)| *reason).collect();
         let mut reasons: BTreeMap<String, Vec<SessionId>> = BTreeMap::new();
-        if distinct.len() > 1 {
-            for (session, reason) in ended {
-                let sessions = reasons.entry(reason.as_str().to_owned()).or_default();
-                sessions.push(*session);
-            }
+        for (session, reason) in ended {
+            let sessions = reasons.entry(reason.as_str().to_owned()).or_default();
+            sessions.push(*session);
         }
+        // One for all of them is not written with each.
+        let reason = match ended {
+            [(_, reason), ..] if reasons.len() == 1 => {
+                reasons.clear();
+                Some(*reason)
+            }
+            _ => None,
+        };
         Self {
             id,
             action: cause.action.as_str().to_owned(),
             actor: cause.actor.to_string(),
             at: cause.at,
-            reason: distinct.first().copied().filter(|_| distinct.len() == 1),
+            reason,
             reasons,
         }
     }

@@ -167,6 +167,16 @@ impl Store {
         })
     }
 
+    /// Whether a mail was tried and is not known to be sent; 1 read unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn is_mail_unsent(&self, event: Uuid) -> Result<bool, StoreError> {
+        let item = self.get(Key::mail(event)).await?;
+        let item: Option<MailItem> = item.map(from_item).transpose()?;
+        Ok(item.is_some_and(|item| item.sent_at.is_none()))
+    }
+
     /// Says that the mail was sent; 1 write unit. Nothing if somebody else has taken the claim meanwhile.
     ///
     /// # Errors

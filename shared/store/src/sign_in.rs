@@ -1,13 +1,11 @@
 //! What a sign-in reads and removes besides the account: sessions that a query did not show, and old items.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::future::try_join_all;
 use latchkey_domain::account::Account;
 use latchkey_domain::error::StoreError;
-use latchkey_domain::id::SessionId;
 use latchkey_domain::policy::MAX_ENDED_SESSIONS_KEPT;
 use latchkey_domain::selection::ended_sessions_beyond;
 use latchkey_domain::session::Session;
@@ -31,11 +29,13 @@ impl Store {
         let Some(account) = &partition.account else {
             return Ok(partition);
         };
-        let shown = partition.sessions.iter();
-        let seen: BTreeSet<SessionId> = shown.map(|session| session.id).collect();
-        let unseen = account.sessions.difference(&seen);
+        let mut unseen = account.sessions.clone();
+        for session in &partition.sessions {
+            unseen.remove(&session.id);
+        }
+        let unseen = unseen.into_iter();
         let looked_up =
-            try_join_all(unseen.map(|session| self.read_session(account.id, *session))).await?;
+            try_join_all(unseen.map(|session| self.read_session(account.id, session))).await?;
         partition.sessions.extend(looked_up.into_iter().flatten());
         Ok(partition)
     }

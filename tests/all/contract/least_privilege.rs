@@ -222,7 +222,7 @@ async fn recover_everything() {
     reply.expect(StatusCode::ACCEPTED);
 }
 
-/// A mail that is sent, one that is tried again and one that is refused.
+/// A mail that is sent, one that is tried again, one that is refused, and one that is too old.
 async fn notify_everything() {
     let stack = Stack::start().await;
     stack.register("ada@example.com").await;
@@ -239,6 +239,8 @@ async fn notify_everything() {
     for _ in 0..3 {
         post.bring(&events).await;
     }
+    stack.advance(TimeDelta::hours(1) + TimeDelta::milliseconds(1));
+    post.bring(&events).await;
     assert_eq!(post.mailer.take().len(), 2);
 }
 

@@ -10,7 +10,6 @@ mod expiry;
 mod faults;
 mod forged_events;
 mod guessing;
-mod interleavings;
 mod key_rotation;
 mod limit;
 mod links;

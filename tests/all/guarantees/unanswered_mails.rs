@@ -113,3 +113,57 @@ async fn a_mail_that_was_not_taken_is_tried_again_as_often_as_it_comes() {
     assert_eq!(post.mailer.take().len(), 1);
     assert_eq!(put_aside(&stack).await, [json!(null); 0]);
 }
+
+/// A link to choose another password is told within an hour, so it never gets to the dead letters of the queue.
+#[tokio::test]
+async fn a_mail_that_fails_until_it_is_too_old_is_an_error_and_one_that_was_sent_is_not() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let stack = Stack::start().await;
+    for email in ["ada@example.com", "bob@example.com", "eve@example.com"] {
+        stack.register(email).await;
+        let asked = stack.post("/v1/auth/password-reset");
+        let asked = asked.json(&json!({"email": email})).send().await;
+        asked.expect(http::StatusCode::ACCEPTED);
+    }
+    let events = told(&stack, "password_reset.requested").await;
+    let post = stack.post_office(Language::En);
+    post.mailer.fail_next(&[SendError::NotNow]);
+    assert_eq!(post.bring(&events[..2]).await.len(), 1, "Ada's");
+    assert_eq!(post.mailer.take().len(), 1, "Bob's");
+    stack.advance(TimeDelta::hours(1) + TimeDelta::milliseconds(1));
+    for (event, is_error) in [(0, true), (1, false), (2, false)] {
+        let mut brought = events[event].clone();
+        for at in [brought["time"].clone(), json!(stack.core.now())] {
+            // By whoever may put events on the bus: the request says when it was made.
+            brought["time"] = at;
+            drop(emf.event_line(stack.now(), "before"));
+            let log = Log::capture();
+            assert_eq!(post.tell(&[brought.clone()]).await, [], "{event}");
+            let log = log.end();
+            assert_eq!(log.contains("ERROR"), is_error, "{log}");
+            assert!(log.contains("too old"), "{log}");
+            assert!(!log.contains("@example.com"), "{log}");
+            let line = emf.event_line(stack.now(), "a mail").unwrap();
+            let left_out = extract(&line).get("MailsLeftOut").copied();
+            assert_eq!(left_out, is_error.then_some(1.0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_the_mail_service_never_takes_is_counted_once() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let stack = Stack::start().await;
+    let events = created(&stack).await;
+    let post = stack.post_office(Language::En);
+    post.mailer.fail_next(&[SendError::Unsupported]);
+    for left_out in [Some(1.0), None] {
+        drop(emf.event_line(stack.now(), "before"));
+        assert_eq!(post.tell(&events).await, []);
+        let line = emf.event_line(stack.now(), "a mail").unwrap();
+        assert_eq!(extract(&line).get("MailsLeftOut").copied(), left_out);
+    }
+    assert_eq!(put_aside(&stack).await, [json!(null); 0]);
+}

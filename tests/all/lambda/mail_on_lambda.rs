@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_domain::notice::Language;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
@@ -30,18 +31,22 @@ async fn ses() -> (String, tokio::sync::mpsc::UnboundedReceiver<Value>) {
                 let status = StatusCode::from_u16(status).unwrap();
                 (status, [("x-amzn-errortype", code.to_owned())], Json(body))
             };
-            match to.split('@').next().unwrap() {
+            let answer = match to.split('@').next().unwrap() {
                 "rejected" => no(400, "MessageRejected"),
                 "malformed" => no(400, "BadRequestException"),
                 "limit" => no(429, "TooManyRequestsException"),
                 "paused" => no(400, "SendingPausedException"),
                 "broken" => no(500, "InternalFailure"),
+                "busy" => no(503, "ServiceUnavailable"),
+                // What stands before SES, and may have passed the mail on.
+                "proxy" => return (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response(),
                 _ => (
                     StatusCode::OK,
                     [("x-amzn-requestid", "1".to_owned())],
                     Json(json!({"MessageId": "1"})),
                 ),
-            }
+            };
+            answer.into_response()
         },
     );
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -126,10 +131,15 @@ async fn what_ses_answers_decides() {
         (2, "malformed", true),
         (3, "limit", false),
         (4, "paused", false),
+        // These may have been taken, so they are not handed over again at once.
         (5, "broken", false),
-        // It may have been taken, so it is not handed over again at once.
         (5, "broken", false),
-        (6, "用户", true),
+        (6, "proxy", false),
+        (6, "proxy", false),
+        (7, "busy", false),
+        (7, "busy", false),
+        (8, "用户", true),
+        (9, "=?utf-8?q?ada?=", true),
     ] {
         let batch = sample_to(&format!("{mailbox}@example.com"), number);
         let Answer::Response(answer) = function.invoke(&batch).await else {
@@ -148,7 +158,7 @@ async fn what_ses_answers_decides() {
     while requests.try_recv().is_ok() {
         sent += 1;
     }
-    assert_eq!(sent, 5, "all but that to a mailbox that SES never takes");
+    assert_eq!(sent, 8, "all but those to mailboxes that SES never takes");
     let log = function.log().join("\n");
     assert!(log.contains("takes no such address"), "{log}");
     assert!(

@@ -11,7 +11,7 @@ use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{OTHER_AUDIENCE, PASSWORD, Stack};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const ADA: &str = "ada@example.com";
 const NEW: &str = "wrong donkey charger paperclip";
@@ -422,6 +422,44 @@ async fn where_it_is_off_no_cookie_is_set_or_read() {
     let reply = stack.post("/v1/auth/login").json(&body).send().await;
     let reply = reply.expect_problem(422, "validation_failed");
     assert_eq!(reply.body["errors"][0]["code"], "unknown");
+}
+
+fn ask<'a>(stack: &'a Stack, body: &Value) -> Call<'a> {
+    from_own_page(stack.post("/v1/auth/refresh")).json(body)
+}
+
+/// A browser writes an error into its console for each status from 400 on, and a first visit is none.
+#[tokio::test]
+async fn a_page_that_does_not_know_asks_whether_there_is_a_cookie() {
+    let stack = start().await;
+    let asks = json!({"cookie_optional": true});
+    let reply = ask(&stack, &asks).send().await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_eq!((reply.bytes.len(), set_cookie(&reply)), (0, None));
+    for body in [
+        json!({}),
+        json!({"cookie_optional": false}),
+        json!({"cookie_optional": null}),
+        json!({"cookie_optional": "true"}),
+    ] {
+        let reply = ask(&stack, &body).send().await;
+        reply.expect_problem(400, "invalid_request");
+    }
+    // With a cookie it changes nothing.
+    let token = cookie_of(&enter(&stack, "register").await);
+    let reply = with_cookie(ask(&stack, &asks), &token).send().await;
+    cookie_of(&reply);
+    let dead = with_cookie(ask(&stack, &asks), "no.token.atall");
+    let reply = dead.send().await;
+    reply.expect_problem(401, "invalid_refresh_token");
+    let foreign = with_cookie(stack.post("/v1/auth/refresh").json(&asks), &token);
+    let foreign = foreign.header("sec-fetch-site", b"cross-site");
+    let reply = foreign.send().await;
+    reply.expect_problem(403, "cross_site_request");
+    // Where cookies are off, nobody can say whether there is one.
+    let off = Stack::start().await;
+    let reply = ask(&off, &asks).send().await;
+    reply.expect_problem(400, "invalid_request");
 }
 
 /// With pages, the service's own origin has cookies, whatever the setting; pages of other origins have what they had.

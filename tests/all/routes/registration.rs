@@ -37,7 +37,10 @@ async fn a_new_user_is_signed_in_at_once() {
         .await
         .expect(StatusCode::OK);
     assert_eq!(me["email"], "Ada@Example.com");
-    assert_eq!(me["roles"], json!([]));
+    assert_eq!(
+        (&me["roles"], &me["has_password"]),
+        (&json!([]), &json!(true))
+    );
 }
 
 #[tokio::test]

@@ -208,7 +208,9 @@ async fn an_account_may_have_no_address_and_the_last_one_told_is_shown() {
     assert_eq!(first.body["user"]["email"], Value::Null);
     let me = async |who: &SignedIn| {
         let call = elsewhere.stack.get("/v1/me").bearer(&who.access_token);
-        call.send().await.expect(StatusCode::OK)["email"].clone()
+        let me = call.send().await.expect(StatusCode::OK).clone();
+        assert_eq!(me["has_password"], false);
+        me["email"].clone()
     };
     assert_eq!(me(&first).await, Value::Null);
     elsewhere.sign_in(&ada()).await;

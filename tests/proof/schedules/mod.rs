@@ -13,9 +13,11 @@
 //! - [`rules`]: what must hold, whatever the order;
 //! - [`answers`]: and what an answer must agree with;
 //! - [`search`]: all orders, breadth first, so that a counterexample is a shortest one;
+//! - `astray`: a write that is lost or arrives late;
 //! - [`trace`]: how a counterexample is told.
 
 pub mod answers;
+mod astray;
 pub mod call;
 pub mod network;
 pub mod program;

@@ -41,8 +41,6 @@ pub struct History {
     pub(super) left: BTreeSet<SessionId>,
     /// The rotations that were made: session and successor.
     rotations: BTreeSet<(SessionId, u64)>,
-    /// Who has made the last two changes of the account.
-    authors: Vec<usize>,
 }
 
 /// A write and what its sender had read: the requests that had not begun when the account was read.
@@ -184,15 +182,14 @@ impl Rules {
         was: &AccountView,
         is: &AccountView,
     ) -> Result<(), Broken> {
-        let is_known = history.authors.contains(&request);
-        check(!is_known, || {
+        let author = &mut history.seen[request];
+        check(!author.committed, || {
             "guarantee 7: one request has made its change twice".to_owned()
         })?;
-        history.authors.push(request);
-        if history.authors.len() > 2 {
-            history.authors.remove(0);
-        }
-        history.seen[request].committed = true;
+        author.committed = true;
+        check(!matches!(author.answer, Some(Answer::Refused(_))), || {
+            "guarantee 7: a change was made after its request had been refused".to_owned()
+        })?;
         self.check_link(request, was)?;
         let left: Vec<SessionId> = was.sessions.difference(&is.sessions).copied().collect();
         for id in &left {

@@ -11,15 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
+use super::astray::{InFlight, Loss, SeenBySender};
 use super::call::{Call, CallInfo, Reply};
 use super::program::{Place, Program};
-use super::rules::{Broken, DecidedBefore, History, Rules};
+use super::request::Answer;
+use super::rules::{Broken, DecidedBefore, History, Rules, check};
 use super::states::{Interner, count_paths};
-use super::table::{Engine, Flaw, Progress, Queries, Stepped, Table, View, conflict};
+use super::table::{Engine, Flaw, Progress, Queries, Stepped, Table, View};
 use super::trace::Counterexample;
-
-/// How often the SDK sends a call.
-const SDK_ATTEMPTS: usize = 3;
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
@@ -36,13 +35,6 @@ pub(super) enum Event {
     Stale { request: usize, call: usize },
     /// A write that went astray arrives.
     Arrives { position: usize },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SeenBySender {
-    SentAgain,
-    Conflict,
-    GivenUp,
 }
 
 /// What a search has seen.
@@ -73,16 +65,9 @@ struct Effect {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct InFlight {
-    pub(super) request: usize,
-    pub(super) call: usize,
-    decided_before: DecidedBefore,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub(super) table: usize,
-    history: usize,
+    pub(super) history: usize,
     pub(super) places: Vec<Place>,
     /// Of request and call, how far it has come.
     progress: BTreeMap<(usize, usize), usize>,
@@ -98,7 +83,7 @@ pub struct Search {
     pub programs: Vec<Program>,
     beginning: Table,
     faults: u8,
-    tables: Interner<Table>,
+    pub(super) tables: Interner<Table>,
     views: HashMap<usize, Rc<View>>,
     histories: Interner<History>,
     pub(super) calls: Interner<Call>,
@@ -106,8 +91,14 @@ pub struct Search {
     progresses: Interner<Progress>,
     pub(super) under_way: Interner<InFlight>,
     effects: HashMap<(usize, usize, usize, Place, usize, usize), Effect>,
+    /// What going astray has done before: of table, history, request, place, call, and what its sender sees.
+    losses: HashMap<(usize, usize, usize, Place, usize, SeenBySender), Loss>,
     /// What calls have done before: of table, call, progress.
     steps: HashMap<(usize, usize, usize), (usize, Rc<Stepped>)>,
+    /// What late writes have done before, and whether they were made: of table, call.
+    pub(super) arrivals: HashMap<(usize, usize), (usize, bool)>,
+    /// The calls that wait at a place of a request.
+    waits: HashMap<(usize, Place), Rc<[usize]>>,
 }
 
 impl std::fmt::Debug for Search {
@@ -140,7 +131,10 @@ impl Search {
             progresses: Interner::new(),
             under_way: Interner::new(),
             effects: HashMap::new(),
+            losses: HashMap::new(),
             steps: HashMap::new(),
+            arrivals: HashMap::new(),
+            waits: HashMap::new(),
         }
     }
 
@@ -229,9 +223,14 @@ impl Search {
         number
     }
 
-    fn waiting(&mut self, request: usize, place: Place) -> Vec<usize> {
+    pub(super) fn waiting(&mut self, request: usize, place: Place) -> Rc<[usize]> {
+        if let Some(calls) = self.waits.get(&(request, place)) {
+            return Rc::clone(calls);
+        }
         let calls = self.programs[request].stop(place).waiting.clone();
-        calls.iter().map(|call| self.call_number(call)).collect()
+        let calls: Rc<[usize]> = calls.iter().map(|call| self.call_number(call)).collect();
+        self.waits.insert((request, place), Rc::clone(&calls));
+        calls
     }
 
     pub(super) fn view(&mut self, table: usize) -> Rc<View> {
@@ -244,7 +243,7 @@ impl Search {
     fn events(&mut self, state: &State) -> Vec<Event> {
         let mut events = Vec::new();
         for request in 0..self.programs.len() {
-            for call in self.waiting(request, state.places[request]) {
+            for call in self.waiting(request, state.places[request]).iter().copied() {
                 let info = Rc::clone(&self.infos[call]);
                 // Nobody else sees it, so when it happens makes no difference.
                 if info.is_private {
@@ -279,6 +278,19 @@ impl Search {
 
     /// Makes it happen, and checks the rules.
     pub(super) fn happen(&mut self, state: &mut State, event: Event) -> Result<(), Broken> {
+        self.apply(state, event)?;
+        if let Event::Step { request, .. } | Event::Stale { request, .. } = event
+            && state.faults_left == self.faults
+        {
+            let answer = &self.programs[request].stop(state.places[request]).answer;
+            check(*answer != Some(Answer::Unavailable), || {
+                "answered 503 although nothing went wrong".to_owned()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, state: &mut State, event: Event) -> Result<(), Broken> {
         match event {
             Event::Step { request, call } => {
                 let (table, history) = (state.table, state.history);
@@ -313,29 +325,19 @@ impl Search {
                 call,
                 seen,
             } => {
-                let info = Rc::clone(&self.infos[call]);
-                let mut history = self.noted(state, request, false);
-                let decided_before = self.rules.decided_before(&history, request);
-                let astray = InFlight {
-                    request,
-                    call,
-                    decided_before,
+                let place = state.places[request];
+                let key = (state.table, state.history, request, place, call, seen);
+                let loss = match self.losses.get(&key) {
+                    Some(loss) => *loss,
+                    None => {
+                        let loss = self.lose(state, request, call, seen)?;
+                        self.losses.insert(key, loss);
+                        loss
+                    }
                 };
-                state.in_flight.push(self.under_way.number(astray));
+                state.in_flight.push(loss.under_way);
                 state.faults_left -= 1;
-                self.hand_over(state, &mut history, request, call, Reply::Lost)?;
-                let told = match seen {
-                    SeenBySender::SentAgain => Vec::new(),
-                    SeenBySender::Conflict => {
-                        vec![conflict(&info, &self.calls.value(call).operation)]
-                    }
-                    SeenBySender::GivenUp => vec![Reply::Lost; SDK_ATTEMPTS - 1],
-                };
-                for reply in told {
-                    if self.waiting(request, state.places[request]).contains(&call) {
-                        self.hand_over(state, &mut history, request, call, reply)?;
-                    }
-                }
+                (state.history, state.places[request]) = (loss.history, loss.place);
             }
             Event::Arrives { position } => {
                 let arriving = self.under_way.value(state.in_flight.remove(position));
@@ -344,12 +346,9 @@ impl Search {
                     call,
                     decided_before,
                 } = &*arriving;
-                let (asked, info) = (self.calls.value(*call), Rc::clone(&self.infos[*call]));
-                let mut table = Table::clone(&self.tables.value(state.table));
-                let reply = self.engine.execute(&mut table, &asked.operation, &info);
-                let after = self.tables.number(table);
+                let (after, is_made) = self.arrive(state.table, *call);
                 let mut history = History::clone(&self.histories.value(state.history));
-                if reply.is_success() {
+                if is_made {
                     self.check_step(state, &mut history, *request, *call, decided_before, after)?;
                 }
                 state.history = self.histories.number(history);
@@ -359,7 +358,7 @@ impl Search {
     }
 
     /// The history, with what a request does next.
-    fn noted(&mut self, state: &State, request: usize, reads_account: bool) -> History {
+    pub(super) fn noted(&mut self, state: &State, request: usize, reads_account: bool) -> History {
         let mut history = History::clone(&self.histories.value(state.history));
         let view = self.view(state.table);
         self.rules
@@ -444,7 +443,7 @@ impl Search {
     }
 
     /// Hands a reply to a request, which continues to its next calls or its answer.
-    fn hand_over(
+    pub(super) fn hand_over(
         &mut self,
         state: &mut State,
         history: &mut History,

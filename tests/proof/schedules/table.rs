@@ -132,23 +132,26 @@ impl Engine {
         reply
     }
 
-    /// Makes the engine hold what the table holds.
-    fn take(&mut self, table: &Table) {
-        for key in self.holds.keys() {
-            if !table.items.contains_key(key) {
-                self.must(
-                    "DeleteItem",
-                    &json!({"TableName": TABLE, "Key": key_json(key)}),
-                );
-            }
+    /// Makes the engine hold what the table holds, of all that a call can see.
+    fn take(&mut self, table: &Table, call: &CallInfo) {
+        let sees = |key: &ItemKey| match &call.partition {
+            Some(partition) => key.0 == *partition,
+            None => call.keys.is_empty() || call.keys.contains(key),
+        };
+        let held = self.holds.keys();
+        let gone = held.filter(|key| sees(key) && !table.items.contains_key(*key));
+        for key in gone.cloned().collect::<Vec<_>>() {
+            let delete = json!({"TableName": TABLE, "Key": key_json(&key)});
+            self.must("DeleteItem", &delete);
+            self.holds.remove(&key);
         }
         for (key, item) in &table.items {
-            if self.holds.get(key) != Some(item) {
-                let item: Value = serde_json::from_str(item).expect("JSON");
-                self.must("PutItem", &json!({"TableName": TABLE, "Item": item}));
+            if sees(key) && self.holds.get(key) != Some(item) {
+                let put: Value = serde_json::from_str(item).expect("JSON");
+                self.must("PutItem", &json!({"TableName": TABLE, "Item": put}));
+                self.holds.insert(key.clone(), Rc::clone(item));
             }
         }
-        self.holds.clone_from(&table.items);
     }
 
     /// Carries out a call, or one step of it, and changes the table as the engine does.
@@ -176,7 +179,7 @@ impl Engine {
         if is_known {
             return answer(200, &json!({}));
         }
-        self.take(table);
+        self.take(table, call);
         let (status, reply) = match self.flaw {
             Some(Flaw::Holds(condition)) => self.ask(operation, &without(&call.body, condition)),
             _ => self.ask(operation, &call.body),
@@ -185,20 +188,21 @@ impl Engine {
             for key in &call.keys {
                 let get = json!({"TableName": TABLE, "Key": key_json(key), "ConsistentRead": true});
                 let found = self.must("GetItem", &get);
-                let items = &mut table.items;
-                match found.get("Item") {
-                    Some(item) => items.insert(key.clone(), canonical(item).into()),
-                    None => items.remove(key),
-                };
+                let found = found.get("Item").map(|item| Rc::from(canonical(item)));
+                for items in [&mut table.items, &mut self.holds] {
+                    match &found {
+                        Some(item) => items.insert(key.clone(), Rc::clone(item)),
+                        None => items.remove(key),
+                    };
+                }
             }
             table.made.extend(call.token.clone());
-            self.holds.clone_from(&table.items);
         }
         answer(status, &reply)
     }
 
     fn query_next(&mut self, table: &Table, call: &CallInfo, progress: &Progress) -> Stepped {
-        self.take(table);
+        self.take(table, call);
         let mut body = call.body.clone();
         body["Limit"] = json!(1);
         let forwards = self.queries == Queries::Forwards;
@@ -242,9 +246,21 @@ impl Engine {
 
 /// A request in which a condition always holds. It still names its values, for DynamoDB refuses those that nobody uses.
 fn without(body: &Value, condition: &str) -> Value {
-    let always = format!("({condition} OR NOT {condition})");
-    let body = body.to_string().replace(condition, &always);
-    serde_json::from_str(&body).expect("JSON")
+    let of = |(name, value): (&String, &Value)| {
+        let value = match value {
+            Value::String(text) if name == "ConditionExpression" => {
+                let always = format!("({condition} OR NOT {condition})");
+                Value::from(text.replace(condition, &always))
+            }
+            value => without(value, condition),
+        };
+        (name.clone(), value)
+    };
+    match body {
+        Value::Object(map) => Value::Object(map.iter().map(of).collect()),
+        Value::Array(parts) => parts.iter().map(|part| without(part, condition)).collect(),
+        plain => plain.clone(),
+    }
 }
 
 /// An answer of DynamoDB.

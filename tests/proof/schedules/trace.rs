@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use latchkey_domain::id::SessionId;
 
+use super::astray::SeenBySender;
 use super::call::{Call, CallInfo};
 use super::rules::{Broken, Rules};
-use super::search::{Event, Search, SeenBySender};
+use super::search::{Event, Search};
 
 /// A way to break a rule.
 #[derive(Clone, Debug)]

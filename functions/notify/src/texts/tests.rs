@@ -253,23 +253,29 @@ fn a_name_of_ours_is_written_in_the_language_of_the_mail() {
 }
 
 #[test]
-fn a_device_of_which_nothing_is_known_has_no_line() {
-    for (language, label) in [(Language::En, "Device"), (Language::De, "Gerät")] {
+fn a_device_of_which_nothing_is_known_is_called_unknown() {
+    for (language, label, unknown) in [
+        (Language::En, "Device", "Unknown device"),
+        (Language::De, "Gerät", "Unbekanntes Gerät"),
+    ] {
         let texts = MailTexts::read(letterhead(language), None).unwrap();
         for message in Message::ALL {
             let mut notice = notice(message, "");
             let link = message.link_lifetime().map(|_| "https://id.example.com");
-            let label = format!("{label}: ");
-            let named = texts.write(&self::notice(message, "x"), link).unwrap();
-            assert!(named.text.contains(&label), "{}", named.text);
             let place = notice.whereabouts.as_mut().unwrap();
             (place.device, place.device_type) = (None, DeviceType::Unknown);
             let words = texts.write(&notice, link).unwrap();
-            assert!(!words.text.contains(&label), "{}", words.text);
-            assert!(words.text.contains("Berlin, DE"), "{}", words.text);
-            for words in [&words.text, &words.html] {
-                assert!(!words.contains("Unknown"), "{words}");
+            let line = format!("{label}: {unknown}\n");
+            assert!(words.text.contains(&line), "{}", words.text);
+            assert!(words.html.contains(unknown), "{}", words.html);
+            for known in ["Berlin, DE", "203.0.113.7"] {
+                assert!(words.text.contains(known), "{}", words.text);
             }
+            // Where nothing says where it was done, nothing is said of it.
+            notice.whereabouts = None;
+            let words = texts.write(&notice, link).unwrap();
+            let line = format!("{label}: ");
+            assert!(!words.text.contains(&line), "{}", words.text);
         }
     }
 }

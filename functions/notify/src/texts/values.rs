@@ -1,6 +1,8 @@
 //! The values that texts can name.
 
-use latchkey_domain::device::{DeviceType, is_operating_system, product_and_system};
+use latchkey_domain::device::{
+    DeviceType, UNKNOWN_DEVICE, is_operating_system, product_and_system,
+};
 use latchkey_domain::notice::{Language, Message, Notice, Whereabouts};
 use serde::Serialize;
 
@@ -66,7 +68,7 @@ impl Values {
         let lifetime = notice.message.link_lifetime();
         Self {
             time: language.write_time(notice.at),
-            device: whereabouts.and_then(|place| name_device(place, language)),
+            device: whereabouts.map(|place| name_device(place, language)),
             place: whereabouts.and_then(name_place),
             ip_address: whereabouts
                 .and_then(|place| place.location.ip_address)
@@ -95,31 +97,31 @@ impl Values {
 }
 
 /// What the client calls the device, or we in the language of the mail; where that cannot be shown, its kind.
-fn name_device(whereabouts: &Whereabouts, language: Language) -> Option<String> {
+fn name_device(whereabouts: &Whereabouts, language: Language) -> String {
     let Some(name) = whereabouts.device.as_deref() else {
-        return name_kind(whereabouts.device_type, language).map(str::to_owned);
+        return name_kind(whereabouts.device_type, language).to_owned();
     };
     let ours = product_and_system(name).map(|(product, system)| match language {
         Language::En => format!("{product} on {system}"),
         Language::De if is_operating_system(system) => format!("{product} unter {system}"),
         Language::De => format!("{product} auf {system}"),
     });
-    Some(ours.unwrap_or_else(|| name.to_owned()))
+    ours.unwrap_or_else(|| name.to_owned())
 }
 
-fn name_kind(kind: DeviceType, language: Language) -> Option<&'static str> {
+fn name_kind(kind: DeviceType, language: Language) -> &'static str {
     let (en, de) = match kind {
         DeviceType::Desktop => ("A computer", "Ein Computer"),
         DeviceType::Mobile => ("A phone", "Ein Telefon"),
         DeviceType::Tablet => ("A tablet", "Ein Tablet"),
         DeviceType::Tv => ("A television", "Ein Fernseher"),
         DeviceType::Bot => ("A program", "Ein Programm"),
-        DeviceType::Unknown => return None,
+        DeviceType::Unknown => (UNKNOWN_DEVICE, "Unbekanntes Gerät"),
     };
-    Some(match language {
+    match language {
         Language::En => en,
         Language::De => de,
-    })
+    }
 }
 
 fn name_place(whereabouts: &Whereabouts) -> Option<String> {

@@ -9,9 +9,27 @@ use latchkey_service::Failure;
 
 use super::output::number_of;
 
-/// Why a command did not do what it was asked for: one line each, which says what to do about it.
+/// Why a command did not do what it was asked for, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
+    /// What was named is not in the table that was looked at, and may be in another.
+    #[error("{error}\n{advice}")]
+    NotHere {
+        /// What was not found.
+        error: Box<AdminError>,
+        /// Where it was looked for, and where else it may be.
+        advice: String,
+    },
+    /// Some users were not signed out. What is printed says who and why.
+    #[error("{}", not_signed_out(*.failed, *.of))]
+    NotAll {
+        /// How many.
+        failed: usize,
+        /// How many were named.
+        of: usize,
+        /// Why the first of them was not.
+        first: Box<AdminError>,
+    },
     /// There is no such user.
     #[error("there is no such user: {0}")]
     NoSuchUser(String),
@@ -28,11 +46,7 @@ pub enum AdminError {
     #[error("{0}")]
     Refused(domain::AdminError),
     /// The data folder holds no database.
-    #[error(
-        "{} holds no data: start the service there once, or name another folder with --data-dir, a DynamoDB with \
-         --dynamodb-url, or a table on AWS with --table",
-        .0.display()
-    )]
+    #[error("there is no data in {}\n{ELSEWHERE}.\nA table on AWS is named with --table NAME.", .0.display())]
     NoData(PathBuf),
     /// A service in memory is reached by its port only.
     #[error(
@@ -41,7 +55,10 @@ pub enum AdminError {
     )]
     Memory,
     /// The table is not there.
-    #[error("there is no table {table} in the DynamoDB {place}")]
+    #[error(
+        "there is no table {table} in the DynamoDB {place}: its name is TABLE_NAME of a service on this machine, and the \
+         output TableName of a stack on AWS"
+    )]
     NoTable {
         /// Its name.
         table: String,
@@ -72,10 +89,51 @@ pub enum AdminError {
     Broken,
 }
 
+/// What to do if the data is not where a command has looked.
+pub(super) const ELSEWHERE: &str = "\
+If the service keeps its data elsewhere, name that place: a folder with --data-dir FOLDER, a DynamoDB with \
+--dynamodb-url URL.\nA service with --memory is reached only if it was started with --dynamodb-port 8000 too: its URL is \
+http://127.0.0.1:8000 then";
+
+fn not_signed_out(failed: usize, of: usize) -> String {
+    match failed == of {
+        true => "nobody was signed out".to_owned(),
+        false => format!("{failed} of {} were not signed out", number_of(of, "user")),
+    }
+}
+
 impl AdminError {
+    /// The same, with where it was looked for and what to do, if it is about something that is not there. `place` is what
+    /// people call the table.
+    pub(super) fn in_place(self, place: &str, local: bool) -> Self {
+        let missing = match &self {
+            Self::NotAll { first, .. } => first.as_ref(),
+            other => other,
+        };
+        let mut advice = format!("This command has looked in {place}.");
+        match missing {
+            Self::NoSuchUser(named) => {
+                // An id leads to everybody.
+                if named.contains('@') {
+                    advice.push_str("\nWhoever signs in elsewhere (with Google, SAML) is not found by an address: admin find --issuer ISSUER --subject SUBJECT shows their id.");
+                }
+            }
+            Self::NoSuchSession(_) => {}
+            _ => return self,
+        }
+        if local {
+            advice = format!("{advice}\n{ELSEWHERE}.");
+        }
+        Self::NotHere {
+            error: Box::new(self),
+            advice,
+        }
+    }
+
     /// The program's exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            Self::NotHere { error, .. } | Self::NotAll { first: error, .. } => error.exit_code(),
             Self::NoSuchUser(_) | Self::NoSuchSession(_) => 3,
             Self::NotAUser(_) | Self::Memory => 2,
             Self::Client(_)

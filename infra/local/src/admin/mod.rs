@@ -58,6 +58,10 @@ pub(crate) struct AdminOptions {
     #[arg(long, global = true, display_order = 99)]
     json: bool,
 
+    /// Of the service: no command reaches a memory. Known, so that it can be said.
+    #[arg(long = "memory", global = true, hide = true)]
+    service_memory: bool,
+
     #[command(subcommand)]
     command: AdminCommand,
 }
@@ -120,12 +124,13 @@ Exit codes: 0 done, 1 not or not wholly done, 2 the command line is wrong, 3 the
 /// Carries out a command and prints what came of it.
 ///
 /// # Errors
-/// [`LocalError`], in one line.
+/// [`LocalError`]
 pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), LocalError> {
     // The lines of the audit trail go to stderr in either format: stdout is for what the command prints.
     telemetry::start_on_stderr(LogSettings::read(environment, Format::Text)?);
     let place = Place::open(options, admin).await?;
-    let output = place.execute(&admin.command).await?;
+    let in_place = |error: AdminError| error.in_place(&place.name, !place.on_aws);
+    let output = place.execute(&admin.command).await.map_err(in_place)?;
     let mut stdout = io::stdout().lock();
     let text = if admin.json {
         output.to_json()
@@ -134,7 +139,7 @@ pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), L
     };
     // Nobody may be reading: what was done is done all the same.
     let _ = writeln!(stdout, "{text}");
-    Ok(output.into_result()?)
+    Ok(output.into_result().map_err(in_place)?)
 }
 
 impl Place {

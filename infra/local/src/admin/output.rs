@@ -76,17 +76,25 @@ fn status(account: &Account) -> &'static str {
     }
 }
 
+/// The address, and whether its owner has opened a link that was sent there.
 fn address(account: &Account) -> String {
-    let address = account.email().map(|email| plain(email.as_typed()));
-    address.unwrap_or_else(|| "none".to_owned())
+    let Some(email) = account.email() else {
+        return "none".to_owned();
+    };
+    let verified = if account.is_email_verified() {
+        "verified"
+    } else {
+        "not verified"
+    };
+    format!("{} ({verified})", plain(email.as_typed()))
 }
 
-/// What the user signs in with. An address that was told elsewhere was verified by nobody here.
+/// What the user signs in with. `find` takes issuer and subject.
 fn way_in(account: &Account) -> String {
     match &account.identity {
         None => "with a password".to_owned(),
         Some(identity) => format!(
-            "with {}, as {}",
+            "elsewhere: issuer {}, subject {}",
             plain(identity.issuer()),
             plain(identity.subject())
         ),
@@ -113,10 +121,14 @@ pub(super) fn users_signed_out(count: usize) -> String {
     format!("{} {is} signed out", number_of(count, "user"))
 }
 
-/// A user, on some lines.
+/// A user, on some lines. What stands there of another provider is no command: a shell would read what it holds.
 pub(super) fn user_text(account: &Account) -> String {
+    let found_by = match account.identity {
+        Some(_) => "\nfound by    find --issuer and --subject, not by the address",
+        None => "",
+    };
     format!(
-        "user        {}\nemail       {}\nsigns in    {}\nstatus      {}\nroles       {}\nsessions    {}\nregistered  {}",
+        "user        {}\nemail       {}\nsigns in    {}{found_by}\nstatus      {}\nroles       {}\nsessions    {}\nregistered  {}",
         account.id,
         address(account),
         way_in(account),
@@ -130,12 +142,13 @@ pub(super) fn user_text(account: &Account) -> String {
 /// A user, on one line of a list.
 pub(super) fn user_line(account: &Account) -> String {
     format!(
-        "{}  {:8}  {}  {}  roles: {}",
+        "{}  {:8}  {}  {}  roles: {}  signs in {}",
         account.id,
         status(account),
         time(account.created_at),
         address(account),
-        roles(account)
+        roles(account),
+        way_in(account)
     )
 }
 

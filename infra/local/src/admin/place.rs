@@ -4,7 +4,7 @@
 //! at a time, also between processes, and the engine checks each condition inside its write transaction. So a command
 //! does not take the folder's lock, which keeps two services apart.
 
-use std::path::PathBuf;
+use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
@@ -43,9 +43,16 @@ pub(super) struct Place {
     pub(super) service: Service,
     /// What people call the table.
     pub(super) name: String,
+    /// Whether it is on AWS.
+    pub(super) on_aws: bool,
     secret: SecretPlace,
     /// Keeps the file open.
     _embedded: Option<Embedded>,
+}
+
+/// A path as a person finds it from any folder.
+fn absolute(path: &Path) -> PathBuf {
+    path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 impl Place {
@@ -60,12 +67,16 @@ impl Place {
             let secret = SecretPlace::Aws(Box::new(aws.sdk));
             return Self::of(aws.client, None, table, aws.name, secret).await;
         }
+        if admin.service_memory {
+            return Err(AdminError::Memory.into());
+        }
         match Choice::new(options, endpoint.as_deref())? {
             Choice::Memory => Err(AdminError::Memory.into()),
             Choice::Folder(path) => {
-                let file = existing_database(&path)?.ok_or(AdminError::NoData(path.clone()))?;
+                let shown = absolute(&path);
+                let file = existing_database(&path)?.ok_or(AdminError::NoData(shown.clone()))?;
                 let embedded = Embedded::in_file(&file)?;
-                let name = format!("in {}", file.display());
+                let name = format!("in {}", shown.display());
                 let client = embedded.client();
                 let secret = SecretPlace::Folder(path);
                 Self::of(client, Some(embedded), &table_name, name, secret).await
@@ -104,6 +115,7 @@ impl Place {
         Ok(Self {
             service,
             name: format!("table {table} {place}"),
+            on_aws: matches!(secret, SecretPlace::Aws(_)),
             secret,
             _embedded: embedded,
         })
@@ -139,7 +151,7 @@ impl Place {
                 let generated = Generated {
                     token_secret: kept.0.as_deref(),
                     device_secret: kept.1.as_deref(),
-                    rsa_key: None,
+                    ..Generated::default()
                 };
                 let secrets = |name: &str| {
                     let wanted = ["TOKEN_SECRET", "DEVICE_SECRET"].contains(&name);

@@ -1,6 +1,6 @@
 //! The command that makes an account readable again which somebody has written by hand in another form.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::UserId;
 use latchkey_domain::identity::Identity;
@@ -11,15 +11,19 @@ use super::error::AdminError;
 use super::output::{Output, number_of, sessions_ended};
 use super::users::identity_part;
 
-/// Whose account is repaired.
+const USAGE: &str = "\
+latchkey admin repair [OPTIONS] <USER>
+       latchkey admin repair [OPTIONS] --issuer <ISSUER> --subject <SUBJECT>";
+
+/// Whose account is repaired. clap would write the two ways as one line, in which issuer and subject stand apart.
 #[derive(Clone, Debug, Args)]
+#[command(override_usage = USAGE, group = ArgGroup::new("whose").required(true).args(["user", "issuer"]))]
 pub(super) struct RepairAccount {
     /// The user.
-    #[arg(required_unless_present = "issuer")]
     user: Option<String>,
 
     /// The identity provider of somebody who signs in elsewhere. Together with --subject.
-    #[arg(long, requires = "subject", conflicts_with = "user", value_parser = identity_part)]
+    #[arg(long, requires = "subject", value_parser = identity_part)]
     issuer: Option<String>,
 
     /// Who they are there.

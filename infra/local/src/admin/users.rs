@@ -17,6 +17,11 @@ use super::confirm::confirm;
 use super::error::AdminError;
 use super::output::{Output, session_text, sessions_ended, user_line, user_text};
 
+const USAGE_OF_FIND: &str = "\
+latchkey admin find [OPTIONS] [USER]
+       latchkey admin find [OPTIONS] --session <SESSION>
+       latchkey admin find [OPTIONS] --issuer <ISSUER> --subject <SUBJECT>";
+
 /// What is done about users.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum UserCommand {
@@ -41,6 +46,9 @@ pub(crate) enum UserCommand {
         role: Role,
     },
     /// Show a user, the user of a session or of a sign-in made elsewhere, or without these all users.
+    ///
+    /// Who signs in elsewhere (Google, SAML) is not found by an address: the list without a user shows issuer and subject, by which they are found.
+    #[command(override_usage = USAGE_OF_FIND)]
     Find {
         /// The user.
         user: Option<String>,
@@ -73,7 +81,9 @@ pub(crate) enum UserCommand {
     },
     /// Sign users out everywhere. They can sign in again.
     ///
-    /// Each has a result of its own: one that is not found leaves the others alone.
+    /// Each has its own result: one that is not found leaves the others alone.
+    ///
+    /// The exit code is 0 if all were signed out. Otherwise it is that of the first who was not: 3 if there is no such user, 2 for what is neither an address nor an id, 1 if it could not be done, so that the command is to be run again.
     RevokeAll {
         /// The users.
         #[arg(required = true)]
@@ -296,7 +306,10 @@ async fn revoke_all(
 ) -> Result<Output, AdminError> {
     // Each has its own result: one that is misspelt does not keep the others signed in.
     let mut users: Vec<Result<UserId, AdminError>> = Vec::new();
-    for user in named {
+    for (place, user) in named.iter().enumerate() {
+        if named.iter().take(place).any(|before| before == user) {
+            continue;
+        }
         let user = resolve(service, who, user).await;
         let is_new = |id: &UserId| !users.iter().flatten().any(|known| known == id);
         if user.as_ref().map_or(true, is_new) {
@@ -309,7 +322,8 @@ async fn revoke_all(
     let shown = shown.get("results").and_then(Value::as_array);
     let shown = shown.cloned().unwrap_or_default();
     let mut revocations = revocations.iter().zip(shown);
-    let (mut lines, mut results, mut failure) = (Vec::new(), Vec::new(), None);
+    let (mut lines, mut results) = (Vec::new(), Vec::new());
+    let (mut failed, mut first) = (0, None);
     for user in users {
         let error = match user {
             Err(error) => {
@@ -335,8 +349,14 @@ async fn revoke_all(
                 }
             }
         };
-        failure.get_or_insert(error);
+        failed += 1;
+        first.get_or_insert(error);
     }
+    let failure = first.map(|first| AdminError::NotAll {
+        failed,
+        of: lines.len(),
+        first: Box::new(first),
+    });
     Ok(Output::new(json!({"results": results}), lines.join("\n")).failing(failure))
 }
 

@@ -92,6 +92,37 @@ fn a_mail_can_be_read_and_its_link_is_in_no_log() {
     third.kill();
 }
 
+/// Another port than the first is where the service listens now; nothing need answer at the first any more.
+#[test]
+fn a_link_leads_to_this_start() {
+    let folder = Scratch::new();
+    Stack::in_folder(&folder.0, &[]).kill();
+    let second = Stack::in_folder(&folder.0, &[]);
+    let api = second.says("API").unwrap();
+    assert_ne!(second.says("Issuer").unwrap(), api);
+    second.register("ada@example.com");
+    let [mail] = mails(&second, 1).try_into().unwrap();
+    let text = mail["text"].as_str().unwrap();
+    let link = format!("{api}/account/verify-email#token=");
+    let (_, rest) = text.split_once(&link).unwrap_or_else(|| panic!("{text}"));
+    let token = rest.split_whitespace().next().unwrap();
+    let body = serde_json::json!({"token": token});
+    let opened = second.call("POST", "/v1/auth/verify-email", "", &body);
+    assert_eq!(opened.status, 204, "{}", opened.text);
+
+    let issuer = ("ISSUER", "https://id.example.com/auth");
+    let elsewhere = Stack::start(&["--memory"], &[issuer]);
+    let body = serde_json::json!({"email": "ada@example.com", "password": crate::PASSWORD});
+    let registered = elsewhere.call("POST", "/auth/v1/auth/register", "", &body);
+    assert_eq!(registered.status, 201, "{}", registered.text);
+    let [mail] = mails(&elsewhere, 1).try_into().unwrap();
+    let text = mail["text"].as_str().unwrap();
+    assert!(
+        text.contains("https://id.example.com/auth/account/"),
+        "{text}"
+    );
+}
+
 #[test]
 fn no_page_of_another_origin_reads_mail() {
     let stack = Stack::start(&["--memory"], &[]);

@@ -7,8 +7,10 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod banner;
 mod commands;
 mod events;
+mod find;
 mod mail;
 mod stack;
 
@@ -97,21 +99,6 @@ fn another_issuer_than_the_folders_is_told() {
     let fresh = Scratch::new();
     let third = Stack::in_folder(&fresh.0, &[issuer]);
     assert!(!third.kill().contains("WARN"));
-}
-
-#[test]
-fn the_banner_says_why_the_tokens_name_another_issuer() {
-    let folder = Scratch::new();
-    Stack::in_folder(&folder.0, &[]).kill();
-    let kept = Stack::in_folder(&folder.0, &[]);
-    let line = "iss of the tokens: the address of the data folder's first start";
-    assert!(kept.banner.contains(line), "{}", kept.banner);
-    let set = Stack::start(&["--memory"], &[("ISSUER", "https://id.example.com")]);
-    assert!(
-        set.banner.contains("iss of the tokens: the setting ISSUER"),
-        "{}",
-        set.banner
-    );
 }
 
 #[test]
@@ -508,5 +495,31 @@ fn a_signal_ends_it_in_order() {
         assert_eq!((status.code(), status.signal()), (Some(0), None));
         let log = stack.log();
         assert!(log.contains("stopping") && !log.contains("WARN"), "{log}");
+    }
+}
+
+/// The stream is read all the time, and much of it at once after a burst.
+#[cfg(unix)]
+#[test]
+fn a_signal_amid_work_logs_no_error() {
+    let folder = Scratch::new();
+    for round in 0..3 {
+        let mut stack = Stack::in_folder(&folder.0, &[("ADDRESS_ATTEMPTS_PER_MINUTE", "0")]);
+        std::thread::scope(|scope| {
+            for number in 0..12 {
+                let email = format!("user{round}.{number}@example.com");
+                let stack = &stack;
+                scope.spawn(move || stack.register(&email));
+            }
+        });
+        let process = stack.process.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &process]).status();
+        assert!(sent.unwrap().success());
+        assert_eq!(stack.process.wait().unwrap().code(), Some(0));
+        let log = stack.log();
+        assert!(log.contains("stopping"), "{log}");
+        for wrong in ["ERROR", "WARN", "cancelled"] {
+            assert!(!log.contains(wrong), "{log}");
+        }
     }
 }

@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from latchkey import Change, LatchkeyError, MemoryStorage
-from world import PASSWORD, REFRESH, World, answer, busy, full, held, lose_reply, offline
+from world import PASSWORD, REFRESH, World, answer, answer_after, busy, full, held, lose_reply, offline
+
+LOSSES = [lose_reply, *[answer_after(status) for status in (500, 502, 503, 504)]]
 
 
 def test_fresh_token_is_used_as_it_is(world: World) -> None:
@@ -68,6 +70,46 @@ def test_lost_reply_is_asked_for_again_and_gives_the_same_successor(world: World
     world.network.fail(REFRESH, lose_reply, lose_reply)
     client.me()
     assert (world.network.refreshes, world.rotation()) == (3, 1)
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_lost_reply_is_over_for_the_caller_at_the_second_attempt(world: World, lose: Any) -> None:
+    client = world.client()
+    world.register(client)
+    world.expire()
+    world.network.fail(REFRESH, lose)
+    assert client.me()["email"] == world.email
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_lost_reply_to_an_early_refresh_is_asked_for_again_at_once(world: World, lose: Any) -> None:
+    """The next call may come after the grace, when the old refresh token counts as stolen."""
+    client = world.client()
+    world.register(client)
+    world.time.advance(900 - 20)
+    world.network.fail(REFRESH, lose)
+    assert client.me()["email"] == world.email
+    assert (world.network.refreshes, world.rotation(), world.time.waits) == (2, 1, [])
+
+
+@pytest.mark.parametrize("fault", [answer(500, {"code": "internal_error"}), offline, answer(502, "<html>bad gateway</html>")])
+def test_early_refresh_that_fails_twice_is_no_concern_of_the_caller(world: World, fault: Any) -> None:
+    client = world.client()
+    world.register(client)
+    world.time.advance(900 - 20)
+    world.network.fail(REFRESH, *[fault] * 9)
+    assert client.me()["email"] == world.email
+    assert (world.network.refreshes, world.rotation(), world.time.waits) == (2, 0, [])
+
+
+def test_500_of_anything_but_a_refresh_is_not_asked_again(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    world.network.fail("/v1/me", answer(500, {"code": "internal_error"}))
+    with pytest.raises(LatchkeyError, match="internal_error"):
+        client.me()
+    assert world.network.counts["/v1/me"] == 1
 
 
 @pytest.mark.parametrize(

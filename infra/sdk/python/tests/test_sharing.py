@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -118,6 +119,57 @@ def test_fifty_tasks_share_one_failure(tasks: World) -> None:
 
     anyio.run(scenario, backend=tasks.kind)
     assert (tasks.network.refreshes, failures) == (1, ["temporarily_unavailable"] * MANY)
+
+
+def lose_when_let(reply: HeldReply) -> Any:
+    def lose(request: httpx.Request, send: Any) -> httpx.ReadError:
+        reply(request, send)
+        return httpx.ReadError("the connection was reset")
+
+    return lose
+
+
+def test_thread_that_needs_a_token_shares_an_early_refresh_whose_reply_is_lost(threads: World) -> None:
+    client = threads.client()
+    threads.register(client)
+    threads.time.advance(900 - 20)
+    reply = HeldReply()
+    threads.network.fail(REFRESH, lose_when_let(reply))
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(client.get_sessions)
+        assert reply.is_given.wait(5)
+        threads.time.advance(21)
+        joined = pool.submit(client.me)
+        wait([joined], 0.5)
+        reply.may_pass.set()
+        assert early.result()["total"] == 1
+        assert joined.result()["email"] == threads.email
+    assert (threads.network.refreshes, threads.rotation()) == (2, 1)
+
+
+def test_task_that_needs_a_token_shares_an_early_refresh_whose_reply_is_lost(tasks: World) -> None:
+    reply = HeldReply()
+    emails: list[str | None] = []
+
+    async def scenario() -> None:
+        client = async_client(tasks)
+        await client.register(tasks.email, "correct horse battery staple")
+        tasks.time.advance(900 - 20)
+        tasks.network.fail(REFRESH, lose_when_let(reply))
+
+        async def join() -> None:
+            emails.append((await client.me())["email"])
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.get_sessions)
+            assert await anyio.to_thread.run_sync(reply.is_given.wait, 5)
+            tasks.time.advance(21)
+            group.start_soon(join)
+            await anyio.wait_all_tasks_blocked()
+            reply.may_pass.set()
+
+    anyio.run(scenario, backend=tasks.kind)
+    assert (emails, tasks.network.refreshes, tasks.rotation()) == ([tasks.email], 2, 1)
 
 
 def test_cancelled_task_does_not_cancel_the_refresh_of_the_others(tasks: World) -> None:
@@ -277,7 +329,7 @@ def test_forked_child_does_not_use_the_tokens_that_its_parents_memory_holds(thre
 
 PROCESS = """
 import json, sys, threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from latchkey import Client, FileStorage, _core
 from world import Network
 _core.LOCK_PATIENCE = 60  # a busy machine must not look like an abandoned lock

@@ -11,9 +11,12 @@ var LatchkeyError = class extends Error {
     this.errors = details.errors ?? [];
   }
 };
-function isTransient(error) {
+function isLost(error) {
   if (!(error instanceof LatchkeyError)) return false;
-  return ["network_error", "unexpected_reply"].includes(error.code) || [429, 502, 503, 504].includes(error.status ?? 0);
+  return ["network_error", "unexpected_reply"].includes(error.code) || Number(error.status) >= 500;
+}
+function isTransient(error, isRefresh = false) {
+  return isLost(error) ? isRefresh || error.status !== 500 : error.status === 429;
 }
 function isProblem(error, status, ...codes) {
   return error instanceof LatchkeyError && error.status === status && codes.includes(error.code);
@@ -22,7 +25,7 @@ function isRefusedToken(error) {
   return isProblem(error, 401, "invalid_token");
 }
 function notSignedIn() {
-  return new LatchkeyError("not_signed_in", "Nobody is signed in here.");
+  return new LatchkeyError("not_signed_in", "Nobody is signed in.");
 }
 function unexpectedReply(status = 200) {
   return new LatchkeyError("unexpected_reply", "No reply of Latchkey.", { status });
@@ -123,7 +126,6 @@ var DeviceStore = class {
 };
 
 // src/http.ts
-var WAITS = [250, 1e3];
 var LONGEST_WAIT = 5e3;
 var Http = class {
   #base;
@@ -136,7 +138,7 @@ var Http = class {
   /**
    * Sends one request.
    *
-   * @returns the JSON of the reply; undefined if it has no body; null for a 202, whose work a mail or a link completes
+   * @returns the JSON of the reply; undefined if it has no body; null for a 204, and for a 202, whose work a mail or a link completes
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method, path, parts = {}) {
@@ -166,17 +168,17 @@ var Http = class {
     const value = parseJson(text);
     if (!reply.ok) throw readProblem(reply, value);
     if (text !== "" && value === void 0) throw unexpectedReply(reply.status);
-    return reply.status === 202 ? null : value ?? void 0;
+    return reply.status > 201 ? null : value ?? void 0;
   }
 };
-async function repeat(task, attempts = 3) {
+async function repeat(task, isRefresh = false) {
   for (let attempt = 0; ; attempt++) {
     try {
       return await task(attempt);
     } catch (error) {
-      if (!isTransient(error)) throw error;
-      const wait = error.retryAfter === null ? WAITS[attempt] : error.retryAfter * 1e3;
-      if (wait === void 0 || wait > LONGEST_WAIT || attempt + 1 >= attempts) throw error;
+      if (attempt > 1 || !isTransient(error, isRefresh)) throw error;
+      const wait = error.retryAfter === null ? 250 * 4 ** attempt : error.retryAfter * 1e3;
+      if (wait > LONGEST_WAIT) throw error;
       await pass(wait);
     }
   }
@@ -350,8 +352,8 @@ var SessionKeeper = class {
     const fresh = this.#find(record, audience, refused, "stale_at");
     if (fresh) return fresh;
     const usable = this.#find(record, audience, refused, "expires_at");
-    const grant = await this.#refresh(audience, refused, usable && 1).catch((error) => {
-      if (usable && isTransient(error)) return usable;
+    const grant = await this.#refresh(audience, refused)[usable ? 0 : 1].catch((error) => {
+      if (usable && isTransient(error, true)) return usable;
       throw error;
     });
     if (record && !isSamePerson(record, grant.record)) throw notSignedIn();
@@ -398,7 +400,7 @@ var SessionKeeper = class {
         }
       });
     } catch (error) {
-      if (isLost(error)) await this.#refresh(OWN_AUDIENCE).catch(() => {
+      if (isLost(error)) await this.#refresh(OWN_AUDIENCE)[1].catch(() => {
       });
       if (refused !== void 0 || !isRefusedToken(error)) throw error;
       return await this.replace(send, token);
@@ -460,23 +462,20 @@ var SessionKeeper = class {
       }
     }
   }
-  #refresh(audience, refused, attempts) {
+  #refresh(audience, refused) {
     const running = this.#refreshes.get(audience);
     if (running) return running;
-    const refresh = this.#refreshUntilAnswered(audience, refused, attempts).finally(() => {
-      this.#refreshes.delete(audience);
-      this.update();
+    const ask = () => this.#lock.run(() => this.#refreshOnce(audience, refused)).finally(() => this.update());
+    const first = ask();
+    const end = repeat((attempt) => attempt ? ask() : first, true).catch((error) => {
+      if (isTransient(error, true) && error.retryAfter !== null) this.#pause ??= { error, since: currentMoment() };
+      throw error;
+    }).finally(() => this.#refreshes.delete(audience));
+    end.catch(() => {
     });
+    const refresh = [first, end];
     this.#refreshes.set(audience, refresh);
     return refresh;
-  }
-  async #refreshUntilAnswered(audience, refused, attempts) {
-    try {
-      return await repeat(() => this.#lock.run(() => this.#refreshOnce(audience, refused)), attempts);
-    } catch (error) {
-      if (isTransient(error) && error.retryAfter !== null) this.#pause ??= { error, since: currentMoment() };
-      throw error;
-    }
   }
   /** Reads again, asks, and stores. Runs under the lock. */
   async #refreshOnce(audience, refused) {
@@ -488,17 +487,21 @@ var SessionKeeper = class {
       this.#obeyPause();
       const sentAt = currentMoment();
       const body = {
-        ...!this.#hasCookie && { refresh_token: record?.refresh_token },
-        ...audience !== OWN_AUDIENCE && { audience }
+        refresh_token: record?.refresh_token,
+        // null where a cookie has it
+        cookie_optional: this.#hasCookie,
+        audience: audience || void 0
+        // none for OWN_AUDIENCE
       };
       let next;
       try {
         const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie });
+        if (this.#hasCookie && reply === null) throw notSignedIn();
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record);
         this.#isDoubtful = false;
       } catch (error) {
         this.#isDoubtful ||= isLost(error);
-        const isEnding = this.#isEnding(error);
+        const isEnding = isProblem(error, 401, ...ENDING) || this.#hasCookie && isWithoutCookie(error);
         if (isEnding) await this.#waitForReplacement();
         if (this.#read().text !== text) continue;
         if (isEnding) this.#forget(error.status === 401 ? error.code : null);
@@ -526,10 +529,6 @@ var SessionKeeper = class {
     for (let waited = 0; waited < timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
       await pass(POLL);
     }
-  }
-  /** Whether a reply to a refresh means that nobody is signed in. */
-  #isEnding(error) {
-    return isProblem(error, 401, ...ENDING) || this.#hasCookie && isWithoutCookie(error);
   }
   #obeyPause() {
     if (!this.#pause) return;
@@ -562,11 +561,8 @@ var SessionKeeper = class {
     return this.#isUnknown(text) ? { status: "unknown" } : { status: "signed-out", reason: this.#reason };
   }
 };
-function isLost(error) {
-  return isTransient(error) ? error.status !== 429 : Number(error.status) >= 500;
-}
 function isWithoutCookie(error) {
-  return isProblem(error, 400, "invalid_request");
+  return ["invalid_request", "not_signed_in"].includes(error.code);
 }
 function isSamePerson(one, other) {
   return one.session.id === other.session.id || one.user !== null && one.user.id === other.user?.id;
@@ -871,7 +867,7 @@ var Client = class {
   async changeEmail(request) {
     await this.#callAs("PUT", "/v1/me/email", request);
   }
-  /** Sends the link again that verifies the user's address. */
+  /** Sends the link again that verifies the user's address. @throws LatchkeyError `no_password` */
   async requestEmailVerification() {
     await this.#callAs("POST", "/v1/me/verify-email");
   }

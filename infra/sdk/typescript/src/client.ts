@@ -236,7 +236,7 @@ export class Client {
     await this.#callAs("PUT", "/v1/me/email", request)
   }
 
-  /** Sends the link again that verifies the user's address. */
+  /** Sends the link again that verifies the user's address. @throws LatchkeyError `no_password` */
   async requestEmailVerification(): Promise<void> {
     await this.#callAs("POST", "/v1/me/verify-email")
   }

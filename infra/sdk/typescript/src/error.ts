@@ -90,10 +90,15 @@ export class LatchkeyError extends Error {
   }
 }
 
-/** Whether the same request may succeed later. Such an error never signs anybody out. */
-export function isTransient(error: unknown): error is LatchkeyError {
+/** Whether the request may have done its work although its reply says nothing, as every 5xx may. A 429 comes in place of it. */
+export function isLost(error: unknown): error is LatchkeyError {
   if (!(error instanceof LatchkeyError)) return false
-  return ["network_error", "unexpected_reply"].includes(error.code) || [429, 502, 503, 504].includes(error.status ?? 0)
+  return ["network_error", "unexpected_reply"].includes(error.code) || Number(error.status) >= 500
+}
+
+/** Whether the same request may succeed later. A 500 is a fault of Latchkey's, but the token of a refresh is at stake. */
+export function isTransient(error: unknown, isRefresh = false): error is LatchkeyError {
+  return isLost(error) ? isRefresh || error.status !== 500 : (error as LatchkeyError).status === 429
 }
 
 /** Whether Latchkey has answered with a status and one of these codes. */
@@ -107,7 +112,7 @@ export function isRefusedToken(error: unknown): boolean {
 }
 
 export function notSignedIn(): LatchkeyError {
-  return new LatchkeyError("not_signed_in", "Nobody is signed in here.")
+  return new LatchkeyError("not_signed_in", "Nobody is signed in.")
 }
 
 /** What a proxy or a captive portal answers in place of Latchkey. */

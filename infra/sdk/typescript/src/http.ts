@@ -16,9 +16,6 @@ export interface RequestParts {
   readonly keepalive?: boolean
 }
 
-/** Waits between attempts, unless the server says how long. Milliseconds. */
-const WAITS = [250, 1_000]
-
 /** A longer `Retry-After` is the caller's to wait for. Milliseconds. */
 const LONGEST_WAIT = 5_000
 
@@ -35,7 +32,7 @@ export class Http {
   /**
    * Sends one request.
    *
-   * @returns the JSON of the reply; undefined if it has no body; null for a 202, whose work a mail or a link completes
+   * @returns the JSON of the reply; undefined if it has no body; null for a 204, and for a 202, whose work a mail or a link completes
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method: Method, path: string, parts: RequestParts = {}): Promise<unknown> {
@@ -65,19 +62,19 @@ export class Http {
     const value = parseJson(text)
     if (!reply.ok) throw readProblem(reply, value)
     if (text !== "" && value === undefined) throw unexpectedReply(reply.status)
-    return reply.status === 202 ? null : (value ?? undefined)
+    return reply.status > 201 ? null : (value ?? undefined)
   }
 }
 
-/** Runs a request that may be sent again: at most three times, after the wait that the reply asks for. */
-export async function repeat<Result>(task: (attempt: number) => Promise<Result>, attempts = 3): Promise<Result> {
+/** Runs a request that may be sent again: at most three times, after the wait that the reply asks for, 250 ms or a second. */
+export async function repeat<Result>(task: (attempt: number) => Promise<Result>, isRefresh = false): Promise<Result> {
   for (let attempt = 0; ; attempt++) {
     try {
       return await task(attempt)
     } catch (error) {
-      if (!isTransient(error)) throw error
-      const wait = error.retryAfter === null ? WAITS[attempt] : error.retryAfter * 1000
-      if (wait === undefined || wait > LONGEST_WAIT || attempt + 1 >= attempts) throw error
+      if (attempt > 1 || !isTransient(error, isRefresh)) throw error
+      const wait = error.retryAfter === null ? 250 * 4 ** attempt : error.retryAfter * 1000
+      if (wait > LONGEST_WAIT) throw error
       await pass(wait)
     }
   }

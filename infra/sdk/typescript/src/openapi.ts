@@ -892,6 +892,12 @@ export interface components {
         /** @description The caller's account. */
         Account: components["schemas"]["User"] & {
             /**
+             * @description Whether the user has a password here. Where it is false, the user signs in elsewhere, and what asks for a password or
+             *     verifies the address answers 409 `no_password`.
+             * @example true
+             */
+            has_password: boolean;
+            /**
              * @description What the user may do in addition to using their own account.
              * @example []
              */
@@ -1694,6 +1700,12 @@ export interface components {
              */
             audience?: string | null;
             client?: components["schemas"]["Visitor"] | null;
+            /**
+             * @description For a page that does not know whether its browser has a cookie, which no script can see: true asks for 204 where
+             *     there is none, in the place of 400.
+             * @example false
+             */
+            cookie_optional?: boolean | null;
             /**
              * @description The newest refresh token that the client holds. Leave it out where a cookie holds it.
              * @example eyJ0eXAiOiJydCtqd3Qi...
@@ -5185,6 +5197,7 @@ export interface operations {
                  *         "ip_address": "203.0.113.7",
                  *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                  *       },
+                 *       "cookie_optional": false,
                  *       "refresh_token": "eyJ0eXAiOiJydCtqd3Qi..."
                  *     }
                  */
@@ -5228,6 +5241,13 @@ export interface operations {
                      */
                     "application/json": components["schemas"]["Tokens"];
                 };
+            };
+            /** @description No refresh token was sent, and `cookie_optional` is true: nobody is signed in on this browser */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `invalid_request`: The request cannot be read */
             400: {
@@ -5637,6 +5657,7 @@ export interface operations {
                      *       "created_at": "2026-03-01T12:00:00.000Z",
                      *       "email": "ada@example.com",
                      *       "email_verified": false,
+                     *       "has_password": true,
                      *       "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *       "roles": []
                      *     }
@@ -6141,6 +6162,7 @@ export interface operations {
                      *         "email_changes": 0,
                      *         "email_verified": false,
                      *         "email_verified_at": null,
+                     *         "has_password": true,
                      *         "id": "5a3f5c11-8f1c-4a35-9d3c-1f6f0a3f5c11",
                      *         "identity": {
                      *           "issuer": "https://accounts.google.com",

@@ -1,7 +1,7 @@
 /** Who is signed in, and the refresh: one for all callers and, with the lock, for all tabs. */
 
 import { currentMoment, elapsedSince, ServerClock, type Moment } from "./clock.js"
-import { isProblem, isRefusedToken, isTransient, LatchkeyError, notSignedIn } from "./error.js"
+import { isLost, isProblem, isRefusedToken, isTransient, LatchkeyError, notSignedIn } from "./error.js"
 import { pass, repeat, type Http, type RequestParts } from "./http.js"
 import { Lock } from "./lock.js"
 import { OWN_AUDIENCE, readTokens, type Grant, type SignInRecord } from "./record.js"
@@ -50,13 +50,16 @@ const LONGEST_DOUBT = 10
 /** How often to look whether another tab has stored what it waits for. Milliseconds. */
 const POLL = 250
 
+/** One refresh for all who ask meanwhile: its first attempt, which is all that who has a valid token waits for, and its end. */
+type Refresh = readonly [first: Promise<Grant>, end: Promise<Grant>]
+
 export class SessionKeeper {
   readonly #http: Http
   readonly #store: RecordStore
   readonly #lock: Lock
   readonly #clock = new ServerClock()
   readonly #hasCookie: boolean
-  readonly #refreshes = new Map<string, Promise<Grant>>()
+  readonly #refreshes = new Map<string, Refresh>()
   readonly #listeners = new Set<(state: State) => void>()
   /** The changes that listeners have not all heard of. */
   readonly #changes: State[] = []
@@ -120,9 +123,9 @@ export class SessionKeeper {
     const fresh = this.#find(record, audience, refused, "stale_at")
     if (fresh) return fresh
     const usable = this.#find(record, audience, refused, "expires_at")
-    const grant = await this.#refresh(audience, refused, usable && 1).catch((error: unknown) => {
+    const grant = await this.#refresh(audience, refused)[usable ? 0 : 1].catch((error: unknown) => {
       // An outage costs nothing as long as the token that we have is valid.
-      if (usable && isTransient(error)) return usable
+      if (usable && isTransient(error, true)) return usable
       throw error
     })
     // Somebody else may have signed in meanwhile: what one person has asked for is not done as another.
@@ -176,7 +179,7 @@ export class SessionKeeper {
         }
       })
     } catch (error) {
-      if (isLost(error)) await this.#refresh(OWN_AUDIENCE).catch(() => {})
+      if (isLost(error)) await this.#refresh(OWN_AUDIENCE)[1].catch(() => {})
       if (refused !== undefined || !isRefusedToken(error)) throw error
       return await this.replace(send, token)
     }
@@ -244,24 +247,21 @@ export class SessionKeeper {
     }
   }
 
-  #refresh(audience: string, refused?: string, attempts?: number): Promise<Grant> {
+  #refresh(audience: string, refused?: string): Refresh {
     const running = this.#refreshes.get(audience)
     if (running) return running
-    const refresh = this.#refreshUntilAnswered(audience, refused, attempts).finally(() => {
-      this.#refreshes.delete(audience)
-      this.update()
-    })
+    const ask = () => this.#lock.run(() => this.#refreshOnce(audience, refused)).finally(() => this.update())
+    const first = ask()
+    const end = repeat((attempt) => (attempt ? ask() : first), true)
+      .catch((error) => {
+        if (isTransient(error, true) && error.retryAfter !== null) this.#pause ??= { error, since: currentMoment() }
+        throw error
+      })
+      .finally(() => this.#refreshes.delete(audience))
+    end.catch(() => {}) // where nobody waits for it
+    const refresh = [first, end] as const
     this.#refreshes.set(audience, refresh)
     return refresh
-  }
-
-  async #refreshUntilAnswered(audience: string, refused: string | undefined, attempts: number | undefined): Promise<Grant> {
-    try {
-      return await repeat(() => this.#lock.run(() => this.#refreshOnce(audience, refused)), attempts)
-    } catch (error) {
-      if (isTransient(error) && error.retryAfter !== null) this.#pause ??= { error, since: currentMoment() }
-      throw error
-    }
   }
 
   /** Reads again, asks, and stores. Runs under the lock. */
@@ -274,17 +274,19 @@ export class SessionKeeper {
       this.#obeyPause()
       const sentAt = currentMoment()
       const body = {
-        ...(!this.#hasCookie && { refresh_token: record?.refresh_token }),
-        ...(audience !== OWN_AUDIENCE && { audience }),
+        refresh_token: record?.refresh_token, // null where a cookie has it
+        cookie_optional: this.#hasCookie,
+        audience: audience || undefined, // none for OWN_AUDIENCE
       }
       let next: Grant
       try {
         const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie })
+        if (this.#hasCookie && reply === null) throw notSignedIn() // there is no cookie
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record)
         this.#isDoubtful = false
       } catch (error) {
         this.#isDoubtful ||= isLost(error)
-        const isEnding = this.#isEnding(error)
+        const isEnding = isProblem(error, 401, ...ENDING) || (this.#hasCookie && isWithoutCookie(error))
         if (isEnding) await this.#waitForReplacement()
         if (this.#read().text !== text) continue // the refusal is about a sign-in that is no longer here
         if (isEnding) this.#forget(error.status === 401 ? error.code : null)
@@ -315,11 +317,6 @@ export class SessionKeeper {
     for (let waited = 0; waited < timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
       await pass(POLL)
     }
-  }
-
-  /** Whether a reply to a refresh means that nobody is signed in. */
-  #isEnding(error: unknown): error is LatchkeyError {
-    return isProblem(error, 401, ...ENDING) || (this.#hasCookie && isWithoutCookie(error))
   }
 
   #obeyPause(): void {
@@ -358,14 +355,9 @@ export class SessionKeeper {
   }
 }
 
-/** Whether the request may have done its work although its reply says nothing, as every 5xx may. A 429 comes in place of it. */
-function isLost(error: unknown): boolean {
-  return isTransient(error) ? error.status !== 429 : Number((error as Partial<LatchkeyError>).status) >= 500
-}
-
-/** Whether a request that needs the cookie came without one: it is incomplete then. */
-function isWithoutCookie(error: unknown): boolean {
-  return isProblem(error, 400, "invalid_request")
+/** Whether a request that needs the cookie came without one: it is incomplete then, unless it asks whether there is one. */
+function isWithoutCookie(error: unknown): error is LatchkeyError {
+  return ["invalid_request", "not_signed_in"].includes((error as LatchkeyError).code)
 }
 
 /** Whether it is still the same person: the same session, or a new one of the same user after a password change. */

@@ -343,11 +343,21 @@ describe("a page", () => {
     }
   })
 
-  test("with cookies learns that nobody is signed in", async () => {
+  test("with cookies learns that nobody is signed in, and the console of the browser stays empty", async () => {
     const tab = await open({ transport: "cookie" })
+    const heard = []
+    tab.on("console", (message) => heard.push(message.text()))
     assert.deepEqual(await tab.evaluate(() => client.restore()), { status: "signed-out", reason: null })
     assert.deepEqual(await callAll([tab]), Array(3).fill("not_signed_in"))
     assert.equal(proxy.count(), 1)
+    assert.deepEqual(heard, [])
+  })
+
+  test("with cookies learns it of a service that does not know the question, too", async () => {
+    const tab = await open({ transport: "cookie" })
+    const problem = JSON.stringify({ code: "invalid_request", request_id: "a-request" })
+    proxy.next("/v1/auth/refresh", answer(400, { "content-type": "application/problem+json" }, problem))
+    assert.deepEqual(await tab.evaluate(() => client.restore()), { status: "signed-out", reason: null })
   })
 
   for (const event of ["visibilitychange", "pageshow", "online"]) {

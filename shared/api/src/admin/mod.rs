@@ -5,12 +5,9 @@
 
 pub mod resource;
 
-use std::future::Future;
-use std::pin::Pin;
-
 use axum::extract::{FromRequestParts, Request};
 use axum::handler::Handler;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::MethodRouter;
 use http::request::Parts;
 use latchkey_service::{Administrator, Service};
@@ -19,7 +16,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::authenticate::authenticate;
 use crate::problem::{Code, Problem};
-use crate::routes::{Described, Routes};
+use crate::routes::{AnyHandler, BoxedResponse, Described, Routes};
 
 /// What the check answers, in addition to what follows from wanting an access token.
 const REFUSALS: [Code; 2] = [Code::NotFound, Code::ReauthenticationRequired];
@@ -55,7 +52,7 @@ impl<R: Routes<Service>> Routes<Service> for AdminRoutes<R> {
             query,
         } = described;
         let checked = Described {
-            handler: Checked(handler),
+            handler: Checked(AnyHandler::new(handler)),
             path,
             description,
             query,
@@ -74,17 +71,13 @@ impl<R: Routes<Service>> Routes<Service> for AdminRoutes<R> {
 }
 
 /// A handler behind the check.
-#[derive(Clone, Debug)]
-struct Checked<H>(H);
+#[derive(Clone)]
+struct Checked(AnyHandler<Service>);
 
-impl<H, T> Handler<T, Service> for Checked<H>
-where
-    H: Handler<T, Service>,
-    T: 'static,
-{
-    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+impl Handler<(), Service> for Checked {
+    type Future = BoxedResponse;
 
-    fn call(self, request: Request, service: Service) -> Self::Future {
+    fn call(self, request: Request, service: Service) -> BoxedResponse {
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             match check(&parts, &service).await {

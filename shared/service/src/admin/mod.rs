@@ -12,6 +12,7 @@ mod sessions;
 mod users;
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::time::Duration;
 
 use latchkey_domain::account::Account;
@@ -19,6 +20,7 @@ use latchkey_domain::cause::Actor;
 use latchkey_domain::error::{AdminError, NotAdministrator};
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::role::Role;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -186,35 +188,54 @@ impl Service {
         T: Send + 'static,
         W: Future<Output = Result<T, Failure<AdminError>>> + Send + 'static,
     {
-        let (actor, work) = (who.actor.clone(), work(self.clone(), who.clone()));
-        let deadline = who.deadline;
-        let is_late = move || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let audited = async move {
-            let end = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            // The time is looked at first: after a freeze it is over, whatever has arrived meanwhile.
-            let done = tokio::select! {
-                biased;
-                () = end => Err(Failure::Unavailable),
-                done = work, if !is_late() => done,
-            };
-            let deed = match &done {
-                Ok(done) => describe(done, deed),
-                Err(_) => deed,
-            };
-            deed.log(&actor, outcome(&done, &deed));
-            ADMIN_ACTIONS.count(1);
-            done
+        let work = work(self.clone(), who.clone());
+        let (hand_over, handed_over) = oneshot::channel();
+        let undescribed = deed.clone();
+        let work = async move {
+            let done = work.await?;
+            let deed = describe(&done, undescribed);
+            // Whoever hangs up does not wait for it.
+            let _ = hand_over.send(done);
+            Ok(deed)
         };
-        // In the request's span, so that the line has the id of the request.
-        tokio::spawn(audited.in_current_span())
-            .await
-            .map_err(|_| Failure::Internal)?
+        in_own_task(who, deed, Box::pin(work)).await?;
+        handed_over.await.map_err(|_| Failure::Internal)
     }
+}
+
+/// An act under way. It ends in its deed as the line describes it.
+type Work = Pin<Box<dyn Future<Output = Result<Deed, Failure<AdminError>>> + Send>>;
+
+/// Does the work of [`Service::audited`], whatever it results in: what is generic is compiled for each act again.
+async fn in_own_task(
+    who: &Administrator,
+    deed: Deed,
+    work: Work,
+) -> Result<(), Failure<AdminError>> {
+    let (actor, deadline) = (who.actor.clone(), who.deadline);
+    let is_late = move || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    let audited = async move {
+        let end = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        // The time is looked at first: after a freeze it is over, whatever has arrived meanwhile.
+        let done = tokio::select! {
+            biased;
+            () = end => Err(Failure::Unavailable),
+            done = work, if !is_late() => done,
+        };
+        let outcome = outcome(&done);
+        done.as_ref().unwrap_or(&deed).log(&actor, outcome);
+        ADMIN_ACTIONS.count(1);
+        done.map(drop)
+    };
+    // In the request's span, so that the line has the id of the request.
+    tokio::spawn(audited.in_current_span())
+        .await
+        .map_err(|_| Failure::Internal)?
 }
 
 impl Deed {
@@ -232,9 +253,9 @@ impl Deed {
 
 const USER_NOT_FOUND: &str = "user_not_found";
 
-fn outcome<T>(done: &Result<T, Failure<AdminError>>, deed: &Deed) -> &'static str {
+fn outcome(done: &Result<Deed, Failure<AdminError>>) -> &'static str {
     match done {
-        Ok(_) => deed.outcome,
+        Ok(deed) => deed.outcome,
         Err(Failure::Refused(AdminError::UserNotFound)) => USER_NOT_FOUND,
         Err(Failure::Refused(AdminError::SessionNotFound)) => "session_not_found",
         Err(Failure::Refused(AdminError::TooManyRoles)) => "too_many_roles",

@@ -46,7 +46,8 @@ pub(crate) fn describe_sessions(
         DescribedSession { session, liveness }
     });
     let mut described: Vec<DescribedSession> = described.collect();
-    described.sort_by_key(|one| std::cmp::Reverse((one.session.last_used_at, one.session.id)));
+    described
+        .sort_unstable_by_key(|one| std::cmp::Reverse((one.session.last_used_at, one.session.id)));
     described
 }
 

@@ -31,9 +31,18 @@ fn a_reset_ends_everything_whatever_happens_beside_it() {
             &["done", "invalid link"],
         ),
         ("reset x revoke-others", revoke_all(1, true), &["done"]),
+        (
+            "reset x password change",
+            change_password(1),
+            &["done", "signed in", "invalid link", "caller not live"],
+        ),
+        ("reset x deletion", delete(1), &["done", "invalid link"]),
     ] {
         holds(&link(name, reset_password(), beside), occurring);
     }
+    let upgraded = link("reset x sign-in with upgrade", reset_password(), sign_in());
+    let occurring = ["done", "signed in", "invalid credentials"];
+    holds(&upgraded.with_outdated_hash(), &occurring);
 }
 
 #[test]
@@ -55,10 +64,23 @@ fn an_address_moves_once_and_only_while_its_session_counts() {
             revoke_all(1, true),
             &["done", "invalid link"],
         ),
+        (
+            "new address x password change",
+            change_password(1),
+            &["done", "signed in", "invalid link"],
+        ),
+        (
+            "new address x deletion",
+            delete(1),
+            &["done", "invalid link"],
+        ),
     ] {
         holds(&link(name, change_email(2), beside), occurring);
     }
-    let requests = vec![change_email(2), sign_in()];
-    let upgraded = Scenario::new("new address x sign-in with upgrade", &[1, 2], requests);
+    let upgraded = link(
+        "new address x sign-in with upgrade",
+        change_email(2),
+        sign_in(),
+    );
     holds(&upgraded.with_outdated_hash(), &["done", "signed in"]);
 }

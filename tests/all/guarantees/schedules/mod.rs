@@ -29,7 +29,8 @@ fn holds(scenario: &Scenario, occurring: &[&str]) -> Exploration {
         words.iter().copied().collect::<Vec<_>>().join(", ")
     );
     if let Some(counterexample) = &explored.counterexample {
-        panic!("{}:\n{counterexample}", scenario.name);
+        let broken = &counterexample.broken;
+        panic!("{}: {broken}\n{counterexample}", scenario.name);
     }
     assert!(
         !words.contains("no answer"),

@@ -40,6 +40,10 @@ fn operations() -> Vec<(&'static str, Request)> {
     ]
 }
 
+fn is_deletion(request: &Request) -> bool {
+    matches!(request, Request::Delete { .. } | Request::AdminDelete)
+}
+
 /// Explores the pairs whose first operation is one of these.
 fn explore(first: std::ops::Range<usize>) {
     let operations = operations();
@@ -48,8 +52,14 @@ fn explore(first: std::ops::Range<usize>) {
             let one = &operations[at];
             let name = format!("{} x {}", one.0, other.0);
             let requests = vec![one.1.clone(), other.1.clone()];
+            let are_deletions = requests.iter().all(is_deletion);
             let pair = Scenario::new(name.leak(), &[1, 2], requests);
-            holds(&pair.with_rotated(2).with_ended([3]), &[]);
+            let mut pair = pair.with_rotated(2).with_ended([3]);
+            if are_deletions {
+                // Their reading of what is left to remove has a hundred thousand orders, and no rule looks at it.
+                pair = pair.with_whole_queries();
+            }
+            holds(&pair, &[]);
         }
     }
 }

@@ -183,7 +183,7 @@ class AsyncClient:
         await self._run(self._core.change_email(email, password))
 
     async def request_email_verification(self) -> None:
-        """Sends a link that verifies the user's address."""
+        """Sends a link that verifies the user's address. Codes: ``no_password``, of somebody who signs in elsewhere."""
         await self._run(self._core.request_email_verification())
 
     async def verify_email(self, token: str) -> None:

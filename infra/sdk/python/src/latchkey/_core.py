@@ -29,6 +29,8 @@ MARGIN: Final = 30
 """An access token with fewer seconds left (or with less than half of its life, if that is less) is refreshed."""
 ATTEMPTS: Final = 3
 """How often a refresh and a GET are sent in all, before a failure that may pass is raised."""
+EARLY_ATTEMPTS: Final = 2
+"""The same of a refresh ahead of time whose reply is lost. Its caller has a token, so nobody waits for a third."""
 LONGEST_WAIT: Final = 5.0
 """If `Retry-After` asks for more seconds, the caller gets the error at once and decides."""
 LONGEST_PAUSE: Final = 60.0
@@ -145,8 +147,7 @@ class Core:
                 return current
             is_usable = seconds_left > 0
         try:
-            attempts = 1 if is_usable else ATTEMPTS
-            shared: Held = yield Share(self._refresh(current, attempts, audience), audience)
+            shared: Held = yield Share(self._refresh(current, audience, is_early=is_usable), audience)
             if not shared.is_of_same_user(held):
                 raise LatchkeyError("not_signed_in", "Somebody else has signed in.")
             return shared
@@ -171,9 +172,9 @@ class Core:
         # The token is from an earlier run or from another process.
         return held.expires_at - self.time.now()
 
-    def _refresh(self, stale: Held | None, attempts: int, audience: str | None) -> Flow[Held]:
+    def _refresh(self, stale: Held | None, audience: str | None, *, is_early: bool = False) -> Flow[Held]:
         """Exchanges the refresh token, unless another one has done so. Only a refusal of the token signs out."""
-        return (yield from self._in_turn("refresh", self._refresh_until_answered(stale, attempts, audience)))
+        return (yield from self._in_turn("refresh", self._refresh_until_answered(stale, audience, is_early)))
 
     def _in_turn(self, kind: Literal["refresh", "replace", "sign_in"], flow: Flow[T]) -> Flow[T]:
         """Runs a flow that replaces tokens: not while one runs that it would disturb, in this process or in another."""
@@ -190,7 +191,7 @@ class Core:
         finally:
             turns.end(kind)
 
-    def _refresh_until_answered(self, stale: Held | None, attempts: int, audience: str | None) -> Flow[Held]:
+    def _refresh_until_answered(self, stale: Held | None, audience: str | None, is_early: bool) -> Flow[Held]:
         for attempt in itertools.count(1):
             held = yield from self._read()
             if held is None:
@@ -208,17 +209,22 @@ class Core:
                 return (yield from self._store_for(audience, held, received))
             except LatchkeyError as error:
                 failure = error
-            if is_lost(failure):
-                self._is_doubtful = True
+            is_doubtful = is_lost(failure)
+            self._is_doubtful |= is_doubtful
             if failure.code in SIGNED_OUT:
                 yield from self._wait_for_replacement()
                 if (yield from self._drop(held.refresh_token, failure)):
                     raise failure
                 continue  # The storage has a newer token: another process was faster.
+            if not is_doubtful and failure.code not in _MAY_PASS:
+                raise failure
+            attempts = ATTEMPTS
+            if is_early:  # nobody is to wait, but the old refresh token may count for the grace alone
+                attempts = EARLY_ATTEMPTS if is_doubtful else 1
             try:
-                yield from self._wait(failure, attempt, attempts)
+                yield from self._wait(failure, attempt, attempts, 0.0 if is_early else 1.0)
             except LatchkeyError:
-                if failure.retry_after is not None and failure.code in _MAY_PASS:
+                if failure.retry_after is not None:
                     self._pause = (failure, self.clock.elapsed())
                 raise
         raise AssertionError("unreachable")
@@ -346,12 +352,15 @@ class Core:
         self.time.measure(reply.headers.get("date"), sent, self.clock.elapsed())
         return reply
 
-    def _wait(self, failure: LatchkeyError, attempt: int, attempts: int) -> Flow[None]:
-        """Waits before the next attempt, or raises the failure if there is to be none."""
-        seconds = 1.0 if failure.retry_after is None else failure.retry_after
-        if failure.code not in _MAY_PASS or attempt >= attempts or seconds > LONGEST_WAIT:
+    def _wait(self, failure: LatchkeyError, attempt: int, attempts: int, seconds: float = 1.0) -> Flow[None]:
+        """Waits before the next attempt, ``seconds`` unless the reply says how long. Raises the failure if there is to be
+        none."""
+        if failure.retry_after is not None:
+            seconds = failure.retry_after
+        if attempt >= attempts or seconds > LONGEST_WAIT:
             raise failure
-        yield Sleep(seconds)
+        if seconds > 0:
+            yield Sleep(seconds)
 
     def _call_as(
         self,
@@ -386,6 +395,8 @@ class Core:
                     raise failure
                 held = successor
                 continue
+            if failure.code not in _MAY_PASS:
+                raise failure
             yield from self._wait(failure, attempt, attempts)
             attempt += 1
 
@@ -491,7 +502,7 @@ class Core:
                 # The tokens may have been replaced, and the old ones count for the grace alone.
                 with contextlib.suppress(LatchkeyError):
                     current = yield from self._read()
-                    yield Share(self._refresh(current, ATTEMPTS, None), None)
+                    yield Share(self._refresh(current, None), None)
             raise
 
     def _replace(self, held: Held, operation: str, body: dict[str, Any]) -> Flow[Held]:

@@ -197,7 +197,7 @@ class Client:
         self._run(self._core.change_email(email, password))
 
     def request_email_verification(self) -> None:
-        """Sends a link that verifies the user's address."""
+        """Sends a link that verifies the user's address. Codes: ``no_password``, of somebody who signs in elsewhere."""
         self._run(self._core.request_email_verification())
 
     def verify_email(self, token: str) -> None:

@@ -84,8 +84,12 @@ class User(TypedDict):
 
 
 class Account(User):
-    """The caller's own account. ``roles`` is what they may do in addition to using it."""
+    """The caller's own account. ``roles`` is what they may do in addition to using it.
 
+    Where ``has_password`` is false, the user signs in elsewhere: do not ask for a password, which is 409 ``no_password``.
+    """
+
+    has_password: bool
     roles: list[str]
 
 
