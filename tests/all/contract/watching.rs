@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use chrono::Utc;
 use http::{Method, StatusCode};
 use latchkey_api::http::{Answered, Invocation};
+use latchkey_domain::clock::{Clock as _, SystemClock};
 use latchkey_runtime::emf::Emf;
 use latchkey_runtime::settings::MetricsSettings;
 use latchkey_runtime::telemetry;
@@ -253,7 +253,7 @@ fn the_alarm_on_error_lines_reads_the_level_as_it_is_written() {
     };
     let emf = Emf::new(settings, Level::ERROR);
     let line = emf.request_line(
-        Utc::now(),
+        SystemClock.now(),
         &Answered {
             invocation: &Invocation {
                 request_id: "8476a536".to_owned(),
