@@ -74,15 +74,18 @@ impl Search {
     }
 
     /// What a late write makes of a table, and whether it is made.
-    pub(super) fn arrive(&mut self, table: usize, call: usize) -> (usize, bool) {
-        if let Some(known) = self.arrivals.get(&(table, call)) {
+    pub(super) fn arrive(&mut self, table: usize, request: usize, call: usize) -> (usize, bool) {
+        let key = (table, request, call);
+        if let Some(known) = self.arrivals.get(&key) {
             return *known;
         }
         let (asked, info) = (self.calls.value(call), Rc::clone(&self.infos[call]));
         let mut after = Table::clone(&self.tables.value(table));
-        let reply = self.engine.execute(&mut after, &asked.operation, &info);
+        let reply = self
+            .engine
+            .execute_late(&mut after, &asked.operation, &info, request);
         let arrived = (self.tables.number(after), reply.is_success());
-        self.arrivals.insert((table, call), arrived);
+        self.arrivals.insert(key, arrived);
         arrived
     }
 }

@@ -96,7 +96,7 @@ pub struct Search {
     /// What calls have done before: of table, call, progress.
     steps: HashMap<(usize, usize, usize), (usize, Rc<Stepped>)>,
     /// What late writes have done before, and whether they were made: of table, call.
-    pub(super) arrivals: HashMap<(usize, usize), (usize, bool)>,
+    pub(super) arrivals: HashMap<(usize, usize, usize), (usize, bool)>,
     /// The calls that wait at a place of a request.
     waits: HashMap<(usize, Place), Rc<[usize]>>,
 }
@@ -346,7 +346,7 @@ impl Search {
                     call,
                     decided_before,
                 } = &*arriving;
-                let (after, is_made) = self.arrive(state.table, *call);
+                let (after, is_made) = self.arrive(state.table, *request, *call);
                 let mut history = History::clone(&self.histories.value(state.history));
                 if is_made {
                     self.check_step(state, &mut history, *request, *call, decided_before, after)?;

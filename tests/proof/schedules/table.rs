@@ -25,8 +25,12 @@ pub struct Table {
 /// What a DynamoDB that is not one lacks: to see that the search notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// It takes this condition for true wherever it is asked for.
-    Holds(&'static str),
+    /// It takes these conditions for true wherever they are asked for.
+    Holds(&'static [&'static str]),
+    /// It makes a write of this request that went astray and arrives later, whatever its conditions.
+    MakesLateWrites(usize),
+    /// It forgets each `ClientRequestToken` at once.
+    ForgetsTokens,
     /// It shows the beginning to a read that wants to be strongly consistent.
     ShowsTheBeginning,
 }
@@ -172,6 +176,37 @@ impl Engine {
 
     /// Carries out a call as one.
     pub fn execute(&mut self, table: &mut Table, operation: &str, call: &CallInfo) -> Reply {
+        match self.flaw {
+            Some(Flaw::Holds(conditions)) => {
+                let holds = |expression: &str| with_all_true(expression, conditions);
+                self.carry_out(table, operation, call, &replaced(&call.body, &holds))
+            }
+            _ => self.carry_out(table, operation, call, &call.body),
+        }
+    }
+
+    /// Carries out a write of a request that went astray.
+    pub fn execute_late(
+        &mut self,
+        table: &mut Table,
+        operation: &str,
+        call: &CallInfo,
+        request: usize,
+    ) -> Reply {
+        if self.flaw != Some(Flaw::MakesLateWrites(request)) {
+            return self.execute(table, operation, call);
+        }
+        let always = |condition: &str| format!("({condition}) OR NOT ({condition})");
+        self.carry_out(table, operation, call, &replaced(&call.body, &always))
+    }
+
+    fn carry_out(
+        &mut self,
+        table: &mut Table,
+        operation: &str,
+        call: &CallInfo,
+        body: &Value,
+    ) -> Reply {
         let is_known = call
             .token
             .as_ref()
@@ -180,10 +215,7 @@ impl Engine {
             return answer(200, &json!({}));
         }
         self.take(table, call);
-        let (status, reply) = match self.flaw {
-            Some(Flaw::Holds(condition)) => self.ask(operation, &without(&call.body, condition)),
-            _ => self.ask(operation, &call.body),
-        };
+        let (status, reply) = self.ask(operation, body);
         if call.is_write && status == 200 {
             for key in &call.keys {
                 let get = json!({"TableName": TABLE, "Key": key_json(key), "ConsistentRead": true});
@@ -196,7 +228,9 @@ impl Engine {
                     };
                 }
             }
-            table.made.extend(call.token.clone());
+            if self.flaw != Some(Flaw::ForgetsTokens) {
+                table.made.extend(call.token.clone());
+            }
         }
         answer(status, &reply)
     }
@@ -244,21 +278,26 @@ impl Engine {
     }
 }
 
-/// A request in which a condition always holds. It still names its values, for DynamoDB refuses those that nobody uses.
-fn without(body: &Value, condition: &str) -> Value {
+/// Conditions that always hold. They still name their values, for DynamoDB refuses those that nobody uses.
+fn with_all_true(expression: &str, conditions: &[&str]) -> String {
+    let holds = |text: String, condition: &&str| {
+        text.replace(condition, &format!("({condition} OR NOT {condition})"))
+    };
+    conditions.iter().fold(expression.to_owned(), holds)
+}
+
+/// A request in which each condition is replaced.
+fn replaced(body: &Value, replace: &dyn Fn(&str) -> String) -> Value {
     let of = |(name, value): (&String, &Value)| {
         let value = match value {
-            Value::String(text) if name == "ConditionExpression" => {
-                let always = format!("({condition} OR NOT {condition})");
-                Value::from(text.replace(condition, &always))
-            }
-            value => without(value, condition),
+            Value::String(text) if name == "ConditionExpression" => Value::from(replace(text)),
+            value => replaced(value, replace),
         };
         (name.clone(), value)
     };
     match body {
         Value::Object(map) => Value::Object(map.iter().map(of).collect()),
-        Value::Array(parts) => parts.iter().map(|part| without(part, condition)).collect(),
+        Value::Array(parts) => parts.iter().map(|part| replaced(part, replace)).collect(),
         plain => plain.clone(),
     }
 }
