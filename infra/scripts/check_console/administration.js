@@ -71,6 +71,25 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.getByText('The account is enabled.').first().waitFor()
   await inspect(page, 'admin-enabled')
 
+  // Whoever signs in elsewhere has no password to reset, and an address that was verified there or nowhere.
+  const added = execFileSync(binary, ['admin', '--data-dir', data, 'client', 'add', 'intranet', '--name', 'intranet', '--json', '--scope', 'sessions:issue', '--issuer', 'https://idp.example.org'], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const authorization = `Basic ${btoa(`intranet:${JSON.parse(added).secret}`)}`
+  const issued = await fetch(`${origin}/v1/service/sessions`, {
+    method: 'POST',
+    headers: { authorization, 'content-type': 'application/json' },
+    body: JSON.stringify({ identity: { issuer: 'https://idp.example.org', subject: 'dorothy' }, email: 'dorothy@example.com', amr: ['pwd'] }),
+  })
+  assert.equal(issued.status, 201)
+  await page.getByRole('link', { name: 'Users' }).click()
+  await search.fill((await issued.json()).session.id)
+  await page.keyboard.press('Enter')
+  await page.getByText('Signs in elsewhere').waitFor()
+  await page.getByText('https://idp.example.org').waitFor()
+  await page.getByText('dorothy', { exact: true }).waitFor()
+  assert.equal(await page.getByText('Not confirmed').count(), 0)
+  assert.equal(await page.getByRole('button', { name: 'Send a password reset link' }).count(), 0)
+  await inspect(page, 'admin-elsewhere')
+
   await page.getByRole('link', { name: 'Users' }).click()
   await page.getByRole('link', { name: CLERK }).click()
   await page.locator('section[aria-labelledby=live] li.row', { hasText: 'This device' }).getByRole('button').click()
