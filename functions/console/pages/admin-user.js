@@ -12,7 +12,7 @@ import { say } from './words.js'
 
 /** @typedef {import('./words.js').Word} Word */
 /** @typedef {import('./words.js').Phrase} Phrase */
-/** @typedef {{ id: string, email: string | null, email_verified: boolean, status: string, roles: string[], created_at: string, sessions: number }} User */
+/** @typedef {{ id: string, email: string | null, email_verified: boolean, identity: { issuer: string, subject: string } | null, status: string, roles: string[], created_at: string, sessions: number }} User */
 /** @typedef {import('./latchkey.js').Session & { state: string }} AdminSession */
 
 /** The view. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here @param {(user: User) => void} seen */
@@ -59,10 +59,16 @@ const facts = (user, isMine) =>
       user.status === 'active'
         ? make('span.mark.good', {}, icon('check'), say('state_active'))
         : make('span.mark.warning', {}, icon('warning'), say('state_disabled')),
-      user.email && make(`span.mark${user.email_verified ? '.good' : '.warning'}`, {}, say(user.email_verified ? 'email_verified' : 'email_unverified')),
+      user.identity && make('span.mark', {}, say('elsewhere')),
+      !user.identity && user.email && make(`span.mark${user.email_verified ? '.good' : '.warning'}`, {}, say(user.email_verified ? 'email_verified' : 'email_unverified')),
       user.roles.map((role) => make('span.mark', {}, say('role', { role }))),
     ),
-    make('dl.last', {}, make('dt', {}, say('user_id')), make('dd', {}, user.id), make('dt', {}, say('created')), make('dd', {}, time(user.created_at))),
+    make(
+      'dl.last', {},
+      make('dt', {}, say('user_id')), make('dd', {}, user.id),
+      user.identity && [make('dt', {}, say('issuer')), make('dd', {}, own(user.identity.issuer)), make('dt', {}, say('subject')), make('dd', {}, own(user.identity.subject))],
+      make('dt', {}, say('created')), make('dd', {}, time(user.created_at)),
+    ),
   )
 
 /** What has happened to the user; nothing where the service keeps none. @param {string} path */
@@ -99,7 +105,7 @@ function actions(user, isMine, name, path, live, again) {
     !isMine && (user.status === 'active'
       ? action('disable', 'disable_title', 'disable_text', setStatus('disabled', 'disabled_done'))
       : action('enable', 'enable_title', 'enable_text', setStatus('active', 'enabled_done'), false)),
-    user.email && offers.links && action('send_reset', 'send_reset_title', 'send_reset_text', async () => {
+    user.email && !user.identity && offers.links && action('send_reset', 'send_reset_title', 'send_reset_text', async () => {
       await administer('POST', `${path}/password-reset`)
       return say('reset_sent')
     }, false),

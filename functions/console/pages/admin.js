@@ -89,14 +89,15 @@ function drawSearch(me) {
     clearNotices()
     const id = await search(text.trim()).catch((/** @type {unknown} */ error) => {
       if (!(error instanceof LatchkeyError) || error.status !== 400) throw error
-      what.field.complain(say('search_wrong'))
-      what.field.input.focus()
+      what.field.refuse(say('search_wrong'))
     })
     if (id === undefined) return
     if (id) go(`${HOME}/users/${id}`)
     else results.replaceChildren(make('p.empty', { role: 'status' }, say('nobody_found', { what: text.trim() })))
   })
   find.setAttribute('role', 'search')
+  // What was found, or not, belongs to the search before.
+  find.addEventListener('submit', () => results.querySelector('[role=status].empty')?.remove())
   const browse = make('button', { type: 'button', onclick: () => void list(results, me.id, null) }, say('browse'))
   show(say('admin_title'), make('p.lead', {}, say('admin_text')), make('div.panel', {}, find, make('div.buttons', {}, browse)), results)
   if (kept?.by === me.id) drawList(results, kept)

@@ -35,14 +35,27 @@ export function field(label, properties, hint) {
   const element = make(
     'div.field', {}, make('label', { for: id }, say(label)), entry, make('p.hint', { id: `${id}-hint` }, hint), wrong,
   )
-  /** @param {Phrase} text */
-  const complain = (text) => {
+  let soon = 0
+  /** @param {Phrase} text @param {boolean} [isAlert] */
+  const complain = (text, isAlert = false) => {
+    clearTimeout(soon)
+    wrong.removeAttribute('role')
+    if (isAlert) wrong.setAttribute('role', 'alert')
     fill(wrong, text)
     input.toggleAttribute('aria-invalid', false)
     if (text) input.setAttribute('aria-invalid', 'true')
   }
+  /** Complains, and gives the focus, with which it is read. Who has the focus already hears an alert. @param {Phrase} text */
+  const refuse = (text) => {
+    const isHere = document.activeElement === input
+    const isSame = wrong.textContent === String(text)
+    complain(isHere && isSame ? '' : text, isHere)
+    input.focus()
+    // A second time the same text would be no change.
+    if (isHere && isSame) soon = setTimeout(() => complain(text, true), 50)
+  }
   input.addEventListener('input', () => complain(''))
-  return { element, input, complain }
+  return { element, input, complain, refuse }
 }
 
 /** @param {HTMLInputElement} input @param {Word} label */
@@ -86,12 +99,14 @@ export function form(entries, action, act, { at = {}, kind = 'primary', cancel }
   const submit = async (event) => {
     event.preventDefault()
     fill(problem)
-    const wrong = entries.filter(({ field, check }) => {
+    let isRight = true
+    for (const { field, check } of entries) {
       const word = check(field.input.value)
-      field.complain(word ? say(word) : '')
-      return word
-    })
-    if (wrong[0]) return wrong[0].field.input.focus()
+      if (word && isRight) field.refuse(say(word))
+      else field.complain(word ? say(word) : '')
+      isRight &&= !word
+    }
+    if (!isRight) return
     await whileBusy(button, async () => {
       try {
         await act(...entries.map(({ field }) => field.input.value))
@@ -101,8 +116,7 @@ export function form(entries, action, act, { at = {}, kind = 'primary', cancel }
           fill(problem, explain(error))
           return
         }
-        place.field.complain(explain(error))
-        place.field.input.focus()
+        place.field.refuse(explain(error))
       }
     })
   }

@@ -260,9 +260,7 @@ function renaming(session, stop, read, forget) {
       } catch (error) {
         if (!(error instanceof LatchkeyError)) throw error
         if (error.code !== 'session_not_found') {
-          name.complain(error.code === 'validation_failed' ? say('invalid_name') : explain(error))
-          name.input.focus()
-          return
+          return name.refuse(error.code === 'validation_failed' ? say('invalid_name') : explain(error))
         }
         announce(say('already_out', { device: nameOf(session) }))
       }

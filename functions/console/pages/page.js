@@ -157,11 +157,13 @@ export function showLoading(title, rows) {
 export const showNotFound = (home) =>
   show(say('not_found'), make('div.card', {}, make('p', {}, say('not_found_text')), make('p.links', {}, link(home, say('to_start')))))
 
+let soon = 0
 /** What a screen reader says, in the place of a look. @param {Phrase} text */
 export function announce(text) {
   live.textContent = ''
-  // A second time the same text would be no change.
-  setTimeout(() => {
+  clearTimeout(soon)
+  // A second time the same text would be no change. Of two texts at once the last one is said.
+  soon = setTimeout(() => {
     live.textContent = String(text)
   }, 50)
 }

@@ -30,8 +30,14 @@ export function reasonOfEnd() {
 /** The address that was typed, or that a link was for, so that it need not be typed again, and the token of a link. */
 export const entered = { email: '', token: '' }
 
-/** Who comes next may be somebody else. */
-const forgetEntered = () => Object.assign(entered, { email: '', token: '' })
+/** Who comes next may be somebody else, whose link it is not. @param {string | null} [user] who comes, if that is known */
+function forgetEntered(user = null) {
+  entered.email = ''
+  if (readClaims(entered.token)['sub'] !== user) entered.token = ''
+}
+
+/** Tells the other tabs which session somebody has signed out of: they hear from the client that it is over, and not why. */
+const signOuts = new BroadcastChannel('latchkey:sign-outs')
 
 /** The cookie of a session that has ended goes, so that its end is not told again at each visit. */
 let forgetting = Promise.resolve()
@@ -110,6 +116,9 @@ export function follow(draw, drawHead, isForAll = () => false) {
   let session = /** @type {string | null | undefined} */ (undefined)
   let user = /** @type {string | null} */ (null)
 
+  /** The session that somebody has signed out of in another tab. */
+  let left = ''
+
   const drawAll = () => {
     closeDialogs()
     void showName()
@@ -119,6 +128,11 @@ export function follow(draw, drawHead, isForAll = () => false) {
     drawHead()
     void showName()
   }
+  const forgetAll = () => {
+    forgetEntered()
+    drawAll()
+    tellEnd(say('ended_in_browser'))
+  }
   /** @param {State} state */
   const changed = async (state) => {
     if (isOpening || state.status === 'unknown') return
@@ -126,12 +140,14 @@ export function follow(draw, drawHead, isForAll = () => false) {
     if (session === undefined) return void open()
     if (state.status === 'signed-out') {
       if (session === null) return
+      const isHere = reasonOfEnd() === 'ended_here'
+      if (isHere) signOuts.postMessage(session)
+      const hasLeft = isHere || left === session
       session = user = null
-      forgetEntered()
+      entered.email = ''
       // Whose session was ended elsewhere may finish what is open; whoever signs out in this browser has gone.
-      if (isForAll() && wasEnded()) return nameAgain()
-      drawAll()
-      tellEnd(say('ended_in_browser'))
+      if (isForAll() && !hasLeft) return nameAgain()
+      forgetAll()
       return
     }
     if (state.session.id === session) return
@@ -144,7 +160,9 @@ export function follow(draw, drawHead, isForAll = () => false) {
         drawAll()
       }
       const id = await idOfUser()
-      if (session === state.session.id) user = id
+      if (session !== state.session.id) return
+      user = id
+      forgetEntered(id)
       return
     }
     // A new session of the same user follows a change of the password.
@@ -175,7 +193,7 @@ export function follow(draw, drawHead, isForAll = () => false) {
     session = state.status === 'signed-in' ? state.session.id : null
     user = session ? await idOfUser() : null
     hide(false)
-    if (shown && user !== shown) forgetEntered()
+    if ((shown || isOpen) && user !== shown) forgetEntered(user)
     if (isOpen && user === shown && user !== null) return
     isOpen = true
     drawAll()
@@ -185,6 +203,11 @@ export function follow(draw, drawHead, isForAll = () => false) {
   let isOpening = false
 
   client.onChange((state) => void changed(state))
+  // It may come before the client says that the session is over, or afterwards.
+  signOuts.onmessage = ({ data }) => {
+    left = data
+    if (session === null && isForAll()) forgetAll()
+  }
   addEventListener('pagehide', (event) => event.persisted && hide(true))
   // What a page shows that was kept may be somebody else's by now.
   addEventListener('pageshow', (event) => event.persisted && void open())

@@ -22,7 +22,7 @@ export function settings(view) {
     content.replaceChildren(skeleton(2))
     try {
       const account = await accountAgain()
-      content.replaceChildren(addressOf(account), ...(account.has_password ? [password(account), data(), end()] : [data()]))
+      content.replaceChildren(addressOf(account), ...(isWithoutPassword(account) ? [data()] : [password(account), data(), end()]))
       if (view === 'password') content.querySelector('#password input')?.scrollIntoView({ block: 'center' })
     } catch (error) {
       if (client.state.status !== 'signed-out') content.replaceChildren(failure(error, draw))
@@ -58,10 +58,13 @@ const section = (title, id, ...content) =>
 
 /** @typedef {import('./latchkey.js').Account & { email_verified?: boolean }} Account */
 
+/** Whoever signs in elsewhere has no password here. A version of the service that does not say it knows nobody like that. @param {Account} account */
+const isWithoutPassword = ({ has_password }) => has_password === false
+
 /** @param {Account} account @param {() => void} look looks at it again */
 function address(account, look) {
   const email = account.email
-  const state = account.email_verified === undefined || !email || !account.has_password
+  const state = account.email_verified === undefined || !email || isWithoutPassword(account)
     ? null
     : account.email_verified
       ? make('span.mark.good', {}, icon('check'), say('email_verified'))
@@ -91,7 +94,7 @@ function address(account, look) {
     focusKey(place, 'change')
   }
   // Whoever signs in elsewhere has an address that no link verifies or changes, and nothing that asks for a password.
-  if (!account.has_password) fill(place, say('no_password'))
+  if (isWithoutPassword(account)) fill(place, say('no_password'))
   else if (offers.links) close()
   return section('email', 'email', make('p.value', {}, own(email ?? say('without_email')), ' ', state), place)
 }

@@ -12,7 +12,7 @@ const WORDS = {
   settings: ['Settings', 'Einstellungen'],
   language: ['Language', 'Sprache'],
   skip: ['Skip to content', 'Zum Inhalt springen'],
-  main_navigation: ['Your account', 'Ihr Konto'],
+  main_navigation: ['Main menu', 'Hauptmenü'],
   loading: ['Loading', 'Wird geladen'],
   try_again: ['Try again', 'Erneut versuchen'],
   cancel: ['Cancel', 'Abbrechen'],

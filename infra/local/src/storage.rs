@@ -56,9 +56,20 @@ impl Choice {
         match self {
             Self::Memory => dynamodb.map(|address| format!(" --dynamodb-url http://{address}")),
             Self::Folder(folder) if folder == Path::new(DEFAULT_FOLDER) => Some(String::new()),
-            Self::Folder(folder) => Some(format!(" --data-dir {}", folder.display())),
+            Self::Folder(folder) => Some(format!(" --data-dir {}", in_a_shell(folder))),
             Self::Outside { url, .. } => Some(format!(" --dynamodb-url {}", url.as_str())),
         }
+    }
+}
+
+/// A path as a shell takes it for one word.
+fn in_a_shell(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@".contains(letter);
+    if path.chars().all(is_plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
     }
 }
 
@@ -212,6 +223,17 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+
+    #[test]
+    fn a_path_in_a_command_is_one_word() {
+        for (path, word) in [
+            ("/var/lib/latchkey-1.0", "/var/lib/latchkey-1.0"),
+            ("/tmp/my data", "'/tmp/my data'"),
+            ("/tmp/ada's $HOME", r"'/tmp/ada'\''s $HOME'"),
+        ] {
+            assert_eq!(in_a_shell(Path::new(path)), word);
+        }
+    }
 
     fn choice(arguments: &[&str], endpoint: Option<&str>) -> Result<Choice, OutsideError> {
         Choice::new(

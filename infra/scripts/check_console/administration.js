@@ -32,6 +32,11 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await search.fill('nobody@example.com')
   await page.keyboard.press('Enter')
   await page.getByText('Nobody was found').waitFor()
+  await search.fill('nobody')
+  await page.keyboard.press('Enter')
+  await page.getByRole('alert').filter({ hasText: /./ }).waitFor()
+  assert.equal(await page.getByText('Nobody was found').count(), 0, 'that was the search before')
+  assert.equal(await page.getByRole('navigation', { name: 'Main menu' }).count(), 1)
   await page.getByRole('button', { name: 'Browse all users' }).click()
   await page.getByRole('link', { name: email }).waitFor()
   await page.locator('li.row', { hasText: CLERK }).getByText('Your account').waitFor()
@@ -70,6 +75,25 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.locator('dialog button.primary').click()
   await page.getByText('The account is enabled.').first().waitFor()
   await inspect(page, 'admin-enabled')
+
+  // Whoever signs in elsewhere has no password to reset, and an address that was verified there or nowhere.
+  const added = execFileSync(binary, ['admin', '--data-dir', data, 'client', 'add', 'intranet', '--name', 'intranet', '--json', '--scope', 'sessions:issue', '--issuer', 'https://idp.example.org'], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const authorization = `Basic ${btoa(`intranet:${JSON.parse(added).secret}`)}`
+  const issued = await fetch(`${origin}/v1/service/sessions`, {
+    method: 'POST',
+    headers: { authorization, 'content-type': 'application/json' },
+    body: JSON.stringify({ identity: { issuer: 'https://idp.example.org', subject: 'dorothy' }, email: 'dorothy@example.com', amr: ['pwd'] }),
+  })
+  assert.equal(issued.status, 201)
+  await page.getByRole('link', { name: 'Users' }).click()
+  await search.fill((await issued.json()).session.id)
+  await page.keyboard.press('Enter')
+  await page.getByText('Signs in elsewhere').waitFor()
+  await page.getByText('https://idp.example.org').waitFor()
+  await page.getByText('dorothy', { exact: true }).waitFor()
+  assert.equal(await page.getByText('Not confirmed').count(), 0)
+  assert.equal(await page.getByRole('button', { name: 'Send a password reset link' }).count(), 0)
+  await inspect(page, 'admin-elsewhere')
 
   await page.getByRole('link', { name: 'Users' }).click()
   await page.getByRole('link', { name: CLERK }).click()

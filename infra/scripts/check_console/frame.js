@@ -80,6 +80,10 @@ async function checkNothing({ device, inspect, visit, say, origin }) {
   await inspect(page, 'phone-not-found')
   await page.getByRole('link', { name: 'Zur Startseite' }).click()
   await page.getByRole('heading', { name: 'Bei Latchkey anmelden' }).waitFor()
+  await page.getByRole('button', { name: 'Anzeigen: Passwort' }).click()
+  const reveal = page.getByRole('button', { name: 'Verbergen: Passwort' })
+  const [covers, kept] = await reveal.evaluate((one) => [one.offsetWidth, parseFloat(getComputedStyle(one.parentElement.querySelector('input')).paddingInlineEnd)])
+  assert.ok(covers <= kept, `the button covers ${covers} px of a password that keeps ${kept} px free`)
   const reply = await fetch(`${origin}/account/nowhere`, { headers: { accept: 'application/json' } })
   assert.equal((await reply.json()).code, 'not_found', 'a program reads a problem')
 

@@ -241,8 +241,56 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   const tab = await visit(unconfirmed.context())
   await tab.getByRole('banner').getByRole('button', { name: 'Sign out' }).click()
   await isForgotten(unconfirmed, 'Choose a new password', 'lise')
+
+  // Whose session was ended elsewhere may finish what is open, also if another tab was told first.
+  await openUnused()
+  await unconfirmed.fill('input[autocomplete=new-password]', NEW_PASSWORD)
+  await tab.goto(`${origin}/account`)
+  await tab.waitForSelector('li.row.current')
+  const phone = await ask('POST', '/v1/auth/login', { email: 'emmy@example.org', password: PASSWORD })
+  await ask('POST', '/v1/sessions/revoke-all', undefined, phone.access_token)
+  await tab.evaluate(() => dispatchEvent(new Event('focus')))
+  await tab.locator('.notice', { hasText: 'expired or was ended elsewhere' }).waitFor()
+  await unconfirmed.getByRole('banner').getByRole('button', { name: 'Sign out' }).waitFor({ state: 'detached' })
+  await heading(unconfirmed, 'Choose a new password')
+  await unconfirmed.getByText('lise@example.com').waitFor()
+  assert.equal(await unconfirmed.inputValue('input[autocomplete=new-password]'), NEW_PASSWORD)
   await tab.close()
+
+  // Nobody was signed in when a link was opened, and somebody signs in: only who it is for finds it on the way back.
+  const mine = await issue('reset_password', emmy)
+  for (const [link, isMine] of [[unused, false], [mine, true]]) {
+    await unconfirmed.goto(link)
+    await heading(unconfirmed, 'Choose a new password')
+    await unconfirmed.getByRole('link', { name: 'Request a new link' }).click()
+    await unconfirmed.getByRole('link', { name: 'Back to sign-in' }).click()
+    await unconfirmed.fill('input[type=email]', 'emmy@example.org')
+    await unconfirmed.fill('input[type=password]', PASSWORD)
+    await unconfirmed.keyboard.press('Enter')
+    await unconfirmed.waitForSelector('li.row.current')
+    await unconfirmed.goBack()
+    await heading(unconfirmed, 'Reset your password')
+    await unconfirmed.goBack()
+    if (isMine) await unconfirmed.getByText('emmy@example.org', { exact: false }).last().waitFor()
+    else await isForgotten(unconfirmed, 'Choose a new password', 'lise')
+    if (isMine) assert.equal(await unconfirmed.getByRole('button', { name: 'Change password' }).count(), 1)
+    await signOut()
+    await unconfirmed.locator('.notice', { hasText: 'You are signed out.' }).waitFor()
+  }
+
+  // While two versions of the service run side by side, one does not say whether there is a password.
+  await unconfirmed.route('**/v1/me', async (route) => {
+    const reply = await route.fetch()
+    const { has_password: _, ...account } = await reply.json()
+    await route.fulfill({ response: reply, json: account })
+  })
   await signInAgain()
+  await unconfirmed.getByRole('link', { name: 'Settings' }).click()
+  await unconfirmed.waitForSelector('#password')
+  await unconfirmed.getByRole('button', { name: 'Delete account' }).waitFor()
+  await unconfirmed.getByRole('button', { name: 'Change address' }).waitFor()
+  await unconfirmed.unroute('**/v1/me')
+
   await unconfirmed.goto(`${origin}/account/forgot-password`)
   await unconfirmed.fill('main input[type=email]', 'lise@example.com')
   await signOut()

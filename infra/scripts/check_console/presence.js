@@ -165,5 +165,18 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   assert.ok(attempts > LOST, 'the page has asked again')
   assert.ok(!heard.some((text) => text.includes('eyJ')), 'no token is in the console')
   say('a sign-in that is found late is found, and no console hears of a token')
+
+  // Of two messages at once a screen reader says the last one alone.
+  await tab.evaluate(() => {
+    const live = document.querySelector('body > p[role=status]')
+    globalThis.said = []
+    new MutationObserver(() => live.textContent && globalThis.said.push(live.textContent)).observe(live, { childList: true })
+  })
+  await tab.getByRole('button', { name: 'Sign out everywhere' }).click()
+  await tab.locator('dialog button.danger').click()
+  await tab.locator('.notice', { hasText: 'You are signed out on all devices.' }).waitFor()
+  await tab.waitForFunction(() => globalThis.said.at(-1)?.includes('on all devices'))
+  assert.deepEqual(await tab.evaluate(() => globalThis.said), ['You are signed out on all devices.'])
+  say('two messages at once are said as one')
   await context.close()
 }

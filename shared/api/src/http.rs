@@ -207,8 +207,13 @@ async fn not_found(
     let Some(setting) = pages.setting_of(whole.path()) else {
         return Code::NotFound.into();
     };
-    static WARNING: Once = Once::new();
-    WARNING.call_once(|| {
+    static STYLESHEET: Once = Once::new();
+    static LOGO: Once = Once::new();
+    let warning = match setting {
+        "PAGE_LOGO" => &LOGO,
+        _ => &STYLESHEET,
+    };
+    warning.call_once(|| {
         tracing::warn!(
             setting,
             path = whole.path(),

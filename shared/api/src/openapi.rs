@@ -51,12 +51,8 @@ pub const WITH_BODY: [Code; 3] = [
 pub struct DeviceHeaders {
     /// An id that the client has chosen for this installation, the same at every request, and shown again as the
     /// session's `device_id`. A longer one than 64 bytes is cut and ends in a digest.
-    #[param(
-        rename = "X-Device-Id",
-        required = false,
-        nullable = false,
-        example = "c0ffee"
-    )]
+    // Without an example: pages that show the document would send it, and so end the session before.
+    #[param(rename = "X-Device-Id", required = false, nullable = false)]
     pub device_id: Option<String>,
 }
 

@@ -119,7 +119,7 @@ pub enum InvalidEmail {
     LocalPart,
     /// What stands before the `@` has letters beyond ASCII, and mail is to be sent there.
     #[error(
-        "No mail can be sent to this address: the part before the @ may have the letters a to z alone."
+        "No mail can be sent to this address: the part before the @ may have no letters but a to z."
     )]
     Unreachable,
     /// What stands after the `@` is not a domain name of at least two labels.

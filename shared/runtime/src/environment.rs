@@ -291,6 +291,7 @@ where
     R: Serialize,
     E: Into<Diagnostic> + std::fmt::Debug,
 {
+    telemetry::end_at_panics();
     let handler = async |LambdaEvent { payload, context }: LambdaEvent<Q>| {
         let span = invocation(&context).span();
         let answered = answer(payload, context.deadline).instrument(span).await;

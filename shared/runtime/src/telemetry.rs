@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 use std::io::IsTerminal;
-use std::panic;
+use std::{panic, process};
 
 use tracing::field::Field;
 use tracing::{Level, Subscriber};
@@ -150,11 +150,45 @@ fn log_panics() {
     }));
 }
 
+/// Ends the process at each panic, after its line. The runtime would answer the event with an error, as a function does that
+/// cannot read its table: nobody could tell a fault of the code from an outage, and no upgrade would be taken back for it.
+pub(crate) fn end_at_panics() {
+    let log = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        log(info);
+        process::abort();
+    }));
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
     use std::sync::{Arc, Mutex};
 
     use super::*;
+
+    const SIGABRT: i32 = 6;
+
+    #[test]
+    fn a_panic_ends_the_process() {
+        let this = std::env::current_exe().unwrap();
+        let test = "telemetry::tests::panics_where_panics_end_the_process";
+        let output = Command::new(this)
+            .args(["--ignored", "--exact", "--nocapture", test])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.signal(), Some(SIGABRT), "{said}");
+    }
+
+    #[test]
+    #[ignore = "it ends the process; the test above runs it in one of its own"]
+    fn panics_where_panics_end_the_process() {
+        end_at_panics();
+        let caught = panic::catch_unwind(|| panic!("as the runtime would"));
+        assert!(caught.is_err(), "the process goes on");
+    }
 
     #[test]
     fn in_text_a_value_with_spaces_is_quoted_however_it_was_recorded() {

@@ -49,8 +49,8 @@ enum Counting {
 }
 
 impl MailClaim {
-    /// Whether its owner counts the mail for its address. One claim to a mail does, the first one, and is the same also if
-    /// its reply is lost.
+    /// Whether its owner counts the mail for its address. One claim to a mail does, the first one, also if its reply is lost
+    /// and it is asked for again. If its owner dies before it counts, nobody does.
     #[must_use]
     pub fn counts(&self) -> bool {
         self.counting == Counting::This

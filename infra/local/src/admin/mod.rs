@@ -139,6 +139,10 @@ pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), L
     };
     // Nobody may be reading: what was done is done all the same.
     let _ = writeln!(stdout, "{text}");
+    if !admin.json {
+        // Else a command in the wrong folder looks as if it had worked.
+        eprintln!("({})", place.name);
+    }
     Ok(output.into_result().map_err(in_place)?)
 }
 

@@ -343,7 +343,7 @@ async fn revoke_all(
                     }
                     Err(error) => {
                         let error = AdminError::about(&user.to_string())(*error);
-                        lines.push(format!("user {user}: {error}"));
+                        lines.push(error.to_string());
                         error
                     }
                 }

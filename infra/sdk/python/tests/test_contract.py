@@ -47,6 +47,7 @@ TYPES = {
 NOT_SENT = {
     "transport": "it is for browsers, and asks for a cookie",
     "audience": "a refresh asks for it, for one API after another",
+    "cookie_optional": "it asks whether there is a cookie",
     "client": "only services that hold a client secret may send it",
 }
 

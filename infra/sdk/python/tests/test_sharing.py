@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from latchkey import AsyncClient, Change, Client, FileStorage, LatchkeyError, MemoryStorage
-from world import REFRESH, HeldReply, Network, World, busy, rotation
+from world import REFRESH, Answer, Fault, HeldReply, Network, World, busy, full, offline, rotation
 
 MANY = 50
 
@@ -129,6 +129,14 @@ def lose_when_let(reply: HeldReply) -> Any:
     return lose
 
 
+def fail_when_let(reply: HeldReply, fault: Fault) -> Fault:
+    def fail(request: httpx.Request, send: Any) -> Answer:
+        reply(request, lambda: httpx.Response(200))  # nothing reaches the server
+        return fault(request, send)
+
+    return fail
+
+
 def test_thread_that_needs_a_token_shares_an_early_refresh_whose_reply_is_lost(threads: World) -> None:
     client = threads.client()
     threads.register(client)
@@ -170,6 +178,74 @@ def test_task_that_needs_a_token_shares_an_early_refresh_whose_reply_is_lost(tas
 
     anyio.run(scenario, backend=tasks.kind)
     assert (emails, tasks.network.refreshes, tasks.rotation()) == ([tasks.email], 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts", "waits"), [(offline, 2, [1] * 2), (busy("3"), 2, [3] * 4), (full("2"), 1, [2] * 3)]
+)
+def test_thread_that_needs_a_token_is_not_content_with_the_attempts_of_an_early_refresh(
+    threads: World, fault: Fault, attempts: int, waits: list[float]
+) -> None:
+    client = threads.client()
+    threads.register(client)
+    threads.time.advance(900 - 20)
+    reply = HeldReply()
+    threads.network.fail(REFRESH, fail_when_let(reply, fault), *[fault] * (attempts + 1))
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(client.get_sessions)
+        assert reply.is_given.wait(5)
+        threads.time.advance(21)
+        joined = pool.submit(client.me)
+        wait([joined], 0.5)
+        reply.may_pass.set()
+        assert early.result()["total"] == 1
+        assert joined.result()["email"] == threads.email
+    assert (threads.network.refreshes, threads.rotation()) == (attempts + 3, 1)
+    assert [round(seconds) for seconds in threads.time.waits] == waits
+
+
+def test_task_that_needs_a_token_is_not_content_with_the_attempts_of_an_early_refresh(tasks: World) -> None:
+    reply = HeldReply()
+    emails: list[str | None] = []
+
+    async def scenario() -> None:
+        client = async_client(tasks)
+        await client.register(tasks.email, "correct horse battery staple")
+        tasks.time.advance(900 - 20)
+        tasks.network.fail(REFRESH, fail_when_let(reply, offline), *[offline] * 3)
+
+        async def join() -> None:
+            emails.append((await client.me())["email"])
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.get_sessions)
+            assert await anyio.to_thread.run_sync(reply.is_given.wait, 5)
+            tasks.time.advance(21)
+            group.start_soon(join)
+            await anyio.wait_all_tasks_blocked()
+            reply.may_pass.set()
+
+    anyio.run(scenario, backend=tasks.kind)
+    assert (emails, tasks.network.refreshes, tasks.rotation()) == ([tasks.email], 5, 1)
+
+
+def test_thread_that_needs_a_token_and_shares_an_early_refresh_obeys_its_long_retry_after(threads: World) -> None:
+    client = threads.client()
+    threads.register(client)
+    threads.time.advance(900 - 20)
+    reply = HeldReply()
+    threads.network.fail(REFRESH, fail_when_let(reply, full("30")))
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(client.get_sessions)
+        assert reply.is_given.wait(5)
+        threads.time.advance(21)
+        joined = pool.submit(client.me)
+        wait([joined], 0.5)
+        reply.may_pass.set()
+        assert early.result()["total"] == 1
+        with pytest.raises(LatchkeyError, match="too_many_requests"):
+            joined.result()
+    assert (threads.network.refreshes, threads.time.waits) == (1, [])
 
 
 def test_cancelled_task_does_not_cancel_the_refresh_of_the_others(tasks: World) -> None:

@@ -138,7 +138,7 @@ var Http = class {
   /**
    * Sends one request.
    *
-   * @returns the JSON of the reply; undefined if it has no body; null for a 204, and for a 202, whose work a mail or a link completes
+   * @returns the object in the reply; the status if there is none, and for a 202, whose work a mail or a link completes
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method, path, parts = {}) {
@@ -167,8 +167,8 @@ var Http = class {
     }
     const value = parseJson(text);
     if (!reply.ok) throw readProblem(reply, value);
-    if (text !== "" && value === void 0) throw unexpectedReply(reply.status);
-    return reply.status > 201 ? null : value ?? void 0;
+    if (text && value === void 0) throw unexpectedReply(reply.status);
+    return reply.status !== 202 && isObject(value) ? value : reply.status;
   }
 };
 async function repeat(task, isRefresh = false) {
@@ -368,7 +368,7 @@ var SessionKeeper = class {
     return this.#change(async () => {
       const sentAt = currentMoment();
       const received = await send();
-      if (received === null) return null;
+      if (received === 202) return null;
       const { token, record, reply } = readTokens(received, this.#clock, sentAt, this.#hasCookie);
       if (signOuts !== this.#signOuts) return this.#abandon(token);
       this.#reason = null;
@@ -496,7 +496,7 @@ var SessionKeeper = class {
       let next;
       try {
         const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie });
-        if (this.#hasCookie && reply === null) throw notSignedIn();
+        if (this.#hasCookie && reply === 204) throw notSignedIn();
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record);
         this.#isDoubtful = false;
       } catch (error) {

@@ -9,6 +9,8 @@ export type ProblemCode =
   | "not_found"
   | "method_not_allowed"
   | "payload_too_large"
+  | "uri_too_long"
+  | "headers_too_large"
   | "unsupported_media_type"
   | "cross_site_request"
   | "edge_required"

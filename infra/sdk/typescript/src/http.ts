@@ -32,7 +32,7 @@ export class Http {
   /**
    * Sends one request.
    *
-   * @returns the JSON of the reply; undefined if it has no body; null for a 204, and for a 202, whose work a mail or a link completes
+   * @returns the object in the reply; the status if there is none, and for a 202, whose work a mail or a link completes
    * @throws LatchkeyError for every other reply, and for none
    */
   async send(method: Method, path: string, parts: RequestParts = {}): Promise<unknown> {
@@ -61,8 +61,8 @@ export class Http {
     }
     const value = parseJson(text)
     if (!reply.ok) throw readProblem(reply, value)
-    if (text !== "" && value === undefined) throw unexpectedReply(reply.status)
-    return reply.status > 201 ? null : (value ?? undefined)
+    if (text && value === undefined) throw unexpectedReply(reply.status)
+    return reply.status !== 202 && isObject(value) ? value : reply.status
   }
 }
 

@@ -4523,7 +4523,6 @@ export interface operations {
                 /**
                  * @description An id that the client has chosen for this installation, the same at every request, and shown again as the
                  *     session's `device_id`. A longer one than 64 bytes is cut and ends in a digest.
-                 * @example c0ffee
                  */
                 "X-Device-Id"?: string;
             };
@@ -5356,7 +5355,6 @@ export interface operations {
                 /**
                  * @description An id that the client has chosen for this installation, the same at every request, and shown again as the
                  *     session's `device_id`. A longer one than 64 bytes is cut and ends in a digest.
-                 * @example c0ffee
                  */
                 "X-Device-Id"?: string;
             };

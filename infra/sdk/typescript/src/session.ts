@@ -142,7 +142,7 @@ export class SessionKeeper {
     return this.#change(async () => {
       const sentAt = currentMoment()
       const received = await send()
-      if (received === null) return null
+      if (received === 202) return null
       const { token, record, reply } = readTokens(received, this.#clock, sentAt, this.#hasCookie)
       if (signOuts !== this.#signOuts) return this.#abandon(token)
       this.#reason = null
@@ -281,7 +281,7 @@ export class SessionKeeper {
       let next: Grant
       try {
         const reply = await this.#http.send("POST", "/v1/auth/refresh", { body, withCookies: this.#hasCookie })
-        if (this.#hasCookie && reply === null) throw notSignedIn() // there is no cookie
+        if (this.#hasCookie && reply === 204) throw notSignedIn() // there is no cookie
         next = readTokens(reply, this.#clock, sentAt, this.#hasCookie, audience, record)
         this.#isDoubtful = false
       } catch (error) {

@@ -16,6 +16,9 @@ describe("an outage", () => {
     "a captive portal's 200": answer(200, { "content-type": "text/html" }, "<html>sign in to the Wi-Fi</html>"),
     "a captive portal's 401": answer(401, { "content-type": "text/html" }, "<html>"),
     "an object that is no reply of Latchkey's": answer(200, {}, "{}"),
+    "202 of a firewall's challenge": answer(202, { "x-amzn-waf-action": "challenge" }),
+    "203 of a proxy that has emptied it": answer(203),
+    "204, which nobody has asked for": answer(204),
     "403 of a firewall": answer(403, {}, ""),
     "404 of a wrong deployment": answer(404, {}, JSON.stringify({ code: "not_found" })),
     "no reply": loseRequest,
@@ -36,6 +39,14 @@ describe("an outage", () => {
       assert.equal(proxy.successors(), 1)
     })
   }
+
+  test("is none if a proxy has changed the reply, and says so by a 203", async () => {
+    const client = await signIn()
+    makeStale()
+    proxy.next("/v1/auth/refresh", async (forward) => ({ ...(await forward()), status: 203 }))
+    await isSignedIn(client)
+    assert.deepEqual([proxy.count(), proxy.successors()], [1, 1])
+  })
 
   test("is tried for all callers of a tab together, three times", async () => {
     const client = await signIn()

@@ -353,6 +353,29 @@ describe("a page", () => {
     assert.deepEqual(heard, [])
   })
 
+  test("with cookies learns it of nothing but a 204", async () => {
+    const [tab, other] = await openTabs(2, { transport: "cookie" })
+    const email = await signIn(tab)
+    await waitFor(other, "signed-in")
+    const challenge = answer(202, { "x-amzn-waf-action": "challenge" })
+    for (const replies of [
+      [challenge, challenge, challenge],
+      ["null", "false", "204"].map((body) => answer(200, {}, body)),
+      [203, 205, 206].map((status) => answer(status)),
+    ]) {
+      await sleep([tab, other], 15 * MINUTE)
+      proxy.next("/v1/auth/refresh", ...replies)
+      assert.equal(await tab.evaluate(() => client.me().catch((error) => error.code)), "unexpected_reply")
+      assert.deepEqual([await statusOf(tab), await statusOf(other)], ["signed-in", "signed-in"])
+      assert.deepEqual(await callAll([tab, other]), Array(6).fill(email))
+    }
+    await sleep([tab, other], 15 * MINUTE)
+    proxy.reset()
+    proxy.next("/v1/auth/refresh", async (forward) => ({ ...(await forward()), status: 203 }))
+    assert.deepEqual(await callAll([tab, other]), Array(6).fill(email))
+    assert.equal(proxy.successors(), 1)
+  })
+
   test("with cookies learns it of a service that does not know the question, too", async () => {
     const tab = await open({ transport: "cookie" })
     const problem = JSON.stringify({ code: "invalid_request", request_id: "a-request" })

@@ -323,18 +323,20 @@ class AsyncClient:
             raise describe_network_error(error, request.url) from error
         return Reply(response.status_code, dict(response.headers), response.content)
 
-    async def _share(self, flow: Flow[Held], audience: str | None) -> Held:
+    async def _share(self, flow: Flow[Held | None], audience: str | None) -> Held | None:
         loop = self._loop()
         flight = loop.flights.get(audience)
         if flight is None:
             # Noted before it starts, because an eager task may end before its caller continues.
-            flight = loop.flights[audience] = _Flight[Held]()
+            flight = loop.flights[audience] = _Flight[Held | None]()
             self._start(flight, self._fly(loop, flight, flow, audience))
         else:
             flow.close()
         return await flight.join()
 
-    async def _fly(self, loop: _Loop, flight: _Flight[Held], flow: Flow[Held], audience: str | None) -> Held:
+    async def _fly(
+        self, loop: _Loop, flight: _Flight[Held | None], flow: Flow[Held | None], audience: str | None
+    ) -> Held | None:
         try:
             return await self._drive(flow)
         finally:
@@ -380,7 +382,7 @@ class _Loop:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
         self.storage_lock = anyio.Lock()
-        self.flights: dict[str | None, _Flight[Held]] = {}
+        self.flights: dict[str | None, _Flight[Held | None]] = {}
         self.running: set[_Flight[Any]] = set()
 
 

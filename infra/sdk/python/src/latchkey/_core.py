@@ -147,7 +147,10 @@ class Core:
                 return current
             is_usable = seconds_left > 0
         try:
-            shared: Held = yield Share(self._refresh(current, audience, is_early=is_usable), audience)
+            if current is None or not is_usable:
+                shared = yield from self._share_refresh(current, audience)
+            else:
+                shared = (yield Share(self._refresh(current, audience, is_early=True), audience)) or current
             if not shared.is_of_same_user(held):
                 raise LatchkeyError("not_signed_in", "Somebody else has signed in.")
             return shared
@@ -172,8 +175,21 @@ class Core:
         # The token is from an earlier run or from another process.
         return held.expires_at - self.time.now()
 
-    def _refresh(self, stale: Held | None, audience: str | None, *, is_early: bool = False) -> Flow[Held]:
-        """Exchanges the refresh token, unless another one has done so. Only a refusal of the token signs out."""
+    def _share_refresh(self, stale: Held | None, audience: str | None) -> Flow[Held]:
+        """A refresh for who needs its token, with all who ask meanwhile."""
+        while True:
+            shared: Held | None = yield Share(self._refresh(stale, audience), audience)
+            if shared is not None:
+                return shared
+            # Another caller had begun it ahead of time, and it has given up early: the next one is sent three times.
+            try:
+                self._obey_pause()
+            except LatchkeyError as failure:
+                yield from self._wait(failure, 1, ATTEMPTS)
+
+    def _refresh(self, stale: Held | None, audience: str | None, *, is_early: bool = False) -> Flow[Held | None]:
+        """Exchanges the refresh token, unless another one has done so. Only a refusal of the token signs out. ``None`` if
+        it was ahead of time and has failed in a way that may pass."""
         return (yield from self._in_turn("refresh", self._refresh_until_answered(stale, audience, is_early)))
 
     def _in_turn(self, kind: Literal["refresh", "replace", "sign_in"], flow: Flow[T]) -> Flow[T]:
@@ -191,7 +207,7 @@ class Core:
         finally:
             turns.end(kind)
 
-    def _refresh_until_answered(self, stale: Held | None, audience: str | None, is_early: bool) -> Flow[Held]:
+    def _refresh_until_answered(self, stale: Held | None, audience: str | None, is_early: bool) -> Flow[Held | None]:
         for attempt in itertools.count(1):
             held = yield from self._read()
             if held is None:
@@ -226,6 +242,8 @@ class Core:
             except LatchkeyError:
                 if failure.retry_after is not None:
                     self._pause = (failure, self.clock.elapsed())
+                if is_early:
+                    return None
                 raise
         raise AssertionError("unreachable")
 
@@ -502,7 +520,7 @@ class Core:
                 # The tokens may have been replaced, and the old ones count for the grace alone.
                 with contextlib.suppress(LatchkeyError):
                     current = yield from self._read()
-                    yield Share(self._refresh(current, None), None)
+                    yield from self._share_refresh(current, None)
             raise
 
     def _replace(self, held: Held, operation: str, body: dict[str, Any]) -> Flow[Held]:

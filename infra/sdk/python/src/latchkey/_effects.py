@@ -60,7 +60,7 @@ class Share:
     Flows with different audiences run in parallel: the server gives them the same successor.
     """
 
-    flow: Flow[Held]
+    flow: Flow[Held | None]
     audience: str | None
 
 

@@ -86,7 +86,7 @@ class Client:
         # Held while the storage is read and written, never while something is sent or a listener is called.
         self._storage_lock = threading.Lock()
         self._flight_lock = threading.Lock()
-        self._flights: dict[str | None, Future[Held]] = {}
+        self._flights: dict[str | None, Future[Held | None]] = {}
 
     # The session.
 
@@ -298,10 +298,10 @@ class Client:
             raise describe_network_error(error, request.url) from error
         return Reply(response.status_code, dict(response.headers), response.content)
 
-    def _share(self, flow: Flow[Held], audience: str | None) -> Held:
+    def _share(self, flow: Flow[Held | None], audience: str | None) -> Held | None:
         with self._flight_lock:
             running = self._flights.get(audience)
-            mine: Future[Held] = Future()
+            mine: Future[Held | None] = Future()
             if running is None:
                 self._flights[audience] = mine
         if running is not None:
