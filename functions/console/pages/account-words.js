@@ -92,7 +92,7 @@ export const ACCOUNT_WORDS = {
   // Activity
   today: ['Today', 'Heute'],
   yesterday: ['Yesterday', 'Gestern'],
-  activity_text: ['What happened to your account. You do not recognise something? Change your password.', 'Was mit Ihrem Konto geschehen ist. Sie erkennen etwas nicht wieder? Ändern Sie Ihr Passwort.'],
+  activity_text: ['What happened to your account. You do not recognise something? Change the password that you sign in with.', 'Was mit Ihrem Konto geschehen ist. Sie erkennen etwas nicht wieder? Ändern Sie das Passwort, mit dem Sie sich anmelden.'],
   no_activity: ['Nothing has happened yet.', 'Bisher ist nichts geschehen.'],
   more: ['Show more', 'Mehr anzeigen'],
   event_session_created: ['Signed in', 'Angemeldet'],

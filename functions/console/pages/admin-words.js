@@ -37,7 +37,7 @@ export const ADMIN_WORDS = {
   end_text: ['{user} will have to sign in again on this device.', '{user} muss sich auf diesem Gerät neu anmelden.'],
   end_all: ['End all sessions', 'Alle Sitzungen beenden'],
   end_all_title: ['End all sessions of {user}?', 'Alle Sitzungen von {user} beenden?'],
-  end_all_text: ['The password will be needed again on every device.', 'Auf jedem Gerät wird das Passwort wieder gebraucht.'],
+  end_all_text: ['The user will have to sign in again on every device.', 'Die Person muss sich auf jedem Gerät wieder anmelden.'],
   ended_n: ['1 session was ended.|{n} sessions were ended.', '1 Sitzung wurde beendet.|{n} Sitzungen wurden beendet.'],
   disable: ['Disable account', 'Konto sperren'],
   disable_title: ['Disable the account of {user}?', 'Das Konto von {user} sperren?'],

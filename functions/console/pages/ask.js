@@ -189,7 +189,8 @@ function open(title, contentOf) {
       dialog.dataset['over'] = ''
       dialog.close()
     }
-    dialog.append(make('h2', { id }, title), ...make('div', {}, contentOf(close)).childNodes)
+    const heading = make('h2', { id, tabindex: -1 }, title)
+    dialog.append(heading, ...make('div', {}, contentOf(close)).childNodes)
     dialog.addEventListener('cancel', (event) => isBusy() && event.preventDefault())
     dialog.addEventListener('close', () => {
       // A second Escape closes it whatever is said to the first.
@@ -207,6 +208,11 @@ function open(title, contentOf) {
     })
     document.body.append(dialog)
     dialog.showModal()
+    // One that does not fit shows what it is about, not the button at its end that has the focus.
+    if (dialog.scrollHeight > dialog.clientHeight + 1) {
+      heading.focus()
+      dialog.scrollTop = 0
+    }
   })
 }
 

@@ -204,9 +204,14 @@ export function devices() {
 
   const signOutEverywhere = () =>
     make('button.danger.plain', { type: 'button', 'data-key': 'everywhere', onclick: async () => {
-      const act = () => withProof(async () => void (await client.logoutAll()), prove)
-      const done = await ask({ title: say('sign_out_everywhere_title'), text: make('p', {}, say('sign_out_everywhere_text')), action: 'sign_out_everywhere', danger: true, act })
-      if (done) notify(say('ended_everywhere'), 'info')
+      let ended = Promise.resolve(false)
+      const act = async () => {
+        ended = withProof(async () => void (await client.logoutAll()), prove).then(() => true)
+        await ended
+      }
+      await ask({ title: say('sign_out_everywhere_title'), text: make('p', {}, say('sign_out_everywhere_text')), action: 'sign_out_everywhere', danger: true, act })
+      // The end closes every dialog, so this one may not know.
+      if (await ended.catch(() => false)) notify(say('ended_everywhere'), 'info')
     } }, say('sign_out_everywhere'))
 
   let soon = 0

@@ -165,7 +165,7 @@ async function checkLanguages({ device, inspect, visit, say, origin }) {
     select.dispatchEvent(new Event('change'))
   })
   await page.locator('dialog').getByRole('heading', { name: 'Sign out this device?' }).waitFor()
-  assert.match(await page.locator('dialog').innerText(), /Last active: [\s\S]*Your password will be needed/)
+  assert.match(await page.locator('dialog').innerText(), /Last active: [\s\S]*You will have to sign in/)
   assert.ok(await page.evaluate(() => document.activeElement === globalThis.kept), 'the focus is where it was')
   await page.locator('dialog button.danger').click()
   await page.getByText('not signed in anywhere else').waitFor()

@@ -57,6 +57,7 @@ export async function checkLooks({ device, inspect, look, ask, say, origin, scre
     await page.keyboard.press('Escape')
     await page.getByRole('button', { name: /^Sign out The_computer/ }).click()
     await look(page, `look-${name}-dialog`)
+    assert.equal(await page.locator('dialog').evaluate((one) => one.scrollTop), 0, 'a dialog that does not fit shows its beginning')
     await page.keyboard.press('Escape')
     await page.getByRole('link', { name: 'Activity' }).click()
     await page.locator('.slim li.row').first().waitFor()

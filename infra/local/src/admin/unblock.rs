@@ -32,7 +32,7 @@ impl Unblock {
             format!("the failed sign-ins of {} are forgotten", self.user)
         } else {
             format!(
-                "no failed sign-ins of {} were counted under the secret that this command has; see that it is the service's",
+                "no failed sign-ins of {} are counted, so there is nothing to forget; if people say otherwise, this command may have another secret than the service: --secret names it",
                 self.user
             )
         };
