@@ -48,6 +48,12 @@ pub enum Answer {
 /// The member of an [`Answer::Error`] that has what the function calls it to Lambda, in a header.
 pub const FUNCTION_ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 
+/// Whether AWS's emulator is the runtime API.
+#[must_use]
+pub fn is_emulated() -> bool {
+    environment("LATCHKEY_EMULATOR").is_some()
+}
+
 /// A function that runs as on Lambda. Its process ends with it.
 #[derive(Debug)]
 pub struct Function {

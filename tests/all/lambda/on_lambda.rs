@@ -14,7 +14,8 @@ use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::dynamodb::ListeningDynamoDb;
 use latchkey_tests::harness::events;
 use latchkey_tests::harness::lambda::{
-    Answer, FUNCTION_ERROR_TYPE, Function, TRACE_ID, add_sample_client, sample_event as event,
+    Answer, FUNCTION_ERROR_TYPE, Function, TRACE_ID, add_sample_client, is_emulated,
+    sample_event as event,
 };
 use latchkey_tests::harness::metering::extract;
 use latchkey_tests::harness::reply::Reply;
@@ -503,7 +504,10 @@ async fn rotate_keys() {
         panic!("it is refused");
     };
     assert_eq!(refused["errorType"], "KeyRotationFailed");
-    assert_eq!(refused[FUNCTION_ERROR_TYPE], "unhandled");
+    // AWS's emulator does not pass on the header that says it.
+    if !is_emulated() {
+        assert_eq!(refused[FUNCTION_ERROR_TYPE], "unhandled");
+    }
     secrets.begin_rotation(&token);
     for name in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
         step["Step"] = json!(name);
