@@ -5,7 +5,7 @@ use http::StatusCode;
 use latchkey_domain::notice::{Language, Message};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::notify::{Mail, SendError};
-use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
+use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, stack_with};
 use latchkey_tests::harness::mail::Post;
 use latchkey_tests::harness::metering::{extract, recorder};
 use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
@@ -83,13 +83,19 @@ async fn whoever_registers_with_anothers_address_and_deletes_the_account_fills_n
     }
 }
 
-#[tokio::test]
-async fn a_mail_whose_count_has_failed_is_counted_when_it_comes_again() {
+/// A stack with a stream on which Ada has registered, and what makes its DynamoDB fail.
+async fn ada_with_faults() -> (Stack, Faults) {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     latchkey_store::table::enable_stream(&stack.client, latchkey_tests::harness::stack::TABLE)
         .await
         .unwrap();
     stack.register(ADA).await;
+    (stack, faults)
+}
+
+#[tokio::test]
+async fn a_mail_whose_count_has_failed_is_counted_when_it_comes_again() {
+    let (stack, faults) = ada_with_faults().await;
     let post = stack.post_office(Language::En);
     let events = flagged(&stack, 6).await;
     assert_eq!(post.tell(&events[..5]).await.len(), 5);
@@ -110,11 +116,7 @@ async fn a_mail_whose_count_has_failed_is_counted_when_it_comes_again() {
 #[tokio::test]
 async fn a_mail_is_counted_once_though_the_reply_to_any_claim_is_lost() {
     for lost_at in 0..3 {
-        let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
-        latchkey_store::table::enable_stream(&stack.client, latchkey_tests::harness::stack::TABLE)
-            .await
-            .unwrap();
-        stack.register(ADA).await;
+        let (stack, faults) = ada_with_faults().await;
         let post = stack.post_office(Language::En);
         let events = flagged(&stack, 6).await;
         post.mailer
