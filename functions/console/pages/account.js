@@ -118,7 +118,7 @@ function drawForAll(view) {
   }
 }
 
-/** What the link has brought, until it is used or somebody signs out. */
+/** What the link has brought, until it is used, somebody signs out, or somebody else signs in. */
 const opened = () => (entered.token ? { value: entered.token, claims: readClaims(entered.token) } : null)
 
 /** Another address, or another link that was opened in this tab. */

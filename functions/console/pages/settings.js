@@ -58,7 +58,7 @@ const section = (title, id, ...content) =>
 
 /** @typedef {import('./latchkey.js').Account & { email_verified?: boolean }} Account */
 
-/** Whoever signs in elsewhere has no password here. A version of the service that does not say it knows nobody like that. @param {Account} account */
+/** Whoever signs in elsewhere has no password here. An older version of the service does not say so. @param {Account} account */
 const isWithoutPassword = ({ has_password }) => has_password === false
 
 /** @param {Account} account @param {() => void} look looks at it again */

@@ -95,7 +95,7 @@ pub struct Search {
     losses: HashMap<(usize, usize, usize, Place, usize, SeenBySender), Loss>,
     /// What calls have done before: of table, call, progress.
     steps: HashMap<(usize, usize, usize), (usize, Rc<Stepped>)>,
-    /// What late writes have done before, and whether they were made: of table, call.
+    /// What late writes have done before, and whether they were made: of table, request, call.
     pub(super) arrivals: HashMap<(usize, usize, usize), (usize, bool)>,
     /// The calls that wait at a place of a request.
     waits: HashMap<(usize, Place), Rc<[usize]>>,
