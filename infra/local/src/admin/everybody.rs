@@ -1,5 +1,6 @@
 //! `sign-everybody-out`: for when the secret has leaked, or nobody knows who is signed in.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -131,5 +132,6 @@ async fn browse(
 fn tell(progress: &Progress, next: Option<&UserCursor>) {
     let users = users_signed_out(progress.users);
     let from = next.map(|next| format!("; to continue from here: --from {next}"));
-    eprintln!("{users}{}", from.unwrap_or_default());
+    // Nobody may be reading: the work goes on all the same.
+    let _ = writeln!(io::stderr(), "{users}{}", from.unwrap_or_default());
 }

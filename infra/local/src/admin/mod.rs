@@ -141,7 +141,7 @@ pub(crate) async fn run(options: &Options, admin: &AdminOptions) -> Result<(), L
     let _ = writeln!(stdout, "{text}");
     if !admin.json {
         // Else a command in the wrong folder looks as if it had worked.
-        eprintln!("({})", place.name);
+        let _ = writeln!(io::stderr(), "({})", place.name);
     }
     Ok(output.into_result().map_err(in_place)?)
 }
@@ -156,7 +156,8 @@ impl Place {
             Ok(service) => Ok(Some(service)),
             Err(error) if secret.is_some() => Err(error),
             Err(_) => {
-                eprintln!(
+                let _ = writeln!(
+                    io::stderr(),
                     "Without the secret of the service, marks of refused sign-ins stay for up to 30 days."
                 );
                 Ok(None)

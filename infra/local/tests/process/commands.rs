@@ -89,6 +89,30 @@ fn commands_work_on_a_data_folder_whether_or_not_the_service_runs() {
     assert_eq!(refused.json()["code"], "account_disabled");
 }
 
+/// A command whose output nobody reads, as in a pipe to `head`, does its work and says by its exit code that it did.
+#[test]
+fn a_command_ends_well_if_nobody_reads_what_it_says() {
+    let folder = Scratch::new();
+    let running = Stack::in_folder(&folder.0, &[]);
+    running.register("ada@example.com");
+    let place = ["--data-dir", folder.0.to_str().unwrap()];
+    let commands: [&[&str]; 3] = [
+        &["revoke-all", "ada@example.com"],
+        &["sign-everybody-out", "--yes"],
+        &["delete", "ada@example.com", "--yes"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = program(&[&["admin"], arguments, &place].concat());
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        assert_eq!(command.status().unwrap().code(), Some(0), "{arguments:?}");
+    }
+    let find = ["find", "ada@example.com"];
+    let (code, ..) = administer_folder(&folder.0, &find);
+    assert_eq!(code, Some(3), "the user is deleted");
+}
+
 /// Two processes write one file. Each condition is checked inside the write, so nothing is lost and nothing fails.
 #[test]
 fn commands_and_the_service_write_at_once_and_lose_nothing() {
