@@ -204,27 +204,13 @@ async fn not_found(
 ) -> Problem {
     // The path alone: a query may hold what is nobody's business.
     tracing::debug!(path = uri.path(), "there is no such route");
-    let Some(setting) = pages.setting_of(whole.path()) else {
-        return Code::NotFound.into();
-    };
-    static STYLESHEET: Once = Once::new();
-    static LOGO: Once = Once::new();
-    let warning = match setting {
-        "PAGE_LOGO" => &LOGO,
-        _ => &STYLESHEET,
-    };
-    warning.call_once(|| {
-        tracing::warn!(
-            setting,
-            path = whole.path(),
-            "the pages lack a file: the service itself has none at the path in this setting; give an https URL, or a \
-             path that another server answers on the same domain"
-        );
-    });
-    Problem::from(Code::NotFound).with_detail(format!(
-        "{setting} names this path, and the service has no file there: give an https URL, or a path that another server \
-         answers on the same domain."
-    ))
+    match pages.setting_of_missing_file(whole.path()) {
+        Some(setting) => Problem::from(Code::NotFound).with_detail(format!(
+            "{setting} names this path, and the service has no file there: give an https URL, or a path that another \
+             server answers on the same domain."
+        )),
+        None => Code::NotFound.into(),
+    }
 }
 
 async fn method_not_allowed(method: Method, headers: HeaderMap) -> Problem {

@@ -1,6 +1,6 @@
 //! The pages that this service has in addition to its API: which of them are there, and what a team puts on them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use axum::Extension;
 use axum::extract::OriginalUri;
@@ -39,16 +39,26 @@ impl OwnPages {
         self.account || self.admin
     }
 
-    /// The setting that names this path of the service's own origin as a file of the pages.
-    #[must_use]
-    pub fn setting_of(&self, path: &str) -> Option<&'static str> {
+    /// The setting that names this path as a file of the pages. The service has no file there, which is logged once for
+    /// each setting.
+    pub(crate) fn setting_of_missing_file(&self, path: &str) -> Option<&'static str> {
+        static STYLESHEET: Once = Once::new();
+        static LOGO: Once = Once::new();
         let files = [
-            ("PAGE_STYLESHEET", &self.stylesheet),
-            ("PAGE_LOGO", &self.logo),
+            ("PAGE_STYLESHEET", &self.stylesheet, &STYLESHEET),
+            ("PAGE_LOGO", &self.logo, &LOGO),
         ];
         let names = |file: &Option<PageFile>| file.as_ref().is_some_and(|file| file.0 == path);
-        let found = files.into_iter().find(|(_, file)| names(file));
-        found.map(|(setting, _)| setting)
+        let (setting, _, warning) = files.into_iter().find(|(_, file, _)| names(file))?;
+        warning.call_once(|| {
+            tracing::warn!(
+                setting,
+                path,
+                "the pages lack a file: the service itself has none at the path in this setting; give an https URL, or \
+                 a path that another server answers on the same domain"
+            );
+        });
+        Some(setting)
     }
 }
 
