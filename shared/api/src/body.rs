@@ -355,7 +355,6 @@ pub struct VisitorRequest {
     #[schema(example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")]
     pub user_agent: Option<String>,
     /// An id of the visitor's installation, as in `X-Device-Id`.
-    #[schema(example = "c0ffee")]
     pub device_id: Option<String>,
 }
 
