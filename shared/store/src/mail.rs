@@ -50,7 +50,8 @@ enum Counting {
 
 impl MailClaim {
     /// Whether its owner counts the mail for its address. One claim to a mail does, the first one, also if its reply is lost
-    /// and it is asked for again. If its owner dies before it counts, nobody does.
+    /// and it is asked for again. If its owner dies before it counts, or cannot count and the release that says so fails,
+    /// nobody does.
     #[must_use]
     pub fn counts(&self) -> bool {
         self.counting == Counting::This
