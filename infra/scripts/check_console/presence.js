@@ -120,7 +120,7 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   await other(tab, 'This device').getByRole('button', { name: /^Sign out/ }).click()
   await tab.locator('dialog button.primary').click()
   await tab.waitForSelector('form')
-  await page.locator('.notice', { hasText: 'You are signed out in this browser.' }).waitFor()
+  await page.locator('.notice', { hasText: 'You are signed out.' }).waitFor()
 
   // The reason is told once.
   await signIn(tab, EMAIL)
