@@ -36,19 +36,6 @@ function forgetEntered(user = null) {
   if (readClaims(entered.token)['sub'] !== user) entered.token = ''
 }
 
-/** The cookie of a session that has ended goes, so that its end is not told again at each visit. */
-let forgetting = Promise.resolve()
-export function forgetCookie() {
-  const request = fetch(`${basePath}/v1/auth/logout`, { method: 'POST', credentials: 'same-origin' })
-  forgetting = request.then(() => {}, () => {})
-}
-
-/** Signs in; not before the old cookie has gone, or the new one would go with it. @param {{ email: string, password: string }} credentials */
-export async function signInWith(credentials) {
-  await forgetting
-  return client.signIn(credentials)
-}
-
 /** Stands in the header of every view that needs a session (OWASP ASVS 5.0, 7.4.4). */
 export function signOutButton() {
   const button = make('button.quiet', { type: 'button', 'data-key': 'sign-out' }, say('sign_out'))
@@ -234,8 +221,7 @@ const wasEnded = () => ![null, 'ended_here'].includes(reasonOfEnd())
 /** @param {import('./words.js').Phrase | null} otherwise what is said if nobody knows why */
 function tellEnd(otherwise) {
   const reason = reasonOfEnd()
-  if (wasEnded()) forgetCookie()
-  else if (otherwise === null) return
+  if (otherwise === null && !wasEnded()) return
   const text = reason ? say(reason) : otherwise
   if (text) notify(text, 'info')
 }

@@ -4,7 +4,7 @@ import { LatchkeyError } from './latchkey.js'
 import { fill, make, own, sentence } from './dom.js'
 import { checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
 import { clearNotices, explain, link, notify, offers, productName, show } from './page.js'
-import { client, entered, signInWith } from './session.js'
+import { client, entered } from './session.js'
 import { say } from './words.js'
 import './account-words.js'
 
@@ -42,7 +42,7 @@ export function signIn() {
     help.replaceChildren()
     clearNotices()
     try {
-      await signInWith({ email: email.trim(), password })
+      await client.signIn({ email: email.trim(), password })
     } catch (error) {
       if (error instanceof LatchkeyError && error.code === 'email_not_verified' && offers.links) help.replaceChildren(...lostLink(email.trim()))
       throw error

@@ -12,7 +12,7 @@ var LatchkeyError = class extends Error {
   }
 };
 function isLost(error) {
-  return hasCode(error, "network_error", "unexpected_reply") || Number(error.status) >= 500;
+  return hasCode(error, "network_error", "unexpected_reply") || error.status >= 500;
 }
 function isTransient(error, isRefresh = false) {
   return isLost(error) ? isRefresh || error.status !== 500 : error.status === 429;
@@ -24,7 +24,7 @@ function isRefusedToken(error) {
   return hasCode(error, "invalid_token");
 }
 function notSignedIn() {
-  return new LatchkeyError("not_signed_in", "Nobody is signed in.");
+  return new LatchkeyError("not_signed_in", "Not signed in.");
 }
 function unexpectedReply(status = 200) {
   return new LatchkeyError("unexpected_reply", "No reply of Latchkey.", { status });
@@ -59,23 +59,20 @@ function parseRecord(text, hasCookie) {
   try {
     const value = JSON.parse(text ?? "");
     const { refresh_token, session, user, access, anchor } = value;
-    const isRecord = value.version === 1 && (refresh_token === null ? hasCookie : isToken(refresh_token)) && isSession(session) && typeof user === "object" && [anchor.server, anchor.wall].every(isTime) && Object.values(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(isTime));
+    const isRecord = value.version === 1 && (refresh_token === null ? hasCookie : isToken(refresh_token)) && isSession(session) && typeof user === "object" && [anchor.server, anchor.wall].every(Number.isFinite) && Object.values(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(Number.isFinite));
     return isRecord ? value : null;
   } catch {
     return null;
   }
 }
 function isTokens(value) {
-  return isObject(value) && isToken(value["access_token"]) && isSession(value["session"]) && [value["expires_in"], value["refresh_expires_in"], Date.parse(value["session"].expires_at)].every(isTime);
+  return isObject(value) && isToken(value["access_token"]) && isSession(value["session"]) && [value["expires_in"], value["refresh_expires_in"], Date.parse(value["session"].expires_at)].every(Number.isFinite);
 }
 function isToken(value) {
   return typeof value === "string" && /^[!-~]{1,8192}$/.test(value);
 }
 function isSession(value) {
   return isObject(value) && typeof value["id"] === "string";
-}
-function isTime(value) {
-  return Number.isFinite(value);
 }
 function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -108,7 +105,7 @@ var DeviceStore = class {
   }
   /** The id for the next sign-in. The same one each time, if the storage keeps it. */
   prepareId() {
-    const id = this.#id ?? this.read().id ?? (this.#isLasting ? globalThis.crypto?.randomUUID?.() : void 0);
+    const id = this.#id ?? this.read().id ?? (this.#isLasting && globalThis.crypto?.randomUUID?.());
     if (id) this.#keep({ ...this.read(), id });
     return id;
   }
@@ -126,6 +123,7 @@ var DeviceStore = class {
 
 // src/http.ts
 var LONGEST_WAIT = 5e3;
+var LOGOUT = "/v1/auth/logout";
 var Http = class {
   #base;
   /** How long a reply may take, in milliseconds. */
@@ -157,14 +155,19 @@ var Http = class {
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",
-        keepalive: !!parts.keepalive,
+        keepalive: path === LOGOUT,
+        // outlives the page
         signal: AbortSignal.timeout(this.timeout)
       });
       text = await reply.text();
     } catch (cause) {
       throw new LatchkeyError("network_error", `No reply of ${this.#base}.`, { cause });
     }
-    const value = parseJson(text);
+    let value;
+    try {
+      value = JSON.parse(text);
+    } catch {
+    }
     if (!reply.ok) throw readProblem(reply, value);
     const { status } = reply;
     const isForeign = status === 202 && !reply.headers.has("x-request-id");
@@ -178,7 +181,7 @@ async function repeat(task, isRefresh = false) {
       return await task(attempt);
     } catch (error) {
       if (attempt > 1 || !isTransient(error, isRefresh)) throw error;
-      const wait = error.retryAfter === null ? 250 * 4 ** attempt : error.retryAfter * 1e3;
+      const wait = (error.retryAfter ?? 4 ** attempt / 4) * 1e3;
       if (wait > LONGEST_WAIT) throw error;
       await pass(wait);
     }
@@ -187,23 +190,17 @@ async function repeat(task, isRefresh = false) {
 function pass(milliseconds) {
   return new Promise((wake) => setTimeout(wake, milliseconds));
 }
-function parseJson(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return void 0;
-  }
-}
 function readProblem(reply, body) {
   const problem = isObject(body) ? body : {};
   const text = (name) => typeof problem[name] === "string" ? problem[name] : void 0;
+  const seconds = reply.headers.get("retry-after");
   return new LatchkeyError(
     text("code") ?? CODES[reply.status] ?? "unexpected_reply",
     text("detail") ?? `The status is ${reply.status}.`,
     {
       status: reply.status,
       requestId: text("request_id") ?? reply.headers.get("x-request-id"),
-      retryAfter: readRetryAfter(reply.headers.get("retry-after") ?? ""),
+      retryAfter: /^\d+$/.test(seconds) ? Number(seconds) : null,
       ...Array.isArray(problem["errors"]) && { errors: problem["errors"] }
     }
   );
@@ -215,9 +212,6 @@ var CODES = {
   503: "temporarily_unavailable",
   504: "temporarily_unavailable"
 };
-function readRetryAfter(value) {
-  return /^\d+$/.test(value) ? Number(value) : null;
-}
 
 // src/clock.ts
 function currentMoment() {
@@ -256,39 +250,46 @@ var ServerClock = class {
 };
 
 // src/lock.ts
-var PATIENCE = 3e3;
 var Lock = class {
   #name;
   #last = Promise.resolve();
+  /** What a task has begun and the next one waits for, in any tab, although that task has its result already. */
+  rest;
   /** Without a name for this client alone: the locks of Node.js are those of the whole process. */
   constructor(name) {
     this.#name = name;
   }
-  /** Runs a task that ends soon. A task must not call listeners, wait for people or take this lock again. */
-  run(task) {
-    const result = this.#last.then(() => this.#runAcrossTabs(task));
-    this.#last = result.catch(() => {
+  /**
+   * Runs a task that ends soon. A task must not call listeners, wait for people or take this lock again. After `patience`,
+   * in milliseconds, it no longer waits for another tab and runs without the lock.
+   */
+  run(task, patience) {
+    return new Promise((resolve) => {
+      let held;
+      const hold = async () => {
+        await (held ??= task()).catch(() => {
+        });
+        if (this.rest) resolve(held);
+        await this.rest;
+      };
+      this.#last = this.#last.then(async () => {
+        const locks = this.#name && globalThis.navigator?.locks;
+        if (locks) await locks.request(this.#name, { signal: AbortSignal.timeout(patience) }, hold).catch(() => {
+        });
+        await hold();
+        resolve(held);
+        this.rest = void 0;
+      });
     });
-    return result;
-  }
-  async #runAcrossTabs(task) {
-    const locks = globalThis.navigator?.locks;
-    if (!locks || !this.#name) return task();
-    let running;
-    try {
-      return await locks.request(this.#name, { signal: AbortSignal.timeout(PATIENCE) }, () => running = task());
-    } catch {
-      return running ?? task();
-    }
   }
 };
 
 // src/session.ts
-var ENDING = ["invalid_refresh_token", "refresh_token_reused"];
 var SIGNED_OUT = "signed_out";
 var ROUNDS = 3;
 var LONGEST_PAUSE = 60;
 var LONGEST_DOUBT = 10;
+var PATIENCE = 3e3;
 var POLL = 250;
 var SessionKeeper = class {
   #http;
@@ -411,37 +412,41 @@ var SessionKeeper = class {
   /** Signs out and tells the server. Returns whether it knows. With cookies it throws unless it does, because it must. */
   async signOut() {
     this.#signOuts++;
-    const logout = async (parts) => {
-      await repeat(() => this.#http.send("POST", "/v1/auth/logout", { keepalive: true, status: 204, ...parts }));
-      return true;
-    };
+    const logout = (parts) => repeat(() => this.#logout(parts));
     if (!this.#hasCookie) {
-      const refresh_token = this.end()?.refresh_token;
-      return !refresh_token || logout({ body: { refresh_token } }).catch(() => false);
+      const refresh_token = this.#forget(SIGNED_OUT)?.refresh_token;
+      this.update();
+      return !refresh_token || logout({ body: { refresh_token } }).then(() => true, () => false);
     }
     return this.#change(async () => {
       await logout({ withCookies: true }).catch((error) => {
         const token = this.record?.access[OWN_AUDIENCE]?.token;
         if (!isWithoutCookie(error)) throw error;
-        return !token || logout({ token });
+        return token && logout({ token });
       });
-      this.#forget(SIGNED_OUT);
+      this.#forget(SIGNED_OUT, false);
       return true;
     });
   }
-  /** Forgets the sign-in, here and in the other tabs. Returns what it was. */
-  end() {
-    const { record } = this.#forget(SIGNED_OUT);
-    this.update();
-    return record;
+  /** Forgets a session that the user has ended, here and in the other tabs, unless another one has begun. */
+  end(sessionId) {
+    return this.#change(async () => {
+      if (this.record?.session.id === sessionId) this.#forget(SIGNED_OUT);
+    });
   }
-  /** Does what begins, replaces or ends the session: one after another, and not during a refresh. */
-  #change(task) {
-    return this.#lock.run(task).finally(() => this.update());
+  /**
+   * Does what begins, replaces or ends the session, or refreshes it: one after another. With cookies it waits for another tab
+   * as long as that may wait for `replies`, each of which may bring a cookie or take one. A sign-out asks three times.
+   */
+  #change(task, replies = 4) {
+    return this.#lock.run(task, this.#hasCookie ? replies * this.#http.timeout : PATIENCE).finally(() => this.update());
+  }
+  #logout(parts) {
+    return this.#http.send("POST", LOGOUT, { status: 204, ...parts });
   }
   /** Ends a session that nobody holds. */
   async #abandon(token) {
-    await this.#http.send("POST", "/v1/auth/logout", { token }).catch(() => {
+    await this.#logout({ token }).catch(() => {
     });
     throw notSignedIn();
   }
@@ -467,7 +472,7 @@ var SessionKeeper = class {
   #refresh(audience, refused) {
     const running = this.#refreshes.get(audience);
     if (running) return running;
-    const ask = () => this.#lock.run(() => this.#refreshOnce(audience, refused)).finally(() => this.update());
+    const ask = () => this.#change(() => this.#refreshOnce(audience, refused), 1);
     const first = ask();
     const end = repeat((attempt) => attempt ? ask() : first, true).catch((error) => {
       if (isTransient(error, true) && error.retryAfter !== null) this.#pause ??= { error, since: currentMoment() };
@@ -503,7 +508,7 @@ var SessionKeeper = class {
         this.#isDoubtful = false;
       } catch (error) {
         this.#isDoubtful ||= isLost(error);
-        const isRefused = hasCode(error, ...ENDING);
+        const isRefused = hasCode(error, "invalid_refresh_token", "refresh_token_reused");
         const isEnding = isRefused || this.#hasCookie && isWithoutCookie(error);
         if (isEnding) await this.#waitForReplacement();
         if (this.#read().text !== text) continue;
@@ -528,8 +533,7 @@ var SessionKeeper = class {
   }
   /** Another tab may have sent what ends this session and brings the next one. Its reply is waited for. */
   async #waitForReplacement() {
-    const { timeout } = this.#http;
-    for (let waited = 0; waited < timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
+    for (let waited = 0; waited < this.#http.timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
       await pass(POLL);
     }
   }
@@ -547,12 +551,17 @@ var SessionKeeper = class {
     this.#store.clear();
     return this.#store.read();
   }
-  #forget(reason) {
-    const stored = this.#read();
+  /** `mayRemain` says that the browser may have the cookie still. It goes before any tab can get the next one. */
+  #forget(reason, mayRemain = !!reason) {
+    const record = this.record;
     this.#reason = reason;
-    this.#endedId = stored.record?.session.id ?? this.#endedId;
+    if (record) this.#endedId = record.session.id;
     this.#store.clear(reason ?? "");
-    return stored;
+    if (this.#hasCookie && mayRemain) {
+      this.#lock.rest = this.#logout({ withCookies: true, token: record?.access[OWN_AUDIENCE]?.token }).catch(() => {
+      });
+    }
+    return record;
   }
   /** With cookies and nothing stored, only the server knows. */
   #isUnknown(text) {
@@ -766,9 +775,7 @@ var Client = class {
    * @throws LatchkeyError `invalid_credentials`, `account_disabled`, `email_not_verified`, `too_many_requests`
    */
   async signIn(credentials) {
-    const session = await this.#signIn("/v1/auth/login", credentials);
-    if (!session) throw unexpectedReply();
-    return session;
+    return readObject(await this.#signIn("/v1/auth/login", credentials));
   }
   /**
    * Signs out, here and in the other tabs. With a stored token that happens at once and also offline, and then Latchkey
@@ -804,12 +811,10 @@ var Client = class {
   async revokeSession(id) {
     const own = this.#keeper.record?.session.id;
     const isOwn = own === id.toLowerCase();
-    try {
-      await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`, void 0, 204);
-    } catch (error) {
+    await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`, void 0, 204).catch((error) => {
       if (!isOwn || this.state.status !== "signed-out") throw error;
-    }
-    if (isOwn) this.#endIfStill(own);
+    });
+    if (isOwn) await this.#keeper.end(own);
   }
   /** Ends all sessions but this one. @throws LatchkeyError `reauthentication_required` */
   revokeOthers() {
@@ -819,7 +824,7 @@ var Client = class {
   async logoutAll() {
     const { sessionId, value } = await this.#callAs("POST", "/v1/sessions/revoke-all?keep_current=false");
     const revoked = readObject(value);
-    this.#endIfStill(sessionId);
+    await this.#keeper.end(sessionId);
     return revoked;
   }
   /** Removes what is kept of the user's sessions that have ended. */
@@ -853,7 +858,7 @@ var Client = class {
    */
   async deleteAccount(proof) {
     const { sessionId } = await this.#callAs("POST", "/v1/me/delete", proof, 204);
-    this.#endIfStill(sessionId);
+    await this.#keeper.end(sessionId);
   }
   /** What has happened to the account, the newest first. `cursor` is the `next_cursor` of the page before. */
   activity(page = {}) {
@@ -905,14 +910,14 @@ var Client = class {
    */
   async fetch(input, init = {}) {
     const request = input instanceof Request ? input : void 0;
-    const url = new URL(request ? request.url : input, globalThis.location?.href);
+    const url = new URL(request?.url ?? input, globalThis.location?.href);
     const audience = this.#audiences.get(url.origin);
     if (audience === void 0) throw new LatchkeyError("origin_refused", `${url.origin} is not among apis.`);
-    const signal = init.signal ?? request?.signal ?? null;
+    const signal = init.signal ?? request?.signal;
     const send = ({ token }) => {
       const headers = new Headers(init.headers ?? request?.headers);
       headers.set("authorization", `Bearer ${token}`);
-      return fetch(request ? request.clone() : url, { ...init, headers });
+      return fetch(request?.clone() ?? url, { ...init, headers });
     };
     const first = await orAborted(this.#keeper.obtain(audience), signal);
     const reply = await send(first);
@@ -958,18 +963,11 @@ var Client = class {
   /** Sends again after no reply, and after a 503, if that changes nothing. */
   async #send(method, path, parts) {
     if (method === "POST" || method === "PUT") return this.#http.send(method, path, parts);
-    return repeat(async (attempt) => {
-      try {
-        return await this.#http.send(method, path, parts);
-      } catch (error) {
-        const isDone = attempt > 0 && method === "DELETE" && hasCode(error, "session_not_found");
-        if (!isDone) throw error;
-        return void 0;
-      }
-    });
-  }
-  #endIfStill(sessionId) {
-    if (this.#keeper.record?.session.id === sessionId) this.#keeper.end();
+    return repeat(
+      (attempt) => this.#http.send(method, path, parts).catch((error) => {
+        if (!attempt || method !== "DELETE" || !hasCode(error, "session_not_found")) throw error;
+      })
+    );
   }
   /** Listens to what may have changed who is signed in, or ended a sleep. */
   #attach() {
@@ -1002,7 +1000,7 @@ function isRepeatable(body) {
   return !(body instanceof ReadableStream || Symbol.asyncIterator in Object(body));
 }
 function asksForPassword(reply) {
-  return (reply.headers.get("www-authenticate") ?? "").includes("insufficient_user_authentication");
+  return reply.headers.get("www-authenticate")?.includes("insufficient_user_authentication");
 }
 function orAborted(work, signal) {
   if (!signal) return work;

@@ -114,9 +114,7 @@ export class Client {
    * @throws LatchkeyError `invalid_credentials`, `account_disabled`, `email_not_verified`, `too_many_requests`
    */
   async signIn(credentials: Credentials): Promise<Session> {
-    const session = await this.#signIn("/v1/auth/login", credentials)
-    if (!session) throw unexpectedReply()
-    return session
+    return readObject<Session>(await this.#signIn("/v1/auth/login", credentials))
   }
 
   /**
@@ -157,13 +155,11 @@ export class Client {
   async revokeSession(id: string): Promise<void> {
     const own = this.#keeper.record?.session.id
     const isOwn = own === id.toLowerCase()
-    try {
-      await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`, undefined, 204)
-    } catch (error) {
+    await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`, undefined, 204).catch((error: unknown) => {
       // The reply to the end of this session was lost, so the repeat was refused.
       if (!isOwn || this.state.status !== "signed-out") throw error
-    }
-    if (isOwn) this.#endIfStill(own)
+    })
+    if (isOwn) await this.#keeper.end(own)
   }
 
   /** Ends all sessions but this one. @throws LatchkeyError `reauthentication_required` */
@@ -175,7 +171,7 @@ export class Client {
   async logoutAll(): Promise<Revoked> {
     const { sessionId, value } = await this.#callAs("POST", "/v1/sessions/revoke-all?keep_current=false")
     const revoked = readObject<Revoked>(value)
-    this.#endIfStill(sessionId)
+    await this.#keeper.end(sessionId)
     return revoked
   }
 
@@ -214,7 +210,7 @@ export class Client {
    */
   async deleteAccount(proof: { password: string }): Promise<void> {
     const { sessionId } = await this.#callAs("POST", "/v1/me/delete", proof, 204)
-    this.#endIfStill(sessionId)
+    await this.#keeper.end(sessionId)
   }
 
   /** What has happened to the account, the newest first. `cursor` is the `next_cursor` of the page before. */
@@ -275,14 +271,14 @@ export class Client {
    */
   async fetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     const request = input instanceof Request ? input : undefined
-    const url = new URL(request ? request.url : (input as string | URL), globalThis.location?.href)
+    const url = new URL(request?.url ?? (input as string | URL), globalThis.location?.href)
     const audience = this.#audiences.get(url.origin)
     if (audience === undefined) throw new LatchkeyError("origin_refused", `${url.origin} is not among apis.`)
-    const signal = init.signal ?? request?.signal ?? null
+    const signal = init.signal ?? request?.signal
     const send = ({ token }: Grant) => {
       const headers = new Headers(init.headers ?? request?.headers)
       headers.set("authorization", `Bearer ${token}`)
-      return fetch(request ? request.clone() : url, { ...init, headers })
+      return fetch(request?.clone() ?? url, { ...init, headers })
     }
     const first = await orAborted(this.#keeper.obtain(audience), signal)
     const reply = await send(first)
@@ -336,20 +332,12 @@ export class Client {
   /** Sends again after no reply, and after a 503, if that changes nothing. */
   async #send(method: Method, path: string, parts: RequestParts): Promise<unknown> {
     if (method === "POST" || method === "PUT") return this.#http.send(method, path, parts)
-    return repeat(async (attempt) => {
-      try {
-        return await this.#http.send(method, path, parts)
-      } catch (error) {
+    return repeat((attempt) =>
+      this.#http.send(method, path, parts).catch((error: unknown) => {
         // The deletion before this one had worked, and only its reply was lost.
-        const isDone = attempt > 0 && method === "DELETE" && hasCode(error, "session_not_found")
-        if (!isDone) throw error
-        return undefined
-      }
-    })
-  }
-
-  #endIfStill(sessionId: string): void {
-    if (this.#keeper.record?.session.id === sessionId) this.#keeper.end()
+        if (!attempt || method !== "DELETE" || !hasCode(error, "session_not_found")) throw error
+      }),
+    )
   }
 
   /** Listens to what may have changed who is signed in, or ended a sleep. */
@@ -390,12 +378,12 @@ function isRepeatable(body: unknown): boolean {
 }
 
 /** Whether a server wants the password again (RFC 9470): a refresh would not help. */
-function asksForPassword(reply: Response): boolean {
-  return (reply.headers.get("www-authenticate") ?? "").includes("insufficient_user_authentication")
+function asksForPassword(reply: Response): boolean | undefined {
+  return reply.headers.get("www-authenticate")?.includes("insufficient_user_authentication")
 }
 
 /** Waits for work that others wait for too, so a caller who gives up leaves it running. */
-function orAborted<Result>(work: Promise<Result>, signal: AbortSignal | null): Promise<Result> {
+function orAborted<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
   if (!signal) return work
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason)

@@ -38,8 +38,8 @@ export class DeviceStore {
   }
 
   /** The id for the next sign-in. The same one each time, if the storage keeps it. */
-  prepareId(): string | undefined {
-    const id = this.#id ?? this.read().id ?? (this.#isLasting ? globalThis.crypto?.randomUUID?.() : undefined)
+  prepareId(): string | false | undefined {
+    const id = this.#id ?? this.read().id ?? (this.#isLasting && globalThis.crypto?.randomUUID?.())
     if (id) this.#keep({ ...this.read(), id })
     return id
   }

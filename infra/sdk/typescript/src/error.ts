@@ -94,7 +94,7 @@ export class LatchkeyError extends Error {
 
 /** Whether the request may have done its work although its reply says nothing, as every 5xx may. A 429 comes in place of it. */
 export function isLost(error: unknown): error is LatchkeyError {
-  return hasCode(error, "network_error", "unexpected_reply") || Number((error as LatchkeyError).status) >= 500
+  return hasCode(error, "network_error", "unexpected_reply") || (error as { status: number }).status >= 500
 }
 
 /** Whether the same request may succeed later. A 500 is a fault of Latchkey's, but the token of a refresh is at stake. */
@@ -113,7 +113,7 @@ export function isRefusedToken(error: unknown): boolean {
 }
 
 export function notSignedIn(): LatchkeyError {
-  return new LatchkeyError("not_signed_in", "Nobody is signed in.")
+  return new LatchkeyError("not_signed_in", "Not signed in.")
 }
 
 /** What a proxy or a captive portal answers in place of Latchkey. */

@@ -9,17 +9,18 @@ export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE"
 export interface RequestParts {
   readonly body?: object | undefined
   readonly token?: string | undefined
-  readonly deviceId?: string | undefined
+  readonly deviceId?: string | false | undefined
   /** Sends cookies and takes those of the reply. */
   readonly withCookies?: boolean
-  /** Outlives the page. */
-  readonly keepalive?: boolean
   /** The status that says that it is done, where the reply has no value that would. */
   readonly status?: number | undefined
 }
 
 /** A longer `Retry-After` is the caller's to wait for. Milliseconds. */
 const LONGEST_WAIT = 5_000
+
+/** Where a session is ended by one of its tokens. */
+export const LOGOUT = "/v1/auth/logout"
 
 export class Http {
   readonly #base: string
@@ -54,14 +55,19 @@ export class Http {
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",
-        keepalive: !!parts.keepalive,
+        keepalive: path === LOGOUT, // outlives the page
         signal: AbortSignal.timeout(this.timeout),
       })
       text = await reply.text()
     } catch (cause) {
       throw new LatchkeyError("network_error", `No reply of ${this.#base}.`, { cause })
     }
-    const value = parseJson(text)
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch {
+      // An empty reply, or none of Latchkey's.
+    }
     if (!reply.ok) throw readProblem(reply, value)
     const { status } = reply
     // A firewall's challenge is a 202 without a body, as ours is, but only ours has the id.
@@ -78,7 +84,7 @@ export async function repeat<Result>(task: (attempt: number) => Promise<Result>,
       return await task(attempt)
     } catch (error) {
       if (attempt > 1 || !isTransient(error, isRefresh)) throw error
-      const wait = error.retryAfter === null ? 250 * 4 ** attempt : error.retryAfter * 1000
+      const wait = (error.retryAfter ?? 4 ** attempt / 4) * 1000
       if (wait > LONGEST_WAIT) throw error
       await pass(wait)
     }
@@ -90,25 +96,19 @@ export function pass(milliseconds: number): Promise<unknown> {
   return new Promise((wake) => setTimeout(wake, milliseconds))
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
 /** A problem (RFC 9457), or what a gateway, a firewall or a proxy says in place of one. */
 function readProblem(reply: Response, body: unknown): LatchkeyError {
   const problem = isObject(body) ? body : {}
   const text = (name: string) => (typeof problem[name] === "string" ? problem[name] : undefined)
+  // The other form of `Retry-After`, a date, is never Latchkey's.
+  const seconds = reply.headers.get("retry-after") as string
   return new LatchkeyError(
     text("code") ?? CODES[reply.status] ?? "unexpected_reply",
     text("detail") ?? `The status is ${reply.status}.`,
     {
       status: reply.status,
       requestId: text("request_id") ?? reply.headers.get("x-request-id"),
-      retryAfter: readRetryAfter(reply.headers.get("retry-after") ?? ""),
+      retryAfter: /^\d+$/.test(seconds) ? Number(seconds) : null,
       ...(Array.isArray(problem["errors"]) && { errors: problem["errors"] }),
     },
   )
@@ -120,9 +120,4 @@ const CODES: Readonly<Record<number, string>> = {
   502: "temporarily_unavailable",
   503: "temporarily_unavailable",
   504: "temporarily_unavailable",
-}
-
-/** The seconds of `Retry-After`. Its other form, a date, is never Latchkey's. */
-function readRetryAfter(value: string): number | null {
-  return /^\d+$/.test(value) ? Number(value) : null
 }

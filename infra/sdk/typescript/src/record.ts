@@ -85,8 +85,8 @@ export function parseRecord(text: string | null, hasCookie: boolean): SignInReco
       (refresh_token === null ? hasCookie : isToken(refresh_token)) &&
       isSession(session) &&
       typeof user === "object" &&
-      [anchor.server, anchor.wall].every(isTime) &&
-      Object.values<AccessToken>(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(isTime))
+      [anchor.server, anchor.wall].every(Number.isFinite) &&
+      Object.values<AccessToken>(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(Number.isFinite))
     return isRecord ? value : null
   } catch {
     return null
@@ -98,7 +98,7 @@ function isTokens(value: unknown): value is Tokens {
     isObject(value) &&
     isToken(value["access_token"]) &&
     isSession(value["session"]) &&
-    [value["expires_in"], value["refresh_expires_in"], Date.parse(value["session"].expires_at)].every(isTime)
+    [value["expires_in"], value["refresh_expires_in"], Date.parse(value["session"].expires_at)].every(Number.isFinite)
   )
 }
 
@@ -109,10 +109,6 @@ export function isToken(value: unknown): value is string {
 
 function isSession(value: unknown): value is Session {
   return isObject(value) && typeof value["id"] === "string"
-}
-
-function isTime(value: unknown): value is number {
-  return Number.isFinite(value)
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -2,7 +2,7 @@
 
 import { currentMoment, elapsedSince, ServerClock, type Moment } from "./clock.js"
 import { hasCode, isLost, isRefusedToken, isTransient, LatchkeyError, notSignedIn } from "./error.js"
-import { pass, repeat, type Http, type RequestParts } from "./http.js"
+import { LOGOUT, pass, repeat, type Http, type RequestParts } from "./http.js"
 import { Lock } from "./lock.js"
 import { OWN_AUDIENCE, readTokens, type Grant, type SignInRecord } from "./record.js"
 import type { RecordStore } from "./storage.js"
@@ -35,9 +35,6 @@ export interface SignedOut {
   readonly reason: string | null
 }
 
-/** The codes of a refresh that mean that its session is over. Nothing else signs anybody out. */
-const ENDING = ["invalid_refresh_token", "refresh_token_reused"] as const
-
 /** The reason of a sign-out, which is also what is stored of it in place of a sign-in whose refresh token is a cookie. */
 const SIGNED_OUT = "signed_out"
 
@@ -49,6 +46,9 @@ const LONGEST_PAUSE = 60
 
 /** The same after a reply that may have been lost: the old refresh token counts for the grace, 30 seconds, and no longer. */
 const LONGEST_DOUBT = 10
+
+/** How long to wait for another tab. After it a task runs without the lock, which without cookies costs a request. */
+const PATIENCE = 3_000
 
 /** How often to look whether another tab has stored what it waits for. Milliseconds. */
 const POLL = 250
@@ -191,41 +191,46 @@ export class SessionKeeper {
   /** Signs out and tells the server. Returns whether it knows. With cookies it throws unless it does, because it must. */
   async signOut(): Promise<boolean> {
     this.#signOuts++
-    const logout = async (parts: RequestParts): Promise<boolean> => {
-      await repeat(() => this.#http.send("POST", "/v1/auth/logout", { keepalive: true, status: 204, ...parts }))
-      return true
-    }
+    const logout = (parts: RequestParts) => repeat(() => this.#logout(parts))
     if (!this.#hasCookie) {
-      const refresh_token = this.end()?.refresh_token
-      return !refresh_token || logout({ body: { refresh_token } }).catch(() => false)
+      const refresh_token = this.#forget(SIGNED_OUT)?.refresh_token
+      this.update()
+      return !refresh_token || logout({ body: { refresh_token } }).then(() => true, () => false)
     }
     return this.#change(async () => {
       await logout({ withCookies: true }).catch((error: unknown) => {
         // The access token ends the session whose cookie the browser has lost.
         const token = this.record?.access[OWN_AUDIENCE]?.token
         if (!isWithoutCookie(error)) throw error
-        return !token || logout({ token })
+        return token && logout({ token })
       })
-      this.#forget(SIGNED_OUT)
+      this.#forget(SIGNED_OUT, false)
       return true
     })
   }
 
-  /** Forgets the sign-in, here and in the other tabs. Returns what it was. */
-  end(): SignInRecord | null {
-    const { record } = this.#forget(SIGNED_OUT)
-    this.update()
-    return record
+  /** Forgets a session that the user has ended, here and in the other tabs, unless another one has begun. */
+  end(sessionId: string): Promise<void> {
+    return this.#change(async () => {
+      if (this.record?.session.id === sessionId) this.#forget(SIGNED_OUT)
+    })
   }
 
-  /** Does what begins, replaces or ends the session: one after another, and not during a refresh. */
-  #change<Result>(task: () => Promise<Result>): Promise<Result> {
-    return this.#lock.run(task).finally(() => this.update())
+  /**
+   * Does what begins, replaces or ends the session, or refreshes it: one after another. With cookies it waits for another tab
+   * as long as that may wait for `replies`, each of which may bring a cookie or take one. A sign-out asks three times.
+   */
+  #change<Result>(task: () => Promise<Result>, replies = 4): Promise<Result> {
+    return this.#lock.run(task, this.#hasCookie ? replies * this.#http.timeout : PATIENCE).finally(() => this.update())
+  }
+
+  #logout(parts: RequestParts): Promise<unknown> {
+    return this.#http.send("POST", LOGOUT, { status: 204, ...parts })
   }
 
   /** Ends a session that nobody holds. */
   async #abandon(token: string): Promise<never> {
-    await this.#http.send("POST", "/v1/auth/logout", { token }).catch(() => {})
+    await this.#logout({ token }).catch(() => {})
     throw notSignedIn()
   }
 
@@ -253,7 +258,7 @@ export class SessionKeeper {
   #refresh(audience: string, refused?: string): Refresh {
     const running = this.#refreshes.get(audience)
     if (running) return running
-    const ask = () => this.#lock.run(() => this.#refreshOnce(audience, refused)).finally(() => this.update())
+    const ask = () => this.#change(() => this.#refreshOnce(audience, refused), 1)
     const first = ask()
     const end = repeat((attempt) => (attempt ? ask() : first), true)
       .catch((error) => {
@@ -289,7 +294,8 @@ export class SessionKeeper {
         this.#isDoubtful = false
       } catch (error) {
         this.#isDoubtful ||= isLost(error)
-        const isRefused = hasCode(error, ...ENDING)
+        // The codes that mean that the session is over. Nothing else signs anybody out.
+        const isRefused = hasCode(error, "invalid_refresh_token", "refresh_token_reused")
         const isEnding = isRefused || (this.#hasCookie && isWithoutCookie(error))
         if (isEnding) await this.#waitForReplacement()
         if (this.#read().text !== text) continue // the refusal is about a sign-in that is no longer here
@@ -317,8 +323,7 @@ export class SessionKeeper {
 
   /** Another tab may have sent what ends this session and brings the next one. Its reply is waited for. */
   async #waitForReplacement(): Promise<void> {
-    const { timeout } = this.#http
-    for (let waited = 0; waited < timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
+    for (let waited = 0; waited < this.#http.timeout && Date.now() < (this.record?.replaced_until ?? 0); waited += POLL) {
       await pass(POLL)
     }
   }
@@ -339,12 +344,16 @@ export class SessionKeeper {
     return this.#store.read()
   }
 
-  #forget(reason: string | null) {
-    const stored = this.#read()
+  /** `mayRemain` says that the browser may have the cookie still. It goes before any tab can get the next one. */
+  #forget(reason: string | null, mayRemain = !!reason) {
+    const record = this.record
     this.#reason = reason
-    this.#endedId = stored.record?.session.id ?? this.#endedId
+    if (record) this.#endedId = record.session.id
     this.#store.clear(reason ?? "")
-    return stored
+    if (this.#hasCookie && mayRemain) {
+      this.#lock.rest = this.#logout({ withCookies: true, token: record?.access[OWN_AUDIENCE]?.token }).catch(() => {})
+    }
+    return record
   }
 
   /** With cookies and nothing stored, only the server knows. */

@@ -340,6 +340,61 @@ describe("the cookie", () => {
     assert.deepEqual(await callAll([tab]), Array(3).fill(next.email))
   })
 
+  test("of a session that has ended goes at once, and the late reply to that takes no newer one along", { timeout: 60_000 }, async () => {
+    const [tab, other] = await openTabs(2, { transport: "cookie" })
+    const names = async () => (await context.cookies(proxy.url)).map((cookie) => cookie.name)
+    const ends = [
+      ["invalid_refresh_token", async (email) => {
+        const headers = { "content-type": "application/json" }
+        const login = await fetch(`${proxy.url}/v1/auth/login`, { method: "POST", headers, body: JSON.stringify({ email, password: PASSWORD }) })
+        const { access_token } = await login.json()
+        await fetch(`${proxy.url}/v1/sessions/revoke-all`, { method: "POST", headers: { authorization: `Bearer ${access_token}` } })
+        await tab.evaluate(() => client.me().catch(() => {}))
+      }],
+      ["signed_out", () => tab.evaluate(() => client.logoutAll())],
+      ["signed_out", () => tab.evaluate(() => client.revokeSession(client.state.session.id.toUpperCase()))],
+      ["signed_out", () => tab.evaluate((password) => client.deleteAccount({ password }), PASSWORD)],
+    ]
+    for (const [reason, end] of ends) {
+      const email = await signIn(tab)
+      await waitFor(other, "signed-in")
+      const next = { email: `tab${++number}@example.com`, password: PASSWORD }
+      // Longer than a tab waits for another one without cookies.
+      proxy.next("/v1/auth/logout", afterAnswer(() => new Promise((wake) => setTimeout(wake, 3_500))))
+      const began = Date.now()
+      await end(email)
+      assert.ok(Date.now() - began < 3_000, "nobody waits for that reply")
+      assert.deepEqual(await tab.evaluate(() => client.state), { status: "signed-out", reason })
+      await waitFor(other, "signed-out")
+      await other.evaluate((next) => client.register(next).then(() => {}), next)
+      assert.ok(Date.now() - began > 3_000, "but who signs in")
+      assert.ok((await names()).includes("__Host-latchkey-refresh"))
+      assert.equal(proxy.count("/v1/auth/logout"), 1)
+      await other.reload()
+      await load(other, { transport: "cookie" })
+      assert.deepEqual(await callAll([other]), Array(3).fill(next.email))
+      await other.evaluate(() => client.logoutAll())
+    }
+    await other.evaluate((name) => navigator.locks.request(name, () => {}), lockName())
+    assert.deepEqual(await names(), ["__Host-latchkey-device"])
+  })
+
+  test("that nobody takes away keeps nobody from signing in, and leaves done what is done", async () => {
+    const [tab, other] = await openTabs(2, { transport: "cookie", timeout: 1_000 })
+    for (const one of [tab, other]) {
+      const email = await signIn(tab)
+      proxy.next("/v1/auth/logout", () => new Promise(() => {}))
+      assert.deepEqual(await tab.evaluate(() => client.logoutAll()), { revoked: 1 })
+      assert.equal(await statusOf(tab), "signed-out")
+      const began = Date.now()
+      await one.evaluate((credentials) => client.signIn(credentials).then(() => {}), { email, password: PASSWORD })
+      assert.ok(Date.now() - began < 2_500)
+      assert.equal(await statusOf(one), "signed-in")
+      await one.evaluate(() => client.signOut())
+      await waitFor(tab, "signed-out")
+    }
+  })
+
   test("of somebody else makes nobody somebody else: the page is told to ask", async () => {
     const tab = await open({ transport: "cookie" })
     await signIn(tab)
