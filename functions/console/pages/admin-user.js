@@ -133,11 +133,13 @@ const expiry = ({ state, expires_at }) => (state === 'expired' ? make('p.small',
 /** @param {AdminSession} session @param {Phrase} user @param {string} path @param {() => void} again */
 const endButton = (session, user, path, again) =>
   make('button', { type: 'button', 'aria-label': say('end_of', { device: nameOf(session) }), onclick: async () => {
+    let had = false
     const act = async () => {
       try {
         await administer('DELETE', `${path}/sessions/${session.id}`, undefined, 204)
       } catch (error) {
         if (!(error instanceof LatchkeyError) || error.code !== 'session_not_found') throw error
+        had = true
       }
     }
     const isHere = isOwn(session)
@@ -146,5 +148,5 @@ const endButton = (session, user, path, again) =>
     if (!(await ask({ title, text: [summary(session), make('p', {}, what)], action: 'end', danger: true, act }))) return
     if (isHere) return leave()
     again()
-    notify(say('ended_n', { n: 1 }))
+    notify(had ? say('already_out', { device: nameOf(session) }) : say('ended_n', { n: 1 }))
   } }, say('end'))
