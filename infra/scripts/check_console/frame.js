@@ -195,15 +195,20 @@ async function checkLanguages({ device, inspect, visit, say, origin }) {
   const user = await page.getByRole('link', { name: EMAIL }).getAttribute('href')
 
   // What is written again is what would be drawn: nothing is forgotten, on any view.
+  const isComplete = async () => {
+    await isDrawn(page)
+    // The link of administrators comes when the roles of the account are known.
+    await page.locator('nav a[href$="/admin"]').waitFor()
+  }
   for (const path of ['/account', '/account/activity', '/account/settings', '/admin', user]) {
     await choose('en')
     await page.goto(origin + path)
-    await isDrawn(page)
+    await isComplete()
     const english = await readAll(page)
     await choose('de')
     const written = await readAll(page)
     await page.reload()
-    await isDrawn(page)
+    await isComplete()
     assert.deepEqual(written, await readAll(page), `${path} in the other language`)
     assert.notDeepEqual(written, english)
   }

@@ -198,6 +198,36 @@ export async function checkPresence({ device, inspect, visit, ask, say, binary, 
   await tab.waitForFunction(() => globalThis.said.at(-1)?.includes('on all devices'))
   assert.deepEqual(await tab.evaluate(() => globalThis.said), ['You are signed out on all devices.'])
   say('two messages at once are said as one')
+
+  // What people have ended themselves is over at the next visit too, and nothing says that somebody else has ended it.
+  const isOver = async () => {
+    await tab.waitForLoadState('networkidle')
+    heard.length = 0
+    await tab.reload()
+    await tab.waitForSelector('input[type=email]')
+    await tab.waitForLoadState('networkidle')
+    assert.deepEqual(heard, [], 'the console is empty')
+    assert.equal(await tab.locator('.notice').count(), 0, 'nothing has ended that was not ended here')
+    const names = (await context.cookies()).map(({ name }) => name)
+    assert.ok(!names.includes('__Host-latchkey-refresh'), `${names}`)
+  }
+  await isOver()
+  // A link to a new password, used where one is signed in.
+  await signIn(tab, OTHER)
+  await tab.evaluate(async () => {
+    const { client } = await import(document.querySelector('script[type=module]').src.replace(/[^/]+$/, 'session.js'))
+    await client.revokeSession(client.state.session.id)
+  })
+  await tab.waitForSelector('input[type=email]')
+  await isOver()
+  await signIn(tab, OTHER)
+  await tab.goto(`${origin}/account/settings`)
+  await tab.getByRole('button', { name: 'Delete account' }).click()
+  await tab.fill('dialog input', PASSWORD)
+  await tab.keyboard.press('Enter')
+  await tab.getByText('Your account is deleted.').first().waitFor()
+  await isOver()
+  say('what people have ended is over, and the next visit says nothing of it')
   await context.close()
 
   // The same after a proof of the password, whose dialog the end closes too.

@@ -1,4 +1,4 @@
-// Another local stack, in memory and with other settings.
+// Another local stack, with other settings, and in memory unless it has a folder.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 
 /** Starts it. Gives its address, and how to stop it. */
 export async function start(binary, settings, options = []) {
-  const child = spawn(binary, ['--port', '0', '--memory', ...options], {
+  const child = spawn(binary, ['--port', '0', ...(options.includes('--data-dir') ? [] : ['--memory']), ...options], {
     env: { ...process.env, ADDRESS_ATTEMPTS_PER_MINUTE: '0', LIST_PER_MINUTE: '0', CHANGE_PER_MINUTE: '0', ...settings },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
