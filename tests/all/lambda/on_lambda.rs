@@ -540,11 +540,17 @@ async fn an_authorizer_that_cannot_tell_is_an_error_and_one_that_need_not_ask_an
     let ask = async |settings: &[(&str, &str)], endpoint: &str, event: &Value| {
         let mut authorizer = Function::start_alone("authorizer", endpoint, settings).await;
         let answer = authorizer.invoke(event).await;
-        (answer, log_and_metrics(authorizer).1)
+        let (log, metrics) = log_and_metrics(authorizer);
+        (answer, metrics, log)
     };
     let nowhere = "http://127.0.0.1:1";
     let allowed = event("authorizer-allowed", &tokens);
-    let (answer, _) = ask(&[], nowhere, &allowed).await;
+    let (answer, _, log) = ask(&[], nowhere, &allowed).await;
+    // The one alarm that rings for it counts lines at ERROR; the request's other lines say why.
+    let said = "the authorizer could not tell whether a request may pass";
+    let line = log.iter().find(|line| line["message"] == said).unwrap();
+    assert_eq!(line["level"], "ERROR");
+    assert!(line["span"]["request_id"].is_string(), "{line}");
     let Answer::Error(error) = &answer else {
         panic!("an error: {answer:?}");
     };
@@ -554,7 +560,7 @@ async fn an_authorizer_that_cannot_tell_is_an_error_and_one_that_need_not_ask_an
     assert_eq!(error[FUNCTION_ERROR_TYPE], "unhandled");
 
     let offline = [("AUTHORIZER_MODE", "offline")];
-    let (answer, metrics) = ask(&offline, nowhere, &allowed).await;
+    let (answer, metrics, _) = ask(&offline, nowhere, &allowed).await;
     assert!(matches!(answer, Answer::Response(said) if said["isAuthorized"] == true));
     // Nor does it open a connection.
     let [line] = metrics.try_into().unwrap();
@@ -567,14 +573,14 @@ async fn an_authorizer_that_cannot_tell_is_an_error_and_one_that_need_not_ask_an
     let mut other = allowed.clone();
     other["version"] = json!("1.0");
     other["identitySource"] = other["headers"]["authorization"].clone();
-    let (answer, _) = ask(&[], &dynamodb.endpoint, &other).await;
+    let (answer, ..) = ask(&[], &dynamodb.endpoint, &other).await;
     let Answer::Error(error) = &answer else {
         panic!("an error: {answer:?}");
     };
     let token = tokens["access_token"].as_str().unwrap();
     assert!(!error.to_string().contains(&token[..30]), "{error}");
 
-    let (answer, metrics) = ask(
+    let (answer, metrics, _) = ask(
         &[],
         &dynamodb.endpoint,
         &event("authorizer-denied", &tokens),
