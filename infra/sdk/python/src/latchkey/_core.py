@@ -19,9 +19,9 @@ import httpx
 from ._clock import Clock, ServerTime
 from ._effects import Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import SIGNED_OUT, LatchkeyError
-from ._requests import Reply, Request, build, read_object, read_problem, read_tokens, unexpected
+from ._requests import Reply, Request, build, check, read_count, read_object, read_tokens, unexpected
 from ._session import Document, Held, Vault, store_refresh_token, store_successor
-from .types import Account, ActivityPage, Export, Removed, Revoked, Session, SessionList, SignedIn
+from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
 
@@ -298,8 +298,6 @@ class Core:
 
     def _receive(self, reply: Reply, sent: float, audience: str | None = None) -> tuple[Held, str | None]:
         """The session and the device token of a reply with tokens whose request was sent at a moment of elapsed time."""
-        if not 200 <= reply.status < 300:
-            raise read_problem(reply)
         tokens = read_tokens(reply)
         lives = tokens["expires_in"]
         expires_at = self.time.now() - (self.clock.elapsed() - sent) + lives
@@ -365,9 +363,11 @@ class Core:
     # Sending.
 
     def _send(self, request: Request) -> Flow[Reply]:
+        """Sends a request and returns the reply that says that it is done. Raises for every other one, and for none."""
         sent = self.clock.elapsed()
         reply: Reply = yield Send(request)
         self.time.measure(reply.headers.get("date"), sent, self.clock.elapsed())
+        check(request, reply)
         return reply
 
     def _wait(self, failure: LatchkeyError, attempt: int, attempts: int, seconds: float = 1.0) -> Flow[None]:
@@ -388,8 +388,8 @@ class Core:
         *,
         session_id: str = "",
         params: dict[str, str] | None = None,
-    ) -> Flow[tuple[Held, Reply, float]]:
-        """Calls an operation for a session. Returns the session that was used, the reply, and when it was asked for.
+    ) -> Flow[tuple[Held, Reply]]:
+        """Calls an operation for a session. Returns the session that was used, and the reply.
 
         After a 401 the token is refreshed and the request repeated, once; a GET also after a failure that may pass.
         """
@@ -398,12 +398,9 @@ class Core:
         is_refreshed = False
         attempt = 1
         while True:
-            sent = self.clock.elapsed()
             try:
                 reply = yield from self._send(request.with_token(held.access_token))
-                if 200 <= reply.status < 300:
-                    return held, reply, sent
-                failure = read_problem(reply)
+                return held, reply
             except LatchkeyError as error:
                 failure = error
             if failure.status == 401 and not is_refreshed:
@@ -427,13 +424,10 @@ class Core:
         params: dict[str, str] | None = None,
     ) -> Flow[tuple[Held, Reply]]:
         held = yield from self.authorize()
-        held, reply, _ = yield from self._call_as(held, operation, body, session_id=session_id, params=params)
-        return held, reply
+        return (yield from self._call_as(held, operation, body, session_id=session_id, params=params))
 
     def _call_without_token(self, operation: str, body: dict[str, Any]) -> Flow[None]:
-        reply = yield from self._send(build(self.api, operation, body))
-        if not 200 <= reply.status < 300:
-            raise read_problem(reply)
+        yield from self._send(build(self.api, operation, body))
 
     # The operations, named as the methods of the clients.
 
@@ -461,12 +455,12 @@ class Core:
             "device_token": document.device_token or ...,
         }
         request = build(self.api, operation, body, headers={"X-Device-Id": cast(str, document.device_id)})
-        return (yield from self._in_turn("sign_in", self._sign_in_by(operation, request, sign_outs)))
+        return (yield from self._in_turn("sign_in", self._sign_in_by(request, sign_outs)))
 
-    def _sign_in_by(self, operation: str, request: Request, sign_outs: int) -> Flow[SignedIn | None]:
+    def _sign_in_by(self, request: Request, sign_outs: int) -> Flow[SignedIn | None]:
         sent = self.clock.elapsed()
         reply = yield from self._send(request)
-        if operation == "register" and reply.status == 202:
+        if reply.status == 202:
             return None
         held, device_token = self._receive(reply, sent)
 
@@ -588,16 +582,17 @@ class Core:
 
     def revoke_others(self) -> Flow[int]:
         _, reply = yield from self._call("revoke_others", params={"keep_current": "true"})
-        return cast(Revoked, read_object(reply))["revoked"]
+        return read_count(reply, "revoked")
 
     def logout_all(self) -> Flow[int]:
         held, reply = yield from self._call("logout_all", params={"keep_current": "false"})
+        count = read_count(reply, "revoked")
         yield from self._drop_session(held.session["id"])
-        return cast(Revoked, read_object(reply))["revoked"]
+        return count
 
     def remove_expired_sessions(self) -> Flow[int]:
         _, reply = yield from self._call("remove_expired_sessions")
-        return cast(Removed, read_object(reply))["removed"]
+        return read_count(reply, "removed")
 
     def me(self) -> Flow[Account]:
         _, reply = yield from self._call("me")
