@@ -199,6 +199,43 @@ def test_server_that_wants_no_refresh_for_a_while_is_left_alone_for_a_minute_at_
     assert (world.network.refreshes, world.rotation()) == (2, 1)
 
 
+def test_caller_who_needs_a_token_waits_for_the_end_of_a_short_pause(world: World) -> None:
+    """The refresh ahead of time was refused a moment before, and the token has expired since."""
+    client = world.client()
+    world.register(client)
+    world.time.advance(900 - 1)
+    world.network.fail(REFRESH, full("4"))
+    assert client.me()["email"] == world.email
+    assert world.time.waits == []
+    world.time.advance(2)
+    assert client.me()["email"] == world.email
+    assert [round(seconds) for seconds in world.time.waits] == [2]
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
+
+
+def test_caller_who_needs_a_token_waits_for_the_last_seconds_of_a_long_pause(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    world.expire()
+    world.network.fail(REFRESH, full("30"))
+    with pytest.raises(LatchkeyError, match="too_many_requests"):
+        client.me()
+    world.time.advance(27)
+    assert client.me()["email"] == world.email
+    assert [round(seconds) for seconds in world.time.waits] == [3]
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
+
+
+def test_caller_who_has_a_token_does_not_wait_for_a_pause(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    world.time.advance(900 - 20)
+    world.network.fail(REFRESH, full("4"))
+    for _ in range(3):
+        assert client.me()["email"] == world.email
+    assert (world.network.refreshes, world.time.waits) == (1, [])
+
+
 @pytest.mark.parametrize("hours", [1, -1])
 def test_wall_clock_that_is_set_changes_nothing(world: World, hours: int) -> None:
     client = world.client()

@@ -32,7 +32,7 @@ ATTEMPTS: Final = 3
 EARLY_ATTEMPTS: Final = 2
 """The same of a refresh ahead of time whose reply is lost. Its caller has a token, so nobody waits for a third."""
 LONGEST_WAIT: Final = 5.0
-"""If `Retry-After` asks for more seconds, the caller gets the error at once and decides."""
+"""If `Retry-After` asks for more seconds, they are not waited for."""
 LONGEST_PAUSE: Final = 60.0
 """However long `Retry-After` is, whoever sent it: a refresh is asked for again after so many seconds."""
 LONGEST_DOUBT: Final = 10.0
@@ -53,6 +53,11 @@ def is_lost(failure: LatchkeyError) -> bool:
     """Whether the request may have done its work although its reply says nothing, as every 5xx may. A 429 comes in place
     of it."""
     return failure.code in _UNREAD or (failure.status or 0) >= 500
+
+
+def _is_short(failure: LatchkeyError) -> bool:
+    """Whether it is waited for until the request may be sent again. If not, the caller gets the failure and decides."""
+    return (failure.retry_after or 0) <= LONGEST_WAIT
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
@@ -177,19 +182,19 @@ class Core:
 
     def _share_refresh(self, stale: Held | None, audience: str | None) -> Flow[Held]:
         """A refresh for who needs its token, with all who ask meanwhile."""
-        while True:
+        for attempt in itertools.count(1):
+            pause = self._find_pause()
+            if pause is not None and _is_short(pause):
+                yield from self._wait(pause, attempt, ATTEMPTS)
             shared: Held | None = yield Share(self._refresh(stale, audience), audience)
             if shared is not None:
                 return shared
-            # Another caller had begun it ahead of time, and it has given up early: the next one is sent three times.
-            try:
-                self._obey_pause()
-            except LatchkeyError as failure:
-                yield from self._wait(failure, 1, ATTEMPTS)
+            # It met a pause, or another caller had begun it ahead of time and gave up: the next one is sent three times.
+        raise AssertionError("unreachable")
 
     def _refresh(self, stale: Held | None, audience: str | None, *, is_early: bool = False) -> Flow[Held | None]:
         """Exchanges the refresh token, unless another one has done so. Only a refusal of the token signs out. ``None`` if
-        it was ahead of time and has failed in a way that may pass."""
+        it met a pause that its caller may wait for, or was ahead of time and has failed in a way that may pass."""
         return (yield from self._in_turn("refresh", self._refresh_until_answered(stale, audience, is_early)))
 
     def _in_turn(self, kind: Literal["refresh", "replace", "sign_in"], flow: Flow[T]) -> Flow[T]:
@@ -216,7 +221,11 @@ class Core:
             is_other = current is not None and (stale is None or current.access_token != stale.access_token)
             if current is not None and is_other and self._seconds_left(current) > 0:
                 return current
-            self._obey_pause()
+            pause = self._find_pause()
+            if pause is not None:
+                if is_early or _is_short(pause):
+                    return None
+                raise pause
             try:
                 received = yield from self._exchange(held, audience)
                 self._is_doubtful = False
@@ -247,15 +256,17 @@ class Core:
                 raise
         raise AssertionError("unreachable")
 
-    def _obey_pause(self) -> None:
+    def _find_pause(self) -> LatchkeyError | None:
+        """What the server said when it wanted no refresh for a while, with the seconds that are left of it."""
         if self._pause is None:
-            return
+            return None
         failure, since = self._pause
         longest = LONGEST_DOUBT if self._is_doubtful else LONGEST_PAUSE
         left = since + min(failure.retry_after or 0, longest) - self.clock.elapsed()
         if left > 0:
-            raise failure.copy(retry_after=left)
+            return failure.copy(retry_after=left)
         self._pause = None
+        return None
 
     def _exchange(self, held: Held, audience: str | None) -> Flow[Held]:
         sent = self.clock.elapsed()
@@ -375,7 +386,7 @@ class Core:
         none."""
         if failure.retry_after is not None:
             seconds = failure.retry_after
-        if attempt >= attempts or seconds > LONGEST_WAIT:
+        if attempt >= attempts or not _is_short(failure):
             raise failure
         if seconds > 0:
             yield Sleep(seconds)
