@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any
 
 import httpx
 import pytest
 
 from latchkey import Change, LatchkeyError, MemoryStorage
-from world import PASSWORD, REFRESH, World, answer, answer_after, busy, full, held, lose_reply, offline
+from world import (
+    PASSWORD,
+    REFRESH,
+    World,
+    answer,
+    answer_after,
+    before_reply,
+    busy,
+    full,
+    held,
+    in_a_thread,
+    lose_reply,
+    offline,
+)
 
 LOSSES = [lose_reply, *[answer_after(status) for status in (500, 502, 503, 504)]]
 
@@ -332,13 +344,7 @@ def test_late_refresh_is_not_written_over_a_new_sign_in(world: World) -> None:
     world.register(client)
     world.expire()
     other = world.client()
-
-    def sign_in_meanwhile(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        in_a_thread(lambda: other.sign_in(world.email, PASSWORD))
-        return response
-
-    world.network.fail(REFRESH, sign_in_meanwhile)
+    world.network.fail(REFRESH, before_reply(lambda: other.sign_in(world.email, PASSWORD)))
     client.me()
     assert client.signed_in() == other.signed_in()
     assert world.rotation() == 0
@@ -349,13 +355,7 @@ def test_late_refresh_does_not_undo_a_sign_out(world: World) -> None:
     world.register(client)
     world.expire()
     other = world.client()
-
-    def sign_out_meanwhile(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        in_a_thread(other.sign_out)
-        return response
-
-    world.network.fail(REFRESH, sign_out_meanwhile)
+    world.network.fail(REFRESH, before_reply(other.sign_out))
     with pytest.raises(LatchkeyError, match="not_signed_in"):
         client.me()
     assert held(world.storage.load()) is None
@@ -364,13 +364,7 @@ def test_late_refresh_does_not_undo_a_sign_out(world: World) -> None:
 def test_late_password_change_is_not_written_over_another_sign_in(world: World) -> None:
     client, other = world.client(), world.client()
     world.register(client)
-
-    def somebody_else_signs_in(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        in_a_thread(lambda: other.register(f"stranger-{world.email}", PASSWORD))
-        return response
-
-    world.network.fail("/v1/me/password", somebody_else_signs_in)
+    world.network.fail("/v1/me/password", before_reply(lambda: other.register(f"stranger-{world.email}", PASSWORD)))
     with pytest.raises(LatchkeyError, match="not_signed_in"):
         client.change_password(PASSWORD, PASSWORD + "!")
     assert client.signed_in()["user"]["email"] == f"stranger-{world.email}"
@@ -395,13 +389,8 @@ def test_successor_is_stored_even_if_another_refresh_has_stored_a_younger_access
     client = world.client()
     world.register(client)
     world.expire()
-
-    def another_has_a_new_access_token(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        spoil_access_token(world)  # another access token with the same refresh token
-        return response
-
-    world.network.fail(REFRESH, another_has_a_new_access_token)
+    # The other access token comes with the same refresh token.
+    world.network.fail(REFRESH, before_reply(lambda: spoil_access_token(world)))
     client.me()
     assert (world.network.refreshes, world.rotation()) == (1, 1)
 
@@ -494,13 +483,6 @@ def test_device_is_remembered_after_a_sign_out(world: World) -> None:
     client.sign_in(world.email, PASSWORD)
     assert client.get_session()["device_id"] == device
     assert json.loads(world.storage.load() or "")["device_token"]
-
-
-def in_a_thread(act: Any) -> None:
-    """Somebody else acts, in another thread, and is done before this returns."""
-    thread = threading.Thread(target=act)
-    thread.start()
-    thread.join()
 
 
 def spoil_access_token(world: World) -> None:

@@ -11,7 +11,20 @@ import httpx
 import pytest
 
 from latchkey import Clock, FileStorage, LatchkeyError, MemoryStorage
-from world import PASSWORD, REFRESH, MovableClock, World, answer, answer_after, busy, full, held, lose_reply, offline
+from world import (
+    PASSWORD,
+    REFRESH,
+    MovableClock,
+    World,
+    answer,
+    answer_after,
+    before_reply,
+    busy,
+    full,
+    held,
+    lose_reply,
+    offline,
+)
 
 CHANGE, REAUTHENTICATE, SIGN_IN, SIGN_OUT = "/v1/me/password", "/v1/auth/reauthenticate", "/v1/auth/login", "/v1/auth/logout"
 OTHER_PASSWORD = "wrong donkey charger paperclip"
@@ -214,14 +227,7 @@ def test_sign_in_does_not_outlive_a_sign_out_that_came_later(world: World) -> No
     client, other = world.client(), world.client(storage=MemoryStorage())
     world.register(client)
     client.sign_out()
-
-    def sign_out_meanwhile(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        with ThreadPoolExecutor() as pool:
-            pool.submit(client.sign_out).result()
-        return response
-
-    world.network.fail(SIGN_IN, sign_out_meanwhile)
+    world.network.fail(SIGN_IN, before_reply(client.sign_out))
     assert code_of(client.sign_in, world.email, PASSWORD) == "not_signed_in"
     assert held(world.storage.load()) is None
     other.sign_in(world.email, PASSWORD)
