@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import httpx
 import pytest
@@ -479,3 +481,73 @@ def test_counting_network_is_the_only_way_out(threads: World) -> None:
     threads.register(client)
     assert (threads.network.counts.total(), other.counts.total()) == (0, 1)
     assert rotation(client._storage.load() or "") == 0
+
+
+def test_threads_of_a_forked_child_start_again_once(threads: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first requests of a child come at once. Whoever comes second must not find its parent's connections, nor take the
+    refresh away that the first has begun."""
+    client = Client(threads.api)
+    threads.register(client)
+    parents_http, make_http = client._http, client._make_http
+    made: list[httpx.Client] = []
+    start = threading.Barrier(8)
+
+    def make_slowly() -> httpx.Client:
+        made.append(make_http())
+        time.sleep(0.05)
+        return made[-1]
+
+    def first_call(_: int) -> httpx.Client:
+        start.wait()
+        client.signed_in()
+        return client._http
+
+    monkeypatch.setattr(client, "_make_http", make_slowly)
+    pid = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    with ThreadPoolExecutor(8) as pool:
+        used = set(pool.map(first_call, range(8)))
+    assert used == set(made)
+    assert len(made) == 1
+    for http in (parents_http, *made):
+        http.close()
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_storage_is_reached_while_all_worker_threads_wait_for_the_loop(api: str, kind: str, tmp_path: Path) -> None:
+    client = AsyncClient(api, storage=FileStorage(tmp_path / "session.json"))
+
+    async def scenario() -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+        with anyio.fail_after(5):
+            assert await anyio.to_thread.run_sync(anyio.from_thread.run, client.signed_in, abandon_on_cancel=True) is None
+
+    anyio.run(scenario, backend=kind)
+
+
+def test_sign_out_that_nobody_waited_for_is_told(tasks: World) -> None:
+    reply = HeldReply()
+    kinds: list[str] = []
+
+    def note(change: Change) -> None:
+        kinds.append(change.kind)
+
+    def refuse(_: httpx.Request, send: Any) -> httpx.Response:
+        reply(_, lambda: httpx.Response(200))
+        return httpx.Response(401, json={"code": "invalid_refresh_token"})
+
+    async def scenario() -> None:
+        client = async_client(tasks)
+        await client.register(tasks.email, "correct horse battery staple")
+        client.on_change(note)
+        tasks.expire()
+        tasks.network.fail(REFRESH, refuse)
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.me)
+            await anyio.to_thread.run_sync(reply.is_given.wait)
+            group.cancel_scope.cancel()
+        reply.may_pass.set()
+        await client.aclose()
+
+    anyio.run(scenario, backend=tasks.kind)
+    assert kinds == ["signed_out"]
