@@ -77,6 +77,9 @@ def test_sessions(world: World) -> None:
     client.revoke_session(others[0]["id"])
     assert code_of(client.revoke_session, others[0]["id"]) == "session_not_found"
     assert code_of(client.revoke_session, "../../me/delete") in {"invalid_request", "not_found"}
+    for no_id in ("..", "expired"):  # the latter would remove the ended sessions
+        with pytest.raises(ValueError, match="UUID"):
+            client.revoke_session(no_id)
     assert code_of(other.me) == "invalid_refresh_token"
     assert client.remove_expired_sessions() == 1
     assert client.revoke_others() == 0
@@ -105,11 +108,13 @@ def test_unknown_fields_and_codes_are_tolerated(world: World) -> None:
     world.register(client)
     world.network.fail("/v1/sessions/current", answer(200, {"id": "i", "mood": "new"}))
     assert client.get_session()["mood"] == "new"
+    world.network.fail("/v1/me", *[answer(418, "[" * 100_000)] * 3)
+    assert code_of(client.me) == "unexpected_reply"
     world.network.fail("/v1/me", answer(418, {"code": "teapot", "detail": 7, "errors": "none"}))
     with pytest.raises(LatchkeyError) as caught:
         client.me()
     assert (caught.value.code, caught.value.status, tuple(caught.value.errors)) == ("teapot", 418, ())
-    for body in ("<html>", "[]", "null", ""):
+    for body in ("<html>", "[]", "null", "", "[" * 100_000):
         world.network.fail("/v1/sessions/current", *[answer(200, body)] * 3)
         assert code_of(client.get_session) == "unexpected_reply"
         world.network._faults.clear()

@@ -210,17 +210,32 @@ def test_process_that_dies_in_a_password_change_delays_a_refusal_and_no_more(api
     client = world.client()
     world.register(client)
 
-    def die(_: httpx.Request, send: Any) -> httpx.Response:
+    left: list[str | None] = []
+    world.network.fail(CHANGE, before_reply(lambda: left.append(world.storage.load())))
+    client.change_password(PASSWORD, OTHER_PASSWORD)
+    world.storage.save(left[0] or "")
+    other = world.client()
+    assert code_of(other.me) == "invalid_refresh_token"
+    assert 10 < sum(world.time.waits) < 20
+    assert other.signed_in() is None
+
+
+def test_interrupted_reauthentication_is_followed_by_a_refresh_at_the_next_call(api: str) -> None:
+    """Ctrl-C, when the server has replaced the refresh token: the old one counts for the grace alone."""
+    world = World(api, "sync")
+    client = world.client()
+    world.register(client)
+
+    def interrupt(_: httpx.Request, send: Any) -> httpx.Response:
         send()
         raise KeyboardInterrupt
 
-    world.network.fail(CHANGE, die)
+    world.network.fail(REAUTHENTICATE, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        client.change_password(PASSWORD, OTHER_PASSWORD)
-    other = world.client()
-    assert code_of(other.me) == "invalid_refresh_token"
-    assert sum(world.time.waits) < 20
-    assert other.signed_in() is None
+        client.reauthenticate(PASSWORD)
+    for one in (client, world.client()):
+        assert one.me()["email"] == world.email
+        assert (world.network.refreshes, world.rotation(), world.time.waits) == (1, 1, [])
 
 
 def test_sign_in_does_not_outlive_a_sign_out_that_came_later(world: World) -> None:

@@ -295,7 +295,8 @@ class AsyncClient:
         if isinstance(storage, MemoryStorage):
             return self._update_in_thread(storage, update)
         threads = self._loop().storage_threads
-        return await anyio.to_thread.run_sync(self._update_in_thread, cast(Storage, storage), update, limiter=threads)
+        with anyio.CancelScope(shield=True):  # an operation that is cancelled notes so
+            return await anyio.to_thread.run_sync(self._update_in_thread, cast(Storage, storage), update, limiter=threads)
 
     def _update_in_thread(self, storage: Storage, update: Update) -> Any:
         with self._storage_lock:

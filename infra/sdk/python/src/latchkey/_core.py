@@ -20,7 +20,7 @@ from ._clock import Clock, ServerTime
 from ._effects import Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import SIGNED_OUT, LatchkeyError
 from ._requests import Reply, Request, build, check, read_count, read_object, read_tokens, unexpected
-from ._session import Document, Held, Vault, store_refresh_token, store_successor
+from ._session import Document, Held, Vault, log, store_refresh_token, store_successor
 from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
@@ -58,6 +58,14 @@ def is_lost(failure: LatchkeyError) -> bool:
 def _is_short(failure: LatchkeyError) -> bool:
     """Whether it is waited for until the request may be sent again. If not, the caller gets the failure and decides."""
     return (failure.retry_after or 0) <= LONGEST_WAIT
+
+
+def _give_back(release: Callable[[], None]) -> None:
+    """Gives back the lock of the storage. What was done under it is done, whatever becomes of the lock."""
+    try:
+        release()
+    except Exception as error:
+        log.warning("the lock of the storage could not be given back: %s", type(error).__name__)
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
@@ -208,7 +216,7 @@ class Core:
                 return (yield from flow)
             finally:
                 if release is not None:
-                    release()
+                    _give_back(release)
         finally:
             turns.end(kind)
 
@@ -291,7 +299,8 @@ class Core:
         while True:
             try:
                 release: Callable[[], None] | None = yield TryLock()
-            except OSError:
+            except Exception as error:
+                log.warning("the lock of the storage could not be taken: %s", type(error).__name__)
                 return None
             if release is not None or self.clock.elapsed() - began >= LOCK_PATIENCE:
                 return release
@@ -538,10 +547,13 @@ class Core:
             sent = self.clock.elapsed()
             reply = yield from self._send(build(self.api, operation, body).with_token(current.access_token))
             received, device_token = self._receive(reply, sent)
-        except LatchkeyError as error:
-            if is_lost(error):
-                self._is_doubtful = True
-            yield from self._expect_no_replacement(current if is_lost(error) else None)
+        except GeneratorExit:
+            raise  # nobody does any more what is asked for
+        except BaseException as error:
+            # An interrupt (Ctrl-C, the end of an event loop) loses the reply too.
+            is_unknown = not isinstance(error, LatchkeyError) or is_lost(error)
+            self._is_doubtful |= is_unknown
+            yield from self._expect_no_replacement(current if is_unknown else None)
             raise
         with contextlib.suppress(LatchkeyError):
             stored = yield from self._store(current, received, device_token)

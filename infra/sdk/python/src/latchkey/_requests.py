@@ -93,7 +93,7 @@ def build(
 ) -> Request:
     """The request of an operation. A field of the body whose value is ``...`` is left out."""
     operation = OPERATIONS[name]
-    if session_id in {".", ".."}:
+    if session_id in {".", "..", "expired"}:  # other routes
         raise ValueError("a session id is a UUID")
     url = api + operation.path.replace("{id}", quote(session_id, safe=""))
     if body is not None:
@@ -120,7 +120,7 @@ def read_json(reply: Reply) -> Any:
         return None
     try:
         return json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise unexpected(reply) from None
 
 
@@ -163,7 +163,7 @@ def read_problem(reply: Reply) -> LatchkeyError:
     """The error of an unsuccessful reply. One without a code, such as API Gateway's, has one by its status."""
     try:
         value = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     problem = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
     code, detail, request_id = problem.get("code"), problem.get("detail"), problem.get("request_id")

@@ -183,7 +183,8 @@ class Vault:
         *,
         is_blind: bool = False,
     ) -> tuple[T, str | None]:
-        """Decides on what the storage holds. Returns the result and the text to store, if there is one to store.
+        """Decides on what the storage holds. Returns the result and the text to store, if there is one to store: none while
+        the storage cannot be read, because another one may have stored more, unless ``is_blind`` says to replace it.
 
         Nothing else may read or write the storage between ``loaded`` and the end of ``settle``.
         """
@@ -192,7 +193,8 @@ class Vault:
         if after != before:
             self._become(after, reason)
             self._is_unsaved = True
-        return result, encode(after) if self._is_unsaved else None
+        is_known = is_blind or not isinstance(loaded, Exception)
+        return result, encode(after) if self._is_unsaved and is_known else None
 
     def settle(self, text: str, error: Exception | None) -> None:
         """Notes whether the text could be stored."""
