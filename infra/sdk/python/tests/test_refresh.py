@@ -466,6 +466,20 @@ def test_listener_that_another_one_has_removed_is_not_called(world: World) -> No
     assert seen == []
 
 
+def test_listener_that_was_added_twice_is_removed_one_by_one(world: World) -> None:
+    client = world.client()
+    seen: list[str] = []
+
+    def note(change: Change) -> None:
+        seen.append(change.kind)
+
+    remove, _ = client.on_change(note), client.on_change(note)
+    remove()
+    remove()
+    world.register(client)
+    assert seen == ["signed_in"]
+
+
 def test_sign_out_forgets_the_session_even_without_a_network(world: World) -> None:
     client = world.client()
     world.register(client)

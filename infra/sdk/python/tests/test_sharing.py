@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,28 @@ def test_fifty_threads_share_one_failure(threads: World) -> None:
     threads.time.advance(60)
     client.me()
     assert threads.rotation() == 1
+
+
+def test_interrupt_before_a_refresh_is_sent_leaves_nobody_waiting(threads: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes when the refresh is noted for others to share, and has not begun."""
+    client = threads.client()
+    threads.register(client)
+    threads.expire()
+    lock = threading.Lock()
+
+    @contextmanager
+    def interrupted() -> Iterator[None]:
+        with lock:
+            yield
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "_flight_lock", interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        client.me()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(client.me).result(5)["email"] == threads.email
+    assert (threads.network.refreshes, threads.rotation()) == (1, 1)
 
 
 def test_fifty_tasks_at_an_expired_token_refresh_once(tasks: World) -> None:
@@ -372,8 +395,7 @@ def test_forked_child_does_not_use_the_tokens_that_its_parents_memory_holds(thre
 
 PROCESS = """
 import json, sys, threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from latchkey import Client, FileStorage, _core
 from world import Network
 _core.LOCK_PATIENCE = 60  # a busy machine must not look like an abandoned lock

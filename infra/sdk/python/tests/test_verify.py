@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import threading
 import time
@@ -19,12 +20,31 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
+import latchkey
 from latchkey import Client, LatchkeyError
 from latchkey.verify import AsyncVerifier, Claims, VerificationError, Verifier, challenge, read_bearer
 from world import PASSWORD, Network, World, answer, offline, start_stack
 
 JWKS = "/.well-known/jwks.json"
 ORDERS = "https://orders.example.com"
+
+
+def test_keys_grow_old_while_the_machine_sleeps() -> None:
+    for verifier in (Verifier, AsyncVerifier):
+        assert inspect.signature(verifier).parameters["elapsed"].default is latchkey.Clock().elapsed
+
+
+def test_verifier_of_a_forked_child_waits_for_no_thread_of_its_parent(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(api, "sync")
+    client = world.client()
+    world.register(client)
+    token = client.access_token()
+    with Verifier(api, "latchkey") as verifier, verifier._lock, ThreadPoolExecutor(1) as pool:
+        parents_http, pid = verifier._http, os.getpid()
+        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+        assert pool.submit(verifier.verify, token).result(5)["sub"]
+        assert verifier._http is not parents_http
+        parents_http.close()
 
 
 class Clock:

@@ -306,28 +306,31 @@ class Client:
         return Reply(response.status_code, dict(response.headers), response.content)
 
     def _share(self, flow: Flow[Held | None], audience: str | None) -> Held | None:
-        with self._flight_lock:
-            running = self._flights.get(audience)
-            mine: Future[Held | None] = Future()
-            if running is None:
-                self._flights[audience] = mine
-        if running is not None:
-            flow.close()
-            try:
-                return running.result()
-            except LatchkeyError as error:
-                raise error.copy() from None
+        mine: Future[Held | None] = Future()
         try:
-            held = self._drive(flow)
-        except BaseException as error:
             with self._flight_lock:
-                del self._flights[audience]
-            mine.set_exception(describe_interruption(error))
+                running = self._flights.setdefault(audience, mine)
+            if running is mine:
+                held = self._drive(flow)
+                self._end_flight(audience, mine)
+                mine.set_result(held)
+                return held
+        except BaseException as error:
+            # Wherever an interrupt (Ctrl-C) has come: nobody may wait for this for ever.
+            self._end_flight(audience, mine)
+            if not mine.done():
+                mine.set_exception(describe_interruption(error))
             raise
+        flow.close()
+        try:
+            return running.result()
+        except LatchkeyError as error:
+            raise error.copy() from None
+
+    def _end_flight(self, audience: str | None, flight: Future[Held | None]) -> None:
         with self._flight_lock:
-            del self._flights[audience]
-        mine.set_result(held)
-        return held
+            if self._flights.get(audience) is flight:
+                del self._flights[audience]
 
     def _make_http(self) -> httpx.Client:
         http = httpx.Client(transport=self._transport, timeout=self._timeout, headers={"User-Agent": USER_AGENT})

@@ -17,7 +17,7 @@ from ._storage import Storage
 
 
 class ForkGuard:
-    """Starts a client again in a forked child, where a lock may be held by a thread that the child does not have."""
+    """Starts again what a forked child has of its parent, where a lock may be held by a thread that the child does not have."""
 
     def __init__(self, start: Callable[[], None]) -> None:
         self._start = start

@@ -25,7 +25,9 @@ from typing import Any, Final, TypedDict, cast
 import anyio
 import httpx
 
+from ._clock import read_elapsed
 from ._errors import LatchkeyError
+from ._transport import ForkGuard
 
 try:
     import jwt
@@ -237,16 +239,21 @@ class Verifier:
         max_age: float | None = None,
         leeway: float = 5,
         http: httpx.Client | None = None,
-        elapsed: Callable[[], float] = time.monotonic,
+        elapsed: Callable[[], float] = read_elapsed,
     ) -> None:
         self._rules = _Rules(issuer, audience, algorithms=algorithms, scope=scope, max_age=max_age, leeway=leeway)
         self._keys = _KeySet(elapsed)
-        self._lock = threading.Lock()
         self._callers_http = http
-        self._http = http or httpx.Client(timeout=5)
+        self._start_in_this_process()
+        self._fork_guard = ForkGuard(self._start_in_this_process)
+
+    def _start_in_this_process(self) -> None:
+        self._lock = threading.Lock()
+        self._http = self._callers_http or httpx.Client(timeout=5)
 
     def verify(self, token: str) -> Claims:
         """The claims of a token that this issuer made for this audience and that has not expired."""
+        self._fork_guard.check()
         kid = self._rules.read_key_id(token)
         # One reads. Whoever cannot do without waits for it.
         if self._keys.is_due(kid) and self._lock.acquire(blocking=self._keys.is_needed(kid)):
@@ -300,7 +307,7 @@ class AsyncVerifier:
         max_age: float | None = None,
         leeway: float = 5,
         http: httpx.AsyncClient | None = None,
-        elapsed: Callable[[], float] = time.monotonic,
+        elapsed: Callable[[], float] = read_elapsed,
     ) -> None:
         self._rules = _Rules(issuer, audience, algorithms=algorithms, scope=scope, max_age=max_age, leeway=leeway)
         self._keys = _KeySet(elapsed)
