@@ -27,6 +27,8 @@ from world import PASSWORD, Network, World, answer, offline, start_stack
 
 JWKS = "/.well-known/jwks.json"
 ORDERS = "https://orders.example.com"
+NESTED = "[" * 100_000
+"""JSON that nests deeper than Python reads."""
 
 
 def test_keys_grow_old_while_the_machine_sleeps() -> None:
@@ -192,8 +194,8 @@ def test_keys_outlive_an_outage_of_two_hours(api: str, kind: str, token: str) ->
     assert service.reads == 1
     service.clock.now = 1
     service.verify(token)
-    service.network.fail(JWKS, offline, answer(503), answer(200, "<html>"), answer(200, {"keys": []}))
-    for number in range(1, 5):
+    service.network.fail(JWKS, offline, answer(503), answer(200, "<html>"), answer(200, {"keys": []}), answer(200, NESTED))
+    for number in range(1, 6):
         service.clock.now = number * 1000
         service.verify(token)
     unknown = jwt.encode({"sub": "x"}, "k" * 32, headers={"typ": "at+jwt", "kid": "unknown"})
@@ -215,7 +217,7 @@ def test_revocation_is_seen_by_verify_now_alone(api: str, kind: str) -> None:
         client.sign_out()
     service.verify(token)
     assert refusal(service.verify_now, token) == ("invalid_token", 401)
-    for fault in (offline, answer(503), answer(200, "<html>"), answer(200, [])):
+    for fault in (offline, answer(503), answer(200, "<html>"), answer(200, []), answer(200, NESTED)):
         service.network.fail("/v1/me", fault)
         assert refusal(service.verify_now, token) == ("keys_unavailable", 503)
     service.network.fail("/v1/me", answer(200, {"id": "another"}))

@@ -116,7 +116,7 @@ class _Rules:
         """The name of the key in the header, which is not verified yet."""
         try:
             header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, ValueError) as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise _refuse(str(error)) from error
         # The type is part of what is signed. Without this check, any token of the same key would pass.
         if header.get("typ") != "at+jwt":
@@ -162,7 +162,7 @@ class _Rules:
             raise _refuse("The session has ended.")
         try:
             user_id = json.loads(response.content)["id"] if response.status_code == 200 else None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             user_id = None
         if user_id is None:
             raise _unavailable(f"The session cannot be asked for: status {response.status_code}.")
@@ -207,7 +207,7 @@ class _KeySet:
             return
         try:
             keys = jwt.PyJWKSet.from_dict(json.loads(response.content)).keys
-        except (ValueError, TypeError, AttributeError, jwt.PyJWTError):
+        except (ValueError, TypeError, AttributeError, RecursionError, jwt.PyJWTError):
             return
         self._keys = {key.key_id: key for key in keys if key.key_id is not None}
         self._read_at = self._tried_at
