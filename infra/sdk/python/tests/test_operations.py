@@ -262,6 +262,16 @@ def test_only_a_registration_may_wait_for_a_mail(world: World) -> None:
     assert client.signed_in() is not None
 
 
+@pytest.mark.parametrize("broken", [{"access_token": "\u2603"}, {"refresh_token": "a\nb"}, {"expires_in": 10**400}])
+def test_tokens_that_cannot_be_sent_or_counted_with_are_not_stored(world: World, broken: dict[str, object]) -> None:
+    client = world.client()
+    world.register(client)
+    tokens: dict[str, object] = {"access_token": "a", "refresh_token": "r", "expires_in": 900, "session": {"id": "s"}}
+    world.network.fail("/v1/auth/login", answer(200, tokens | broken))
+    assert code_of(client.sign_in, world.email, PASSWORD) == "unexpected_reply"
+    assert client.me()["email"] == world.email
+
+
 class TeamApi(BaseHTTPRequestHandler):
     """An API of the team. It answers what its path says, and keeps the tokens that it has seen."""
 

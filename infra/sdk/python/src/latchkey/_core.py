@@ -20,7 +20,7 @@ from ._clock import Clock, ServerTime
 from ._effects import Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import SIGNED_OUT, LatchkeyError
 from ._requests import Reply, Request, build, check, read_count, read_object, read_tokens, unexpected
-from ._session import Document, Held, Vault, log, store_refresh_token, store_successor
+from ._session import Document, Held, Vault, fits_header, log, store_refresh_token, store_successor
 from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
@@ -112,6 +112,8 @@ class Core:
         self.vault = Vault()
         self.turns = Turns()
         self.time = ServerTime(self.clock)
+        if device_id and not fits_header(device_id):
+            raise ValueError("device_id: a header cannot hold it: give printable ASCII")
         self._device_id = device_id
         self._device_name = device_name
         # When the newest access token for each audience that we have received here expires, by elapsed time.

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
 from ._errors import LatchkeyError
+from ._session import fits_header, read_number
 from .types import InvalidValue, Tokens
 
 
@@ -144,12 +145,11 @@ def read_tokens(reply: Reply) -> Tokens:
     """The tokens of a successful reply."""
     value = read_object(reply)
     session = value.get("session")
+    # What could not be sent or counted with would be stored, and would sign out when it is read again.
     texts = [value.get("access_token"), value.get("refresh_token")]
     if isinstance(session, dict):
         texts.append(cast("dict[str, Any]", session).get("id"))
-    if len(texts) < 3 or not all(isinstance(text, str) and text for text in texts):
-        raise unexpected(reply)
-    if not isinstance(value.get("expires_in"), int):
+    if len(texts) < 3 or not all(fits_header(text) for text in texts) or read_number(value.get("expires_in")) is None:
         raise unexpected(reply)
     return cast("Tokens", value)
 
