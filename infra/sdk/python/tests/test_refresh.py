@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -236,6 +237,31 @@ def test_caller_who_needs_a_token_waits_for_the_last_seconds_of_a_long_pause(wor
     assert client.me()["email"] == world.email
     assert [round(seconds) for seconds in world.time.waits] == [3]
     assert (world.network.refreshes, world.rotation()) == (2, 1)
+
+
+def test_pause_that_ends_for_many_threads_at_once(api: str) -> None:
+    """One finds that it has ended, and no other may be surprised by that."""
+    world = World(api, "sync")
+    client = world.client()
+    world.register(client)
+    core = client._core
+    core._pause = (LatchkeyError("too_many_requests", retry_after=4), core.clock.elapsed())
+    elapsed = core.clock.elapsed
+
+    def end_meanwhile() -> float:
+        """Another thread sees the end of the pause, and the server asks for another one."""
+        core.clock = world.time.clock
+        world.time.advance(5)
+        assert core._find_pause() is None
+        core._pause = (LatchkeyError("too_many_requests", retry_after=30), core.clock.elapsed())
+        now: float = elapsed()
+        return now
+
+    core.clock = replace(core.clock, elapsed=end_meanwhile)
+    core._find_pause()
+    found = core._find_pause()
+    assert found is not None
+    assert round(found.retry_after or 0) == 30
 
 
 def test_caller_who_has_a_token_does_not_wait_for_a_pause(world: World) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +99,7 @@ def test_interrupt_before_a_refresh_is_sent_leaves_nobody_waiting(threads: World
     lock = threading.Lock()
 
     @contextmanager
-    def interrupted() -> Iterator[None]:
+    def interrupted() -> Generator[None]:
         with lock:
             yield
         monkeypatch.undo()

@@ -260,7 +260,7 @@ class Core:
                 yield from self._wait(failure, attempt, attempts, 0.0 if is_early else 1.0)
             except LatchkeyError:
                 if failure.retry_after is not None:
-                    self._pause = (failure, self.clock.elapsed())
+                    self._pause = (failure.copy(), self.clock.elapsed())
                 if is_early:
                     return None
                 raise
@@ -268,15 +268,13 @@ class Core:
 
     def _find_pause(self) -> LatchkeyError | None:
         """What the server said when it wanted no refresh for a while, with the seconds that are left of it."""
-        if self._pause is None:
+        pause = self._pause  # read once, because other threads set it
+        if pause is None:
             return None
-        failure, since = self._pause
+        failure, since = pause
         longest = LONGEST_DOUBT if self._is_doubtful else LONGEST_PAUSE
         left = since + min(failure.retry_after or 0, longest) - self.clock.elapsed()
-        if left > 0:
-            return failure.copy(retry_after=left)
-        self._pause = None
-        return None
+        return failure.copy(retry_after=left) if left > 0 else None
 
     def _exchange(self, held: Held, audience: str | None) -> Flow[Held]:
         sent = self.clock.elapsed()

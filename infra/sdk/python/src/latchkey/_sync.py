@@ -316,7 +316,7 @@ class Client:
                 mine.set_result(held)
                 return held
         except BaseException as error:
-            # Wherever an interrupt (Ctrl-C) has come: nobody may wait for this for ever.
+            # Wherever an interrupt (Ctrl-C) comes: nobody is left waiting.
             self._end_flight(audience, mine)
             if not mine.done():
                 mine.set_exception(describe_interruption(error))
