@@ -25,7 +25,9 @@ from typing import Any, Final, TypedDict, cast
 import anyio
 import httpx
 
+from ._clock import read_elapsed
 from ._errors import LatchkeyError
+from ._transport import ForkGuard
 
 try:
     import jwt
@@ -114,7 +116,7 @@ class _Rules:
         """The name of the key in the header, which is not verified yet."""
         try:
             header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, ValueError) as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise _refuse(str(error)) from error
         # The type is part of what is signed. Without this check, any token of the same key would pass.
         if header.get("typ") != "at+jwt":
@@ -160,7 +162,7 @@ class _Rules:
             raise _refuse("The session has ended.")
         try:
             user_id = json.loads(response.content)["id"] if response.status_code == 200 else None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             user_id = None
         if user_id is None:
             raise _unavailable(f"The session cannot be asked for: status {response.status_code}.")
@@ -205,7 +207,7 @@ class _KeySet:
             return
         try:
             keys = jwt.PyJWKSet.from_dict(json.loads(response.content)).keys
-        except (ValueError, TypeError, AttributeError, jwt.PyJWTError):
+        except (ValueError, TypeError, AttributeError, RecursionError, jwt.PyJWTError):
             return
         self._keys = {key.key_id: key for key in keys if key.key_id is not None}
         self._read_at = self._tried_at
@@ -237,16 +239,21 @@ class Verifier:
         max_age: float | None = None,
         leeway: float = 5,
         http: httpx.Client | None = None,
-        elapsed: Callable[[], float] = time.monotonic,
+        elapsed: Callable[[], float] = read_elapsed,
     ) -> None:
         self._rules = _Rules(issuer, audience, algorithms=algorithms, scope=scope, max_age=max_age, leeway=leeway)
         self._keys = _KeySet(elapsed)
-        self._lock = threading.Lock()
         self._callers_http = http
-        self._http = http or httpx.Client(timeout=5)
+        self._start_in_this_process()
+        self._fork_guard = ForkGuard(self._start_in_this_process)
+
+    def _start_in_this_process(self) -> None:
+        self._lock = threading.Lock()
+        self._http = self._callers_http or httpx.Client(timeout=5)
 
     def verify(self, token: str) -> Claims:
         """The claims of a token that this issuer made for this audience and that has not expired."""
+        self._fork_guard.check()
         kid = self._rules.read_key_id(token)
         # One reads. Whoever cannot do without waits for it.
         if self._keys.is_due(kid) and self._lock.acquire(blocking=self._keys.is_needed(kid)):
@@ -300,7 +307,7 @@ class AsyncVerifier:
         max_age: float | None = None,
         leeway: float = 5,
         http: httpx.AsyncClient | None = None,
-        elapsed: Callable[[], float] = time.monotonic,
+        elapsed: Callable[[], float] = read_elapsed,
     ) -> None:
         self._rules = _Rules(issuer, audience, algorithms=algorithms, scope=scope, max_age=max_age, leeway=leeway)
         self._keys = _KeySet(elapsed)
