@@ -1,8 +1,8 @@
 // The page of people: which view is shown at which address, and to whom.
 
 import { LatchkeyError } from './latchkey.js'
-import { basePath, drawHeader, failure, productName, show, showLoading, showNotFound, start } from './page.js'
-import { client, entered, follow, readClaims, signOutButton } from './session.js'
+import { basePath, drawHeader, failure, offers, productName, show, showLoading, showNotFound, start } from './page.js'
+import { client, entered, follow, isAdministrator, readClaims, signOutButton } from './session.js'
 import { devices } from './devices.js'
 import { say } from './words.js'
 
@@ -12,6 +12,8 @@ const LINKS = [
   { path: `${HOME}/activity`, word: /** @type {const} */ ('activity') },
   { path: `${HOME}/settings`, word: /** @type {const} */ ('settings') },
 ]
+
+const ADMIN = { path: '/admin', word: /** @type {const} */ ('administration') }
 
 /**
  * A script that comes with the first view that needs it.
@@ -44,6 +46,7 @@ function viewOf(path) {
 /** Views that depend on who is signed in. */
 const PERSONAL = ['', 'sign-in', 'register', 'activity', 'settings', 'password']
 const isForAll = () => !PERSONAL.includes(viewOf(location.pathname))
+const hasLink = () => ['reset-password', 'verify-email'].includes(viewOf(location.pathname))
 
 /**
  * Draws a view with its script, at once if that has come: nothing of the view before can be typed into meanwhile.
@@ -69,7 +72,8 @@ function drawWith(part, title, use) {
 function drawHead() {
   if (client.state.status !== 'signed-in') return drawHeader(HOME, [])
   const path = location.pathname.slice(basePath.length)
-  drawHeader(HOME, LINKS, path === `${HOME}/password` ? `${HOME}/settings` : path, [signOutButton()])
+  const links = offers.admin && isAdministrator() ? [...LINKS, ADMIN] : LINKS
+  drawHeader(HOME, links, path === `${HOME}/password` ? `${HOME}/settings` : path, [signOutButton()])
 }
 
 /** Shows the view of the address. */
@@ -132,4 +136,4 @@ start()
 addEventListener('popstate', move)
 addEventListener('hashchange', () => location.hash && move())
 drawHeader(HOME, [])
-follow(draw, drawHead, isForAll)
+follow(draw, drawHead, isForAll, hasLink)

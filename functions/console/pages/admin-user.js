@@ -37,7 +37,7 @@ export async function drawUser(id, me, refused, seen) {
       facts(user, isMine),
       make('section', { 'aria-labelledby': 'actions' }, make('h2', { id: 'actions' }, say('actions')), make('div.buttons', {}, actions(user, isMine, name, path, live.length, again)), isMine && make('p.small.last', {}, say('own_account'))),
       section('live', 'live_sessions', live, 'no_live', (session) => endButton(session, name, path, again)),
-      section('ended', 'ended_sessions', ended, 'no_ended', () => null),
+      section('ended', 'ended_sessions', ended, 'no_ended', expiry),
       history && make('section', {}, make('h2', {}, say('activity')), history),
     )
   } catch (error) {
@@ -106,7 +106,7 @@ function actions(user, isMine, name, path, live, again) {
       ? action('disable', 'disable_title', 'disable_text', setStatus('disabled', 'disabled_done'))
       : action('enable', 'enable_title', 'enable_text', setStatus('active', 'enabled_done'), false)),
     user.email && !user.identity && offers.links && action('send_reset', 'send_reset_title', 'send_reset_text', async () => {
-      await administer('POST', `${path}/password-reset`)
+      await administer('POST', `${path}/password-reset`, undefined, 202)
       return say('reset_sent')
     }, false),
   ]
@@ -127,12 +127,15 @@ const section = (id, title, sessions, none, button) =>
       : make('p.empty', {}, say(none)),
   )
 
+/** When a session has expired. When and why another one has ended, the activity says. @param {AdminSession} session */
+const expiry = ({ state, expires_at }) => (state === 'expired' ? make('p.small', {}, time(expires_at, (ago) => say('expired', { time: ago }))) : null)
+
 /** @param {AdminSession} session @param {Phrase} user @param {string} path @param {() => void} again */
 const endButton = (session, user, path, again) =>
   make('button', { type: 'button', 'aria-label': say('end_of', { device: nameOf(session) }), onclick: async () => {
     const act = async () => {
       try {
-        await administer('DELETE', `${path}/sessions/${session.id}`)
+        await administer('DELETE', `${path}/sessions/${session.id}`, undefined, 204)
       } catch (error) {
         if (!(error instanceof LatchkeyError) || error.code !== 'session_not_found') throw error
       }

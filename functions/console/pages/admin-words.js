@@ -31,6 +31,7 @@ export const ADMIN_WORDS = {
   ended_sessions: ['Ended sessions', 'Beendete Sitzungen'],
   no_live: ['This user is not signed in anywhere.', 'Diese Person ist nirgends angemeldet.'],
   no_ended: ['There are no ended sessions.', 'Es gibt keine beendeten Sitzungen.'],
+  expired: ['Expired {time}', 'Abgelaufen {time}'],
   end: ['End', 'Beenden'],
   end_of: ['End {device}', '{device} beenden'],
   end_title: ['End this session?', 'Diese Sitzung beenden?'],

@@ -14,6 +14,8 @@ import './admin-words.js'
 /** @typedef {import('./admin-user.js').User} User */
 
 const HOME = '/admin'
+/** @type {import('./page.js').Link[]} */
+const LINKS = [{ path: HOME, word: 'users' }, ...(offers.account ? [{ path: '/account', word: /** @type {const} */ ('devices_title') }] : [])]
 const USERS = '/v1/admin/users'
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
@@ -29,7 +31,7 @@ function seen(user) {
 let latest = 0
 
 function drawHead() {
-  if (client.state.status === 'signed-in') drawHeader(HOME, [{ path: HOME, word: 'users' }], HOME, [signOutButton()])
+  if (client.state.status === 'signed-in') drawHeader(HOME, LINKS, HOME, [signOutButton()])
   else drawHeader(HOME, [])
 }
 

@@ -6,17 +6,21 @@ import { prove } from './devices.js'
 import { basePath } from './page.js'
 import { client } from './session.js'
 
-/** Asks a route of administration, which wants a recent proof of who one is. @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
-export async function administer(method, path, body) {
+/**
+ * Asks a route of administration, which wants a recent proof of who one is.
+ * @param {string} method @param {string} path @param {object} [body] @param {number} [status] which one says that it is done
+ * @returns {Promise<any>} the value of a 200
+ */
+export async function administer(method, path, body, status = 200) {
   let reply
   await withProof(async () => {
-    reply = await request(method, path, body)
+    reply = await request(method, path, body, status)
   }, prove)
   return reply
 }
 
-/** Asks a route that the client has no method for. @param {string} method @param {string} path @param {object} [body] */
-async function request(method, path, body) {
+/** Asks a route that the client has no method for. @param {string} method @param {string} path @param {object | undefined} body @param {number} status */
+async function request(method, path, body, status) {
   /** @type {Record<string, string>} */
   const headers = body ? { 'content-type': 'application/json' } : {}
   let reply
@@ -27,8 +31,10 @@ async function request(method, path, body) {
     throw new LatchkeyError('network_error', 'No reply came.', { cause: error })
   }
   if (reply.ok) {
-    const text = await reply.text()
-    return text ? JSON.parse(text) : undefined
+    const value = status === 200 ? await reply.json().catch(() => null) : {}
+    // A firewall's challenge is a 202 without a body, as ours is, but only ours has the id.
+    if (value && reply.status === status && (status !== 202 || reply.headers.has('x-request-id'))) return value
+    throw new LatchkeyError('unexpected_reply', 'No reply of Latchkey.', { status: reply.status })
   }
   const problem = await reply.json().catch(() => ({}))
   const retryAfter = Number(reply.headers.get('retry-after') ?? Number.NaN)

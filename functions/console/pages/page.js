@@ -14,9 +14,10 @@ const root = document.documentElement
 export const basePath = root.dataset['basePath'] ?? ''
 /** What the product is called. */
 export const productName = root.dataset['name'] ?? ''
-/** Whether this service has the page of people, lets them register, and has links sent to them. */
+/** Whether this service has the page of people and that of administrators, lets people register, and has links sent to them. */
 export const offers = {
   account: root.dataset['account'] === 'on',
+  admin: root.dataset['admin'] === 'on',
   registration: root.dataset['registration'] === 'on',
   links: root.dataset['links'] === 'on',
 }
@@ -75,6 +76,8 @@ export const focusHeading = () => place.querySelector('h1')?.focus({ preventScro
 let wait = 0
 /** Hides everything while it is not known whose it is; if that takes long, it is said. @param {boolean} isHidden */
 export function hide(isHidden) {
+  // What is hidden loses the focus, with which a screen reader would begin again at the head of the page.
+  if (isHidden && place.contains(document.activeElement)) main.focus({ preventScroll: true })
   place.hidden = notices.hidden = isHidden
   clearTimeout(wait)
   waiting.replaceChildren()

@@ -36,9 +36,6 @@ function forgetEntered(user = null) {
   if (readClaims(entered.token)['sub'] !== user) entered.token = ''
 }
 
-/** Tells the other tabs which session somebody has signed out of: they hear from the client that it is over, and not why. */
-const signOuts = new BroadcastChannel('latchkey:sign-outs')
-
 /** The cookie of a session that has ended goes, so that its end is not told again at each visit. */
 let forgetting = Promise.resolve()
 export function forgetCookie() {
@@ -83,14 +80,25 @@ export async function userId() {
 /** @type {{ session: string, account: Promise<Account> } | null} */
 let asked = null
 
+/** The session of an administrator. */
+let administrators = ''
+
+/** Whether the user who is signed in is known to be an administrator. */
+export const isAdministrator = () => client.state.status === 'signed-in' && client.state.session.id === administrators
+
 /** The account of the user who is signed in, asked for once in a session. @returns {Promise<Account>} */
 export function account() {
   const session = client.state.status === 'signed-in' ? client.state.session.id : ''
   if (asked?.session !== session) {
     const mine = { session, account: client.me() }
-    mine.account.catch(() => {
-      if (asked === mine) asked = null
-    })
+    mine.account.then(
+      ({ roles }) => {
+        if (client.state.status === 'signed-in' && client.state.session.id === session) administrators = roles.includes('admin') ? session : ''
+      },
+      () => {
+        if (asked === mine) asked = null
+      },
+    )
     asked = mine
   }
   return asked.account
@@ -110,23 +118,21 @@ export async function accountAgain() {
  * Finds out who is signed in and draws, and draws again whenever somebody else is, or nobody.
  * @param {() => void} draw @param {() => void} drawHead draws the header alone
  * @param {() => boolean} isForAll whether what is shown does not depend on who is signed in
+ * @param {() => boolean} [hasLink] whether what is shown is what a link leads to
  */
-export function follow(draw, drawHead, isForAll = () => false) {
+export function follow(draw, drawHead, isForAll, hasLink = () => false) {
   /** The session that is shown, and the user: null if nobody is signed in, undefined if nobody knows yet. */
   let session = /** @type {string | null | undefined} */ (undefined)
   let user = /** @type {string | null} */ (null)
 
-  /** The session that somebody has signed out of in another tab. */
-  let left = ''
-
   const drawAll = () => {
     closeDialogs()
-    void showName()
     draw()
+    void showName(drawHead)
   }
   const nameAgain = () => {
     drawHead()
-    void showName()
+    void showName(drawHead)
   }
   const forgetAll = () => {
     forgetEntered()
@@ -139,15 +145,15 @@ export function follow(draw, drawHead, isForAll = () => false) {
     // It was not known who is signed in, because no reply came.
     if (session === undefined) return void open()
     if (state.status === 'signed-out') {
-      if (session === null) return
-      const isHere = reasonOfEnd() === 'ended_here'
-      if (isHere) signOuts.postMessage(session)
-      const hasLeft = isHere || left === session
+      const hasLeft = reasonOfEnd() === 'ended_here'
+      // A sign-out in another tab may be told after the end of the session.
+      if (session === null && !(hasLeft && isForAll())) return
       session = user = null
-      entered.email = ''
       // Whose session was ended elsewhere may finish what is open; whoever signs out in this browser has gone.
-      if (isForAll() && !hasLeft) return nameAgain()
-      forgetAll()
+      if (!isForAll() || hasLeft) return forgetAll()
+      entered.email = ''
+      if (!hasLink()) entered.token = ''
+      nameAgain()
       return
     }
     if (state.session.id === session) return
@@ -185,7 +191,7 @@ export function follow(draw, drawHead, isForAll = () => false) {
     // Nobody knows: no reply came. Then nothing is claimed, neither one nor the other.
     if (state.status === 'unknown') {
       hide(false)
-      isOpen = false
+      isDrawn = false
       showUser(null)
       return show(productName, failure(error, () => void open()))
     }
@@ -193,21 +199,18 @@ export function follow(draw, drawHead, isForAll = () => false) {
     session = state.status === 'signed-in' ? state.session.id : null
     user = session ? await idOfUser() : null
     hide(false)
-    if ((shown || isOpen) && user !== shown) forgetEntered(user)
-    if (isOpen && user === shown && user !== null) return
-    isOpen = true
+    if (isKnown && user !== shown) forgetEntered(user)
+    if (isDrawn && user === shown && user !== null) return
+    isKnown = isDrawn = true
     drawAll()
     if (session === null) tellEnd(null)
   }
-  let isOpen = false
+  /** Whether it was ever known who is signed in, and whether the view is drawn for `user`, not for an outage. */
+  let isKnown = false
+  let isDrawn = false
   let isOpening = false
 
   client.onChange((state) => void changed(state))
-  // It may come before the client says that the session is over, or afterwards.
-  signOuts.onmessage = ({ data }) => {
-    left = data
-    if (session === null && isForAll()) forgetAll()
-  }
   addEventListener('pagehide', (event) => event.persisted && hide(true))
   // What a page shows that was kept may be somebody else's by now.
   addEventListener('pageshow', (event) => event.persisted && void open())
@@ -240,14 +243,16 @@ function tellEnd(otherwise) {
 /** An outage leaves the name open. */
 const idOfUser = () => userId().catch(() => null)
 
-/** Shows in the header who is signed in. */
-async function showName() {
+/** Shows in the header who is signed in, and what else an administrator can go to. @param {() => void} drawHead */
+async function showName(drawHead) {
   if (client.state.status !== 'signed-in') return showUser(null)
   const { id } = client.state.session
   if (client.state.user?.email) showUser(client.state.user.email)
   try {
     const { email } = await account()
-    if (client.state.status === 'signed-in' && client.state.session.id === id) showUser(email ?? say('without_email'))
+    if (client.state.status !== 'signed-in' || client.state.session.id !== id) return
+    showUser(email ?? say('without_email'))
+    if (isAdministrator()) drawHead()
   } catch {
     // The view says what is wrong.
   }

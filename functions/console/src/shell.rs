@@ -39,6 +39,7 @@ impl Shell {
             .replace("{logo}", logo.unwrap_or_default())
             .replace("{stylesheet}", &stylesheet.unwrap_or_default())
             .replace("{account}", on_or_off(pages.account))
+            .replace("{admin}", on_or_off(pages.admin))
             .replace("{registration}", on_or_off(!pages.registration_closed))
             .replace("{links}", on_or_off(!pages.without_links))
             .replace("{name}", &escape(pages.name.as_str()));

@@ -15,6 +15,17 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
     await page.fill('input[type=password]', PASSWORD)
     await page.keyboard.press('Enter')
   }
+  /** Presses the button of a dialog: nothing but the reply of the service counts as done, and a firewall may answer too. */
+  const isNotDone = async (path, statuses) => {
+    for (const status of statuses) {
+      await page.route(path, (route) => route.fulfill({ status }), { times: 1 })
+      const answered = page.waitForResponse(path)
+      await page.locator('dialog button').first().click()
+      await answered
+      await page.locator('dialog [role=alert]', { hasText: 'That did not work.' }).waitFor()
+      assert.equal(await page.locator('dialog .busy').count(), 0)
+    }
+  }
   await page.waitForSelector('form')
   await signIn()
   await page.getByRole('heading', { name: 'This account is not an administrator' }).waitFor()
@@ -29,6 +40,14 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   const search = page.getByLabel(/user ID or session ID/)
   await search.waitFor()
   await inspect(page, 'admin-search')
+  // The two pages lead to each other.
+  await page.getByRole('navigation').getByRole('link', { name: 'Your devices' }).click()
+  await page.waitForSelector('li.row.current')
+  await page.getByRole('navigation').getByRole('link', { name: 'Activity' }).click()
+  await page.getByRole('heading', { name: 'Your activity' }).waitFor()
+  await inspect(page, 'activity-administrator')
+  await page.getByRole('navigation').getByRole('link', { name: 'Administration' }).click()
+  await search.waitFor()
   await search.fill('nobody@example.com')
   await page.keyboard.press('Enter')
   await page.getByText('Nobody was found').waitFor()
@@ -51,13 +70,21 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.getByRole('heading', { name: 'All users' }).waitFor()
 
   const elsewhere = await ask('POST', '/v1/auth/login', { email, password: PASSWORD, device_name: 'The television' })
+  await page.route('**/sessions?state=all', async (route) => {
+    const reply = await route.fetch()
+    const list = await reply.json()
+    Object.assign(list.sessions.at(-1), { state: 'expired', expires_at: new Date(Date.now() - 7_260_000).toISOString() })
+    await route.fulfill({ response: reply, json: list })
+  }, { times: 1 })
   await search.fill(elsewhere.session.id)
   await page.keyboard.press('Enter')
   await page.getByRole('heading', { name: email, level: 1 }).waitFor()
   assert.match(new URL(page.url()).pathname, /^\/admin\/users\/[0-9a-f-]{36}$/)
+  await page.locator('section[aria-labelledby=ended]').getByText('Expired 2 hours ago').waitFor()
   await inspect(page, 'admin-user')
   await page.getByRole('button', { name: 'End The television' }).click()
   await inspect(page, 'admin-end')
+  await isNotDone('**/v1/admin/users/*/sessions/*', [202, 200])
   await page.locator('dialog button.danger').click()
   await page.getByText('1 session was ended.').first().waitFor()
   const me = await fetch(`${origin}/v1/me`, { headers: { authorization: `Bearer ${elsewhere.access_token}` } })
@@ -67,7 +94,12 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.getByRole('link', { name: 'Users' }).click()
   await search.fill('bob@example.com')
   await page.keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Send a password reset link' }).click()
+  await isNotDone('**/password-reset', [202, 200, 204])
+  await page.locator('dialog button.primary').click()
+  await page.getByText('The link is on its way.').first().waitFor()
   await page.getByRole('button', { name: 'Disable account' }).click()
+  await isNotDone(/\/v1\/admin\/users\/[^/]+$/, [202, 200, 204])
   await page.locator('dialog button.danger').click()
   await page.getByText('The account is disabled.').first().waitFor()
   await page.getByText('This user is not signed in anywhere.').waitFor()

@@ -42,12 +42,13 @@ async function checkSignOut({ device, inspect, visit, say, origin }) {
   // In the order in which it is read: the language, the sign-out, the links.
   await page.goto(`${origin}/account/settings`)
   await page.waitForSelector('#password')
+  await page.getByRole('navigation').getByRole('link', { name: 'Administration' }).waitFor()
   const order = []
-  for (let presses = 0; presses < 7; presses++) {
+  for (let presses = 0; presses < 8; presses++) {
     await page.keyboard.press('Tab')
     order.push(await focused(page))
   }
-  assert.deepEqual(order, ['Skip to content', 'Latchkey', 'language', 'sign-out', 'to /account', 'to /account/activity', 'to /account/settings'])
+  assert.deepEqual(order, ['Skip to content', 'Latchkey', 'language', 'sign-out', 'to /account', 'to /account/activity', 'to /account/settings', 'to /admin'])
   await inspect(page, 'phone-settings')
   await button.focus()
   await page.keyboard.press('Enter')

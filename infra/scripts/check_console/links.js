@@ -242,6 +242,17 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await tab.getByRole('banner').getByRole('button', { name: 'Sign out' }).click()
   await isForgotten(unconfirmed, 'Choose a new password', 'lise')
 
+  // So does an application of a team on the same origin.
+  await openUnused()
+  await tab.goto(`${origin}/account/nowhere`)
+  await tab.evaluate(async () => {
+    const { createClient } = await import(document.querySelector('script[type=module]').src.replace(/[^/]+$/, 'latchkey.js'))
+    const application = createClient({ url: location.origin, transport: 'cookie' })
+    await application.restore()
+    await application.signOut()
+  })
+  await isForgotten(unconfirmed, 'Choose a new password', 'lise')
+
   // Whose session was ended elsewhere may finish what is open, also if another tab was told first.
   await openUnused()
   await unconfirmed.fill('input[autocomplete=new-password]', NEW_PASSWORD)
@@ -255,7 +266,37 @@ export async function checkLinks({ device, inspect, visit, ask, say, binary, dat
   await heading(unconfirmed, 'Choose a new password')
   await unconfirmed.getByText('lise@example.com').waitFor()
   assert.equal(await unconfirmed.inputValue('input[autocomplete=new-password]'), NEW_PASSWORD)
+
+  // What is open is no link on any other view, so that is not kept.
+  await openUnused()
+  await unconfirmed.getByRole('link', { name: 'Request a new link' }).click()
+  await heading(unconfirmed, 'Reset your password')
+  await tab.goto(`${origin}/account`)
+  await tab.waitForSelector('li.row.current')
+  const laptop = await ask('POST', '/v1/auth/login', { email: 'emmy@example.org', password: PASSWORD })
+  await ask('POST', '/v1/sessions/revoke-all', undefined, laptop.access_token)
+  await tab.evaluate(() => dispatchEvent(new Event('focus')))
+  await unconfirmed.getByRole('banner').getByRole('button', { name: 'Sign out' }).waitFor({ state: 'detached' })
+  await unconfirmed.goBack()
+  await isForgotten(unconfirmed, 'Choose a new password', 'lise')
   await tab.close()
+
+  // Nobody was signed in when a link was opened. The page comes back from the cache of the browser during an outage, after which
+  // somebody is.
+  await unconfirmed.goto(unused)
+  await unconfirmed.getByText('lise@example.com').waitFor()
+  await unconfirmed.evaluate((body) => fetch('/v1/auth/login', { method: 'POST', headers: { 'content-type': 'application/json' }, body }), JSON.stringify({ email: 'emmy@example.org', password: PASSWORD, transport: 'cookie' }))
+  await unconfirmed.route('**/v1/auth/refresh', (route) => route.abort())
+  await unconfirmed.evaluate(() => {
+    dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))
+    dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))
+  })
+  await unconfirmed.locator('.failure').waitFor()
+  await unconfirmed.unroute('**/v1/auth/refresh')
+  await unconfirmed.getByRole('button', { name: 'Try again' }).click()
+  await isForgotten(unconfirmed, 'Choose a new password', 'lise')
+  await unconfirmed.getByRole('banner').getByText('emmy@example.org').waitFor()
+  await signOut()
 
   // Nobody was signed in when a link was opened, and somebody signs in: only who it is for finds it on the way back.
   const mine = await issue('reset_password', emmy)

@@ -1,13 +1,14 @@
 // What is shown stays true while a page is open, whoever is signed in; and the focus is never lost.
 
 import assert from 'node:assert/strict'
+import { start } from './stack.js'
 
 const PASSWORD = 'correct horse battery staple'
 const EMAIL = 'mary@example.com'
 const OTHER = 'anne@example.com'
 const LOST = 3 // requests of one refresh, with its repetitions
 
-export async function checkPresence({ device, inspect, visit, ask, say, origin }) {
+export async function checkPresence({ device, inspect, visit, ask, say, binary, origin, origins }) {
   for (const email of [EMAIL, OTHER]) await ask('POST', '/v1/auth/register', { email, password: PASSWORD, device_name: 'The laptop' })
   const context = await device('computer')
   const focus = (page) => page.evaluate(() => document.activeElement?.getAttribute('data-key') ?? document.activeElement?.tagName)
@@ -120,7 +121,7 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   await other(tab, 'This device').getByRole('button', { name: /^Sign out/ }).click()
   await tab.locator('dialog button.primary').click()
   await tab.waitForSelector('form')
-  await page.locator('.notice', { hasText: 'You are signed out in this browser.' }).waitFor()
+  await page.locator('.notice', { hasText: 'You are signed out.' }).waitFor()
 
   // The reason is told once.
   await signIn(tab, EMAIL)
@@ -166,6 +167,25 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   assert.ok(!heard.some((text) => text.includes('eyJ')), 'no token is in the console')
   say('a sign-in that is found late is found, and no console hears of a token')
 
+  // Whoever tries again keeps the focus in the page while the reply is waited for.
+  await tab.unroute('**/v1/auth/refresh')
+  await tab.route('**/v1/auth/refresh', (route) => route.abort())
+  await tab.reload()
+  await tab.locator('.failure').waitFor()
+  await tab.unroute('**/v1/auth/refresh')
+  await tab.route('**/v1/auth/refresh', async (route) => {
+    await new Promise((go) => (answer = go))
+    await route.continue()
+  })
+  const held = tab.waitForRequest('**/v1/auth/refresh')
+  await tab.getByRole('button', { name: 'Try again' }).click()
+  await held
+  assert.equal(await focus(tab), 'MAIN')
+  answer()
+  await isBack(tab)
+  await focused(tab, 'H1')
+  await tab.unroute('**/v1/auth/refresh')
+
   // Of two messages at once a screen reader says the last one alone.
   await tab.evaluate(() => {
     const live = document.querySelector('body > p[role=status]')
@@ -179,4 +199,31 @@ export async function checkPresence({ device, inspect, visit, ask, say, origin }
   assert.deepEqual(await tab.evaluate(() => globalThis.said), ['You are signed out on all devices.'])
   say('two messages at once are said as one')
   await context.close()
+
+  // The same after a proof of the password, whose dialog the end closes too.
+  const wary = await start(binary, { REAUTHENTICATE_TO_REVOKE: 'true', REAUTHENTICATE_WITHIN_SECONDS: '3' })
+  const proving = await device('phone')
+  try {
+    origins.add(wary.origin)
+    const one = await proving.newPage()
+    await one.goto(`${wary.origin}/account/register`)
+    await signIn(one, EMAIL)
+    await one.waitForTimeout(3_500)
+    await one.getByRole('button', { name: 'Sign out everywhere' }).click()
+    await one.locator('dialog button.danger').click()
+    await one.getByRole('heading', { name: 'Confirm that it is you' }).waitFor()
+    await inspect(one, 'phone-proof')
+    await one.getByRole('button', { name: 'Cancel' }).last().click()
+    await one.locator('dialog [role=alert]', { hasText: 'This needs your password.' }).waitFor()
+    await one.locator('dialog button.danger').click()
+    await one.fill('dialog input[type=password]', PASSWORD)
+    await one.keyboard.press('Enter')
+    await one.waitForSelector('input[type=email]')
+    await one.locator('.notice', { hasText: 'You are signed out on all devices.' }).waitFor()
+    assert.equal(await one.locator('dialog').count(), 0)
+    say('an end everywhere that wants the password says what it did')
+  } finally {
+    await proving.close()
+    await wary.stop()
+  }
 }

@@ -12,17 +12,16 @@ var LatchkeyError = class extends Error {
   }
 };
 function isLost(error) {
-  if (!(error instanceof LatchkeyError)) return false;
-  return ["network_error", "unexpected_reply"].includes(error.code) || Number(error.status) >= 500;
+  return hasCode(error, "network_error", "unexpected_reply") || Number(error.status) >= 500;
 }
 function isTransient(error, isRefresh = false) {
   return isLost(error) ? isRefresh || error.status !== 500 : error.status === 429;
 }
-function isProblem(error, status, ...codes) {
-  return error instanceof LatchkeyError && error.status === status && codes.includes(error.code);
+function hasCode(error, ...codes) {
+  return codes.includes(error.code);
 }
 function isRefusedToken(error) {
-  return isProblem(error, 401, "invalid_token");
+  return hasCode(error, "invalid_token");
 }
 function notSignedIn() {
   return new LatchkeyError("not_signed_in", "Nobody is signed in.");
@@ -110,11 +109,11 @@ var DeviceStore = class {
   /** The id for the next sign-in. The same one each time, if the storage keeps it. */
   prepareId() {
     const id = this.#id ?? this.read().id ?? (this.#isLasting ? globalThis.crypto?.randomUUID?.() : void 0);
-    if (id !== void 0) this.#keep({ ...this.read(), id });
+    if (id) this.#keep({ ...this.read(), id });
     return id;
   }
   keepToken(token) {
-    if (token !== void 0) this.#keep({ ...this.read(), token });
+    if (token) this.#keep({ ...this.read(), token });
   }
   #keep(device) {
     this.#last = device;
@@ -139,14 +138,14 @@ var Http = class {
    * Sends one request.
    *
    * @returns the object in the reply; the status if there is none, and for a 202, whose work a mail or a link completes
-   * @throws LatchkeyError for every other reply, and for none
+   * @throws LatchkeyError for every other reply, for one with another status than `parts` wants, and for none
    */
   async send(method, path, parts = {}) {
     const { body, token, deviceId } = parts;
     const headers = {
       ...body && { "content-type": "application/json" },
-      ...token !== void 0 && { authorization: `Bearer ${token}` },
-      ...deviceId !== void 0 && { "x-device-id": deviceId }
+      ...token && { authorization: `Bearer ${token}` },
+      ...deviceId && { "x-device-id": deviceId }
     };
     let reply;
     let text;
@@ -158,7 +157,7 @@ var Http = class {
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",
-        keepalive: parts.keepalive ?? false,
+        keepalive: !!parts.keepalive,
         signal: AbortSignal.timeout(this.timeout)
       });
       text = await reply.text();
@@ -167,8 +166,10 @@ var Http = class {
     }
     const value = parseJson(text);
     if (!reply.ok) throw readProblem(reply, value);
-    if (text && value === void 0) throw unexpectedReply(reply.status);
-    return reply.status !== 202 && isObject(value) ? value : reply.status;
+    const { status } = reply;
+    const isForeign = status === 202 && !reply.headers.has("x-request-id");
+    if (isForeign || text && value === void 0 || status !== (parts.status ?? status)) throw unexpectedReply(status);
+    return status !== 202 && isObject(value) ? value : status;
   }
 };
 async function repeat(task, isRefresh = false) {
@@ -202,7 +203,7 @@ function readProblem(reply, body) {
     {
       status: reply.status,
       requestId: text("request_id") ?? reply.headers.get("x-request-id"),
-      retryAfter: readRetryAfter(reply.headers.get("retry-after")),
+      retryAfter: readRetryAfter(reply.headers.get("retry-after") ?? ""),
       ...Array.isArray(problem["errors"]) && { errors: problem["errors"] }
     }
   );
@@ -215,7 +216,7 @@ var CODES = {
   504: "temporarily_unavailable"
 };
 function readRetryAfter(value) {
-  return value !== null && /^\d+$/.test(value) ? Number(value) : null;
+  return /^\d+$/.test(value) ? Number(value) : null;
 }
 
 // src/clock.ts
@@ -284,6 +285,7 @@ var Lock = class {
 
 // src/session.ts
 var ENDING = ["invalid_refresh_token", "refresh_token_reused"];
+var SIGNED_OUT = "signed_out";
 var ROUNDS = 3;
 var LONGEST_PAUSE = 60;
 var LONGEST_DOUBT = 10;
@@ -410,26 +412,26 @@ var SessionKeeper = class {
   async signOut() {
     this.#signOuts++;
     const logout = async (parts) => {
-      await repeat(() => this.#http.send("POST", "/v1/auth/logout", { keepalive: true, ...parts }));
+      await repeat(() => this.#http.send("POST", "/v1/auth/logout", { keepalive: true, status: 204, ...parts }));
       return true;
     };
     if (!this.#hasCookie) {
       const refresh_token = this.end()?.refresh_token;
-      return refresh_token == null || logout({ body: { refresh_token } }).catch(() => false);
+      return !refresh_token || logout({ body: { refresh_token } }).catch(() => false);
     }
     return this.#change(async () => {
       await logout({ withCookies: true }).catch((error) => {
         const token = this.record?.access[OWN_AUDIENCE]?.token;
         if (!isWithoutCookie(error)) throw error;
-        return token === void 0 || logout({ token });
+        return !token || logout({ token });
       });
-      this.#forget("signed_out");
+      this.#forget(SIGNED_OUT);
       return true;
     });
   }
   /** Forgets the sign-in, here and in the other tabs. Returns what it was. */
   end() {
-    const { record } = this.#forget("signed_out");
+    const { record } = this.#forget(SIGNED_OUT);
     this.update();
     return record;
   }
@@ -501,15 +503,16 @@ var SessionKeeper = class {
         this.#isDoubtful = false;
       } catch (error) {
         this.#isDoubtful ||= isLost(error);
-        const isEnding = isProblem(error, 401, ...ENDING) || this.#hasCookie && isWithoutCookie(error);
+        const isRefused = hasCode(error, ...ENDING);
+        const isEnding = isRefused || this.#hasCookie && isWithoutCookie(error);
         if (isEnding) await this.#waitForReplacement();
         if (this.#read().text !== text) continue;
-        if (isEnding) this.#forget(error.status === 401 ? error.code : null);
+        if (isEnding) this.#forget(isRefused ? error.code : null);
         throw error;
       }
       if (this.#read().text !== text) continue;
       if (record && next.record.session.id !== record.session.id) {
-        if (this.#hasCookie) this.#store.clear(false);
+        if (this.#hasCookie) this.#store.clear(null);
         throw notSignedIn();
       }
       this.#store.write(next.record);
@@ -548,7 +551,7 @@ var SessionKeeper = class {
     const stored = this.#read();
     this.#reason = reason;
     this.#endedId = stored.record?.session.id ?? this.#endedId;
-    this.#store.clear();
+    this.#store.clear(reason ?? "");
     return stored;
   }
   /** With cookies and nothing stored, only the server knows. */
@@ -557,12 +560,13 @@ var SessionKeeper = class {
   }
   #findState() {
     const { text, record } = this.#read();
+    if (text === SIGNED_OUT) this.#reason = text;
     if (record) return { status: "signed-in", session: record.session, user: record.user };
     return this.#isUnknown(text) ? { status: "unknown" } : { status: "signed-out", reason: this.#reason };
   }
 };
 function isWithoutCookie(error) {
-  return ["invalid_request", "not_signed_in"].includes(error.code);
+  return hasCode(error, "invalid_request", "not_signed_in");
 }
 function isSamePerson(one, other) {
   return one.session.id === other.session.id || one.user !== null && one.user.id === other.user?.id;
@@ -671,9 +675,9 @@ var RecordStore = class {
   write(record) {
     this.#replace(JSON.stringify(record), JSON.stringify({ ...record, access: {} }));
   }
-  /** `isKnown` says that nobody is signed in. With a cookie and without that, only the server can tell. */
-  clear(isKnown = this.#hasCookie) {
-    this.#replace(isKnown ? "" : null);
+  /** With a cookie, the text says that nobody is signed in, and why, if that is known; without it only the server can tell. */
+  clear(text = "") {
+    this.#replace(this.#hasCookie ? text : null);
   }
   #replace(value, shorter = value) {
     const over = this.#unwritten ? this.#unwritten.over : this.#last;
@@ -801,7 +805,7 @@ var Client = class {
     const own = this.#keeper.record?.session.id;
     const isOwn = own === id.toLowerCase();
     try {
-      await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`);
+      await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`, void 0, 204);
     } catch (error) {
       if (!isOwn || this.state.status !== "signed-out") throw error;
     }
@@ -814,8 +818,9 @@ var Client = class {
   /** Ends all sessions, this one too, and signs out here. @throws LatchkeyError `reauthentication_required` */
   async logoutAll() {
     const { sessionId, value } = await this.#callAs("POST", "/v1/sessions/revoke-all?keep_current=false");
+    const revoked = readObject(value);
     this.#endIfStill(sessionId);
-    return readObject(value);
+    return revoked;
   }
   /** Removes what is kept of the user's sessions that have ended. */
   removeExpiredSessions() {
@@ -847,7 +852,7 @@ var Client = class {
    * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `no_password`, `too_many_requests`
    */
   async deleteAccount(proof) {
-    const { sessionId } = await this.#callAs("POST", "/v1/me/delete", proof);
+    const { sessionId } = await this.#callAs("POST", "/v1/me/delete", proof, 204);
     this.#endIfStill(sessionId);
   }
   /** What has happened to the account, the newest first. `cursor` is the `next_cursor` of the page before. */
@@ -865,23 +870,23 @@ var Client = class {
    * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `email_taken`, `no_password`, `validation_failed`
    */
   async changeEmail(request) {
-    await this.#callAs("PUT", "/v1/me/email", request);
+    await this.#callAs("PUT", "/v1/me/email", request, 202);
   }
   /** Sends the link again that verifies the user's address. @throws LatchkeyError `no_password` */
   async requestEmailVerification() {
-    await this.#callAs("POST", "/v1/me/verify-email");
+    await this.#callAs("POST", "/v1/me/verify-email", void 0, 202);
   }
   /** Uses the link of a mail. Nobody needs to be signed in. @throws LatchkeyError `invalid_link`, `email_taken` */
-  verifyEmail(link) {
-    return this.#post("/v1/auth/verify-email", link);
+  async verifyEmail(link) {
+    await this.#http.send("POST", "/v1/auth/verify-email", { body: link, status: 204 });
   }
   /** Sends a link that sets a new password. The reply is the same for an address that nobody has. */
-  requestPasswordReset(request) {
-    return this.#post("/v1/auth/password-reset", request);
+  async requestPasswordReset(request) {
+    await this.#http.send("POST", "/v1/auth/password-reset", { body: request, status: 202 });
   }
   /** Uses that link. All sessions of the user end, and nobody is signed in. @throws LatchkeyError `invalid_link`, `weak_password` */
-  confirmPasswordReset(reset) {
-    return this.#post("/v1/auth/password-reset/confirm", reset);
+  async confirmPasswordReset(reset) {
+    await this.#http.send("POST", "/v1/auth/password-reset/confirm", { body: reset, status: 204 });
   }
   /**
    * An access token that is valid now, for what `fetch` cannot do, such as a WebSocket. Ask again for each use.
@@ -917,12 +922,9 @@ var Client = class {
     if (!isSamePerson(first.record, second.record)) throw notSignedIn();
     return send(second);
   }
-  async #post(path, body) {
-    await this.#http.send("POST", path, { body });
-  }
   async #signIn(path, credentials) {
     const { token } = this.#device.read();
-    const body = this.#hasCookie ? { ...credentials, transport: "cookie" } : { ...credentials, ...token !== void 0 && { device_token: token } };
+    const body = this.#hasCookie ? { ...credentials, transport: "cookie" } : { ...credentials, device_token: token };
     const parts = { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie };
     const reply = await this.#keeper.signIn(() => this.#http.send("POST", path, parts));
     return reply && this.#accept(reply);
@@ -939,10 +941,10 @@ var Client = class {
     return readObject((await this.#callAs(method, path, body)).value);
   }
   /** Calls Latchkey as the user, with one refresh and one repeat after a refused token. Says whose session it was. */
-  async #callAs(method, path, body) {
+  async #callAs(method, path, body, status) {
     const first = await this.#keeper.obtain(OWN_AUDIENCE);
     const send = async ({ token, record }) => {
-      return { value: await this.#send(method, path, { body, token }), sessionId: record.session.id };
+      return { value: await this.#send(method, path, { body, token, status }), sessionId: record.session.id };
     };
     try {
       return await send(first);
@@ -960,7 +962,7 @@ var Client = class {
       try {
         return await this.#http.send(method, path, parts);
       } catch (error) {
-        const isDone = attempt > 0 && method === "DELETE" && isProblem(error, 404, "session_not_found");
+        const isDone = attempt > 0 && method === "DELETE" && hasCode(error, "session_not_found");
         if (!isDone) throw error;
         return void 0;
       }
@@ -1007,8 +1009,7 @@ function orAborted(work, signal) {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    work.then(resolve, reject).finally(listen(signal, ["abort"], abort));
   });
 }
 export {

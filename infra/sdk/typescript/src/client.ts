@@ -1,7 +1,7 @@
 /** The client: every operation of a user, and `fetch` for the team's own APIs. */
 
 import { DeviceStore } from "./device.js"
-import { isProblem, isRefusedToken, LatchkeyError, notSignedIn, unexpectedReply } from "./error.js"
+import { hasCode, isRefusedToken, LatchkeyError, notSignedIn, unexpectedReply } from "./error.js"
 import { Http, repeat, type Method, type RequestParts } from "./http.js"
 import { isObject, OWN_AUDIENCE, type Grant } from "./record.js"
 import { isSamePerson, SessionKeeper, type State } from "./session.js"
@@ -158,7 +158,7 @@ export class Client {
     const own = this.#keeper.record?.session.id
     const isOwn = own === id.toLowerCase()
     try {
-      await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`)
+      await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`, undefined, 204)
     } catch (error) {
       // The reply to the end of this session was lost, so the repeat was refused.
       if (!isOwn || this.state.status !== "signed-out") throw error
@@ -174,8 +174,9 @@ export class Client {
   /** Ends all sessions, this one too, and signs out here. @throws LatchkeyError `reauthentication_required` */
   async logoutAll(): Promise<Revoked> {
     const { sessionId, value } = await this.#callAs("POST", "/v1/sessions/revoke-all?keep_current=false")
+    const revoked = readObject<Revoked>(value)
     this.#endIfStill(sessionId)
-    return readObject<Revoked>(value)
+    return revoked
   }
 
   /** Removes what is kept of the user's sessions that have ended. */
@@ -212,7 +213,7 @@ export class Client {
    * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `no_password`, `too_many_requests`
    */
   async deleteAccount(proof: { password: string }): Promise<void> {
-    const { sessionId } = await this.#callAs("POST", "/v1/me/delete", proof)
+    const { sessionId } = await this.#callAs("POST", "/v1/me/delete", proof, 204)
     this.#endIfStill(sessionId)
   }
 
@@ -233,27 +234,27 @@ export class Client {
    * @throws LatchkeyError `reauthentication_required`, `wrong_password`, `email_taken`, `no_password`, `validation_failed`
    */
   async changeEmail(request: { email: string; password: string }): Promise<void> {
-    await this.#callAs("PUT", "/v1/me/email", request)
+    await this.#callAs("PUT", "/v1/me/email", request, 202)
   }
 
   /** Sends the link again that verifies the user's address. @throws LatchkeyError `no_password` */
   async requestEmailVerification(): Promise<void> {
-    await this.#callAs("POST", "/v1/me/verify-email")
+    await this.#callAs("POST", "/v1/me/verify-email", undefined, 202)
   }
 
   /** Uses the link of a mail. Nobody needs to be signed in. @throws LatchkeyError `invalid_link`, `email_taken` */
-  verifyEmail(link: { token: string }): Promise<void> {
-    return this.#post("/v1/auth/verify-email", link)
+  async verifyEmail(link: { token: string }): Promise<void> {
+    await this.#http.send("POST", "/v1/auth/verify-email", { body: link, status: 204 })
   }
 
   /** Sends a link that sets a new password. The reply is the same for an address that nobody has. */
-  requestPasswordReset(request: { email: string }): Promise<void> {
-    return this.#post("/v1/auth/password-reset", request)
+  async requestPasswordReset(request: { email: string }): Promise<void> {
+    await this.#http.send("POST", "/v1/auth/password-reset", { body: request, status: 202 })
   }
 
   /** Uses that link. All sessions of the user end, and nobody is signed in. @throws LatchkeyError `invalid_link`, `weak_password` */
-  confirmPasswordReset(reset: { token: string; new_password: string }): Promise<void> {
-    return this.#post("/v1/auth/password-reset/confirm", reset)
+  async confirmPasswordReset(reset: { token: string; new_password: string }): Promise<void> {
+    await this.#http.send("POST", "/v1/auth/password-reset/confirm", { body: reset, status: 204 })
   }
 
   /**
@@ -292,15 +293,11 @@ export class Client {
     return send(second)
   }
 
-  async #post(path: string, body: object): Promise<void> {
-    await this.#http.send("POST", path, { body })
-  }
-
   async #signIn(path: string, credentials: Credentials): Promise<Session | null> {
     const { token } = this.#device.read()
     const body = this.#hasCookie
       ? { ...credentials, transport: "cookie" }
-      : { ...credentials, ...(token !== undefined && { device_token: token }) }
+      : { ...credentials, device_token: token }
     const parts = { body, deviceId: this.#device.prepareId(), withCookies: this.#hasCookie }
     const reply = await this.#keeper.signIn(() => this.#http.send("POST", path, parts))
     return reply && this.#accept(reply)
@@ -321,10 +318,10 @@ export class Client {
   }
 
   /** Calls Latchkey as the user, with one refresh and one repeat after a refused token. Says whose session it was. */
-  async #callAs(method: Method, path: string, body?: object): Promise<{ value: unknown; sessionId: string }> {
+  async #callAs(method: Method, path: string, body?: object, status?: number): Promise<{ value: unknown; sessionId: string }> {
     const first = await this.#keeper.obtain(OWN_AUDIENCE)
     const send = async ({ token, record }: Grant) => {
-      return { value: await this.#send(method, path, { body, token }), sessionId: record.session.id }
+      return { value: await this.#send(method, path, { body, token, status }), sessionId: record.session.id }
     }
     try {
       return await send(first)
@@ -344,7 +341,7 @@ export class Client {
         return await this.#http.send(method, path, parts)
       } catch (error) {
         // The deletion before this one had worked, and only its reply was lost.
-        const isDone = attempt > 0 && method === "DELETE" && isProblem(error, 404, "session_not_found")
+        const isDone = attempt > 0 && method === "DELETE" && hasCode(error, "session_not_found")
         if (!isDone) throw error
         return undefined
       }
@@ -403,7 +400,6 @@ function orAborted<Result>(work: Promise<Result>, signal: AbortSignal | null): P
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason)
     if (signal.aborted) abort()
-    signal.addEventListener("abort", abort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort))
+    work.then(resolve, reject).finally(listen(signal, ["abort"], abort))
   })
 }

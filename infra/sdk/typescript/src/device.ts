@@ -40,12 +40,12 @@ export class DeviceStore {
   /** The id for the next sign-in. The same one each time, if the storage keeps it. */
   prepareId(): string | undefined {
     const id = this.#id ?? this.read().id ?? (this.#isLasting ? globalThis.crypto?.randomUUID?.() : undefined)
-    if (id !== undefined) this.#keep({ ...this.read(), id })
+    if (id) this.#keep({ ...this.read(), id })
     return id
   }
 
   keepToken(token: string | undefined): void {
-    if (token !== undefined) this.#keep({ ...this.read(), token })
+    if (token) this.#keep({ ...this.read(), token })
   }
 
   #keep(device: Device): void {

@@ -94,8 +94,7 @@ export class LatchkeyError extends Error {
 
 /** Whether the request may have done its work although its reply says nothing, as every 5xx may. A 429 comes in place of it. */
 export function isLost(error: unknown): error is LatchkeyError {
-  if (!(error instanceof LatchkeyError)) return false
-  return ["network_error", "unexpected_reply"].includes(error.code) || Number(error.status) >= 500
+  return hasCode(error, "network_error", "unexpected_reply") || Number((error as LatchkeyError).status) >= 500
 }
 
 /** Whether the same request may succeed later. A 500 is a fault of Latchkey's, but the token of a refresh is at stake. */
@@ -103,14 +102,14 @@ export function isTransient(error: unknown, isRefresh = false): error is Latchke
   return isLost(error) ? isRefresh || error.status !== 500 : (error as LatchkeyError).status === 429
 }
 
-/** Whether Latchkey has answered with a status and one of these codes. */
-export function isProblem(error: unknown, status: number, ...codes: ProblemCode[]): error is LatchkeyError {
-  return error instanceof LatchkeyError && error.status === status && (codes as string[]).includes(error.code)
+/** Whether an error has one of these codes. */
+export function hasCode(error: unknown, ...codes: (ProblemCode | ClientCode)[]): error is LatchkeyError {
+  return (codes as string[]).includes((error as LatchkeyError).code)
 }
 
 /** Whether Latchkey has refused the access token, so that a new one may help. */
 export function isRefusedToken(error: unknown): boolean {
-  return isProblem(error, 401, "invalid_token")
+  return hasCode(error, "invalid_token")
 }
 
 export function notSignedIn(): LatchkeyError {

@@ -14,6 +14,8 @@ export interface RequestParts {
   readonly withCookies?: boolean
   /** Outlives the page. */
   readonly keepalive?: boolean
+  /** The status that says that it is done, where the reply has no value that would. */
+  readonly status?: number | undefined
 }
 
 /** A longer `Retry-After` is the caller's to wait for. Milliseconds. */
@@ -33,14 +35,14 @@ export class Http {
    * Sends one request.
    *
    * @returns the object in the reply; the status if there is none, and for a 202, whose work a mail or a link completes
-   * @throws LatchkeyError for every other reply, and for none
+   * @throws LatchkeyError for every other reply, for one with another status than `parts` wants, and for none
    */
   async send(method: Method, path: string, parts: RequestParts = {}): Promise<unknown> {
     const { body, token, deviceId } = parts
     const headers: Record<string, string> = {
       ...(body && { "content-type": "application/json" }),
-      ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      ...(deviceId !== undefined && { "x-device-id": deviceId }),
+      ...(token && { authorization: `Bearer ${token}` }),
+      ...(deviceId && { "x-device-id": deviceId }),
     }
     let reply: Response
     let text: string
@@ -52,7 +54,7 @@ export class Http {
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",
-        keepalive: parts.keepalive ?? false,
+        keepalive: !!parts.keepalive,
         signal: AbortSignal.timeout(this.timeout),
       })
       text = await reply.text()
@@ -61,8 +63,11 @@ export class Http {
     }
     const value = parseJson(text)
     if (!reply.ok) throw readProblem(reply, value)
-    if (text && value === undefined) throw unexpectedReply(reply.status)
-    return reply.status !== 202 && isObject(value) ? value : reply.status
+    const { status } = reply
+    // A firewall's challenge is a 202 without a body, as ours is, but only ours has the id.
+    const isForeign = status === 202 && !reply.headers.has("x-request-id")
+    if (isForeign || (text && value === undefined) || status !== (parts.status ?? status)) throw unexpectedReply(status)
+    return status !== 202 && isObject(value) ? value : status
   }
 }
 
@@ -103,7 +108,7 @@ function readProblem(reply: Response, body: unknown): LatchkeyError {
     {
       status: reply.status,
       requestId: text("request_id") ?? reply.headers.get("x-request-id"),
-      retryAfter: readRetryAfter(reply.headers.get("retry-after")),
+      retryAfter: readRetryAfter(reply.headers.get("retry-after") ?? ""),
       ...(Array.isArray(problem["errors"]) && { errors: problem["errors"] }),
     },
   )
@@ -118,6 +123,6 @@ const CODES: Readonly<Record<number, string>> = {
 }
 
 /** The seconds of `Retry-After`. Its other form, a date, is never Latchkey's. */
-function readRetryAfter(value: string | null): number | null {
-  return value !== null && /^\d+$/.test(value) ? Number(value) : null
+function readRetryAfter(value: string): number | null {
+  return /^\d+$/.test(value) ? Number(value) : null
 }

@@ -1,7 +1,7 @@
 /** Who is signed in, and the refresh: one for all callers and, with the lock, for all tabs. */
 
 import { currentMoment, elapsedSince, ServerClock, type Moment } from "./clock.js"
-import { isLost, isProblem, isRefusedToken, isTransient, LatchkeyError, notSignedIn } from "./error.js"
+import { hasCode, isLost, isRefusedToken, isTransient, LatchkeyError, notSignedIn } from "./error.js"
 import { pass, repeat, type Http, type RequestParts } from "./http.js"
 import { Lock } from "./lock.js"
 import { OWN_AUDIENCE, readTokens, type Grant, type SignInRecord } from "./record.js"
@@ -31,12 +31,15 @@ export interface SignedIn {
 export interface SignedOut {
   /** What tells the states apart. */
   readonly status: "signed-out"
-  /** The code that ended the session, `signed_out` for a sign-out here, null if it is not known. */
+  /** The code that ended the session, `signed_out` for a sign-out here (with cookies in any tab), null if it is not known. */
   readonly reason: string | null
 }
 
 /** The codes of a refresh that mean that its session is over. Nothing else signs anybody out. */
 const ENDING = ["invalid_refresh_token", "refresh_token_reused"] as const
+
+/** The reason of a sign-out, which is also what is stored of it in place of a sign-in whose refresh token is a cookie. */
+const SIGNED_OUT = "signed_out"
 
 /** How often a refresh begins again because the storage has changed while it waited for its reply. */
 const ROUNDS = 3
@@ -189,28 +192,28 @@ export class SessionKeeper {
   async signOut(): Promise<boolean> {
     this.#signOuts++
     const logout = async (parts: RequestParts): Promise<boolean> => {
-      await repeat(() => this.#http.send("POST", "/v1/auth/logout", { keepalive: true, ...parts }))
+      await repeat(() => this.#http.send("POST", "/v1/auth/logout", { keepalive: true, status: 204, ...parts }))
       return true
     }
     if (!this.#hasCookie) {
       const refresh_token = this.end()?.refresh_token
-      return refresh_token == null || logout({ body: { refresh_token } }).catch(() => false)
+      return !refresh_token || logout({ body: { refresh_token } }).catch(() => false)
     }
     return this.#change(async () => {
       await logout({ withCookies: true }).catch((error: unknown) => {
         // The access token ends the session whose cookie the browser has lost.
         const token = this.record?.access[OWN_AUDIENCE]?.token
         if (!isWithoutCookie(error)) throw error
-        return token === undefined || logout({ token })
+        return !token || logout({ token })
       })
-      this.#forget("signed_out")
+      this.#forget(SIGNED_OUT)
       return true
     })
   }
 
   /** Forgets the sign-in, here and in the other tabs. Returns what it was. */
   end(): SignInRecord | null {
-    const { record } = this.#forget("signed_out")
+    const { record } = this.#forget(SIGNED_OUT)
     this.update()
     return record
   }
@@ -286,16 +289,17 @@ export class SessionKeeper {
         this.#isDoubtful = false
       } catch (error) {
         this.#isDoubtful ||= isLost(error)
-        const isEnding = isProblem(error, 401, ...ENDING) || (this.#hasCookie && isWithoutCookie(error))
+        const isRefused = hasCode(error, ...ENDING)
+        const isEnding = isRefused || (this.#hasCookie && isWithoutCookie(error))
         if (isEnding) await this.#waitForReplacement()
         if (this.#read().text !== text) continue // the refusal is about a sign-in that is no longer here
-        if (isEnding) this.#forget(error.status === 401 ? error.code : null)
+        if (isEnding) this.#forget(isRefused ? error.code : null)
         throw error
       }
       if (this.#read().text !== text) continue // a late result is never written over a newer one
       if (record && next.record.session.id !== record.session.id) {
         // The cookie is of another sign-in. Nobody becomes somebody else: the page asks who is signed in.
-        if (this.#hasCookie) this.#store.clear(false)
+        if (this.#hasCookie) this.#store.clear(null)
         throw notSignedIn()
       }
       this.#store.write(next.record)
@@ -339,7 +343,7 @@ export class SessionKeeper {
     const stored = this.#read()
     this.#reason = reason
     this.#endedId = stored.record?.session.id ?? this.#endedId
-    this.#store.clear()
+    this.#store.clear(reason ?? "")
     return stored
   }
 
@@ -350,14 +354,15 @@ export class SessionKeeper {
 
   #findState(): State {
     const { text, record } = this.#read()
+    if (text === SIGNED_OUT) this.#reason = text // perhaps in another tab
     if (record) return { status: "signed-in", session: record.session, user: record.user }
     return this.#isUnknown(text) ? { status: "unknown" } : { status: "signed-out", reason: this.#reason }
   }
 }
 
 /** Whether a request that needs the cookie came without one: it is incomplete then, unless it asks whether there is one. */
-function isWithoutCookie(error: unknown): error is LatchkeyError {
-  return ["invalid_request", "not_signed_in"].includes((error as LatchkeyError).code)
+function isWithoutCookie(error: unknown): boolean {
+  return hasCode(error, "invalid_request", "not_signed_in")
 }
 
 /** Whether it is still the same person: the same session, or a new one of the same user after a password change. */

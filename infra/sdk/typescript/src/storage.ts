@@ -149,9 +149,9 @@ export class RecordStore {
     this.#replace(JSON.stringify(record), JSON.stringify({ ...record, access: {} }))
   }
 
-  /** `isKnown` says that nobody is signed in. With a cookie and without that, only the server can tell. */
-  clear(isKnown = this.#hasCookie): void {
-    this.#replace(isKnown ? "" : null)
+  /** With a cookie, the text says that nobody is signed in, and why, if that is known; without it only the server can tell. */
+  clear(text: string | null = ""): void {
+    this.#replace(this.#hasCookie ? text : null)
   }
 
   #replace(value: string | null, shorter: string | null = value): void {

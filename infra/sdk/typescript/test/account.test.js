@@ -9,6 +9,10 @@ import { createClient } from "../dist/latchkey.js"
 import { code, key, make, proxy, sharedStorage, signIn, stack } from "./node.js"
 import { PASSWORD, afterAnswer, answer, loseRequest, startStack } from "./stack.js"
 
+/** What somebody else may answer in place of Latchkey's 204, or of its 202: the last is the challenge of a firewall. */
+const NO_204 = [[200, ""], [200, "{}"], [201, ""], [205, ""], [202, "{}"], [202, ""]]
+const NO_202 = [[200, ""], [200, "{}"], [204, ""], [202, "{}"], [202, ""]]
+
 describe("operations", () => {
   test("delete the account", async () => {
     const client = await signIn()
@@ -52,11 +56,51 @@ describe("operations", () => {
   })
 
   test("register without tokens says nothing of a mail, unless Latchkey has accepted it", async () => {
-    const replies = [[200, ""], [200, "{}"], [200, "null"], [200, "202"], [203, ""], [204, ""], [205, ""]]
+    // A 202 without the id of a request is the challenge of a firewall.
+    const replies = [[200, ""], [200, "{}"], [200, "null"], [200, "202"], [202, ""], [202, "{}"], [203, ""], [204, ""], [205, ""]]
     for (const [status, body] of replies) {
       proxy.next("/v1/auth/register", answer(status, {}, body))
       await assert.rejects(make().register({ email: "x@example.com", password: PASSWORD }), code("unexpected_reply"), `${status} ${body}`)
     }
+  })
+
+  test("sign out, as far as Latchkey knows, by its 204 alone", async () => {
+    for (const [status, body] of NO_204) {
+      const client = await signIn()
+      const other = make()
+      await other.signIn({ email: client.email, password: PASSWORD })
+      proxy.next("/v1/auth/logout", ...Array(3).fill(answer(status, {}, body)))
+      assert.equal(await client.signOut(), false, `${status} ${body}`)
+      assert.equal((await other.getSessions()).total, 2)
+    }
+  })
+
+  test("take no other status for done than the documented one", async () => {
+    const client = await signIn()
+    const { id } = client.state.session
+    const [password, token, email] = [PASSWORD, "a", "x@example.com"]
+    const acts = [
+      [`/v1/sessions/${id}`, 3, NO_204, () => client.revokeSession(id)],
+      ["/v1/me/delete", 1, NO_204, () => client.deleteAccount({ password })],
+      ["/v1/sessions/revoke-all", 1, [[200, ""], [200, "[]"], [202, ""], [204, ""]], () => client.logoutAll()],
+      ["/v1/auth/verify-email", 1, NO_204, () => client.verifyEmail({ token })],
+      ["/v1/auth/password-reset/confirm", 1, NO_204, () => client.confirmPasswordReset({ token, new_password: PASSWORD })],
+      ["/v1/auth/password-reset", 1, NO_202, () => client.requestPasswordReset({ email })],
+      ["/v1/me/email", 1, NO_202, () => client.changeEmail({ email, password })],
+      ["/v1/me/verify-email", 1, NO_202, () => client.requestEmailVerification()],
+    ]
+    for (const [path, attempts, replies, act] of acts) {
+      for (const [status, body] of replies) {
+        proxy.next(path, ...Array(attempts).fill(answer(status, {}, body)))
+        const isRefused = (error) => code("unexpected_reply")(error) && error.status >= 200
+        await assert.rejects(act(), isRefused, `${path} ${status} ${body}`)
+        assert.equal(client.state.status, "signed-in")
+      }
+    }
+    await client.requestPasswordReset({ email })
+    await client.requestEmailVerification()
+    await client.deleteAccount({ password })
+    assert.equal(client.state.status, "signed-out")
   })
 
   test("do not sign in after a sign-out that came later", async () => {

@@ -210,6 +210,31 @@ describe("a sign-out", () => {
     assert.equal(await other.evaluate(() => client.getSessions().then(({ total }) => total)), 1)
   })
 
+  test("with cookies is told as one to the other tabs, also when a new one has asked who is signed in", async () => {
+    const [tab, other] = await openTabs(2, { transport: "cookie" })
+    const told = { status: "signed-out", reason: "signed_out" }
+    for (const end of [() => client.signOut(), () => client.logoutAll()]) {
+      await signIn(tab)
+      await waitFor(other, "signed-in")
+      await other.evaluate(() => void (globalThis.seen.length = 0))
+      await tab.evaluate(end)
+      await waitFor(other, "signed-out")
+      const late = await open({ transport: "cookie" })
+      assert.equal(await late.evaluate(() => client.restore().then((state) => state.status)), "signed-out")
+      await other.evaluate(() => new Promise((wake) => setTimeout(wake, 100)))
+      assert.deepEqual(await Promise.all([tab, other].map((tab) => tab.evaluate(() => client.state))), [told, told])
+      assert.deepEqual(await other.evaluate(() => globalThis.seen), ["signed-out"])
+      await late.close()
+    }
+    await signIn(tab)
+    await waitFor(other, "signed-in")
+    await context.clearCookies()
+    await sleep([tab], 15 * MINUTE)
+    await tab.evaluate(() => client.me().catch(() => {}))
+    await waitFor(other, "signed-out")
+    assert.deepEqual(await other.evaluate(() => client.state), { ...told, reason: null }, "an end that nobody wanted is no sign-out")
+  })
+
   test("with cookies comes after the sign-in that is under way", async () => {
     const tab = await open({ transport: "cookie" })
     const email = await signIn(tab)
@@ -225,9 +250,11 @@ describe("a sign-out", () => {
   test("with cookies signs nobody out while the cookie is still there, and can be repeated", async () => {
     const tab = await open({ transport: "cookie" })
     await signIn(tab)
-    proxy.always = loseRequest
-    assert.equal(await tab.evaluate(() => client.signOut().catch((error) => error.code)), "network_error")
-    assert.equal(await statusOf(tab), "signed-in")
+    for (const [fault, code] of [[loseRequest, "network_error"], [answer(202), "unexpected_reply"], [answer(200, {}, "{}"), "unexpected_reply"]]) {
+      proxy.always = fault
+      assert.equal(await tab.evaluate(() => client.signOut().catch((error) => error.code)), code)
+      assert.equal(await statusOf(tab), "signed-in")
+    }
     proxy.always = undefined
     await tab.evaluate(() => client.signOut())
     assert.equal(await statusOf(tab), "signed-out")
