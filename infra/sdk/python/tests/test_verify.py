@@ -164,6 +164,8 @@ def test_type_is_checked(api: str, kind: str, token: str) -> None:
     assert service(scope="account").verify(old).get("scope") == "account"
     assert refusal(service(scope="account admin").verify, old) == ("insufficient_scope", 403)
     assert refusal(service(scope="account").verify, signed(scope=None)) == ("insufficient_scope", 403)
+    # Latchkey would refuse it, whether or not its session is live.
+    assert refusal(service().verify_now, signed(scope=None)) == ("insufficient_scope", 403)
 
 
 def test_keys_are_kept_for_five_minutes_and_unknown_ones_asked_for_rarely(api: str, kind: str, token: str) -> None:

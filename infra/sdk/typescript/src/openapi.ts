@@ -1702,7 +1702,7 @@ export interface components {
             client?: components["schemas"]["Visitor"] | null;
             /**
              * @description For a page that does not know whether its browser has a cookie, which no script can see: true asks for 204 where
-             *     there is none, in the place of 400.
+             *     there is none, in the place of 400, whatever else the body has.
              * @example false
              */
             cookie_optional?: boolean | null;
@@ -2071,10 +2071,7 @@ export interface components {
         };
         /** @description The visitor for whom a service of yours calls. Only a client with the scope `sessions:issue` may send it. */
         Visitor: {
-            /**
-             * @description An id of the visitor's installation, as in `X-Device-Id`.
-             * @example c0ffee
-             */
+            /** @description An id of the visitor's installation, as in `X-Device-Id`. */
             device_id?: string | null;
             /**
              * @description The visitor's address.
@@ -5192,7 +5189,7 @@ export interface operations {
                  * @example {
                  *       "audience": "latchkey",
                  *       "client": {
-                 *         "device_id": "c0ffee",
+                 *         "device_id": null,
                  *         "ip_address": "203.0.113.7",
                  *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                  *       },
@@ -6634,7 +6631,7 @@ export interface operations {
                  *       "audience": "latchkey",
                  *       "auth_time": 1772366400,
                  *       "client": {
-                 *         "device_id": "c0ffee",
+                 *         "device_id": null,
                  *         "ip_address": "203.0.113.7",
                  *         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
                  *       },

@@ -45,6 +45,8 @@ FIRST_PAUSE: Final = 1.0
 """The same while no key set has been read yet."""
 LONGEST_USE: Final = 7200.0
 """Seconds for which the keys are used while they cannot be read again. A new key is published for longer before it signs."""
+# What a token must allow for Latchkey to answer whether its session is live.
+_ASKABLE: Final = frozenset({"account"})
 _REQUIRED: Final = ["iss", "aud", "client_id", "sub", "sid", "jti", "iat", "exp", "auth_time"]
 
 
@@ -143,11 +145,7 @@ class _Rules:
         except jwt.PyJWTError as error:
             raise _refuse(str(error)) from error
         claims = cast(Claims, decoded)
-        held = decoded.get("scope")
-        if not self.scopes <= set(held.split() if isinstance(held, str) else ()):
-            wanted = " ".join(sorted(self.scopes))
-            words = f'Bearer error="insufficient_scope", scope="{wanted}"'
-            raise VerificationError("insufficient_scope", f"The scope must have: {wanted}.", status=403, challenge=words)
+        _require(self.scopes, claims)
         if self.max_age is not None:
             proved = decoded["auth_time"]
             if not isinstance(proved, int) or time.time() - proved > self.max_age + self.leeway:
@@ -267,9 +265,11 @@ class Verifier:
     def verify_now(self, token: str) -> Claims:
         """The same, and the session has not ended: asks Latchkey, which costs a request.
 
-        It needs a token with Latchkey's own audience: one for your API alone is refused there.
+        It needs a token with Latchkey's own audience: one for your API alone may ask nothing there, and is
+        ``insufficient_scope``.
         """
         claims = self.verify(token)
+        _require(_ASKABLE, claims)
         try:
             response = self._http.get(f"{self._rules.issuer}/v1/me", headers=_bearer(token), follow_redirects=False)
         except httpx.HTTPError as error:
@@ -327,9 +327,11 @@ class AsyncVerifier:
     async def verify_now(self, token: str) -> Claims:
         """The same, and the session has not ended: asks Latchkey, which costs a request.
 
-        It needs a token with Latchkey's own audience: one for your API alone is refused there.
+        It needs a token with Latchkey's own audience: one for your API alone may ask nothing there, and is
+        ``insufficient_scope``.
         """
         claims = await self.verify(token)
+        _require(_ASKABLE, claims)
         try:
             response = await self._http.get(f"{self._rules.issuer}/v1/me", headers=_bearer(token), follow_redirects=False)
         except httpx.HTTPError as error:
@@ -377,6 +379,14 @@ def _bearer(token: str) -> dict[str, str]:
 
 def _refuse(detail: str) -> VerificationError:
     return VerificationError("invalid_token", detail)
+
+
+def _require(scopes: frozenset[str], claims: Claims) -> None:
+    held: object = claims.get("scope")
+    if not scopes <= set(held.split() if isinstance(held, str) else ()):
+        wanted = " ".join(sorted(scopes))
+        challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
+        raise VerificationError("insufficient_scope", f"The scope must have: {wanted}.", status=403, challenge=challenge)
 
 
 def _unavailable(detail: str) -> VerificationError:
