@@ -375,7 +375,7 @@ fn of_several_users_each_has_a_result_and_one_that_is_not_found_leaves_the_other
 }
 
 /// The account's item on the data folder, changed by somebody's hand.
-fn break_account(running: &Stack, user: &str) {
+pub(crate) fn break_account(running: &Stack, user: &str) {
     let dynamodb = running.says("DynamoDB").unwrap();
     let body = json!({
         "TableName": "latchkey",
