@@ -276,6 +276,9 @@ async fn every_function_answers_its_sample_events() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_password_is_made_of_the_words_of_the_settings() {
     let dynamodb = ListeningDynamoDb::start().await;
+    latchkey_store::table::create_if_missing(&dynamodb.client(), TABLE)
+        .await
+        .unwrap();
     let words = [("PASSWORD_CONTEXT_WORDS", "orchard")];
     let mut register = Function::start("register", &dynamodb.endpoint, &words).await;
     let mut sample = event("register", &Value::Null);
