@@ -55,7 +55,9 @@ impl<'a> Table<'a> {
         self.item(format!("IDENTITY#{issuer}"), subject.to_owned())
     }
 
-    fn item(self, pk: String, sk: String) -> Item<'a> {
+    /// The item of a key.
+    #[must_use]
+    pub fn item(self, pk: String, sk: String) -> Item<'a> {
         let client = self.client;
         Item { client, pk, sk }
     }

@@ -92,14 +92,18 @@ impl From<Undecided> for Diagnostic {
 /// [`Undecided`]
 pub async fn authorize(authorizer: &Authorizer, event: Event) -> Result<Decision, Undecided> {
     let token = event.bearer_token();
-    match authorizer.authorize(token.as_ref()).await {
-        Ok(claims) => Ok(Decision {
-            is_authorized: true,
-            context: Some(claims.into()),
-        }),
-        Err(Failure::Refused(_)) => Ok(Decision::DENIED),
+    let undecided = match authorizer.authorize(token.as_ref()).await {
+        Ok(claims) => {
+            return Ok(Decision {
+                is_authorized: true,
+                context: Some(claims.into()),
+            });
+        }
+        Err(Failure::Refused(_)) => return Ok(Decision::DENIED),
         // No limit is asked here; if one were, its answer would not be a denial either.
-        Err(Failure::Throttled(_) | Failure::Unavailable) => Err(Undecided::Unavailable),
-        Err(Failure::Internal) => Err(Undecided::Internal),
-    }
+        Err(Failure::Throttled(_) | Failure::Unavailable) => Undecided::Unavailable,
+        Err(Failure::Internal) => Undecided::Internal,
+    };
+    tracing::error!(reason = %undecided, "the authorizer could not tell whether a request may pass");
+    Err(undecided)
 }

@@ -81,7 +81,7 @@ export const ACCOUNT_WORDS = {
   password_text: ['When you change it, all your other devices are signed out.', 'Wenn Sie es ändern, werden alle Ihre anderen Geräte abgemeldet.'],
   password_changed: ['Your password is changed. All other devices are signed out.', 'Ihr Passwort ist geändert. Alle anderen Geräte sind abgemeldet.'],
   your_data: ['Your data', 'Ihre Daten'],
-  export_text: ['Download everything that is stored about you as a file.', 'Laden Sie alles, was über Sie gespeichert ist, als Datei herunter.'],
+  export_text: ['Download your account, devices and activity as a file.', 'Laden Sie Ihr Konto, Ihre Geräte und Ihre Aktivität als Datei herunter.'],
   export: ['Download', 'Herunterladen'],
   exported: ['Your data is downloaded.', 'Ihre Daten sind heruntergeladen.'],
   delete_account: ['Delete account', 'Konto löschen'],

@@ -1,5 +1,6 @@
 //! `cargo run`: starts the local stack. `cargo run -- --help` says what it takes.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,7 +11,8 @@ async fn main() -> ExitCode {
     match latchkey::run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Nobody may be reading: the exit code tells.
+            let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::from(error.exit_code())
         }
     }

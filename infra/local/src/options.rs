@@ -36,7 +36,7 @@ pub struct Options {
 
     /// Use this DynamoDB instead of the embedded one, such as DynamoDB Local.
     ///
-    /// The table is made if there is none; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
+    /// The service makes the table if there is none, commands do not; the data folder then only holds the secret. Credentials and region come from the environment or your AWS profile. Over http:// they may be missing.
     #[arg(long, value_name = "URL", global = true, value_parser = DynamoDbUrl::parse, help_heading = STORAGE, display_order = 105)]
     pub(crate) dynamodb_url: Option<DynamoDbUrl>,
 
@@ -142,13 +142,14 @@ Settings (environment variables, the same as on Lambda; an empty one counts as n
   AUTHORIZER_SCOPE          what they must allow: account, admin, or both divided by a space [default: none]
   AUTHORIZER_MAX_AGE_SECONDS
                             how long ago the user may have given the password, 1 to 316224000 [default: any]
-  SIGN_IN_FREE_FAILURES     wrong passwords in a row before an account's clients must wait, 0 to 100 [default: 10]
+  SIGN_IN_FREE_FAILURES     wrong passwords in a row before an account's clients must wait, 0 to 100 [default: 10];
+                            0 turns off this limit, and each of the five below
   ADDRESS_ATTEMPTS_PER_MINUTE
                             requests with a password from one address, 0 to 1000000 [default: 60]
   LIST_PER_MINUTE           lists on one session, 0 to 1000000 [default: 30]
   LINKS_PER_HOUR            mails of a kind to one e-mail address in an hour, 0 to 1000000 [default: 5]
   CHANGE_PER_MINUTE         revocations and renames on one session, 0 to 1000000 [default: 10]
-  PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]; 0 turns each of these six limits off
+  PURGE_PER_MINUTE          purges and exports on one session, 0 to 1000000 [default: 5]
   UNUSUAL_SPEED_KMH         a sign-in from where it takes more speed to get since the last session is unusual,
                             0 to 100000 [default: 900]
   UNUSUAL_DISTANCE_KM       unless it is nearer than this, 0 to 20000 [default: 500]; 0 turns either off

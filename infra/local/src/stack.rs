@@ -10,7 +10,6 @@ use latchkey_api::edge::EdgeSecret;
 use latchkey_api::http::{self, Pages};
 use latchkey_api::location::Places;
 use latchkey_domain::clock::{Clock as _, SystemClock};
-use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{RsaPrivateKey, TokenAlgorithm, Tokens};
 use latchkey_runtime::places::LocationDatabase;
@@ -229,6 +228,7 @@ async fn listen(port: u16) -> Result<TcpListener, LocalError> {
 
 /// What every use case works with.
 pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core, LocalError> {
+    let password_policy = settings.password_policy();
     let TokenSecretSource::Literal {
         current,
         previous,
@@ -238,8 +238,6 @@ pub(crate) fn core(settings: Settings, random: Arc<SystemRandom>) -> Result<Core
         return Err(LocalError::SecretsManager);
     };
     let now = SystemClock.now();
-    let words = settings.password_context_words.iter().map(String::as_str);
-    let password_policy = PasswordPolicy::new(&settings.identity.issuer, words);
     Ok(Core {
         tokens: Tokens::of_secret(settings.identity, current, previous, device, now)?.into(),
         clock: Arc::new(SystemClock),

@@ -397,7 +397,7 @@ pub struct RefreshRequest {
     /// sign-in.
     pub client: Option<VisitorRequest>,
     /// For a page that does not know whether its browser has a cookie, which no script can see: true asks for 204 where
-    /// there is none, in the place of 400.
+    /// there is none, in the place of 400, whatever else the body has.
     #[schema(example = false)]
     pub cookie_optional: Option<bool>,
 }

@@ -117,9 +117,9 @@ pub enum InvalidEmail {
     /// and the signs that RFC 5322 allows there.
     #[error("The part of the e-mail address before the @ is not valid.")]
     LocalPart,
-    /// What stands before the `@` has letters beyond ASCII, and mail is to be sent there.
+    /// What stands before the `@` has letters beyond ASCII or `=?`, and mail is to be sent there.
     #[error(
-        "No mail can be sent to this address: the part before the @ may have no letters but a to z."
+        "No mail can be sent to this address: the part before the @ may have no letters but a to z, and no =?."
     )]
     Unreachable,
     /// What stands after the `@` is not a domain name of at least two labels.

@@ -18,7 +18,6 @@ use latchkey_api::http::Pages;
 use latchkey_api::location::Places;
 use latchkey_domain::clock::{Clock, SystemClock};
 use latchkey_domain::error::with_causes;
-use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::random::SystemRandom;
 use latchkey_domain::token::{TokenIdentity, Tokens};
 use latchkey_service::key_rotation::KeyRotation;
@@ -332,14 +331,12 @@ async fn service(
 }
 
 fn core(settings: &Settings, tokens: TokenKeys) -> Core {
-    let words = settings.password_context_words.iter().map(String::as_str);
-    let password_policy = PasswordPolicy::new(&settings.identity.issuer, words);
     Core {
         tokens,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         policy: Arc::new(settings.policy.clone()),
-        password_policy: Arc::new(password_policy),
+        password_policy: Arc::new(settings.password_policy()),
         passwords: Passwords::for_this_machine(),
         requests: UserRequests::default(),
         account_url: settings.account_url.as_str().into(),

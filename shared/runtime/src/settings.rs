@@ -15,6 +15,7 @@ mod reader;
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
+use latchkey_domain::password::PasswordPolicy;
 use latchkey_domain::policy::{
     LARGEST_SESSION_LIMIT, LONGEST_ACCESS_TOKEN_LIFETIME, LONGEST_REAUTHENTICATE_WITHIN,
     LONGEST_REFRESH_GRACE, SessionPolicy,
@@ -247,6 +248,13 @@ impl Settings {
         }
         reader.finish(settings)
     }
+
+    /// What passwords may not be: the words are those of the issuer and of `PASSWORD_CONTEXT_WORDS`.
+    #[must_use]
+    pub fn password_policy(&self) -> PasswordPolicy {
+        let words = self.password_context_words.iter().map(String::as_str);
+        PasswordPolicy::new(&self.identity.issuer, words)
+    }
 }
 
 impl StorageSettings {
@@ -360,6 +368,13 @@ mod tests {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.policy, SessionPolicy::default());
         assert_eq!(settings.allowed_origins, AllowedOrigins::None);
+    }
+
+    #[test]
+    fn who_sends_mail_makes_addresses_that_it_does_not_reach_refused() {
+        let from = |value| read(&[("MAIL_FROM", value)]).unwrap();
+        assert!(from("no-reply@example.com").policy.sends_mail);
+        assert!(!from("").policy.sends_mail);
     }
 
     #[test]

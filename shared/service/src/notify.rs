@@ -20,7 +20,7 @@ use latchkey_domain::notice::{Finding, Message, Notice, ReceivedEvent, Whereabou
 use latchkey_domain::session::Session;
 use latchkey_domain::throttle::{Subject, link_window_of};
 use latchkey_domain::token::{Link, link_address};
-use latchkey_store::{Claimed, Counted, MailClaim, Store};
+use latchkey_store::{Attempts, Claimed, Counted, MailClaim, Store};
 use uuid::Uuid;
 
 use crate::metric::{MAIL_FAILURES, MAILS_LEFT_OUT, MAILS_REFUSED, MAILS_SENT, MAILS_UNFOUNDED};
@@ -344,14 +344,25 @@ impl<T: Texts, M: Mailer> Notifier<T, M> {
 
     /// There is no mail of what is too old. If it was tried before and not sent, a person has to hear that mails fail: this one
     /// has not waited for the dead letters. 1 read unit.
+    ///
+    /// # Errors
+    /// [`Later`] while it is not known what becomes of an attempt.
     async fn pass_over(&self, event: &ReceivedEvent) -> Result<Option<Notice>, Later> {
         let (event_id, event_type) = (event.id, &event.event_type);
-        let tried = self.store().is_mail_unsent(event.id).await;
-        if tried.map_err(|_| Later)? {
-            tracing::error!(%event_id, event_type, "a mail could not be sent before it was too old");
-            MAILS_LEFT_OUT.count(1);
-        } else {
-            tracing::warn!(%event_id, event_type, "an event is too old to be told by mail");
+        let now = self.service.core.now();
+        let attempts = self.store().read_attempts(event.id, now).await;
+        match attempts.map_err(|_| Later)? {
+            Attempts::UnderWay => return Err(Later),
+            Attempts::Unsent => {
+                tracing::error!(%event_id, event_type, "a mail could not be sent before it was too old");
+                MAILS_LEFT_OUT.count(1);
+            }
+            Attempts::Unanswered => {
+                tracing::warn!(%event_id, event_type, "a mail is too old to be sent again, and nobody knows whether it was sent");
+            }
+            Attempts::None | Attempts::Sent => {
+                tracing::warn!(%event_id, event_type, "an event is too old to be told by mail");
+            }
         }
         Ok(None)
     }

@@ -57,7 +57,7 @@ pub use cleanup::{
 pub use client::with_limits;
 pub use credential::{RegisterOutcome, items_of_user};
 pub use identity::IdentityOutcome;
-pub use mail::{Claimed, MailClaim};
+pub use mail::{Attempts, Claimed, MailClaim};
 pub use repair::{AccountForm, BrokenAccount};
 pub use retry::Retries;
 pub use session::{GivenPasswords, PasswordAttempt, PasswordCounted, Reauthentication, Rotation};

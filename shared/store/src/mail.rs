@@ -95,6 +95,21 @@ pub enum Claimed {
     Exhausted(MailClaim),
 }
 
+/// What became of the attempts to send the mail of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempts {
+    /// Nobody has tried.
+    None,
+    /// Somebody has claimed it, or is to claim it again later: what becomes of it is not known yet.
+    UnderWay,
+    /// It was sent, or counts as sent.
+    Sent,
+    /// It was not sent.
+    Unsent,
+    /// Nobody knows whether it was sent.
+    Unanswered,
+}
+
 #[derive(Deserialize)]
 struct MailItem {
     owner: RequestId,
@@ -168,14 +183,24 @@ impl Store {
         })
     }
 
-    /// Whether a mail was tried and is not known to be sent; 1 read unit.
+    /// What became of the attempts to send a mail; 1 read unit.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn is_mail_unsent(&self, event: Uuid) -> Result<bool, StoreError> {
+    pub async fn read_attempts(
+        &self,
+        event: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<Attempts, StoreError> {
         let item = self.get(Key::mail(event)).await?;
         let item: Option<MailItem> = item.map(from_item).transpose()?;
-        Ok(item.is_some_and(|item| item.sent_at.is_none()))
+        Ok(match item {
+            None => Attempts::None,
+            Some(item) if item.sent_at.is_some() => Attempts::Sent,
+            Some(item) if item.leased_until.is_some_and(|until| until > now) => Attempts::UnderWay,
+            Some(item) if item.unanswered > 0 => Attempts::Unanswered,
+            Some(_) => Attempts::Unsent,
+        })
     }
 
     /// Says that the mail was sent; 1 write unit. Nothing if somebody else has taken the claim meanwhile.

@@ -118,7 +118,11 @@ fn every_package_from_npm_has_its_hash() {
         let lock: Value = serde_json::from_str(&lock).unwrap();
         let packages = lock["packages"].as_object().unwrap();
         assert!(packages.len() > 1, "{folder}");
-        for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
+        for (name, package) in packages {
+            // The package itself, also under the name by which it is imported.
+            if name.is_empty() || (package["link"] == true && package["resolved"] == "") {
+                continue;
+            }
             let integrity = package["integrity"].as_str().unwrap_or_default();
             assert!(integrity.starts_with("sha512-"), "{folder}: {name}");
         }

@@ -18,6 +18,9 @@ fn at_most(max_sessions: usize) -> SessionPolicy {
 async fn the_least_recently_used_session_makes_room() {
     let stack = Stack::with_policy(at_most(3)).await;
     let mut signed_in = vec![stack.register("ada@example.com").await];
+    let list = stack.get("/v1/sessions").bearer(&signed_in[0].access_token);
+    let list = list.send().await.expect(StatusCode::OK);
+    assert_eq!((&list["total"], &list["limit"]), (&1.into(), &3.into()));
     for _ in 0..2 {
         stack.advance(TimeDelta::seconds(1));
         signed_in.push(stack.login("ada@example.com").await);

@@ -151,6 +151,37 @@ async fn a_mail_that_fails_until_it_is_too_old_is_an_error_and_one_that_was_sent
     }
 }
 
+/// The person may have it twice: nobody is to hear that it was not sent.
+#[tokio::test]
+async fn a_mail_that_was_not_answered_until_it_is_too_old_is_no_error() {
+    let emf = recorder();
+    let _recording = metrics::set_default_local_recorder(&emf);
+    let stack = Stack::start().await;
+    stack.register("ada@example.com").await;
+    let asked = stack.post("/v1/auth/password-reset");
+    let asked = asked
+        .json(&json!({"email": "ada@example.com"}))
+        .send()
+        .await;
+    asked.expect(http::StatusCode::ACCEPTED);
+    let events = told(&stack, "password_reset.requested").await;
+    let post = stack.post_office(Language::En);
+    post.mailer
+        .fail_next(&[SendError::Unanswered, SendError::Unanswered]);
+    let log = Log::capture();
+    // Six and a half hours: the claim of the second attempt is over then.
+    assert_eq!(
+        bring_again_and_again(&stack, &post, &events, 200).await,
+        131
+    );
+    let log = log.end();
+    assert!(!log.contains("ERROR"), "{log}");
+    assert!(log.contains("a mail is too old to be sent again"), "{log}");
+    let line = emf.event_line(stack.now(), "mails").unwrap();
+    assert_eq!(extract(&line).get("MailsLeftOut"), None);
+    assert_eq!(put_aside(&stack).await, [json!(null); 0]);
+}
+
 #[tokio::test]
 async fn an_address_that_the_mail_service_never_takes_is_counted_once() {
     let emf = recorder();

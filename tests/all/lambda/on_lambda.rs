@@ -272,7 +272,26 @@ async fn every_function_answers_its_sample_events() {
     assert_eq!(used, samples, "every sample event is used");
 }
 
-/// The sample becomes one request to EventBridge, whose answer tells the function what to report.
+/// The function reads what the local stack reads too, by the same names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_password_is_made_of_the_words_of_the_settings() {
+    let dynamodb = ListeningDynamoDb::start().await;
+    latchkey_store::table::create_if_missing(&dynamodb.client(), TABLE)
+        .await
+        .unwrap();
+    let words = [("PASSWORD_CONTEXT_WORDS", "orchard")];
+    let mut register = Function::start("register", &dynamodb.endpoint, &words).await;
+    let mut sample = event("register", &Value::Null);
+    sample["body"] =
+        json!(json!({"email": "ada@example.com", "password": "Orchard-2026"}).to_string());
+    let Answer::Response(reply) = register.invoke(&sample).await else {
+        panic!("it is answered");
+    };
+    assert_eq!(reply["statusCode"], 422, "{reply}");
+    assert!(reply["body"].as_str().unwrap().contains("weak_password"));
+}
+
+/// The sample becomes one request to EventBridge.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sample_becomes_one_request_to_event_bridge() {
     let dynamodb = ListeningDynamoDb::start().await;
@@ -321,17 +340,6 @@ async fn the_sample_becomes_one_request_to_event_bridge() {
             (&entry["DetailType"], &json!("2026-03-01T12:00:00.123Z"))
         );
     }
-    // What EventBridge does not take is put alone, and then reported.
-    let mut moved = batch.clone();
-    for record in moved["Records"].as_array_mut().unwrap() {
-        record["dynamodb"]["NewImage"]["created_at"] = json!({"N": FULL.to_string()});
-    }
-    let Answer::Response(answer) = function.invoke(&moved).await else {
-        panic!("it is answered");
-    };
-    let failed = &answer["batchItemFailures"][0]["itemIdentifier"];
-    assert_eq!(*failed, batch["Records"][0]["dynamodb"]["SequenceNumber"]);
-    what_event_bridge_answers_decides(&batch).await;
 }
 
 /// EventBridge takes events for a bus that does not exist, and they are gone.
@@ -353,7 +361,8 @@ async fn events_wait_for_a_bus_that_does_not_exist() {
 }
 
 /// What can be put right is waited for, and what will never be taken is put aside.
-async fn what_event_bridge_answers_decides(batch: &Value) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_event_bridge_answers_decides() {
     let dynamodb = ListeningDynamoDb::start().await;
     let client = dynamodb.client();
     latchkey_store::table::create_if_missing(&client, TABLE)
@@ -375,7 +384,7 @@ async fn what_event_bridge_answers_decides(batch: &Value) {
         (INVALID_REQUEST, Some("ValidationException")),
         (UNREADABLE_REQUEST, Some("SerializationException")),
     ] {
-        let mut batch = batch.clone();
+        let mut batch = event("events", &Value::Null);
         for record in batch["Records"].as_array_mut().unwrap() {
             let image = record["dynamodb"]["NewImage"].as_object_mut().unwrap();
             image["created_at"] = json!({"N": at.to_string()});
@@ -383,8 +392,12 @@ async fn what_event_bridge_answers_decides(batch: &Value) {
         let Answer::Response(answer) = function.invoke(&batch).await else {
             panic!("it is answered");
         };
-        let failures = answer["batchItemFailures"].as_array().unwrap().len();
-        assert_eq!(failures, usize::from(refused_as.is_none()), "{at}");
+        let failures = answer["batchItemFailures"].as_array().unwrap();
+        assert_eq!(failures.len(), usize::from(refused_as.is_none()), "{at}");
+        if let [failed] = &failures[..] {
+            let first = &batch["Records"][0]["dynamodb"]["SequenceNumber"];
+            assert_eq!(failed["itemIdentifier"], *first);
+        }
         let letters = client.scan().table_name(TABLE).send().await.unwrap().items;
         let letters = letters.unwrap_or_default();
         let expected = refused_as.map(|code| format!("the bus refuses an event: {code}"));
@@ -540,11 +553,17 @@ async fn an_authorizer_that_cannot_tell_is_an_error_and_one_that_need_not_ask_an
     let ask = async |settings: &[(&str, &str)], endpoint: &str, event: &Value| {
         let mut authorizer = Function::start_alone("authorizer", endpoint, settings).await;
         let answer = authorizer.invoke(event).await;
-        (answer, log_and_metrics(authorizer).1)
+        let (log, metrics) = log_and_metrics(authorizer);
+        (answer, metrics, log)
     };
     let nowhere = "http://127.0.0.1:1";
     let allowed = event("authorizer-allowed", &tokens);
-    let (answer, _) = ask(&[], nowhere, &allowed).await;
+    let (answer, _, log) = ask(&[], nowhere, &allowed).await;
+    // The one alarm that rings for it counts lines at ERROR; the request's other lines say why.
+    let said = "the authorizer could not tell whether a request may pass";
+    let line = log.iter().find(|line| line["message"] == said).unwrap();
+    assert_eq!(line["level"], "ERROR");
+    assert!(line["span"]["request_id"].is_string(), "{line}");
     let Answer::Error(error) = &answer else {
         panic!("an error: {answer:?}");
     };
@@ -554,7 +573,7 @@ async fn an_authorizer_that_cannot_tell_is_an_error_and_one_that_need_not_ask_an
     assert_eq!(error[FUNCTION_ERROR_TYPE], "unhandled");
 
     let offline = [("AUTHORIZER_MODE", "offline")];
-    let (answer, metrics) = ask(&offline, nowhere, &allowed).await;
+    let (answer, metrics, _) = ask(&offline, nowhere, &allowed).await;
     assert!(matches!(answer, Answer::Response(said) if said["isAuthorized"] == true));
     // Nor does it open a connection.
     let [line] = metrics.try_into().unwrap();
@@ -567,14 +586,14 @@ async fn an_authorizer_that_cannot_tell_is_an_error_and_one_that_need_not_ask_an
     let mut other = allowed.clone();
     other["version"] = json!("1.0");
     other["identitySource"] = other["headers"]["authorization"].clone();
-    let (answer, _) = ask(&[], &dynamodb.endpoint, &other).await;
+    let (answer, ..) = ask(&[], &dynamodb.endpoint, &other).await;
     let Answer::Error(error) = &answer else {
         panic!("an error: {answer:?}");
     };
     let token = tokens["access_token"].as_str().unwrap();
     assert!(!error.to_string().contains(&token[..30]), "{error}");
 
-    let (answer, metrics) = ask(
+    let (answer, metrics, _) = ask(
         &[],
         &dynamodb.endpoint,
         &event("authorizer-denied", &tokens),

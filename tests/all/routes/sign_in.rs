@@ -288,3 +288,29 @@ async fn a_credential_that_is_not_of_its_accounts_password_is_an_error_of_ours()
     assert_eq!(lines.matches("ERROR").count(), 1, "{lines}");
     assert!(lines.contains("to one of another password"), "{lines}");
 }
+
+/// Each item is of a later version, of nearly the size that DynamoDB takes, and sorts before the sessions.
+#[tokio::test]
+async fn of_a_partition_that_is_too_large_four_pages_are_read_and_the_sessions_looked_up() {
+    let stack = Stack::start().await;
+    let ada = stack.administrator("ada@example.com").await;
+    let filler = "x".repeat(390_000);
+    for number in 0..20 {
+        let pk = format!("USER#{}", ada.user_id.unwrap());
+        let item = stack.table().item(pk, format!("FILLER#{number}"));
+        item.set("filler", filler.as_str()).await;
+    }
+    let queries = || {
+        let calls = stack.recorder.take().into_iter();
+        calls.filter(|call| call.operation == "Query").count()
+    };
+    queries();
+    let again = stack.login("ada@example.com").await;
+    assert_eq!(queries(), 4);
+    let ids = stack.session_ids(&again).await;
+    assert_eq!(queries(), 4);
+    assert!(ids.contains(&ada.session_id) && ids.contains(&again.session_id));
+    let path = format!("/v1/admin/sessions/{}", ada.session_id);
+    let shown = stack.get(&path).bearer(&again.access_token).send().await;
+    shown.expect(StatusCode::OK);
+}

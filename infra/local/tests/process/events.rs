@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::PATIENCE;
+use crate::commands::break_account;
 use crate::stack::{Scratch, Stack};
 
-/// The types of the events that the stack shows, newest first, when it shows so many: within a second of the request,
-/// on a machine that is not busy.
+/// The events that the stack shows, newest first, when it shows so many.
 fn events(stack: &Stack, count: usize) -> Vec<Value> {
     let begun = Instant::now();
     loop {
@@ -18,7 +18,7 @@ fn events(stack: &Stack, count: usize) -> Vec<Value> {
             return shown;
         }
         assert!(begun.elapsed() < PATIENCE, "{shown:?}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -76,6 +76,32 @@ fn events_are_shown_at_once_and_a_kill_loses_none_and_repeats_none() {
         "the same ids"
     );
     third.kill();
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_kept_in_the_folder_and_blocks_nothing_behind_it() {
+    let folder = Scratch::new();
+    let path = folder.0.to_str().unwrap();
+    let stack = Stack::start(&["--data-dir", path, "--dynamodb-port", "0"], &[]);
+    let ada = stack.register("ada@example.com");
+    events(&stack, 2);
+    break_account(&stack, ada["user"]["id"].as_str().unwrap());
+    stack.register("bob@example.com");
+    events(&stack, 4);
+    // It was kept before what came behind it was published.
+    let letters = std::fs::read_dir(folder.0.join("dead-letters")).unwrap();
+    let [letter] = letters.collect::<Vec<_>>().try_into().unwrap();
+    let letter = letter.unwrap().path();
+    let kept: Value = serde_json::from_slice(&std::fs::read(&letter).unwrap()).unwrap();
+    let record: Value = serde_json::from_str(kept["record"].as_str().unwrap()).unwrap();
+    let record = &record["dynamodb"];
+    assert_eq!(record["NewImage"]["change"]["S"], "by hand");
+    let number = record["SequenceNumber"].as_str().unwrap();
+    assert_eq!(
+        letter.file_name().unwrap(),
+        format!("{number}.json").as_str()
+    );
+    assert_eq!(kept["reason"], "the record cannot be read");
 }
 
 #[test]

@@ -124,6 +124,16 @@ fn a_link_leads_to_this_start() {
 }
 
 #[test]
+fn an_address_that_mail_does_not_reach_is_refused_where_mail_is_sent() {
+    let body = serde_json::json!({"email": "νίκος@example.com", "password": crate::PASSWORD});
+    for (arguments, status) in [(&["--memory"][..], 422), (&["--memory", "--no-mail"], 201)] {
+        let stack = Stack::start(arguments, &[]);
+        let reply = stack.call("POST", "/v1/auth/register", "", &body);
+        assert_eq!(reply.status, status, "{arguments:?}: {}", reply.text);
+    }
+}
+
+#[test]
 fn no_page_of_another_origin_reads_mail() {
     let stack = Stack::start(&["--memory"], &[]);
     for path in ["/local/mail", "/local/mail/x.html"] {

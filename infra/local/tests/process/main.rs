@@ -238,6 +238,24 @@ fn a_location_database_shows_places_and_one_that_is_none_stops_the_start() {
 }
 
 #[test]
+fn no_password_is_made_of_the_words_of_the_settings_or_of_the_issuers_host() {
+    let words = [
+        ("PASSWORD_CONTEXT_WORDS", "orchard"),
+        ("ISSUER", "https://meadow.example.com"),
+    ];
+    let told = Stack::start(&["--memory"], &words);
+    let untold = Stack::start(&["--memory"], &[]);
+    for (name, password) in [("ada", "Orchard-2026"), ("bob", "Meadow!-2026")] {
+        let body = json!({"email": format!("{name}@example.org"), "password": password});
+        let register = |stack: &Stack| stack.call("POST", "/v1/auth/register", "", &body);
+        let refused = register(&told);
+        assert_eq!(refused.status, 422, "{password}: {}", refused.text);
+        assert_eq!(refused.json()["code"], "weak_password");
+        assert_eq!(register(&untold).status, 201, "{password}");
+    }
+}
+
+#[test]
 fn the_openapi_document_is_printed_without_a_server() {
     let folder = Scratch::new();
     std::fs::create_dir(&folder.0).unwrap();

@@ -60,6 +60,8 @@ class Verifier:
     def verify_now(self, token: str) -> dict:
         """The same, and the session has not ended: asks Latchkey, which costs one request."""
         claims = self.verify(token)
+        if "account" not in claims.get("scope", "").split():
+            raise Refused("Latchkey tells nothing to a token for another audience (answer 403 insufficient_scope)")
         request = urllib.request.Request(self.issuer + "/v1/me", headers={"Authorization": f"Bearer {token}"})
         try:
             with urllib.request.urlopen(request, timeout=5) as reply:

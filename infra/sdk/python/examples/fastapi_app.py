@@ -1,6 +1,8 @@
-"""An API in FastAPI that Latchkey protects. Run it with `uvicorn fastapi_app:app`.
+"""An API in FastAPI that Latchkey protects. It needs `pip install fastapi uvicorn`, and runs with
+`ISSUER=http://127.0.0.1:3000 AUDIENCE=latchkey uvicorn fastapi_app:app`.
 
-ISSUER is the address of Latchkey, AUDIENCE the name of this API in Latchkey's setting AUDIENCES.
+ISSUER is the address of Latchkey, AUDIENCE for whom tokens must be: Latchkey itself, as above, or the name of this API in
+Latchkey's setting AUDIENCES. A token for the API alone may ask Latchkey nothing, so `/payments` answers it with 403.
 """
 
 import os

@@ -6,15 +6,16 @@ import asyncio
 import gc
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from latchkey import AsyncClient, LatchkeyError
+from latchkey import AsyncClient, FileStorage, LatchkeyError
 from latchkey._requests import Reply
-from world import PASSWORD, REFRESH, World
+from world import PASSWORD, REFRESH, HeldReply, World
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -49,6 +50,31 @@ def test_close_waits_for_the_refresh_whose_caller_is_gone(tasks: World) -> None:
         assert tasks.rotation() == 1
 
     anyio.run(scenario, backend=tasks.kind)
+
+
+def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(tasks: World, tmp_path: Path) -> None:
+    """The server has replaced the refresh token, and the old one counts for the grace alone."""
+    tasks.storage = FileStorage(tmp_path / "session.json")
+    reply = HeldReply()
+
+    async def end_too_early() -> None:
+        client = client_of(tasks)
+        await client.register(tasks.email, PASSWORD)
+        tasks.network.fail("/v1/auth/reauthenticate", reply)
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.reauthenticate, PASSWORD)
+            await anyio.to_thread.run_sync(reply.is_given.wait)
+            group.cancel_scope.cancel()
+
+    async def call() -> None:
+        client = client_of(tasks)
+        assert (await client.me())["email"] == tasks.email
+        await client.aclose()
+
+    anyio.run(end_too_early, backend=tasks.kind)
+    reply.may_pass.set()
+    anyio.run(call, backend=tasks.kind)
+    assert (tasks.network.refreshes, tasks.rotation()) == (1, 1)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")

@@ -20,7 +20,7 @@ import pytest
 
 from latchkey import AsyncClient, Client, LatchkeyError, MemoryStorage
 from latchkey.types import ActivityEntry
-from world import PASSWORD, REFRESH, World, answer, busy, lose_reply, offline, start_stack
+from world import PASSWORD, REFRESH, Fault, World, answer, busy, lose_reply, offline, start_stack
 
 
 def code_of(act: Any, *arguments: Any) -> str:
@@ -77,6 +77,9 @@ def test_sessions(world: World) -> None:
     client.revoke_session(others[0]["id"])
     assert code_of(client.revoke_session, others[0]["id"]) == "session_not_found"
     assert code_of(client.revoke_session, "../../me/delete") in {"invalid_request", "not_found"}
+    for no_id in ("..", "expired"):  # the latter would remove the ended sessions
+        with pytest.raises(ValueError, match="UUID"):
+            client.revoke_session(no_id)
     assert code_of(other.me) == "invalid_refresh_token"
     assert client.remove_expired_sessions() == 1
     assert client.revoke_others() == 0
@@ -105,11 +108,13 @@ def test_unknown_fields_and_codes_are_tolerated(world: World) -> None:
     world.register(client)
     world.network.fail("/v1/sessions/current", answer(200, {"id": "i", "mood": "new"}))
     assert client.get_session()["mood"] == "new"
+    world.network.fail("/v1/me", *[answer(418, "[" * 100_000)] * 3)
+    assert code_of(client.me) == "unexpected_reply"
     world.network.fail("/v1/me", answer(418, {"code": "teapot", "detail": 7, "errors": "none"}))
     with pytest.raises(LatchkeyError) as caught:
         client.me()
     assert (caught.value.code, caught.value.status, tuple(caught.value.errors)) == ("teapot", 418, ())
-    for body in ("<html>", "[]", "null", ""):
+    for body in ("<html>", "[]", "null", "", "[" * 100_000):
         world.network.fail("/v1/sessions/current", *[answer(200, body)] * 3)
         assert code_of(client.get_session) == "unexpected_reply"
         world.network._faults.clear()
@@ -196,14 +201,75 @@ def test_links(kind: str, tmp_path: Path) -> None:
         assert client.sign_in(f"new-{world.email}", PASSWORD + "!")["user"]["id"] == user
 
 
+CHALLENGE = [
+    answer(202, "", x_amzn_waf_action="challenge"),
+    answer(202, "<html>enable JavaScript</html>", x_amzn_waf_action="challenge"),
+]
+"""What AWS WAF's challenge answers with: to a client that accepts no HTML, without a body."""
+
+
+@pytest.mark.parametrize("challenge", CHALLENGE)
+def test_challenge_of_a_firewall_is_no_sign_out(world: World, challenge: Fault) -> None:
+    client = world.client()
+    world.register(client)
+    world.network.fail("/v1/auth/logout", challenge)
+    assert client.sign_out() is False
+    assert client.signed_in() is None
+
+
+@pytest.mark.parametrize("instead", [*CHALLENGE, answer(200, ""), answer(200, {}), answer(206, "")])
+def test_only_the_documented_status_ends_a_session(world: World, instead: Fault) -> None:
+    client, other = world.client(), world.client(storage=MemoryStorage())
+    world.register(client)
+    signed_in = other.sign_in(world.email, PASSWORD)
+    own = client.get_session()["id"]
+    for session in (own, signed_in["session"]["id"]):
+        world.network.fail(f"/v1/sessions/{session}", instead)
+        assert code_of(client.revoke_session, session) == "unexpected_reply"
+    world.network.fail("/v1/me/delete", instead)
+    assert code_of(client.delete_account, PASSWORD) == "unexpected_reply"
+    world.network.fail("/v1/sessions/revoke-all", instead, instead)
+    assert code_of(client.logout_all) == "unexpected_reply"
+    assert code_of(client.revoke_others) == "unexpected_reply"
+    assert client.signed_in()["session"]["id"] == own
+    assert client.get_sessions()["total"] == 2
+
+
+@pytest.mark.parametrize("challenge", CHALLENGE)
+def test_challenge_of_a_firewall_sends_no_link_and_opens_none(world: World, challenge: Fault) -> None:
+    client = world.client()
+    world.network.fail("/v1/auth/register", challenge)
+    assert code_of(client.register, world.email, PASSWORD) == "unexpected_reply"
+    world.register(client)
+    for path, act, arguments in (
+        ("/v1/auth/password-reset", client.request_password_reset, [world.email]),
+        ("/v1/auth/password-reset/confirm", client.confirm_password_reset, ["t", PASSWORD]),
+        ("/v1/auth/verify-email", client.verify_email, ["t"]),
+        ("/v1/me/verify-email", client.request_email_verification, []),
+        ("/v1/me/email", client.change_email, ["new@example.com", PASSWORD]),
+    ):
+        world.network.fail(path, challenge)
+        assert code_of(act, *arguments) == "unexpected_reply", path
+
+
 def test_only_a_registration_may_wait_for_a_mail(world: World) -> None:
     client = world.client()
     world.register(client)
     for path, act in (("login", client.sign_in), ("register", client.register)):
         status = 202 if path == "login" else 200
-        world.network.fail(f"/v1/auth/{path}", answer(status, ""))
+        world.network.fail(f"/v1/auth/{path}", answer(status, "", x_request_id="r"))
         assert code_of(act, world.email, PASSWORD) == "unexpected_reply"
     assert client.signed_in() is not None
+
+
+@pytest.mark.parametrize("broken", [{"access_token": "\u2603"}, {"refresh_token": "a\nb"}, {"expires_in": 10**400}])
+def test_tokens_that_cannot_be_sent_or_counted_with_are_not_stored(world: World, broken: dict[str, object]) -> None:
+    client = world.client()
+    world.register(client)
+    tokens: dict[str, object] = {"access_token": "a", "refresh_token": "r", "expires_in": 900, "session": {"id": "s"}}
+    world.network.fail("/v1/auth/login", answer(200, tokens | broken))
+    assert code_of(client.sign_in, world.email, PASSWORD) == "unexpected_reply"
+    assert client.me()["email"] == world.email
 
 
 class TeamApi(BaseHTTPRequestHandler):

@@ -34,6 +34,12 @@ def test_origins_that_are_safe() -> None:
         Client(f"{AUTH}/path", origins=origins).close()
 
 
+@pytest.mark.parametrize("device_id", ["a\nb", "\u2603", "x" * 20_000])
+def test_device_id_that_no_header_can_hold_is_refused(device_id: str) -> None:
+    with pytest.raises(ValueError, match="device_id"):
+        Client(AUTH, device_id=device_id)
+
+
 def test_storage_that_is_empty_is_used() -> None:
     class Sized(MemoryStorage):
         def __len__(self) -> int:

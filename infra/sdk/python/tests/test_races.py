@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from latchkey import AsyncClient, Clock, FileStorage, LatchkeyError
-from world import PASSWORD, REFRESH, HeldReply, World, answer, held, overtaking
+from world import PASSWORD, REFRESH, HeldReply, World, answer, before_reply, held, overtaking
 
 CHANGE, SIGN_IN, SIGN_OUT = "/v1/me/password", "/v1/auth/login", "/v1/auth/logout"
 OTHER_PASSWORD = "wrong donkey charger paperclip"
@@ -102,14 +102,7 @@ def test_call_does_not_continue_as_somebody_else_who_signs_in_during_its_refresh
     client, other = world.client(), world.client()
     world.register(client)
     world.expire()
-
-    def somebody_else_signs_in(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        with ThreadPoolExecutor() as pool:
-            pool.submit(other.register, f"stranger-{world.email}", PASSWORD).result()
-        return response
-
-    world.network.fail(REFRESH, somebody_else_signs_in)
+    world.network.fail(REFRESH, before_reply(lambda: other.register(f"stranger-{world.email}", PASSWORD)))
     with pytest.raises(LatchkeyError, match="not_signed_in"):
         client.logout_all()
     assert client.me()["email"] == f"stranger-{world.email}"
@@ -118,14 +111,7 @@ def test_call_does_not_continue_as_somebody_else_who_signs_in_during_its_refresh
 def test_session_of_a_password_change_that_a_sign_out_has_outrun_is_ended(world: World) -> None:
     client, other = world.client(), world.client()
     world.register(client)
-
-    def sign_out_meanwhile(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        with ThreadPoolExecutor() as pool:
-            pool.submit(client.sign_out).result()
-        return response
-
-    world.network.fail(CHANGE, sign_out_meanwhile)
+    world.network.fail(CHANGE, before_reply(client.sign_out))
     with pytest.raises(LatchkeyError, match="not_signed_in"):
         client.change_password(PASSWORD, OTHER_PASSWORD)
     assert held(world.storage.load()) is None

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
-import threading
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from latchkey import Change, LatchkeyError, MemoryStorage
-from world import PASSWORD, REFRESH, World, answer, answer_after, busy, full, held, lose_reply, offline
+from world import (
+    PASSWORD,
+    REFRESH,
+    World,
+    answer,
+    answer_after,
+    before_reply,
+    busy,
+    full,
+    held,
+    in_a_thread,
+    lose_reply,
+    offline,
+)
 
 LOSSES = [lose_reply, *[answer_after(status) for status in (500, 502, 503, 504)]]
 
@@ -199,6 +212,68 @@ def test_server_that_wants_no_refresh_for_a_while_is_left_alone_for_a_minute_at_
     assert (world.network.refreshes, world.rotation()) == (2, 1)
 
 
+def test_caller_who_needs_a_token_waits_for_the_end_of_a_short_pause(world: World) -> None:
+    """The refresh ahead of time was refused a moment before, and the token has expired since."""
+    client = world.client()
+    world.register(client)
+    world.time.advance(900 - 1)
+    world.network.fail(REFRESH, full("4"))
+    assert client.me()["email"] == world.email
+    assert world.time.waits == []
+    world.time.advance(2)
+    assert client.me()["email"] == world.email
+    assert [round(seconds) for seconds in world.time.waits] == [2]
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
+
+
+def test_caller_who_needs_a_token_waits_for_the_last_seconds_of_a_long_pause(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    world.expire()
+    world.network.fail(REFRESH, full("30"))
+    with pytest.raises(LatchkeyError, match="too_many_requests"):
+        client.me()
+    world.time.advance(27)
+    assert client.me()["email"] == world.email
+    assert [round(seconds) for seconds in world.time.waits] == [3]
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
+
+
+def test_pause_that_ends_for_many_threads_at_once(api: str) -> None:
+    """One finds that it has ended, and no other may be surprised by that."""
+    world = World(api, "sync")
+    client = world.client()
+    world.register(client)
+    core = client._core
+    core._pause = (LatchkeyError("too_many_requests", retry_after=4), core.clock.elapsed())
+    elapsed = core.clock.elapsed
+
+    def end_meanwhile() -> float:
+        """Another thread sees the end of the pause, and the server asks for another one."""
+        core.clock = world.time.clock
+        world.time.advance(5)
+        assert core._find_pause() is None
+        core._pause = (LatchkeyError("too_many_requests", retry_after=30), core.clock.elapsed())
+        now: float = elapsed()
+        return now
+
+    core.clock = replace(core.clock, elapsed=end_meanwhile)
+    core._find_pause()
+    found = core._find_pause()
+    assert found is not None
+    assert round(found.retry_after or 0) == 30
+
+
+def test_caller_who_has_a_token_does_not_wait_for_a_pause(world: World) -> None:
+    client = world.client()
+    world.register(client)
+    world.time.advance(900 - 20)
+    world.network.fail(REFRESH, full("4"))
+    for _ in range(3):
+        assert client.me()["email"] == world.email
+    assert (world.network.refreshes, world.time.waits) == (1, [])
+
+
 @pytest.mark.parametrize("hours", [1, -1])
 def test_wall_clock_that_is_set_changes_nothing(world: World, hours: int) -> None:
     client = world.client()
@@ -295,13 +370,7 @@ def test_late_refresh_is_not_written_over_a_new_sign_in(world: World) -> None:
     world.register(client)
     world.expire()
     other = world.client()
-
-    def sign_in_meanwhile(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        in_a_thread(lambda: other.sign_in(world.email, PASSWORD))
-        return response
-
-    world.network.fail(REFRESH, sign_in_meanwhile)
+    world.network.fail(REFRESH, before_reply(lambda: other.sign_in(world.email, PASSWORD)))
     client.me()
     assert client.signed_in() == other.signed_in()
     assert world.rotation() == 0
@@ -312,13 +381,7 @@ def test_late_refresh_does_not_undo_a_sign_out(world: World) -> None:
     world.register(client)
     world.expire()
     other = world.client()
-
-    def sign_out_meanwhile(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        in_a_thread(other.sign_out)
-        return response
-
-    world.network.fail(REFRESH, sign_out_meanwhile)
+    world.network.fail(REFRESH, before_reply(other.sign_out))
     with pytest.raises(LatchkeyError, match="not_signed_in"):
         client.me()
     assert held(world.storage.load()) is None
@@ -327,13 +390,7 @@ def test_late_refresh_does_not_undo_a_sign_out(world: World) -> None:
 def test_late_password_change_is_not_written_over_another_sign_in(world: World) -> None:
     client, other = world.client(), world.client()
     world.register(client)
-
-    def somebody_else_signs_in(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        in_a_thread(lambda: other.register(f"stranger-{world.email}", PASSWORD))
-        return response
-
-    world.network.fail("/v1/me/password", somebody_else_signs_in)
+    world.network.fail("/v1/me/password", before_reply(lambda: other.register(f"stranger-{world.email}", PASSWORD)))
     with pytest.raises(LatchkeyError, match="not_signed_in"):
         client.change_password(PASSWORD, PASSWORD + "!")
     assert client.signed_in()["user"]["email"] == f"stranger-{world.email}"
@@ -358,13 +415,8 @@ def test_successor_is_stored_even_if_another_refresh_has_stored_a_younger_access
     client = world.client()
     world.register(client)
     world.expire()
-
-    def another_has_a_new_access_token(_: httpx.Request, send: Any) -> httpx.Response:
-        response: httpx.Response = send()
-        spoil_access_token(world)  # another access token with the same refresh token
-        return response
-
-    world.network.fail(REFRESH, another_has_a_new_access_token)
+    # The other access token comes with the same refresh token.
+    world.network.fail(REFRESH, before_reply(lambda: spoil_access_token(world)))
     client.me()
     assert (world.network.refreshes, world.rotation()) == (1, 1)
 
@@ -440,6 +492,20 @@ def test_listener_that_another_one_has_removed_is_not_called(world: World) -> No
     assert seen == []
 
 
+def test_listener_that_was_added_twice_is_removed_one_by_one(world: World) -> None:
+    client = world.client()
+    seen: list[str] = []
+
+    def note(change: Change) -> None:
+        seen.append(change.kind)
+
+    remove, _ = client.on_change(note), client.on_change(note)
+    remove()
+    remove()
+    world.register(client)
+    assert seen == ["signed_in"]
+
+
 def test_sign_out_forgets_the_session_even_without_a_network(world: World) -> None:
     client = world.client()
     world.register(client)
@@ -457,13 +523,6 @@ def test_device_is_remembered_after_a_sign_out(world: World) -> None:
     client.sign_in(world.email, PASSWORD)
     assert client.get_session()["device_id"] == device
     assert json.loads(world.storage.load() or "")["device_token"]
-
-
-def in_a_thread(act: Any) -> None:
-    """Somebody else acts, in another thread, and is done before this returns."""
-    thread = threading.Thread(target=act)
-    thread.start()
-    thread.join()
 
 
 def spoil_access_token(world: World) -> None:

@@ -8,17 +8,22 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import httpx
 import pytest
 
 from latchkey import AsyncClient, Change, Client, FileStorage, LatchkeyError, MemoryStorage
-from world import REFRESH, Answer, Fault, HeldReply, Network, World, busy, full, offline, rotation
+from latchkey.types import Account
+from world import REFRESH, Answer, Fault, HeldReply, Network, World, busy, full, offline, rotation, settle
 
 MANY = 50
 
@@ -86,6 +91,28 @@ def test_fifty_threads_share_one_failure(threads: World) -> None:
     assert threads.rotation() == 1
 
 
+def test_interrupt_before_a_refresh_is_sent_leaves_nobody_waiting(threads: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes when the refresh is noted for others to share, and has not begun."""
+    client = threads.client()
+    threads.register(client)
+    threads.expire()
+    lock = threading.Lock()
+
+    @contextmanager
+    def interrupted() -> Generator[None]:
+        with lock:
+            yield
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "_flight_lock", interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        client.me()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(client.me).result(5)["email"] == threads.email
+    assert (threads.network.refreshes, threads.rotation()) == (1, 1)
+
+
 def test_fifty_tasks_at_an_expired_token_refresh_once(tasks: World) -> None:
     async def scenario() -> None:
         client = async_client(tasks)
@@ -121,8 +148,8 @@ def test_fifty_tasks_share_one_failure(tasks: World) -> None:
     assert (tasks.network.refreshes, failures) == (1, ["temporarily_unavailable"] * MANY)
 
 
-def lose_when_let(reply: HeldReply) -> Any:
-    def lose(request: httpx.Request, send: Any) -> httpx.ReadError:
+def lose_when_let(reply: HeldReply) -> Fault:
+    def lose(request: httpx.Request, send: Any) -> Answer:
         reply(request, send)
         return httpx.ReadError("the connection was reset")
 
@@ -137,115 +164,78 @@ def fail_when_let(reply: HeldReply, fault: Fault) -> Fault:
     return fail
 
 
-def test_thread_that_needs_a_token_shares_an_early_refresh_whose_reply_is_lost(threads: World) -> None:
-    client = threads.client()
-    threads.register(client)
-    threads.time.advance(900 - 20)
+def join_early_refresh(world: World, fail: Callable[[HeldReply], Fault], *faults: Fault) -> Future[Account]:
+    """A caller whose token is about to expire begins a refresh, in threads or in tasks of one loop, and it does expire. Then
+    another caller joins, who gets the result. The first fault is made of the reply that is held until then."""
     reply = HeldReply()
-    threads.network.fail(REFRESH, lose_when_let(reply))
-    with ThreadPoolExecutor(2) as pool:
-        early = pool.submit(client.get_sessions)
-        assert reply.is_given.wait(5)
-        threads.time.advance(21)
-        joined = pool.submit(client.me)
-        wait([joined], 0.5)
-        reply.may_pass.set()
-        assert early.result()["total"] == 1
-        assert joined.result()["email"] == threads.email
-    assert (threads.network.refreshes, threads.rotation()) == (2, 1)
+    joined: Future[Account] = Future()
+    world.network.fail(REFRESH, fail(reply), *faults)
 
+    def with_threads() -> None:
+        client = world.client()
+        world.register(client)
+        world.time.advance(900 - 20)
+        with ThreadPoolExecutor(2) as pool:
+            early = pool.submit(client.get_sessions)
+            assert reply.is_given.wait(5)
+            world.time.advance(21)
+            joining = pool.submit(settle, joined, client.me)
+            wait([joining], 0.5)
+            reply.may_pass.set()
+            assert early.result()["total"] == 1
 
-def test_task_that_needs_a_token_shares_an_early_refresh_whose_reply_is_lost(tasks: World) -> None:
-    reply = HeldReply()
-    emails: list[str | None] = []
+    async def with_tasks() -> None:
+        client = async_client(world)
+        await client.register(world.email, "correct horse battery staple")
+        world.time.advance(900 - 20)
 
-    async def scenario() -> None:
-        client = async_client(tasks)
-        await client.register(tasks.email, "correct horse battery staple")
-        tasks.time.advance(900 - 20)
-        tasks.network.fail(REFRESH, lose_when_let(reply))
+        async def begin() -> None:
+            assert (await client.get_sessions())["total"] == 1
 
         async def join() -> None:
-            emails.append((await client.me())["email"])
+            try:
+                joined.set_result(await client.me())
+            except LatchkeyError as error:
+                joined.set_exception(error)
 
         async with anyio.create_task_group() as group:
-            group.start_soon(client.get_sessions)
+            group.start_soon(begin)
             assert await anyio.to_thread.run_sync(reply.is_given.wait, 5)
-            tasks.time.advance(21)
+            world.time.advance(21)
             group.start_soon(join)
             await anyio.wait_all_tasks_blocked()
             reply.may_pass.set()
 
-    anyio.run(scenario, backend=tasks.kind)
-    assert (emails, tasks.network.refreshes, tasks.rotation()) == ([tasks.email], 2, 1)
+    if world.kind == "sync":
+        with_threads()
+    else:
+        anyio.run(with_tasks, backend=world.kind)
+    return joined
+
+
+def test_caller_who_needs_a_token_shares_an_early_refresh_whose_reply_is_lost(world: World) -> None:
+    joined = join_early_refresh(world, lose_when_let)
+    assert joined.result()["email"] == world.email
+    assert (world.network.refreshes, world.rotation()) == (2, 1)
 
 
 @pytest.mark.parametrize(
     ("fault", "attempts", "waits"), [(offline, 2, [1] * 2), (busy("3"), 2, [3] * 4), (full("2"), 1, [2] * 3)]
 )
-def test_thread_that_needs_a_token_is_not_content_with_the_attempts_of_an_early_refresh(
-    threads: World, fault: Fault, attempts: int, waits: list[float]
+def test_caller_who_needs_a_token_is_not_content_with_the_attempts_of_an_early_refresh(
+    world: World, fault: Fault, attempts: int, waits: list[float]
 ) -> None:
-    client = threads.client()
-    threads.register(client)
-    threads.time.advance(900 - 20)
-    reply = HeldReply()
-    threads.network.fail(REFRESH, fail_when_let(reply, fault), *[fault] * (attempts + 1))
-    with ThreadPoolExecutor(2) as pool:
-        early = pool.submit(client.get_sessions)
-        assert reply.is_given.wait(5)
-        threads.time.advance(21)
-        joined = pool.submit(client.me)
-        wait([joined], 0.5)
-        reply.may_pass.set()
-        assert early.result()["total"] == 1
-        assert joined.result()["email"] == threads.email
-    assert (threads.network.refreshes, threads.rotation()) == (attempts + 3, 1)
-    assert [round(seconds) for seconds in threads.time.waits] == waits
+    joined = join_early_refresh(world, lambda reply: fail_when_let(reply, fault), *[fault] * (attempts + 1))
+    assert joined.result()["email"] == world.email
+    assert (world.network.refreshes, world.rotation()) == (attempts + 3, 1)
+    assert [round(seconds) for seconds in world.time.waits] == waits
 
 
-def test_task_that_needs_a_token_is_not_content_with_the_attempts_of_an_early_refresh(tasks: World) -> None:
-    reply = HeldReply()
-    emails: list[str | None] = []
-
-    async def scenario() -> None:
-        client = async_client(tasks)
-        await client.register(tasks.email, "correct horse battery staple")
-        tasks.time.advance(900 - 20)
-        tasks.network.fail(REFRESH, fail_when_let(reply, offline), *[offline] * 3)
-
-        async def join() -> None:
-            emails.append((await client.me())["email"])
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(client.get_sessions)
-            assert await anyio.to_thread.run_sync(reply.is_given.wait, 5)
-            tasks.time.advance(21)
-            group.start_soon(join)
-            await anyio.wait_all_tasks_blocked()
-            reply.may_pass.set()
-
-    anyio.run(scenario, backend=tasks.kind)
-    assert (emails, tasks.network.refreshes, tasks.rotation()) == ([tasks.email], 5, 1)
-
-
-def test_thread_that_needs_a_token_and_shares_an_early_refresh_obeys_its_long_retry_after(threads: World) -> None:
-    client = threads.client()
-    threads.register(client)
-    threads.time.advance(900 - 20)
-    reply = HeldReply()
-    threads.network.fail(REFRESH, fail_when_let(reply, full("30")))
-    with ThreadPoolExecutor(2) as pool:
-        early = pool.submit(client.get_sessions)
-        assert reply.is_given.wait(5)
-        threads.time.advance(21)
-        joined = pool.submit(client.me)
-        wait([joined], 0.5)
-        reply.may_pass.set()
-        assert early.result()["total"] == 1
-        with pytest.raises(LatchkeyError, match="too_many_requests"):
-            joined.result()
-    assert (threads.network.refreshes, threads.time.waits) == (1, [])
+def test_caller_who_needs_a_token_and_shares_an_early_refresh_obeys_its_long_retry_after(world: World) -> None:
+    joined = join_early_refresh(world, lambda reply: fail_when_let(reply, full("30")))
+    with pytest.raises(LatchkeyError, match="too_many_requests"):
+        joined.result()
+    assert (world.network.refreshes, world.time.waits) == (1, [])
 
 
 def test_cancelled_task_does_not_cancel_the_refresh_of_the_others(tasks: World) -> None:
@@ -513,3 +503,73 @@ def test_counting_network_is_the_only_way_out(threads: World) -> None:
     threads.register(client)
     assert (threads.network.counts.total(), other.counts.total()) == (0, 1)
     assert rotation(client._storage.load() or "") == 0
+
+
+def test_threads_of_a_forked_child_start_again_once(threads: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first requests of a child come at once. Whoever comes second must not find its parent's connections, nor take the
+    refresh away that the first has begun."""
+    client = Client(threads.api)
+    threads.register(client)
+    parents_http, make_http = client._http, client._make_http
+    made: list[httpx.Client] = []
+    start = threading.Barrier(8)
+
+    def make_slowly() -> httpx.Client:
+        made.append(make_http())
+        time.sleep(0.05)
+        return made[-1]
+
+    def first_call(_: int) -> httpx.Client:
+        start.wait()
+        client.signed_in()
+        return client._http
+
+    monkeypatch.setattr(client, "_make_http", make_slowly)
+    pid = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    with ThreadPoolExecutor(8) as pool:
+        used = set(pool.map(first_call, range(8)))
+    assert used == set(made)
+    assert len(made) == 1
+    for http in (parents_http, *made):
+        http.close()
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_storage_is_reached_while_all_worker_threads_wait_for_the_loop(api: str, kind: str, tmp_path: Path) -> None:
+    client = AsyncClient(api, storage=FileStorage(tmp_path / "session.json"))
+
+    async def scenario() -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+        with anyio.fail_after(5):
+            assert await anyio.to_thread.run_sync(anyio.from_thread.run, client.signed_in, abandon_on_cancel=True) is None
+
+    anyio.run(scenario, backend=kind)
+
+
+def test_sign_out_that_nobody_waited_for_is_told(tasks: World) -> None:
+    reply = HeldReply()
+    kinds: list[str] = []
+
+    def note(change: Change) -> None:
+        kinds.append(change.kind)
+
+    def refuse(_: httpx.Request, send: Any) -> httpx.Response:
+        reply(_, lambda: httpx.Response(200))
+        return httpx.Response(401, json={"code": "invalid_refresh_token"})
+
+    async def scenario() -> None:
+        client = async_client(tasks)
+        await client.register(tasks.email, "correct horse battery staple")
+        client.on_change(note)
+        tasks.expire()
+        tasks.network.fail(REFRESH, refuse)
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.me)
+            await anyio.to_thread.run_sync(reply.is_given.wait)
+            group.cancel_scope.cancel()
+        reply.may_pass.set()
+        await client.aclose()
+
+    anyio.run(scenario, backend=tasks.kind)
+    assert kinds == ["signed_out"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -176,6 +177,40 @@ def test_sign_in_works_without_a_folder_that_can_be_read(world: World, tmp_path:
     assert client.me()["email"] == world.email
     world.expire()
     assert client.me()["email"] == world.email
+
+
+def test_storage_that_cannot_be_read_is_not_written_over(world: World) -> None:
+    """Somebody else signs in, in another process, and this one cannot see it."""
+    storage = world.storage = Unreliable()
+    client, other = world.client(), world.client()
+    world.register(client)
+    stranger = other.register(f"stranger-{world.email}", PASSWORD)
+    world.expire()
+    storage.fails_to_load = True
+    assert client.me()["email"] == world.email
+    assert world.network.refreshes == 1
+    storage.fails_to_load = False
+    assert client.signed_in() == world.client().signed_in() == stranger
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_lock_that_fails_is_done_without(world: World, is_taken: bool, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise RuntimeError("the connection to the lock's server is lost")
+
+    class Remote(MemoryStorage):
+        def try_lock(self) -> Callable[[], None] | None:
+            if not is_taken:
+                fail()
+            return fail
+
+    world.storage = Remote()
+    client = world.client()
+    world.register(client)
+    world.expire()
+    assert client.me()["email"] == world.email
+    assert (world.network.refreshes, world.rotation()) == (1, 1)
+    assert "the lock of the storage" in caplog.text
 
 
 def test_sign_in_that_could_not_read_the_storage_is_not_undone_by_what_it_held(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import threading
 import time
@@ -19,12 +20,33 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
+import latchkey
 from latchkey import Client, LatchkeyError
 from latchkey.verify import AsyncVerifier, Claims, VerificationError, Verifier, challenge, read_bearer
 from world import PASSWORD, Network, World, answer, offline, start_stack
 
 JWKS = "/.well-known/jwks.json"
 ORDERS = "https://orders.example.com"
+NESTED = "[" * 100_000
+"""JSON that nests deeper than Python reads."""
+
+
+def test_keys_grow_old_while_the_machine_sleeps() -> None:
+    for verifier in (Verifier, AsyncVerifier):
+        assert inspect.signature(verifier).parameters["elapsed"].default is latchkey.Clock().elapsed
+
+
+def test_verifier_of_a_forked_child_waits_for_no_thread_of_its_parent(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(api, "sync")
+    client = world.client()
+    world.register(client)
+    token = client.access_token()
+    with Verifier(api, "latchkey") as verifier, verifier._lock, ThreadPoolExecutor(1) as pool:
+        parents_http, pid = verifier._http, os.getpid()
+        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+        assert pool.submit(verifier.verify, token).result(5)["sub"]
+        assert verifier._http is not parents_http
+        parents_http.close()
 
 
 class Clock:
@@ -142,6 +164,8 @@ def test_type_is_checked(api: str, kind: str, token: str) -> None:
     assert service(scope="account").verify(old).get("scope") == "account"
     assert refusal(service(scope="account admin").verify, old) == ("insufficient_scope", 403)
     assert refusal(service(scope="account").verify, signed(scope=None)) == ("insufficient_scope", 403)
+    # Latchkey would refuse it, whether or not its session is live.
+    assert refusal(service().verify_now, signed(scope=None)) == ("insufficient_scope", 403)
 
 
 def test_keys_are_kept_for_five_minutes_and_unknown_ones_asked_for_rarely(api: str, kind: str, token: str) -> None:
@@ -172,8 +196,8 @@ def test_keys_outlive_an_outage_of_two_hours(api: str, kind: str, token: str) ->
     assert service.reads == 1
     service.clock.now = 1
     service.verify(token)
-    service.network.fail(JWKS, offline, answer(503), answer(200, "<html>"), answer(200, {"keys": []}))
-    for number in range(1, 5):
+    service.network.fail(JWKS, offline, answer(503), answer(200, "<html>"), answer(200, {"keys": []}), answer(200, NESTED))
+    for number in range(1, 6):
         service.clock.now = number * 1000
         service.verify(token)
     unknown = jwt.encode({"sub": "x"}, "k" * 32, headers={"typ": "at+jwt", "kid": "unknown"})
@@ -195,7 +219,7 @@ def test_revocation_is_seen_by_verify_now_alone(api: str, kind: str) -> None:
         client.sign_out()
     service.verify(token)
     assert refusal(service.verify_now, token) == ("invalid_token", 401)
-    for fault in (offline, answer(503), answer(200, "<html>"), answer(200, [])):
+    for fault in (offline, answer(503), answer(200, "<html>"), answer(200, []), answer(200, NESTED)):
         service.network.fail("/v1/me", fault)
         assert refusal(service.verify_now, token) == ("keys_unavailable", 503)
     service.network.fail("/v1/me", answer(200, {"id": "another"}))

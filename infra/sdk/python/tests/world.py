@@ -160,6 +160,23 @@ class _AsyncTransport(httpx.AsyncBaseTransport):
         return await anyio.to_thread.run_sync(self._network.carry, request, abandon_on_cancel=True)
 
 
+def before_reply(act: Callable[[], Any]) -> Fault:
+    """The server has answered, and somebody acts, in another thread, before the reply comes."""
+
+    def fault(_: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
+        response = send()
+        in_a_thread(act)
+        return response
+
+    return fault
+
+
+def in_a_thread(act: Callable[[], Any]) -> None:
+    """Somebody acts in another thread, and is done before this returns."""
+    with ThreadPoolExecutor() as pool:
+        pool.submit(act).result()
+
+
 def lose_reply(_: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
     """The server acts, and its reply never comes."""
     send()
@@ -179,23 +196,24 @@ class HeldReply:
         return response
 
 
+def settle(result: Future[Any], call: Callable[..., Any], *arguments: Any) -> None:
+    """Makes a call and keeps what comes of it."""
+    try:
+        result.set_result(call(*arguments))
+    except Exception as error:
+        result.set_exception(error)
+
+
 @contextmanager
 def overtaking(network: Network, path: str, call: Callable[..., Any], *arguments: Any) -> Generator[Future[Any]]:
     """Makes a call when the server has answered the next request of a path, before its client has the reply. That waits
     half a second for the call, as long as a call that does not wait in turn would take. Gives its result."""
     result: Future[Any] = Future()
-
-    def settle() -> None:
-        try:
-            result.set_result(call(*arguments))
-        except Exception as error:
-            result.set_exception(error)
-
     with ThreadPoolExecutor() as pool:
 
         def overtake(_: httpx.Request, send: Callable[[], httpx.Response]) -> Answer:
             response = send()
-            wait([pool.submit(settle)], 0.5)
+            wait([pool.submit(settle, result, call, *arguments)], 0.5)
             return response
 
         network.fail(path, overtake)

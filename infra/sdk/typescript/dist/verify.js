@@ -48,6 +48,7 @@ function createVerifier(options) {
   };
   const verifyLive = async (token, requirements) => {
     const claims = await verify(token, requirements);
+    checkRequirements(claims, { scope: "account" }, clockTolerance);
     let status;
     let account;
     try {

@@ -1702,7 +1702,7 @@ export interface components {
             client?: components["schemas"]["Visitor"] | null;
             /**
              * @description For a page that does not know whether its browser has a cookie, which no script can see: true asks for 204 where
-             *     there is none, in the place of 400.
+             *     there is none, in the place of 400, whatever else the body has.
              * @example false
              */
             cookie_optional?: boolean | null;

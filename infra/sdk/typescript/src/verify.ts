@@ -138,6 +138,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
 
   const verifyLive = async (token: string, requirements?: Requirements) => {
     const claims = await verify(token, requirements)
+    // Latchkey answers no token that is for another audience alone.
+    checkRequirements(claims, { scope: "account" }, clockTolerance)
     let status: number
     let account: unknown
     try {

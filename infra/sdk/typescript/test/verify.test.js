@@ -35,7 +35,11 @@ for (const algorithm of ["EdDSA", "RS256"]) {
       assert.deepEqual([claims.sub, claims.sid], [client.state.user.id, client.state.session.id])
       assert.deepEqual(await verifier.verifyLive(token), claims)
       const orders = createVerifier({ issuer: stack.api, audience: ORDERS })
-      assert.equal((await orders.verify(await client.getAccessToken(ORDERS))).sub, claims.sub)
+      const order = await client.getAccessToken(ORDERS)
+      assert.equal((await orders.verify(order)).sub, claims.sub)
+      // Latchkey would refuse it, whether or not its session is live.
+      const scope = 'Bearer error="insufficient_scope", scope="account"'
+      await assert.rejects(orders.verifyLive(order), refused("insufficient_scope", 403, scope))
     })
 
     test("refuses every other", async () => {

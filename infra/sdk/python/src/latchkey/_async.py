@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
@@ -24,6 +23,7 @@ from ._requests import Reply, Request
 from ._session import Held
 from ._storage import AsyncStorage, MemoryStorage, Storage
 from ._transport import (
+    ForkGuard,
     asks_for_password,
     describe_interruption,
     describe_network_error,
@@ -66,10 +66,15 @@ class AsyncClient:
         self._timeout = timeout
         self._listeners = Listeners()
         self._auth = _AsyncAuth(self)
-        self._start_in_this_process()
+        self._make_locks()
+        self._fork_guard = ForkGuard(self._start_in_this_process)
 
     def _start_in_this_process(self) -> None:
-        self._process = os.getpid()
+        self._core.start_in_this_process()
+        self._listeners.start_in_this_process()
+        self._make_locks()  # the child has no event loop of its parent
+
+    def _make_locks(self) -> None:
         self._storage_lock = threading.Lock()
         self._loops_lock = threading.Lock()
         self._loops: dict[object, _Loop] = {}
@@ -92,8 +97,8 @@ class AsyncClient:
     async def sign_out(self) -> bool:
         """Forgets the session and ends it at Latchkey.
 
-        ``False`` means that Latchkey could not be reached: the session then ends by its idle expiry, or from the list of
-        sessions on another device. The only code is ``storage_failed``: nothing is known, so nobody is signed out.
+        ``False`` means that no reply of Latchkey says so: if the session lives, it ends by its idle expiry, or from the list
+        of sessions on another device. The only code is ``storage_failed``: nothing is known, so nobody is signed out.
         """
         return await self._run_to_end(self._core.sign_out())
 
@@ -242,7 +247,7 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T]) -> T:
         """Does an operation, then tells the listeners what has changed."""
-        self._check_process()
+        self._fork_guard.check()
         try:
             return await self._drive(flow)
         finally:
@@ -289,7 +294,9 @@ class AsyncClient:
             return await self._update_in_loop(cast(AsyncStorage, storage), update)
         if isinstance(storage, MemoryStorage):
             return self._update_in_thread(storage, update)
-        return await anyio.to_thread.run_sync(self._update_in_thread, cast(Storage, storage), update)
+        threads = self._loop().storage_threads
+        with anyio.CancelScope(shield=True):  # an operation that is cancelled notes so
+            return await anyio.to_thread.run_sync(self._update_in_thread, cast(Storage, storage), update, limiter=threads)
 
     def _update_in_thread(self, storage: Storage, update: Update) -> Any:
         with self._storage_lock:
@@ -342,6 +349,7 @@ class AsyncClient:
         finally:
             if loop.flights.get(audience) is flight:
                 del loop.flights[audience]
+            self._listeners.tell(self._core.vault.changes)  # all who wait for it may be cancelled
 
     def _start(self, flight: _Flight[T], work: Awaitable[T]) -> None:
         """Starts work that no caller's cancellation reaches."""
@@ -353,16 +361,9 @@ class AsyncClient:
         else:
             sys.modules["trio"].lowlevel.spawn_system_task(flight.fly, work, running)
 
-    def _check_process(self) -> None:
-        """Starts again in a forked child: it has no event loop of its parent, and a lock may be held by another thread."""
-        if self._process != os.getpid():
-            self._core.start_in_this_process()
-            self._listeners.start_in_this_process()
-            self._start_in_this_process()
-
     def _loop(self) -> _Loop:
         """What belongs to the running event loop."""
-        self._check_process()
+        self._fork_guard.check()
         key = running_loop()
         with self._loops_lock:
             state = self._loops.get(key)
@@ -382,6 +383,8 @@ class _Loop:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
         self.storage_lock = anyio.Lock()
+        # Not those of everybody, which may all wait for this loop. One is enough, because the storage is used by one.
+        self.storage_threads = anyio.CapacityLimiter(1)
         self.flights: dict[str | None, _Flight[Held | None]] = {}
         self.running: set[_Flight[Any]] = set()
 

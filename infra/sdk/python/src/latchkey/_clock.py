@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 import anyio
 
 
-def _elapsed() -> float:
+def read_elapsed() -> float:
     """Seconds that have passed, also while the machine slept, where the system can tell."""
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)  # CLOCK_MONOTONIC stands still while Linux sleeps
@@ -24,7 +24,7 @@ def _elapsed() -> float:
 class Clock:
     """Where a client reads the time. Tests pass their own."""
 
-    elapsed: Callable[[], float] = _elapsed
+    elapsed: Callable[[], float] = read_elapsed
     """Seconds since some moment, never set back."""
     wall: Callable[[], float] = time.time
     """Epoch seconds by the machine's own clock, which people and NTP set."""

@@ -19,9 +19,9 @@ import httpx
 from ._clock import Clock, ServerTime
 from ._effects import Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import SIGNED_OUT, LatchkeyError
-from ._requests import Reply, Request, build, read_object, read_problem, read_tokens, unexpected
-from ._session import Document, Held, Vault, store_refresh_token, store_successor
-from .types import Account, ActivityPage, Export, Removed, Revoked, Session, SessionList, SignedIn
+from ._requests import Reply, Request, build, check, read_count, read_object, read_tokens, unexpected
+from ._session import Document, Held, Vault, fits_header, log, store_refresh_token, store_successor
+from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ ATTEMPTS: Final = 3
 EARLY_ATTEMPTS: Final = 2
 """The same of a refresh ahead of time whose reply is lost. Its caller has a token, so nobody waits for a third."""
 LONGEST_WAIT: Final = 5.0
-"""If `Retry-After` asks for more seconds, the caller gets the error at once and decides."""
+"""If `Retry-After` asks for more seconds, they are not waited for."""
 LONGEST_PAUSE: Final = 60.0
 """However long `Retry-After` is, whoever sent it: a refresh is asked for again after so many seconds."""
 LONGEST_DOUBT: Final = 10.0
@@ -53,6 +53,19 @@ def is_lost(failure: LatchkeyError) -> bool:
     """Whether the request may have done its work although its reply says nothing, as every 5xx may. A 429 comes in place
     of it."""
     return failure.code in _UNREAD or (failure.status or 0) >= 500
+
+
+def _is_short(failure: LatchkeyError) -> bool:
+    """Whether it is waited for until the request may be sent again. If not, the caller gets the failure and decides."""
+    return (failure.retry_after or 0) <= LONGEST_WAIT
+
+
+def _give_back(release: Callable[[], None]) -> None:
+    """Gives back the lock of the storage. What was done under it is done, whatever becomes of the lock."""
+    try:
+        release()
+    except Exception as error:
+        log.warning("the lock of the storage could not be given back: %s", type(error).__name__)
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int | None]:
@@ -99,6 +112,8 @@ class Core:
         self.vault = Vault()
         self.turns = Turns()
         self.time = ServerTime(self.clock)
+        if device_id and not fits_header(device_id):
+            raise ValueError("device_id: a header cannot hold it: give printable ASCII")
         self._device_id = device_id
         self._device_name = device_name
         # When the newest access token for each audience that we have received here expires, by elapsed time.
@@ -177,19 +192,19 @@ class Core:
 
     def _share_refresh(self, stale: Held | None, audience: str | None) -> Flow[Held]:
         """A refresh for who needs its token, with all who ask meanwhile."""
-        while True:
+        for attempt in itertools.count(1):
+            pause = self._find_pause()
+            if pause is not None and _is_short(pause):
+                yield from self._wait(pause, attempt, ATTEMPTS)
             shared: Held | None = yield Share(self._refresh(stale, audience), audience)
             if shared is not None:
                 return shared
-            # Another caller had begun it ahead of time, and it has given up early: the next one is sent three times.
-            try:
-                self._obey_pause()
-            except LatchkeyError as failure:
-                yield from self._wait(failure, 1, ATTEMPTS)
+            # It met a pause, or another caller had begun it ahead of time and gave up: the next one is sent three times.
+        raise AssertionError("unreachable")
 
     def _refresh(self, stale: Held | None, audience: str | None, *, is_early: bool = False) -> Flow[Held | None]:
         """Exchanges the refresh token, unless another one has done so. Only a refusal of the token signs out. ``None`` if
-        it was ahead of time and has failed in a way that may pass."""
+        it met a pause that its caller may wait for, or was ahead of time and has failed in a way that may pass."""
         return (yield from self._in_turn("refresh", self._refresh_until_answered(stale, audience, is_early)))
 
     def _in_turn(self, kind: Literal["refresh", "replace", "sign_in"], flow: Flow[T]) -> Flow[T]:
@@ -203,7 +218,7 @@ class Core:
                 return (yield from flow)
             finally:
                 if release is not None:
-                    release()
+                    _give_back(release)
         finally:
             turns.end(kind)
 
@@ -216,7 +231,11 @@ class Core:
             is_other = current is not None and (stale is None or current.access_token != stale.access_token)
             if current is not None and is_other and self._seconds_left(current) > 0:
                 return current
-            self._obey_pause()
+            pause = self._find_pause()
+            if pause is not None:
+                if is_early or _is_short(pause):
+                    return None
+                raise pause
             try:
                 received = yield from self._exchange(held, audience)
                 self._is_doubtful = False
@@ -241,21 +260,21 @@ class Core:
                 yield from self._wait(failure, attempt, attempts, 0.0 if is_early else 1.0)
             except LatchkeyError:
                 if failure.retry_after is not None:
-                    self._pause = (failure, self.clock.elapsed())
+                    self._pause = (failure.copy(), self.clock.elapsed())
                 if is_early:
                     return None
                 raise
         raise AssertionError("unreachable")
 
-    def _obey_pause(self) -> None:
-        if self._pause is None:
-            return
-        failure, since = self._pause
+    def _find_pause(self) -> LatchkeyError | None:
+        """What the server said when it wanted no refresh for a while, with the seconds that are left of it."""
+        pause = self._pause  # read once, because other threads set it
+        if pause is None:
+            return None
+        failure, since = pause
         longest = LONGEST_DOUBT if self._is_doubtful else LONGEST_PAUSE
         left = since + min(failure.retry_after or 0, longest) - self.clock.elapsed()
-        if left > 0:
-            raise failure.copy(retry_after=left)
-        self._pause = None
+        return failure.copy(retry_after=left) if left > 0 else None
 
     def _exchange(self, held: Held, audience: str | None) -> Flow[Held]:
         sent = self.clock.elapsed()
@@ -280,7 +299,8 @@ class Core:
         while True:
             try:
                 release: Callable[[], None] | None = yield TryLock()
-            except OSError:
+            except Exception as error:
+                log.warning("the lock of the storage could not be taken: %s", type(error).__name__)
                 return None
             if release is not None or self.clock.elapsed() - began >= LOCK_PATIENCE:
                 return release
@@ -298,8 +318,6 @@ class Core:
 
     def _receive(self, reply: Reply, sent: float, audience: str | None = None) -> tuple[Held, str | None]:
         """The session and the device token of a reply with tokens whose request was sent at a moment of elapsed time."""
-        if not 200 <= reply.status < 300:
-            raise read_problem(reply)
         tokens = read_tokens(reply)
         lives = tokens["expires_in"]
         expires_at = self.time.now() - (self.clock.elapsed() - sent) + lives
@@ -365,9 +383,11 @@ class Core:
     # Sending.
 
     def _send(self, request: Request) -> Flow[Reply]:
+        """Sends a request and returns the reply that says that it is done. Raises for every other one, and for none."""
         sent = self.clock.elapsed()
         reply: Reply = yield Send(request)
         self.time.measure(reply.headers.get("date"), sent, self.clock.elapsed())
+        check(request, reply)
         return reply
 
     def _wait(self, failure: LatchkeyError, attempt: int, attempts: int, seconds: float = 1.0) -> Flow[None]:
@@ -375,7 +395,7 @@ class Core:
         none."""
         if failure.retry_after is not None:
             seconds = failure.retry_after
-        if attempt >= attempts or seconds > LONGEST_WAIT:
+        if attempt >= attempts or not _is_short(failure):
             raise failure
         if seconds > 0:
             yield Sleep(seconds)
@@ -388,8 +408,8 @@ class Core:
         *,
         session_id: str = "",
         params: dict[str, str] | None = None,
-    ) -> Flow[tuple[Held, Reply, float]]:
-        """Calls an operation for a session. Returns the session that was used, the reply, and when it was asked for.
+    ) -> Flow[tuple[Held, Reply]]:
+        """Calls an operation for a session. Returns the session that was used, and the reply.
 
         After a 401 the token is refreshed and the request repeated, once; a GET also after a failure that may pass.
         """
@@ -398,12 +418,9 @@ class Core:
         is_refreshed = False
         attempt = 1
         while True:
-            sent = self.clock.elapsed()
             try:
                 reply = yield from self._send(request.with_token(held.access_token))
-                if 200 <= reply.status < 300:
-                    return held, reply, sent
-                failure = read_problem(reply)
+                return held, reply
             except LatchkeyError as error:
                 failure = error
             if failure.status == 401 and not is_refreshed:
@@ -427,13 +444,10 @@ class Core:
         params: dict[str, str] | None = None,
     ) -> Flow[tuple[Held, Reply]]:
         held = yield from self.authorize()
-        held, reply, _ = yield from self._call_as(held, operation, body, session_id=session_id, params=params)
-        return held, reply
+        return (yield from self._call_as(held, operation, body, session_id=session_id, params=params))
 
     def _call_without_token(self, operation: str, body: dict[str, Any]) -> Flow[None]:
-        reply = yield from self._send(build(self.api, operation, body))
-        if not 200 <= reply.status < 300:
-            raise read_problem(reply)
+        yield from self._send(build(self.api, operation, body))
 
     # The operations, named as the methods of the clients.
 
@@ -461,12 +475,12 @@ class Core:
             "device_token": document.device_token or ...,
         }
         request = build(self.api, operation, body, headers={"X-Device-Id": cast(str, document.device_id)})
-        return (yield from self._in_turn("sign_in", self._sign_in_by(operation, request, sign_outs)))
+        return (yield from self._in_turn("sign_in", self._sign_in_by(request, sign_outs)))
 
-    def _sign_in_by(self, operation: str, request: Request, sign_outs: int) -> Flow[SignedIn | None]:
+    def _sign_in_by(self, request: Request, sign_outs: int) -> Flow[SignedIn | None]:
         sent = self.clock.elapsed()
         reply = yield from self._send(request)
-        if operation == "register" and reply.status == 202:
+        if reply.status == 202:
             return None
         held, device_token = self._receive(reply, sent)
 
@@ -533,10 +547,13 @@ class Core:
             sent = self.clock.elapsed()
             reply = yield from self._send(build(self.api, operation, body).with_token(current.access_token))
             received, device_token = self._receive(reply, sent)
-        except LatchkeyError as error:
-            if is_lost(error):
-                self._is_doubtful = True
-            yield from self._expect_no_replacement(current if is_lost(error) else None)
+        except GeneratorExit:
+            raise  # nobody does any more what is asked for
+        except BaseException as error:
+            # An interrupt (Ctrl-C, the end of an event loop) loses the reply too.
+            is_unknown = not isinstance(error, LatchkeyError) or is_lost(error)
+            self._is_doubtful |= is_unknown
+            yield from self._expect_no_replacement(current if is_unknown else None)
             raise
         with contextlib.suppress(LatchkeyError):
             stored = yield from self._store(current, received, device_token)
@@ -588,16 +605,17 @@ class Core:
 
     def revoke_others(self) -> Flow[int]:
         _, reply = yield from self._call("revoke_others", params={"keep_current": "true"})
-        return cast(Revoked, read_object(reply))["revoked"]
+        return read_count(reply, "revoked")
 
     def logout_all(self) -> Flow[int]:
         held, reply = yield from self._call("logout_all", params={"keep_current": "false"})
+        count = read_count(reply, "revoked")
         yield from self._drop_session(held.session["id"])
-        return cast(Revoked, read_object(reply))["revoked"]
+        return count
 
     def remove_expired_sessions(self) -> Flow[int]:
         _, reply = yield from self._call("remove_expired_sessions")
-        return cast(Removed, read_object(reply))["removed"]
+        return read_count(reply, "removed")
 
     def me(self) -> Flow[Account]:
         _, reply = yield from self._call("me")

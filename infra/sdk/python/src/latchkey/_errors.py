@@ -19,7 +19,7 @@ class LatchkeyError(Exception):
     =====================  =============================================================================
     ``not_signed_in``      Nobody is signed in here, no longer, or somebody else than when the call began.
     ``network_error``      No reply came. Whether the request did its work is not known.
-    ``unexpected_reply``   The reply is not one of Latchkey's: a proxy or a sign-in page of the network.
+    ``unexpected_reply``   The reply is not one of Latchkey's: a proxy, a firewall or a sign-in page of the network.
     ``storage_failed``     The storage cannot be read and nothing is in memory, so it is not known who is signed in.
     ``origin_refused``     The address is not one that may receive the access token, so nothing was sent.
     ``keys_unavailable``   `latchkey.verify` cannot read the published keys. Answer 503.

@@ -15,7 +15,7 @@ class Listeners:
     """The listeners of a client. All of them hear of a change before any hears of the next."""
 
     def __init__(self) -> None:
-        self._listeners: list[Listener] = []
+        self._listeners: dict[object, Listener] = {}
         self.start_in_this_process()
 
     def start_in_this_process(self) -> None:
@@ -24,11 +24,11 @@ class Listeners:
 
     def add(self, listener: Listener) -> Callable[[], None]:
         """Returns what removes it."""
-        self._listeners.append(listener)
+        place = object()
+        self._listeners[place] = listener
 
         def remove() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            self._listeners.pop(place, None)
 
         return remove
 
@@ -42,8 +42,8 @@ class Listeners:
                 self._telling.release()
 
     def _tell_one(self, change: Change) -> None:
-        for listener in tuple(self._listeners):
-            if listener not in self._listeners:
+        for place, listener in tuple(self._listeners.items()):
+            if place not in self._listeners:
                 continue  # another listener has removed it
             try:
                 listener(change)

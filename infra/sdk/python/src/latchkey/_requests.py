@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
 from ._errors import LatchkeyError
+from ._session import fits_header, read_number
 from .types import InvalidValue, Tokens
 
-OPERATIONS: Final[dict[str, tuple[str, str]]] = {
-    "sign_in": ("POST", "/v1/auth/login"),
-    "register": ("POST", "/v1/auth/register"),
-    "refresh": ("POST", "/v1/auth/refresh"),
-    "sign_out": ("POST", "/v1/auth/logout"),
-    "reauthenticate": ("POST", "/v1/auth/reauthenticate"),
-    "verify_email": ("POST", "/v1/auth/verify-email"),
-    "request_password_reset": ("POST", "/v1/auth/password-reset"),
-    "confirm_password_reset": ("POST", "/v1/auth/password-reset/confirm"),
-    "get_sessions": ("GET", "/v1/sessions"),
-    "get_session": ("GET", "/v1/sessions/current"),
-    "rename_session": ("PATCH", "/v1/sessions/{id}"),
-    "revoke_session": ("DELETE", "/v1/sessions/{id}"),
-    "revoke_others": ("POST", "/v1/sessions/revoke-all"),
-    "logout_all": ("POST", "/v1/sessions/revoke-all"),
-    "remove_expired_sessions": ("DELETE", "/v1/sessions/expired"),
-    "me": ("GET", "/v1/me"),
-    "change_password": ("PUT", "/v1/me/password"),
-    "delete_account": ("POST", "/v1/me/delete"),
-    "activity": ("GET", "/v1/me/activity"),
-    "export_data": ("GET", "/v1/me/export"),
-    "change_email": ("PUT", "/v1/me/email"),
-    "request_email_verification": ("POST", "/v1/me/verify-email"),
+
+class Operation(NamedTuple):
+    """What is sent, and the statuses of the replies that say that it is done."""
+
+    method: str
+    path: str
+    done_by: frozenset[int]
+
+
+_OK, _NO_CONTENT, _ACCEPTED = frozenset({200}), frozenset({204}), frozenset({202})
+OPERATIONS: Final = {
+    "sign_in": Operation("POST", "/v1/auth/login", _OK),
+    "register": Operation("POST", "/v1/auth/register", frozenset({201}) | _ACCEPTED),
+    "refresh": Operation("POST", "/v1/auth/refresh", _OK),
+    "sign_out": Operation("POST", "/v1/auth/logout", _NO_CONTENT),
+    "reauthenticate": Operation("POST", "/v1/auth/reauthenticate", _OK),
+    "verify_email": Operation("POST", "/v1/auth/verify-email", _NO_CONTENT),
+    "request_password_reset": Operation("POST", "/v1/auth/password-reset", _ACCEPTED),
+    "confirm_password_reset": Operation("POST", "/v1/auth/password-reset/confirm", _NO_CONTENT),
+    "get_sessions": Operation("GET", "/v1/sessions", _OK),
+    "get_session": Operation("GET", "/v1/sessions/current", _OK),
+    "rename_session": Operation("PATCH", "/v1/sessions/{id}", _OK),
+    "revoke_session": Operation("DELETE", "/v1/sessions/{id}", _NO_CONTENT),
+    "revoke_others": Operation("POST", "/v1/sessions/revoke-all", _OK),
+    "logout_all": Operation("POST", "/v1/sessions/revoke-all", _OK),
+    "remove_expired_sessions": Operation("DELETE", "/v1/sessions/expired", _OK),
+    "me": Operation("GET", "/v1/me", _OK),
+    "change_password": Operation("PUT", "/v1/me/password", _OK),
+    "delete_account": Operation("POST", "/v1/me/delete", _NO_CONTENT),
+    "activity": Operation("GET", "/v1/me/activity", _OK),
+    "export_data": Operation("GET", "/v1/me/export", _OK),
+    "change_email": Operation("PUT", "/v1/me/email", _ACCEPTED),
+    "request_email_verification": Operation("POST", "/v1/me/verify-email", _ACCEPTED),
 }
-"""Method and path of each method of the clients. The contract test compares them with the OpenAPI document."""
+"""The operation of each method of the clients. The contract test compares them with the OpenAPI document."""
 
 _CODES_BY_STATUS: Final = {429: "too_many_requests", 500: "internal_error", 503: "temporarily_unavailable"}
 
@@ -43,18 +54,21 @@ _CODES_BY_STATUS: Final = {429: "too_many_requests", 500: "internal_error", 503:
 class Request:
     """A request to Latchkey. Its representation shows no header and no body, because they hold secrets."""
 
-    method: str
+    operation: Operation
     url: str
     headers: dict[str, str]
     params: dict[str, str]
     json: dict[str, Any] | None
 
+    @property
+    def method(self) -> str:
+        return self.operation.method
+
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.url}>"
 
     def with_token(self, access_token: str) -> Request:
-        headers = {**self.headers, "Authorization": f"Bearer {access_token}"}
-        return Request(self.method, self.url, headers, self.params, self.json)
+        return replace(self, headers={**self.headers, "Authorization": f"Bearer {access_token}"})
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ class Reply:
 
 def build(
     api: str,
-    operation: str,
+    name: str,
     body: dict[str, Any] | None = None,
     *,
     session_id: str = "",
@@ -79,13 +93,26 @@ def build(
     headers: dict[str, str] | None = None,
 ) -> Request:
     """The request of an operation. A field of the body whose value is ``...`` is left out."""
-    method, path = OPERATIONS[operation]
-    if session_id in {".", ".."}:
+    operation = OPERATIONS[name]
+    if session_id in {".", "..", "expired"}:  # other routes
         raise ValueError("a session id is a UUID")
-    url = api + path.replace("{id}", quote(session_id, safe=""))
+    url = api + operation.path.replace("{id}", quote(session_id, safe=""))
     if body is not None:
-        body = {name: value for name, value in body.items() if value is not ...}
-    return Request(method, url, headers or {}, params or {}, body)
+        body = {field: value for field, value in body.items() if value is not ...}
+    return Request(operation, url, headers or {}, params or {}, body)
+
+
+def check(request: Request, reply: Reply) -> None:
+    """Raises unless the reply says, by its documented status, that the request has done its work.
+
+    A firewall in between may answer 202 too, without a body as Latchkey does (the challenge of AWS WAF), but it does not
+    name the request.
+    """
+    if not 200 <= reply.status < 300:
+        raise read_problem(reply)
+    is_named = not reply.body and "x-request-id" in reply.headers
+    if reply.status not in request.operation.done_by or (reply.status == 202 and not is_named):
+        raise unexpected(reply)
 
 
 def read_json(reply: Reply) -> Any:
@@ -94,7 +121,7 @@ def read_json(reply: Reply) -> Any:
         return None
     try:
         return json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise unexpected(reply) from None
 
 
@@ -106,16 +133,23 @@ def read_object(reply: Reply) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
+def read_count(reply: Reply, field: str) -> int:
+    """The number in the JSON object of a successful reply."""
+    count = read_object(reply).get(field)
+    if not isinstance(count, int):
+        raise unexpected(reply)
+    return count
+
+
 def read_tokens(reply: Reply) -> Tokens:
     """The tokens of a successful reply."""
     value = read_object(reply)
     session = value.get("session")
+    # What could not be sent or counted with would be stored, and would sign out when it is read again.
     texts = [value.get("access_token"), value.get("refresh_token")]
     if isinstance(session, dict):
         texts.append(cast("dict[str, Any]", session).get("id"))
-    if len(texts) < 3 or not all(isinstance(text, str) and text for text in texts):
-        raise unexpected(reply)
-    if not isinstance(value.get("expires_in"), int):
+    if len(texts) < 3 or not all(fits_header(text) for text in texts) or read_number(value.get("expires_in")) is None:
         raise unexpected(reply)
     return cast("Tokens", value)
 
@@ -129,7 +163,7 @@ def read_problem(reply: Reply) -> LatchkeyError:
     """The error of an unsuccessful reply. One without a code, such as API Gateway's, has one by its status."""
     try:
         value = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     problem = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
     code, detail, request_id = problem.get("code"), problem.get("detail"), problem.get("request_id")

@@ -114,22 +114,22 @@ def decode(text: str | None) -> Document:
         return Document()
     fields = cast("dict[str, Any]", stored)
     device_id, device_token = fields.get("device_id"), fields.get("device_token")
-    skew, until = _read_number(fields.get("clock_skew")), _read_number(fields.get("replaced_until"))
+    skew, until = read_number(fields.get("clock_skew")), read_number(fields.get("replaced_until"))
     return Document(
         held=_decode_held(fields.get("held")) if fields.get("version") == _VERSION else None,
-        device_id=device_id if _fits_header(device_id) else None,
+        device_id=device_id if fits_header(device_id) else None,
         device_token=device_token if isinstance(device_token, str) else None,
         clock_skew=skew or 0,
         replaced_until=until or 0,
     )
 
 
-def _fits_header(text: object) -> TypeGuard[str]:
+def fits_header(text: object) -> TypeGuard[str]:
     """Whether a header can hold the text: a line break, a sign that is not ASCII, or too much of it would stop each request."""
     return isinstance(text, str) and 0 < len(text) <= _LONGEST_HEADER and text.isascii() and text.isprintable()
 
 
-def _read_number(value: object) -> float | None:
+def read_number(value: object) -> float | None:
     """A number that can be counted with. JSON has longer ones, and Python reads ``NaN`` and ``Infinity`` too."""
     try:
         number = float(value) if isinstance(value, (int, float)) else math.nan
@@ -143,13 +143,13 @@ def _decode_held(stored: object) -> Held | None:
         return None
     fields = cast("dict[str, Any]", stored)
     access_token, refresh_token = fields.get("access_token"), fields.get("refresh_token")
-    expires_at, expires_in = _read_number(fields.get("expires_at")), _read_number(fields.get("expires_in"))
+    expires_at, expires_in = read_number(fields.get("expires_at")), read_number(fields.get("expires_in"))
     session, user = fields.get("session"), fields.get("user")
     if not isinstance(session, dict) or not isinstance(cast("dict[str, Any]", session).get("id"), str):
         return None
     if not isinstance(user, dict) or not isinstance(cast("dict[str, Any]", user).get("id"), str):
         user = None
-    if not _fits_header(access_token) or not _fits_header(refresh_token) or expires_at is None or expires_in is None:
+    if not fits_header(access_token) or not fits_header(refresh_token) or expires_at is None or expires_in is None:
         return None
     return Held(
         access_token,
@@ -183,7 +183,8 @@ class Vault:
         *,
         is_blind: bool = False,
     ) -> tuple[T, str | None]:
-        """Decides on what the storage holds. Returns the result and the text to store, if there is one to store.
+        """Decides on what the storage holds. Returns the result and the text to store, if there is one to store: none while
+        the storage cannot be read, because another one may have stored more, unless ``is_blind`` says to replace it.
 
         Nothing else may read or write the storage between ``loaded`` and the end of ``settle``.
         """
@@ -192,7 +193,8 @@ class Vault:
         if after != before:
             self._become(after, reason)
             self._is_unsaved = True
-        return result, encode(after) if self._is_unsaved else None
+        is_known = is_blind or not isinstance(loaded, Exception)
+        return result, encode(after) if self._is_unsaved and is_known else None
 
     def settle(self, text: str, error: Exception | None) -> None:
         """Notes whether the text could be stored."""

@@ -15,7 +15,8 @@ class Storage(Protocol):
     """A place for one text. Write your own for a keyring, a database or a web framework's session.
 
     The text holds tokens: whoever reads it is the user. Keep it out of logs and of backups, because a restored token
-    looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can.
+    looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can. It stores
+    nothing but a new sign-in while the text cannot be read.
 
     A storage that several processes share may also have ``try_lock``, as `FileStorage` has. It saves requests: without it
     the server gives all who refresh at once the same successor. Sign-ins at once are another matter: the last one counts at
@@ -32,7 +33,8 @@ class Storage(Protocol):
 
 
 class AsyncStorage(Protocol):
-    """The same for `latchkey.AsyncClient`, for places that are reached through the event loop."""
+    """The same for `latchkey.AsyncClient`, for places that are reached through the event loop. ``try_lock`` is an ordinary
+    method here too."""
 
     async def load(self) -> str | None: ...
 

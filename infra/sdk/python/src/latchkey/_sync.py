@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
@@ -21,6 +20,7 @@ from ._requests import Reply, Request
 from ._session import Held
 from ._storage import MemoryStorage, Storage
 from ._transport import (
+    ForkGuard,
     asks_for_password,
     describe_interruption,
     describe_network_error,
@@ -79,10 +79,17 @@ class Client:
         self._http = self._make_http()
         self._listeners = Listeners()
         self._auth = _Auth(self)
-        self._start_in_this_process()
+        self._make_locks()
+        self._fork_guard = ForkGuard(self._start_in_this_process)
 
     def _start_in_this_process(self) -> None:
-        self._process = os.getpid()
+        self._core.start_in_this_process()
+        self._listeners.start_in_this_process()
+        self._make_locks()
+        if self._transport is None:
+            self._http = self._make_http()  # Parent and child must not use one connection.
+
+    def _make_locks(self) -> None:
         # Held while the storage is read and written, never while something is sent or a listener is called.
         self._storage_lock = threading.Lock()
         self._flight_lock = threading.Lock()
@@ -106,8 +113,8 @@ class Client:
     def sign_out(self) -> bool:
         """Forgets the session and ends it at Latchkey.
 
-        ``False`` means that Latchkey could not be reached: the session then ends by its idle expiry, or from the list of
-        sessions on another device. The only code is ``storage_failed``: nothing is known, so nobody is signed out.
+        ``False`` means that no reply of Latchkey says so: if the session lives, it ends by its idle expiry, or from the list
+        of sessions on another device. The only code is ``storage_failed``: nothing is known, so nobody is signed out.
         """
         return self._run(self._core.sign_out())
 
@@ -229,7 +236,7 @@ class Client:
         are those of `httpx.Client.request`. After a 401 the token is refreshed and the request is repeated once, unless its
         body is a stream that can be sent only once.
         """
-        self._check_process()
+        self._fork_guard.check()
         return self._http.request(method, self._core.url(url), auth=self._auth, **options)
 
     def close(self) -> None:
@@ -247,7 +254,7 @@ class Client:
 
     def _run(self, flow: Flow[T]) -> T:
         """Does an operation, then tells the listeners what has changed."""
-        self._check_process()
+        self._fork_guard.check()
         try:
             return self._drive(flow)
         finally:
@@ -299,37 +306,31 @@ class Client:
         return Reply(response.status_code, dict(response.headers), response.content)
 
     def _share(self, flow: Flow[Held | None], audience: str | None) -> Held | None:
-        with self._flight_lock:
-            running = self._flights.get(audience)
-            mine: Future[Held | None] = Future()
-            if running is None:
-                self._flights[audience] = mine
-        if running is not None:
-            flow.close()
-            try:
-                return running.result()
-            except LatchkeyError as error:
-                raise error.copy() from None
+        mine: Future[Held | None] = Future()
         try:
-            held = self._drive(flow)
-        except BaseException as error:
             with self._flight_lock:
-                del self._flights[audience]
-            mine.set_exception(describe_interruption(error))
+                running = self._flights.setdefault(audience, mine)
+            if running is mine:
+                held = self._drive(flow)
+                self._end_flight(audience, mine)
+                mine.set_result(held)
+                return held
+        except BaseException as error:
+            # Wherever an interrupt (Ctrl-C) comes: nobody is left waiting.
+            self._end_flight(audience, mine)
+            if not mine.done():
+                mine.set_exception(describe_interruption(error))
             raise
-        with self._flight_lock:
-            del self._flights[audience]
-        mine.set_result(held)
-        return held
+        flow.close()
+        try:
+            return running.result()
+        except LatchkeyError as error:
+            raise error.copy() from None
 
-    def _check_process(self) -> None:
-        """Starts again in a forked child: a lock may be held by a thread that the child does not have."""
-        if self._process != os.getpid():
-            self._core.start_in_this_process()
-            self._listeners.start_in_this_process()
-            self._start_in_this_process()
-            if self._transport is None:
-                self._http = self._make_http()  # Parent and child must not use one connection.
+    def _end_flight(self, audience: str | None, flight: Future[Held | None]) -> None:
+        with self._flight_lock:
+            if self._flights.get(audience) is flight:
+                del self._flights[audience]
 
     def _make_http(self) -> httpx.Client:
         http = httpx.Client(transport=self._transport, timeout=self._timeout, headers={"User-Agent": USER_AGENT})

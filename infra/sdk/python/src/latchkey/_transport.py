@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -11,6 +14,23 @@ from ._effects import Update
 from ._errors import LatchkeyError
 from ._session import Held, Vault
 from ._storage import Storage
+
+
+class ForkGuard:
+    """Starts again what a forked child has of its parent, where a lock may be held by a thread that the child does not have."""
+
+    def __init__(self, start: Callable[[], None]) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def check(self) -> None:
+        if self._process == os.getpid():
+            return
+        with self._lock:
+            if self._process != os.getpid():
+                self._start()
+                self._process = os.getpid()  # last: whoever sees it finds all else as it is in this process
 
 
 def refuse_cookies(http: httpx.Client | httpx.AsyncClient) -> None:

@@ -25,7 +25,9 @@ from typing import Any, Final, TypedDict, cast
 import anyio
 import httpx
 
+from ._clock import read_elapsed
 from ._errors import LatchkeyError
+from ._transport import ForkGuard
 
 try:
     import jwt
@@ -43,6 +45,8 @@ FIRST_PAUSE: Final = 1.0
 """The same while no key set has been read yet."""
 LONGEST_USE: Final = 7200.0
 """Seconds for which the keys are used while they cannot be read again. A new key is published for longer before it signs."""
+# What a token must allow for Latchkey to answer whether its session is live.
+_ASKABLE: Final = frozenset({"account"})
 _REQUIRED: Final = ["iss", "aud", "client_id", "sub", "sid", "jti", "iat", "exp", "auth_time"]
 
 
@@ -114,7 +118,7 @@ class _Rules:
         """The name of the key in the header, which is not verified yet."""
         try:
             header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, ValueError) as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise _refuse(str(error)) from error
         # The type is part of what is signed. Without this check, any token of the same key would pass.
         if header.get("typ") != "at+jwt":
@@ -141,11 +145,7 @@ class _Rules:
         except jwt.PyJWTError as error:
             raise _refuse(str(error)) from error
         claims = cast(Claims, decoded)
-        held = decoded.get("scope")
-        if not self.scopes <= set(held.split() if isinstance(held, str) else ()):
-            wanted = " ".join(sorted(self.scopes))
-            words = f'Bearer error="insufficient_scope", scope="{wanted}"'
-            raise VerificationError("insufficient_scope", f"The scope must have: {wanted}.", status=403, challenge=words)
+        _require(self.scopes, claims)
         if self.max_age is not None:
             proved = decoded["auth_time"]
             if not isinstance(proved, int) or time.time() - proved > self.max_age + self.leeway:
@@ -160,7 +160,7 @@ class _Rules:
             raise _refuse("The session has ended.")
         try:
             user_id = json.loads(response.content)["id"] if response.status_code == 200 else None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             user_id = None
         if user_id is None:
             raise _unavailable(f"The session cannot be asked for: status {response.status_code}.")
@@ -205,7 +205,7 @@ class _KeySet:
             return
         try:
             keys = jwt.PyJWKSet.from_dict(json.loads(response.content)).keys
-        except (ValueError, TypeError, AttributeError, jwt.PyJWTError):
+        except (ValueError, TypeError, AttributeError, RecursionError, jwt.PyJWTError):
             return
         self._keys = {key.key_id: key for key in keys if key.key_id is not None}
         self._read_at = self._tried_at
@@ -237,16 +237,21 @@ class Verifier:
         max_age: float | None = None,
         leeway: float = 5,
         http: httpx.Client | None = None,
-        elapsed: Callable[[], float] = time.monotonic,
+        elapsed: Callable[[], float] = read_elapsed,
     ) -> None:
         self._rules = _Rules(issuer, audience, algorithms=algorithms, scope=scope, max_age=max_age, leeway=leeway)
         self._keys = _KeySet(elapsed)
-        self._lock = threading.Lock()
         self._callers_http = http
-        self._http = http or httpx.Client(timeout=5)
+        self._start_in_this_process()
+        self._fork_guard = ForkGuard(self._start_in_this_process)
+
+    def _start_in_this_process(self) -> None:
+        self._lock = threading.Lock()
+        self._http = self._callers_http or httpx.Client(timeout=5)
 
     def verify(self, token: str) -> Claims:
         """The claims of a token that this issuer made for this audience and that has not expired."""
+        self._fork_guard.check()
         kid = self._rules.read_key_id(token)
         # One reads. Whoever cannot do without waits for it.
         if self._keys.is_due(kid) and self._lock.acquire(blocking=self._keys.is_needed(kid)):
@@ -260,9 +265,11 @@ class Verifier:
     def verify_now(self, token: str) -> Claims:
         """The same, and the session has not ended: asks Latchkey, which costs a request.
 
-        It needs a token with Latchkey's own audience: one for your API alone is refused there.
+        It needs a token with Latchkey's own audience: one for your API alone may ask nothing there, and is
+        ``insufficient_scope``.
         """
         claims = self.verify(token)
+        _require(_ASKABLE, claims)
         try:
             response = self._http.get(f"{self._rules.issuer}/v1/me", headers=_bearer(token), follow_redirects=False)
         except httpx.HTTPError as error:
@@ -300,7 +307,7 @@ class AsyncVerifier:
         max_age: float | None = None,
         leeway: float = 5,
         http: httpx.AsyncClient | None = None,
-        elapsed: Callable[[], float] = time.monotonic,
+        elapsed: Callable[[], float] = read_elapsed,
     ) -> None:
         self._rules = _Rules(issuer, audience, algorithms=algorithms, scope=scope, max_age=max_age, leeway=leeway)
         self._keys = _KeySet(elapsed)
@@ -320,9 +327,11 @@ class AsyncVerifier:
     async def verify_now(self, token: str) -> Claims:
         """The same, and the session has not ended: asks Latchkey, which costs a request.
 
-        It needs a token with Latchkey's own audience: one for your API alone is refused there.
+        It needs a token with Latchkey's own audience: one for your API alone may ask nothing there, and is
+        ``insufficient_scope``.
         """
         claims = await self.verify(token)
+        _require(_ASKABLE, claims)
         try:
             response = await self._http.get(f"{self._rules.issuer}/v1/me", headers=_bearer(token), follow_redirects=False)
         except httpx.HTTPError as error:
@@ -370,6 +379,14 @@ def _bearer(token: str) -> dict[str, str]:
 
 def _refuse(detail: str) -> VerificationError:
     return VerificationError("invalid_token", detail)
+
+
+def _require(scopes: frozenset[str], claims: Claims) -> None:
+    held: object = claims.get("scope")
+    if not scopes <= set(held.split() if isinstance(held, str) else ()):
+        wanted = " ".join(sorted(scopes))
+        challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
+        raise VerificationError("insufficient_scope", f"The scope must have: {wanted}.", status=403, challenge=challenge)
 
 
 def _unavailable(detail: str) -> VerificationError:
