@@ -176,7 +176,7 @@ describe("the published keys", () => {
   })
 
   test("are not all that verifyLive reads, and it takes nothing else for an account", async () => {
-    const [verifier, token, { account }] = [issuer.make(), await issuer.sign(), issuer]
+    const [verifier, token, { account }] = [issuer.make(), await issuer.sign({ scope: "account" }), issuer]
     assert.equal((await verifier.verifyLive(token)).sub, "ada")
     for (const [status, body, ...wanted] of [
       [401, "", "invalid_token", 401],
