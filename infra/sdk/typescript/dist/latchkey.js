@@ -123,7 +123,6 @@ var DeviceStore = class {
 
 // src/http.ts
 var LONGEST_WAIT = 5e3;
-var LOGOUT = "/v1/auth/logout";
 var Http = class {
   #base;
   /** How long a reply may take, in milliseconds. */
@@ -155,8 +154,7 @@ var Http = class {
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",
-        keepalive: path === LOGOUT,
-        // outlives the page
+        keepalive: !!parts.status,
         signal: AbortSignal.timeout(this.timeout)
       });
       text = await reply.text();
@@ -196,7 +194,7 @@ function readProblem(reply, body) {
   const seconds = reply.headers.get("retry-after");
   return new LatchkeyError(
     text("code") ?? CODES[reply.status] ?? "unexpected_reply",
-    text("detail") ?? `The status is ${reply.status}.`,
+    text("detail") ?? `Status ${reply.status}.`,
     {
       status: reply.status,
       requestId: text("request_id") ?? reply.headers.get("x-request-id"),
@@ -273,9 +271,10 @@ var Lock = class {
         await this.rest;
       };
       this.#last = this.#last.then(async () => {
-        const locks = this.#name && globalThis.navigator?.locks;
-        if (locks) await locks.request(this.#name, { signal: AbortSignal.timeout(patience) }, hold).catch(() => {
-        });
+        try {
+          if (this.#name) await globalThis.navigator?.locks?.request(this.#name, { signal: AbortSignal.timeout(patience) }, hold);
+        } catch {
+        }
         await hold();
         resolve(held);
         this.rest = void 0;
@@ -424,15 +423,17 @@ var SessionKeeper = class {
         if (!isWithoutCookie(error)) throw error;
         return token && logout({ token });
       });
-      this.#forget(SIGNED_OUT, false);
+      this.#forget(SIGNED_OUT);
       return true;
     });
   }
   /** Forgets a session that the user has ended, here and in the other tabs, unless another one has begun. */
   end(sessionId) {
-    return this.#change(async () => {
-      if (this.record?.session.id === sessionId) this.#forget(SIGNED_OUT);
-    });
+    const { record } = this;
+    if (record?.session.id !== sessionId) return;
+    this.#forget(SIGNED_OUT);
+    this.update();
+    if (this.#hasCookie) void this.#change(async () => this.record || this.#removeCookie(record));
   }
   /**
    * Does what begins, replaces or ends the session, or refreshes it: one after another. With cookies it waits for another tab
@@ -442,7 +443,7 @@ var SessionKeeper = class {
     return this.#lock.run(task, this.#hasCookie ? replies * this.#http.timeout : PATIENCE).finally(() => this.update());
   }
   #logout(parts) {
-    return this.#http.send("POST", LOGOUT, { status: 204, ...parts });
+    return this.#http.send("POST", "/v1/auth/logout", { status: 204, ...parts });
   }
   /** Ends a session that nobody holds. */
   async #abandon(token) {
@@ -512,7 +513,7 @@ var SessionKeeper = class {
         const isEnding = isRefused || this.#hasCookie && isWithoutCookie(error);
         if (isEnding) await this.#waitForReplacement();
         if (this.#read().text !== text) continue;
-        if (isEnding) this.#forget(isRefused ? error.code : null);
+        if (isEnding) this.#forget(isRefused ? error.code : null, isRefused);
         throw error;
       }
       if (this.#read().text !== text) continue;
@@ -523,7 +524,7 @@ var SessionKeeper = class {
       this.#store.write(next.record);
       return next;
     }
-    throw new LatchkeyError("network_error", "The storage changes.");
+    throw new LatchkeyError("network_error", "Storage changes.");
   }
   /** The access token for an audience, if it is not the refused one and this moment of it has not come. */
   #find(record, audience, refused, end) {
@@ -552,16 +553,19 @@ var SessionKeeper = class {
     return this.#store.read();
   }
   /** `mayRemain` says that the browser may have the cookie still. It goes before any tab can get the next one. */
-  #forget(reason, mayRemain = !!reason) {
+  #forget(reason, mayRemain) {
     const record = this.record;
     this.#reason = reason;
     if (record) this.#endedId = record.session.id;
     this.#store.clear(reason ?? "");
-    if (this.#hasCookie && mayRemain) {
-      this.#lock.rest = this.#logout({ withCookies: true, token: record?.access[OWN_AUDIENCE]?.token }).catch(() => {
-      });
-    }
+    if (this.#hasCookie && mayRemain) this.#removeCookie(record);
     return record;
+  }
+  /** It does not outlive the page as a sign-out does: the lock goes with the page, and a late reply takes another's cookie. */
+  #removeCookie(record) {
+    const token = record?.access[OWN_AUDIENCE]?.token;
+    this.#lock.rest = this.#http.send("POST", "/v1/auth/logout", { withCookies: true, token }).catch(() => {
+    });
   }
   /** With cookies and nothing stored, only the server knows. */
   #isUnknown(text) {
@@ -814,7 +818,7 @@ var Client = class {
     await this.#callAs("DELETE", `/v1/sessions/${encodeURIComponent(id)}`, void 0, 204).catch((error) => {
       if (!isOwn || this.state.status !== "signed-out") throw error;
     });
-    if (isOwn) await this.#keeper.end(own);
+    if (isOwn) this.#keeper.end(own);
   }
   /** Ends all sessions but this one. @throws LatchkeyError `reauthentication_required` */
   revokeOthers() {
@@ -824,7 +828,7 @@ var Client = class {
   async logoutAll() {
     const { sessionId, value } = await this.#callAs("POST", "/v1/sessions/revoke-all?keep_current=false");
     const revoked = readObject(value);
-    await this.#keeper.end(sessionId);
+    this.#keeper.end(sessionId);
     return revoked;
   }
   /** Removes what is kept of the user's sessions that have ended. */
@@ -858,7 +862,7 @@ var Client = class {
    */
   async deleteAccount(proof) {
     const { sessionId } = await this.#callAs("POST", "/v1/me/delete", proof, 204);
-    await this.#keeper.end(sessionId);
+    this.#keeper.end(sessionId);
   }
   /** What has happened to the account, the newest first. `cursor` is the `next_cursor` of the page before. */
   activity(page = {}) {

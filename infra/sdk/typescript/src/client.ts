@@ -159,7 +159,7 @@ export class Client {
       // The reply to the end of this session was lost, so the repeat was refused.
       if (!isOwn || this.state.status !== "signed-out") throw error
     })
-    if (isOwn) await this.#keeper.end(own)
+    if (isOwn) this.#keeper.end(own)
   }
 
   /** Ends all sessions but this one. @throws LatchkeyError `reauthentication_required` */
@@ -171,7 +171,7 @@ export class Client {
   async logoutAll(): Promise<Revoked> {
     const { sessionId, value } = await this.#callAs("POST", "/v1/sessions/revoke-all?keep_current=false")
     const revoked = readObject<Revoked>(value)
-    await this.#keeper.end(sessionId)
+    this.#keeper.end(sessionId)
     return revoked
   }
 
@@ -210,7 +210,7 @@ export class Client {
    */
   async deleteAccount(proof: { password: string }): Promise<void> {
     const { sessionId } = await this.#callAs("POST", "/v1/me/delete", proof, 204)
-    await this.#keeper.end(sessionId)
+    this.#keeper.end(sessionId)
   }
 
   /** What has happened to the account, the newest first. `cursor` is the `next_cursor` of the page before. */

@@ -12,15 +12,12 @@ export interface RequestParts {
   readonly deviceId?: string | false | undefined
   /** Sends cookies and takes those of the reply. */
   readonly withCookies?: boolean
-  /** The status that says that it is done, where the reply has no value that would. */
+  /** The status that says that it is done, where the reply has no value that would. Such a request outlives the page. */
   readonly status?: number | undefined
 }
 
 /** A longer `Retry-After` is the caller's to wait for. Milliseconds. */
 const LONGEST_WAIT = 5_000
-
-/** Where a session is ended by one of its tokens. */
-export const LOGOUT = "/v1/auth/logout"
 
 export class Http {
   readonly #base: string
@@ -55,7 +52,7 @@ export class Http {
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",
-        keepalive: path === LOGOUT, // outlives the page
+        keepalive: !!parts.status,
         signal: AbortSignal.timeout(this.timeout),
       })
       text = await reply.text()
@@ -104,7 +101,7 @@ function readProblem(reply: Response, body: unknown): LatchkeyError {
   const seconds = reply.headers.get("retry-after") as string
   return new LatchkeyError(
     text("code") ?? CODES[reply.status] ?? "unexpected_reply",
-    text("detail") ?? `The status is ${reply.status}.`,
+    text("detail") ?? `Status ${reply.status}.`,
     {
       status: reply.status,
       requestId: text("request_id") ?? reply.headers.get("x-request-id"),

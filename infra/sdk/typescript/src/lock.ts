@@ -24,9 +24,11 @@ export class Lock {
         await this.rest
       }
       this.#last = this.#last.then(async () => {
-        const locks = this.#name && globalThis.navigator?.locks
-        // What is caught is a lock that was stolen while the task ran, or one that we did not get.
-        if (locks) await locks.request(this.#name, { signal: AbortSignal.timeout(patience) }, hold).catch(() => {})
+        try {
+          if (this.#name) await globalThis.navigator?.locks?.request(this.#name, { signal: AbortSignal.timeout(patience) }, hold)
+        } catch {
+          // A lock that was stolen while the task ran, one that we did not get, or a patience that is no time.
+        }
         await hold()
         resolve(held!)
         this.rest = undefined

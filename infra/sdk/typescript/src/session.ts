@@ -2,7 +2,7 @@
 
 import { currentMoment, elapsedSince, ServerClock, type Moment } from "./clock.js"
 import { hasCode, isLost, isRefusedToken, isTransient, LatchkeyError, notSignedIn } from "./error.js"
-import { LOGOUT, pass, repeat, type Http, type RequestParts } from "./http.js"
+import { pass, repeat, type Http, type RequestParts } from "./http.js"
 import { Lock } from "./lock.js"
 import { OWN_AUDIENCE, readTokens, type Grant, type SignInRecord } from "./record.js"
 import type { RecordStore } from "./storage.js"
@@ -204,16 +204,19 @@ export class SessionKeeper {
         if (!isWithoutCookie(error)) throw error
         return token && logout({ token })
       })
-      this.#forget(SIGNED_OUT, false)
+      this.#forget(SIGNED_OUT)
       return true
     })
   }
 
   /** Forgets a session that the user has ended, here and in the other tabs, unless another one has begun. */
-  end(sessionId: string): Promise<void> {
-    return this.#change(async () => {
-      if (this.record?.session.id === sessionId) this.#forget(SIGNED_OUT)
-    })
+  end(sessionId: string): void {
+    const { record } = this
+    if (record?.session.id !== sessionId) return
+    this.#forget(SIGNED_OUT)
+    this.update()
+    // Whoever signs in meanwhile has another cookie.
+    if (this.#hasCookie) void this.#change(async () => this.record || this.#removeCookie(record))
   }
 
   /**
@@ -225,7 +228,7 @@ export class SessionKeeper {
   }
 
   #logout(parts: RequestParts): Promise<unknown> {
-    return this.#http.send("POST", LOGOUT, { status: 204, ...parts })
+    return this.#http.send("POST", "/v1/auth/logout", { status: 204, ...parts })
   }
 
   /** Ends a session that nobody holds. */
@@ -299,7 +302,7 @@ export class SessionKeeper {
         const isEnding = isRefused || (this.#hasCookie && isWithoutCookie(error))
         if (isEnding) await this.#waitForReplacement()
         if (this.#read().text !== text) continue // the refusal is about a sign-in that is no longer here
-        if (isEnding) this.#forget(isRefused ? error.code : null)
+        if (isEnding) this.#forget(isRefused ? error.code : null, isRefused)
         throw error
       }
       if (this.#read().text !== text) continue // a late result is never written over a newer one
@@ -311,7 +314,7 @@ export class SessionKeeper {
       this.#store.write(next.record)
       return next
     }
-    throw new LatchkeyError("network_error", "The storage changes.")
+    throw new LatchkeyError("network_error", "Storage changes.")
   }
 
   /** The access token for an audience, if it is not the refused one and this moment of it has not come. */
@@ -345,15 +348,19 @@ export class SessionKeeper {
   }
 
   /** `mayRemain` says that the browser may have the cookie still. It goes before any tab can get the next one. */
-  #forget(reason: string | null, mayRemain = !!reason) {
+  #forget(reason: string | null, mayRemain?: boolean) {
     const record = this.record
     this.#reason = reason
     if (record) this.#endedId = record.session.id
     this.#store.clear(reason ?? "")
-    if (this.#hasCookie && mayRemain) {
-      this.#lock.rest = this.#logout({ withCookies: true, token: record?.access[OWN_AUDIENCE]?.token }).catch(() => {})
-    }
+    if (this.#hasCookie && mayRemain) this.#removeCookie(record)
     return record
+  }
+
+  /** It does not outlive the page as a sign-out does: the lock goes with the page, and a late reply takes another's cookie. */
+  #removeCookie(record: SignInRecord | null): void {
+    const token = record?.access[OWN_AUDIENCE]?.token
+    this.#lock.rest = this.#http.send("POST", "/v1/auth/logout", { withCookies: true, token }).catch(() => {})
   }
 
   /** With cookies and nothing stored, only the server knows. */

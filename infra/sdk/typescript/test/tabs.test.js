@@ -395,6 +395,40 @@ describe("the cookie", () => {
     }
   })
 
+  test("is not taken from a newer sign-in by a tab that was closed meanwhile", { timeout: 60_000 }, async () => {
+    const [tab, other] = await openTabs(2, { transport: "cookie" })
+    await signIn(tab)
+    await waitFor(other, "signed-in")
+    let answered
+    const late = new Promise((wake) => (answered = wake))
+    proxy.next("/v1/auth/logout", afterAnswer(() => late))
+    await tab.evaluate(() => client.logoutAll())
+    await waitFor(other, "signed-out")
+    await tab.close()
+    const next = { email: `tab${++number}@example.com`, password: PASSWORD }
+    await other.evaluate((next) => client.register(next).then(() => {}), next)
+    answered()
+    await other.reload()
+    await load(other, { transport: "cookie" })
+    assert.deepEqual(await callAll([other]), Array(3).fill(next.email))
+  })
+
+  test("keeps nobody signed in whose sessions have all ended, although another tab's refresh hangs", { timeout: 60_000 }, async () => {
+    const [tab, other] = await openTabs(2, { transport: "cookie", timeout: 2_000 })
+    await signIn(tab)
+    await waitFor(other, "signed-in")
+    let hanging
+    await new Promise((asked) => {
+      proxy.next("/v1/auth/refresh", () => new Promise(() => asked()))
+      hanging = other.evaluate(() => client.getAccessToken("https://orders.example.com").catch(() => {}))
+    })
+    const began = Date.now()
+    await tab.evaluate(() => client.logoutAll())
+    assert.ok(Date.now() - began < 1_500)
+    assert.deepEqual(await tab.evaluate(() => client.state), { status: "signed-out", reason: "signed_out" })
+    await hanging
+  })
+
   test("of somebody else makes nobody somebody else: the page is told to ask", async () => {
     const tab = await open({ transport: "cookie" })
     await signIn(tab)
