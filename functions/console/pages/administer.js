@@ -25,7 +25,7 @@ async function request(method, path, body, status) {
   const headers = body ? { 'content-type': 'application/json' } : {}
   let reply
   try {
-    reply = await client.fetch(basePath + path, { method, headers, body: body ? JSON.stringify(body) : null, credentials: 'omit' })
+    reply = await client.fetch(basePath + path, { method, headers, body: body ? JSON.stringify(body) : null, credentials: 'omit', signal: AbortSignal.timeout(30_000) })
   } catch (error) {
     if (error instanceof LatchkeyError) throw error
     throw new LatchkeyError('network_error', 'No reply came.', { cause: error })

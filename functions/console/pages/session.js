@@ -80,7 +80,7 @@ export function account() {
     const mine = { session, account: client.me() }
     mine.account.then(
       ({ roles }) => {
-        if (client.state.status === 'signed-in' && client.state.session.id === session) administrators = roles.includes('admin') ? session : ''
+        if (client.state.status === 'signed-in' && client.state.session.id === session) administrators = roles?.includes('admin') ? session : ''
       },
       () => {
         if (asked === mine) asked = null
@@ -160,7 +160,8 @@ export function follow(draw, drawHead, isForAll, hasLink = () => false) {
     }
     // A new session of the same user follows a change of the password.
     const now = await idOfUser()
-    if (now === user || session !== state.session.id) return
+    if (session !== state.session.id) return
+    if (now === user) return void showName(drawHead)
     user = now
     forgetEntered()
     drawAll()
