@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_flight_that_ends_before_it_is_waited_for(api: str, monkeypatch: pytest.
             try:
                 work.send(None)
             except StopIteration:
-                return None
+                return loop.create_future()
             raise AssertionError("the work of this test does not wait")
 
         async def refuse(_: Any) -> Reply:
@@ -124,6 +125,34 @@ def test_flight_that_ends_before_it_is_waited_for(api: str, monkeypatch: pytest.
 
     with pytest.raises(LatchkeyError, match="temporarily_unavailable"):
         asyncio.run(scenario())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_task_that_is_cancelled_before_its_first_step_leaves_nobody_waiting(api: str, steps: int) -> None:
+    """Somebody cancels all tasks of the loop, and goes on."""
+    world = World(api, "asyncio")
+
+    async def cancel_all(begin: Callable[[], Coroutine[Any, Any, Any]]) -> list[Any]:
+        caller = asyncio.create_task(begin())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        others = [task for task in asyncio.all_tasks() if task not in (asyncio.current_task(), caller)]
+        for task in others:
+            task.cancel()
+        return await asyncio.wait_for(asyncio.gather(caller, *others, return_exceptions=True), 5)
+
+    async def scenario() -> None:
+        client = client_of(world)
+        await client.register(world.email, PASSWORD)
+        world.expire()
+        await cancel_all(client.me)
+        assert (await asyncio.wait_for(client.me(), 5))["email"] == world.email
+        results = await cancel_all(client.sign_out)
+        assert len(results) > 1, "the sign-out has no task of its own"
+        await asyncio.wait_for(client.aclose(), 5)
+
+    asyncio.run(scenario())
 
 
 def test_loops_that_have_ended_are_forgotten(tasks: World) -> None:

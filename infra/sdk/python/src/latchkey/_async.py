@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -333,7 +333,7 @@ class AsyncClient:
     async def _share(self, flow: Flow[Held | None], audience: str | None) -> Held | None:
         loop = self._loop()
         flight = loop.flights.get(audience)
-        if flight is None:
+        if flight is None or flight.has_ended():  # by a cancellation before its first step, and is still noted
             # Noted before it starts, because an eager task may end before its caller continues.
             flight = loop.flights[audience] = _Flight[Held | None]()
             self._start(flight, self._fly(loop, flight, flow, audience))
@@ -351,13 +351,14 @@ class AsyncClient:
                 del loop.flights[audience]
             self._listeners.tell(self._core.vault.changes)  # all who wait for it may be cancelled
 
-    def _start(self, flight: _Flight[T], work: Awaitable[T]) -> None:
+    def _start(self, flight: _Flight[T], work: Coroutine[Any, Any, T]) -> None:
         """Starts work that no caller's cancellation reaches."""
         running = self._loop().running
         running.add(flight)
         loop = running_loop()
         if isinstance(loop, asyncio.AbstractEventLoop):
-            flight.task = loop.create_task(flight.fly(work, running))
+            flight.task = task = loop.create_task(flight.fly(work, running))
+            task.add_done_callback(lambda _: flight.end_unstarted(work, running))
         else:
             sys.modules["trio"].lowlevel.spawn_system_task(flight.fly, work, running)
 
@@ -410,6 +411,17 @@ class _Flight(Generic[T]):
         finally:
             running.discard(self)
             self._end.set()
+
+    def end_unstarted(self, work: Coroutine[Any, Any, T], running: set[_Flight[Any]]) -> None:
+        """Ends it if its task was cancelled before its first step, as by who cancels all tasks: nobody waits for ever."""
+        if not self.has_ended():
+            work.close()
+            self._error = describe_interruption(asyncio.CancelledError())
+            running.discard(self)
+            self._end.set()
+
+    def has_ended(self) -> bool:
+        return self._end.is_set()
 
     async def wait(self) -> None:
         await self._end.wait()
