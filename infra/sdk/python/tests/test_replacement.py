@@ -24,6 +24,7 @@ from world import (
     held,
     lose_reply,
     offline,
+    rotation,
 )
 
 CHANGE, REAUTHENTICATE, SIGN_IN, SIGN_OUT = "/v1/me/password", "/v1/auth/reauthenticate", "/v1/auth/login", "/v1/auth/logout"
@@ -236,6 +237,28 @@ def test_interrupted_reauthentication_is_followed_by_a_refresh_at_the_next_call(
     for one in (client, world.client()):
         assert one.me()["email"] == world.email
         assert (world.network.refreshes, world.rotation(), world.time.waits) == (1, 1, [])
+
+
+def test_interrupt_while_the_reply_to_a_reauthentication_is_stored_loses_nothing(api: str) -> None:
+    world = World(api, "sync")
+    interrupted: list[str] = []
+
+    class Interrupted(MemoryStorage):
+        def save(self, text: str) -> None:
+            if rotation(text) == 1 and not interrupted:
+                interrupted.append(text)
+                raise KeyboardInterrupt
+            super().save(text)
+
+    world.storage = Interrupted()
+    client = world.client()
+    world.register(client)
+    with pytest.raises(KeyboardInterrupt):
+        client.reauthenticate(PASSWORD)
+    assert len(interrupted) == 1
+    for one in (client, world.client()):
+        assert one.me()["email"] == world.email
+        assert (world.network.refreshes, world.rotation()) == (0, 1)
 
 
 def test_sign_in_does_not_outlive_a_sign_out_that_came_later(world: World) -> None:
