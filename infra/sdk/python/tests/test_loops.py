@@ -14,9 +14,9 @@ import anyio
 import httpx
 import pytest
 
-from latchkey import AsyncClient, FileStorage, LatchkeyError
+from latchkey import AsyncClient, AsyncStorage, FileStorage, LatchkeyError
 from latchkey._requests import Reply
-from world import PASSWORD, REFRESH, HeldReply, World
+from world import PASSWORD, REFRESH, HeldReply, LoopStorage, World, rotation
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -24,8 +24,10 @@ def tasks(api: str, request: pytest.FixtureRequest) -> World:
     return World(api, request.param)
 
 
-def client_of(world: World) -> AsyncClient:
-    return AsyncClient(world.api, storage=world.storage, clock=world.time.clock, transport=world.network.async_transport())
+def client_of(world: World, storage: AsyncStorage | None = None) -> AsyncClient:
+    return AsyncClient(
+        world.api, storage=storage or world.storage, clock=world.time.clock, transport=world.network.async_transport()
+    )
 
 
 def test_close_waits_for_the_refresh_whose_caller_is_gone(tasks: World) -> None:
@@ -53,13 +55,17 @@ def test_close_waits_for_the_refresh_whose_caller_is_gone(tasks: World) -> None:
     anyio.run(scenario, backend=tasks.kind)
 
 
-def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(tasks: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_asynchronous", [False, True])
+def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(
+    tasks: World, tmp_path: Path, is_asynchronous: bool
+) -> None:
     """The server has replaced the refresh token, and the old one counts for the grace alone."""
     tasks.storage = FileStorage(tmp_path / "session.json")
+    storage = LoopStorage() if is_asynchronous else None
     reply = HeldReply()
 
     async def end_too_early() -> None:
-        client = client_of(tasks)
+        client = client_of(tasks, storage)
         await client.register(tasks.email, PASSWORD)
         tasks.network.fail("/v1/auth/reauthenticate", reply)
         async with anyio.create_task_group() as group:
@@ -68,14 +74,15 @@ def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(
             group.cancel_scope.cancel()
 
     async def call() -> None:
-        client = client_of(tasks)
+        client = client_of(tasks, storage)
         assert (await client.me())["email"] == tasks.email
         await client.aclose()
 
     anyio.run(end_too_early, backend=tasks.kind)
     reply.may_pass.set()
     anyio.run(call, backend=tasks.kind)
-    assert (tasks.network.refreshes, tasks.rotation()) == (1, 1)
+    text = storage.text if storage else tasks.storage.load()
+    assert (tasks.network.refreshes, rotation(text or "")) == (1, 1)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from latchkey import AsyncClient, Client, FileStorage, LatchkeyError, MemoryStorage
-from world import PASSWORD, World, held, rotation, start_stack
+from world import PASSWORD, LoopStorage, World, held, rotation, start_stack
 
 
 class Unreliable(MemoryStorage):
@@ -300,24 +299,9 @@ def test_sign_in_that_could_not_read_the_storage_is_not_undone_by_what_it_held(w
     assert world.client().me()["email"] == next_email
 
 
-class Remote:
-    """A storage behind the event loop."""
-
-    def __init__(self) -> None:
-        self.text: str | None = None
-
-    async def load(self) -> str | None:
-        await anyio.lowlevel.checkpoint()
-        return self.text
-
-    async def save(self, text: str) -> None:
-        await anyio.lowlevel.checkpoint()
-        self.text = text
-
-
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_asynchronous_storage(api: str, backend: str) -> None:
-    world, storage = World(api, backend), Remote()
+    world, storage = World(api, backend), LoopStorage()
 
     async def scenario() -> None:
         client = AsyncClient(api, storage=storage, transport=world.network.async_transport(), clock=world.time.clock)

@@ -291,11 +291,12 @@ class AsyncClient:
     async def _update(self, update: Update) -> Any:
         storage = self._storage
         if inspect.iscoroutinefunction(storage.load):
-            return await self._update_in_loop(cast(AsyncStorage, storage), update)
+            with anyio.CancelScope(shield=True):  # an operation that is cancelled notes so
+                return await self._update_in_loop(cast(AsyncStorage, storage), update)
         if isinstance(storage, MemoryStorage):
             return self._update_in_thread(storage, update)
         threads = self._loop().storage_threads
-        with anyio.CancelScope(shield=True):  # an operation that is cancelled notes so
+        with anyio.CancelScope(shield=True):
             return await anyio.to_thread.run_sync(self._update_in_thread, cast(Storage, storage), update, limiter=threads)
 
     def _update_in_thread(self, storage: Storage, update: Update) -> Any:
