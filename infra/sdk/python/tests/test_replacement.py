@@ -125,6 +125,25 @@ def test_pause_ends_within_the_grace_after_a_5xx(world: World, status: int) -> N
     assert (world.network.refreshes, world.rotation()) == (3, 1)
 
 
+def test_pause_ends_within_the_grace_after_an_interrupted_refresh(api: str) -> None:
+    world = World(api, "sync")
+    client = world.client()
+    world.register(client)
+    world.expire()
+
+    def interrupt(_: httpx.Request, send: Any) -> httpx.Response:
+        send()
+        raise KeyboardInterrupt
+
+    world.network.fail(REFRESH, interrupt, full("60"))
+    with pytest.raises(KeyboardInterrupt):
+        client.me()
+    assert code_of(client.me) == "too_many_requests"
+    world.time.advance(10)
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (3, 1)
+
+
 def test_pause_ends_within_the_grace_after_a_503_that_asks_for_more(world: World) -> None:
     client = world.client()
     world.register(client)

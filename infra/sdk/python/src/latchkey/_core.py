@@ -279,7 +279,13 @@ class Core:
     def _exchange(self, held: Held, audience: str | None) -> Flow[Held]:
         sent = self.clock.elapsed()
         body = {"refresh_token": held.refresh_token, "audience": audience or ...}
-        reply = yield from self._send(build(self.api, "refresh", body))
+        try:
+            reply = yield from self._send(build(self.api, "refresh", body))
+        except (LatchkeyError, GeneratorExit):
+            raise
+        except BaseException:
+            self._is_doubtful = True  # an interrupt loses the reply too
+            raise
         received = self._receive(reply, sent, audience)[0]
         if received.session["id"] != held.session["id"]:
             raise unexpected(reply)
