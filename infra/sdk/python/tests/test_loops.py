@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import anyio
 import httpx
 import pytest
 
-from latchkey import AsyncClient, FileStorage, LatchkeyError
+from latchkey import AsyncClient, AsyncStorage, FileStorage, LatchkeyError
 from latchkey._requests import Reply
-from world import PASSWORD, REFRESH, HeldReply, World
+from world import PASSWORD, REFRESH, HeldReply, LoopStorage, World, rotation
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -23,8 +24,10 @@ def tasks(api: str, request: pytest.FixtureRequest) -> World:
     return World(api, request.param)
 
 
-def client_of(world: World) -> AsyncClient:
-    return AsyncClient(world.api, storage=world.storage, clock=world.time.clock, transport=world.network.async_transport())
+def client_of(world: World, storage: AsyncStorage | None = None) -> AsyncClient:
+    return AsyncClient(
+        world.api, storage=storage or world.storage, clock=world.time.clock, transport=world.network.async_transport()
+    )
 
 
 def test_close_waits_for_the_refresh_whose_caller_is_gone(tasks: World) -> None:
@@ -52,13 +55,17 @@ def test_close_waits_for_the_refresh_whose_caller_is_gone(tasks: World) -> None:
     anyio.run(scenario, backend=tasks.kind)
 
 
-def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(tasks: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_asynchronous", [False, True])
+def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(
+    tasks: World, tmp_path: Path, is_asynchronous: bool
+) -> None:
     """The server has replaced the refresh token, and the old one counts for the grace alone."""
     tasks.storage = FileStorage(tmp_path / "session.json")
+    storage = LoopStorage() if is_asynchronous else None
     reply = HeldReply()
 
     async def end_too_early() -> None:
-        client = client_of(tasks)
+        client = client_of(tasks, storage)
         await client.register(tasks.email, PASSWORD)
         tasks.network.fail("/v1/auth/reauthenticate", reply)
         async with anyio.create_task_group() as group:
@@ -67,14 +74,15 @@ def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(
             group.cancel_scope.cancel()
 
     async def call() -> None:
-        client = client_of(tasks)
+        client = client_of(tasks, storage)
         assert (await client.me())["email"] == tasks.email
         await client.aclose()
 
     anyio.run(end_too_early, backend=tasks.kind)
     reply.may_pass.set()
     anyio.run(call, backend=tasks.kind)
-    assert (tasks.network.refreshes, tasks.rotation()) == (1, 1)
+    text = storage.text if storage else tasks.storage.load()
+    assert (tasks.network.refreshes, rotation(text or "")) == (1, 1)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
@@ -109,7 +117,7 @@ def test_flight_that_ends_before_it_is_waited_for(api: str, monkeypatch: pytest.
             try:
                 work.send(None)
             except StopIteration:
-                return None
+                return loop.create_future()
             raise AssertionError("the work of this test does not wait")
 
         async def refuse(_: Any) -> Reply:
@@ -124,6 +132,34 @@ def test_flight_that_ends_before_it_is_waited_for(api: str, monkeypatch: pytest.
 
     with pytest.raises(LatchkeyError, match="temporarily_unavailable"):
         asyncio.run(scenario())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_task_that_is_cancelled_before_its_first_step_leaves_nobody_waiting(api: str, steps: int) -> None:
+    """Somebody cancels all tasks of the loop, and goes on."""
+    world = World(api, "asyncio")
+
+    async def cancel_all(begin: Callable[[], Coroutine[Any, Any, Any]]) -> list[Any]:
+        caller = asyncio.create_task(begin())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        others = [task for task in asyncio.all_tasks() if task not in (asyncio.current_task(), caller)]
+        for task in others:
+            task.cancel()
+        return await asyncio.wait_for(asyncio.gather(caller, *others, return_exceptions=True), 5)
+
+    async def scenario() -> None:
+        client = client_of(world)
+        await client.register(world.email, PASSWORD)
+        world.expire()
+        await cancel_all(client.me)
+        assert (await asyncio.wait_for(client.me(), 5))["email"] == world.email
+        results = await cancel_all(client.sign_out)
+        assert len(results) > 1, "the sign-out has no task of its own"
+        await asyncio.wait_for(client.aclose(), 5)
+
+    asyncio.run(scenario())
 
 
 def test_loops_that_have_ended_are_forgotten(tasks: World) -> None:

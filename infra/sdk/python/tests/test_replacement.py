@@ -24,6 +24,7 @@ from world import (
     held,
     lose_reply,
     offline,
+    rotation,
 )
 
 CHANGE, REAUTHENTICATE, SIGN_IN, SIGN_OUT = "/v1/me/password", "/v1/auth/reauthenticate", "/v1/auth/login", "/v1/auth/logout"
@@ -120,6 +121,25 @@ def test_pause_ends_within_the_grace_after_a_5xx(world: World, status: int) -> N
     assert caught.value.code == "too_many_requests"
     assert 0 < (caught.value.retry_after or 0) <= 6
     world.time.advance(6)
+    client.me()
+    assert (world.network.refreshes, world.rotation()) == (3, 1)
+
+
+def test_pause_ends_within_the_grace_after_an_interrupted_refresh(api: str) -> None:
+    world = World(api, "sync")
+    client = world.client()
+    world.register(client)
+    world.expire()
+
+    def interrupt(_: httpx.Request, send: Any) -> httpx.Response:
+        send()
+        raise KeyboardInterrupt
+
+    world.network.fail(REFRESH, interrupt, full("60"))
+    with pytest.raises(KeyboardInterrupt):
+        client.me()
+    assert code_of(client.me) == "too_many_requests"
+    world.time.advance(10)
     client.me()
     assert (world.network.refreshes, world.rotation()) == (3, 1)
 
@@ -236,6 +256,28 @@ def test_interrupted_reauthentication_is_followed_by_a_refresh_at_the_next_call(
     for one in (client, world.client()):
         assert one.me()["email"] == world.email
         assert (world.network.refreshes, world.rotation(), world.time.waits) == (1, 1, [])
+
+
+def test_interrupt_while_the_reply_to_a_reauthentication_is_stored_loses_nothing(api: str) -> None:
+    world = World(api, "sync")
+    interrupted: list[str] = []
+
+    class Interrupted(MemoryStorage):
+        def save(self, text: str) -> None:
+            if rotation(text) == 1 and not interrupted:
+                interrupted.append(text)
+                raise KeyboardInterrupt
+            super().save(text)
+
+    world.storage = Interrupted()
+    client = world.client()
+    world.register(client)
+    with pytest.raises(KeyboardInterrupt):
+        client.reauthenticate(PASSWORD)
+    assert len(interrupted) == 1
+    for one in (world.client(), client):  # the other process first, because this one stores what it could not
+        assert one.me()["email"] == world.email
+        assert (world.network.refreshes, world.rotation()) == (0, 1)
 
 
 def test_sign_in_does_not_outlive_a_sign_out_that_came_later(world: World) -> None:

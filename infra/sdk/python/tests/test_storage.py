@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from latchkey import AsyncClient, Client, FileStorage, LatchkeyError, MemoryStorage
-from world import PASSWORD, World, held, rotation
+from world import PASSWORD, LoopStorage, World, held, rotation, start_stack
 
 
 class Unreliable(MemoryStorage):
@@ -31,6 +31,21 @@ class Unreliable(MemoryStorage):
         if self.fails_to_save:
             raise OSError("the disk is full")
         super().save(text)
+
+
+class Unreadable(Unreliable):
+    """The same storage as another one, as a process sees it that may not read it."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__()
+        self._storage = storage
+
+    def load(self) -> str | None:
+        super().load()
+        return self._storage.load()
+
+    def save(self, text: str) -> None:
+        self._storage.save(text)
 
 
 def test_storage_that_cannot_be_written_signs_nobody_out(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -179,18 +194,78 @@ def test_sign_in_works_without_a_folder_that_can_be_read(world: World, tmp_path:
     assert client.me()["email"] == world.email
 
 
-def test_storage_that_cannot_be_read_is_not_written_over(world: World) -> None:
-    """Somebody else signs in, in another process, and this one cannot see it."""
+def test_storage_that_cannot_be_read_is_not_written_over_by_a_note(world: World) -> None:
+    """Another process has replaced the refresh token, and this one cannot see it."""
     storage = world.storage = Unreliable()
     client, other = world.client(), world.client()
     world.register(client)
-    stranger = other.register(f"stranger-{world.email}", PASSWORD)
-    world.expire()
+    proved = other.reauthenticate(PASSWORD)
+    text = storage.load()
     storage.fails_to_load = True
-    assert client.me()["email"] == world.email
-    assert world.network.refreshes == 1
+    with pytest.raises(LatchkeyError, match="wrong_password"):
+        client.reauthenticate("not this one")
     storage.fails_to_load = False
-    assert client.signed_in() == world.client().signed_in() == stranger
+    assert storage.load() == text
+    assert client.signed_in() == proved
+
+
+@pytest.fixture
+def hasty() -> Iterator[str]:
+    """A stack where a replaced refresh token counts for a second."""
+    with start_stack(REFRESH_GRACE_SECONDS="1") as address:
+        yield address
+
+
+def test_refresh_while_the_storage_cannot_be_read_is_there_for_others(hasty: str) -> None:
+    world = World(hasty, "sync")
+    shared = world.storage = MemoryStorage()
+    unreadable = Unreadable(shared)
+    client, other = world.client(storage=unreadable), world.client()
+    world.register(client)
+    world.expire()
+    unreadable.fails_to_load = True
+    client.me()
+    assert world.rotation() == 1
+    time.sleep(2.1)  # the grace is the server's, in whole seconds
+    assert other.me()["email"] == world.email
+    unreadable.fails_to_load = False
+    world.expire()
+    assert client.me()["email"] == world.email
+
+
+@pytest.mark.parametrize("can_be_read", [True, False])
+def test_what_could_not_be_stored_outlives_a_note_of_another(hasty: str, can_be_read: bool) -> None:
+    """The other process has written, but still the refresh token that ours has replaced."""
+    world = World(hasty, "sync")
+    storage = world.storage = Unreliable()
+    client = world.client()
+    world.register(client)
+    world.expire()
+    storage.fails_to_load, storage.fails_to_save = not can_be_read, True
+    client.me()
+    storage.fails_to_load = storage.fails_to_save = False
+    noted = json.loads(storage.load() or "")
+    noted["clock_skew"] += 0.001
+    storage.save(json.dumps(noted))
+    time.sleep(2.1)  # the grace is the server's, in whole seconds
+    assert client.me()["email"] == world.email
+    assert world.rotation() == 1
+    world.expire()
+    assert world.client().me()["email"] == world.email
+
+
+def test_sign_out_that_could_not_be_stored_outlives_a_note_of_another(world: World) -> None:
+    storage = world.storage = Unreliable()
+    client = world.client()
+    world.register(client)
+    storage.fails_to_save = True
+    client.sign_out()
+    storage.fails_to_save = False
+    noted = json.loads(storage.load() or "")
+    noted["clock_skew"] += 0.001
+    storage.save(json.dumps(noted))
+    assert client.signed_in() is None
+    assert held(storage.load()) is None
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
@@ -224,24 +299,9 @@ def test_sign_in_that_could_not_read_the_storage_is_not_undone_by_what_it_held(w
     assert world.client().me()["email"] == next_email
 
 
-class Remote:
-    """A storage behind the event loop."""
-
-    def __init__(self) -> None:
-        self.text: str | None = None
-
-    async def load(self) -> str | None:
-        await anyio.lowlevel.checkpoint()
-        return self.text
-
-    async def save(self, text: str) -> None:
-        await anyio.lowlevel.checkpoint()
-        self.text = text
-
-
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_asynchronous_storage(api: str, backend: str) -> None:
-    world, storage = World(api, backend), Remote()
+    world, storage = World(api, backend), LoopStorage()
 
     async def scenario() -> None:
         client = AsyncClient(api, storage=storage, transport=world.network.async_transport(), clock=world.time.clock)

@@ -271,6 +271,21 @@ class Blocking:
         return run
 
 
+class LoopStorage:
+    """A storage behind the event loop."""
+
+    def __init__(self) -> None:
+        self.text: str | None = None
+
+    async def load(self) -> str | None:
+        await anyio.lowlevel.checkpoint()
+        return self.text
+
+    async def save(self, text: str) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.text = text
+
+
 class World:
     """A user, their network and their clock; makes clients of one kind."""
 

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -97,8 +97,9 @@ class AsyncClient:
     async def sign_out(self) -> bool:
         """Forgets the session and ends it at Latchkey.
 
-        ``False`` means that no reply of Latchkey says so: if the session lives, it ends by its idle expiry, or from the list
-        of sessions on another device. The only code is ``storage_failed``: nothing is known, so nobody is signed out.
+        ``False`` means that there was no 204, so it is not known whether the session has ended: if it lives, it ends by its
+        idle expiry, or from the list of sessions on another device. The only code is ``storage_failed``: nothing is known,
+        so nobody is signed out.
         """
         return await self._run_to_end(self._core.sign_out())
 
@@ -291,11 +292,12 @@ class AsyncClient:
     async def _update(self, update: Update) -> Any:
         storage = self._storage
         if inspect.iscoroutinefunction(storage.load):
-            return await self._update_in_loop(cast(AsyncStorage, storage), update)
+            with anyio.CancelScope(shield=True):  # an operation that is cancelled notes so
+                return await self._update_in_loop(cast(AsyncStorage, storage), update)
         if isinstance(storage, MemoryStorage):
             return self._update_in_thread(storage, update)
         threads = self._loop().storage_threads
-        with anyio.CancelScope(shield=True):  # an operation that is cancelled notes so
+        with anyio.CancelScope(shield=True):
             return await anyio.to_thread.run_sync(self._update_in_thread, cast(Storage, storage), update, limiter=threads)
 
     def _update_in_thread(self, storage: Storage, update: Update) -> Any:
@@ -333,7 +335,7 @@ class AsyncClient:
     async def _share(self, flow: Flow[Held | None], audience: str | None) -> Held | None:
         loop = self._loop()
         flight = loop.flights.get(audience)
-        if flight is None:
+        if flight is None or flight.has_ended():  # by a cancellation before its first step, and is still noted
             # Noted before it starts, because an eager task may end before its caller continues.
             flight = loop.flights[audience] = _Flight[Held | None]()
             self._start(flight, self._fly(loop, flight, flow, audience))
@@ -351,13 +353,14 @@ class AsyncClient:
                 del loop.flights[audience]
             self._listeners.tell(self._core.vault.changes)  # all who wait for it may be cancelled
 
-    def _start(self, flight: _Flight[T], work: Awaitable[T]) -> None:
+    def _start(self, flight: _Flight[T], work: Coroutine[Any, Any, T]) -> None:
         """Starts work that no caller's cancellation reaches."""
         running = self._loop().running
         running.add(flight)
         loop = running_loop()
         if isinstance(loop, asyncio.AbstractEventLoop):
-            flight.task = loop.create_task(flight.fly(work, running))
+            flight.task = task = loop.create_task(flight.fly(work, running))
+            task.add_done_callback(lambda _: flight.end_unstarted(work, running))
         else:
             sys.modules["trio"].lowlevel.spawn_system_task(flight.fly, work, running)
 
@@ -410,6 +413,17 @@ class _Flight(Generic[T]):
         finally:
             running.discard(self)
             self._end.set()
+
+    def end_unstarted(self, work: Coroutine[Any, Any, T], running: set[_Flight[Any]]) -> None:
+        """Ends it if its task was cancelled before its first step, as by who cancels all tasks: nobody waits for ever."""
+        if not self.has_ended():
+            work.close()
+            self._error = describe_interruption(asyncio.CancelledError())
+            running.discard(self)
+            self._end.set()
+
+    def has_ended(self) -> bool:
+        return self._end.is_set()
 
     async def wait(self) -> None:
         await self._end.wait()

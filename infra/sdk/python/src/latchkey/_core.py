@@ -279,7 +279,13 @@ class Core:
     def _exchange(self, held: Held, audience: str | None) -> Flow[Held]:
         sent = self.clock.elapsed()
         body = {"refresh_token": held.refresh_token, "audience": audience or ...}
-        reply = yield from self._send(build(self.api, "refresh", body))
+        try:
+            reply = yield from self._send(build(self.api, "refresh", body))
+        except (LatchkeyError, GeneratorExit):
+            raise
+        except BaseException:
+            self._is_doubtful = True  # an interrupt loses the reply too
+            raise
         received = self._receive(reply, sent, audience)[0]
         if received.session["id"] != held.session["id"]:
             raise unexpected(reply)
@@ -556,13 +562,26 @@ class Core:
             yield from self._expect_no_replacement(current if is_unknown else None)
             raise
         with contextlib.suppress(LatchkeyError):
-            stored = yield from self._store(current, received, device_token)
+            try:
+                stored = yield from self._store_replacement(current, received, device_token)
+            except (LatchkeyError, GeneratorExit):
+                raise
+            except BaseException:
+                # The reply is here, and its tokens are the only ones that count after the grace.
+                with contextlib.suppress(LatchkeyError):
+                    yield from self._store_replacement(current, received, device_token)
+                raise
             if stored.session["id"] == received.session["id"]:
-                yield from self._expect_no_replacement(None)
                 return stored
         # The user has signed out, or somebody else in, before the reply came: nobody holds this new session.
         yield from self._abandon(received)
         raise LatchkeyError("not_signed_in", "It was done, but the user has signed out meanwhile.")
+
+    def _store_replacement(self, current: Held, received: Held, device_token: str | None) -> Flow[Held]:
+        stored = yield from self._store(current, received, device_token)
+        if stored.session["id"] == received.session["id"]:
+            yield from self._expect_no_replacement(None)
+        return stored
 
     def _expect_replacement(self, until: float) -> Flow[None]:
         yield Update(lambda document: (replace(document, replaced_until=until), None))

@@ -183,8 +183,10 @@ class Vault:
         *,
         is_blind: bool = False,
     ) -> tuple[T, str | None]:
-        """Decides on what the storage holds. Returns the result and the text to store, if there is one to store: none while
-        the storage cannot be read, because another one may have stored more, unless ``is_blind`` says to replace it.
+        """Decides on what the storage holds. Returns the result and the text to store, if there is one to store.
+
+        While the storage cannot be read, that is what changes its refresh token, or whatever ``is_blind`` says: without a
+        successor there, others would send the old token after the grace. All else waits, because others may have stored more.
 
         Nothing else may read or write the storage between ``loaded`` and the end of ``settle``.
         """
@@ -193,8 +195,8 @@ class Vault:
         if after != before:
             self._become(after, reason)
             self._is_unsaved = True
-        is_known = is_blind or not isinstance(loaded, Exception)
-        return result, encode(after) if self._is_unsaved and is_known else None
+        is_due = is_blind or not isinstance(loaded, Exception) or not _has_same_token(after.held, decode(self._text).held)
+        return result, encode(after) if self._is_unsaved and is_due else None
 
     def settle(self, text: str, error: Exception | None) -> None:
         """Notes whether the text could be stored."""
@@ -216,9 +218,18 @@ class Vault:
                 # Somebody has signed in while it could not be read, and goes on.
                 self._text = loaded
         if self.document is None or loaded != self._text:
-            self._text, self._is_unsaved = loaded, False
-            self._become(decode(loaded), None)
+            found = decode(loaded)
+            merged = self._merge_unsaved(self.document, found) if self.document is not None and self._is_unsaved else found
+            self._text, self._is_unsaved = loaded, merged != found
+            self._become(merged, None)
         return cast(Document, self.document)
+
+    def _merge_unsaved(self, unsaved: Document, found: Document) -> Document:
+        """What to go on with when the storage holds another text than it did, and we have what could not be stored: by the
+        rule of `store_successor`, ours if nobody else has replaced the session or its refresh token."""
+        before = decode(self._text).held
+        is_ours = _has_same_token(found.held, before) or _has_same_token(found.held, unsaved.held)
+        return replace(found, held=unsaved.held) if is_ours and unsaved.held != before else found
 
     def _become(self, after: Document, reason: LatchkeyError | None) -> None:
         is_first = self.document is None
@@ -232,6 +243,13 @@ class Vault:
                 self.changes.append(Change("signed_in", new.session, new.user))
         elif old.access_token != new.access_token:
             self.changes.append(Change("refreshed", new.session, new.user))
+
+
+def _has_same_token(one: Held | None, other: Held | None) -> bool:
+    """Whether both are of the same session, with the same refresh token, or nobody is signed in in both."""
+    if one is None or other is None:
+        return one is other
+    return one.session["id"] == other.session["id"] and one.refresh_token == other.refresh_token
 
 
 def store_successor(document: Document, began_with: Held, received: Held) -> Document:

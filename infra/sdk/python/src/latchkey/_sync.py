@@ -113,8 +113,9 @@ class Client:
     def sign_out(self) -> bool:
         """Forgets the session and ends it at Latchkey.
 
-        ``False`` means that no reply of Latchkey says so: if the session lives, it ends by its idle expiry, or from the list
-        of sessions on another device. The only code is ``storage_failed``: nothing is known, so nobody is signed out.
+        ``False`` means that there was no 204, so it is not known whether the session has ended: if it lives, it ends by its
+        idle expiry, or from the list of sessions on another device. The only code is ``storage_failed``: nothing is known,
+        so nobody is signed out.
         """
         return self._run(self._core.sign_out())
 
