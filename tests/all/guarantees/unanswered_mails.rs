@@ -122,8 +122,7 @@ async fn a_mail_that_fails_until_it_is_too_old_is_an_error_and_one_that_was_sent
     let stack = Stack::start().await;
     for email in ["ada@example.com", "bob@example.com", "eve@example.com"] {
         stack.register(email).await;
-        let asked = stack.post("/v1/auth/password-reset");
-        let asked = asked.json(&json!({"email": email})).send().await;
+        let asked = stack.request_password_reset(email).await;
         asked.expect(http::StatusCode::ACCEPTED);
     }
     let events = told(&stack, "password_reset.requested").await;
@@ -158,11 +157,7 @@ async fn a_mail_that_was_not_answered_until_it_is_too_old_is_no_error() {
     let _recording = metrics::set_default_local_recorder(&emf);
     let stack = Stack::start().await;
     stack.register("ada@example.com").await;
-    let asked = stack.post("/v1/auth/password-reset");
-    let asked = asked
-        .json(&json!({"email": "ada@example.com"}))
-        .send()
-        .await;
+    let asked = stack.request_password_reset("ada@example.com").await;
     asked.expect(http::StatusCode::ACCEPTED);
     let events = told(&stack, "password_reset.requested").await;
     let post = stack.post_office(Language::En);
