@@ -49,6 +49,7 @@ LOGGED = {
 # Alarms for which once is too often. The thresholds of all others are parameters.
 AT_ONCE = {
     "CleanupMissedAlarm", "ClockDifferenceAlarm", "ErrorLinesAlarm", "EventsSilentAlarm", "MailUnsentAlarm",
+    "TokenAheadAlarm",
 }
 # What takes an upgrade back. Their periods are a minute, because a canary lasts for five.
 ROLLS_BACK = {"FunctionErrorsAlarm", "ServerErrorsAlarm", "TokenReuseAlarm"}

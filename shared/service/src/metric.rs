@@ -41,7 +41,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    REGISTRATIONS, Stack, "Registrations", "A user has registered.";
+    REGISTRATIONS, Line, "Registrations", "A user has registered.";
     SIGN_INS, Stack, "SignIns", "A user has signed in.";
     NEW_DEVICES, Line, "NewDevices", "A user has signed in on a device that the account did not know.";
     UNUSUAL_LOCATIONS, Line, "UnusualLocations",
@@ -67,7 +67,7 @@ metrics! {
         "A refresh was refused: not genuine, expired, or its session had ended.";
     TOKEN_REUSE, Stack, "TokenReuse",
         "A replaced refresh token was used after the grace, so its session ends.";
-    TOKEN_AHEAD, Line, "TokenAhead",
+    TOKEN_AHEAD, Stack, "TokenAhead",
         "A refresh token was ahead of its session: a restored backup, or the secret has leaked.";
     REVOCATIONS, Line, "Revocations",
         "A session was ended by a person, its owner or an administrator: revoked, signed out, or by a password change, a disabling or a deletion.";

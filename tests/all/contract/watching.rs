@@ -73,6 +73,8 @@ fn dashboard_and_alarms_show_the_metrics_that_the_code_writes() {
         .map(|metric| metric["MetricName"].as_str().unwrap().to_owned())
         .collect();
     assert!(alarmed.len() > 4, "{alarmed:?}");
+    // Somebody may have the secret: whoever is called must not have to look for it among other lines at ERROR.
+    assert!(alarmed.contains("TokenAhead"), "{alarmed:?}");
     assert!(alarmed.is_subset(&written(Scope::Stack)), "{alarmed:?}");
 
     let own = dashboard_rows()
