@@ -342,6 +342,18 @@ fn the_template_sets_what_the_code_reads_and_its_defaults_are_those_of_the_code(
     }
 }
 
+/// CI builds and runs x86_64. What is deployed unless somebody chooses must be what was tried.
+#[test]
+fn the_default_processor_is_the_one_that_the_functions_are_built_for() {
+    let parameter = &template()["Parameters"]["Architecture"];
+    assert_eq!(parameter["Default"], "x86_64");
+    assert_eq!(parameter["AllowedValues"], json!(["x86_64", "arm64"]));
+    let functions = &template()["Globals"]["Function"];
+    assert_eq!(functions["Architectures"], json!(["Architecture"]));
+    let script = include_str!("../../../infra/scripts/build-functions");
+    assert!(script.lines().any(|line| line == "architecture=x86_64"));
+}
+
 #[tokio::test]
 async fn the_table_that_is_made_here_is_the_one_of_the_template() {
     let template = template();
