@@ -13,6 +13,9 @@ export const DEVICES = {
   phone: 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1',
 }
 
+/** Neither Firefox nor Safari sends client hints. */
+const NO_HINTS = { 'sec-ch-ua': '', 'sec-ch-ua-mobile': '', 'sec-ch-ua-platform': '' }
+
 /** `origins` are those that a page may ask; more may come. */
 export async function open(executablePath, origins, screenshots) {
   const browser = await chromium.launch({
@@ -28,7 +31,7 @@ export async function open(executablePath, origins, screenshots) {
   /** A context: another device. */
   const device = async (kind, options = {}) => {
     const size = kind === 'phone' ? { width: 360, height: 740 } : { width: 1100, height: 800 }
-    const context = await browser.newContext({ viewport: size, userAgent: DEVICES[kind], locale: 'en-GB', ...options })
+    const context = await browser.newContext({ viewport: size, userAgent: DEVICES[kind], extraHTTPHeaders: NO_HINTS, locale: 'en-GB', ...options })
     context.setDefaultTimeout(20_000)
     await context.addInitScript(() =>
       addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)),
