@@ -2,8 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use latchkey_api::authenticate::Bearer;
 use latchkey_api::handler;
+use latchkey_api::long_list;
 use latchkey_api::problem::{Code, Problem};
 use latchkey_api::resource::SessionResource;
 use latchkey_api::routes::Routes;
@@ -45,14 +48,16 @@ struct SessionList {
 async fn list(
     State(service): State<Service>,
     Bearer(caller): Bearer,
-) -> Result<Json<SessionList>, Problem> {
+    request: HeaderMap,
+) -> Result<Response, Problem> {
     let list = service.list_sessions(caller).await?;
     let shown = |session| SessionResource::new(session, caller.session_id);
-    Ok(Json(SessionList {
+    let list = SessionList {
         total: list.sessions.len(),
         limit: list.limit,
         sessions: list.sessions.iter().map(shown).collect(),
-    }))
+    };
+    long_list::reply_to(&request, &list)
 }
 
 /// Show this session

@@ -18,6 +18,7 @@ pub mod form;
 pub mod headers;
 pub mod http;
 pub mod location;
+pub mod long_list;
 mod mistake;
 pub mod oauth;
 pub mod openapi;

@@ -79,9 +79,7 @@ impl PublicDocument {
         let brotli = self
             .brotli
             .map(|copy| ("br", liking(request, &["br"]), copy));
-        let gzip = self
-            .gzip
-            .map(|copy| ("gzip", liking(request, &["gzip", "x-gzip"]), copy));
+        let gzip = self.gzip.map(|copy| ("gzip", liking(request, &GZIP), copy));
         let liked = [gzip, brotli]
             .into_iter()
             .flatten()
@@ -104,6 +102,14 @@ fn has(request: &HeaderMap, tag: &HeaderValue) -> bool {
         let member = member.strip_prefix("W/").unwrap_or(member);
         member == "*" || member.as_bytes() == tag.as_bytes()
     })
+}
+
+/// The names of gzip (RFC 9110 section 8.4.1.3).
+const GZIP: [&str; 2] = ["gzip", "x-gzip"];
+
+/// Whether a client takes gzip.
+pub(crate) fn takes_gzip(request: &HeaderMap) -> bool {
+    liking(request, &GZIP) > 0.0
 }
 
 /// How much a client likes a coding, by its names: 0 if it does not take it (RFC 9110 section 12.5.3). One that says
@@ -185,8 +191,11 @@ mod tests {
                 ..document.clone()
             };
             let coded = only_gzip.coded_for(&headers).map(|(name, _)| name);
-            let gzip = liking(&headers, &["gzip", "x-gzip"]) > 0.0;
-            assert_eq!(coded, gzip.then_some("gzip"), "{accepted:?}");
+            assert_eq!(
+                coded,
+                takes_gzip(&headers).then_some("gzip"),
+                "{accepted:?}"
+            );
         }
     }
 

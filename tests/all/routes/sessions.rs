@@ -1,6 +1,9 @@
 //! Listing, naming and ending sessions; guarantee 3: what has been ended stays ended.
 
+use std::io::Read;
+
 use chrono::TimeDelta;
+use flate2::read::GzDecoder;
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use latchkey_tests::harness::reply::SignedIn;
@@ -68,6 +71,38 @@ async fn the_list_shows_the_live_sessions_the_most_recently_used_first() {
         .send()
         .await;
     assert_eq!(current.expect(StatusCode::OK), list["sessions"][2]);
+}
+
+#[tokio::test]
+async fn a_long_list_is_compressed_for_those_who_take_it() {
+    let stack = Stack::with_policy(without_limits()).await;
+    let ada = stack.register("ada@example.com").await;
+    let short = stack.get("/v1/sessions").bearer(&ada.access_token);
+    let short = short.header("accept-encoding", b"gzip").send().await;
+    assert_eq!(short.header("content-encoding"), None);
+    assert_eq!(short.header("vary"), Some("accept-encoding"));
+    for _ in 1..20 {
+        stack.login("ada@example.com").await;
+    }
+    let list = async |accepted: &[u8]| {
+        let list = stack.get("/v1/sessions").bearer(&ada.access_token);
+        let list = list.header("accept-encoding", accepted);
+        list.send_unchecked().await
+    };
+    let plain = list(b"identity").await;
+    assert_eq!(plain.body["total"], 20);
+    assert_eq!(plain.header("content-encoding"), None);
+    let gzip = list(b"gzip, deflate, br").await;
+    assert_eq!(gzip.header("content-encoding"), Some("gzip"));
+    assert_eq!(gzip.header("content-type"), Some("application/json"));
+    assert_eq!(gzip.header("vary"), Some("accept-encoding"));
+    assert_eq!(gzip.header("cache-control"), Some("no-store"));
+    assert!(gzip.bytes.len() * 4 < plain.bytes.len());
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&gzip.bytes[..])
+        .read_to_end(&mut unpacked)
+        .unwrap();
+    assert_eq!(unpacked, plain.bytes);
 }
 
 #[tokio::test]
