@@ -202,7 +202,10 @@ export async function checkPresence({ device, inspect, visit, ask, say, binary, 
   // What people have ended themselves is over at the next visit too, and nothing says that somebody else has ended it.
   const kept = async () => (await context.cookies()).map(({ name }) => name).filter((name) => name === '__Host-latchkey-refresh')
   const isOver = async () => {
-    while ((await kept()).length) await tab.waitForTimeout(20)
+    for (let looks = 0; (await kept()).length; looks++) {
+      assert.ok(looks < 50, 'the cookie is taken away')
+      await tab.waitForTimeout(100)
+    }
     heard.length = 0
     await tab.reload()
     await tab.waitForSelector('input[type=email]')

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use axum::Router;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::header::{COOKIE, HOST};
+use http::header::{COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
@@ -186,6 +186,7 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         Box::pin(async {
             let (mut parts, body) = self.0.into_parts();
+            parts.headers = in_one_line_each(&parts.headers);
             let body = body.collect().await.map_or_else(
                 |error| {
                     tracing::error!(%error, "the reply could not be made");
@@ -197,6 +198,25 @@ impl IntoResponse for Answer {
             Response::from_parts(parts, body)
         })
     }
+}
+
+/// Of a header with several values payload 2.0 takes one alone, so they become a list (RFC 9110 section 5.3): CORS adds to
+/// the `Vary` of a handler. Cookies are no list, and have a place in the payload.
+fn in_one_line_each(reply: &HeaderMap) -> HeaderMap {
+    let mut joined = HeaderMap::new();
+    for (name, value) in reply {
+        let list = match joined.get(name) {
+            Some(before) if name != SET_COOKIE => {
+                HeaderValue::from_bytes(&[before.as_bytes(), b", ", value.as_bytes()].concat()).ok()
+            }
+            _ => None,
+        };
+        match list {
+            Some(list) => drop(joined.insert(name, list)),
+            None => drop(joined.append(name, value.clone())),
+        }
+    }
+    joined
 }
 
 fn text_or_binary(body: Vec<u8>) -> Body {
@@ -403,6 +423,26 @@ mod tests {
             assert_eq!(answered["body"], sent);
             assert_eq!(answered["isBase64Encoded"], in_base64);
         }
+    }
+
+    #[tokio::test]
+    async fn a_header_with_several_values_keeps_them_all() {
+        let reply = || async {
+            axum::response::AppendHeaders([
+                ("vary", "accept-encoding"),
+                ("vary", "origin"),
+                ("x-one", "1"),
+                ("set-cookie", "a=1"),
+                ("set-cookie", "b=2"),
+            ])
+        };
+        let router = Router::new().route("/", axum::routing::get(reply));
+        let event = serde_json::from_str(&event("/", "", &json!({}))).unwrap();
+        let event = LambdaEvent::new(event, lambda_http::Context::default());
+        let answered = json!(answer(router, event).await.unwrap());
+        assert_eq!(answered["headers"]["vary"], "accept-encoding, origin");
+        assert_eq!(answered["headers"]["x-one"], "1");
+        assert_eq!(answered["cookies"], json!(["a=1", "b=2"]));
     }
 
     #[tokio::test]
