@@ -315,6 +315,49 @@ def test_asynchronous_storage(api: str, backend: str) -> None:
     assert (world.network.refreshes, rotation(storage.text or "")) == (1, 1)
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("method", ["load", "save"])
+def test_call_can_be_cancelled_while_an_asynchronous_storage_hangs(api: str, backend: str, method: str) -> None:
+    world = World(api, backend)
+
+    class Hanging(LoopStorage):
+        hangs = ""
+        fails = False
+
+        async def load(self) -> str | None:
+            await self._hang("load")
+            return await super().load()
+
+        async def save(self, text: str) -> None:
+            if self.fails:
+                raise OSError("the disk is full")
+            await self._hang("save")
+            await super().save(text)
+
+        async def _hang(self, name: str) -> None:
+            if name == self.hangs:
+                await anyio.sleep(10)
+
+    async def scenario() -> None:
+        storage = Hanging()
+        client = AsyncClient(api, storage=storage, transport=world.network.async_transport(), clock=world.time.clock)
+        await client.register(world.email, PASSWORD)
+        world.expire()
+        storage.fails = True  # so that the next call has something to store
+        await client.me()
+        storage.fails, storage.hangs = False, method
+        began = time.monotonic()
+        with anyio.move_on_after(0.2):
+            await client.me()
+        assert time.monotonic() - began < 5
+        storage.hangs = ""
+        assert (await client.me())["email"] == world.email
+        await client.aclose()
+        assert rotation(storage.text or "") == 1
+
+    anyio.run(scenario, backend=backend)
+
+
 def test_nothing_shows_a_token(api: str) -> None:
     world = World(api, "sync")
     client = world.client()
