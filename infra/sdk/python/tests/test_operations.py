@@ -103,6 +103,15 @@ def test_get_is_sent_again_after_an_outage_and_a_change_is_not(world: World) -> 
     assert world.network.counts[f"/v1/sessions/{session}"] == 1
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_gateway_without_the_service_is_temporarily_unavailable(world: World, status: int) -> None:
+    client = world.client()
+    world.register(client)
+    world.network.fail("/v1/me", *[answer(status, "<html>no service</html>")] * 3)
+    assert code_of(client.me) == "temporarily_unavailable"
+    assert client.me()["email"] == world.email
+
+
 def test_unknown_fields_and_codes_are_tolerated(world: World) -> None:
     client = world.client()
     world.register(client)

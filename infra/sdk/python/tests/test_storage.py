@@ -6,14 +6,17 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 
-from latchkey import AsyncClient, Client, FileStorage, LatchkeyError, MemoryStorage
-from world import PASSWORD, LoopStorage, World, held, rotation, start_stack
+from latchkey import AsyncClient, Change, Client, FileStorage, LatchkeyError, MemoryStorage
+from world import PASSWORD, LoopStorage, World, held, in_a_thread, rotation, start_stack
+
+OTHER_PASSWORD = "wrong donkey charger paperclip"
 
 
 class Unreliable(MemoryStorage):
@@ -216,7 +219,7 @@ def hasty() -> Iterator[str]:
         yield address
 
 
-def test_refresh_while_the_storage_cannot_be_read_is_there_for_others(hasty: str) -> None:
+def test_refresh_while_the_storage_cannot_be_read_is_stored_when_it_can_be(hasty: str) -> None:
     world = World(hasty, "sync")
     shared = world.storage = MemoryStorage()
     unreadable = Unreadable(shared)
@@ -225,12 +228,126 @@ def test_refresh_while_the_storage_cannot_be_read_is_there_for_others(hasty: str
     world.expire()
     unreadable.fails_to_load = True
     client.me()
+    assert world.rotation() == 0
+    unreadable.fails_to_load = False
+    client.signed_in()
     assert world.rotation() == 1
     time.sleep(2.1)  # the grace is the server's, in whole seconds
-    assert other.me()["email"] == world.email
-    unreadable.fails_to_load = False
     world.expire()
+    assert other.me()["email"] == world.email
     assert client.me()["email"] == world.email
+
+
+class Shared:
+    """A client that for a while cannot read what it shares with another one."""
+
+    def __init__(self, world: World) -> None:
+        self.storage = world.storage = MemoryStorage()
+        self.unreadable = Unreadable(self.storage)
+        self.client, self.other = world.client(storage=self.unreadable), world.client()
+
+    @contextmanager
+    def unread(self) -> Generator[None]:
+        """Nothing is written meanwhile."""
+        text = self.storage.load()
+        self.unreadable.fails_to_load = True
+        yield
+        self.unreadable.fails_to_load = False
+        assert self.storage.load() == text
+
+
+def test_refusal_while_the_storage_cannot_be_read_ends_no_session_of_another(world: World) -> None:
+    shared = Shared(world)
+    world.register(shared.client)
+    changed = shared.other.change_password(PASSWORD, OTHER_PASSWORD)
+    world.expire()
+    with shared.unread(), pytest.raises(LatchkeyError, match="invalid_refresh_token"):
+        shared.client.me()
+    assert shared.client.signed_in() == shared.other.signed_in() == changed
+    assert shared.other.me()["email"] == shared.client.me()["email"] == world.email
+
+
+def test_refusal_while_the_storage_cannot_be_read_is_stored_when_it_can_be(world: World) -> None:
+    shared = Shared(world)
+    world.register(shared.client)
+    elsewhere = world.client(storage=MemoryStorage())
+    elsewhere.sign_in(world.email, PASSWORD)
+    elsewhere.logout_all()
+    world.expire()
+    with shared.unread(), pytest.raises(LatchkeyError, match="invalid_refresh_token"):
+        shared.client.me()
+    assert shared.client.signed_in() is None
+    assert held(shared.storage.load()) is None
+
+
+def test_refresh_while_the_storage_cannot_be_read_makes_nobody_somebody_else(world: World) -> None:
+    shared = Shared(world)
+    world.register(shared.client)
+    next_email = f"next-{world.email}"
+    shared.other.register(next_email, PASSWORD)
+    world.expire()
+    with shared.unread():
+        assert shared.client.me()["email"] == world.email
+    assert world.network.refreshes == 1
+    assert shared.client.me()["email"] == shared.other.me()["email"] == next_email
+
+
+def test_refresh_after_a_sign_in_that_was_stored_unread_makes_nobody_somebody_else(world: World) -> None:
+    """The sign-in was stored, so it is known what the refresh may replace."""
+    shared = Shared(world)
+    shared.unreadable.fails_to_load = True
+    world.register(shared.client)
+    next_email = f"next-{world.email}"
+    shared.other.register(next_email, PASSWORD)
+    world.expire()
+    with shared.unread():
+        assert shared.client.me()["email"] == world.email
+    assert shared.client.me()["email"] == shared.other.me()["email"] == next_email
+
+
+def test_sign_out_while_the_storage_cannot_be_read_is_stored_when_it_can_be(world: World) -> None:
+    """The other process has stored a later token of the session, which has ended."""
+    shared = Shared(world)
+    world.register(shared.client)
+    shared.client.signed_in()
+    world.expire()
+    shared.other.me()
+    with shared.unread():
+        assert shared.client.sign_out()
+        assert shared.client.signed_in() is None
+    assert shared.client.signed_in() is None
+    assert held(shared.storage.load()) is None
+
+
+def test_sign_out_is_not_undone_by_another_process_that_stores_a_refresh(world: World, tmp_path: Path) -> None:
+    """It signs out between the moments when the other one reads the file and when it writes it."""
+    path = tmp_path / "session.json"
+    done: list[bool] = []
+
+    class Overtaken(FileStorage):
+        def save(self, text: str) -> None:
+            if not done and held(text) and rotation(text) == 1:
+                in_a_thread(lambda: done.append(client.sign_out()))
+            super().save(text)
+
+    client, other = world.client(storage=FileStorage(path)), world.client(storage=Overtaken(path))
+    world.register(client)
+    kinds: list[str] = []
+
+    def note(change: Change) -> None:
+        kinds.append(change.kind)
+
+    client.on_change(note)
+    world.expire()
+    assert other.access_token()
+    assert done == [True]
+    assert rotation(path.read_text()) == 1
+    assert client.signed_in() is None
+    assert held(path.read_text()) is None
+    assert other.signed_in() is None
+    assert kinds == ["signed_out"]
+    client.sign_in(world.email, PASSWORD)
+    assert other.me()["email"] == world.email
 
 
 @pytest.mark.parametrize("can_be_read", [True, False])
@@ -313,6 +430,49 @@ def test_asynchronous_storage(api: str, backend: str) -> None:
 
     anyio.run(scenario, backend=backend)
     assert (world.network.refreshes, rotation(storage.text or "")) == (1, 1)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("method", ["load", "save"])
+def test_call_can_be_cancelled_while_an_asynchronous_storage_hangs(api: str, backend: str, method: str) -> None:
+    world = World(api, backend)
+
+    class Hanging(LoopStorage):
+        hangs = ""
+        fails = False
+
+        async def load(self) -> str | None:
+            await self._hang("load")
+            return await super().load()
+
+        async def save(self, text: str) -> None:
+            if self.fails:
+                raise OSError("the disk is full")
+            await self._hang("save")
+            await super().save(text)
+
+        async def _hang(self, name: str) -> None:
+            if name == self.hangs:
+                await anyio.sleep(10)
+
+    async def scenario() -> None:
+        storage = Hanging()
+        client = AsyncClient(api, storage=storage, transport=world.network.async_transport(), clock=world.time.clock)
+        await client.register(world.email, PASSWORD)
+        world.expire()
+        storage.fails = True  # so that the next call has something to store
+        await client.me()
+        storage.fails, storage.hangs = False, method
+        began = time.monotonic()
+        with anyio.move_on_after(0.2):
+            await client.me()
+        assert time.monotonic() - began < 5
+        storage.hangs = ""
+        assert (await client.me())["email"] == world.email
+        await client.aclose()
+        assert rotation(storage.text or "") == 1
+
+    anyio.run(scenario, backend=backend)
 
 
 def test_nothing_shows_a_token(api: str) -> None:

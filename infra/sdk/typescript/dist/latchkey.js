@@ -224,9 +224,8 @@ var ServerClock = class {
   #measurement;
   /** Takes the server's time from a reply whose request was sent at `sentAt`. */
   synchronize(server, sentAt) {
-    const anchor = { server, wall: sentAt.wall };
-    this.#measurement = { ...anchor, estimate: server, monotonic: sentAt.monotonic };
-    return anchor;
+    this.#measurement = { ...sentAt, server, estimate: server };
+    return { server, wall: sentAt.wall };
   }
   /**
    * The server's time now. `anchor` is what the tab measured that wrote the stored record. A wall clock before it was set
@@ -383,13 +382,14 @@ var SessionKeeper = class {
     const { token, record } = await this.obtain(OWN_AUDIENCE, refused);
     try {
       return await this.#change(async () => {
+        await pass(POLL);
         const before = this.record;
-        if (before?.session.id !== record.session.id) throw notSignedIn();
+        if (!before || !isSamePerson(before, record)) throw notSignedIn();
         const sentAt = currentMoment();
         this.#store.write({ ...before, replaced_until: sentAt.wall + this.#http.timeout });
         try {
           const next = readTokens(await send(token), this.#clock, sentAt, this.#hasCookie);
-          if (this.record?.session.id !== record.session.id) return await this.#abandon(next.token);
+          if (this.record?.session.id !== before.session.id) return await this.#abandon(next.token);
           this.#store.write({ ...next.record, user: next.record.user ?? before.user });
           return next.reply;
         } catch (error) {
@@ -429,7 +429,7 @@ var SessionKeeper = class {
   }
   /** Forgets a session that the user has ended, here and in the other tabs, unless another one has begun. */
   end(sessionId) {
-    const { record } = this;
+    const record = this.record;
     if (record?.session.id !== sessionId) return;
     this.#forget(SIGNED_OUT);
     this.update();
@@ -451,7 +451,10 @@ var SessionKeeper = class {
     });
     throw notSignedIn();
   }
-  /** Finds out who is signed in and tells the listeners, if that has changed. Never called while the lock is held. */
+  /**
+   * Finds out who is signed in and tells the listeners, if that has changed. Never called while a task runs under the lock.
+   * With cookies, what takes the cookie of an ended session away may hold the lock still.
+   */
   update() {
     const state = this.#findState();
     if (state.status === "signed-in") this.#reason = null;
@@ -529,8 +532,10 @@ var SessionKeeper = class {
   /** The access token for an audience, if it is not the refused one and this moment of it has not come. */
   #find(record, audience, refused, end) {
     const access = record?.access[audience];
-    if (!record || !access || access.token === refused || this.#clock.now(record.anchor) >= access[end]) return void 0;
-    return { token: access.token, record };
+    if (record && access && access.token !== refused && this.#clock.now(record.anchor) < access[end]) {
+      return { token: access.token, record };
+    }
+    return void 0;
   }
   /** Another tab may have sent what ends this session and brings the next one. Its reply is waited for. */
   async #waitForReplacement() {
@@ -643,8 +648,8 @@ var TabMemory = class extends MemoryStorage {
   subscribe(listener) {
     if (!globalThis.BroadcastChannel) return () => {
     };
-    const channel = new BroadcastChannel(this.#key);
-    this.#channel = channel;
+    const channel = this.#channel = new BroadcastChannel(this.#key);
+    this.removeItem(this.#key);
     channel.onmessage = ({ data }) => {
       super.setItem(this.#key, data);
       listener();
@@ -989,6 +994,7 @@ var Client = class {
     this.#detach = () => {
       for (const stop of stops) stop?.();
     };
+    this.#keeper.update();
   }
 };
 function readAddress(option, text) {

@@ -356,6 +356,7 @@ export class Client {
     this.#detach = () => {
       for (const stop of stops) stop?.()
     }
+    this.#keeper.update()
   }
 }
 

@@ -43,9 +43,8 @@ export class ServerClock {
 
   /** Takes the server's time from a reply whose request was sent at `sentAt`. */
   synchronize(server: number, sentAt: Moment): Anchor {
-    const anchor = { server, wall: sentAt.wall }
-    this.#measurement = { ...anchor, estimate: server, monotonic: sentAt.monotonic }
-    return anchor
+    this.#measurement = { ...sentAt, server, estimate: server }
+    return { server, wall: sentAt.wall }
   }
 
   /**

@@ -159,15 +159,16 @@ export class SessionKeeper {
     const { token, record } = await this.obtain(OWN_AUDIENCE, refused)
     try {
       return await this.#change(async () => {
+        await pass(POLL) // a tab may get the lock before it is shown what the one before has stored
         const before = this.record
-        if (before?.session.id !== record.session.id) throw notSignedIn()
+        if (!before || !isSamePerson(before, record)) throw notSignedIn()
         const sentAt = currentMoment()
         // Whoever is refused until then, with or without the lock, waits for what this brings.
         this.#store.write({ ...before, replaced_until: sentAt.wall + this.#http.timeout })
         try {
           const next = readTokens(await send(token), this.#clock, sentAt, this.#hasCookie)
           // The user has signed out, or somebody else has signed in, since it was sent: nobody holds this new session.
-          if (this.record?.session.id !== record.session.id) return await this.#abandon(next.token)
+          if (this.record?.session.id !== before.session.id) return await this.#abandon(next.token)
           // Tokens for other audiences are left behind: they do not hold this proof of the password.
           this.#store.write({ ...next.record, user: next.record.user ?? before.user })
           return next.reply
@@ -211,7 +212,7 @@ export class SessionKeeper {
 
   /** Forgets a session that the user has ended, here and in the other tabs, unless another one has begun. */
   end(sessionId: string): void {
-    const { record } = this
+    const record = this.record
     if (record?.session.id !== sessionId) return
     this.#forget(SIGNED_OUT)
     this.update()
@@ -237,7 +238,10 @@ export class SessionKeeper {
     throw notSignedIn()
   }
 
-  /** Finds out who is signed in and tells the listeners, if that has changed. Never called while the lock is held. */
+  /**
+   * Finds out who is signed in and tells the listeners, if that has changed. Never called while a task runs under the lock.
+   * With cookies, what takes the cookie of an ended session away may hold the lock still.
+   */
   update(): void {
     const state = this.#findState()
     if (state.status === "signed-in") this.#reason = null // why the session before this one has ended
@@ -320,8 +324,10 @@ export class SessionKeeper {
   /** The access token for an audience, if it is not the refused one and this moment of it has not come. */
   #find(record: SignInRecord | null, audience: string, refused: string | undefined, end: "stale_at" | "expires_at"): Grant | undefined {
     const access = record?.access[audience]
-    if (!record || !access || access.token === refused || this.#clock.now(record.anchor) >= access[end]) return undefined
-    return { token: access.token, record }
+    if (record && access && access.token !== refused && this.#clock.now(record.anchor) < access[end]) {
+      return { token: access.token, record }
+    }
+    return undefined
   }
 
   /** Another tab may have sent what ends this session and brings the next one. Its reply is waited for. */

@@ -87,8 +87,8 @@ export class TabMemory extends MemoryStorage {
 
   subscribe(listener: () => void): () => void {
     if (!globalThis.BroadcastChannel) return () => {}
-    const channel: BroadcastChannel & { unref?(): void } = new BroadcastChannel(this.#key)
-    this.#channel = channel
+    const channel: BroadcastChannel & { unref?(): void } = (this.#channel = new BroadcastChannel(this.#key))
+    this.removeItem(this.#key) // who listens again has missed messages
     channel.onmessage = ({ data }: MessageEvent<string>) => {
       super.setItem(this.#key, data)
       listener()

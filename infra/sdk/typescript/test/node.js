@@ -35,6 +35,23 @@ export const sharedStorage = (values = new Map()) => ({
   setItem: (key, value) => void values.set(key, value),
   removeItem: (key) => void values.delete(key),
 })
+/** Two tabs over one storage. What the first one stores, the second one is shown a moment later, as tabs are by `localStorage`. */
+export function lateStorages(delay = 150) {
+  const values = new Map()
+  const before = { text: null, until: 0 }
+  const first = sharedStorage(values)
+  const second = sharedStorage(values)
+  first.setItem = (name, value) => {
+    if (name === key() && Date.now() >= before.until) Object.assign(before, { text: values.get(name) ?? null, until: Date.now() + delay })
+    values.set(name, value)
+  }
+  second.getItem = (name) => (name === key() && Date.now() < before.until ? before.text : (values.get(name) ?? null))
+  second.setItem = (name, value) => {
+    before.until = 0
+    values.set(name, value)
+  }
+  return [first, second]
+}
 export const make = (storage = sharedStorage(), options = {}) => createClient({ url: proxy.url, storage, ...options })
 /** An address that nobody has yet. */
 export const nextEmail = () => `user${++number}@example.com`

@@ -4,7 +4,7 @@ import assert from "node:assert/strict"
 import { describe, test } from "node:test"
 import { setTimeout as wait } from "node:timers/promises"
 import { LatchkeyError } from "../dist/latchkey.js"
-import { code, isSignedIn, key, make, makeStale, proxy, read, sharedStorage, signIn } from "./node.js"
+import { code, isSignedIn, key, lateStorages, make, makeStale, nextEmail, ORDERS, proxy, read, sharedStorage, signIn } from "./node.js"
 import { OTHER_PASSWORD, PASSWORD, afterAnswer, answer, answerAfter, loseReply, loseRequest } from "./stack.js"
 import { pass } from "./time.js"
 
@@ -134,6 +134,45 @@ describe("operations", () => {
     const before = storage.getItem(key())
     await assert.rejects(client.reauthenticate({ password: "wrong" }), code("wrong_password"))
     assert.equal(storage.getItem(key()), before)
+  })
+
+  test("write nothing old over the refresh token that another tab has stored a moment before", async () => {
+    const [storage, late] = lateStorages()
+    const client = await signIn(make(storage))
+    const { refresh_token } = read(storage)
+    pass(1_000)
+    const other = make(late)
+    await isSignedIn(other)
+    await client.getAccessToken(ORDERS)
+    await assert.rejects(other.reauthenticate({ password: "wrong" }), code("wrong_password"))
+    assert.equal(proxy.successors(), 1)
+    assert.notEqual(read(storage).refresh_token, refresh_token)
+    assert.ok(read(storage).access[ORDERS])
+  })
+
+  test("write nobody over the person who has signed in in another tab a moment before", async () => {
+    const [storage, late] = lateStorages()
+    const client = await signIn(make(storage))
+    pass(1_000)
+    const other = make(late)
+    await isSignedIn(other)
+    const email = nextEmail()
+    await client.register({ email, password: PASSWORD })
+    await assert.rejects(other.reauthenticate({ password: PASSWORD }), code("not_signed_in"))
+    assert.equal(read(storage).user.email, email)
+    assert.equal((await client.me()).email, email)
+  })
+
+  test("continue in the session that another tab has got for the same person by a password change", async () => {
+    const [storage, late] = lateStorages()
+    const client = await signIn(make(storage))
+    pass(1_000)
+    const other = make(late)
+    await isSignedIn(other)
+    const { id } = await client.changePassword({ current_password: PASSWORD, new_password: OTHER_PASSWORD })
+    assert.equal((await other.reauthenticate({ password: OTHER_PASSWORD })).id, id)
+    assert.equal(read(storage).session.id, id)
+    await isSignedIn(client)
   })
 
   test("renew the state, with the moment of the proof", async () => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
 import { after, before, beforeEach, describe, test } from "node:test"
 import { chromium } from "playwright-core"
-import { afterAnswer, answer, listen, loseReply, loseRequest, OTHER_PASSWORD, PASSWORD, startProxy, startStack } from "./stack.js"
+import { afterAnswer, answer, claimsOf, listen, loseReply, loseRequest, OTHER_PASSWORD, PASSWORD, startProxy, startStack } from "./stack.js"
 
 const MINUTE = 60_000
 const sdk = readFileSync(new URL("../dist/latchkey.js", import.meta.url))
@@ -527,6 +527,32 @@ describe("a page", () => {
     await context.clearCookies()
     await tab.evaluate(() => window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true })))
     await waitFor(tab, "signed-out")
+  })
+
+  test("that was disposed of with cookies trusts nothing that it held when it listens again", async () => {
+    const options = { transport: "cookie" }
+    const [tab, other] = await openTabs(2, options)
+    await signIn(tab)
+    await waitFor(other, "signed-in")
+    await other.evaluate(() => client.dispose())
+    await tab.evaluate(() => client.signOut())
+    const next = { email: `tab${++number}@example.com`, password: PASSWORD }
+    await tab.evaluate((next) => client.register(next).then(() => {}), next)
+    const status = await other.evaluate(() => (client.onChange((state) => seen.push(state.status)), client.state.status))
+    assert.equal(status, "unknown")
+    const subject = (tab) => tab.evaluate(() => client.getAccessToken()).then((token) => claimsOf(token).sub)
+    assert.equal(await subject(other), await subject(tab))
+    assert.deepEqual(await callAll([tab, other]), Array(6).fill(next.email))
+  })
+
+  test("that listens again knows at once that another tab has signed out meanwhile", async () => {
+    const [tab, other] = await openTabs(2)
+    await signIn(tab)
+    await waitFor(other, "signed-in")
+    await other.evaluate(() => client.dispose())
+    await tab.evaluate(() => client.signOut())
+    await other.waitForFunction(() => Object.keys(localStorage).every((name) => name.endsWith(":device")))
+    assert.equal(await other.evaluate(() => (client.onChange(() => {}), client.state.status)), "signed-out")
   })
 
   test("mounts twice in StrictMode, in the middle of a refresh", async () => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
@@ -292,7 +293,8 @@ class AsyncClient:
     async def _update(self, update: Update) -> Any:
         storage = self._storage
         if inspect.iscoroutinefunction(storage.load):
-            with anyio.CancelScope(shield=True):  # an operation that is cancelled notes so
+            # An operation that is cancelled notes so. All others end when their caller is cancelled, also if the storage hangs.
+            with anyio.CancelScope(shield=anyio.current_effective_deadline() == -math.inf):
                 return await self._update_in_loop(cast(AsyncStorage, storage), update)
         if isinstance(storage, MemoryStorage):
             return self._update_in_thread(storage, update)

@@ -377,7 +377,8 @@ class Core:
         return dropped
 
     def _drop_session(self, session_id: str) -> Flow[None]:
-        """Forgets the session if it is still this one, whatever its tokens are now."""
+        """Forgets a session that the user has ended if it is still this one, whatever its tokens are now."""
+        self.vault.end(session_id)
 
         def decide(document: Document) -> tuple[Document, None]:
             if document.held is not None and document.held.session["id"] == session_id:

@@ -47,7 +47,13 @@ OPERATIONS: Final = {
 }
 """The operation of each method of the clients. The contract test compares them with the OpenAPI document."""
 
-_CODES_BY_STATUS: Final = {429: "too_many_requests", 500: "internal_error", 503: "temporarily_unavailable"}
+_CODES_BY_STATUS: Final = {
+    429: "too_many_requests",
+    500: "internal_error",
+    502: "temporarily_unavailable",
+    503: "temporarily_unavailable",
+    504: "temporarily_unavailable",
+}
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class Vault:
     """The storage as the client sees it: what it held when it was last read, and what could not be written.
 
     The storage is the truth, because others may share it. Memory counts only while the storage fails: what was received
-    and could not be stored is kept here and written at the next occasion.
+    and could not be stored is kept here, and written when the storage can be read and still holds what it replaces.
     """
 
     def __init__(self) -> None:
@@ -174,6 +174,13 @@ class Vault:
         self._text: str | None = None
         self._is_unsaved = False
         self._is_unread = True
+        # What could not be stored has replaced these, one after another.
+        self._replaced: list[Held | None] = []
+        self._ended_id: str | None = None
+
+    def end(self, session_id: str) -> None:
+        """Notes that the user has ended a session: what another process stores of it afterwards does not bring it back."""
+        self._ended_id = session_id
 
     def update(
         self,
@@ -185,23 +192,26 @@ class Vault:
     ) -> tuple[T, str | None]:
         """Decides on what the storage holds. Returns the result and the text to store, if there is one to store.
 
-        While the storage cannot be read, that is what changes its refresh token, or whatever ``is_blind`` says: without a
-        successor there, others would send the old token after the grace. All else waits, because others may have stored more.
+        While the storage cannot be read, only what ``is_blind`` says is stored: somebody else may have signed in there, or
+        another process may have stored a later token. All else waits until it is known what the storage holds.
 
         Nothing else may read or write the storage between ``loaded`` and the end of ``settle``.
         """
         before = self._read(loaded, is_blind=is_blind)
         after, result = decide(before)
         if after != before:
+            if not _has_same_token(after.held, before.held):
+                self._replaced.append(before.held)
             self._become(after, reason)
             self._is_unsaved = True
-        is_due = is_blind or not isinstance(loaded, Exception) or not _has_same_token(after.held, decode(self._text).held)
+        is_due = (is_blind and after != before) or not isinstance(loaded, Exception)
         return result, encode(after) if self._is_unsaved and is_due else None
 
     def settle(self, text: str, error: Exception | None) -> None:
         """Notes whether the text could be stored."""
         if error is None:
-            self._text, self._is_unsaved = text, False
+            self._text, self._is_unsaved, self._is_unread = text, False, False
+            self._replaced.clear()
         else:
             log.warning("the session could not be stored and is kept in memory: %s", type(error).__name__)
 
@@ -218,18 +228,27 @@ class Vault:
                 # Somebody has signed in while it could not be read, and goes on.
                 self._text = loaded
         if self.document is None or loaded != self._text:
-            found = decode(loaded)
+            stored = found = decode(loaded)
+            if found.held is not None and found.held.session["id"] == self._ended_id:
+                found = replace(found, held=None)
             merged = self._merge_unsaved(self.document, found) if self.document is not None and self._is_unsaved else found
-            self._text, self._is_unsaved = loaded, merged != found
+            self._text, self._is_unsaved = loaded, merged != stored
+            if merged == found:
+                self._replaced.clear()
             self._become(merged, None)
         return cast(Document, self.document)
 
     def _merge_unsaved(self, unsaved: Document, found: Document) -> Document:
         """What to go on with when the storage holds another text than it did, and we have what could not be stored: by the
-        rule of `store_successor`, ours if nobody else has replaced the session or its refresh token."""
+        rule of `store_successor`, ours if it has replaced what is found, or has the same refresh token."""
         before = decode(self._text).held
-        is_ours = _has_same_token(found.held, before) or _has_same_token(found.held, unsaved.held)
-        return replace(found, held=unsaved.held) if is_ours and unsaved.held != before else found
+        ours, theirs = unsaved.held, found.held
+        is_ours = any(_has_same_token(theirs, one) for one in (before, *self._replaced, ours))
+        if ours is not None and theirs is not None and ours.session["id"] != theirs.session["id"]:
+            # A new session replaces the one before, also if another process has refreshed that meanwhile.
+            replaced = {one.session["id"] for one in (before, *self._replaced) if one is not None}
+            is_ours |= theirs.session["id"] in replaced
+        return replace(found, held=ours) if is_ours and ours != before else found
 
     def _become(self, after: Document, reason: LatchkeyError | None) -> None:
         is_first = self.document is None

@@ -15,8 +15,9 @@ class Storage(Protocol):
     """A place for one text. Write your own for a keyring, a database or a web framework's session.
 
     The text holds tokens: whoever reads it is the user. Keep it out of logs and of backups, because a restored token
-    looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can. It stores
-    nothing but a new sign-in while the text cannot be read.
+    looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can. While the
+    text cannot be read it stores nothing but a new sign-in. The rest it stores at the next call that can read it, unless
+    somebody else has signed in there or a later token is stored.
 
     A storage that several processes share may also have ``try_lock``, as `FileStorage` has. It saves requests: without it
     the server gives all who refresh at once the same successor. Sign-ins at once are another matter: the last one counts at
