@@ -80,7 +80,7 @@ export function entries(first, next) {
         // Reading goes on at the first new entry, also where the button is gone.
         list.querySelectorAll('h3')[before]?.focus()
       } catch (error) {
-        announce(say('failed_load'))
+        if (client.state.status !== 'signed-out') announce(say('failed_load'))
         list.nextElementSibling?.querySelector('.failure')?.remove()
         button.before(failure(error, () => {
           list.nextElementSibling?.querySelector('.failure')?.remove()

@@ -8,7 +8,41 @@ const EMAIL = 'mary@example.com'
 const OTHER = 'anne@example.com'
 const LOST = 3 // requests of one refresh, with its repetitions
 
-export async function checkPresence({ device, inspect, visit, ask, say, binary, origin, origins }) {
+export async function checkPresence(parts) {
+  await Promise.all([checkWho, checkEnd].map((check) => check(parts)))
+}
+
+/** A page of somebody who registers, and the session of another device of theirs, called The radio. */
+async function begin({ device, visit, ask }, email) {
+  const radio = await ask('POST', '/v1/auth/register', { email, password: PASSWORD, device_name: 'The radio' })
+  const context = await device('computer')
+  const page = await visit(context)
+  await page.fill('input[type=email]', email)
+  await page.fill('input[type=password]', PASSWORD)
+  await page.keyboard.press('Enter')
+  await page.waitForSelector('li.row.current')
+  return { context, page, radio }
+}
+
+/** A session was ended elsewhere: whatever one presses then leads to the sign-in with that reason, and nothing else is said. */
+async function checkEnd(parts) {
+  for (const [index, button] of ['Download', 'Send the link again'].entries()) {
+    const { context, page, radio } = await begin(parts, `barbara${index}@example.com`)
+    await page.getByRole('link', { name: 'Settings' }).click()
+    await page.getByRole('button', { name: button }).waitFor()
+    await parts.ask('POST', '/v1/sessions/revoke-all', undefined, radio.access_token)
+    await page.getByRole('button', { name: button }).click()
+    await page.waitForSelector('input[type=email]')
+    await page.waitForTimeout(200)
+    assert.match(await page.locator('.notices').innerText(), /this session has expired or was ended elsewhere/, button)
+    assert.match(await page.locator('body > p[role=status]').textContent(), /ended elsewhere/)
+    await context.close()
+  }
+  parts.say('whatever is pressed after the end of a session, the sign-in says why')
+}
+
+/** Who is signed in, and how old it is what one sees of it. */
+async function checkWho({ device, inspect, visit, ask, say, binary, origin, origins }) {
   for (const email of [EMAIL, OTHER]) await ask('POST', '/v1/auth/register', { email, password: PASSWORD, device_name: 'The laptop' })
   const context = await device('computer')
   const focus = (page) => page.evaluate(() => document.activeElement?.getAttribute('data-key') ?? document.activeElement?.tagName)
