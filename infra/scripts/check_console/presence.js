@@ -9,7 +9,7 @@ const OTHER = 'anne@example.com'
 const LOST = 3 // requests of one refresh, with its repetitions
 
 export async function checkPresence(parts) {
-  await Promise.all([checkWho, checkEnd].map((check) => check(parts)))
+  await Promise.all([checkWho, checkEnd, checkOffline].map((check) => check(parts)))
 }
 
 /** A page of somebody who registers, and the session of another device of theirs, called The radio. */
@@ -39,6 +39,24 @@ async function checkEnd(parts) {
     await context.close()
   }
   parts.say('whatever is pressed after the end of a session, the sign-in says why')
+}
+
+/** A script that did not come needs a new page, which would be the browser's own as long as nothing is reached. */
+async function checkOffline(parts) {
+  const { context, page } = await begin(parts, 'vera@example.com')
+  await page.evaluate(() => {
+    globalThis.kept = true
+  })
+  await context.setOffline(true)
+  await page.getByRole('link', { name: 'Activity' }).click()
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await page.waitForTimeout(500)
+  assert.equal(await page.evaluate(() => globalThis.kept), true, 'the page stays')
+  await page.locator('.failure').waitFor()
+  await context.setOffline(false)
+  await page.locator('ul.slim li.row').first().waitFor()
+  parts.say('without a connection the page stays, and goes on when it is back')
+  await context.close()
 }
 
 /** Who is signed in, and how old it is what one sees of it. */
