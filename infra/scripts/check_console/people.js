@@ -148,6 +148,8 @@ export async function checkPeople({ device, inspect, visit, ask, say, origin }) 
   await page.unroute('**/v1/sessions')
   await page.getByRole('button', { name: 'Try again' }).click()
   await page.waitForSelector('li.row.current')
+  const lists = []
+  page.on('request', (request) => request.url().endsWith('/v1/sessions') && lists.push(request))
   await computer.setOffline(true)
   await page.getByText('You are offline').waitFor()
   await inspect(page, 'devices-offline')

@@ -9,7 +9,7 @@ const OTHER = 'anne@example.com'
 const LOST = 3 // requests of one refresh, with its repetitions
 
 export async function checkPresence(parts) {
-  await Promise.all([checkWho, checkEnd, checkOffline].map((check) => check(parts)))
+  await Promise.all([checkWho, checkHeld, checkEnd, checkOffline].map((check) => check(parts)))
 }
 
 /** A page of somebody who registers, and the session of another device of theirs, called The radio. */
@@ -22,6 +22,39 @@ async function begin({ device, visit, ask }, email) {
   await page.keyboard.press('Enter')
   await page.waitForSelector('li.row.current')
   return { context, page, radio }
+}
+
+/** Nothing is taken from under somebody who is typing or deciding, and what was due then comes when they are done. */
+async function checkHeld(parts) {
+  const email = 'rosalind@example.com'
+  const { context, page } = await begin(parts, email)
+  for (const device_name of ['The lamp', 'The oven']) await parts.ask('POST', '/v1/auth/login', { email, password: PASSWORD, device_name })
+  await page.reload()
+  const over = page.locator('li.row.over')
+  const row = (name) => page.locator('li.row', { hasText: name })
+  const press = (name) => page.getByRole('button', { name }).click()
+  const ways = [['The lamp', 'Rename The radio'], ['The oven', 'Sign out everywhere']]
+  for (const [name, open] of ways) {
+    await press(`Sign out ${name}`)
+    await page.locator('dialog button.danger').click()
+    await over.waitFor()
+    await press(open)
+    await page.waitForTimeout(2_500)
+    assert.equal(await over.count(), 1, `${open} is open`)
+    await page.keyboard.press('Escape')
+    await row(name).waitFor({ state: 'detached', timeout: 5_000 })
+  }
+
+  // Of two forms one is saved: what its buttons are called is new, and the other form stays.
+  await press('Rename The radio')
+  const current = page.locator('li.row.current')
+  await current.getByRole('button', { name: /^Rename/ }).click()
+  await page.locator('form.rename input').nth(1).fill('The wireless')
+  await page.keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Sign out The wireless' }).waitFor({ timeout: 5_000 })
+  assert.equal(await page.locator('form.rename').count(), 1)
+  parts.say('what was due while somebody was typing or deciding comes when they are done')
+  await context.close()
 }
 
 /** A session was ended elsewhere: whatever one presses then leads to the sign-in with that reason, and nothing else is said. */
