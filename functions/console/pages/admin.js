@@ -29,6 +29,8 @@ function seen(user) {
 
 /** Counts the drawings: one that had to wait does not draw over a later one. */
 let latest = 0
+/** How to leave the view that is shown. */
+let leave = () => {}
 
 function drawHead() {
   if (client.state.status === 'signed-in') drawHeader(HOME, LINKS, HOME, [signOutButton()])
@@ -44,6 +46,8 @@ function idOfAddress() {
 
 /** Shows the view of the address. */
 function draw() {
+  leave()
+  leave = () => {}
   const turn = ++latest
   drawHead()
   if (idOfAddress() === null) return showNotFound(HOME)
@@ -63,8 +67,8 @@ function draw() {
 function drawFor(me) {
   const id = idOfAddress()
   if (!me.roles.includes('admin')) return drawRefusal(say('not_admin'), say('not_admin_text', { email: me.email ?? say('without_email') }))
-  if (id) return void drawUser(id, me, refused, seen)
-  drawSearch(me)
+  if (id) leave = drawUser(id, me, refused, seen)
+  else drawSearch(me)
 }
 
 /** Why one may not be here, and the way back. @param {import('./words.js').Phrase} title @param {import('./words.js').Phrase} text */
