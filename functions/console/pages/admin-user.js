@@ -18,6 +18,8 @@ import { say } from './words.js'
 /** The view. Returns how to leave it. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here @param {(user: User) => void} seen */
 export function drawUser(id, me, refused, seen) {
   const path = `/v1/admin/users/${encodeURIComponent(id)}`
+  /** The session that was looked for. */
+  const wanted = location.hash.slice(1)
   const content = make('div', {})
   const history = make('section', {})
   /** What is shown: an address of whom, and all of it. @type {string | null | undefined} */
@@ -47,10 +49,11 @@ export function drawUser(id, me, refused, seen) {
     const isMine = user.id === me.id
     fill(
       content,
+      wanted && sessions.every(({ id }) => id !== wanted) && make('p.notice.info', {}, icon('info'), make('span', {}, say('lost_session'))),
       facts(user, isMine),
       make('section', { 'aria-labelledby': 'actions' }, make('h2', { id: 'actions' }, say('actions')), make('div.buttons', {}, actions(user, isMine, name, path, live.length, finish)), isMine && make('p.small.last', {}, say('own_account'))),
-      section('live', 'live_sessions', live, 'no_live', (session) => endButton(session, name, path, finish)),
-      section('ended', 'ended_sessions', ended, 'no_ended', expiry),
+      section('live', 'live_sessions', live, wanted, 'no_live', (session) => endButton(session, name, path, finish)),
+      section('ended', 'ended_sessions', ended, wanted, 'no_ended', expiry),
     )
     if (email !== user.email) {
       email = user.email
@@ -151,15 +154,18 @@ const isOwn = ({ id }) => client.state.status === 'signed-in' && client.state.se
 /** The session of this page is over: it says so, as after a sign-out here. */
 const leave = () => client.signOut().catch(() => {})
 
-/** @param {AdminSession} session */
-const marks = (session) => [isOwn(session) && make('span.mark.good', {}, icon('check'), say('this_device'))]
+/** @param {AdminSession} session @param {string} wanted */
+const marks = (session, wanted) => [
+  session.id === wanted && make('span.mark', {}, icon('info'), say('found_session')),
+  isOwn(session) && make('span.mark.good', {}, icon('check'), say('this_device')),
+]
 
-/** @param {string} id @param {Word} title @param {AdminSession[]} sessions @param {Word} none @param {(session: AdminSession) => HTMLElement | null} button */
-const section = (id, title, sessions, none, button) =>
+/** @param {string} id @param {Word} title @param {AdminSession[]} sessions @param {string} wanted @param {Word} none @param {(session: AdminSession) => HTMLElement | null} button */
+const section = (id, title, sessions, wanted, none, button) =>
   make(
     'section', { 'aria-labelledby': id }, make('h2', { id }, say(title)),
     sessions.length
-      ? make('ul.rows', {}, sessions.map((session) => make('li.row', {}, picture(session), description({ ...session, is_current: false }, marks(session), session.state === 'live'), make('div.actions', {}, button(session)))))
+      ? make('ul.rows', {}, sessions.map((session) => make('li.row', { 'aria-current': session.id === wanted && 'true' }, picture(session), description({ ...session, is_current: false }, marks(session, wanted), session.state === 'live'), make('div.actions', {}, button(session)))))
       : make('p.empty', {}, say(none)),
   )
 

@@ -30,6 +30,8 @@ export const ADMIN_WORDS = {
   live_sessions: ['Active sessions', 'Aktive Sitzungen'],
   ended_sessions: ['Ended sessions', 'Beendete Sitzungen'],
   no_live: ['This user is not signed in anywhere.', 'Diese Person ist nirgends angemeldet.'],
+  found_session: ['The session that you looked for', 'Die gesuchte Sitzung'],
+  lost_session: ['The session that you looked for is not kept any more.', 'Die gesuchte Sitzung ist nicht mehr gespeichert.'],
   no_ended: ['There are no ended sessions.', 'Es gibt keine beendeten Sitzungen.'],
   expired: ['Expired {time}', 'Abgelaufen {time}'],
   end: ['End', 'Beenden'],

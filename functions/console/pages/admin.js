@@ -112,14 +112,17 @@ function drawSearch(me) {
 /** @param {string} text @returns {import('./words.js').Word | null} */
 const checkSearch = (text) => (text.includes('@') || ID.test(text.trim()) ? null : 'search_wrong')
 
-/** The id of the user whose address, id or session it is. @param {string} text @returns {Promise<string | null>} */
+/** The id of the user whose address, id or session it is, with that session behind a `#`. @param {string} text @returns {Promise<string | null>} */
 async function search(text) {
   try {
     if (text.includes('@')) {
       const { users } = await administer('GET', `${USERS}?email=${encodeURIComponent(text)}`)
       return users[0]?.id ?? null
     }
-    return (await found(`${USERS}/${text}`))?.id ?? (await found(`/v1/admin/sessions/${text}`))?.user.id ?? null
+    const user = await found(`${USERS}/${text}`)
+    if (user) return user.id
+    const owned = await found(`/v1/admin/sessions/${text}`)
+    return owned && `${owned.user.id}#${owned.session.id}`
   } catch (error) {
     if (refused(error)) return null
     throw error
