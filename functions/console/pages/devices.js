@@ -35,7 +35,7 @@ export function description(session, marks = [], isLive = true) {
   const named = session.name !== null
   const active = time(session.last_used_at, (ago, seconds) => {
     if (isLive && (session.is_current || seconds < 60)) return say('active_now')
-    return say(isLive ? 'active' : 'last_active', { time: ago })
+    return say(isLive ? 'active' : 'last_tried', { time: ago })
   })
   return make(
     'div.about',

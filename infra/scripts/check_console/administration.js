@@ -100,6 +100,9 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await inspect(page, 'admin-end')
   await isNotDone('**/v1/admin/users/*/sessions/*', [202, 200])
   await isSaid('1 session was ended.', 'H1')
+  const ended = page.locator('section[aria-labelledby=ended] li.row', { hasText: 'The television' })
+  // A token that is tried later than its session ended moves the time too, so nobody is said to have been active.
+  await ended.getByText('Last used or tried just now').waitFor()
   const me = await fetch(`${origin}/v1/me`, { headers: { authorization: `Bearer ${elsewhere.access_token}` } })
   assert.equal(me.status, 401)
 

@@ -88,6 +88,7 @@ export async function checkPeople({ device, inspect, visit, ask, say, origin }) 
   const rename = page.getByRole('button', { name: 'Rename Safari on iPhone' })
   for (let presses = 0; presses < 30 && !(await rename.evaluate((one) => one === document.activeElement)); presses++) {
     await page.keyboard.press('Tab')
+  await phone.getByText('Angemeldet: gerade eben').first().waitFor()
   }
   await page.keyboard.press('Enter')
   await inspect(page, 'devices-rename')
