@@ -63,7 +63,7 @@ export function drawUser(id, me, refused, seen) {
   /** @param {unknown} error @param {boolean} isFirst */
   const fail = (error, isFirst) => {
     if (error instanceof LatchkeyError && error.code === 'user_not_found') {
-      show(say('users'), make('p.empty', {}, say('user_gone')), make('p', {}, link('/admin', say('admin_title'))))
+      show(say('users'), make('p.empty', {}, say('no_such_user')), make('p', {}, link('/admin', say('admin_title'))))
     } else if (!refused(error)) {
       if (isFirst) show(say('users'), failure(error, again))
       return isFirst
@@ -112,7 +112,7 @@ const facts = (user, isMine) =>
 async function activityOf(path) {
   try {
     const next = ({ cursor = '' }) => administer('GET', `${path}/activity?cursor=${encodeURIComponent(cursor)}`)
-    return entries(await some(await administer('GET', `${path}/activity`), next), next)
+    return entries(await some(await administer('GET', `${path}/activity`), next), next, 'h3', 'h4')
   } catch (error) {
     if (error instanceof LatchkeyError && error.code === 'not_found') return null
     throw error

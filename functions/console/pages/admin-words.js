@@ -56,7 +56,7 @@ export const ADMIN_WORDS = {
   send_reset_text: ['The mail goes to the address of the account. You do not see the link.', 'Die E-Mail geht an die Adresse des Kontos. Sie sehen den Link nicht.'],
   reset_sent: ['The link is on its way.', 'Der Link ist unterwegs.'],
   own_account: ['You cannot disable your own account.', 'Ihr eigenes Konto können Sie nicht sperren.'],
-  user_gone: ['This user does not exist any more.', 'Diese Person gibt es nicht mehr.'],
+  no_such_user: ['There is no such user.', 'Diese Person gibt es nicht.'],
   actions: ['Actions', 'Aktionen'],
   your_account: ['Your account', 'Ihr Konto'],
 }

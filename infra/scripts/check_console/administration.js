@@ -122,7 +122,7 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   const count = await entries.count()
   await page.getByRole('button', { name: 'Show more' }).click()
   await entries.nth(count).waitFor()
-  await page.waitForFunction((count) => document.activeElement === document.querySelectorAll('ul.slim h3')[count], count)
+  await page.waitForFunction((count) => document.activeElement === document.querySelectorAll('ul.slim h4')[count], count)
   const times = await page.locator('ul.slim time').evaluateAll((all) => all.map((time) => time.dateTime))
   assert.deepEqual(times, [...times].sort().reverse(), 'older ones follow, none a second time')
 
