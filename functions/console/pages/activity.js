@@ -47,8 +47,11 @@ export async function some(page, next) {
   return page
 }
 
-/** Entries by days, and a button for more of them. @param {Page} first @param {Next} next */
-export function entries(first, next) {
+/**
+ * Entries by days, and a button for more of them.
+ * @param {Page} first @param {Next} next @param {'h2' | 'h3'} [dayHeading] @param {'h3' | 'h4'} [heading] of an entry
+ */
+export function entries(first, next, dayHeading = 'h2', heading = 'h3') {
   if (!first.activity.length) return [make('p.empty', {}, say('no_activity'))]
   const list = make('div', {})
   let lastDay = ''
@@ -61,9 +64,9 @@ export function entries(first, next) {
       if (date.toDateString() !== lastDay || !rows) {
         lastDay = date.toDateString()
         rows = make('ul.rows.slim', {})
-        list.append(make('section', {}, make('h2', {}, day(date)), rows))
+        list.append(make('section', {}, make(dayHeading, {}, day(date)), rows))
       }
-      rows.append(row(entry))
+      rows.append(row(entry, heading))
     }
   }
   add(first.activity)
@@ -73,14 +76,14 @@ export function entries(first, next) {
     whileBusy(button, async () => {
       try {
         const page = await some(await next({ cursor: cursor ?? '' }), next)
-        const before = list.querySelectorAll('h3').length
+        const before = list.querySelectorAll(heading).length
         add(page.activity)
         cursor = page.next_cursor
         button.hidden = !cursor
         // Reading goes on at the first new entry, also where the button is gone.
-        list.querySelectorAll('h3')[before]?.focus()
+        list.querySelectorAll(heading)[before]?.focus()
       } catch (error) {
-        announce(say('failed_load'))
+        if (client.state.status !== 'signed-out') announce(say('failed_load'))
         list.nextElementSibling?.querySelector('.failure')?.remove()
         button.before(failure(error, () => {
           list.nextElementSibling?.querySelector('.failure')?.remove()
@@ -103,8 +106,8 @@ function day(time) {
   return written(time, { dateStyle: 'full' })
 }
 
-/** @param {Entry} entry */
-function row(entry) {
+/** @param {Entry} entry @param {'h3' | 'h4'} heading */
+function row(entry, heading) {
   const kind = PICTURES.find(([begin]) => entry.type.startsWith(begin))
   const reason = entry.reason ? wordOf(`reason_${entry.reason}`, 'event_other') : null
   const date = new Date(entry.time)
@@ -117,7 +120,7 @@ function row(entry) {
     make(
       'div.about',
       {},
-      make('h3', { tabindex: -1 }, titleOf(entry), reason && reason !== 'event_other' ? say(reason) : ''),
+      make(heading, { tabindex: -1 }, titleOf(entry), reason && reason !== 'event_other' ? say(reason) : ''),
       make(
         'p.marks', {}, entry.is_current_session === true && make('span.mark.good', {}, icon('check'), say('this_device')),
         entry.new_device === true && warn('new_device'), entry.unusual_location === true && warn('unusual_place'),

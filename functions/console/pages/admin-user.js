@@ -1,13 +1,13 @@
 // One user, as administrators see them, and what they can do about the account. Each action says what happened.
 
 import { LatchkeyError } from './latchkey.js'
-import { icon, make, own, sentence, time } from './dom.js'
+import { fill, icon, make, own, sentence, time } from './dom.js'
 import { ask } from './ask.js'
-import { failure, link, notify, offers, show, showLoading } from './page.js'
+import { failure, focusHeading, focusKey, link, notify, offers, show, showLoading } from './page.js'
 import { client } from './session.js'
-import { description, nameOf, picture, summary } from './devices.js'
+import { description, keepTrue, nameOf, picture, summary } from './devices.js'
 import { entries, some } from './activity.js'
-import { administer } from './administer.js'
+import { administer, peek } from './administer.js'
 import { say } from './words.js'
 
 /** @typedef {import('./words.js').Word} Word */
@@ -15,38 +15,75 @@ import { say } from './words.js'
 /** @typedef {{ id: string, email: string | null, email_verified: boolean, identity: { issuer: string, subject: string } | null, status: string, roles: string[], created_at: string, sessions: number }} User */
 /** @typedef {import('./latchkey.js').Session & { state: string }} AdminSession */
 
-/** The view. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here @param {(user: User) => void} seen */
-export async function drawUser(id, me, refused, seen) {
+/** The view. Returns how to leave it. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here @param {(user: User) => void} seen */
+export function drawUser(id, me, refused, seen) {
   const path = `/v1/admin/users/${encodeURIComponent(id)}`
-  showLoading(say('users'), 3)
-  const again = () => void drawUser(id, me, refused, seen)
-  try {
+  /** The session that was looked for. */
+  const wanted = location.hash.slice(1)
+  const content = make('div', {})
+  const history = make('section', {})
+  /** What is shown: an address of whom, and all of it. @type {string | null | undefined} */
+  let email
+  let shown = ''
+
+  /** The user, the sessions, and what has happened, of which more may be open: it is read again when it is asked for. @param {boolean} isByItself */
+  const ask = async (isByItself) => {
+    const get = isByItself ? peek : (/** @type {string} */ path) => administer('GET', path)
     /** @type {User} */
-    const user = await administer('GET', path)
-    seen(user)
+    const user = await get(path)
     /** @type {{ sessions: AdminSession[] }} */
-    const { sessions } = await administer('GET', `${path}/sessions?state=all`)
-    const history = await activityOf(path)
-    if (!location.pathname.endsWith(id)) return
+    const { sessions } = await get(`${path}/sessions?state=all`)
+    return { user, sessions, activity: isByItself ? null : await activityOf(path) }
+  }
+  /** @param {Awaited<ReturnType<typeof ask>>} found */
+  const draw = ({ user, sessions, activity }) => {
+    seen(user)
+    if (activity) fill(history, make('h2', {}, say('activity')), ...activity)
+    const text = JSON.stringify([user, sessions])
+    if (text === shown) return
+    shown = text
+    const focus = content.contains(document.activeElement) && document.activeElement?.getAttribute('data-key')
     const live = sessions.filter(({ state }) => state === 'live')
     const ended = sessions.filter(({ state }) => state !== 'live')
     const name = user.email ?? say('without_email')
     const isMine = user.id === me.id
-    show(
-      name,
+    fill(
+      content,
+      wanted && sessions.every(({ id }) => id !== wanted) && make('p.notice.info', {}, icon('info'), make('span', {}, say('lost_session'))),
       facts(user, isMine),
-      make('section', { 'aria-labelledby': 'actions' }, make('h2', { id: 'actions' }, say('actions')), make('div.buttons', {}, actions(user, isMine, name, path, live.length, again)), isMine && make('p.small.last', {}, say('own_account'))),
-      section('live', 'live_sessions', live, 'no_live', (session) => endButton(session, name, path, again)),
-      section('ended', 'ended_sessions', ended, 'no_ended', expiry),
-      history && make('section', {}, make('h2', {}, say('activity')), history),
+      make('section', { 'aria-labelledby': 'actions' }, make('h2', { id: 'actions' }, say('actions')), make('div.buttons', {}, actions(user, isMine, name, path, live.length, finish)), isMine && make('p.small.last', {}, say('own_account'))),
+      section('live', 'live_sessions', live, wanted, 'no_live', (session) => endButton(session, name, path, finish)),
+      section('ended', 'ended_sessions', ended, wanted, 'no_ended', expiry),
     )
-  } catch (error) {
-    // The form for a new sign-in is there already.
-    if (client.state.status !== 'signed-in' || refused(error)) return
-    if (error instanceof LatchkeyError && error.code === 'user_not_found') {
-      show(say('users'), make('p.empty', {}, say('user_gone')), make('p', {}, link('/admin', say('admin_title'))))
-    } else show(say('users'), failure(error, again))
+    if (email !== user.email) {
+      email = user.email
+      show(name, outage, content, history)
+    } else if (focus && !focusKey(content, focus)) focusHeading()
   }
+  /** @param {unknown} error @param {boolean} isFirst */
+  const fail = (error, isFirst) => {
+    if (error instanceof LatchkeyError && error.code === 'user_not_found') {
+      show(say('users'), make('p.empty', {}, say('no_such_user')), make('p', {}, link('/admin', say('admin_title'))))
+    } else if (!refused(error)) {
+      if (isFirst) show(say('users'), failure(error, again))
+      return isFirst
+    }
+    leave()
+    return true
+  }
+  const again = () => {
+    showLoading(say('users'), 3)
+    void read()
+  }
+  /** Says what was done when it is shown, unless another view is by then. @param {Phrase} done */
+  const finish = async (done) => {
+    await read()
+    if (content.isConnected) notify(done)
+  }
+  // Not every minute: each reading is a line in the audit trail.
+  const { outage, read, leave } = keepTrue(ask, draw, fail)
+  again()
+  return leave
 }
 
 /** @param {User} user @param {boolean} isMine */
@@ -75,25 +112,24 @@ const facts = (user, isMine) =>
 async function activityOf(path) {
   try {
     const next = ({ cursor = '' }) => administer('GET', `${path}/activity?cursor=${encodeURIComponent(cursor)}`)
-    return entries(await some(await administer('GET', `${path}/activity`), next), next)
+    return entries(await some(await administer('GET', `${path}/activity`), next), next, 'h3', 'h4')
   } catch (error) {
     if (error instanceof LatchkeyError && error.code === 'not_found') return null
     throw error
   }
 }
 
-/** @param {User} user @param {boolean} isMine @param {Phrase} name @param {string} path @param {number} live @param {() => void} again */
-function actions(user, isMine, name, path, live, again) {
+/** @param {User} user @param {boolean} isMine @param {Phrase} name @param {string} path @param {number} live @param {(done: Phrase) => Promise<void>} finish */
+function actions(user, isMine, name, path, live, finish) {
   /** @param {Word} word @param {Word} title @param {Word} text @param {() => Promise<Phrase>} act @param {boolean} [danger] @param {boolean} [isEnd] of the session of this page too */
   const action = (word, title, text, act, danger = true, isEnd = false) =>
-    make(danger ? 'button.danger.plain' : 'button', { type: 'button', onclick: async () => {
+    make(danger ? 'button.danger.plain' : 'button', { type: 'button', 'data-key': word === 'enable' ? 'disable' : word, onclick: async () => {
       /** @type {Phrase} */
       let done = ''
       const question = { title: say(title, { user: name }), text: make('p', {}, say(text)), action: word, danger }
       if (!(await ask({ ...question, act: async () => { done = await act() } }))) return
       if (isEnd) return leave()
-      again()
-      notify(done)
+      await finish(done)
     } }, say(word))
   const setStatus = (/** @type {string} */ status, /** @type {Word} */ done) => async () => {
     await administer('PATCH', path, { status })
@@ -118,21 +154,27 @@ const isOwn = ({ id }) => client.state.status === 'signed-in' && client.state.se
 /** The session of this page is over: it says so, as after a sign-out here. */
 const leave = () => client.signOut().catch(() => {})
 
-/** @param {string} id @param {Word} title @param {AdminSession[]} sessions @param {Word} none @param {(session: AdminSession) => HTMLElement | null} button */
-const section = (id, title, sessions, none, button) =>
+/** @param {AdminSession} session @param {string} wanted */
+const marks = (session, wanted) => [
+  session.id === wanted && make('span.mark', {}, icon('info'), say('found_session')),
+  isOwn(session) && make('span.mark.good', {}, icon('check'), say('this_device')),
+]
+
+/** @param {string} id @param {Word} title @param {AdminSession[]} sessions @param {string} wanted @param {Word} none @param {(session: AdminSession) => HTMLElement | null} button */
+const section = (id, title, sessions, wanted, none, button) =>
   make(
     'section', { 'aria-labelledby': id }, make('h2', { id }, say(title)),
     sessions.length
-      ? make('ul.rows', {}, sessions.map((session) => make('li.row', {}, picture(session), description({ ...session, is_current: false }, isOwn(session) ? [make('span.mark.good', {}, icon('check'), say('this_device'))] : [], session.state === 'live'), make('div.actions', {}, button(session)))))
+      ? make('ul.rows', {}, sessions.map((session) => make('li.row', { 'aria-current': session.id === wanted && 'true' }, picture(session), description({ ...session, is_current: false }, marks(session, wanted), session.state === 'live'), make('div.actions', {}, button(session)))))
       : make('p.empty', {}, say(none)),
   )
 
 /** When a session has expired. When and why another one has ended, the activity says. @param {AdminSession} session */
 const expiry = ({ state, expires_at }) => (state === 'expired' ? make('p.small', {}, time(expires_at, (ago) => say('expired', { time: ago }))) : null)
 
-/** @param {AdminSession} session @param {Phrase} user @param {string} path @param {() => void} again */
-const endButton = (session, user, path, again) =>
-  make('button', { type: 'button', 'aria-label': say('end_of', { device: nameOf(session) }), onclick: async () => {
+/** @param {AdminSession} session @param {Phrase} user @param {string} path @param {(done: Phrase) => Promise<void>} finish */
+const endButton = (session, user, path, finish) =>
+  make('button', { type: 'button', 'data-key': `end ${session.id}`, 'aria-label': say('end_of', { device: nameOf(session) }), onclick: async () => {
     let had = false
     const act = async () => {
       try {
@@ -147,6 +189,5 @@ const endButton = (session, user, path, again) =>
     const title = say(isHere ? 'sign_out_here_title' : 'end_title')
     if (!(await ask({ title, text: [summary(session), make('p', {}, what)], action: 'end', danger: true, act }))) return
     if (isHere) return leave()
-    again()
-    notify(had ? say('already_out', { device: nameOf(session) }) : say('ended_n', { n: 1 }))
+    await finish(had ? say('already_out', { device: nameOf(session) }) : say('ended_n', { n: 1 }))
   } }, say('end'))

@@ -29,6 +29,8 @@ function seen(user) {
 
 /** Counts the drawings: one that had to wait does not draw over a later one. */
 let latest = 0
+/** How to leave the view that is shown. */
+let leave = () => {}
 
 function drawHead() {
   if (client.state.status === 'signed-in') drawHeader(HOME, LINKS, HOME, [signOutButton()])
@@ -44,6 +46,8 @@ function idOfAddress() {
 
 /** Shows the view of the address. */
 function draw() {
+  leave()
+  leave = () => {}
   const turn = ++latest
   drawHead()
   if (idOfAddress() === null) return showNotFound(HOME)
@@ -63,8 +67,8 @@ function draw() {
 function drawFor(me) {
   const id = idOfAddress()
   if (!me.roles.includes('admin')) return drawRefusal(say('not_admin'), say('not_admin_text', { email: me.email ?? say('without_email') }))
-  if (id) return void drawUser(id, me, refused, seen)
-  drawSearch(me)
+  if (id) leave = drawUser(id, me, refused, seen)
+  else drawSearch(me)
 }
 
 /** Why one may not be here, and the way back. @param {import('./words.js').Phrase} title @param {import('./words.js').Phrase} text */
@@ -108,14 +112,17 @@ function drawSearch(me) {
 /** @param {string} text @returns {import('./words.js').Word | null} */
 const checkSearch = (text) => (text.includes('@') || ID.test(text.trim()) ? null : 'search_wrong')
 
-/** The id of the user whose address, id or session it is. @param {string} text @returns {Promise<string | null>} */
+/** The id of the user whose address, id or session it is, with that session behind a `#`. @param {string} text @returns {Promise<string | null>} */
 async function search(text) {
   try {
     if (text.includes('@')) {
       const { users } = await administer('GET', `${USERS}?email=${encodeURIComponent(text)}`)
       return users[0]?.id ?? null
     }
-    return (await found(`${USERS}/${text}`))?.id ?? (await found(`/v1/admin/sessions/${text}`))?.user.id ?? null
+    const user = await found(`${USERS}/${text}`)
+    if (user) return user.id
+    const owned = await found(`/v1/admin/sessions/${text}`)
+    return owned && `${owned.user.id}#${owned.session.id}`
   } catch (error) {
     if (refused(error)) return null
     throw error

@@ -180,7 +180,7 @@ function open(title, contentOf) {
   return new Promise((resolve) => {
     const id = newId('dialog')
     let done = false
-    const dialog = make('dialog', { 'aria-labelledby': id })
+    const dialog = make('dialog', { 'aria-labelledby': id, 'aria-describedby': `${id}-text` })
     // What was confirmed is under way: it cannot be called back, so nothing may look as if it was.
     const isBusy = () => dialog.querySelector('.busy') !== null && !('over' in dialog.dataset)
     const close = (/** @type {boolean} */ isDone) => {
@@ -191,6 +191,7 @@ function open(title, contentOf) {
     }
     const heading = make('h2', { id, tabindex: -1 }, title)
     dialog.append(heading, ...make('div', {}, contentOf(close)).childNodes)
+    heading.nextElementSibling?.setAttribute('id', `${id}-text`)
     dialog.addEventListener('cancel', (event) => isBusy() && event.preventDefault())
     dialog.addEventListener('close', () => {
       // A second Escape closes it whatever is said to the first.

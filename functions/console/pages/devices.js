@@ -35,7 +35,7 @@ export function description(session, marks = [], isLive = true) {
   const named = session.name !== null
   const active = time(session.last_used_at, (ago, seconds) => {
     if (isLive && (session.is_current || seconds < 60)) return say('active_now')
-    return say(isLive ? 'active' : 'last_active', { time: ago })
+    return say(isLive ? 'active' : 'last_tried', { time: ago })
   })
   return make(
     'div.about',
@@ -55,42 +55,46 @@ const mark = (word) => make('span.mark.warning', {}, icon('warning'), say(word))
 export const picture = (session) =>
   make('span.icon', {}, deviceIcon(session.device_type), make('span.unseen', {}, say(wordOf(`type_${session.device_type}`, 'type_unknown'))))
 
-/** The view. Returns how to leave it. */
-export function devices() {
-  const content = make('div', {})
+/** Whether somebody is typing or deciding: nothing is taken from under them. */
+const isDeciding = () => document.querySelector('main form, dialog') !== null
+
+/**
+ * Keeps a view true: asks when it is told to, by itself when somebody looks at it again or the connection is back, and every so
+ * often. What is due while they type or decide is asked for when they are done.
+ * @template T @param {(isByItself: boolean) => Promise<T>} ask @param {(value: T) => void} draw
+ * @param {(error: unknown, isFirst: boolean) => unknown} fail whether it has told it @param {number} [every] milliseconds
+ */
+export function keepTrue(ask, draw, fail, every) {
   const outage = make('div', { role: 'status' })
-  show(say('devices_title'), make('p.lead', {}, say('devices_text')), outage, content)
-  content.replaceChildren(skeleton(3))
-  /** @type {string | null} What is shown, so that what is the same is not drawn again. */
-  let shown = null
   let isOver = false
-  /** When the list was read last, and the latest attempt: an older reply is not drawn over a newer one. */
+  let soon = 0
+  /** When it was read last, and the latest attempt: an older reply is not drawn over a newer one. */
   let readAt = 0
   let lookedAt = 0
   let attempts = 0
 
-  const read = async () => {
+  const read = async (isByItself = false) => {
+    if (isOver) return
+    if (isByItself && isDeciding()) return wait()
+    clearTimeout(soon)
     const attempt = ++attempts
     lookedAt = Date.now()
     try {
-      const list = await client.getSessions()
+      const value = await ask(isByItself)
       if (isOver || attempt !== attempts) return
       readAt = Date.now()
       outage.replaceChildren()
-      // Nothing is taken from under somebody who is typing or deciding.
-      if (content.querySelector('form') || document.querySelector('dialog')) return
-      draw(list)
+      if (isDeciding()) return wait()
+      draw(value)
     } catch (error) {
       if (isOver || attempt !== attempts || client.state.status === 'signed-out') return
       // What was read before stays: an outage changes nothing about who is signed in.
-      if (shown === null && !readAt) content.replaceChildren(failure(error, again))
-      else if (!outage.childElementCount && navigator.onLine) outage.replaceChildren(stale(error))
+      if (!fail(error, !readAt) && !outage.childElementCount && navigator.onLine) outage.replaceChildren(stale(error))
     }
   }
-  const again = () => {
-    content.replaceChildren(skeleton(3))
-    shown = null
-    void read()
+  const wait = () => {
+    clearTimeout(soon)
+    soon = setTimeout(read, APART, true)
   }
   /** @param {unknown} error */
   const stale = (error) => {
@@ -100,6 +104,37 @@ export function devices() {
       'div.notice.warning', {}, icon('warning'),
       make('div.outage', {}, make('p', {}, text, why !== UNKNOWN && [' ', why]), make('button', { type: 'button', onclick: () => void read() }, say('try_again'))),
     )
+  }
+  const look = () => {
+    clearTimeout(soon)
+    if (document.visibilityState === 'visible') soon = setTimeout(read, lookedAt + APART - Date.now(), true)
+  }
+  const timer = every && setInterval(look, every)
+  addEventListener('online', look)
+  addEventListener('focus', look)
+  document.addEventListener('visibilitychange', look)
+  const leave = () => {
+    isOver = true
+    clearTimeout(soon)
+    clearInterval(timer)
+    removeEventListener('online', look)
+    removeEventListener('focus', look)
+    document.removeEventListener('visibilitychange', look)
+  }
+  return { outage, read, leave }
+}
+
+/** The view. Returns how to leave it. */
+export function devices() {
+  const content = make('div', {})
+  /** @type {string | null} What is shown, so that what is the same is not drawn again. */
+  let shown = null
+  /** However many rows are ended, the list is read once. */
+  let farewells = 0
+  const again = () => {
+    content.replaceChildren(skeleton(3))
+    shown = null
+    void read()
   }
 
   /** @param {import('./latchkey.js').SessionList} list */
@@ -131,9 +166,9 @@ export function devices() {
 
   /** @param {Session} session */
   const row = (session) => {
-    const name = nameOf(session)
     const element = make('li.row', { 'data-session': session.id })
     const fill = () => {
+      const name = nameOf(session)
       const rename = make('button.quiet.square', { type: 'button', 'data-key': `rename ${session.id}`, title: say('rename'), 'aria-label': say('rename_of', { device: name }), onclick: () => edit() }, icon('pencil'))
       const out = make('button', { type: 'button', 'data-key': `out ${session.id}`, 'aria-label': say('sign_out_of', { device: name }), onclick: () => (session.is_current ? signOutHere() : signOut(session, element)) }, say('sign_out'))
       const marks = session.is_current ? [make('span.mark.good', {}, icon('check'), say('this_device'))] : []
@@ -182,7 +217,8 @@ export function devices() {
     element.querySelector('.actions')?.replaceChildren(make('span.mark.good', {}, icon('check'), say('signed_out')))
     content.querySelector('[data-key=others]')?.toggleAttribute('disabled', true)
     shown = null
-    setTimeout(() => isOver || void read(), FAREWELL)
+    clearTimeout(farewells)
+    farewells = setTimeout(read, FAREWELL, true)
   }
 
   const signOutHere = async () => {
@@ -214,24 +250,10 @@ export function devices() {
       if (await ended.catch(() => false)) notify(say('ended_everywhere'), 'info')
     } }, say('sign_out_everywhere'))
 
-  let soon = 0
-  const look = () => {
-    clearTimeout(soon)
-    if (document.visibilityState === 'visible') soon = setTimeout(read, lookedAt + APART - Date.now())
-  }
-  const timer = setInterval(look, EVERY)
-  addEventListener('online', look)
-  addEventListener('focus', look)
-  document.addEventListener('visibilitychange', look)
-  void read()
-  return () => {
-    isOver = true
-    clearTimeout(soon)
-    clearInterval(timer)
-    removeEventListener('online', look)
-    removeEventListener('focus', look)
-    document.removeEventListener('visibilitychange', look)
-  }
+  const { outage, read, leave } = keepTrue(() => client.getSessions(), draw, (error, isFirst) => isFirst && fill(content, failure(error, again)), EVERY)
+  show(say('devices_title'), make('p.lead', {}, say('devices_text')), outage, content)
+  again()
+  return leave
 }
 
 /** @param {string} password */

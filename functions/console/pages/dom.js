@@ -147,5 +147,5 @@ export const deviceIcon = (type) => icon(type in ICONS ? /** @type {Icon} */ (ty
 export function skeleton(count) {
   const row = () => make('li.row', {}, make('span.icon'), make('span.bars', {}, make('span.bar'), make('span.bar')))
   const rows = Array.from({ length: count }, row)
-  return make('div', {}, make('p.unseen', { role: 'status' }, say('loading')), make('ul.rows.skeleton', { 'aria-hidden': true }, rows))
+  return make('div', {}, make('p.unseen', { role: 'status' }, say('loading')), make('ul.rows.skeleton', { 'aria-hidden': 'true' }, rows))
 }

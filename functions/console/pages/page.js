@@ -176,9 +176,11 @@ export function announce(text) {
  */
 export function notify(text, kind = 'good') {
   const picture = kind === 'good' ? 'check' : kind
-  fill(notices, make(`p.notice.${kind}`, {}, icon(picture), make('span', {}, text)))
+  const element = make(`p.notice.${kind}`, {}, icon(picture), make('span', {}, text))
+  fill(notices, element)
   notices.scrollIntoView({ block: 'nearest' })
   announce(text)
+  return element
 }
 
 /** Takes the message away. */

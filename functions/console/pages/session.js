@@ -39,8 +39,13 @@ function forgetEntered(user = null) {
 /** Stands in the header of every view that needs a session (OWASP ASVS 5.0, 7.4.4). */
 export function signOutButton() {
   const button = make('button.quiet', { type: 'button', 'data-key': 'sign-out' }, say('sign_out'))
-  button.addEventListener('click', () => whileBusy(button, () => client.signOut().then(() => {}, (error) => notify(explain(error), 'warning'))))
+  button.addEventListener('click', () => whileBusy(button, () => client.signOut().then(() => {}, tell)))
   return button
+}
+
+/** Says what has failed, unless the session is over: why, the sign-in says. @param {unknown} error */
+export function tell(error) {
+  if (client.state.status !== 'signed-out') notify(explain(error), 'warning')
 }
 
 /** What a token says, unchecked: it may be shown, and nothing follows from it. @param {string} token @returns {Record<string, string>} */

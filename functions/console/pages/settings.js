@@ -2,8 +2,8 @@
 
 import { fill, icon, make, own, skeleton } from './dom.js'
 import { askPassword, checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
-import { announce, clearNotices, explain, failure, focusHeading, focusKey, notify, offers, show } from './page.js'
-import { account as accountNow, accountAgain, client } from './session.js'
+import { announce, clearNotices, failure, focusHeading, focusKey, notify, offers, show } from './page.js'
+import { account as accountNow, accountAgain, client, tell } from './session.js'
 import { say } from './words.js'
 import './account-words.js'
 
@@ -107,11 +107,11 @@ function resend(look) {
       try {
         const { email, email_verified } = /** @type {Account} */ (await accountAgain())
         look()
-        if (email_verified) return notify(say('confirmed_already'))
+        if (email_verified) return void notify(say('confirmed_already'))
         await client.requestEmailVerification()
         notify(say('link_sent', { email: email ?? '' }), 'info')
       } catch (error) {
-        notify(explain(error), 'warning')
+        tell(error)
       }
     }),
   )
@@ -145,7 +145,7 @@ function data() {
         download(await client.exportData())
         announce(say('exported'))
       } catch (error) {
-        notify(explain(error), 'warning')
+        tell(error)
       }
     }),
   )

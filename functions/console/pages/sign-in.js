@@ -4,7 +4,7 @@ import { LatchkeyError } from './latchkey.js'
 import { fill, make, own, sentence } from './dom.js'
 import { checkEmail, checkNewPassword, checkPassword, field, form, whileBusy } from './ask.js'
 import { clearNotices, explain, link, notify, offers, productName, show } from './page.js'
-import { client, entered } from './session.js'
+import { account, client, entered } from './session.js'
 import { say } from './words.js'
 import './account-words.js'
 
@@ -83,7 +83,8 @@ export function register() {
     const session = await client.register({ email: email.trim(), password })
     if (!session) return mailSent(email.trim(), 'check_mail_text')
     entered.email = ''
-    notify(say(offers.links ? 'registered_confirm' : 'registered'))
+    const told = notify(say(offers.links ? 'registered_confirm' : 'registered'))
+    if (offers.links) untilConfirmed(told)
   }
   const at = { email_taken: 0, validation_failed: 0, weak_password: 1 }
   card(
@@ -91,6 +92,19 @@ export function register() {
     form([address, newPasswordEntry('password')], 'create', act, { at }),
     make('p.links', {}, say('have_account'), ' ', link('/account/sign-in', say('sign_in'))),
   )
+}
+
+/** Takes a message away when the address was confirmed, here or on another device. @param {HTMLElement} told */
+function untilConfirmed(told) {
+  const look = async () => {
+    const { email_verified } = /** @type {import('./settings.js').Account} */ (await account().catch(() => ({})))
+    if (told.isConnected && !email_verified) return
+    told.remove()
+    removeEventListener('focus', look)
+    document.removeEventListener('visibilitychange', look)
+  }
+  addEventListener('focus', look)
+  document.addEventListener('visibilitychange', look)
 }
 
 /** @param {string} email @param {'forgot_sent' | 'check_mail_text'} word */

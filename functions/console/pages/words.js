@@ -66,10 +66,9 @@ const WORDS = {
   no_others: ['You are not signed in anywhere else.', 'Sie sind sonst nirgends angemeldet.'],
   active_now: ['Active now', 'Jetzt aktiv'],
   active: ['Active {time}', 'Aktiv {time}'],
-  last_active: ['Last active {time}', 'Zuletzt aktiv {time}'],
   last_active_at: ['Last active: {time}', 'Zuletzt aktiv: {time}'],
   just_now: ['just now', 'gerade eben'],
-  signed_in: ['Signed in {time}', 'Angemeldet {time}'],
+  signed_in: ['Signed in {time}', 'Angemeldet: {time}'],
   unknown_place: ['Unknown location', 'Unbekannter Ort'],
   new_device: ['New device', 'Neues Gerät'],
   unusual_place: ['Unusual location', 'Ungewöhnlicher Ort'],
@@ -195,7 +194,7 @@ export const ago = (time) =>
     const seconds = Math.min(0, Math.round((time.getTime() - Date.now()) / 1000))
     const unit = seconds > -60 ? undefined : UNITS.find(([, length]) => -seconds >= length)
     if (!unit) return String(say('just_now'))
-    return new Intl.RelativeTimeFormat(region(), { numeric: 'auto' }).format(Math.ceil(seconds / unit[1]), unit[0])
+    return new Intl.RelativeTimeFormat(region(), { numeric: 'always' }).format(Math.ceil(seconds / unit[1]), unit[0])
   })
 
 /** A wait, as "12 seconds". @param {number} seconds */

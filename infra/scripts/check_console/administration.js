@@ -26,6 +26,17 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
       assert.equal(await page.locator('dialog .busy').count(), 0)
     }
   }
+  const live = page.locator('section[aria-labelledby=live]')
+  /** Confirms in the dialog. What was done is said after everything is drawn again, so that a screen reader says it to the end. */
+  const isSaid = async (text, focus) => {
+    const drawn = page.waitForResponse(/\/activity$/)
+    await page.locator('dialog button').first().click()
+    await drawn
+    await page.locator('.notice', { hasText: text }).waitFor()
+    await page.waitForTimeout(200)
+    assert.equal(await page.locator('body > p[role=status]').textContent(), text)
+    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('data-key') ?? document.activeElement?.tagName), focus, text)
+  }
   await page.waitForSelector('form')
   await signIn()
   await page.getByRole('heading', { name: 'This account is not an administrator' }).waitFor()
@@ -81,12 +92,17 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.getByRole('heading', { name: email, level: 1 }).waitFor()
   assert.match(new URL(page.url()).pathname, /^\/admin\/users\/[0-9a-f-]{36}$/)
   await page.locator('section[aria-labelledby=ended]').getByText('Expired 2 hours ago').waitFor()
+  const found = page.locator('li.row[aria-current=true]')
+  await found.filter({ hasText: 'The television' }).getByText('The session that you looked for').waitFor()
+  assert.equal(await found.count(), 1)
   await inspect(page, 'admin-user')
   await page.getByRole('button', { name: 'End The television' }).click()
   await inspect(page, 'admin-end')
   await isNotDone('**/v1/admin/users/*/sessions/*', [202, 200])
-  await page.locator('dialog button.danger').click()
-  await page.getByText('1 session was ended.').first().waitFor()
+  await isSaid('1 session was ended.', 'H1')
+  const ended = page.locator('section[aria-labelledby=ended] li.row', { hasText: 'The television' })
+  // A token that is tried later than its session ended moves the time too, so nobody is said to have been active.
+  await ended.getByText('Last used or tried just now').waitFor()
   const me = await fetch(`${origin}/v1/me`, { headers: { authorization: `Bearer ${elsewhere.access_token}` } })
   assert.equal(me.status, 401)
 
@@ -106,7 +122,7 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   const count = await entries.count()
   await page.getByRole('button', { name: 'Show more' }).click()
   await entries.nth(count).waitFor()
-  await page.waitForFunction((count) => document.activeElement === document.querySelectorAll('ul.slim h3')[count], count)
+  await page.waitForFunction((count) => document.activeElement === document.querySelectorAll('ul.slim h4')[count], count)
   const times = await page.locator('ul.slim time').evaluateAll((all) => all.map((time) => time.dateTime))
   assert.deepEqual(times, [...times].sort().reverse(), 'older ones follow, none a second time')
 
@@ -115,17 +131,32 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.getByRole('link', { name: 'Users' }).click()
   await search.fill(bob.user.id)
   await page.keyboard.press('Enter')
-  await page.getByRole('button', { name: 'End all sessions' }).click()
+  const endAll = page.getByRole('button', { name: 'End all sessions' })
+  await endAll.focus()
+
+  // What happens elsewhere is shown when somebody looks at the page again, but not to somebody who is deciding.
+  const look = () => page.evaluate(() => dispatchEvent(new Event('focus')))
+  const radio = await ask('POST', '/v1/auth/login', { email: 'bob@example.com', password: PASSWORD, device_name: 'The radio' })
+  await look()
+  await live.getByText('The radio').waitFor()
+  assert.ok(await endAll.evaluate((one) => one === document.activeElement), 'the focus stays')
+  await endAll.click()
+  await ask('POST', '/v1/auth/logout', undefined, radio.access_token)
+  await look()
+  await page.waitForTimeout(700)
+  assert.equal(await live.getByText('The radio').count(), 1)
+  await page.keyboard.press('Escape')
+  await live.getByText('The radio').waitFor({ state: 'detached', timeout: 5_000 })
+
+  await endAll.click()
   await isNotDone('**/sessions/revoke-all', [202, 204])
-  await page.locator('dialog button.danger').click()
-  await page.getByText('2 sessions were ended.').first().waitFor()
+  await isSaid('2 sessions were ended.', 'H1')
   await page.getByText('This user is not signed in anywhere.').waitFor()
   const after = await fetch(`${origin}/v1/me`, { headers: { authorization: `Bearer ${bob.access_token}` } })
   assert.equal(after.status, 401)
   await page.getByRole('button', { name: 'Send a password reset link' }).click()
   await isNotDone('**/password-reset', [202, 200, 204])
-  await page.locator('dialog button.primary').click()
-  await page.getByText('The link is on its way.').first().waitFor()
+  await isSaid('The link is on its way.', 'send_reset')
   const isSent = async () => (await ask('GET', '/local/events')).events.some(({ type, data }) => type === 'password_reset.requested' && data.email === 'bob@example.com')
   for (let looks = 0; !(await isSent()); looks++) {
     assert.ok(looks < 50, 'the link was asked for')
@@ -133,12 +164,10 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   }
   await page.getByRole('button', { name: 'Disable account' }).click()
   await isNotDone(/\/v1\/admin\/users\/[^/]+$/, [202, 200, 204])
-  await page.locator('dialog button.danger').click()
-  await page.getByText('The account is disabled.').first().waitFor()
+  await isSaid('The account is disabled.', 'disable')
   await page.getByText('This user is not signed in anywhere.').waitFor()
   await page.getByRole('button', { name: 'Enable account' }).click()
-  await page.locator('dialog button.primary').click()
-  await page.getByText('The account is enabled.').first().waitFor()
+  await isSaid('The account is enabled.', 'disable')
   await inspect(page, 'admin-enabled')
 
   // Whoever signs in elsewhere has no password to reset, and an address that was verified there or nowhere.
@@ -161,7 +190,8 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await inspect(page, 'admin-elsewhere')
 
   await page.getByRole('link', { name: 'Users' }).click()
-  await page.getByRole('link', { name: CLERK }).click()
+  await search.fill(CLERK)
+  await page.keyboard.press('Enter')
   await page.locator('section[aria-labelledby=live] li.row', { hasText: 'This device' }).getByRole('button').click()
   await page.getByRole('heading', { name: 'Sign out here?' }).waitFor()
   await page.locator('dialog button.danger').click()

@@ -211,6 +211,8 @@ async function checkLanguages({ device, inspect, visit, say, origin }) {
     assert.deepEqual(written, await readAll(page), `${path} in the other language`)
     assert.notDeepEqual(written, english)
   }
+  await page.goto(`${origin}/admin/users/${crypto.randomUUID()}`)
+  await page.getByText('Diese Person gibt es nicht.').waitFor()
   say('another language takes nothing away that was typed or opened, and writes everything again')
   await context.close()
 }

@@ -22,7 +22,7 @@ export async function checkLooks({ device, inspect, look, ask, say, origin, scre
       session.device_type = types[rank]
       if (rank === 0) Object.assign(session, { name: NAME, ip_address: IPV6 })
       if (rank === 1) Object.assign(session, { location_city: 'Llanfairpwllgwyngyll', location_country: 'GB', unusual_location: true })
-      session.last_used_at = new Date(Date.now() - [7_200_000, 260_000_000, 900_000_000][rank]).toISOString()
+      session.last_used_at = new Date(Date.now() - [7_200_000, 162_000_000, 900_000_000][rank]).toISOString()
     }
     await route.fulfill({ response: reply, json: list })
   }
@@ -46,6 +46,9 @@ export async function checkLooks({ device, inspect, look, ask, say, origin, scre
     await page.keyboard.press('Enter')
     await page.waitForSelector('li.row.current')
     await page.getByText(IPV6).waitFor()
+    await page.getByText('Active 1 day ago').waitFor() // 45 hours, which is not always yesterday
+    const places = await page.locator('.actions').first().evaluate(({ children }) => [...children].map((one) => one.getBoundingClientRect().left))
+    assert.deepEqual(places, [...places].sort((a, b) => a - b), 'what is read first is seen first')
     await page.getByRole('banner').getByText(EMAIL).waitFor()
     await (fontSize || name === 'dark' ? inspect : look)(page, `look-${name}-devices`)
     if (!screenshots && !fontSize) {

@@ -9,6 +9,14 @@ export const EMAIL = 'ada@example.com'
 const other = (page, name) => page.locator('li.row', { hasText: name })
 const focused = (page) => page.evaluate(() => document.activeElement?.getAttribute('data-key') ?? document.activeElement?.id)
 const announced = (page, text) => page.locator('p[role=status]', { hasText: text }).first().waitFor({ state: 'attached' })
+/** What a screen reader says of a dialog when it opens, in addition to its title. */
+async function describedAs(page) {
+  const protocol = await page.context().newCDPSession(page)
+  const { root } = await protocol.send('DOM.getDocument')
+  const { nodeId } = await protocol.send('DOM.querySelector', { nodeId: root.nodeId, selector: 'dialog' })
+  const { nodes } = await protocol.send('Accessibility.getPartialAXTree', { nodeId, fetchRelatives: false })
+  return nodes[0].description?.value ?? ''
+}
 export const rows = (page) => page.locator('li.row:not(.over)')
 
 /** Gives the context of the computer, its page, where the person is signed in at the end, and another tab. */
@@ -80,6 +88,7 @@ export async function checkPeople({ device, inspect, visit, ask, say, origin }) 
   await phone.getByText('Dieses Gerät').first().waitFor()
   assert.equal(await rows(phone).count(), 2)
   assert.match(await rows(phone).first().innerText(), /Dieses Gerät/, 'the current one is the first')
+  await phone.getByText('Angemeldet: gerade eben').first().waitFor()
   await inspect(phone, 'phone-devices')
 
   await page.evaluate(() => dispatchEvent(new Event('focus')))
@@ -103,6 +112,7 @@ export async function checkPeople({ device, inspect, visit, ask, say, origin }) 
   await signOut.click()
   await page.locator('dialog').waitFor()
   assert.match(await page.locator('dialog').innerText(), /شاشة[\s\S]*127\.0\.0\.1[\s\S]*20\d\d/, 'device, place and time')
+  assert.match(await describedAs(page), /شاشة .*127\.0\.0\.1 .*20\d\d.* You will have to sign in on it again/)
   await inspect(page, 'devices-dialog')
   await page.keyboard.press('Escape')
   await page.locator('dialog').waitFor({ state: 'detached' })
@@ -138,7 +148,10 @@ export async function checkPeople({ device, inspect, visit, ask, say, origin }) 
   await Promise.all([page.reload(), tab.reload()])
   await Promise.all([page, tab].map((one) => one.getByRole('button', { name: 'Sign out 19 others' }).click()))
   await Promise.all([page, tab].map((one) => one.locator('dialog button.danger').click()))
+  const lists = []
+  page.on('request', (request) => request.url().endsWith('/v1/sessions') && lists.push(request))
   await Promise.all([page, tab].map((one) => one.getByText('not signed in anywhere else').waitFor()))
+  assert.ok(lists.length <= 2, `19 rows are read ${lists.length} times`)
   say('two tabs race to sign out 19 others: both show what is true')
 
   await page.route('**/v1/sessions', (route) => route.fulfill({ status: 500, contentType: 'application/problem+json', json: { code: 'internal_error', request_id: 'a-request' } }))

@@ -8,7 +8,92 @@ const EMAIL = 'mary@example.com'
 const OTHER = 'anne@example.com'
 const LOST = 3 // requests of one refresh, with its repetitions
 
-export async function checkPresence({ device, inspect, visit, ask, say, binary, origin, origins }) {
+export async function checkPresence(parts) {
+  await Promise.all([checkWho, checkHeld, checkEnd, checkOffline].map((check) => check(parts)))
+}
+
+/** A page of somebody who registers, and the session of another device of theirs, called The radio. */
+async function begin({ device, visit, ask }, email) {
+  const radio = await ask('POST', '/v1/auth/register', { email, password: PASSWORD, device_name: 'The radio' })
+  const context = await device('computer')
+  const page = await visit(context)
+  await page.fill('input[type=email]', email)
+  await page.fill('input[type=password]', PASSWORD)
+  await page.keyboard.press('Enter')
+  await page.waitForSelector('li.row.current')
+  return { context, page, radio }
+}
+
+/** Nothing is taken from under somebody who is typing or deciding, and what was due then comes when they are done. */
+async function checkHeld(parts) {
+  const email = 'rosalind@example.com'
+  const { context, page } = await begin(parts, email)
+  for (const device_name of ['The lamp', 'The oven']) await parts.ask('POST', '/v1/auth/login', { email, password: PASSWORD, device_name })
+  await page.reload()
+  const over = page.locator('li.row.over')
+  const row = (name) => page.locator('li.row', { hasText: name })
+  const press = (name) => page.getByRole('button', { name }).click()
+  const ways = [['The lamp', 'Rename The radio'], ['The oven', 'Sign out everywhere']]
+  for (const [name, open] of ways) {
+    await press(`Sign out ${name}`)
+    await page.locator('dialog button.danger').click()
+    await over.waitFor()
+    await press(open)
+    await page.waitForTimeout(2_500)
+    assert.equal(await over.count(), 1, `${open} is open`)
+    await page.keyboard.press('Escape')
+    await row(name).waitFor({ state: 'detached', timeout: 5_000 })
+  }
+
+  // Of two forms one is saved: what its buttons are called is new, and the other form stays.
+  await press('Rename The radio')
+  const current = page.locator('li.row.current')
+  await current.getByRole('button', { name: /^Rename/ }).click()
+  await page.locator('form.rename input').nth(1).fill('The wireless')
+  await page.keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Sign out The wireless' }).waitFor({ timeout: 5_000 })
+  assert.equal(await page.locator('form.rename').count(), 1)
+  parts.say('what was due while somebody was typing or deciding comes when they are done')
+  await context.close()
+}
+
+/** A session was ended elsewhere: whatever one presses then leads to the sign-in with that reason, and nothing else is said. */
+async function checkEnd(parts) {
+  for (const [index, button] of ['Download', 'Send the link again'].entries()) {
+    const { context, page, radio } = await begin(parts, `barbara${index}@example.com`)
+    await page.getByRole('link', { name: 'Settings' }).click()
+    await page.getByRole('button', { name: button }).waitFor()
+    await parts.ask('POST', '/v1/sessions/revoke-all', undefined, radio.access_token)
+    await page.getByRole('button', { name: button }).click()
+    await page.waitForSelector('input[type=email]')
+    await page.waitForTimeout(200)
+    assert.match(await page.locator('.notices').innerText(), /this session has expired or was ended elsewhere/, button)
+    assert.match(await page.locator('body > p[role=status]').textContent(), /ended elsewhere/)
+    await context.close()
+  }
+  parts.say('whatever is pressed after the end of a session, the sign-in says why')
+}
+
+/** A script that did not come needs a new page, which would be the browser's own as long as nothing is reached. */
+async function checkOffline(parts) {
+  const { context, page } = await begin(parts, 'vera@example.com')
+  await page.evaluate(() => {
+    globalThis.kept = true
+  })
+  await context.setOffline(true)
+  await page.getByRole('link', { name: 'Activity' }).click()
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await page.waitForTimeout(500)
+  assert.equal(await page.evaluate(() => globalThis.kept), true, 'the page stays')
+  await page.locator('.failure').waitFor()
+  await context.setOffline(false)
+  await page.locator('ul.slim li.row').first().waitFor()
+  parts.say('without a connection the page stays, and goes on when it is back')
+  await context.close()
+}
+
+/** Who is signed in, and how old it is what one sees of it. */
+async function checkWho({ device, inspect, visit, ask, say, binary, origin, origins }) {
   for (const email of [EMAIL, OTHER]) await ask('POST', '/v1/auth/register', { email, password: PASSWORD, device_name: 'The laptop' })
   const context = await device('computer')
   const focus = (page) => page.evaluate(() => document.activeElement?.getAttribute('data-key') ?? document.activeElement?.tagName)
