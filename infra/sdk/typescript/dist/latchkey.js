@@ -378,13 +378,13 @@ var SessionKeeper = class {
     });
   }
   /** Sends a request that replaces the tokens, while no refresh is under way, and stores those of its reply. */
-  async replace(send, refused) {
+  async replace(send, refused, who) {
     const { token, record } = await this.obtain(OWN_AUDIENCE, refused);
     try {
       return await this.#change(async () => {
         await pass(POLL);
         const before = this.record;
-        if (!before || !isSamePerson(before, record)) throw notSignedIn();
+        if (!before || !isSamePerson(before, who ?? record)) throw notSignedIn();
         const sentAt = currentMoment();
         this.#store.write({ ...before, replaced_until: sentAt.wall + this.#http.timeout });
         try {
@@ -405,7 +405,7 @@ var SessionKeeper = class {
       if (isLost(error)) await this.#refresh(OWN_AUDIENCE)[1].catch(() => {
       });
       if (refused !== void 0 || !isRefusedToken(error)) throw error;
-      return await this.replace(send, token);
+      return await this.replace(send, token, record);
     }
   }
   /** Signs out and tells the server. Returns whether it knows. With cookies it throws unless it does, because it must. */
@@ -452,7 +452,7 @@ var SessionKeeper = class {
     throw notSignedIn();
   }
   /**
-   * Finds out who is signed in and tells the listeners, if that has changed. Never called while a task runs under the lock.
+   * Finds out who is signed in and tells the listeners, if that has changed. The end of a task under the lock does not call it.
    * With cookies, what takes the cookie of an ended session away may hold the lock still.
    */
   update() {
@@ -637,6 +637,7 @@ function listen(target, events, listener) {
 var TabMemory = class extends MemoryStorage {
   #key;
   #channel;
+  #listener;
   constructor(key) {
     super();
     this.#key = key;
@@ -645,24 +646,23 @@ var TabMemory = class extends MemoryStorage {
     super.setItem(key, value);
     this.#channel?.postMessage(value);
   }
+  /** Who has stopped listening still takes what other tabs send, so that it never is the person before. */
   subscribe(listener) {
     if (!globalThis.BroadcastChannel) return () => {
     };
-    const channel = this.#channel = new BroadcastChannel(this.#key);
-    this.removeItem(this.#key);
-    channel.onmessage = ({ data }) => {
-      super.setItem(this.#key, data);
-      listener();
-    };
-    channel.unref?.();
-    const stop = listen(globalThis, ["pageshow"], (event) => {
-      if (event.persisted) this.removeItem(this.#key);
-    });
-    return () => {
-      stop();
-      channel.close();
-      this.#channel = void 0;
-    };
+    if (!this.#channel) {
+      const channel = this.#channel = new BroadcastChannel(this.#key);
+      channel.onmessage = ({ data }) => {
+        super.setItem(this.#key, data);
+        this.#listener?.();
+      };
+      channel.unref?.();
+      listen(globalThis, ["pageshow"], (event) => {
+        if (event.persisted) this.removeItem(this.#key);
+      });
+    }
+    this.#listener = listener;
+    return () => this.#listener = void 0;
   }
 };
 var RecordStore = class {

@@ -155,13 +155,13 @@ export class SessionKeeper {
   }
 
   /** Sends a request that replaces the tokens, while no refresh is under way, and stores those of its reply. */
-  async replace(send: (token: string) => Promise<unknown>, refused?: string): Promise<Tokens> {
+  async replace(send: (token: string) => Promise<unknown>, refused?: string, who?: SignInRecord): Promise<Tokens> {
     const { token, record } = await this.obtain(OWN_AUDIENCE, refused)
     try {
       return await this.#change(async () => {
         await pass(POLL) // a tab may get the lock before it is shown what the one before has stored
         const before = this.record
-        if (!before || !isSamePerson(before, record)) throw notSignedIn()
+        if (!before || !isSamePerson(before, who ?? record)) throw notSignedIn()
         const sentAt = currentMoment()
         // Whoever is refused until then, with or without the lock, waits for what this brings.
         this.#store.write({ ...before, replaced_until: sentAt.wall + this.#http.timeout })
@@ -185,7 +185,7 @@ export class SessionKeeper {
     } catch (error) {
       if (isLost(error)) await this.#refresh(OWN_AUDIENCE)[1].catch(() => {})
       if (refused !== undefined || !isRefusedToken(error)) throw error
-      return await this.replace(send, token)
+      return await this.replace(send, token, record)
     }
   }
 
@@ -239,7 +239,7 @@ export class SessionKeeper {
   }
 
   /**
-   * Finds out who is signed in and tells the listeners, if that has changed. Never called while a task runs under the lock.
+   * Finds out who is signed in and tells the listeners, if that has changed. The end of a task under the lock does not call it.
    * With cookies, what takes the cookie of an ended session away may hold the lock still.
    */
   update(): void {

@@ -74,6 +74,7 @@ export function listen(target: Partial<EventTarget> | undefined, events: string[
 export class TabMemory extends MemoryStorage {
   readonly #key: string
   #channel: BroadcastChannel | undefined
+  #listener: (() => void) | undefined
 
   constructor(key: string) {
     super()
@@ -85,24 +86,23 @@ export class TabMemory extends MemoryStorage {
     this.#channel?.postMessage(value)
   }
 
+  /** Who has stopped listening still takes what other tabs send, so that it never is the person before. */
   subscribe(listener: () => void): () => void {
     if (!globalThis.BroadcastChannel) return () => {}
-    const channel: BroadcastChannel & { unref?(): void } = (this.#channel = new BroadcastChannel(this.#key))
-    this.removeItem(this.#key) // who listens again has missed messages
-    channel.onmessage = ({ data }: MessageEvent<string>) => {
-      super.setItem(this.#key, data)
-      listener()
+    if (!this.#channel) {
+      const channel: BroadcastChannel & { unref?(): void } = (this.#channel = new BroadcastChannel(this.#key))
+      channel.onmessage = ({ data }: MessageEvent<string>) => {
+        super.setItem(this.#key, data)
+        this.#listener?.()
+      }
+      channel.unref?.() // in Node.js an open channel would keep the process alive
+      // A page from the back-forward cache has missed messages, so what it holds is no longer known to be true.
+      listen(globalThis, ["pageshow"], (event) => {
+        if ((event as PageTransitionEvent).persisted) this.removeItem(this.#key)
+      })
     }
-    channel.unref?.() // in Node.js an open channel would keep the process alive
-    // A page from the back-forward cache has missed messages, so what it holds is no longer known to be true.
-    const stop = listen(globalThis, ["pageshow"], (event) => {
-      if ((event as PageTransitionEvent).persisted) this.removeItem(this.#key)
-    })
-    return () => {
-      stop()
-      channel.close()
-      this.#channel = undefined
-    }
+    this.#listener = listener
+    return () => (this.#listener = undefined)
   }
 }
 

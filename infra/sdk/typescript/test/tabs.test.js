@@ -529,7 +529,7 @@ describe("a page", () => {
     await waitFor(tab, "signed-out")
   })
 
-  test("that was disposed of with cookies trusts nothing that it held when it listens again", async () => {
+  test("that was disposed of with cookies knows who has signed in when it listens again", async () => {
     const options = { transport: "cookie" }
     const [tab, other] = await openTabs(2, options)
     await signIn(tab)
@@ -538,12 +538,23 @@ describe("a page", () => {
     await tab.evaluate(() => client.signOut())
     const next = { email: `tab${++number}@example.com`, password: PASSWORD }
     await tab.evaluate((next) => client.register(next).then(() => {}), next)
-    const status = await other.evaluate(() => (client.onChange((state) => seen.push(state.status)), client.state.status))
-    assert.equal(status, "unknown")
+    await other.evaluate(() => void client.onChange((state) => seen.push(state.status)))
     const subject = (tab) => tab.evaluate(() => client.getAccessToken()).then((token) => claimsOf(token).sub)
     assert.equal(await subject(other), await subject(tab))
     assert.deepEqual(await callAll([tab, other]), Array(6).fill(next.email))
   })
+
+  for (const [what, path] of [["reauthenticate", "/v1/auth/reauthenticate"], ["changePassword", "/v1/me/password"]]) {
+    test(`that was disposed of with cookies and listens again during ${what} stays signed in`, async () => {
+      const [tab] = await openTabs(1, { transport: "cookie" })
+      const email = await signIn(tab)
+      proxy.next(path, afterAnswer(() => tab.evaluate(() => (client.dispose(), void client.onChange(() => {})))))
+      await tab.evaluate(([what, password, next]) =>
+        (what === "reauthenticate" ? client.reauthenticate({ password }) : client.changePassword({ current_password: password, new_password: next })).then(() => {}),
+      [what, PASSWORD, OTHER_PASSWORD])
+      assert.deepEqual(await callAll([tab]), Array(3).fill(email))
+    })
+  }
 
   test("that listens again knows at once that another tab has signed out meanwhile", async () => {
     const [tab, other] = await openTabs(2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
@@ -293,9 +292,10 @@ class AsyncClient:
     async def _update(self, update: Update) -> Any:
         storage = self._storage
         if inspect.iscoroutinefunction(storage.load):
-            # An operation that is cancelled notes so. All others end when their caller is cancelled, also if the storage hangs.
-            with anyio.CancelScope(shield=anyio.current_effective_deadline() == -math.inf):
-                return await self._update_in_loop(cast(AsyncStorage, storage), update)
+            # Its caller may be cancelled, also if the storage hangs; what is being written is neither cancelled nor overtaken.
+            flight = _Flight[Any]()
+            self._start(flight, self._update_in_loop(cast(AsyncStorage, storage), update))
+            return await flight.join()
         if isinstance(storage, MemoryStorage):
             return self._update_in_thread(storage, update)
         threads = self._loop().storage_threads
@@ -308,20 +308,21 @@ class AsyncClient:
 
     async def _update_in_loop(self, storage: AsyncStorage, update: Update) -> Any:
         loaded: str | Exception | None
-        async with self._loop().storage_lock:
-            try:
-                loaded = await storage.load()
-            except Exception as error:
-                loaded = error
-            result, text = self._core.vault.update(loaded, update.decide, update.reason, is_blind=update.is_blind)
-            if text is not None:
-                failure: Exception | None = None
+        with anyio.CancelScope(shield=True):
+            async with self._loop().storage_lock:
                 try:
-                    await storage.save(text)
+                    loaded = await storage.load()
                 except Exception as error:
-                    failure = error
-                self._core.vault.settle(text, failure)
-            return result
+                    loaded = error
+                result, text = self._core.vault.update(loaded, update.decide, update.reason, is_blind=update.is_blind)
+                if text is not None:
+                    failure: Exception | None = None
+                    try:
+                        await storage.save(text)
+                    except Exception as error:
+                        failure = error
+                    self._core.vault.settle(text, failure)
+                return result
 
     async def _send(self, request: Request) -> Reply:
         http = self._loop().http

@@ -530,6 +530,8 @@ class Core:
             if error.status != 401:
                 raise
             successor = yield from self.authorize(held)
+            if not successor.is_of_same_user(held):
+                raise  # the password was that of the user before
             stored = yield from self._replace_in_turn(successor, operation, body)
         return stored.signed_in()
 

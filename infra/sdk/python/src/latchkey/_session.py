@@ -175,7 +175,7 @@ class Vault:
         self._is_unsaved = False
         self._is_unread = True
         # What could not be stored has replaced these, one after another.
-        self._replaced: list[Held | None] = []
+        self._replaced: deque[Held | None] = deque(maxlen=20)
         self._ended_id: str | None = None
 
     def end(self, session_id: str) -> None:
@@ -244,10 +244,10 @@ class Vault:
         before = decode(self._text).held
         ours, theirs = unsaved.held, found.held
         is_ours = any(_has_same_token(theirs, one) for one in (before, *self._replaced, ours))
-        if ours is not None and theirs is not None and ours.session["id"] != theirs.session["id"]:
-            # A new session replaces the one before, also if another process has refreshed that meanwhile.
-            replaced = {one.session["id"] for one in (before, *self._replaced) if one is not None}
-            is_ours |= theirs.session["id"] in replaced
+        replaced = {one.session["id"] for one in (before, *self._replaced) if one is not None}
+        if ours is not None and replaced and ours.session["id"] not in replaced:
+            # A new session replaces the one before, also if another process has refreshed that meanwhile, or has found it ended.
+            is_ours |= theirs is None or theirs.session["id"] in replaced
         return replace(found, held=ours) if is_ours and ours != before else found
 
     def _become(self, after: Document, reason: LatchkeyError | None) -> None:
