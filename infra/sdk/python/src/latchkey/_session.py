@@ -246,7 +246,7 @@ class Vault:
         is_ours = any(_has_same_token(theirs, one) for one in (before, *self._replaced, ours))
         replaced = {one.session["id"] for one in (before, *self._replaced) if one is not None}
         if ours is not None and replaced and ours.session["id"] not in replaced:
-            # A new session replaces the one before, also if another process has refreshed that meanwhile, or has found it ended.
+            # A new session replaces the one before, also if another process has refreshed that, or found it ended.
             is_ours |= theirs is None or theirs.session["id"] in replaced
         return replace(found, held=ours) if is_ours and ours != before else found
 
