@@ -31,7 +31,7 @@ const WORTHWHILE: usize = 4_096;
 /// request.insert("accept-encoding", "gzip".parse()?);
 /// let response = reply_to(&request, &["a device"]).map_err(|_| "a problem")?;
 /// assert!(!response.headers().contains_key("content-encoding"));
-/// let response = reply_to(&request, &["a device"; 1_000]).map_err(|_| "a problem")?;
+/// let response = reply_to(&request, &["a device"; 1_000].as_slice()).map_err(|_| "a problem")?;
 /// assert_eq!(response.headers()["content-encoding"], "gzip");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
