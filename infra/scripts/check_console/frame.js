@@ -35,8 +35,15 @@ async function checkSignOut({ device, inspect, visit, say, origin }) {
   const views = ['', '/activity', '/settings', '/password', '/verify-email', '/nowhere'].map((view) => `/account${view}`)
   for (const path of [...views, '/admin', '/admin/nowhere']) {
     await page.goto(origin + path)
-    const { top, bottom } = await button.evaluate((one) => one.getBoundingClientRect().toJSON())
-    assert.ok(top >= 0 && bottom > top && bottom < 130, `the sign-out is in sight at ${path}`)
+    // The header is drawn anew while the page finds out who is signed in.
+    const isInSight = () => button.evaluate((one) => {
+      const { top, bottom } = one.getBoundingClientRect()
+      return top >= 0 && bottom > top && bottom < 130
+    })
+    for (let looks = 0; !(await isInSight()); looks++) {
+      assert.ok(looks < 50, `the sign-out is in sight at ${path}`)
+      await page.waitForTimeout(20)
+    }
   }
   // In the order in which it is read: the language, the sign-out, the links.
   await page.goto(`${origin}/account/settings`)
