@@ -3,7 +3,8 @@
 import { LatchkeyError } from './latchkey.js'
 import { deviceIcon, fill, icon, make, newId, own, sentence, skeleton, time } from './dom.js'
 import { ask, field, whileBusy, withProof } from './ask.js'
-import { UNKNOWN, announce, explain, failure, focusKey, notify, show } from './page.js'
+import { keepTrue } from './keep-true.js'
+import { announce, explain, failure, focusKey, notify, show } from './page.js'
 import { client } from './session.js'
 import { absolute, country, live, say, wordOf } from './words.js'
 
@@ -16,8 +17,6 @@ const NEAR = 2
 const FAREWELL = 1_800
 /** How often the list is read again while it is looked at. Milliseconds. */
 const EVERY = 60_000
-/** Looks that come sooner after the one before are one: a window that comes back sends several events. Milliseconds. */
-const APART = 500
 
 /** What a device is called, by its owner or by itself. @param {Session} session */
 export const nameOf = (session) =>
@@ -54,75 +53,6 @@ const mark = (word) => make('span.mark.warning', {}, icon('warning'), say(word))
 /** The icon of a device, and what it is in words. @param {Session} session */
 export const picture = (session) =>
   make('span.icon', {}, deviceIcon(session.device_type), make('span.unseen', {}, say(wordOf(`type_${session.device_type}`, 'type_unknown'))))
-
-/** Whether somebody is typing or deciding: nothing is taken from under them. */
-const isDeciding = () => document.querySelector('main form, dialog') !== null
-
-/**
- * Keeps a view true: asks when it is told to, by itself when somebody looks at it again or the connection is back, and every so
- * often. What is due while they type or decide is asked for when they are done.
- * @template T @param {(isByItself: boolean) => Promise<T>} ask @param {(value: T) => void} draw
- * @param {(error: unknown, isFirst: boolean) => unknown} fail whether it has told it @param {number} [every] milliseconds
- */
-export function keepTrue(ask, draw, fail, every) {
-  const outage = make('div', { role: 'status' })
-  let isOver = false
-  let soon = 0
-  /** When it was read last, and the latest attempt: an older reply is not drawn over a newer one. */
-  let readAt = 0
-  let lookedAt = 0
-  let attempts = 0
-
-  const read = async (isByItself = false) => {
-    if (isOver) return
-    if (isByItself && isDeciding()) return wait()
-    clearTimeout(soon)
-    const attempt = ++attempts
-    lookedAt = Date.now()
-    try {
-      const value = await ask(isByItself)
-      if (isOver || attempt !== attempts) return
-      readAt = Date.now()
-      outage.replaceChildren()
-      if (isDeciding()) return wait()
-      draw(value)
-    } catch (error) {
-      if (isOver || attempt !== attempts || client.state.status === 'signed-out') return
-      // What was read before stays: an outage changes nothing about who is signed in.
-      if (!fail(error, !readAt) && !outage.childElementCount && navigator.onLine) outage.replaceChildren(stale(error))
-    }
-  }
-  const wait = () => {
-    clearTimeout(soon)
-    soon = setTimeout(read, APART, true)
-  }
-  /** @param {unknown} error */
-  const stale = (error) => {
-    const why = explain(error)
-    const text = sentence(say('stale', { time: '{time}' }), { time: time(new Date(readAt)) })
-    return make(
-      'div.notice.warning', {}, icon('warning'),
-      make('div.outage', {}, make('p', {}, text, why !== UNKNOWN && [' ', why]), make('button', { type: 'button', onclick: () => void read() }, say('try_again'))),
-    )
-  }
-  const look = () => {
-    clearTimeout(soon)
-    if (document.visibilityState === 'visible') soon = setTimeout(read, lookedAt + APART - Date.now(), true)
-  }
-  const timer = every && setInterval(look, every)
-  addEventListener('online', look)
-  addEventListener('focus', look)
-  document.addEventListener('visibilitychange', look)
-  const leave = () => {
-    isOver = true
-    clearTimeout(soon)
-    clearInterval(timer)
-    removeEventListener('online', look)
-    removeEventListener('focus', look)
-    document.removeEventListener('visibilitychange', look)
-  }
-  return { outage, read, leave }
-}
 
 /** The view. Returns how to leave it. */
 export function devices() {
