@@ -65,8 +65,11 @@ function drawWith(part, title, use) {
     (/** @type {unknown} */ cause) => {
       const error = new LatchkeyError('network_error', 'A script did not come.', { cause })
       // A script that has failed comes only with a new page, and where nothing is reached that would be the browser's own.
-      const again = () => void fetch(location.href).then(({ ok }) => ok && location.reload(), () => {})
-      if (turn === latest) show(title, failure(error, again))
+      const fail = () => {
+        if (turn === latest) show(title, failure(error, again))
+      }
+      const again = () => void fetch(location.href).then(({ ok }) => (ok ? location.reload() : fail()), fail)
+      fail()
     },
   )
 }

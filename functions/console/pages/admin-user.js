@@ -16,6 +16,9 @@ import { say } from './words.js'
 /** @typedef {{ id: string, email: string | null, email_verified: boolean, identity: { issuer: string, subject: string } | null, status: string, roles: string[], created_at: string, sessions: number }} User */
 /** @typedef {import('./latchkey.js').Session & { state: string }} AdminSession */
 
+/** How long what was done is kept back until the page shows it. Milliseconds. */
+const PATIENCE = 3_000
+
 /** The view. Returns how to leave it. @param {string} id @param {{ id: string }} me @param {(error: unknown) => boolean} refused shows those out who may not be here @param {(user: User) => void} seen */
 export function drawUser(id, me, refused, seen) {
   const path = `/v1/admin/users/${encodeURIComponent(id)}`
@@ -28,7 +31,7 @@ export function drawUser(id, me, refused, seen) {
   let shown = ''
 
   /** The user, the sessions, and what has happened, of which more may be open: it is read again when it is asked for. @param {boolean} isByItself */
-  const ask = async (isByItself) => {
+  const load = async (isByItself) => {
     const get = isByItself ? peek : (/** @type {string} */ path) => administer('GET', path)
     /** @type {User} */
     const user = await get(path)
@@ -36,7 +39,7 @@ export function drawUser(id, me, refused, seen) {
     const { sessions } = await get(`${path}/sessions?state=all`)
     return { user, sessions, activity: isByItself ? null : await activityOf(path) }
   }
-  /** @param {Awaited<ReturnType<typeof ask>>} found */
+  /** @param {Awaited<ReturnType<typeof load>>} found */
   const draw = ({ user, sessions, activity }) => {
     seen(user)
     if (activity) fill(history, make('h2', {}, say('activity')), ...activity)
@@ -76,13 +79,13 @@ export function drawUser(id, me, refused, seen) {
     showLoading(say('users'), 3)
     void read()
   }
-  /** Says what was done when it is shown, unless another view is by then. @param {Phrase} done */
+  /** Says what was done when it is shown, or a little later, unless another view is by then. @param {Phrase} done */
   const finish = async (done) => {
-    await read()
+    await Promise.race([read(), new Promise((go) => setTimeout(go, PATIENCE))])
     if (content.isConnected) notify(done)
   }
   // Not every minute: each reading is a line in the audit trail.
-  const { outage, read, leave } = keepTrue(ask, draw, fail)
+  const { outage, read, leave } = keepTrue(load, draw, fail)
   again()
   return leave
 }
@@ -98,7 +101,9 @@ const facts = (user, isMine) =>
         ? make('span.mark.good', {}, icon('check'), say('state_active'))
         : make('span.mark.warning', {}, icon('warning'), say('state_disabled')),
       user.identity && make('span.mark', {}, say('elsewhere')),
-      !user.identity && user.email && make(`span.mark${user.email_verified ? '.good' : '.warning'}`, {}, say(user.email_verified ? 'email_verified' : 'email_unverified')),
+      !user.identity && user.email && (user.email_verified
+        ? make('span.mark.good', {}, icon('check'), say('email_verified'))
+        : make('span.mark.warning', {}, icon('warning'), say('email_unverified'))),
       user.roles.map((role) => make('span.mark', {}, say('role', { role }))),
     ),
     make(
@@ -129,7 +134,7 @@ function actions(user, isMine, name, path, live, finish) {
       let done = ''
       const question = { title: say(title, { user: name }), text: make('p', {}, say(text)), action: word, danger }
       if (!(await ask({ ...question, act: async () => { done = await act() } }))) return
-      if (isEnd) return leave()
+      if (isEnd) return signOutHere()
       await finish(done)
     } }, say(word))
   const setStatus = (/** @type {string} */ status, /** @type {Word} */ done) => async () => {
@@ -153,7 +158,7 @@ function actions(user, isMine, name, path, live, finish) {
 const isOwn = ({ id }) => client.state.status === 'signed-in' && client.state.session.id === id
 
 /** The session of this page is over: it says so, as after a sign-out here. */
-const leave = () => client.signOut().catch(() => {})
+const signOutHere = () => client.signOut().catch(() => {})
 
 /** @param {AdminSession} session @param {string} wanted */
 const marks = (session, wanted) => [
@@ -189,6 +194,6 @@ const endButton = (session, user, path, finish) =>
     const what = isHere ? say('sign_out_here_text') : sentence(say('end_text', { user: '{user}' }), { user: own(user) })
     const title = say(isHere ? 'sign_out_here_title' : 'end_title')
     if (!(await ask({ title, text: [summary(session), make('p', {}, what)], action: 'end', danger: true, act }))) return
-    if (isHere) return leave()
+    if (isHere) return signOutHere()
     await finish(had ? say('already_out', { device: nameOf(session) }) : say('ended_n', { n: 1 }))
   } }, say('end'))

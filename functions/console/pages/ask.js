@@ -217,6 +217,11 @@ function open(title, contentOf) {
   })
 }
 
+// A dialog is about its view. One whose action is under way stays: nothing may look as if that was called back.
+addEventListener('popstate', () => {
+  if (!document.querySelector('dialog:last-of-type .busy')) closeDialogs()
+})
+
 /** Closes every dialog, whatever it is about. */
 export function closeDialogs() {
   for (const dialog of document.querySelectorAll('dialog')) {

@@ -1,7 +1,7 @@
 // Keeps what a view shows true for as long as it is shown.
 
 import { icon, make, sentence, time } from './dom.js'
-import { UNKNOWN, explain } from './page.js'
+import { UNKNOWN, announce, explain } from './page.js'
 import { client } from './session.js'
 import { say } from './words.js'
 
@@ -25,24 +25,35 @@ export function keepTrue(ask, draw, fail, every) {
   let readAt = 0
   let lookedAt = 0
   let attempts = 0
+  /** Readings under way that were asked for: those that come by themselves do not overtake them. */
+  let asked = 0
+  /** Whether a reading that was asked for could not be drawn. */
+  let isOwed = false
 
   const read = async (isByItself = false) => {
     if (isOver) return
-    if (isByItself && isDeciding()) return wait()
+    if (isByItself && (asked || isDeciding())) return wait()
     clearTimeout(soon)
+    const isAsked = !isByItself || isOwed
     const attempt = ++attempts
     lookedAt = Date.now()
+    if (isAsked) asked++
     try {
-      const value = await ask(isByItself)
+      const value = await ask(!isAsked)
       if (isOver || attempt !== attempts) return
-      readAt = Date.now()
+      isOwed = isAsked && isDeciding()
       outage.replaceChildren()
       if (isDeciding()) return wait()
+      readAt = Date.now()
       draw(value)
     } catch (error) {
       if (isOver || attempt !== attempts || client.state.status === 'signed-out') return
       // What was read before stays: an outage changes nothing about who is signed in.
-      if (!fail(error, !readAt) && !outage.childElementCount && navigator.onLine) outage.replaceChildren(stale(error))
+      if (fail(error, !readAt)) return
+      if (outage.childElementCount) isAsked && announce(explain(error))
+      else if (navigator.onLine) outage.replaceChildren(stale(error))
+    } finally {
+      if (isAsked) asked--
     }
   }
   const wait = () => {

@@ -148,6 +148,13 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.keyboard.press('Escape')
   await live.getByText('The radio').waitFor({ state: 'detached', timeout: 5_000 })
 
+  // A dialog is about its view: on the way back it is closed, and is not asked over another user.
+  await endAll.click()
+  await page.goBack()
+  await page.locator('dialog').waitFor({ state: 'detached' })
+  await page.goForward()
+  await endAll.waitFor()
+
   await endAll.click()
   await isNotDone('**/sessions/revoke-all', [202, 204])
   await isSaid('2 sessions were ended.', 'H1')
@@ -169,6 +176,34 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.getByRole('button', { name: 'Enable account' }).click()
   await isSaid('The account is enabled.', 'disable')
   await inspect(page, 'admin-enabled')
+
+  // Replies are slow, and a window that comes back looks again: the reading that was asked for is drawn whole.
+  const user = /\/v1\/admin\/users\/[^/]+(\/(sessions|activity).*)?$/
+  let delay = () => page.waitForTimeout(700)
+  await page.route(user, async (route) => {
+    if (route.request().method() === 'GET') await delay()
+    await route.continue()
+  })
+  await page.getByRole('link', { name: 'Users' }).click()
+  await search.fill(bob.user.id)
+  await page.keyboard.press('Enter')
+  await page.waitForTimeout(900)
+  await look()
+  await page.getByRole('heading', { name: 'Activity', exact: true }).waitFor({ timeout: 10_000 })
+  // What was done is said in any case, and what is asked for while a dialog is open comes after it.
+  let release = () => {}
+  const released = new Promise((go) => (release = go))
+  delay = () => released
+  await page.getByRole('button', { name: 'Disable account' }).click()
+  await page.locator('dialog button').first().click()
+  await page.locator('.notice', { hasText: 'The account is disabled.' }).waitFor({ timeout: 6_000 })
+  await page.getByRole('button', { name: 'Send a password reset link' }).click()
+  release()
+  await page.waitForTimeout(700)
+  assert.equal(await page.getByRole('button', { name: 'Enable account' }).count(), 0, 'nothing is drawn under a dialog')
+  await page.keyboard.press('Escape')
+  await page.getByRole('button', { name: 'Enable account' }).waitFor({ timeout: 5_000 })
+  await page.locator('ul.slim li.row').first().getByText(/disabled/).waitFor()
 
   // Whoever signs in elsewhere has no password to reset, and an address that was verified there or nowhere.
   const added = execFileSync(binary, ['admin', '--data-dir', data, 'client', 'add', 'intranet', '--name', 'intranet', '--json', '--scope', 'sessions:issue', '--issuer', 'https://idp.example.org'], { stdio: ['ignore', 'pipe', 'ignore'] })
