@@ -106,7 +106,7 @@ fn pages(facts: &Facts<'_>) -> String {
     let OwnPages { account, admin, .. } = facts.pages;
     let first = match facts.command_options {
         Some(options) => format!("first: cargo run -- admin grant YOU{options}"),
-        None => "first: start with --dynamodb-port too, for admin grant YOU".to_owned(),
+        None => "first: start with --dynamodb-port 8000 too, for admin grant YOU".to_owned(),
     };
     let account = account.then(|| format!("{}/account\n", facts.base_url));
     let admin = admin.then(|| format!("{}/admin ({first})\n", facts.base_url));

@@ -50,7 +50,7 @@ pub enum AdminError {
     NoData(PathBuf),
     /// A service in memory is reached by its port only.
     #[error(
-        "--memory has no table that a command could reach: start the service with --dynamodb-port too, and give its \
+        "--memory has no table that a command could reach: start the service with --dynamodb-port 8000 too, and give its \
          address with --dynamodb-url"
     )]
     Memory,

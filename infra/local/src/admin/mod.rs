@@ -117,7 +117,7 @@ Examples:
   latchkey admin find --table auth-prod-Table-1A2B3C --region eu-central-1 --profile ops --json
 
 On the data folder the commands work whether or not the service runs. A service with --memory is reached by
---dynamodb-url, if it was started with --dynamodb-port.
+--dynamodb-url, if it was started with --dynamodb-port 8000.
 
 Exit codes: 0 done, 1 not or not wholly done, 2 the command line is wrong, 3 there is no such user or session.";
 

@@ -69,7 +69,7 @@ fn the_banner_says_how_somebody_becomes_an_administrator() {
         assert_eq!(me.json()["roles"], json!(["admin"]), "{}", me.text);
     }
     let closed = Stack::start(&["--memory"], &[]);
-    let told = "/admin (first: start with --dynamodb-port too, for admin grant YOU)";
+    let told = "/admin (first: start with --dynamodb-port 8000 too, for admin grant YOU)";
     assert!(closed.banner.contains(told), "{}", closed.banner);
 }
 

@@ -173,7 +173,7 @@ fn who_is_not_found_is_told_with_where_it_was_looked_and_where_else_it_may_be() 
         assert_eq!(ended.status.code(), Some(2));
         let error = String::from_utf8(ended.stderr).unwrap();
         assert!(
-            error.contains("start the service with --dynamodb-port too"),
+            error.contains("start the service with --dynamodb-port 8000 too"),
             "{error}"
         );
     }
