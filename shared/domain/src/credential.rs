@@ -21,3 +21,21 @@ impl Credential {
         self.user_id != user
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SeededRandom;
+
+    #[test]
+    fn an_address_is_taken_for_everybody_but_whose_it_is() {
+        let [own, other] = [1, 2].map(|seed| UserId::random(&SeededRandom::new(seed)));
+        let credential = Credential {
+            user_id: own,
+            password_hash: PasswordHash::from_phc(String::new()),
+            password_version: 1,
+        };
+        assert!(!credential.is_anothers(own));
+        assert!(credential.is_anothers(other));
+    }
+}

@@ -329,3 +329,19 @@ impl From<CallerNotLive> for ConfirmError {
         Self::CallerNotLive
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the account cannot be read")]
+    struct Unread(#[source] StoreError);
+
+    #[test]
+    fn an_error_is_told_with_its_causes_in_one_line() {
+        let cause = StoreError::Unavailable;
+        let line = with_causes(&Unread(cause));
+        assert_eq!(line, format!("the account cannot be read: {cause}"));
+    }
+}

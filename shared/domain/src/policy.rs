@@ -119,6 +119,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_that_no_mail_reaches_is_refused_only_where_mail_is_sent() {
+        let read = |sends_mail, typed: &str| {
+            let policy = SessionPolicy {
+                sends_mail,
+                ..SessionPolicy::default()
+            };
+            policy.read_new_email(typed).map(drop)
+        };
+        let [reachable, unreachable] = ["ada@example.com", "\u{e4}da@example.com"];
+        assert_eq!(read(true, reachable), Ok(()));
+        assert_eq!(read(false, reachable), Ok(()));
+        assert_eq!(read(true, unreachable), Err(InvalidEmail::Unreachable));
+        assert_eq!(read(false, unreachable), Ok(()));
+    }
+
+    #[test]
     fn the_interval_is_longer_than_the_grace_also_on_two_clocks() {
         let policy = |seconds| SessionPolicy {
             refresh_grace: TimeDelta::seconds(seconds),

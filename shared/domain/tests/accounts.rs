@@ -15,6 +15,7 @@ use latchkey_domain::identity::Identity;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::role::Role;
+use latchkey_domain::selection::live_sessions;
 use latchkey_domain::session::{ClientLocation, Session};
 
 fn noon() -> DateTime<Utc> {
@@ -41,6 +42,19 @@ fn session(seed: u64) -> Session {
 #[test]
 fn whoever_registers_has_their_first_session_and_no_other() {
     assert_eq!(account().sessions, [id(1)].into());
+}
+
+#[test]
+fn the_sessions_that_count_are_the_accounts_the_most_recently_used_first() {
+    let mut account = account();
+    account.sessions = [id(1), id(2)].into();
+    let used = |seed, minutes| Session {
+        last_used_at: noon() + TimeDelta::minutes(minutes),
+        ..session(seed)
+    };
+    let live = live_sessions(&account, vec![used(1, 0), used(2, 1), used(3, 2)], noon());
+    let ids: Vec<SessionId> = live.iter().map(|session| session.id).collect();
+    assert_eq!(ids, [id(2), id(1)]);
 }
 
 #[test]

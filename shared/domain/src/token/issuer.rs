@@ -565,6 +565,25 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_token_is_read_and_a_longer_one_is_not() {
+        let tokens = tokens(1, None);
+        let key = EncodingKey::from_secret(&[0; 32]);
+        let mut longer = (0..).map(|characters| {
+            let kid = "k".repeat(characters);
+            let claims = serde_json::json!({});
+            forged(REFRESH_TOKEN_TYPE, Algorithm::HS256, &kid, &key, &claims)
+        });
+        let longest = longer
+            .find(|token| token.0.len() >= MAX_TOKEN_BYTES)
+            .unwrap();
+        let too_long = longer.next().unwrap();
+        assert_eq!(longest.0.len(), MAX_TOKEN_BYTES);
+        let refused = |token| tokens.verify_refresh_of_any_age(token, noon()).unwrap_err();
+        assert_eq!(refused(&longest), TokenError::UnknownKey);
+        assert_eq!(refused(&too_long), TokenError::Malformed);
+    }
+
+    #[test]
     fn a_token_with_a_critical_extension_is_refused() {
         let tokens = tokens(1, None);
         let mut header = Header::new(Algorithm::HS256);
@@ -597,6 +616,18 @@ mod tests {
         }
         let own = issue(Access::ThisApi(Scope::own_account())).unwrap();
         assert_eq!(foreign.refresh_token, own.refresh_token);
+        // Who asks for that audience takes it, until it is over.
+        let verify = |now| tokens.verify_access_for(&other, &foreign.access_token, now);
+        let end = whole_seconds(noon()) + foreign.expires_in;
+        assert!(verify(end - TimeDelta::milliseconds(1)).is_ok());
+        assert_eq!(verify(end), Err(TokenError::Expired));
+        let refused = tokens.verify_access_for(&other, &own.access_token, noon());
+        assert_eq!(refused, Err(TokenError::WrongAudience));
+        // Who takes any audience of ours takes both, of any age.
+        for token in [&own.access_token, &foreign.access_token] {
+            let verified = tokens.verify_access_for_any_audience(token, end);
+            assert_eq!(verified.unwrap().sid, session.id);
+        }
         let found = |name| identity().find_audience(name);
         assert_eq!(found(None), Ok(Audience::ThisApi));
         assert_eq!(found(Some("latchkey")), Ok(Audience::ThisApi));

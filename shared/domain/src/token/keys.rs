@@ -366,6 +366,13 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_stored_as_it_was_given() {
+        let bytes: Vec<u8> = (0..32).collect();
+        let secret = TokenSecret::new(bytes.as_slice()).unwrap();
+        assert_eq!(secret.expose(), bytes);
+    }
+
+    #[test]
     fn each_kind_has_its_own_key() {
         let secret = TokenSecret::new(vec![1; 32]).unwrap();
         let keys = KeySet::derive(&secret.into(), AccessTokens::InUse).unwrap();

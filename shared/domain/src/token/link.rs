@@ -335,6 +335,16 @@ mod tests {
         Tokens::new(identity, &secret(current), previous.map(secret).as_ref()).unwrap()
     }
 
+    #[test]
+    fn a_purpose_has_one_word_in_json_and_in_the_table() {
+        let words = ["verify_email", "reset_password", "change_email"];
+        assert_eq!(LinkPurpose::ALL.map(LinkPurpose::as_str), words);
+        assert_eq!(
+            serde_json::to_value(LinkPurpose::ALL).unwrap(),
+            serde_json::json!(words)
+        );
+    }
+
     fn links() -> [Link; 3] {
         let user = session(1, noon()).user_id;
         let email = EmailAddress::parse("Ada@Example.com").unwrap();

@@ -334,6 +334,21 @@ mod tests {
     use crate::session::tests::{noon, session};
 
     #[test]
+    fn an_algorithm_has_the_name_of_its_rfc() {
+        for (name, algorithm) in [
+            ("EdDSA", TokenAlgorithm::EdDsa),
+            ("RS256", TokenAlgorithm::Rs256),
+        ] {
+            assert_eq!(algorithm.as_str(), name);
+            assert_eq!(name.parse(), Ok(algorithm));
+        }
+        for text in ["", "eddsa", "HS256", "none"] {
+            let parsed: Result<TokenAlgorithm, _> = text.parse();
+            assert_eq!(parsed, Err(UnknownAlgorithm), "{text}");
+        }
+    }
+
+    #[test]
     fn a_refresh_token_id_has_one_spelling() {
         let session = session(1, noon());
         let id = format!("{}.17", session.id);
