@@ -17,8 +17,8 @@ use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::random::SeededRandom;
 use latchkey_domain::session::{ClientLocation, Session};
 use latchkey_domain::token::{
-    IssuedTokens, KeyMaterial, KeyRing, RingKey, RsaPrivateKey, Scope, Token, TokenError,
-    TokenIdentity, TokenSecret, Tokens,
+    IssuedTokens, KeyMaterial, KeyRing, RingKey, RsaPrivateKey, Scope, Token, TokenAlgorithm,
+    TokenError, TokenIdentity, TokenSecret, Tokens,
 };
 use serde_json::{Value, json};
 
@@ -83,6 +83,11 @@ fn sign_rsa(key: &RsaPrivateKey, padding: &'static dyn RsaEncoding, message: &[u
 #[test]
 fn an_rsa_key_signs_access_tokens_and_is_published_by_its_thumbprint() {
     let key = RsaPrivateKey::generate().unwrap();
+    assert_eq!(rsa(1, &key).algorithm(), TokenAlgorithm::Rs256);
+    assert_eq!(
+        KeyMaterial::from(secret(1)).algorithm(),
+        TokenAlgorithm::EdDsa
+    );
     let tokens = tokens(vec![RingKey::signing(rsa(1, &key))], noon());
     let issued = issue(&tokens, noon());
     let header = part(&issued.access_token, 0);

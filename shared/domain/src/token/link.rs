@@ -345,6 +345,22 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_link_leads_to_the_page_of_its_purpose_with_the_token_behind_the_hash() {
+        let token = Token::new("abc".to_owned());
+        let pages = "https://id.example.com/account";
+        let links = LinkPurpose::ALL.map(|purpose| link_address(pages, purpose, &token));
+        let paths = links.each_ref().map(|link| link.strip_prefix(pages));
+        assert_eq!(
+            paths,
+            [
+                Some("/verify-email#token=abc"),
+                Some("/reset-password#token=abc"),
+                Some("/verify-email#token=abc"),
+            ]
+        );
+    }
+
     fn links() -> [Link; 3] {
         let user = session(1, noon()).user_id;
         let email = EmailAddress::parse("Ada@Example.com").unwrap();

@@ -97,6 +97,7 @@ mod tests {
         let read = RsaPrivateKey::from_base64(&pem).unwrap();
         assert_eq!(read, key);
         assert_eq!(read.check(), Ok(()));
+        assert_ne!(read, RsaPrivateKey::from_base64("AAAA").unwrap());
         assert!(!format!("{key:?}").contains(&stored[..16]));
     }
 

@@ -152,6 +152,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_scope_allows_what_is_in_it_and_nothing_else() {
+        let scopes = ["", "account", "admin", "account admin"];
+        let [none, account, admin, both] = scopes.map(|text| Scope::from(text.to_owned()));
+        assert!(none.is_empty() && !account.is_empty() && !admin.is_empty());
+        for (scope, allowed) in [
+            (none, [true, false, false, false]),
+            (account, [true, true, false, false]),
+            (admin, [true, false, true, false]),
+            (both, [true, true, true, true]),
+        ] {
+            let asked = [none, account, admin, both];
+            assert_eq!(asked.map(|asked| scope.allows(asked)), allowed, "{scope}");
+            // What is in both is what the one allows of the other.
+            assert_eq!(scope.within(both), scope);
+            assert_eq!(both.within(scope), scope);
+            assert_eq!(scope.within(none), none);
+        }
+        assert_eq!(account.within(admin), none);
+        assert_eq!(admin.within(account), none);
+    }
+
+    #[test]
     fn a_scope_is_made_of_whole_words() {
         let read = |text: &str| Scope::from(text.to_owned());
         for nothing in ["", "accounts", "Account", "account:read", "administration"] {
