@@ -68,7 +68,11 @@ function drawWith(part, title, use) {
       const fail = () => {
         if (turn === latest) show(title, failure(error, again))
       }
-      const again = () => void fetch(location.href).then(({ ok }) => (ok ? location.reload() : fail()), fail)
+      const again = () =>
+        void fetch(location.href, { signal: AbortSignal.timeout(10_000) }).then(({ ok }) => {
+          if (!ok) fail()
+          else if (turn === latest) location.reload()
+        }, fail)
       fail()
     },
   )

@@ -30,14 +30,14 @@ export function drawUser(id, me, refused, seen) {
   let email
   let shown = ''
 
-  /** The user, the sessions, and what has happened, of which more may be open: it is read again when it is asked for. @param {boolean} isByItself */
-  const load = async (isByItself) => {
+  /** The user, the sessions, and what has happened, of which more may be open: it is read again when it is asked for. @param {boolean} isByItself @param {boolean} isWhole */
+  const load = async (isByItself, isWhole) => {
     const get = isByItself ? peek : (/** @type {string} */ path) => administer('GET', path)
     /** @type {User} */
     const user = await get(path)
     /** @type {{ sessions: AdminSession[] }} */
     const { sessions } = await get(`${path}/sessions?state=all`)
-    return { user, sessions, activity: isByItself ? null : await activityOf(path) }
+    return { user, sessions, activity: isWhole ? await activityOf(path, get) : null }
   }
   /** @param {Awaited<ReturnType<typeof load>>} found */
   const draw = ({ user, sessions, activity }) => {
@@ -114,11 +114,11 @@ const facts = (user, isMine) =>
     ),
   )
 
-/** What has happened to the user; nothing where the service keeps none. @param {string} path */
-async function activityOf(path) {
+/** What has happened to the user; nothing where the service keeps none. @param {string} path @param {typeof peek} get */
+async function activityOf(path, get) {
   try {
     const next = ({ cursor = '' }) => administer('GET', `${path}/activity?cursor=${encodeURIComponent(cursor)}`)
-    return entries(await some(await administer('GET', `${path}/activity`), next), next, 'h3', 'h4')
+    return entries(await some(await get(`${path}/activity`), next), next, 'h3', 'h4')
   } catch (error) {
     if (error instanceof LatchkeyError && error.code === 'not_found') return null
     throw error

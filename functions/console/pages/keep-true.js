@@ -14,7 +14,7 @@ const isDeciding = () => document.querySelector('main form, dialog') !== null
 /**
  * Keeps a view true: asks when it is told to, by itself when somebody looks at it again or the connection is back, and every so
  * often. What is due while they type or decide is asked for when they are done.
- * @template T @param {(isByItself: boolean) => Promise<T>} ask @param {(value: T) => void} draw
+ * @template T @param {(isByItself: boolean, isWhole: boolean) => Promise<T>} ask @param {(value: T) => void} draw
  * @param {(error: unknown, isFirst: boolean) => unknown} fail whether it has told it @param {number} [every] milliseconds
  */
 export function keepTrue(ask, draw, fail, every) {
@@ -27,7 +27,7 @@ export function keepTrue(ask, draw, fail, every) {
   let attempts = 0
   /** Readings under way that were asked for: those that come by themselves do not overtake them. */
   let asked = 0
-  /** Whether a reading that was asked for could not be drawn. */
+  /** Whether a reading that was asked for was not drawn: the next one is as whole, but asks nobody anything. */
   let isOwed = false
 
   const read = async (isByItself = false) => {
@@ -39,18 +39,20 @@ export function keepTrue(ask, draw, fail, every) {
     lookedAt = Date.now()
     if (isAsked) asked++
     try {
-      const value = await ask(!isAsked)
+      const value = await ask(isByItself, isAsked)
       if (isOver || attempt !== attempts) return
       isOwed = isAsked && isDeciding()
       outage.replaceChildren()
       if (isDeciding()) return wait()
+      clearTimeout(soon)
       readAt = Date.now()
       draw(value)
     } catch (error) {
       if (isOver || attempt !== attempts || client.state.status === 'signed-out') return
+      isOwed ||= isAsked
       // What was read before stays: an outage changes nothing about who is signed in.
       if (fail(error, !readAt)) return
-      if (outage.childElementCount) isAsked && announce(explain(error))
+      if (outage.childElementCount) isByItself || announce(explain(error))
       else if (navigator.onLine) outage.replaceChildren(stale(error))
     } finally {
       if (isAsked) asked--

@@ -184,12 +184,34 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
     if (route.request().method() === 'GET') await delay()
     await route.continue()
   })
-  await page.getByRole('link', { name: 'Users' }).click()
-  await search.fill(bob.user.id)
-  await page.keyboard.press('Enter')
-  await page.waitForTimeout(900)
+  const activity = page.getByRole('heading', { name: 'Activity', exact: true })
+  const open = async () => {
+    await page.getByRole('link', { name: 'Users' }).click()
+    await search.fill(bob.user.id)
+    const asked = page.waitForRequest('**/sessions?state=all')
+    await page.keyboard.press('Enter')
+    await asked
+  }
+  await open()
   await look()
-  await page.getByRole('heading', { name: 'Activity', exact: true }).waitFor({ timeout: 10_000 })
+  await activity.waitFor({ timeout: 10_000 })
+  // One that has failed is made up for, whole, by the next look, which asks nobody for a password.
+  delay = async () => {}
+  let isRefused = false
+  await page.route('**/v1/admin/users/*/activity', (route) => {
+    const proof = { status: 403, contentType: 'application/problem+json', body: '{"code":"reauthentication_required"}' }
+    return route.fulfill(isRefused ? proof : { status: 503 })
+  }, { times: 2 })
+  await open()
+  await page.locator('.failure').waitFor()
+  isRefused = true
+  const refused = page.waitForResponse('**/v1/admin/users/*/activity')
+  await look()
+  await refused
+  await page.waitForTimeout(200)
+  assert.equal(await page.locator('dialog').count(), 0)
+  await look()
+  await activity.waitFor({ timeout: 10_000 })
   // What was done is said in any case, and what is asked for while a dialog is open comes after it.
   let release = () => {}
   const released = new Promise((go) => (release = go))
@@ -198,8 +220,10 @@ export async function checkAdministration({ device, inspect, visit, ask, say, bi
   await page.locator('dialog button').first().click()
   await page.locator('.notice', { hasText: 'The account is disabled.' }).waitFor({ timeout: 6_000 })
   await page.getByRole('button', { name: 'Send a password reset link' }).click()
+  const replied = page.waitForResponse(/\/activity$/)
   release()
-  await page.waitForTimeout(700)
+  await replied
+  await page.waitForTimeout(200)
   assert.equal(await page.getByRole('button', { name: 'Enable account' }).count(), 0, 'nothing is drawn under a dialog')
   await page.keyboard.press('Escape')
   await page.getByRole('button', { name: 'Enable account' }).waitFor({ timeout: 5_000 })

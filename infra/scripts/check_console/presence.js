@@ -94,7 +94,7 @@ async function checkOffline(parts) {
   const tried = page.waitForRequest('**/account/activity')
   await context.setOffline(false)
   await tried
-  await page.waitForTimeout(200)
+  await page.waitForTimeout(500)
   const failure = await page.locator('.failure').elementHandle()
   await page.getByRole('button', { name: 'Try again' }).click()
   await page.waitForFunction((failure) => !failure.isConnected, failure)
