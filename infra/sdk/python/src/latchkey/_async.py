@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
@@ -293,7 +294,7 @@ class AsyncClient:
         storage = self._storage
         if inspect.iscoroutinefunction(storage.load):
             # Its caller may be cancelled, also if the storage hangs; what is being written is neither cancelled nor overtaken.
-            flight = _Flight[Any]()
+            flight = _Flight[Any](is_part=True)
             self._start(flight, self._update_in_loop(cast(AsyncStorage, storage), update))
             return await flight.join()
         if isinstance(storage, MemoryStorage):
@@ -308,7 +309,7 @@ class AsyncClient:
 
     async def _update_in_loop(self, storage: AsyncStorage, update: Update) -> Any:
         loaded: str | Exception | None
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=anyio.current_effective_deadline() == -math.inf) as scope:
             async with self._loop().storage_lock:
                 try:
                     loaded = await storage.load()
@@ -316,6 +317,7 @@ class AsyncClient:
                     loaded = error
                 result, text = self._core.vault.update(loaded, update.decide, update.reason, is_blind=update.is_blind)
                 if text is not None:
+                    scope.shield = True  # the end of a trio run waits for what is being written, not for a load that hangs
                     failure: Exception | None = None
                     try:
                         await storage.save(text)
@@ -398,7 +400,8 @@ class _Loop:
 class _Flight(Generic[T]):
     """Work that several tasks may wait for, and none can cancel."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_part: bool = False) -> None:
+        self._is_part = is_part
         self._end = anyio.Event()
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -411,7 +414,7 @@ class _Flight(Generic[T]):
             self._error = error
         except BaseException as error:
             # The event loop is ending.
-            self._error = describe_interruption(error)
+            self._error = error if self._is_part else describe_interruption(error)
             raise
         finally:
             running.discard(self)
@@ -421,7 +424,8 @@ class _Flight(Generic[T]):
         """Ends it if its task was cancelled before its first step, as by who cancels all tasks: nobody waits for ever."""
         if not self.has_ended():
             work.close()
-            self._error = describe_interruption(asyncio.CancelledError())
+            error = asyncio.CancelledError()
+            self._error = error if self._is_part else describe_interruption(error)
             running.discard(self)
             self._end.set()
 

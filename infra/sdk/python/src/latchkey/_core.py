@@ -369,8 +369,10 @@ class Core:
         """Forgets the session if the storage still holds this refresh token; returns whether it did."""
 
         def decide(document: Document) -> tuple[Document, bool]:
-            if document.held is None or document.held.refresh_token == refresh_token:
-                return replace(document, held=None), True
+            if document.held is None:
+                return document, True
+            if document.held.refresh_token == refresh_token:
+                return replace(document, held=None, refused_id=document.held.session["id"]), True
             return document, False
 
         dropped: bool = yield Update(decide, reason)
@@ -382,7 +384,7 @@ class Core:
 
         def decide(document: Document) -> tuple[Document, None]:
             if document.held is not None and document.held.session["id"] == session_id:
-                return replace(document, held=None), None
+                return replace(document, held=None, refused_id=None), None
             return document, None
 
         yield Update(decide)
