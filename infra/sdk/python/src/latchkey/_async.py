@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -38,6 +38,9 @@ from ._version import USER_AGENT
 from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
+
+_LAST_LOAD: Final = 3
+"""How long the end of a trio run waits for an asynchronous storage to be read. Seconds."""
 
 
 class AsyncClient:
@@ -309,7 +312,9 @@ class AsyncClient:
 
     async def _update_in_loop(self, storage: AsyncStorage, update: Update) -> Any:
         loaded: str | Exception | None
-        with anyio.CancelScope(shield=anyio.current_effective_deadline() == -math.inf) as scope:
+        # What is done at the end of a trio run is cancelled already, and may note what the next run has to know.
+        is_ending = anyio.current_effective_deadline() == -math.inf
+        with anyio.fail_after(_LAST_LOAD if is_ending else None, shield=is_ending) as scope:
             async with self._loop().storage_lock:
                 try:
                     loaded = await storage.load()
@@ -317,7 +322,7 @@ class AsyncClient:
                     loaded = error
                 result, text = self._core.vault.update(loaded, update.decide, update.reason, is_blind=update.is_blind)
                 if text is not None:
-                    scope.shield = True  # the end of a trio run waits for what is being written, not for a load that hangs
+                    scope.shield, scope.deadline = True, math.inf  # the end of a trio run waits for what is being written
                     failure: Exception | None = None
                     try:
                         await storage.save(text)
@@ -398,7 +403,11 @@ class _Loop:
 
 
 class _Flight(Generic[T]):
-    """Work that several tasks may wait for, and none can cancel."""
+    """Work that several tasks may wait for, and none can cancel.
+
+    ``is_part`` says that it is a step of one operation, which has to see an interruption as it is: its own handling of one
+    stores what has come. All others who wait were not interrupted themselves, and receive an error.
+    """
 
     def __init__(self, *, is_part: bool = False) -> None:
         self._is_part = is_part
@@ -413,8 +422,8 @@ class _Flight(Generic[T]):
         except Exception as error:
             self._error = error
         except BaseException as error:
-            # The event loop is ending.
-            self._error = error if self._is_part else describe_interruption(error)
+            # The event loop is ending, or a storage raises what it should not.
+            self._interrupt(error)
             raise
         finally:
             running.discard(self)
@@ -424,10 +433,12 @@ class _Flight(Generic[T]):
         """Ends it if its task was cancelled before its first step, as by who cancels all tasks: nobody waits for ever."""
         if not self.has_ended():
             work.close()
-            error = asyncio.CancelledError()
-            self._error = error if self._is_part else describe_interruption(error)
+            self._interrupt(asyncio.CancelledError())
             running.discard(self)
             self._end.set()
+
+    def _interrupt(self, error: BaseException) -> None:
+        self._error = error if self._is_part else describe_interruption(error)
 
     def has_ended(self) -> bool:
         return self._end.is_set()

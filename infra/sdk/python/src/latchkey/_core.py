@@ -384,7 +384,7 @@ class Core:
 
         def decide(document: Document) -> tuple[Document, None]:
             if document.held is not None and document.held.session["id"] == session_id:
-                return replace(document, held=None, refused_id=None), None
+                return replace(document, held=None), None
             return document, None
 
         yield Update(decide)
@@ -498,7 +498,8 @@ class Core:
             if sign_outs != self._sign_outs:
                 return document, False
             skew, token = self.time.skew(), device_token or document.device_token
-            return replace(document, held=held, device_token=token, clock_skew=skew, replaced_until=0), True
+            after = replace(document, held=held, device_token=token, clock_skew=skew, replaced_until=0, refused_id=None)
+            return after, True
 
         is_kept: bool = yield Update(keep, is_blind=True)
         if not is_kept:

@@ -63,7 +63,7 @@ class Document:
     replaced_until: float = 0
     """Until when, by the wall clock, the reply of a request that replaces the session may still come."""
     refused_id: str | None = None
-    """The session that was refused last. Without it, who finds nobody signed in takes that for a sign-out."""
+    """The session whose refusal is why nobody is signed in. ``None`` after a sign-out, and while somebody is signed in."""
 
     def __repr__(self) -> str:
         return f"<Document {self.held}>"
@@ -250,10 +250,11 @@ class Vault:
         ours, theirs = unsaved.held, found.held
         is_ours = any(_has_same_token(theirs, one) for one in (before, *self._replaced, ours))
         if ours is not None:
-            # A new session replaces the ones before, also if another process has refreshed one, or was refused with it.
+            # A new session replaces the ones before, also if another process has refreshed one or was refused with one.
+            # If somebody has signed out there, that is later than what we have.
             others = {one.session["id"] for one in (before, *self._replaced) if one is not None} - {ours.session["id"]}
             is_ours |= (found.refused_id if theirs is None else theirs.session["id"]) in others
-        return replace(found, held=ours) if is_ours and ours != before else found
+        return replace(found, held=ours, refused_id=unsaved.refused_id) if is_ours and ours != before else found
 
     def _become(self, after: Document, reason: LatchkeyError | None) -> None:
         is_first = self.document is None
