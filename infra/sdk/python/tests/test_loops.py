@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import sys
 import threading
@@ -154,6 +155,24 @@ def test_storage_that_raises_a_cancellation_loses_no_reply(api: str) -> None:
     asyncio.run(scenario())
     assert not storage.is_due
     assert (world.network.refreshes, rotation(storage.text or "")) == (0, 1)
+
+
+def test_storage_sees_the_context_variables_of_its_caller(tasks: World) -> None:
+    tenant = contextvars.ContextVar("tenant", default="")
+    seen: list[str] = []
+
+    class Tenants(LoopStorage):
+        async def load(self) -> str | None:
+            seen.append(tenant.get())
+            return await super().load()
+
+    async def scenario() -> None:
+        client = client_of(tasks, Tenants())
+        tenant.set("acme")
+        await client.signed_in()
+
+    anyio.run(scenario, backend=tasks.kind)
+    assert seen == ["acme"]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")

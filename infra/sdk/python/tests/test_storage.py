@@ -8,12 +8,14 @@ import stat
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
 from latchkey import AsyncClient, Change, Client, FileStorage, LatchkeyError, MemoryStorage
+from latchkey._session import Document, Vault, decode
 from world import PASSWORD, LoopStorage, World, held, in_a_thread, rotation, start_stack
 
 OTHER_PASSWORD = "wrong donkey charger paperclip"
@@ -316,6 +318,24 @@ def test_new_session_that_could_not_be_stored_and_its_refresh_outlive_a_refresh_
     shared.unreadable.fails_to_load = False
     assert shared.client.signed_in() == unsaved is not None
     assert shared.other.me()["email"] == shared.client.me()["email"] == world.email
+
+
+def test_token_that_could_not_be_stored_outlives_any_that_it_has_replaced() -> None:
+    """Of the vault alone: the server replaces a token at most once within the grace."""
+
+    def text_of(number: int) -> str:
+        tokens = {"access_token": f"a{number}", "refresh_token": f"r{number}", "expires_at": 0, "expires_in": 900}
+        return json.dumps({"version": 1, "held": {**tokens, "session": {"id": "s"}}})
+
+    def put(after: Document, _: Document) -> tuple[Document, None]:
+        return after, None
+
+    vault = Vault()
+    vault.update(text_of(0), lambda document: (document, None))
+    for number in range(1, 26):
+        vault.update(OSError(), partial(put, decode(text_of(number))))
+    _, text = vault.update(text_of(1), lambda document: (document, None))
+    assert (held(text) or {}).get("refresh_token") == "r25"
 
 
 @pytest.mark.parametrize("is_by_another_user", [False, True])

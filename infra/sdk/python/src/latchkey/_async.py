@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import math
 import sys
@@ -372,7 +373,7 @@ class AsyncClient:
             flight.task = task = loop.create_task(flight.fly(work, running))
             task.add_done_callback(lambda _: flight.end_unstarted(work, running))
         else:
-            sys.modules["trio"].lowlevel.spawn_system_task(flight.fly, work, running)
+            sys.modules["trio"].lowlevel.spawn_system_task(flight.fly, work, running, context=contextvars.copy_context())
 
     def _loop(self) -> _Loop:
         """What belongs to the running event loop."""

@@ -179,8 +179,9 @@ class Vault:
         self._text: str | None = None
         self._is_unsaved = False
         self._is_unread = True
-        # What could not be stored has replaced these, one after another.
-        self._replaced: deque[Held | None] = deque(maxlen=20)
+        # What could not be stored has replaced these, one after another. Others may have stored any of them, so all are
+        # kept: a thousand, in 4 MB, are the refreshes of ten days.
+        self._replaced: deque[Held | None] = deque(maxlen=1000)
         self._ended_id: str | None = None
 
     def end(self, session_id: str) -> None:
