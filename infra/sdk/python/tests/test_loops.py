@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,9 @@ import anyio
 import httpx
 import pytest
 
-from latchkey import AsyncClient, AsyncStorage, FileStorage, LatchkeyError
+from latchkey import AsyncClient, AsyncStorage, FileStorage, LatchkeyError, _async
 from latchkey._requests import Reply
-from world import PASSWORD, REFRESH, HeldReply, LoopStorage, World, rotation
+from world import PASSWORD, REFRESH, HeldReply, LoopStorage, World, held, rotation
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -83,6 +85,94 @@ def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(
     anyio.run(call, backend=tasks.kind)
     text = storage.text if storage else tasks.storage.load()
     assert (tasks.network.refreshes, rotation(text or "")) == (1, 1)
+
+
+@pytest.mark.parametrize("method", ["load", "save"])
+def test_end_of_a_run_waits_for_what_is_being_stored_alone(api: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With trio. A read that hangs would keep the program from ending."""
+    world, reply = World(api, "trio"), HeldReply()
+    monkeypatch.setattr(_async, "_LAST_LOAD", 0.1)
+
+    class Slow(LoopStorage):
+        slow = ""
+
+        async def load(self) -> str | None:
+            await self._wait("load")
+            return await super().load()
+
+        async def save(self, text: str) -> None:
+            await self._wait("save")
+            await super().save(text)
+
+        async def _wait(self, name: str) -> None:
+            if name == self.slow:
+                await anyio.sleep(2)
+
+    storage = Slow()
+
+    async def scenario() -> float:
+        client = client_of(world, storage)
+        await client.register(world.email, PASSWORD)
+        world.network.fail("/v1/auth/reauthenticate", reply)
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.reauthenticate, PASSWORD)
+            await anyio.to_thread.run_sync(reply.is_given.wait)
+            storage.slow = method
+            group.start_soon(client.signed_in)
+            await anyio.sleep(0.1)
+            group.cancel_scope.cancel()
+        return time.monotonic()
+
+    ended = anyio.run(scenario, backend="trio")
+    reply.may_pass.set()
+    waited = time.monotonic() - ended
+    stored = held(storage.text) or {}
+    assert (waited > 1.5, stored["expires_at"] == 0) == (method == "save", method == "save")
+
+
+def test_storage_that_raises_a_cancellation_loses_no_reply(api: str) -> None:
+    world = World(api, "asyncio")
+
+    class Cancelled(LoopStorage):
+        is_due = True
+
+        async def save(self, text: str) -> None:
+            if self.is_due and held(text) and rotation(text) == 1:
+                self.is_due = False
+                raise asyncio.CancelledError
+            await super().save(text)
+
+    storage = Cancelled()
+
+    async def scenario() -> None:
+        client = client_of(world, storage)
+        await client.register(world.email, PASSWORD)
+        with pytest.raises(LatchkeyError, match="interrupted"):
+            await client.reauthenticate(PASSWORD)
+        assert (await client.me())["email"] == world.email
+        await client.aclose()
+
+    asyncio.run(scenario())
+    assert not storage.is_due
+    assert (world.network.refreshes, rotation(storage.text or "")) == (0, 1)
+
+
+def test_storage_sees_the_context_variables_of_its_caller(tasks: World) -> None:
+    tenant = contextvars.ContextVar("tenant", default="")
+    seen: list[str] = []
+
+    class Tenants(LoopStorage):
+        async def load(self) -> str | None:
+            seen.append(tenant.get())
+            return await super().load()
+
+    async def scenario() -> None:
+        client = client_of(tasks, Tenants())
+        tenant.set("acme")
+        await client.signed_in()
+
+    anyio.run(scenario, backend=tasks.kind)
+    assert seen == ["acme"]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")

@@ -22,6 +22,7 @@ from world import (
     busy,
     full,
     held,
+    in_a_thread,
     lose_reply,
     offline,
     rotation,
@@ -351,3 +352,23 @@ def test_token_for_an_api_is_renewed_once_after_a_proof_that_only_it_has_brought
     world.expire()
     tokens = {client.access_token(ORDERS) for _ in range(3)}
     assert (len(tokens), world.network.refreshes) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("what", "path", "passwords"),
+    [("reauthenticate", REAUTHENTICATE, [PASSWORD]), ("change_password", CHANGE, [PASSWORD, OTHER_PASSWORD])],
+)
+def test_proof_of_the_password_is_not_repeated_as_another(world: World, what: str, path: str, passwords: list[str]) -> None:
+    """Somebody else signs in, in another process, before the refusal of the access token comes."""
+    client, other = world.client(), world.client()
+    world.register(client)
+    next_email = f"next-{world.email}"
+
+    def refuse(request: httpx.Request, send: Any) -> Any:
+        in_a_thread(lambda: other.register(next_email, OTHER_PASSWORD))
+        return answer(401, {"code": "invalid_token", "status": 401})(request, send)
+
+    world.network.fail(path, refuse)
+    assert code_of(getattr(client, what), *passwords) == "invalid_token"
+    assert world.network.counts[path] == 1
+    assert client.me()["email"] == other.me()["email"] == next_email

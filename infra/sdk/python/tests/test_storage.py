@@ -8,12 +8,14 @@ import stat
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
 from latchkey import AsyncClient, Change, Client, FileStorage, LatchkeyError, MemoryStorage
+from latchkey._session import Document, Vault, decode
 from world import PASSWORD, LoopStorage, World, held, in_a_thread, rotation, start_stack
 
 OTHER_PASSWORD = "wrong donkey charger paperclip"
@@ -49,6 +51,13 @@ class Unreadable(Unreliable):
 
     def save(self, text: str) -> None:
         self._storage.save(text)
+
+
+def add_note(storage: MemoryStorage) -> None:
+    """Another process stores something else than a session."""
+    document = json.loads(storage.load() or "")
+    document["clock_skew"] += 0.001
+    storage.save(json.dumps(document))
 
 
 def test_storage_that_cannot_be_written_signs_nobody_out(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -267,19 +276,85 @@ def test_refusal_while_the_storage_cannot_be_read_ends_no_session_of_another(wor
     assert shared.other.me()["email"] == shared.client.me()["email"] == world.email
 
 
-def test_new_session_that_could_not_be_stored_outlives_the_end_of_the_one_before(world: World) -> None:
+@pytest.mark.parametrize("is_refreshed", [False, True])
+@pytest.mark.parametrize("is_read_by_other", [True, False])
+def test_new_session_that_could_not_be_stored_outlives_the_end_of_the_one_before(
+    world: World, is_refreshed: bool, is_read_by_other: bool
+) -> None:
     """Another process is refused with the old session, which the new one has ended, and stores that nobody is signed in."""
+    shared = Shared(world)
+    world.register(shared.client)
+    others = Unreadable(shared.storage)
+    other = world.client(storage=others)
+    other.signed_in()
+    shared.unreadable.fails_to_load = True
+    shared.client.change_password(PASSWORD, OTHER_PASSWORD)
+    if is_refreshed:
+        world.expire()
+        shared.client.me()
+    unsaved = shared.client.signed_in()
+    others.fails_to_load = not is_read_by_other
+    with pytest.raises(LatchkeyError, match="invalid_refresh_token"):
+        other.me()
+    add_note(shared.storage)
+    others.fails_to_load = False
+    assert other.signed_in() is None
+    assert held(shared.storage.load()) is None
+    shared.unreadable.fails_to_load = False
+    assert shared.client.signed_in() == unsaved is not None
+    assert other.me()["email"] == shared.client.me()["email"] == world.email
+
+
+def test_new_session_that_could_not_be_stored_and_its_refresh_outlive_a_refresh_of_the_one_before(world: World) -> None:
+    shared = Shared(world)
+    world.register(shared.client)
+    shared.client.signed_in()
+    shared.unreadable.fails_to_load = True
+    shared.other.reauthenticate(PASSWORD)
+    shared.client.change_password(PASSWORD, OTHER_PASSWORD)
+    world.expire()
+    shared.client.me()
+    unsaved = shared.client.signed_in()
+    shared.unreadable.fails_to_load = False
+    assert shared.client.signed_in() == unsaved is not None
+    assert shared.other.me()["email"] == shared.client.me()["email"] == world.email
+
+
+def test_token_that_could_not_be_stored_outlives_any_that_it_has_replaced() -> None:
+    """Of the vault alone: the server replaces a token at most once within the grace."""
+
+    def text_of(number: int) -> str:
+        tokens = {"access_token": f"a{number}", "refresh_token": f"r{number}", "expires_at": 0, "expires_in": 900}
+        return json.dumps({"version": 1, "held": {**tokens, "session": {"id": "s"}}})
+
+    def put(after: Document, _: Document) -> tuple[Document, None]:
+        return after, None
+
+    vault = Vault()
+    vault.update(text_of(0), lambda document: (document, None))
+    for number in range(1, 26):
+        vault.update(OSError(), partial(put, decode(text_of(number))))
+    _, text = vault.update(text_of(1), lambda document: (document, None))
+    assert (held(text) or {}).get("refresh_token") == "r25"
+
+
+@pytest.mark.parametrize("is_by_another_user", [False, True])
+def test_new_session_that_could_not_be_stored_does_not_undo_a_sign_out(world: World, is_by_another_user: bool) -> None:
+    """It was in another process, perhaps after a refusal and by somebody else, who has signed in there."""
     shared = Shared(world)
     world.register(shared.client)
     shared.other.signed_in()
     shared.unreadable.fails_to_load = True
-    changed = shared.client.change_password(PASSWORD, OTHER_PASSWORD)
-    with pytest.raises(LatchkeyError, match="invalid_refresh_token"):
-        shared.other.me()
-    assert held(shared.storage.load()) is None
+    shared.client.change_password(PASSWORD, OTHER_PASSWORD)
+    if is_by_another_user:
+        with pytest.raises(LatchkeyError, match="invalid_refresh_token"):
+            shared.other.me()
+        shared.other.register(f"next-{world.email}", PASSWORD)
+    assert shared.other.sign_out()
     shared.unreadable.fails_to_load = False
-    assert shared.client.signed_in() == changed
-    assert shared.other.me()["email"] == shared.client.me()["email"] == world.email
+    assert shared.client.signed_in() is None
+    assert shared.other.signed_in() is None
+    assert held(shared.storage.load()) is None
 
 
 def test_refusal_while_the_storage_cannot_be_read_is_stored_when_it_can_be(world: World) -> None:
@@ -376,9 +451,7 @@ def test_what_could_not_be_stored_outlives_a_note_of_another(hasty: str, can_be_
     storage.fails_to_load, storage.fails_to_save = not can_be_read, True
     client.me()
     storage.fails_to_load = storage.fails_to_save = False
-    noted = json.loads(storage.load() or "")
-    noted["clock_skew"] += 0.001
-    storage.save(json.dumps(noted))
+    add_note(storage)
     time.sleep(2.1)  # the grace is the server's, in whole seconds
     assert client.me()["email"] == world.email
     assert world.rotation() == 1
@@ -393,9 +466,7 @@ def test_sign_out_that_could_not_be_stored_outlives_a_note_of_another(world: Wor
     storage.fails_to_save = True
     client.sign_out()
     storage.fails_to_save = False
-    noted = json.loads(storage.load() or "")
-    noted["clock_skew"] += 0.001
-    storage.save(json.dumps(noted))
+    add_note(storage)
     assert client.signed_in() is None
     assert held(storage.load()) is None
 
@@ -453,8 +524,11 @@ def test_what_is_being_stored_is_not_lost_with_its_caller(api: str, backend: str
 
     class Slow(LoopStorage):
         delay = 0.0
+        fails = False
 
         async def save(self, text: str) -> None:
+            if self.fails:
+                raise OSError("the disk is full")
             await anyio.sleep(self.delay)
             await super().save(text)
 
@@ -463,13 +537,14 @@ def test_what_is_being_stored_is_not_lost_with_its_caller(api: str, backend: str
         client = AsyncClient(api, storage=storage, transport=world.network.async_transport(), clock=world.time.clock)
         await client.register(world.email, PASSWORD)
         world.expire()
-        storage.delay = 2
-        with anyio.move_on_after(1):
-            await client.me()
-        storage.delay = 0
-        assert (await client.me())["email"] == world.email
-        assert rotation(storage.text or "") == world.network.refreshes == 1
+        storage.fails = True  # so that the next call, which only reads, has something to store
+        await client.me()
+        storage.fails, storage.delay = False, 1
+        with anyio.move_on_after(0.3):
+            await client.signed_in()
+        assert rotation(storage.text or "") == 0
         await client.aclose()
+        assert rotation(storage.text or "") == world.network.refreshes == 1
 
     anyio.run(scenario, backend=backend)
 

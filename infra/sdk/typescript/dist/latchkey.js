@@ -452,8 +452,8 @@ var SessionKeeper = class {
     throw notSignedIn();
   }
   /**
-   * Finds out who is signed in and tells the listeners, if that has changed. The end of a task under the lock does not call it.
-   * With cookies, what takes the cookie of an ended session away may hold the lock still.
+   * Finds out who is signed in and tells the listeners, if that has changed. No task under the lock calls it: `#change` does
+   * when its task has ended. With cookies, what takes the cookie of an ended session away may hold the lock still.
    */
   update() {
     const state = this.#findState();
@@ -757,7 +757,10 @@ var Client = class {
     this.#attach();
     return this.#keeper.onChange(listener);
   };
-  /** Removes all listeners and stops listening to the page's events. Calls still work, and `onChange` listens again. */
+  /**
+   * Removes all listeners and stops listening to the page's events. Calls still work, and `onChange` listens again. With cookies
+   * it still hears what other tabs send and when the page comes from the back-forward cache, so that it is never the person before.
+   */
   dispose() {
     this.#detach?.();
     this.#detach = void 0;

@@ -32,7 +32,7 @@ export interface ClientOptions {
   readonly timeout?: number
 }
 
-/** Makes a client. It works until the page ends; `dispose` stops it from listening to events. */
+/** Makes a client. It works until the page ends; `dispose` removes its listeners. */
 export function createClient(options: ClientOptions): Client {
   return new Client(options)
 }
@@ -84,7 +84,10 @@ export class Client {
     return this.#keeper.onChange(listener)
   }
 
-  /** Removes all listeners and stops listening to the page's events. Calls still work, and `onChange` listens again. */
+  /**
+   * Removes all listeners and stops listening to the page's events. Calls still work, and `onChange` listens again. With cookies
+   * it still hears what other tabs send and when the page comes from the back-forward cache, so that it is never the person before.
+   */
   dispose(): void {
     this.#detach?.()
     this.#detach = undefined

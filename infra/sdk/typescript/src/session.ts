@@ -239,8 +239,8 @@ export class SessionKeeper {
   }
 
   /**
-   * Finds out who is signed in and tells the listeners, if that has changed. The end of a task under the lock does not call it.
-   * With cookies, what takes the cookie of an ended session away may hold the lock still.
+   * Finds out who is signed in and tells the listeners, if that has changed. No task under the lock calls it: `#change` does
+   * when its task has ended. With cookies, what takes the cookie of an ended session away may hold the lock still.
    */
   update(): void {
     const state = this.#findState()

@@ -163,6 +163,22 @@ describe("operations", () => {
     assert.equal((await client.me()).email, email)
   })
 
+  for (const [what, path] of [["reauthenticate", "/v1/auth/reauthenticate"], ["changePassword", "/v1/me/password"]]) {
+    test(`are not repeated as somebody else who signs in in another tab before the refusal comes: ${what}`, async () => {
+      const storage = sharedStorage()
+      const client = await signIn(make(storage))
+      const email = nextEmail()
+      proxy.next(path, async (...request) => {
+        await make(storage).register({ email, password: OTHER_PASSWORD })
+        return answer(401, {}, JSON.stringify({ code: "invalid_token" }))(...request)
+      })
+      const passwords = { password: PASSWORD, current_password: PASSWORD, new_password: OTHER_PASSWORD }
+      await assert.rejects(client[what](passwords), code("not_signed_in"))
+      assert.equal(proxy.count(path), 1)
+      assert.equal((await client.me()).email, email)
+    })
+  }
+
   test("continue in the session that another tab has got for the same person by a password change", async () => {
     const [storage, late] = lateStorages()
     const client = await signIn(make(storage))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
+import math
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -37,6 +39,9 @@ from ._version import USER_AGENT
 from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
+
+_LAST_LOAD: Final = 3
+"""How long the end of a trio run waits for an asynchronous storage to be read. Seconds."""
 
 
 class AsyncClient:
@@ -293,7 +298,7 @@ class AsyncClient:
         storage = self._storage
         if inspect.iscoroutinefunction(storage.load):
             # Its caller may be cancelled, also if the storage hangs; what is being written is neither cancelled nor overtaken.
-            flight = _Flight[Any]()
+            flight = _Flight[Any](is_part=True)
             self._start(flight, self._update_in_loop(cast(AsyncStorage, storage), update))
             return await flight.join()
         if isinstance(storage, MemoryStorage):
@@ -308,7 +313,9 @@ class AsyncClient:
 
     async def _update_in_loop(self, storage: AsyncStorage, update: Update) -> Any:
         loaded: str | Exception | None
-        with anyio.CancelScope(shield=True):
+        # What is done at the end of a trio run is cancelled already, and may note what the next run has to know.
+        is_ending = anyio.current_effective_deadline() == -math.inf
+        with anyio.fail_after(_LAST_LOAD if is_ending else None, shield=is_ending) as scope:
             async with self._loop().storage_lock:
                 try:
                     loaded = await storage.load()
@@ -316,6 +323,7 @@ class AsyncClient:
                     loaded = error
                 result, text = self._core.vault.update(loaded, update.decide, update.reason, is_blind=update.is_blind)
                 if text is not None:
+                    scope.shield, scope.deadline = True, math.inf  # the end of a trio run waits for what is being written
                     failure: Exception | None = None
                     try:
                         await storage.save(text)
@@ -365,7 +373,7 @@ class AsyncClient:
             flight.task = task = loop.create_task(flight.fly(work, running))
             task.add_done_callback(lambda _: flight.end_unstarted(work, running))
         else:
-            sys.modules["trio"].lowlevel.spawn_system_task(flight.fly, work, running)
+            sys.modules["trio"].lowlevel.spawn_system_task(flight.fly, work, running, context=contextvars.copy_context())
 
     def _loop(self) -> _Loop:
         """What belongs to the running event loop."""
@@ -396,9 +404,14 @@ class _Loop:
 
 
 class _Flight(Generic[T]):
-    """Work that several tasks may wait for, and none can cancel."""
+    """Work that several tasks may wait for, and none can cancel.
 
-    def __init__(self) -> None:
+    ``is_part`` says that it is a step of one operation, which has to see an interruption as it is: its own handling of one
+    stores what has come. All others who wait were not interrupted themselves, and receive an error.
+    """
+
+    def __init__(self, *, is_part: bool = False) -> None:
+        self._is_part = is_part
         self._end = anyio.Event()
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -410,8 +423,8 @@ class _Flight(Generic[T]):
         except Exception as error:
             self._error = error
         except BaseException as error:
-            # The event loop is ending.
-            self._error = describe_interruption(error)
+            # The event loop is ending, or a storage raises what it should not.
+            self._interrupt(error)
             raise
         finally:
             running.discard(self)
@@ -421,9 +434,12 @@ class _Flight(Generic[T]):
         """Ends it if its task was cancelled before its first step, as by who cancels all tasks: nobody waits for ever."""
         if not self.has_ended():
             work.close()
-            self._error = describe_interruption(asyncio.CancelledError())
+            self._interrupt(asyncio.CancelledError())
             running.discard(self)
             self._end.set()
+
+    def _interrupt(self, error: BaseException) -> None:
+        self._error = error if self._is_part else describe_interruption(error)
 
     def has_ended(self) -> bool:
         return self._end.is_set()

@@ -369,8 +369,10 @@ class Core:
         """Forgets the session if the storage still holds this refresh token; returns whether it did."""
 
         def decide(document: Document) -> tuple[Document, bool]:
-            if document.held is None or document.held.refresh_token == refresh_token:
-                return replace(document, held=None), True
+            if document.held is None:
+                return document, True
+            if document.held.refresh_token == refresh_token:
+                return replace(document, held=None, refused_id=document.held.session["id"]), True
             return document, False
 
         dropped: bool = yield Update(decide, reason)
@@ -496,7 +498,8 @@ class Core:
             if sign_outs != self._sign_outs:
                 return document, False
             skew, token = self.time.skew(), device_token or document.device_token
-            return replace(document, held=held, device_token=token, clock_skew=skew, replaced_until=0), True
+            after = replace(document, held=held, device_token=token, clock_skew=skew, replaced_until=0, refused_id=None)
+            return after, True
 
         is_kept: bool = yield Update(keep, is_blind=True)
         if not is_kept:

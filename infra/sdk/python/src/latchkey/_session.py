@@ -62,6 +62,8 @@ class Document:
     """How far the server's clock was ahead of the wall clock when this was written, in seconds."""
     replaced_until: float = 0
     """Until when, by the wall clock, the reply of a request that replaces the session may still come."""
+    refused_id: str | None = None
+    """The session whose refusal is why nobody is signed in. ``None`` after a sign-out, and while somebody is signed in."""
 
     def __repr__(self) -> str:
         return f"<Document {self.held}>"
@@ -90,6 +92,7 @@ def encode(document: Document) -> str:
             "device_token": document.device_token,
             "clock_skew": document.clock_skew,
             "replaced_until": document.replaced_until,
+            "refused_id": document.refused_id,
             "held": None
             if held is None
             else {
@@ -114,6 +117,7 @@ def decode(text: str | None) -> Document:
         return Document()
     fields = cast("dict[str, Any]", stored)
     device_id, device_token = fields.get("device_id"), fields.get("device_token")
+    refused_id = fields.get("refused_id")
     skew, until = read_number(fields.get("clock_skew")), read_number(fields.get("replaced_until"))
     return Document(
         held=_decode_held(fields.get("held")) if fields.get("version") == _VERSION else None,
@@ -121,6 +125,7 @@ def decode(text: str | None) -> Document:
         device_token=device_token if isinstance(device_token, str) else None,
         clock_skew=skew or 0,
         replaced_until=until or 0,
+        refused_id=refused_id if isinstance(refused_id, str) else None,
     )
 
 
@@ -174,8 +179,9 @@ class Vault:
         self._text: str | None = None
         self._is_unsaved = False
         self._is_unread = True
-        # What could not be stored has replaced these, one after another.
-        self._replaced: deque[Held | None] = deque(maxlen=20)
+        # What could not be stored has replaced these, one after another. Others may have stored any of them, so all are
+        # kept: a thousand, in 4 MB, are the refreshes of ten days.
+        self._replaced: deque[Held | None] = deque(maxlen=1000)
         self._ended_id: str | None = None
 
     def end(self, session_id: str) -> None:
@@ -244,11 +250,12 @@ class Vault:
         before = decode(self._text).held
         ours, theirs = unsaved.held, found.held
         is_ours = any(_has_same_token(theirs, one) for one in (before, *self._replaced, ours))
-        replaced = {one.session["id"] for one in (before, *self._replaced) if one is not None}
-        if ours is not None and replaced and ours.session["id"] not in replaced:
-            # A new session replaces the one before, also if another process has refreshed that, or found it ended.
-            is_ours |= theirs is None or theirs.session["id"] in replaced
-        return replace(found, held=ours) if is_ours and ours != before else found
+        if ours is not None:
+            # A new session replaces the ones before, also if another process has refreshed one or was refused with one.
+            # If somebody has signed out there, that is later than what we have.
+            others = {one.session["id"] for one in (before, *self._replaced) if one is not None} - {ours.session["id"]}
+            is_ours |= (found.refused_id if theirs is None else theirs.session["id"]) in others
+        return replace(found, held=ours, refused_id=unsaved.refused_id) if is_ours and ours != before else found
 
     def _become(self, after: Document, reason: LatchkeyError | None) -> None:
         is_first = self.document is None

@@ -17,7 +17,7 @@ class Storage(Protocol):
     The text holds tokens: whoever reads it is the user. Keep it out of logs and of backups, because a restored token
     looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can. While the
     text cannot be read it stores nothing but a new sign-in. The rest it stores at the next call that can read it, unless
-    somebody else has signed in there, the session has ended there or a later token is stored.
+    somebody has signed in there, the user has signed out there, this session was refused there or a later token is stored.
 
     A storage that several processes share may also have ``try_lock``, as `FileStorage` has. It saves requests: without it
     the server gives all who refresh at once the same successor. Sign-ins at once are another matter: the last one counts at
