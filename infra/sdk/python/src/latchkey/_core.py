@@ -252,6 +252,7 @@ class Core:
                     raise failure
                 continue  # The storage has a newer token: another process was faster.
             if not is_doubtful and failure.code not in _MAY_PASS:
+                yield from self._expire_after_doubt(held, audience)
                 raise failure
             attempts = ATTEMPTS
             if is_early:  # nobody is to wait, but the old refresh token may count for the grace alone
@@ -261,6 +262,7 @@ class Core:
             except LatchkeyError:
                 if failure.retry_after is not None:
                     self._pause = (failure.copy(), self.clock.elapsed())
+                yield from self._expire_after_doubt(held, audience)
                 if is_early:
                     return None
                 raise
@@ -285,11 +287,27 @@ class Core:
             raise
         except BaseException:
             self._is_doubtful = True  # an interrupt loses the reply too
+            yield from self._expire_after_doubt(held, audience)
             raise
         received = self._receive(reply, sent, audience)[0]
         if received.session["id"] != held.session["id"]:
             raise unexpected(reply)
         return received
+
+    def _expire_after_doubt(self, lost: Held, audience: str | None) -> Flow[None]:
+        """After a refresh for another API whose reply is lost, Latchkey's own token may live for minutes, and the old refresh
+        token counts for the grace alone: the next call refreshes, whatever its audience is."""
+        if audience is None or not self._is_doubtful:
+            return
+        self._deadlines.pop(None, None)
+
+        def decide(document: Document) -> tuple[Document, None]:
+            held = document.held
+            if held is not None and held.refresh_token == lost.refresh_token:
+                return replace(document, held=replace(held, expires_at=0)), None
+            return document, None
+
+        yield Update(decide)
 
     def _wait_for_replacement(self) -> Flow[None]:
         """Another process may have sent what ends this session and brings the next one. Its reply is waited for."""

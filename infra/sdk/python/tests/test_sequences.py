@@ -1,0 +1,616 @@
+"""Random sequences of calls by processes that share one storage, judged by rules. No stack is needed.
+
+The cast: ada and bob take turns at one installation, which runs three processes. Each process has a client and its own way to
+the shared text, which can fail. A small server keeps the contract of sessions: one conditional rotation, the grace, reuse.
+All share one clock, which only the test and the waits of the clients move.
+
+What must hold is in `Installation`: `judge_save` after each write of the text, `judge_reuse` when the server sees a reuse,
+`judge_call` after each call, and `judge_end` when all storages have worked again. The exceptions stand beside the rules.
+
+``SEQUENCES`` is how many sequences are tried, 800 if it is not set; with it they are new ones each time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any, Final
+
+import httpx
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from latchkey import Client, Clock, LatchkeyError
+
+API: Final = "http://localhost:3000"
+ORDERS: Final = "https://orders.example.com"
+GRACE, INTERVAL, LIFE = 30, 35, 900
+PROCESSES: Final = ("A", "B", "C")
+LONG_RUN: Final = os.environ.get("SEQUENCES")
+
+
+class Broken(AssertionError):
+    """A rule does not hold."""
+
+
+@dataclass
+class ServerSession:
+    id: str
+    user: str
+    device: str
+    rotation: int = 0
+    rotated_at: float = 0
+    proofs: int = 1
+    is_live: bool = True
+    # What the installation did with it.
+    delivered: int | None = None
+    """Its place among the sessions that a process has received; ``None`` if none has."""
+    known: int = -1
+    """The highest rotation of its refresh token that the shared text has held."""
+    is_abandoned: bool = False
+    is_signed_out: bool = False
+    """Its user has asked to sign out, whatever was answered."""
+    is_forgotten: bool = False
+    """The only process that had it has ended, or its user has signed out where it was not yet stored, or
+    somebody else was signed in there, unseen."""
+
+    is_unread: bool = False
+    """Its process had never read the storage, so it could not tell whether what it finds there is older or newer."""
+
+    def __repr__(self) -> str:
+        return f"<{self.id} of {self.user}>"
+
+
+@dataclass
+class Stray:
+    """A successor that was made at the server, and that the shared text does not hold."""
+
+    session: ServerSession
+    rotation: int
+    at: float
+    process: str
+    is_lost: bool
+    """Its reply was lost on the way to a process whose storage works. Otherwise that storage failed."""
+
+
+class Server:
+    """The contract: section 3 of the design, in memory."""
+
+    def __init__(self, now: Callable[[], float], on_reuse: Callable[[ServerSession, int], None]) -> None:
+        self.now = now
+        self.on_reuse = on_reuse
+        self.sessions: dict[str, ServerSession] = {}
+        self.passwords = {"ada": "ada-0", "bob": "bob-0"}
+        self.wrong_person: str | None = None
+        self._issued = 0
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        body: dict[str, Any] = json.loads(request.content) if request.content else {}
+        if path == "/v1/auth/login":
+            return self._sign_in(body, request.headers["x-device-id"])
+        if path == "/v1/auth/refresh":
+            return self._refresh(body["refresh_token"])
+        if path == "/v1/auth/logout":
+            self.session_of(body["refresh_token"]).is_live = False
+            return self._reply(204)
+        session = self._authorize(request.headers["authorization"].removeprefix("Bearer "))
+        if session is None:
+            return self._problem(401, "invalid_token")
+        password = body.get("password", body.get("current_password"))
+        if password is not None and password != self.passwords[session.user]:
+            if not password.startswith(session.user):
+                self.wrong_person = f"{password} was sent with a token of {session.user}"
+            return self._problem(403, "wrong_password")
+        if path == "/v1/me":
+            return self._reply(200, {"id": session.user, "email": session.user})
+        if path == "/v1/sessions/revoke-all":
+            keep = session.id if request.url.params["keep_current"] == "true" else None
+            return self._reply(200, {"revoked": self._end_all(session.user, keep)})
+        if path == "/v1/auth/reauthenticate":
+            session.proofs += 1
+            self._rotate(session)
+            return self._tokens(session, with_user=True)
+        assert path == "/v1/me/password"
+        self.passwords[session.user] = body["new_password"]
+        self._end_all(session.user, None)
+        return self._tokens(self._start(session.user, session.device), with_user=True)
+
+    def session_of(self, refresh_token: str) -> ServerSession:
+        return self.sessions[refresh_token.split(".")[1]]
+
+    def _sign_in(self, body: dict[str, Any], device: str) -> httpx.Response:
+        user = body["email"]
+        if body["password"] != self.passwords[user]:
+            return self._problem(401, "invalid_credentials")
+        for session in self.sessions.values():
+            if (session.user, session.device) == (user, device):
+                session.is_live = False
+        return self._tokens(self._start(user, device), with_user=True)
+
+    def _start(self, user: str, device: str) -> ServerSession:
+        session = ServerSession(f"s{len(self.sessions) + 1}", user, device)
+        self.sessions[session.id] = session
+        return session
+
+    def _end_all(self, user: str, keep: str | None) -> int:
+        ended = [one for one in self.sessions.values() if one.user == user and one.is_live and one.id != keep]
+        for session in ended:
+            session.is_live = False
+        return len(ended)
+
+    def _rotate(self, session: ServerSession) -> None:
+        if session.rotation == 0 or session.rotated_at <= self.now() - INTERVAL:
+            session.rotation += 1
+            session.rotated_at = self.now()
+
+    def _refresh(self, token: str) -> httpx.Response:
+        session, presented = self.session_of(token), int(token.split(".")[2])
+        if not session.is_live:
+            return self._problem(401, "invalid_refresh_token")
+        if presented == session.rotation:
+            self._rotate(session)
+        elif presented != session.rotation - 1 or self.now() - session.rotated_at > GRACE:
+            session.is_live = False
+            self.on_reuse(session, presented)
+            return self._problem(401, "refresh_token_reused")
+        return self._tokens(session)
+
+    def _authorize(self, access_token: str) -> ServerSession | None:
+        _, session_id, _, expires_at = access_token.split(".")
+        session = self.sessions[session_id]
+        return session if session.is_live and self.now() < float(expires_at.replace("_", ".")) else None
+
+    def _tokens(self, session: ServerSession, *, with_user: bool = False) -> httpx.Response:
+        self._issued += 1
+        expires_at = str(self.now() + LIFE).replace(".", "_")
+        tokens: dict[str, Any] = {
+            "access_token": f"at.{session.id}.{self._issued}.{expires_at}",
+            "token_type": "Bearer",
+            "expires_in": LIFE,
+            "refresh_token": f"rt.{session.id}.{session.rotation}",
+            "session": {"id": session.id, "authenticated_at": str(session.proofs)},
+        }
+        if with_user:
+            tokens["user"] = {"id": session.user, "email": session.user, "email_verified": True, "created_at": ""}
+            tokens["device_token"] = f"dt.{session.user}"
+        return self._reply(200, tokens)
+
+    def _problem(self, status: int, code: str) -> httpx.Response:
+        return self._reply(status, {"code": code, "status": status})
+
+    def _reply(self, status: int, body: object = None) -> httpx.Response:
+        headers = {"date": formatdate(self.now(), usegmt=True), "x-request-id": "r"}
+        return httpx.Response(status, headers=headers, content=b"" if body is None else json.dumps(body).encode())
+
+
+FAULTS: Final[dict[str, tuple[bool, int, str | None]]] = {
+    "offline": (False, 0, None),
+    "lost": (True, 0, None),
+    "busy": (False, 503, None),
+    "busy for a minute": (False, 503, "60"),
+    "done but 503": (True, 503, None),
+    "done but 503 for a minute": (True, 503, "60"),
+    "full": (False, 429, "2"),
+    "full for a minute": (False, 429, "60"),
+}
+"""Whether the server acts, the status of the reply that comes instead, or 0 for none, and its ``Retry-After``."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a process does, or what happens to it."""
+
+    process: str
+    action: str
+    faults: tuple[str, ...] = ()
+    """What its first requests meet, one each; "" is nothing."""
+    meanwhile: Step | None = None
+    """What another process does when the server has answered the first request, before the reply comes."""
+
+    def __repr__(self) -> str:
+        faults = f", {self.faults!r}" if self.faults or self.meanwhile else ""
+        meanwhile = f", {self.meanwhile!r}" if self.meanwhile else ""
+        return f"Step({self.process!r}, {self.action!r}{faults}{meanwhile})"
+
+
+class Way(httpx.BaseTransport):
+    """What one process has of the world: its way to the server, to the storage and its client."""
+
+    def __init__(self, installation: Installation, name: str, has_lock: bool) -> None:
+        self.installation = installation
+        self.name = name
+        self.can_read = self.can_write = True
+        self.step: Step | None = None
+        self.requests = 0
+        self.sleeps = 0
+        if has_lock:
+            self.try_lock = self._try_lock
+        self.restart()
+
+    def restart(self) -> None:
+        clock = Clock(elapsed=self.installation.now, wall=self.installation.now, sleep=self._sleep)
+        self.has_read = False
+        self.seen_id: str | None = None
+        self.client = Client(API, storage=self, origins={ORDERS: ORDERS}, transport=self, clock=clock)
+
+    @property
+    def works(self) -> bool:
+        return self.can_read and self.can_write
+
+    def held(self) -> Any:
+        """Who is signed in by the memory of the client: nothing is read."""
+        document = self.client._core.vault.document
+        return document and document.held
+
+    def _sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        if self.sleeps > 2000:
+            raise Broken("a call waits for ever")
+        self.installation.time += seconds
+
+    # The storage.
+
+    def load(self) -> str | None:
+        if not self.can_read:
+            raise PermissionError("no")
+        self.has_read, self.seen_id = True, self.installation.stored_id()
+        return self.installation.text
+
+    def save(self, text: str) -> None:
+        if not self.can_write:
+            raise OSError("the disk is full")
+        try:
+            self.installation.judge_save(self, text)
+        except Broken as error:  # the client would take it for a failure of the storage
+            self.installation.broken = error
+        self.installation.text = text
+        self.seen_id = self.installation.stored_id()
+
+    def _try_lock(self) -> Callable[[], None] | None:
+        if not self.can_write:
+            raise OSError("the disk is full")
+        if self.installation.locked_by is not None:
+            return None
+        self.installation.locked_by = self.name
+
+        def release() -> None:
+            self.installation.locked_by = None
+
+        return release
+
+    # The network.
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        installation, step = self.installation, self.step
+        self.requests += 1
+        if self.requests > 100:
+            raise Broken("a call sends for ever")
+        faults = step.faults if step else ()
+        fault = faults[self.requests - 1] if self.requests <= len(faults) else ""
+        is_done, status, retry_after = FAULTS[fault] if fault else (True, 200, None)
+        if request.url.path == "/v1/auth/logout" and step is not None and step.action != "sign out":
+            nobodys = installation.server.session_of(json.loads(request.content)["refresh_token"])
+            nobodys.is_abandoned = nobodys.known < 0
+        response = None
+        if is_done:
+            installation.sender = self
+            response = installation.server.answer(request)
+        if self.requests == 1 and step is not None and step.meanwhile is not None:
+            installation.take(step.meanwhile)
+        installation.note_tokens(self, response, is_lost=bool(fault))
+        if not fault:
+            assert response is not None
+            return response
+        if status == 0:
+            raise httpx.ReadError("the connection was reset")
+        headers = {} if retry_after is None else {"retry-after": retry_after}
+        return httpx.Response(status, headers=headers, content=b"")
+
+
+@dataclass
+class Installation:
+    """The shared text, the clock, the server, the processes, and the rules."""
+
+    has_lock: bool
+    time: float = 1_800_000_000.0
+    text: str | None = None
+    locked_by: str | None = None
+    strays: list[Stray] = field(default_factory=lambda: [])
+    deliveries: int = 0
+    sender: Way | None = None
+    broken: Broken | None = None
+
+    def __post_init__(self) -> None:
+        self.server = Server(self.now, self.judge_reuse)
+        self.ways = {name: Way(self, name, self.has_lock) for name in PROCESSES}
+
+    def now(self) -> float:
+        return self.time
+
+    def stored(self) -> tuple[ServerSession, int] | None:
+        """The session in the shared text and the rotation of its refresh token."""
+        return self._read(self.text)
+
+    def stored_id(self) -> str | None:
+        found = self.stored()
+        return found and found[0].id
+
+    def _read(self, text: str | None) -> tuple[ServerSession, int] | None:
+        held = json.loads(text)["held"] if text else None
+        return None if held is None else (self.server.sessions[held["session"]["id"]], int(held["refresh_token"].split(".")[2]))
+
+    # What happens.
+
+    def take(self, step: Step) -> None:
+        way = self.ways[step.process]
+        if step.action.startswith("wait "):
+            self.time += float(step.action.removeprefix("wait "))
+        elif step.action.startswith("storage "):
+            way.can_read, way.can_write = {
+                "storage works": (True, True),
+                "storage unreadable": (False, True),
+                "storage unwritable": (True, False),
+                "storage cut off": (False, False),
+            }[step.action]
+        elif step.action == "revoke":
+            held = way.held()
+            if held is not None:  # by the user, at another device
+                self.server.sessions[held.session["id"]].is_live = False
+        elif step.action == "restart":
+            self._note_restart(way)
+            way.restart()
+        else:
+            self._call(way, step)
+
+    def _note_restart(self, way: Way) -> None:
+        held, stored = way.held(), self.stored()
+        if held is not None and (stored is None or stored[0].id != held.session["id"]):
+            self.server.sessions[held.session["id"]].is_forgotten = True
+
+    def _call(self, way: Way, step: Step) -> None:
+        way.step, way.requests, way.sleeps = Step(way.name, "look"), 0, 0
+        before = self._look(way)
+        if self.broken is not None:
+            raise self.broken
+        if step.action == "sign out" and before is not None:
+            before.is_signed_out = True
+        way.step, way.requests, way.sleeps = step, 0, 0
+        result, failure = None, None
+        try:
+            result = self._do(way, step, before)
+        except LatchkeyError as error:
+            failure = error
+        way.step = None
+        if self.broken is not None:
+            raise self.broken
+        if self.server.wrong_person:
+            raise Broken(self.server.wrong_person)
+        self.judge_call(way, step, before, result, failure)
+
+    def _look(self, way: Way) -> ServerSession | None:
+        """Who is signed in for this process."""
+        try:
+            found = way.client.signed_in()
+        except LatchkeyError as error:
+            if error.code != "storage_failed" or way.can_read:
+                raise
+            return None
+        return self.server.sessions[found["session"]["id"]] if found else None
+
+    def _do(self, way: Way, step: Step, before: ServerSession | None) -> Any:
+        client = way.client
+        password = self.server.passwords[before.user] if before else "nobody's"
+        match step.action:
+            case "me":
+                return client.me()["email"]
+            case "token for orders":
+                return client.access_token(ORDERS)
+            case "sign in ada" | "sign in bob":
+                user = step.action.removeprefix("sign in ")
+                return client.sign_in(user, self.server.passwords[user])
+            case "sign out":
+                return client.sign_out()
+            case "reauthenticate":
+                return client.reauthenticate(password)
+            case "change password":
+                user, _, version = password.partition("-")
+                return client.change_password(password, f"{user}-{int(version or 0) + 1}" if before else "new")
+            case "log out all":
+                return client.logout_all()
+            case "revoke others":
+                return client.revoke_others()
+            case _:
+                return client.signed_in()
+
+    def note_tokens(self, way: Way, response: httpx.Response | None, *, is_lost: bool) -> None:
+        """Follows the tokens of a reply, whether it comes or not."""
+        if response is None or b"refresh_token" not in response.content or response.status_code != 200:
+            return
+        tokens = json.loads(response.content)
+        session, rotation = self.server.sessions[tokens["session"]["id"]], int(tokens["refresh_token"].split(".")[2])
+        if not is_lost and session.delivered is None:
+            self.deliveries += 1
+            session.delivered = self.deliveries
+            session.is_unread = not way.has_read
+            # A sign-in or a sign-out that a process could not see counts when it is found, although its own may be newer.
+            session.is_forgotten = way.has_read and self.stored_id() != way.seen_id
+        if rotation > session.known and (is_lost or not way.works):
+            self.strays.append(Stray(session, rotation, self.time, way.name, is_lost and way.works))
+
+    # The rules.
+
+    def judge_save(self, way: Way, text: str) -> None:
+        """What may replace what in the shared text."""
+        old, new = self._read(self.text), self._read(text)
+        if new is not None:
+            self._judge_new(old, new)
+            session, rotation = new
+            session.known = max(session.known, rotation)
+            self.strays = [one for one in self.strays if one.session is not session or one.rotation > rotation]
+        elif old is not None:
+            # Rule 1: only who has signed out, or whose session has ended, or who was followed by somebody else, is gone.
+            session = old[0]
+            # It is sent before it is stored, so a session that lives now was not ended by it.
+            session.is_signed_out |= way.step is not None and way.step.action == "log out all" and not session.is_live
+            later = [one for one in self.server.sessions.values() if (one.delivered or 0) > (session.delivered or 0)]
+            if session.is_live and not session.is_signed_out and not later:
+                raise Broken(f"{way.name} signs out {session}, which lives")
+            if session.is_signed_out:
+                # A sign-out in the text counts for what could not be stored there before.
+                for one in later:
+                    one.is_forgotten |= one.known < 0
+
+    def _judge_new(self, old: tuple[ServerSession, int] | None, new: tuple[ServerSession, int]) -> None:
+        session, rotation = new
+        if session.delivered is None:
+            raise Broken(f"{session} is stored, and was never received")
+        if old is None or old[0] is not session:
+            # Rule 2: a sign-out stays. (Where the text still holds the session, the sign-out is not yet stored.)
+            if session.is_signed_out:
+                raise Broken(f"{session} is signed in again")
+            # Rule 3: nobody becomes who was signed in before. But what a process finds at its first look gives way to its own.
+            if old is not None and (old[0].delivered or 0) > session.delivered:
+                if not session.is_unread or session.known >= 0:
+                    raise Broken(f"{session} comes back after {old[0]}")
+                old[0].is_forgotten = True
+            # Who could not store a new session gives way to somebody who has, although that session may be older.
+            for one in self.server.sessions.values():
+                one.is_forgotten |= one is not session and one.delivered is not None and one.known < 0
+        elif old[1] > rotation:
+            raise Broken(f"an earlier token, {rotation}, replaces {old[1]} of {session}")
+
+    def judge_reuse(self, session: ServerSession, presented: int) -> None:
+        """Rule 4. A process that cannot read may send what it remembers. One that can sends an old token only if no process
+        could store a later one: its storage failed, or its reply was lost and it was not asked again in the grace."""
+        assert self.sender is not None
+        if not self.sender.can_read:
+            return
+        if session.known > presented:
+            raise Broken(f"{self.sender.name} sends {presented} of {session}, although the text has had {session.known}")
+        if not any(one.session is session and one.rotation > presented for one in self.strays):
+            raise Broken(f"{self.sender.name} sends {presented} of {session}, and no later token has gone astray")
+
+    def judge_call(
+        self, way: Way, step: Step, before: ServerSession | None, result: Any, failure: LatchkeyError | None
+    ) -> None:
+        held, stored = way.held(), self.stored()
+        after = self.server.sessions[held.session["id"]] if held else None
+        is_alone = step.meanwhile is None
+        # Rule 1: while a session lives, only its user ends it here.
+        if is_alone and before is not None and after is None and before.is_live and not before.is_signed_out:
+            raise Broken(f"{way.name} has lost {before}: {failure}")
+        if is_alone and failure is not None and failure.signed_out and before is not None and before.is_live:
+            raise Broken(f"{way.name} is told that nobody is signed in: {failure}")
+        # Rule 2.
+        if after is not None and after.is_signed_out and after is not before and is_alone:
+            raise Broken(f"{way.name} is signed in again with {after}")
+        # Rule 3: whose storage works acts as who is signed in there; whose does not, as before.
+        if is_alone and way.works and after is not (stored and stored[0]):
+            raise Broken(f"{way.name} holds {after}, and the text {stored}")
+        if is_alone and step.action == "me" and failure is None and (before is None or result != before.user):
+            raise Broken(f"{way.name} acts as {result} for {before}")
+        # Rule 4, early: a reply that was lost is asked for again by the next call within the grace.
+        if is_alone and way.works and step.action == "me" and failure is None and not step.faults:
+            for one in self.strays:
+                is_due = one.is_lost and one.process == way.name and 10 < self.time - one.at < GRACE
+                if is_due and one.session is before and one.session.is_live:
+                    raise Broken(f"{way.name} leaves a lost reply: {one}")
+
+    def judge_end(self) -> None:
+        """All storages work, and every process makes a call. Who is signed in last, and lives, is signed in everywhere."""
+        self.locked_by = None
+        for name in PROCESSES:
+            self.take(Step(name, "storage works"))
+        for action in ("look", "wait 61", "me", "look"):
+            for name in PROCESSES:
+                self.take(Step(name, action))
+        received = [one for one in self.server.sessions.values() if one.delivered is not None and not one.is_abandoned]
+        last = max(received, key=lambda one: one.delivered or 0, default=None)
+        stored = self.stored()
+        for way in self.ways.values():
+            held = way.held()
+            if (held and held.session["id"]) != (stored and stored[0].id):
+                raise Broken(f"{way.name} holds {held}, and the text {stored}")
+        if last is not None and last.is_live and not last.is_signed_out and not last.is_forgotten:
+            if stored is None or stored[0] is not last:
+                raise Broken(f"{last} lives and is not signed in, but {stored}")
+        elif stored is not None and stored[0] is not last and not stored[0].is_unread and not (last and last.is_forgotten):
+            raise Broken(f"{stored} is signed in after {last}")
+
+
+def run(steps: list[Step], *, has_lock: bool) -> None:
+    installation = Installation(has_lock)
+    installation.take(Step("A", "sign in ada"))
+    for step in steps:
+        installation.take(step)
+        installation.time += 0.25
+    installation.judge_end()
+
+
+CALLS: Final = (
+    *["me"] * 6,
+    "look",
+    *["token for orders"] * 2,
+    *["sign in ada"] * 2,
+    "sign in bob",
+    "sign out",
+    *["reauthenticate"] * 2,
+    *["change password"] * 2,
+    "log out all",
+    "revoke others",
+)
+MEANWHILE: Final = ("me", "sign in ada", "sign in bob", "sign out", "reauthenticate", "change password", "log out all")
+EVENTS: Final = (
+    *["wait 5", "wait 20", "wait 31", "wait 36", "wait 880", "wait 1000", "wait 1000"],
+    *["storage works"] * 3,
+    *["storage unreadable", "storage unwritable", "storage cut off"],
+    *["revoke", "restart"],
+)
+names = st.sampled_from(("A", "A", "A", "B", "B", "C"))
+calls = st.sampled_from(CALLS)
+events = st.builds(Step, names, st.sampled_from(EVENTS))
+faults = st.lists(st.sampled_from(["", "lost", "lost", "lost", *FAULTS]), min_size=1, max_size=3).map(tuple)
+
+
+@st.composite
+def overtaken(draw: st.DrawFn) -> Step:
+    process = draw(names)
+    other = draw(st.sampled_from([name for name in PROCESSES if name != process]))
+    meanwhile = Step(other, draw(st.sampled_from(MEANWHILE)))
+    return Step(process, draw(calls), draw(st.one_of(st.just(()), st.just(()), faults)), meanwhile)
+
+
+plain = st.builds(Step, names, calls)
+steps = st.one_of(plain, plain, plain, events, events, events, st.builds(Step, names, calls, faults), overtaken())
+
+
+@settings(
+    max_examples=int(LONG_RUN or 800),
+    derandomize=LONG_RUN is None,
+    database=None,
+    deadline=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    print_blob=False,
+    report_multiple_bugs=False,
+)
+@given(st.lists(steps, min_size=6, max_size=24), st.booleans())
+def test_no_sequence_breaks_a_rule(sequence: list[Step], has_lock: bool) -> None:
+    run(sequence, has_lock=has_lock)
+
+
+def test_lost_refresh_for_an_api_is_followed_by_a_refresh_at_the_next_call() -> None:
+    """The access token for Latchkey lives for minutes, and the old refresh token counts for the grace alone."""
+    steps = [
+        Step("A", "token for orders", ("lost", "busy for a minute")),
+        Step("A", "wait 20"),
+        Step("A", "me"),
+        Step("A", "wait 1000"),
+        Step("A", "me"),
+    ]
+    run(steps, has_lock=True)
