@@ -130,6 +130,36 @@ def test_end_of_a_run_waits_for_what_is_being_stored_alone(api: str, method: str
     assert (waited > 1.5, stored["expires_at"] == 0) == (method == "save", method == "save")
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_end_of_a_run_loses_no_reply_of_a_refresh_that_is_being_stored(api: str, backend: str) -> None:
+    world = World(api, backend)
+
+    class Slow(LoopStorage):
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_storing = anyio.Event()
+
+        async def load(self) -> str | None:
+            if world.network.refreshes:
+                self.is_storing.set()
+                await anyio.sleep(0.3)
+            return await super().load()
+
+    storage = Slow()
+
+    async def scenario() -> None:
+        client = client_of(world, storage)
+        await client.register(world.email, PASSWORD)
+        world.expire()
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.me)
+            await storage.is_storing.wait()
+            group.cancel_scope.cancel()
+
+    anyio.run(scenario, backend=backend)
+    assert rotation(storage.text or "") == world.network.refreshes == 1
+
+
 def test_storage_that_raises_a_cancellation_loses_no_reply(api: str) -> None:
     world = World(api, "asyncio")
 

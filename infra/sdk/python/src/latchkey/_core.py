@@ -20,7 +20,7 @@ from ._clock import Clock, ServerTime
 from ._effects import Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import SIGNED_OUT, LatchkeyError
 from ._requests import Reply, Request, build, check, read_count, read_object, read_tokens, unexpected
-from ._session import Document, Held, Vault, fits_header, log, store_refresh_token, store_successor
+from ._session import Document, Held, Vault, end_by_user, fits_header, log, store_refresh_token, store_successor
 from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
@@ -239,9 +239,7 @@ class Core:
             try:
                 received = yield from self._exchange(held, audience)
                 self._is_doubtful = False
-                if audience is None:
-                    return (yield from self._store(held, received))
-                return (yield from self._store_for(audience, held, received))
+                return (yield from self._store_refreshed(audience, held, received))
             except LatchkeyError as error:
                 failure = error
             is_doubtful = is_lost(failure)
@@ -267,6 +265,20 @@ class Core:
                     return None
                 raise
         raise AssertionError("unreachable")
+
+    def _store_refreshed(self, audience: str | None, held: Held, received: Held) -> Flow[Held]:
+        def store() -> Flow[Held]:
+            return self._store(held, received) if audience is None else self._store_for(audience, held, received)
+
+        try:
+            return (yield from store())
+        except (LatchkeyError, GeneratorExit):
+            raise
+        except BaseException:
+            # The reply is here, and its refresh token is the only one that counts after the grace.
+            with contextlib.suppress(LatchkeyError):
+                yield from store()
+            raise
 
     def _find_pause(self) -> LatchkeyError | None:
         """What the server said when it wanted no refresh for a while, with the seconds that are left of it."""
@@ -402,7 +414,7 @@ class Core:
 
         def decide(document: Document) -> tuple[Document, None]:
             if document.held is not None and document.held.session["id"] == session_id:
-                return replace(document, held=None), None
+                return end_by_user(document), None
             return document, None
 
         yield Update(decide)
@@ -534,6 +546,8 @@ class Core:
         self._sign_outs += 1
         held = yield from self._read()
         if held is None:
+            # A refusal is no end to what another process could not store, and this is.
+            yield Update(lambda document: (end_by_user(document) if document.refused_id else document, None))
             return True
         yield from self._drop_session(held.session["id"])
         try:

@@ -64,6 +64,8 @@ class Document:
     """Until when, by the wall clock, the reply of a request that replaces the session may still come."""
     refused_id: str | None = None
     """The session whose refusal is why nobody is signed in. ``None`` after a sign-out, and while somebody is signed in."""
+    sign_outs: int = 0
+    """How often the user has signed out here. What could not be stored before such an end is not stored after it."""
 
     def __repr__(self) -> str:
         return f"<Document {self.held}>"
@@ -93,6 +95,7 @@ def encode(document: Document) -> str:
             "clock_skew": document.clock_skew,
             "replaced_until": document.replaced_until,
             "refused_id": document.refused_id,
+            "sign_outs": document.sign_outs,
             "held": None
             if held is None
             else {
@@ -126,6 +129,7 @@ def decode(text: str | None) -> Document:
         clock_skew=skew or 0,
         replaced_until=until or 0,
         refused_id=refused_id if isinstance(refused_id, str) else None,
+        sign_outs=int(read_number(fields.get("sign_outs")) or 0),
     )
 
 
@@ -247,15 +251,19 @@ class Vault:
     def _merge_unsaved(self, unsaved: Document, found: Document) -> Document:
         """What to go on with when the storage holds another text than it did, and we have what could not be stored: by the
         rule of `store_successor`, ours if it has replaced what is found, or has the same refresh token."""
-        before = decode(self._text).held
-        ours, theirs = unsaved.held, found.held
+        stored = decode(self._text)
+        before, ours, theirs = stored.held, unsaved.held, found.held
+        if theirs is None and found.sign_outs > stored.sign_outs:
+            return found  # somebody has signed out there since, which is later than what we have
         is_ours = any(_has_same_token(theirs, one) for one in (before, *self._replaced, ours))
         if ours is not None:
             # A new session replaces the ones before, also if another process has refreshed one or was refused with one.
-            # If somebody has signed out there, that is later than what we have.
             others = {one.session["id"] for one in (before, *self._replaced) if one is not None} - {ours.session["id"]}
             is_ours |= (found.refused_id if theirs is None else theirs.session["id"]) in others
-        return replace(found, held=ours, refused_id=unsaved.refused_id) if is_ours and ours != before else found
+        if not is_ours or ours == before:
+            return found
+        sign_outs = max(found.sign_outs, unsaved.sign_outs)
+        return replace(found, held=ours, refused_id=unsaved.refused_id, sign_outs=sign_outs)
 
     def _become(self, after: Document, reason: LatchkeyError | None) -> None:
         is_first = self.document is None
@@ -276,6 +284,11 @@ def _has_same_token(one: Held | None, other: Held | None) -> bool:
     if one is None or other is None:
         return one is other
     return one.session["id"] == other.session["id"] and one.refresh_token == other.refresh_token
+
+
+def end_by_user(document: Document) -> Document:
+    """What is left when the user has signed out."""
+    return replace(document, held=None, refused_id=None, sign_outs=document.sign_outs + 1)
 
 
 def store_successor(document: Document, began_with: Held, received: Held) -> Document:
