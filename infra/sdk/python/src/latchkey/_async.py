@@ -41,7 +41,7 @@ from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 T = TypeVar("T")
 
 _LAST_LOAD: Final = 3
-"""How long the end of a trio run waits for an asynchronous storage to be read. Seconds."""
+"""How long the end of a run waits for an asynchronous storage to be read. Seconds."""
 
 
 class AsyncClient:
@@ -266,22 +266,24 @@ class AsyncClient:
         return await flight.join()
 
     async def _drive(self, flow: Flow[T]) -> T:
+        is_ending = False
         try:
             effect = next(flow)
             while True:
                 try:
-                    result = await self._perform(effect)
+                    result = await self._perform(effect, is_ending)
                 except BaseException as error:
+                    is_ending |= not isinstance(error, Exception)  # no caller's cancellation comes between two steps that store
                     effect = flow.throw(error)
                 else:
                     effect = flow.send(result)
         except StopIteration as end:
             return cast(T, end.value)
 
-    async def _perform(self, effect: Effect) -> Any:
+    async def _perform(self, effect: Effect, is_ending: bool) -> Any:
         match effect:
             case Update():
-                return await self._update(effect)
+                return await self._update(effect, is_ending)
             case Send(request):
                 return await self._send(request)
             case Sleep(seconds):
@@ -294,12 +296,12 @@ class AsyncClient:
             case Share(flow, audience):
                 return await self._share(flow, audience)
 
-    async def _update(self, update: Update) -> Any:
+    async def _update(self, update: Update, is_ending: bool) -> Any:
         storage = self._storage
         if inspect.iscoroutinefunction(storage.load):
             # Its caller may be cancelled, also if the storage hangs; what is being written is neither cancelled nor overtaken.
             flight = _Flight[Any](is_part=True)
-            self._start(flight, self._update_in_loop(cast(AsyncStorage, storage), update))
+            self._start(flight, self._update_in_loop(cast(AsyncStorage, storage), update, is_ending))
             return await flight.join()
         if isinstance(storage, MemoryStorage):
             return self._update_in_thread(storage, update)
@@ -311,26 +313,32 @@ class AsyncClient:
         with self._storage_lock:
             return update_storage(self._core.vault, storage, update)
 
-    async def _update_in_loop(self, storage: AsyncStorage, update: Update) -> Any:
+    async def _update_in_loop(self, storage: AsyncStorage, update: Update, is_ending: bool) -> Any:
         loaded: str | Exception | None
-        # What is done at the end of a trio run is cancelled already, and may note what the next run has to know.
-        is_ending = anyio.current_effective_deadline() == -math.inf
-        with anyio.fail_after(_LAST_LOAD if is_ending else None, shield=is_ending) as scope:
-            async with self._loop().storage_lock:
-                try:
+        # What is done at the end of a run may note what the next one has to know. With trio it is cancelled already.
+        is_ending |= anyio.current_effective_deadline() == -math.inf
+        limit = _LAST_LOAD if is_ending else None
+        lock = self._loop().storage_lock
+        with anyio.CancelScope(shield=is_ending):
+            await lock.acquire()  # whoever has it is interrupted too, so this ends
+        try:
+            try:
+                with anyio.fail_after(limit, shield=is_ending):
                     loaded = await storage.load()
-                except Exception as error:
-                    loaded = error
-                result, text = self._core.vault.update(loaded, update.decide, update.reason, is_blind=update.is_blind)
-                if text is not None:
-                    scope.shield, scope.deadline = True, math.inf  # the end of a trio run waits for what is being written
-                    failure: Exception | None = None
+            except Exception as error:
+                loaded = error
+            result, text = self._core.vault.update(loaded, update.decide, update.reason, is_blind=update.is_blind)
+            if text is not None:
+                failure: Exception | None = None
+                with anyio.CancelScope(shield=True):  # the end of a run waits for what is being written
                     try:
                         await storage.save(text)
                     except Exception as error:
                         failure = error
-                    self._core.vault.settle(text, failure)
-                return result
+                self._core.vault.settle(text, failure)
+            return result
+        finally:
+            lock.release()
 
     async def _send(self, request: Request) -> Reply:
         http = self._loop().http

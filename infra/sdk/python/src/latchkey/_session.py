@@ -65,7 +65,7 @@ class Document:
     refused_id: str | None = None
     """The session whose refusal is why nobody is signed in. ``None`` after a sign-out, and while somebody is signed in."""
     sign_outs: int = 0
-    """How often the user has signed out here. What could not be stored before such an end is not stored after it."""
+    """How often somebody has signed out here. Who could not store something finds so that somebody has, since the last read."""
 
     def __repr__(self) -> str:
         return f"<Document {self.held}>"
@@ -254,7 +254,7 @@ class Vault:
         stored = decode(self._text)
         before, ours, theirs = stored.held, unsaved.held, found.held
         if theirs is None and found.sign_outs > stored.sign_outs:
-            return found  # somebody has signed out there since, which is later than what we have
+            return found  # Somebody has signed out since the last read. When, is not known: an end wins.
         is_ours = any(_has_same_token(theirs, one) for one in (before, *self._replaced, ours))
         if ours is not None:
             # A new session replaces the ones before, also if another process has refreshed one or was refused with one.
