@@ -8,13 +8,14 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from anyio.abc import TaskGroup
 
 from latchkey import AsyncClient, AsyncStorage, FileStorage, LatchkeyError, _async
 from latchkey._requests import Reply
@@ -57,6 +58,20 @@ def test_close_waits_for_the_refresh_whose_caller_is_gone(tasks: World) -> None:
     anyio.run(scenario, backend=tasks.kind)
 
 
+async def end_in_a_reauthentication(
+    client: AsyncClient, world: World, reply: HeldReply, meanwhile: Callable[[TaskGroup], Awaitable[None]] | None = None
+) -> None:
+    """Registers, and is cancelled when the server has answered a reauthentication and the reply has not come."""
+    await client.register(world.email, PASSWORD)
+    world.network.fail("/v1/auth/reauthenticate", reply)
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.reauthenticate, PASSWORD)
+        await anyio.to_thread.run_sync(reply.is_given.wait)
+        if meanwhile:
+            await meanwhile(group)
+        group.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("is_asynchronous", [False, True])
 def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(
     tasks: World, tmp_path: Path, is_asynchronous: bool
@@ -67,13 +82,7 @@ def test_loop_that_ends_in_a_reauthentication_leaves_a_refresh_to_the_next_call(
     reply = HeldReply()
 
     async def end_too_early() -> None:
-        client = client_of(tasks, storage)
-        await client.register(tasks.email, PASSWORD)
-        tasks.network.fail("/v1/auth/reauthenticate", reply)
-        async with anyio.create_task_group() as group:
-            group.start_soon(client.reauthenticate, PASSWORD)
-            await anyio.to_thread.run_sync(reply.is_given.wait)
-            group.cancel_scope.cancel()
+        await end_in_a_reauthentication(client_of(tasks, storage), tasks, reply)
 
     async def call() -> None:
         client = client_of(tasks, storage)
@@ -112,15 +121,13 @@ def test_end_of_a_run_waits_for_what_is_being_stored_alone(api: str, method: str
 
     async def scenario() -> float:
         client = client_of(world, storage)
-        await client.register(world.email, PASSWORD)
-        world.network.fail("/v1/auth/reauthenticate", reply)
-        async with anyio.create_task_group() as group:
-            group.start_soon(client.reauthenticate, PASSWORD)
-            await anyio.to_thread.run_sync(reply.is_given.wait)
+
+        async def meanwhile(group: TaskGroup) -> None:
             storage.slow = method
             group.start_soon(client.signed_in)
             await anyio.sleep(0.1)
-            group.cancel_scope.cancel()
+
+        await end_in_a_reauthentication(client, world, reply, meanwhile)
         return time.monotonic()
 
     ended = anyio.run(scenario, backend="trio")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
-from latchkey._session import Document, Held, Vault, decode, encode, store_refresh_token, store_successor
+from latchkey._session import Document, Held, Vault, begin, decode, encode, end_by_user, store_refresh_token, store_successor
 from latchkey.types import User
+
+AT = {letter: 1_772_366_400.0 + number for number, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
+BOB: User = {"id": "bob", "email": None, "email_verified": False, "created_at": ""}
 
 
 def held(session_id: str, refresh_token: str, access_token: str) -> Held:
-    session: Any = {"id": session_id}
+    """The later a session's letter, the later it began."""
+    created_at = datetime.fromtimestamp(AT[session_id], timezone.utc).isoformat(timespec="milliseconds")
+    session: Any = {"id": session_id, "created_at": created_at.replace("+00:00", "Z")}
     ada: User = {"id": "ada", "email": None, "email_verified": False, "created_at": ""}
     return Held(access_token, refresh_token, 0, 900, session, ada)
 
@@ -34,10 +42,10 @@ BEGAN = held("s", "r1", "a1")
         (held("s", "r2", "a3"), held("s", "r1", "a2"), ("r2", "a3")),
         # Somebody has signed out, or in again.
         (None, held("s", "r2", "a2"), None),
-        (held("t", "r9", "a9"), held("s", "r2", "a2"), ("r9", "a9")),
+        (held("u", "r9", "a9"), held("s", "r2", "a2"), ("r9", "a9")),
         # A password change gives a new session, also if the old one was refreshed meanwhile.
-        (held("s", "r3", "a3"), held("n", "r1", "a1"), ("r1", "a1")),
-        (held("t", "r9", "a9"), held("n", "r1", "a1"), ("r9", "a9")),
+        (held("s", "r3", "a3"), held("t", "r1", "a1"), ("r1", "a1")),
+        (held("u", "r9", "a9"), held("t", "r1", "a1"), ("r9", "a9")),
     ],
 )
 def test_late_results(stored: Held | None, received: Held, expected: tuple[str, str] | None) -> None:
@@ -58,7 +66,12 @@ UNREADABLE = PermissionError("no")
 
 def store(vault: Vault, loaded: str | Exception | None, after: Held | None, *, is_blind: bool = False) -> str | None:
     """What a client writes that wants to store this; all that it writes is stored."""
-    _, text = vault.update(loaded, lambda document: (replace(document, held=after), None), is_blind=is_blind)
+
+    def decide(document: Document) -> tuple[Document, None]:
+        is_new = after is not None and (document.held is None or document.held.session["id"] != after.session["id"])
+        return begin(document, after) if after and is_new else replace(document, held=after), None
+
+    _, text = vault.update(loaded, decide, is_blind=is_blind)
     if text is not None:
         vault.settle(text, None)
     return text
@@ -93,13 +106,13 @@ def test_tokens_that_could_not_be_stored_replace_older_ones_alone(found: str | N
     ("ours", "found", "expected"),
     [
         # A password change gives a new session, also if the old one was refreshed meanwhile.
-        (held("n", "r1", "a1"), BEGAN, "n"),
-        (held("n", "r1", "a1"), held("s", "r2", "a2"), "n"),
-        (held("n", "r1", "a1"), held("t", "r1", "a1"), "t"),
+        (held("t", "r1", "a1"), BEGAN, "t"),
+        (held("t", "r1", "a1"), held("s", "r2", "a2"), "t"),
+        (held("t", "r1", "a1"), held("u", "r1", "a1"), "u"),
         # A refusal is about the token that was sent.
         (None, BEGAN, None),
         (None, held("s", "r2", "a2"), "s"),
-        (None, held("t", "r1", "a1"), "t"),
+        (None, held("u", "r1", "a1"), "u"),
     ],
 )
 def test_what_could_not_be_stored_ends_the_session_before_alone(ours: Held | None, found: Held, expected: str | None) -> None:
@@ -139,6 +152,74 @@ def test_sign_out_of_another_counts_although_nobody_was_signed_in_before(is_stor
     assert read(vault, encode(Document())) == (None, None)
 
 
+NEXT = replace(held("t", "r1", "a1"), user=BOB)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        # Another process: has signed out before, and after; was refused; was refused as somebody who is later.
+        (lambda before: end_by_user(before, AT["t"] - 5), "t"),
+        (lambda before: end_by_user(before, AT["t"] + 5), None),
+        (lambda before: replace(before, held=None), "t"),
+        (lambda before: replace(begin(before, held("u", "r1", "a1")), held=None), None),
+        # It has signed somebody in before, and after.
+        (lambda before: begin(Document(), held("q", "r1", "a1")), "t"),
+        (lambda before: begin(before, held("u", "r1", "a1")), "u"),
+        # Somebody has removed the text, or an older version has signed out.
+        (lambda before: None, None),
+        (lambda before: Document(), None),
+    ],
+)
+def test_of_a_sign_in_that_could_not_be_stored_and_what_is_found_the_later_counts(
+    change: Callable[[Document], Document | None], expected: str | None
+) -> None:
+    before, vault = begin(Document(), BEGAN), Vault()
+    read(vault, encode(before))
+    assert store(vault, UNREADABLE, NEXT) is None
+    found = change(before)
+    after, _ = read(vault, encode(found) if found else None)
+    assert (after and after.session["id"]) == expected
+
+
+@pytest.mark.parametrize(("found", "expected"), [("s", None), ("t", "t")])
+def test_of_a_sign_out_that_could_not_be_stored_and_what_is_found_the_later_counts(found: str, expected: str | None) -> None:
+    vault = Vault()
+    read(vault, encode(begin(Document(), BEGAN)))
+    vault.update(UNREADABLE, lambda document: (end_by_user(document, AT["s"] + 0.5), None))
+    after, _ = read(vault, encode(begin(Document(), held(found, "r7", "a7"))))
+    assert (after and after.session["id"]) == expected
+
+
+def test_sign_out_where_nobody_was_signed_in_ends_what_another_could_not_store_before() -> None:
+    vault = Vault()
+    read(vault, encode(Document()))
+    vault.update(UNREADABLE, lambda document: (end_by_user(document, AT["s"] + 0.5), None))
+    assert read(vault, encode(begin(Document(), BEGAN)))[0] is None
+
+
+@pytest.mark.parametrize("text", [None, encode(Document())])
+def test_note_of_another_ends_no_sign_in_that_could_not_be_stored(text: str | None) -> None:
+    vault = Vault()
+    read(vault, text)
+    store(vault, UNREADABLE, NEXT)
+    assert read(vault, encode(Document(device_id="noted")))[0] == NEXT
+
+
+def test_storage_is_the_truth_for_who_has_only_a_note_to_store() -> None:
+    vault, copied = Vault(), begin(Document(), held("b", "r1", "a1"))
+    read(vault, encode(begin(Document(), BEGAN)))
+    vault.update(UNREADABLE, lambda document: (replace(document, device_id="noted"), None))
+    assert read(vault, encode(copied))[0] == copied.held
+
+
+def test_what_follows_is_later_whatever_the_clocks_say() -> None:
+    began = begin(Document(), NEXT)
+    ended = end_by_user(began, AT["s"])
+    again = begin(ended, BEGAN)
+    assert began.since < ended.since < again.since < began.since + 1
+
+
 def test_session_that_the_user_has_ended_does_not_come_back() -> None:
     vault = Vault()
     read(vault, encode(Document(BEGAN)))
@@ -155,6 +236,10 @@ def test_session_that_the_user_has_ended_does_not_come_back() -> None:
 
 
 def test_text_and_back() -> None:
-    document = Document(BEGAN, "device", "token", -3600.5)
+    document = Document(BEGAN, "device", "token", -3600.5, 1_772_366_500.5, 1_772_366_420.25)
     assert decode(encode(document)) == document
+    ended = replace(document, held=None)
+    assert decode(encode(ended)) == ended
+    without = json.dumps({name: value for name, value in json.loads(encode(document)).items() if name != "since"})
+    assert decode(without).since == BEGAN.created_at() == 1_772_366_418
     assert decode(encode(Document())) == Document()

@@ -20,7 +20,7 @@ from ._clock import Clock, ServerTime
 from ._effects import Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import SIGNED_OUT, LatchkeyError
 from ._requests import Reply, Request, build, check, read_count, read_object, read_tokens, unexpected
-from ._session import Document, Held, Vault, end_by_user, fits_header, log, store_refresh_token, store_successor
+from ._session import Document, Held, Vault, begin, end_by_user, fits_header, log, store_refresh_token, store_successor
 from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ LOCK_PATIENCE: Final = 3.0
 """Seconds to wait for another process that refreshes; then we refresh too, which costs a request and nothing else."""
 REPLACEMENT_PATIENCE: Final = 15.0
 """Seconds for which the reply of a request that replaces the session may still come, so that a refusal is not final."""
+DATE_PRECISION: Final = 1.0
+"""Seconds by which the measured time of the server may be wrong, because a ``Date`` has whole ones."""
 _LOCK_POLL: Final = 0.02
 _REPLACEMENT_POLL: Final = 0.1
 _TURN_POLL: Final = 0.01
@@ -270,12 +272,16 @@ class Core:
         def store() -> Flow[Held]:
             return self._store(held, received) if audience is None else self._store_for(audience, held, received)
 
+        return (yield from self._store_in_any_case(store))
+
+    def _store_in_any_case(self, store: Callable[[], Flow[Held]]) -> Flow[Held]:
+        """Stores what came, again if an interrupt comes meanwhile: its refresh token is the only one that counts after the
+        grace."""
         try:
             return (yield from store())
         except (LatchkeyError, GeneratorExit):
             raise
         except BaseException:
-            # The reply is here, and its refresh token is the only one that counts after the grace.
             with contextlib.suppress(LatchkeyError):
                 yield from store()
             raise
@@ -299,7 +305,8 @@ class Core:
             raise
         except BaseException:
             self._is_doubtful = True  # an interrupt loses the reply too
-            yield from self._expire_after_doubt(held, audience)
+            with contextlib.suppress(LatchkeyError):
+                yield from self._expire_after_doubt(held, audience)
             raise
         received = self._receive(reply, sent, audience)[0]
         if received.session["id"] != held.session["id"]:
@@ -402,7 +409,7 @@ class Core:
             if document.held is None:
                 return document, True
             if document.held.refresh_token == refresh_token:
-                return replace(document, held=None, refused_id=document.held.session["id"]), True
+                return replace(document, held=None), True
             return document, False
 
         dropped: bool = yield Update(decide, reason)
@@ -414,10 +421,14 @@ class Core:
 
         def decide(document: Document) -> tuple[Document, None]:
             if document.held is not None and document.held.session["id"] == session_id:
-                return end_by_user(document), None
+                return end_by_user(document, self._now_at_most()), None
             return document, None
 
         yield Update(decide)
+
+    def _now_at_most(self) -> float:
+        """The server's time of a sign-out: of what another process does at the same moment, it is to be the later."""
+        return self.time.now() + DATE_PRECISION
 
     # Sending.
 
@@ -504,38 +515,40 @@ class Core:
 
         sign_outs = self._sign_outs
         try:
-            document: Document = yield Update(identify)
+            known: Document = yield Update(identify)
         except LatchkeyError:  # the storage cannot be read: this installation is another one then
-            document = Document(device_id=self._device_id or str(uuid.uuid4()))
+            known = Document(device_id=self._device_id or str(uuid.uuid4()))
         body = {
             "email": email,
             "password": password,
             "device_name": device_name or self._device_name or ...,
-            "device_token": document.device_token or ...,
+            "device_token": known.device_token or ...,
         }
-        request = build(self.api, operation, body, headers={"X-Device-Id": cast(str, document.device_id)})
-        return (yield from self._in_turn("sign_in", self._sign_in_by(request, sign_outs)))
+        request = build(self.api, operation, body, headers={"X-Device-Id": cast(str, known.device_id)})
+        return (yield from self._in_turn("sign_in", self._sign_in_by(request, known, sign_outs)))
 
-    def _sign_in_by(self, request: Request, sign_outs: int) -> Flow[SignedIn | None]:
+    def _sign_in_by(self, request: Request, known: Document, sign_outs: int) -> Flow[SignedIn | None]:
         sent = self.clock.elapsed()
         reply = yield from self._send(request)
         if reply.status == 202:
             return None
         held, device_token = self._receive(reply, sent)
 
-        def keep(document: Document) -> tuple[Document, bool]:
+        def keep(document: Document) -> tuple[Document, Held | None]:
             # A sign-out counts itself before it reads the storage, so it either is seen here or finds what is stored here.
             if sign_outs != self._sign_outs:
-                return document, False
-            skew, token = self.time.skew(), device_token or document.device_token
-            after = replace(document, held=held, device_token=token, clock_skew=skew, replaced_until=0, refused_id=None)
-            return after, True
+                return document, None
+            if document.since > begin(known, held).since:
+                return document, document.held  # Another process has signed somebody in, or out, later.
+            after = replace(begin(document, held), device_token=device_token or document.device_token)
+            return replace(after, clock_skew=self.time.skew(), replaced_until=0), held
 
-        is_kept: bool = yield Update(keep, is_blind=True)
-        if not is_kept:
+        stored: Held | None = yield Update(keep, is_blind=True)
+        if stored is not held:
             yield from self._abandon(held)
-            raise LatchkeyError("not_signed_in", "The user has signed out before the reply came.")
-        return held.signed_in()
+            if stored is None or not stored.is_of_same_user(held):
+                raise LatchkeyError("not_signed_in", "The user has signed out, or somebody else in, before the reply came.")
+        return stored.signed_in()
 
     def _abandon(self, held: Held) -> Flow[None]:
         """Ends a session that nobody holds."""
@@ -546,8 +559,8 @@ class Core:
         self._sign_outs += 1
         held = yield from self._read()
         if held is None:
-            # A refusal is no end to what another process could not store, and this is.
-            yield Update(lambda document: (end_by_user(document) if document.refused_id else document, None))
+            # What another process could not store before has ended too.
+            yield Update(lambda document: (document if document.held else end_by_user(document, self._now_at_most()), None))
             return True
         yield from self._drop_session(held.session["id"])
         try:
@@ -597,18 +610,11 @@ class Core:
             # An interrupt (Ctrl-C, the end of an event loop) loses the reply too.
             is_unknown = not isinstance(error, LatchkeyError) or is_lost(error)
             self._is_doubtful |= is_unknown
-            yield from self._expect_no_replacement(current if is_unknown else None)
+            with contextlib.suppress(LatchkeyError):
+                yield from self._expect_no_replacement(current if is_unknown else None)
             raise
         with contextlib.suppress(LatchkeyError):
-            try:
-                stored = yield from self._store_replacement(current, received, device_token)
-            except (LatchkeyError, GeneratorExit):
-                raise
-            except BaseException:
-                # The reply is here, and its tokens are the only ones that count after the grace.
-                with contextlib.suppress(LatchkeyError):
-                    yield from self._store_replacement(current, received, device_token)
-                raise
+            stored = yield from self._store_in_any_case(lambda: self._store_replacement(current, received, device_token))
             if stored.session["id"] == received.session["id"]:
                 return stored
         # The user has signed out, or somebody else in, before the reply came: nobody holds this new session.

@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final, Literal, TypeGuard, TypeVar, cast
 
 from ._errors import LatchkeyError
@@ -39,11 +40,22 @@ class Held:
     def signed_in(self) -> SignedIn:
         return {"session": self.session, "user": self.user}
 
+    def created_at(self) -> float | None:
+        """When the session began, in epoch seconds of the server's clock; ``None`` if that cannot be read."""
+        try:
+            return datetime.fromisoformat(self.session["created_at"].replace("Z", "+00:00")).timestamp()
+        except (KeyError, AttributeError, TypeError, ValueError, OverflowError):
+            return None
+
     def is_of_same_user(self, other: Held) -> bool:
         """Whether a request that was meant for the other may be sent with this one."""
         if self.user is not None and other.user is not None:
             return self.user["id"] == other.user["id"]
         return self.session["id"] == other.session["id"]
+
+    def has_same_token(self, other: Held | None) -> bool:
+        """Whether the other is of the same session and has the same refresh token."""
+        return other is not None and self.session["id"] == other.session["id"] and self.refresh_token == other.refresh_token
 
     def is_of_same_proof(self, other: Held) -> bool:
         """Whether it is the same session, and the password was not proved again between the two."""
@@ -62,10 +74,10 @@ class Document:
     """How far the server's clock was ahead of the wall clock when this was written, in seconds."""
     replaced_until: float = 0
     """Until when, by the wall clock, the reply of a request that replaces the session may still come."""
-    refused_id: str | None = None
-    """The session whose refusal is why nobody is signed in. ``None`` after a sign-out, and while somebody is signed in."""
-    sign_outs: int = 0
-    """How often somebody has signed out here. Who could not store something finds so that somebody has, since the last read."""
+    since: float = 0
+    """Since when ``held`` is who is signed in, or the user has signed out, in epoch seconds of the server's clock; 0 if that is
+    not known. A refusal ends its session and nothing later, so it leaves the time as it was. What could not be stored is
+    compared by it with what another process has stored meanwhile."""
 
     def __repr__(self) -> str:
         return f"<Document {self.held}>"
@@ -94,8 +106,7 @@ def encode(document: Document) -> str:
             "device_token": document.device_token,
             "clock_skew": document.clock_skew,
             "replaced_until": document.replaced_until,
-            "refused_id": document.refused_id,
-            "sign_outs": document.sign_outs,
+            "since": document.since,
             "held": None
             if held is None
             else {
@@ -120,16 +131,15 @@ def decode(text: str | None) -> Document:
         return Document()
     fields = cast("dict[str, Any]", stored)
     device_id, device_token = fields.get("device_id"), fields.get("device_token")
-    refused_id = fields.get("refused_id")
     skew, until = read_number(fields.get("clock_skew")), read_number(fields.get("replaced_until"))
+    held = _decode_held(fields.get("held")) if fields.get("version") == _VERSION else None
     return Document(
-        held=_decode_held(fields.get("held")) if fields.get("version") == _VERSION else None,
+        held=held,
         device_id=device_id if fits_header(device_id) else None,
         device_token=device_token if isinstance(device_token, str) else None,
         clock_skew=skew or 0,
         replaced_until=until or 0,
-        refused_id=refused_id if isinstance(refused_id, str) else None,
-        sign_outs=int(read_number(fields.get("sign_outs")) or 0),
+        since=read_number(fields.get("since")) or (held.created_at() if held else None) or 0,
     )
 
 
@@ -182,10 +192,9 @@ class Vault:
         self.changes: deque[Change] = deque()
         self._text: str | None = None
         self._is_unsaved = False
-        self._is_unread = True
         # What could not be stored has replaced these, one after another. Others may have stored any of them, so all are
         # kept: a thousand, in 4 MB, are the refreshes of ten days.
-        self._replaced: deque[Held | None] = deque(maxlen=1000)
+        self._replaced: deque[Held] = deque(maxlen=1000)
         self._ended_id: str | None = None
 
     def end(self, session_id: str) -> None:
@@ -210,7 +219,7 @@ class Vault:
         before = self._read(loaded, is_blind=is_blind)
         after, result = decide(before)
         if after != before:
-            if not _has_same_token(after.held, before.held):
+            if before.held is not None and not before.held.has_same_token(after.held):
                 self._replaced.append(before.held)
             self._become(after, reason)
             self._is_unsaved = True
@@ -220,7 +229,7 @@ class Vault:
     def settle(self, text: str, error: Exception | None) -> None:
         """Notes whether the text could be stored."""
         if error is None:
-            self._text, self._is_unsaved, self._is_unread = text, False, False
+            self._text, self._is_unsaved = text, False
             self._replaced.clear()
         else:
             log.warning("the session could not be stored and is kept in memory: %s", type(error).__name__)
@@ -232,11 +241,6 @@ class Vault:
             if self.document is None:
                 raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
             return self.document
-        if self._is_unread:
-            self._is_unread = False
-            if self._is_unsaved:
-                # Somebody has signed in while it could not be read, and goes on.
-                self._text = loaded
         if self.document is None or loaded != self._text:
             stored = found = decode(loaded)
             if found.held is not None and found.held.session["id"] == self._ended_id:
@@ -248,22 +252,21 @@ class Vault:
             self._become(merged, None)
         return cast(Document, self.document)
 
-    def _merge_unsaved(self, unsaved: Document, found: Document) -> Document:
-        """What to go on with when the storage holds another text than it did, and we have what could not be stored: by the
-        rule of `store_successor`, ours if it has replaced what is found, or has the same refresh token."""
-        stored = decode(self._text)
-        before, ours, theirs = stored.held, unsaved.held, found.held
-        if theirs is None and found.sign_outs > stored.sign_outs:
-            return found  # Somebody has signed out since the last read. When, is not known: an end wins.
-        is_ours = any(_has_same_token(theirs, one) for one in (before, *self._replaced, ours))
-        if ours is not None:
-            # A new session replaces the ones before, also if another process has refreshed one or was refused with one.
-            others = {one.session["id"] for one in (before, *self._replaced) if one is not None} - {ours.session["id"]}
-            is_ours |= (found.refused_id if theirs is None else theirs.session["id"]) in others
-        if not is_ours or ours == before:
-            return found
-        sign_outs = max(found.sign_outs, unsaved.sign_outs)
-        return replace(found, held=ours, refused_id=unsaved.refused_id, sign_outs=sign_outs)
+    def _merge_unsaved(self, ours: Document, found: Document) -> Document:
+        """What to go on with when the storage holds another text than it did, and we have what could not be stored.
+
+        Of two tokens of one session, the one that has replaced the other counts. Otherwise the later counts, by the time of
+        the server: of two sign-ins, and of a sign-in and a sign-out.
+        """
+        stored, theirs = decode(self._text), found.held
+        if (ours.held, ours.since) == (stored.held, stored.since):
+            return found  # It is a note, and not about who is signed in.
+        if theirs is None and not found.since:
+            is_ours = not stored.since  # If somebody was signed in, the text was removed. When, is not known: an end wins.
+        else:
+            is_replaced = theirs is not None and any(theirs.has_same_token(one) for one in (ours.held, *self._replaced))
+            is_ours = is_replaced or ours.since > found.since
+        return replace(found, held=ours.held, since=ours.since) if is_ours else found
 
     def _become(self, after: Document, reason: LatchkeyError | None) -> None:
         is_first = self.document is None
@@ -279,16 +282,19 @@ class Vault:
             self.changes.append(Change("refreshed", new.session, new.user))
 
 
-def _has_same_token(one: Held | None, other: Held | None) -> bool:
-    """Whether both are of the same session, with the same refresh token, or nobody is signed in in both."""
-    if one is None or other is None:
-        return one is other
-    return one.session["id"] == other.session["id"] and one.refresh_token == other.refresh_token
+def begin(document: Document, held: Held) -> Document:
+    """What to store of a session that has just begun and follows what the document says."""
+    return replace(document, held=held, since=_later(held.created_at() or 0, document))
 
 
-def end_by_user(document: Document) -> Document:
-    """What is left when the user has signed out."""
-    return replace(document, held=None, refused_id=None, sign_outs=document.sign_outs + 1)
+def end_by_user(document: Document, now: float) -> Document:
+    """What is left when the user has signed out. ``now`` is the server's time."""
+    return replace(document, held=None, since=_later(now, document))
+
+
+def _later(moment: float, document: Document) -> float:
+    """Clocks differ, and what follows something is later than it all the same (Lamport)."""
+    return max(moment, document.since + 0.001)
 
 
 def store_successor(document: Document, began_with: Held, received: Held) -> Document:
@@ -301,9 +307,11 @@ def store_successor(document: Document, began_with: Held, received: Held) -> Doc
     stored = document.held
     if stored is None or stored.session["id"] != began_with.session["id"]:
         return document
-    is_other_session = received.session["id"] != began_with.session["id"]
-    if is_other_session or stored.refresh_token in (began_with.refresh_token, received.refresh_token):
-        return replace(document, held=replace(received, user=received.user or stored.user))
+    held = replace(received, user=received.user or stored.user)
+    if received.session["id"] != began_with.session["id"]:
+        return begin(document, held)
+    if stored.refresh_token in (began_with.refresh_token, received.refresh_token):
+        return replace(document, held=held)
     return document
 
 

@@ -16,12 +16,12 @@ class Storage(Protocol):
 
     The text holds tokens: whoever reads it is the user. Keep it out of logs and of backups, because a restored token
     looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can. While the
-    text cannot be read it stores nothing but a new sign-in. The rest it stores at the next call that can read it, unless
-    somebody has signed in there, the user has signed out there, this session was refused there or a later token is stored.
+    text cannot be read it stores nothing but a new sign-in. The rest it stores at the next call that can read it, unless what
+    it finds there is later: of all sign-ins and sign-outs, in whichever process, the last one counts, by the server's time,
+    and of two at the same second the sign-out. If the text has been removed meanwhile, nobody is signed in.
 
     A storage that several processes share may also have ``try_lock``, as `FileStorage` has. It saves requests: without it
-    the server gives all who refresh at once the same successor. Sign-ins at once are another matter: the last one counts at
-    the server, so without a lock the storage may keep the one that has ended.
+    the server gives all who refresh at once the same successor.
     """
 
     def load(self) -> str | None:
