@@ -166,9 +166,9 @@ NEXT = replace(held("t", "r1", "a1"), user=BOB)
         # It has signed somebody in before, and after.
         (lambda before: begin(Document(), held("q", "r1", "a1")), "t"),
         (lambda before: begin(before, held("u", "r1", "a1")), "u"),
-        # Somebody has removed the text, or an older version has signed out.
-        (lambda before: None, None),
-        (lambda before: Document(), None),
+        # Somebody has removed the text, or an older version has signed out, both at a time that is not known.
+        (lambda before: None, "t"),
+        (lambda before: Document(), "t"),
     ],
 )
 def test_of_a_sign_in_that_could_not_be_stored_and_what_is_found_the_later_counts(
@@ -206,6 +206,16 @@ def test_note_of_another_ends_no_sign_in_that_could_not_be_stored(text: str | No
     assert read(vault, encode(Document(device_id="noted")))[0] == NEXT
 
 
+@pytest.mark.parametrize(("text", "expected"), [("", "r2"), ('{"version": 1, "he', "r2"), ("[]", "r2"), (None, None)])
+def test_text_that_broke_while_it_was_written_signs_nobody_out(text: str | None, expected: str | None) -> None:
+    """Who removes it signs out."""
+    vault = Vault()
+    read(vault, encode(begin(Document(), BEGAN)))
+    store(vault, UNREADABLE, held("s", "r2", "a2"))
+    found, _ = read(vault, text)
+    assert (found and found.refresh_token) == expected
+
+
 def test_storage_is_the_truth_for_who_has_only_a_note_to_store() -> None:
     vault, copied = Vault(), begin(Document(), held("b", "r1", "a1"))
     read(vault, encode(begin(Document(), BEGAN)))
@@ -233,6 +243,20 @@ def test_session_that_the_user_has_ended_does_not_come_back() -> None:
     assert not vault.changes
     other = held("t", "r1", "a1")
     assert read(vault, encode(Document(other))) == (other, None)
+
+
+def test_session_that_comes_back_by_mistake_does_not_hide_the_time_of_its_end() -> None:
+    """Another process had read before the sign-out and writes after it. A third has an older sign-in to store."""
+    vault, third = Vault(), Vault()
+    read(third, encode(begin(Document(), held("a", "r1", "a1"))))
+    store(third, UNREADABLE, BEGAN)
+    mistaken = encode(begin(Document(), held("b", "r1", "a1")))
+    read(vault, mistaken)
+    vault.end("b")
+    _, ended = vault.update(mistaken, lambda document: (end_by_user(document, AT["t"]), None))
+    assert ended
+    vault.settle(ended, None)
+    assert read(third, read(vault, mistaken)[1] or "")[0] is None
 
 
 def test_text_and_back() -> None:

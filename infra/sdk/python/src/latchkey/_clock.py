@@ -45,6 +45,8 @@ class ServerTime:
         self._clock = clock
         self._ahead_of_elapsed = clock.wall() - clock.elapsed()
         self._has_skew = False
+        self.is_measured = False
+        """Whether a reply has told it. Before that, the wall clock may have been wrong, or set since the last run."""
 
     def now(self) -> float:
         return self._clock.elapsed() + self._ahead_of_elapsed
@@ -67,4 +69,4 @@ class ServerTime:
             return
         # A date has whole seconds, so on average half a second is missing.
         self._ahead_of_elapsed = told + 0.5 - (sent + received) / 2
-        self._has_skew = True
+        self._has_skew = self.is_measured = True

@@ -427,8 +427,9 @@ class Core:
         yield Update(decide)
 
     def _now_at_most(self) -> float:
-        """The server's time of a sign-out: of what another process does at the same moment, it is to be the later."""
-        return self.time.now() + DATE_PRECISION
+        """The server's time of a sign-out: of what another process does at the same moment, it is to be the later. 0 until a
+        reply has told it, because a wrong one would end who signs in later."""
+        return self.time.now() + DATE_PRECISION if self.time.is_measured else 0
 
     # Sending.
 
@@ -507,48 +508,59 @@ class Core:
 
     def sign_in(self, operation: str, email: str, password: str, device_name: str | None) -> Flow[SignedIn | None]:
         """Signs in or registers; ``None`` if the registration waits for the user to open a mail."""
+        body = {"email": email, "password": password, "device_name": device_name or self._device_name or ...}
+        return (yield from self._in_turn("sign_in", self._sign_in_in_turn(operation, body, self._sign_outs)))
 
+    def _sign_in_in_turn(self, operation: str, body: dict[str, Any], sign_outs: int) -> Flow[SignedIn | None]:
         def identify(document: Document) -> tuple[Document, Document]:
-            device_id = self._device_id or document.device_id or str(uuid.uuid4())
-            document = replace(document, device_id=device_id)
+            document = replace(document, device_id=self._device_id or document.device_id or str(uuid.uuid4()))
             return document, document
 
-        sign_outs = self._sign_outs
-        try:
-            known: Document = yield Update(identify)
-        except LatchkeyError:  # the storage cannot be read: this installation is another one then
-            known = Document(device_id=self._device_id or str(uuid.uuid4()))
-        body = {
-            "email": email,
-            "password": password,
-            "device_name": device_name or self._device_name or ...,
-            "device_token": known.device_token or ...,
-        }
-        request = build(self.api, operation, body, headers={"X-Device-Id": cast(str, known.device_id)})
-        return (yield from self._in_turn("sign_in", self._sign_in_by(request, known, sign_outs)))
-
-    def _sign_in_by(self, request: Request, known: Document, sign_outs: int) -> Flow[SignedIn | None]:
+        known: Document | None = None
+        with contextlib.suppress(LatchkeyError):
+            known = yield Update(identify)
+        # If the storage cannot be read, this installation is another one.
+        device_id = known.device_id if known and known.device_id else self._device_id or str(uuid.uuid4())
+        body["device_token"] = known.device_token if known and known.device_token else ...
         sent = self.clock.elapsed()
-        reply = yield from self._send(request)
+        reply = yield from self._send(build(self.api, operation, body, headers={"X-Device-Id": device_id}))
         if reply.status == 202:
             return None
         held, device_token = self._receive(reply, sent)
+        loser: Held | None = None
 
         def keep(document: Document) -> tuple[Document, Held | None]:
             # A sign-out counts itself before it reads the storage, so it either is seen here or finds what is stored here.
             if sign_outs != self._sign_outs:
                 return document, None
-            if document.since > begin(known, held).since:
-                return document, document.held  # Another process has signed somebody in, or out, later.
+            found, was = document.held, known and known.held
+            if found and found.is_of_same_user(held) and not (was and was.session["id"] == found.session["id"]):
+                is_overtaken = not found.has_same_token(loser)
+            else:
+                is_overtaken = known is not None and document.since > begin(known, held).since
+            if is_overtaken:
+                return document, found
             after = replace(begin(document, held), device_token=device_token or document.device_token)
             return replace(after, clock_skew=self.time.skew(), replaced_until=0), held
 
         stored: Held | None = yield Update(keep, is_blind=True)
+        while stored and stored is not held and stored.is_of_same_user(held) and (yield from self._is_live(held)):
+            # Of sign-ins at once the server keeps one, whatever their times and the order of their replies say.
+            loser = stored
+            stored = yield Update(keep, is_blind=True)
         if stored is not held:
             yield from self._abandon(held)
             if stored is None or not stored.is_of_same_user(held):
                 raise LatchkeyError("not_signed_in", "The user has signed out, or somebody else in, before the reply came.")
         return stored.signed_in()
+
+    def _is_live(self, held: Held) -> Flow[bool]:
+        """Whether the server has not ended a session that has just begun."""
+        try:
+            yield from self._send(build(self.api, "get_session").with_token(held.access_token))
+        except LatchkeyError as error:
+            return error.status != 401
+        return True
 
     def _abandon(self, held: Held) -> Flow[None]:
         """Ends a session that nobody holds."""
@@ -557,17 +569,30 @@ class Core:
 
     def sign_out(self) -> Flow[bool]:
         self._sign_outs += 1
-        held = yield from self._read()
+
+        def end(document: Document) -> tuple[Document, tuple[Held | None, float]]:
+            self.time.assume_skew(document.clock_skew)
+            if document.held is not None:
+                self.vault.end(document.held.session["id"])
+            # Also where nobody is held: what another process could not store before has ended too.
+            after = end_by_user(document, self._now_at_most())
+            return after, (document.held, after.since)
+
+        held, since = yield Update(end)
         if held is None:
-            # What another process could not store before has ended too.
-            yield Update(lambda document: (document if document.held else end_by_user(document, self._now_at_most()), None))
             return True
-        yield from self._drop_session(held.session["id"])
+        was_measured = self.time.is_measured
         try:
             yield from self._call_without_token("sign_out", {"refresh_token": held.refresh_token})
         except LatchkeyError:
             return False
+        if not was_measured:
+            yield Update(lambda document: (self._date(document, since), None))
         return True
+
+    def _date(self, document: Document, since: float) -> Document:
+        """Gives a sign-out the time that its reply has told, if nothing has followed it."""
+        return end_by_user(document, self._now_at_most()) if document.held is None and document.since == since else document
 
     def _renew(self, operation: str, body: dict[str, Any]) -> Flow[SignedIn]:
         """An operation that answers with tokens of this or of a new session."""

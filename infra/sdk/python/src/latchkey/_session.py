@@ -123,13 +123,7 @@ def encode(document: Document) -> str:
 
 def decode(text: str | None) -> Document:
     """The document of a stored text. What cannot be read means that nobody is signed in."""
-    try:
-        stored = json.loads(text) if text else None
-    except (ValueError, RecursionError):
-        stored = None
-    if not isinstance(stored, dict):
-        return Document()
-    fields = cast("dict[str, Any]", stored)
+    fields = _parse(text) or {}
     device_id, device_token = fields.get("device_id"), fields.get("device_token")
     skew, until = read_number(fields.get("clock_skew")), read_number(fields.get("replaced_until"))
     held = _decode_held(fields.get("held")) if fields.get("version") == _VERSION else None
@@ -141,6 +135,14 @@ def decode(text: str | None) -> Document:
         replaced_until=until or 0,
         since=read_number(fields.get("since")) or (held.created_at() if held else None) or 0,
     )
+
+
+def _parse(text: str | None) -> dict[str, Any] | None:
+    try:
+        stored = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", stored) if isinstance(stored, dict) else None
 
 
 def fits_header(text: object) -> TypeGuard[str]:
@@ -244,15 +246,17 @@ class Vault:
         if self.document is None or loaded != self._text:
             stored = found = decode(loaded)
             if found.held is not None and found.held.session["id"] == self._ended_id:
-                found = replace(found, held=None)
-            merged = self._merge_unsaved(self.document, found) if self.document is not None and self._is_unsaved else found
+                found = replace(found, held=None, since=max(found.since, self.document.since if self.document else 0))
+            merged = found
+            if self.document is not None and self._is_unsaved:
+                merged = self._merge_unsaved(self.document, found, is_broken=loaded is not None and _parse(loaded) is None)
             self._text, self._is_unsaved = loaded, merged != stored
             if merged == found:
                 self._replaced.clear()
             self._become(merged, None)
         return cast(Document, self.document)
 
-    def _merge_unsaved(self, ours: Document, found: Document) -> Document:
+    def _merge_unsaved(self, ours: Document, found: Document, *, is_broken: bool) -> Document:
         """What to go on with when the storage holds another text than it did, and we have what could not be stored.
 
         Of two tokens of one session, the one that has replaced the other counts. Otherwise the later counts, by the time of
@@ -262,7 +266,8 @@ class Vault:
         if (ours.held, ours.since) == (stored.held, stored.since):
             return found  # It is a note, and not about who is signed in.
         if theirs is None and not found.since:
-            is_ours = not stored.since  # If somebody was signed in, the text was removed. When, is not known: an end wins.
+            # A broken text says nothing: a storage may fail halfway. Who removes it ends what it has held.
+            is_ours = is_broken or ours.since > stored.since
         else:
             is_replaced = theirs is not None and any(theirs.has_same_token(one) for one in (ours.held, *self._replaced))
             is_ours = is_replaced or ours.since > found.since
@@ -288,7 +293,8 @@ def begin(document: Document, held: Held) -> Document:
 
 
 def end_by_user(document: Document, now: float) -> Document:
-    """What is left when the user has signed out. ``now`` is the server's time."""
+    """What is left when the user has signed out. ``now`` is the server's time, or 0 if that is not known: it ends what the
+    document says, then, and nothing that could not be stored before."""
     return replace(document, held=None, since=_later(now, document))
 
 

@@ -18,10 +18,10 @@ class Storage(Protocol):
     looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can. While the
     text cannot be read it stores nothing but a new sign-in. The rest it stores at the next call that can read it, unless what
     it finds there is later: of all sign-ins and sign-outs, in whichever process, the last one counts, by the server's time,
-    and of two at the same second the sign-out. If the text has been removed meanwhile, nobody is signed in.
+    and of two at the same second the sign-out. Who removes the text signs out whom it held.
 
     A storage that several processes share may also have ``try_lock``, as `FileStorage` has. It saves requests: without it
-    the server gives all who refresh at once the same successor.
+    the server gives all who refresh at once the same successor. After sign-ins at once the client asks which session lives.
     """
 
     def load(self) -> str | None:
