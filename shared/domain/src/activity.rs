@@ -222,6 +222,14 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_time_is_ten_years_with_their_leap_days() {
+        let entry = ActivityEntry::of(&begun("x", "y"), TimeDelta::days(MOST_ACTIVITY_DAYS));
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let (earliest, latest) = (at("2036-03-01T12:00:00Z"), at("2036-04-01T12:00:00Z"));
+        assert!((earliest..latest).contains(&entry.expires_at));
+    }
+
+    #[test]
     fn texts_are_cut_by_bytes() {
         let long = "é".repeat(400);
         let entry = ActivityEntry::of(&begun(&long, &long), TimeDelta::days(1));

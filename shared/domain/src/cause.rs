@@ -263,5 +263,8 @@ mod tests {
     fn words_in_the_table_are_those_in_logs() {
         let reason = serde_json::to_value(EndReason::LoggedOut).unwrap();
         assert_eq!(reason, EndReason::LoggedOut.as_str());
+        let actions = [Action::SignIn, Action::ReuseToken, Action::VerifyEmail];
+        let words = ["sign_in", "reuse_token", "verify_email"];
+        assert_eq!(actions.map(Action::as_str), words);
     }
 }

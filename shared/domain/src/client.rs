@@ -483,7 +483,9 @@ mod tests {
     #[test]
     fn an_id_needs_no_encoding_in_a_header() {
         for right in ["a", "orders-api", "Orders.API_2", &"x".repeat(64)] {
-            assert_eq!(right.parse::<ClientId>().unwrap().as_str(), right);
+            let id: ClientId = right.parse().unwrap();
+            assert_eq!(id.as_str(), right);
+            assert_eq!(serde_json::to_value(id).unwrap(), right);
         }
         for wrong in [
             "",

@@ -66,3 +66,20 @@ pub fn whole_seconds(time: DateTime<Utc>) -> DateTime<Utc> {
 pub fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
     now.signed_duration_since(then).max(TimeDelta::zero())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_stands_still_until_it_is_moved_forwards_or_backwards() {
+        let start = DateTime::from_timestamp_nanos(1_772_366_400_250_999_999);
+        let clock = ManualClock::starting_at(start);
+        assert_eq!(clock.now(), start.trunc_subsecs(3));
+        for (by, after) in [(1_750, 1_750), (-2_000, -250)] {
+            clock.advance(TimeDelta::milliseconds(by));
+            let after = start.trunc_subsecs(3) + TimeDelta::milliseconds(after);
+            assert_eq!(clock.now(), after);
+        }
+    }
+}

@@ -174,7 +174,7 @@ pub fn authenticated_at(
         return Ok(UNKNOWN_PROOF);
     };
     let Some(told) = DateTime::from_timestamp(seconds, 0) else {
-        return Err(if seconds < 0 {
+        return Err(if seconds.is_negative() {
             InvalidAuthTime::TooOld
         } else {
             InvalidAuthTime::Future

@@ -108,3 +108,34 @@ impl Language {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_of_whole_hours_is_written_in_hours_and_any_other_in_minutes() {
+        for (minutes, en, de) in [
+            (0, "0 minutes", "0 Minuten"),
+            (1, "1 minute", "1 Minute"),
+            (59, "59 minutes", "59 Minuten"),
+            (60, "1 hour", "1 Stunde"),
+            (61, "61 minutes", "61 Minuten"),
+            (120, "2 hours", "2 Stunden"),
+        ] {
+            let written = Language::ALL.map(|one| one.write_span(TimeDelta::minutes(minutes)));
+            assert_eq!(written, [en, de]);
+        }
+    }
+
+    #[test]
+    fn a_time_is_written_to_the_minute_in_the_words_of_its_language() {
+        let time = "2026-12-01T09:05:59Z".parse().unwrap();
+        let written = Language::ALL.map(|one| (one.as_str(), one.write_time(time)));
+        let [en, de] = [
+            ("en", "1 December 2026 at 09:05 UTC"),
+            ("de", "1. Dezember 2026 um 09:05 Uhr (UTC)"),
+        ];
+        assert_eq!(written, [en, de].map(|(tag, text)| (tag, text.to_owned())));
+    }
+}

@@ -100,5 +100,11 @@ mod tests {
         }
         let quoted: Sender = "\"Müller & Söhne\" <mail@example.com>".parse().unwrap();
         assert_eq!(quoted.given_name(), Some("Müller & Söhne"));
+        assert_eq!(quoted.name(), "Müller & Söhne");
+        let unnamed: Sender = "mail@example.com".parse().unwrap();
+        assert_eq!(
+            (unnamed.given_name(), unnamed.name()),
+            (None, "example.com")
+        );
     }
 }

@@ -1,7 +1,11 @@
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::*;
 use crate::account::tests::account_of;
+use crate::event::{Addressee, Requester, WantedLink};
+use crate::random::SeededRandom;
 use crate::session::tests::{noon, session};
 
 fn event(event_type: &str, data: Value) -> ReceivedEvent {
@@ -101,12 +105,15 @@ fn each_event_has_its_message_and_its_address() {
             Some((message, to.to_owned())),
             "{event_type}"
         );
+        assert!(event.is_told(), "{event_type}");
         let link = event.notice(Some(&account)).unwrap().link;
         assert_eq!(
             link.map(|link| link.purpose().lifetime()),
             message.link_lifetime()
         );
     }
+    let words = BTreeSet::from(Message::ALL.map(Message::as_str));
+    assert_eq!(words.len(), Message::ALL.len(), "each has its own texts");
 }
 
 #[test]
@@ -251,23 +258,22 @@ fn a_message_that_asks_whose_an_account_is_says_since_when_it_is_there() {
 
 #[test]
 fn an_event_is_told_as_long_as_anybody_waits_for_it() {
-    for (event_type, within) in [
-        ("user.password_changed", TimeDelta::days(5)),
-        (
-            "registration.repeated",
-            TimeDelta::days(3) - TimeDelta::minutes(1),
-        ),
-        ("user.created", TimeDelta::hours(24)),
-        ("email_verification.requested", TimeDelta::hours(24)),
-        ("email_change.requested", TimeDelta::hours(24)),
-        ("password_reset.requested", TimeDelta::hours(1)),
+    let three_days = TimeDelta::days(3) - TimeDelta::minutes(1);
+    for (event_type, within, is_asked_for) in [
+        ("user.password_changed", TimeDelta::days(5), false),
+        ("registration.repeated", three_days, true),
+        ("user.created", TimeDelta::hours(24), false),
+        ("email_verification.requested", TimeDelta::hours(24), true),
+        ("email_change.requested", TimeDelta::hours(24), true),
+        ("password_reset.requested", TimeDelta::hours(1), true),
     ] {
         let event = event(event_type, json!({}));
         assert!(!event.is_stale(noon() + within), "{event_type}");
         let late = noon() + within + TimeDelta::milliseconds(1);
         assert!(event.is_stale(late), "{event_type}");
+        assert_eq!(event.is_asked_for(), is_asked_for, "{event_type}");
         // Else its request is gone first, and it counts as one that nobody has asked for.
-        if event.is_asked_for() {
+        if is_asked_for {
             assert!(within < LINK_REQUEST_LIFETIME, "{event_type}");
         }
     }
@@ -305,4 +311,83 @@ fn that_nothing_is_known_of_a_device_is_no_name() {
         ..session(1, noon())
     };
     assert_eq!(Whereabouts::of(&unknown).device, None);
+}
+
+/// Whoever may put events on the bus could have made it up.
+#[test]
+fn a_link_is_sent_for_what_was_written_when_it_was_asked_for() {
+    use Finding::{Founded, Overtaken, Unfounded};
+    let account = account_of(&[]);
+    let request = LinkRequest {
+        id: RequestId::random(&SeededRandom::new(1)),
+        wanted: WantedLink::RetryRegistration,
+        addressee: Addressee::User(account.id),
+        requester: Requester::default(),
+        actor: Actor::Nobody,
+        at: noon(),
+    };
+    let told = ReceivedEvent::of(&request.event(&account).unwrap());
+    assert_eq!(told.request_id(), Some(request.id));
+    let founded = || Founded(Box::new(told.clone()));
+    let (mut changed, mut made_up) = (told.clone(), told.clone());
+    changed.data.device_name = Some("Buy now".to_owned());
+    made_up.id = Uuid::from_u128(1);
+    let (asked, end) = (Some(&request), noon() + LINK_REQUEST_LIFETIME);
+    for (event, account, request, now, finding) in [
+        (&told, Some(&account), asked, noon(), founded()),
+        (&changed, Some(&account), asked, noon(), founded()),
+        (&told, None, asked, noon(), Overtaken),
+        // It would say something else by now: that the account is there.
+        (&told, Some(&verified()), asked, noon(), Overtaken),
+        (&told, Some(&account), None, noon(), Unfounded),
+        (&told, Some(&account), asked, end, Unfounded),
+        (&made_up, Some(&account), asked, noon(), Unfounded),
+    ] {
+        assert_eq!(event.find(account, request, now), finding, "{event:?}");
+    }
+}
+
+#[test]
+fn a_user_is_created_once_and_deleted_only_if_the_account_is() {
+    let one = session(1, noon());
+    let account = account_of(&[&one]);
+    let deleted = account.clone().delete(one.id, noon()).unwrap().account;
+    let mut created = event("user.created", json!({}));
+    (created.id, created.at) = (creation_event_id(&account), account.created_at);
+    let (mut another, mut later) = (created.clone(), created.clone());
+    another.id = Uuid::from_u128(1);
+    later.at += TimeDelta::milliseconds(1);
+    let deletion = event("user.deleted", json!({}));
+    let sign_in = event("session.created", json!({"new_device": true}));
+    for (event, account, is_founded) in [
+        (&created, &account, true),
+        (&another, &account, false),
+        (&later, &account, false),
+        (&deletion, &account, false),
+        (&deletion, &deleted, true),
+        (&sign_in, &account, true),
+    ] {
+        let found = event.find(Some(account), None, noon());
+        let founded = Finding::Founded(Box::new(event.clone()));
+        assert_eq!(found == founded, is_founded, "{found:?}");
+    }
+}
+
+#[test]
+fn an_address_that_nobody_has_confirmed_gets_fewer_mails() {
+    let (confirmed, unconfirmed) = (verified(), account_of(&[]));
+    for (event_type, was_verified, account, most) in [
+        ("user.password_changed", None, Some(&confirmed), 20),
+        ("user.password_changed", None, Some(&unconfirmed), 5),
+        // The account has another address by now, or is gone: the event tells what was.
+        ("user.email_changed", Some(false), Some(&confirmed), 5),
+        ("user.email_changed", Some(true), Some(&unconfirmed), 20),
+        ("user.deleted", Some(true), None, 20),
+        ("user.deleted", None, None, 5),
+    ] {
+        let old = "old@example.com";
+        let data = json!({"email": old, "previous_email": old, "was_verified": was_verified});
+        let notice = event(event_type, data).notice(account).unwrap();
+        assert_eq!(notice.most_in_hour(), most, "{event_type} {was_verified:?}");
+    }
 }
