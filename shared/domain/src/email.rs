@@ -536,6 +536,7 @@ mod tests {
             "[127.0.0.1]",
             "example.com/path",
             "example。com",
+            "mail。example.com",
             "xn--a.com",
             "xn--.com",
             "\u{301}x.com",

@@ -187,6 +187,9 @@ mod tests {
         ] {
             assert_eq!(brand(list), expected, "{list}");
         }
+        let after = |bytes: usize| brand(&format!("{}\"Brave\"", " ".repeat(bytes)));
+        assert_eq!(after(MAX_HINT_BYTES - 7), brand_named("Brave"));
+        assert_eq!(after(MAX_HINT_BYTES - 6), None, "it is read no further");
     }
 
     #[test]

@@ -94,6 +94,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_ours_has_two_parts_to_be_put_together_in_another_language() {
+        for (name, parts) in [
+            ("Safari on iPhone", Some(("Safari", "iPhone"))),
+            ("Safari", None),
+            ("Safari on the shelf", None),
+            ("Kindle on Windows", None),
+        ] {
+            assert_eq!(product_and_system(name), parts, "{name}");
+        }
+        let (systems, devices) = (["Windows", "Android", "ChromeOS"], ["iPhone", "Xbox", ""]);
+        assert!(systems.iter().all(|system| is_operating_system(system)));
+        assert!(!devices.iter().any(|device| is_operating_system(device)));
+    }
+
+    #[test]
     fn a_name_in_our_words_is_of_known_words_whatever_the_agent() {
         let lines = include_str!("../../data/user-agents.tsv").lines();
         let agents = lines.filter_map(|line| line.split('\t').next_back());

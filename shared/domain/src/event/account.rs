@@ -210,7 +210,7 @@ mod tests {
     use crate::account::Change;
     use crate::account::tests::account_of;
     use crate::event::EndReasons;
-    use crate::id::ChangeId;
+    use crate::id::{ChangeId, UserId};
     use crate::random::SeededRandom;
     use crate::role::Role;
     use crate::session::tests::{noon, session};
@@ -334,13 +334,31 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_described_by_the_item_of_its_session_alone() {
+        let one = session(1, noon());
+        let before = first(&[&one]);
+        let closed = after(&before, before.account.clone().disable(), Actor::Operator);
+        let mut events = events_between(Some(&before), Some(&closed), noon());
+        assert_eq!(events[1].undescribed_end(), None, "the account's closing");
+        let end = &mut events[0];
+        let mut of_another = one.clone();
+        of_another.user_id = UserId::random(&SeededRandom::new(99));
+        for other in [session(2, noon()), of_another] {
+            end.describe_end(&other);
+            assert_eq!(end.undescribed_end(), Some(one.id));
+        }
+        end.describe_end(&one);
+        assert_eq!(end.undescribed_end(), None);
+        assert_eq!(end.data()["device_name"], "Unknown device");
+    }
+
+    #[test]
     fn an_account_begins_is_closed_opened_and_deleted() {
         let one = session(1, noon());
         let begun = first(&[&one]);
-        assert_eq!(
-            told(&events_between(None, Some(&begun), noon())),
-            ["user.created"]
-        );
+        let events = events_between(None, Some(&begun), noon());
+        assert_eq!(told(&events), ["user.created"]);
+        assert_eq!(events[0].id, creation_event_id(&begun.account));
         let closed = after(&begun, begun.account.clone().disable(), Actor::Operator);
         let events = events_between(Some(&begun), Some(&closed), noon());
         assert_eq!(told(&events), ["session.ended", "user.disabled"]);

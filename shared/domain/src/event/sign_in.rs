@@ -175,6 +175,9 @@ mod tests {
         // After the count was cleared they begin again.
         assert_eq!(told(None, &marks[9]), ["sign_in.failed", "sign_in.blocked"]);
         let events = sign_in_events_between(None, Some(&marks[9]));
+        let failed = events[0].data();
+        assert_eq!(failed["device_name"], "curl");
+        assert_eq!(failed["reason"], "invalid_credentials");
         let data = events[1].data();
         assert_eq!(data["until"], "2026-03-01T12:10:00.250Z");
     }

@@ -346,6 +346,7 @@ mod tests {
             (Argon2id, V0x13, (4096, ITERATIONS, PARALLELISM)),
             (Argon2id, V0x13, (MEMORY_KIB, 1, PARALLELISM)),
             (Argon2id, V0x13, (MEMORY_KIB, ITERATIONS, 2)),
+            (Argon2id, V0x13, (64, MAX_STORED_ITERATIONS, 1)),
             (
                 Argon2id,
                 V0x13,

@@ -35,9 +35,7 @@ const MIN_BCRYPT_COST: u32 = 4;
 const MAX_BCRYPT_COST: u32 = 14;
 /// Iterations, times the number of blocks that the hash is made of.
 const MAX_PBKDF2_WORK: u64 = 3_000_000;
-/// N * r: 128 MiB, that of the first parameters that OWASP recommends.
-const MAX_SCRYPT_MEMORY: u64 = 1 << 20;
-/// N * r * p.
+/// N * r * p. So N * r is 128 MiB at most, the memory of the first parameters that OWASP recommends.
 const MAX_SCRYPT_WORK: u64 = 1 << 20;
 
 // A shorter hash would be met by chance, a longer one is nobody's.
@@ -172,11 +170,8 @@ impl ImportedHash {
             return Err(Malformed);
         }
         let n = 1_u64.checked_shl(ln).ok_or(Unsupported)?;
-        let memory = n.saturating_mul(u64::from(r));
-        if ln > 63
-            || memory > MAX_SCRYPT_MEMORY
-            || memory.saturating_mul(u64::from(p)) > MAX_SCRYPT_WORK
-        {
+        let work = n.saturating_mul(u64::from(r)).saturating_mul(u64::from(p));
+        if work > MAX_SCRYPT_WORK {
             return Err(Unsupported);
         }
         let ln = u8::try_from(ln).map_err(|_| Unsupported)?;
@@ -326,12 +321,12 @@ mod tests {
         let bytes = |text| decode(&BCRYPT, text).unwrap();
         let encoded =
             |bytes: Vec<u8>| base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes);
-        let phc = format!(
-            "$bcrypt$v=98$r=6${}${}",
-            encoded(bytes("If6bvum7DFjUnE9p2uDeDu")),
-            encoded(bytes("0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i"))
-        );
-        assert_of("abc", &phc);
+        let salt = encoded(bytes("If6bvum7DFjUnE9p2uDeDu"));
+        let tag = bytes("0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i");
+        // With the last byte, or without it.
+        for tag in [tag.clone(), [tag, vec![7]].concat()] {
+            assert_of("abc", &format!("$bcrypt$v=98$r=6${salt}${}", encoded(tag)));
+        }
     }
 
     #[test]
@@ -470,6 +465,26 @@ mod tests {
     }
 
     #[test]
+    fn what_asks_for_the_most_work_that_is_done_is_read() {
+        const SALT: &str = "c2l4dGVlbiBieXRlcyA6KQ";
+        const TAG: &str = "nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        let longest = format!("$scrypt$ln=4,r=8,p=1${}${TAG}", "A".repeat(959));
+        assert_eq!(longest.len(), MAX_TEXT_BYTES);
+        for hash in [
+            "$2b$14$DCq7YPn5Rq63x1Lad4cll.TV4S6ytwfsfvkgY8jIucDrjc8deX1s.".to_owned(),
+            format!("$pbkdf2-sha256$i=3000000,l=32${SALT}${TAG}"),
+            format!("$pbkdf2$i=1500000,l=32${SALT}${TAG}"),
+            format!("$pbkdf2$i=00000000000000001000${SALT}${TAG}"),
+            format!("$scrypt$ln=17,r=8,p=1${SALT}${TAG}"),
+            format!("$scrypt$ln=14,r=8,p=8${SALT}${TAG}"),
+            longest,
+        ] {
+            let read = ImportedHash::read(&hash);
+            assert!(matches!(read, Some(Ok(_))), "{hash}");
+        }
+    }
+
+    #[test]
     fn what_is_damaged_is_an_error_and_not_a_wrong_password() {
         const SALT: &str = "c2l4dGVlbiBieXRlcyA6KQ";
         const TAG: &str = "nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
@@ -494,6 +509,9 @@ mod tests {
             format!("$scrypt$ln=14,r=8${SALT}${TAG}"),
             format!("$scrypt$r=8,ln=14,p=1${SALT}${TAG}"),
             format!("$scrypt$ln=14,r=8,p=0${SALT}${TAG}"),
+            format!("$scrypt$ln=14,r=0,p=1${SALT}${TAG}"),
+            format!("$scrypt$ln=0,r=8,p=1${SALT}${TAG}"),
+            format!("$pbkdf2$i=000000000000000001000${SALT}${TAG}"),
             format!("$scrypt$ln=14,r=8,p=1${SALT}$"),
             format!("$scrypt$ln=14,r=8,p=1${}${TAG}", "A".repeat(1024)),
         ] {
