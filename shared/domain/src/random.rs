@@ -73,3 +73,26 @@ pub fn sixteen_bytes(random: &dyn RandomSource) -> [u8; 16] {
     random.fill(&mut bytes);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seeded_sequence_is_that_of_the_reference_implementation() {
+        let mut bytes = [0; 20];
+        SeededRandom::new(1_234_567).fill(&mut bytes);
+        let words = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973_u64];
+        assert_eq!(bytes[..16], words.map(u64::to_le_bytes).concat());
+        assert_eq!(
+            bytes[16..],
+            9_817_491_932_198_370_423_u64.to_le_bytes()[..4]
+        );
+    }
+
+    #[test]
+    fn the_systems_bytes_are_new_each_time() {
+        let [one, other] = [(); 2].map(|()| sixteen_bytes(&SystemRandom));
+        assert_ne!(one, other);
+    }
+}

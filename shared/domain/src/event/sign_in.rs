@@ -151,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_has_one_word_in_logs_and_in_events() {
+        use SignInRefusal::*;
+        for refusal in [InvalidCredentials, AccountDisabled, EmailNotVerified, Other] {
+            assert_eq!(serde_json::to_value(refusal).unwrap(), refusal.as_str());
+        }
+    }
+
+    #[test]
     fn a_new_mark_is_told_once() {
         let (one, two) = (mark(1), mark(2));
         assert_eq!(told(None, &one), ["sign_in.failed"]);
