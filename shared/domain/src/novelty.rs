@@ -353,6 +353,11 @@ mod tests {
             distance_km: 500,
         };
         assert!(!same.are_exceeded(from, from, TimeDelta::zero()));
+        let any = TravelLimits {
+            distance_km: 0,
+            ..same
+        };
+        assert!(same.are_near(from, from) && !any.are_near(from, from));
         assert!(!exceeded(0, 500, 0.0) && !exceeded(900, 0, 0.0), "0 is off");
     }
 
