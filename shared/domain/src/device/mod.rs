@@ -189,6 +189,42 @@ mod tests {
         assert!(read >= 140);
     }
 
+    /// Agents that are made up: their words mean one device at their place, and nothing or another one elsewhere.
+    #[test]
+    fn a_word_counts_at_its_place() {
+        let android =
+            "Mozilla/5.0 (Linux; Android 14; Pixel 8) Chrome/126.0.0.0 Mobile Safari/537.36";
+        for (agent, name, kind) in [
+            (
+                format!("{CHROME_ON_WINDOWS} TV/1"),
+                "Chrome on Windows",
+                Desktop,
+            ),
+            (format!("{android} TVApp/1"), "Chrome on Android", Mobile),
+            (format!("{android} KFC/1"), "Chrome on Android", Mobile),
+            (
+                android.replace("Pixel 8", "KFMAWI"),
+                "Chrome on Fire tablet",
+                Tablet,
+            ),
+            (
+                "Mozilla/5.0 (Linux; Tizen 3.0; FamilyHub) SamsungBrowser/2.0 Safari/538.1"
+                    .to_owned(),
+                "Samsung Internet on Tizen",
+                Unknown,
+            ),
+            (
+                "Mozilla/5.0 (X11; Linux aarch64; Mobile; rv:128.0) Gecko/20100101 Firefox/128.0"
+                    .to_owned(),
+                "Firefox on Linux",
+                Mobile,
+            ),
+        ] {
+            let told = (Some(name.to_owned()), kind);
+            assert_eq!(describe_agent(&agent), told, "{agent}");
+        }
+    }
+
     #[test]
     fn an_agent_that_tells_nothing_is_unknown_and_has_no_name() {
         let long = "a".repeat(10_000);
@@ -313,6 +349,7 @@ mod tests {
         let android = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
         let linux = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
         let quest = "Mozilla/5.0 (X11; Linux x86_64; Quest 3) AppleWebKit/537.36 (KHTML, like Gecko) OculusBrowser/33.3 Chrome/124.0 VR Safari/537.36";
+        let slack = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Slack/4.38.125 Chrome/124.0 Electron/30.0 Safari/537.36";
         let chromium = r#""Chromium";v="126", "Not)A;Brand";v="24""#;
         let chrome = r#""Not/A)Brand";v="8", "Chromium";v="126", "Google Chrome";v="126""#;
         let brave = r#""Not/A)Brand";v="8", "Chromium";v="126", "Brave";v="126""#;
@@ -351,6 +388,7 @@ mod tests {
                 "HeadlessChrome",
                 Bot,
             ),
+            (slack, chromium, "?0", "", "Slack on Windows", Desktop),
             (
                 linux,
                 chromium,
@@ -401,6 +439,7 @@ mod tests {
             ),
             ("", brave, "?1", "", "Brave", Mobile),
             ("", brave, "?0", "\"macOS\"", "Brave on macOS", Desktop),
+            ("", brave, "?1", "\"iOS\"", "Brave on iOS", Mobile),
             (
                 CHROME_ON_WINDOWS,
                 "nonsense",
