@@ -219,6 +219,31 @@ mod tests {
                 "Firefox on Linux",
                 Mobile,
             ),
+            (
+                CHROME_ON_WINDOWS.replace("x64", "x64; TestBot"),
+                "TestBot",
+                Bot,
+            ),
+            (
+                CHROME_ON_WINDOWS.replace("x64", "x64; www.testbot.example"),
+                "Chrome on Windows",
+                Desktop,
+            ),
+            (
+                android.replace("Pixel 8", "X-Wave"),
+                "Chrome on Android",
+                Mobile,
+            ),
+            (
+                "Notes/2.0 (compatible; Sync/1.0)".to_owned(),
+                "Notes",
+                Unknown,
+            ),
+            (
+                "Mozilla/5.0 (compatible; Sync/1.0; Linux)".to_owned(),
+                "Linux",
+                Desktop,
+            ),
         ] {
             let told = (Some(name.to_owned()), kind);
             assert_eq!(describe_agent(&agent), told, "{agent}");
