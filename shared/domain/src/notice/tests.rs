@@ -145,6 +145,7 @@ fn there_is_nothing_to_tell_of_other_events_or_nobody_to_be_told() {
             "{event_type}"
         );
     }
+    assert!(!event("something.new", json!({})).is_told());
     for event_type in ["user.created", "email_verification.requested"] {
         assert_eq!(event(event_type, json!({})).notice(Some(&verified())), None);
     }
