@@ -263,8 +263,28 @@ mod tests {
     fn words_in_the_table_are_those_in_logs() {
         let reason = serde_json::to_value(EndReason::LoggedOut).unwrap();
         assert_eq!(reason, EndReason::LoggedOut.as_str());
-        let actions = [Action::SignIn, Action::ReuseToken, Action::VerifyEmail];
-        let words = ["sign_in", "reuse_token", "verify_email"];
-        assert_eq!(actions.map(Action::as_str), words);
+    }
+
+    #[test]
+    fn actions_have_the_words_of_the_guides() {
+        for (action, word) in [
+            (Action::Register, "register"),
+            (Action::SignIn, "sign_in"),
+            (Action::SignOut, "sign_out"),
+            (Action::Revoke, "revoke"),
+            (Action::RevokeAll, "revoke_all"),
+            (Action::ReuseToken, "reuse_token"),
+            (Action::GuessPassword, "guess_password"),
+            (Action::ChangePassword, "change_password"),
+            (Action::ResetPassword, "reset_password"),
+            (Action::VerifyEmail, "verify_email"),
+            (Action::ChangeEmail, "change_email"),
+            (Action::Disable, "disable"),
+            (Action::Enable, "enable"),
+            (Action::ChangeRoles, "change_roles"),
+            (Action::Delete, "delete"),
+        ] {
+            assert_eq!(action.as_str(), word);
+        }
     }
 }

@@ -347,7 +347,6 @@ mod tests {
         assert!(exceeded(1_000, 1_000, takes - 1.0));
         assert!(!exceeded(1_000, 1_000, takes + 1.0));
         assert!(exceeded(1_000, 1_000, 0.0) && !exceeded(1_000, 1_001, 0.0));
-        // At exactly the distance and the speed: the one counts, the other is not exceeded.
         let same = TravelLimits {
             speed_kmh: 900,
             distance_km: 500,
