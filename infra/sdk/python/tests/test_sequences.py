@@ -258,7 +258,7 @@ class Way(httpx.BaseTransport):
     def restart(self) -> None:
         self.saved_at = 0.0
         clock = Clock(elapsed=self.installation.now, wall=self.installation.wall, sleep=self._sleep)
-        self.has_measured = self.has_asked_in_vain = False
+        self.has_measured = False
         self.client = Client(API, storage=self, origins={ORDERS: ORDERS}, transport=self, clock=clock)
 
     @property
@@ -317,7 +317,6 @@ class Way(httpx.BaseTransport):
             raise Broken("a call sends for ever")
         faults = step.faults if step else ()
         fault = faults[self.requests - 1] if self.requests <= len(faults) else ""
-        self.has_asked_in_vain = bool(fault) and request.url.path == "/v1/sessions/current"
         is_done, status, retry_after = FAULTS[fault] if fault else (True, 200, None)
         if request.url.path == "/v1/auth/logout" and step is not None and step.action != "sign out":
             nobodys = installation.server.session_of(json.loads(request.content)["refresh_token"])
@@ -481,11 +480,11 @@ class Installation:
         """What may replace what in the shared text."""
         old, new = self._read(self.text), self._read(text)
         was_since, since = self._since(self.text), self._since(text)
-        # Rule 3: nobody becomes who was signed in before, and a sign-out stays. Who cannot read or ask cannot tell.
+        # Rule 3: nobody becomes who was signed in before, and a sign-out stays. Who cannot read cannot tell.
         # What follows a sign-out that was noted too late has no time of its own for so long.
         is_vague = old is None or any(self.time - one.at < 2 * SAME_TIME for one in self.sign_outs)
         if since < was_since - (SAME_TIME if is_vague else 0.003):
-            if way.can_read and not way.has_asked_in_vain:
+            if way.can_read:
                 raise Broken(f"{way.name} stores {new} over {old}, which is later")
             events: list[ServerSession | SignOut] = [*self.server.sessions.values(), *self.sign_outs]
             for one in events:
@@ -741,6 +740,55 @@ def test_of_sign_ins_at_once_that_one_is_kept_which_lives(
     stored = installation.stored()
     assert stored is not None
     assert stored[0].is_live
+
+
+def test_refusal_of_the_other_sign_in_ends_no_sign_in_that_lives() -> None:
+    """Another process has stored what the server has replaced by ours, and is refused before our reply comes."""
+    installation = Installation(has_lock=False)
+    server, answer = installation.server, installation.server.answer
+    server.ahead = [5, 0]
+
+    def answer_late(request: httpx.Request) -> httpx.Response:
+        server.answer = answer  # type: ignore[method-assign]
+        installation.take(Step("B", "sign in ada"))
+        reply = answer(request)
+        installation.take(Step("B", "me"))
+        return reply
+
+    server.answer = answer_late  # type: ignore[method-assign]
+    assert installation.ways["A"].client.sign_in("ada", "ada-0")["session"]["id"] == "s2"
+    assert installation.ways["B"].client.me()["email"] == "ada"
+
+
+@pytest.mark.parametrize("faults", [("", "lost"), ("", "full"), ("", "lost", "busy", "busy")])
+def test_question_which_sign_in_lives_is_repeated_and_then_the_later_counts(faults: tuple[str, ...]) -> None:
+    run([Step("A", "sign in ada", faults, Step("B", "sign in ada")), Step("B", "me"), Step("A", "me")], has_lock=False)
+
+
+def test_sign_in_whose_first_read_failed_gives_way_to_a_later_sign_out() -> None:
+    installation = Installation(has_lock=False)
+    way, load = installation.ways["A"], installation.ways["A"].load
+
+    def fail_once() -> str | None:
+        way.load = load  # type: ignore[method-assign]
+        raise OSError("busy")
+
+    installation.take(Step("B", "sign in bob"))
+    way.load = fail_once  # type: ignore[method-assign]
+    handle_request = way.handle_request
+
+    def reply_late(request: httpx.Request) -> httpx.Response:
+        way.handle_request = handle_request  # type: ignore[method-assign]
+        reply = handle_request(request)
+        installation.time += 10
+        installation.ways["B"].client.sign_out()
+        return reply
+
+    way.handle_request = reply_late  # type: ignore[method-assign]
+    with pytest.raises(LatchkeyError, match="signed out"):
+        way.client.sign_in("ada", "ada-0")
+    assert not any(one.is_live for one in installation.server.sessions.values())
+    assert installation.stored() is None
 
 
 def test_threads_that_sign_in_one_after_another_do_so_in_that_order() -> None:

@@ -274,7 +274,7 @@ class Core:
 
         return (yield from self._store_in_any_case(store))
 
-    def _store_in_any_case(self, store: Callable[[], Flow[Held]]) -> Flow[Held]:
+    def _store_in_any_case(self, store: Callable[[], Flow[T]]) -> Flow[T]:
         """Stores what came, again if an interrupt comes meanwhile: its refresh token is the only one that counts after the
         grace."""
         try:
@@ -409,7 +409,7 @@ class Core:
             if document.held is None:
                 return document, True
             if document.held.refresh_token == refresh_token:
-                return replace(document, held=None), True
+                return replace(document, held=None, is_refused=True), True
             return document, False
 
         dropped: bool = yield Update(decide, reason)
@@ -437,7 +437,8 @@ class Core:
         """Sends a request and returns the reply that says that it is done. Raises for every other one, and for none."""
         sent = self.clock.elapsed()
         reply: Reply = yield Send(request)
-        self.time.measure(reply.headers.get("date"), sent, self.clock.elapsed())
+        if "x-request-id" in reply.headers:  # not the clock of a portal on the way
+            self.time.measure(reply.headers.get("date"), sent, self.clock.elapsed())
         check(request, reply)
         return reply
 
@@ -537,30 +538,54 @@ class Core:
             if found and found.is_of_same_user(held) and not (was and was.session["id"] == found.session["id"]):
                 is_overtaken = not found.has_same_token(loser)
             else:
-                is_overtaken = known is not None and document.since > begin(known, held).since
+                doubt = 0 if known else 2 * DATE_PRECISION  # a sign-out just before is told from one after it by its text
+                is_overtaken = not document.is_refused and document.since > begin(known or Document(), held).since + doubt
             if is_overtaken:
                 return document, found
-            after = replace(begin(document, held), device_token=device_token or document.device_token)
-            return replace(after, clock_skew=self.time.skew(), replaced_until=0), held
+            after = replace(begin(document, held), device_id=document.device_id or device_id, clock_skew=self.time.skew())
+            return replace(after, device_token=device_token or document.device_token, replaced_until=0), held
 
-        stored: Held | None = yield Update(keep, is_blind=True)
-        while stored and stored is not held and stored.is_of_same_user(held) and (yield from self._is_live(held)):
+        def store() -> Flow[Held | None]:
+            kept: Held | None = yield Update(keep, is_blind=True)
+            return kept
+
+        stored = yield from self._store_in_any_case(store)
+        while stored and stored is not held and stored.is_of_same_user(held):
             # Of sign-ins at once the server keeps one, whatever their times and the order of their replies say.
-            loser = stored
-            stored = yield Update(keep, is_blind=True)
+            rival, is_later = stored, (held.created_at() or 0) >= (stored.created_at() or 0)
+            try:
+                is_kept = yield from self._is_live(held)
+            except (LatchkeyError, GeneratorExit):
+                raise
+            except BaseException:  # an interrupt
+                if is_later:
+                    loser = rival
+                    yield from store()
+                raise
+            if not (is_later if is_kept is None else is_kept):
+                break
+            loser = rival
+            stored = yield from self._store_in_any_case(store)
         if stored is not held:
             yield from self._abandon(held)
             if stored is None or not stored.is_of_same_user(held):
                 raise LatchkeyError("not_signed_in", "The user has signed out, or somebody else in, before the reply came.")
         return stored.signed_in()
 
-    def _is_live(self, held: Held) -> Flow[bool]:
-        """Whether the server has not ended a session that has just begun."""
-        try:
-            yield from self._send(build(self.api, "get_session").with_token(held.access_token))
-        except LatchkeyError as error:
-            return error.status != 401
-        return True
+    def _is_live(self, held: Held) -> Flow[bool | None]:
+        """Whether the server still has a session that has just begun; ``None`` if it does not tell."""
+        for attempt in itertools.count(1):
+            try:
+                yield from self._send(build(self.api, "get_session").with_token(held.access_token))
+                return True
+            except LatchkeyError as error:
+                if error.status == 401:
+                    return False
+                with contextlib.suppress(LatchkeyError):
+                    yield from self._wait(error, attempt, ATTEMPTS)
+                    continue
+                return None
+        raise AssertionError("unreachable")
 
     def _abandon(self, held: Held) -> Flow[None]:
         """Ends a session that nobody holds."""
@@ -569,30 +594,36 @@ class Core:
 
     def sign_out(self) -> Flow[bool]:
         self._sign_outs += 1
-
-        def end(document: Document) -> tuple[Document, tuple[Held | None, float]]:
-            self.time.assume_skew(document.clock_skew)
-            if document.held is not None:
-                self.vault.end(document.held.session["id"])
-            # Also where nobody is held: what another process could not store before has ended too.
-            after = end_by_user(document, self._now_at_most())
-            return after, (document.held, after.since)
-
-        held, since = yield Update(end)
+        began = self.clock.elapsed()
+        was_measured = self.time.is_measured
+        # Also where nobody is signed in: what another process could not store before has ended too.
+        held = yield from self._end_at(self._now_at_most())
         if held is None:
             return True
-        was_measured = self.time.is_measured
         try:
             yield from self._call_without_token("sign_out", {"refresh_token": held.refresh_token})
         except LatchkeyError:
             return False
         if not was_measured:
-            yield Update(lambda document: (self._date(document, since), None))
+            # The reply has told when it was. What is found now that is not later has ended too.
+            found = yield from self._end_at(self._now_at_most() - (self.clock.elapsed() - began), is_late=True)
+            if found is not None:
+                yield from self._abandon(found)
         return True
 
-    def _date(self, document: Document, since: float) -> Document:
-        """Gives a sign-out the time that its reply has told, if nothing has followed it."""
-        return end_by_user(document, self._now_at_most()) if document.held is None and document.since == since else document
+    def _end_at(self, moment: float, *, is_late: bool = False) -> Flow[Held | None]:
+        """Signs out at a moment of the server's time, and returns who was signed in. ``is_late`` says that the moment is some
+        time ago, so that what has followed it stays."""
+
+        def end(document: Document) -> tuple[Document, Held | None]:
+            if is_late and document.since > moment:
+                return document, None
+            if document.held is not None:
+                self.vault.end(document.held.session["id"])
+            return end_by_user(document, moment), document.held
+
+        held: Held | None = yield Update(end)
+        return held
 
     def _renew(self, operation: str, body: dict[str, Any]) -> Flow[SignedIn]:
         """An operation that answers with tokens of this or of a new session."""

@@ -78,6 +78,8 @@ class Document:
     """Since when ``held`` is who is signed in, or the user has signed out, in epoch seconds of the server's clock; 0 if that is
     not known. A refusal ends its session and nothing later, so it leaves the time as it was. What could not be stored is
     compared by it with what another process has stored meanwhile."""
+    is_refused: bool = False
+    """Whether nobody is signed in because the server has refused the session, and not because the user has signed out."""
 
     def __repr__(self) -> str:
         return f"<Document {self.held}>"
@@ -107,6 +109,7 @@ def encode(document: Document) -> str:
             "clock_skew": document.clock_skew,
             "replaced_until": document.replaced_until,
             "since": document.since,
+            "is_refused": document.is_refused,
             "held": None
             if held is None
             else {
@@ -133,6 +136,7 @@ def decode(text: str | None) -> Document:
         device_token=device_token if isinstance(device_token, str) else None,
         clock_skew=skew or 0,
         replaced_until=until or 0,
+        is_refused=fields.get("is_refused") is True,
         since=read_number(fields.get("since")) or (held.created_at() if held else None) or 0,
     )
 
@@ -243,20 +247,22 @@ class Vault:
             if self.document is None:
                 raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
             return self.document
+        if loaded is not None and self.document is not None and _parse(loaded) is None:
+            return self.document  # A storage may fail halfway, and a text that is being written says nothing.
         if self.document is None or loaded != self._text:
             stored = found = decode(loaded)
             if found.held is not None and found.held.session["id"] == self._ended_id:
-                found = replace(found, held=None, since=max(found.since, self.document.since if self.document else 0))
+                found = _take(self.document or Document(), found)
             merged = found
             if self.document is not None and self._is_unsaved:
-                merged = self._merge_unsaved(self.document, found, is_broken=loaded is not None and _parse(loaded) is None)
+                merged = self._merge_unsaved(self.document, found)
             self._text, self._is_unsaved = loaded, merged != stored
             if merged == found:
                 self._replaced.clear()
             self._become(merged, None)
         return cast(Document, self.document)
 
-    def _merge_unsaved(self, ours: Document, found: Document, *, is_broken: bool) -> Document:
+    def _merge_unsaved(self, ours: Document, found: Document) -> Document:
         """What to go on with when the storage holds another text than it did, and we have what could not be stored.
 
         Of two tokens of one session, the one that has replaced the other counts. Otherwise the later counts, by the time of
@@ -266,12 +272,11 @@ class Vault:
         if (ours.held, ours.since) == (stored.held, stored.since):
             return found  # It is a note, and not about who is signed in.
         if theirs is None and not found.since:
-            # A broken text says nothing: a storage may fail halfway. Who removes it ends what it has held.
-            is_ours = is_broken or ours.since > stored.since
+            is_ours = ours.since > stored.since  # Who removes the text ends what it has held.
         else:
             is_replaced = theirs is not None and any(theirs.has_same_token(one) for one in (ours.held, *self._replaced))
             is_ours = is_replaced or ours.since > found.since
-        return replace(found, held=ours.held, since=ours.since) if is_ours else found
+        return _take(ours, found) if is_ours else found
 
     def _become(self, after: Document, reason: LatchkeyError | None) -> None:
         is_first = self.document is None
@@ -287,15 +292,20 @@ class Vault:
             self.changes.append(Change("refreshed", new.session, new.user))
 
 
+def _take(ours: Document, found: Document) -> Document:
+    """What is found, with who is signed in by ours."""
+    return replace(found, held=ours.held, since=ours.since, is_refused=ours.is_refused)
+
+
 def begin(document: Document, held: Held) -> Document:
     """What to store of a session that has just begun and follows what the document says."""
-    return replace(document, held=held, since=_later(held.created_at() or 0, document))
+    return replace(document, held=held, since=_later(held.created_at() or 0, document), is_refused=False)
 
 
 def end_by_user(document: Document, now: float) -> Document:
     """What is left when the user has signed out. ``now`` is the server's time, or 0 if that is not known: it ends what the
     document says, then, and nothing that could not be stored before."""
-    return replace(document, held=None, since=_later(now, document))
+    return replace(document, held=None, since=_later(now, document), is_refused=False)
 
 
 def _later(moment: float, document: Document) -> float:
