@@ -791,6 +791,45 @@ def test_sign_in_whose_first_read_failed_gives_way_to_a_later_sign_out() -> None
     assert installation.stored() is None
 
 
+@pytest.mark.parametrize("process", ["A", "B"])
+def test_sign_in_while_the_reply_to_a_sign_out_is_slow_stays(process: str) -> None:
+    """No reply has told the time before. It is told at the end of the slow one."""
+    installation = Installation(has_lock=False)
+    installation.take(Step("A", "sign in ada"))
+    installation.ways["A"].restart()
+    server, answer = installation.server, installation.server.answer
+
+    def answer_slowly(request: httpx.Request) -> httpx.Response:
+        server.answer = answer  # type: ignore[method-assign]
+        installation.time += 4
+        assert installation.ways[process].client.sign_in("bob", "bob-0")
+        installation.time += 4
+        return answer(request)
+
+    server.answer = answer_slowly  # type: ignore[method-assign]
+    assert installation.ways["A"].client.sign_out()
+    assert [installation.ways[name].client.me()["email"] for name in ("A", "B")] == ["bob", "bob"]
+
+
+def test_sign_out_whose_reply_tells_the_time_ends_what_could_not_be_seen() -> None:
+    """Another process has changed the password while this one cannot read, which can when the reply comes."""
+    installation = Installation(has_lock=False)
+    for step in [Step("B", "sign in ada"), Step("A", "look"), Step("A", "storage unreadable"), Step("B", "change password")]:
+        installation.take(step)
+    installation.time += 60
+    server, answer = installation.server, installation.server.answer
+
+    def heal(request: httpx.Request) -> httpx.Response:
+        server.answer = answer  # type: ignore[method-assign]
+        installation.take(Step("A", "storage works"))
+        return answer(request)
+
+    server.answer = heal  # type: ignore[method-assign]
+    assert installation.ways["A"].client.sign_out()
+    assert installation.stored() is None
+    assert not any(one.is_live for one in server.sessions.values())
+
+
 def test_threads_that_sign_in_one_after_another_do_so_in_that_order() -> None:
     """The second began to wait before the first was answered, by a function whose clock is ahead."""
     installation = Installation(has_lock=False)

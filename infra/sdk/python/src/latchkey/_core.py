@@ -126,6 +126,8 @@ class Core:
         self._is_doubtful = False
         # How often this client has signed out: a sign-in that began before must not sign in after it.
         self._sign_outs = 0
+        # How often a sign-in has begun here: a sign-out that began before must not end it when its reply comes.
+        self._sign_ins = 0
         self._is_forked = False
         # Tokens for the audiences of other APIs. They are not stored: each process asks for its own.
         self._held_for: dict[str, Held] = {}
@@ -409,7 +411,8 @@ class Core:
             if document.held is None:
                 return document, True
             if document.held.refresh_token == refresh_token:
-                return replace(document, held=None, is_refused=True), True
+                user_id = document.held.user["id"] if document.held.user else None
+                return replace(document, held=None, refused_user_id=user_id), True
             return document, False
 
         dropped: bool = yield Update(decide, reason)
@@ -437,9 +440,15 @@ class Core:
         """Sends a request and returns the reply that says that it is done. Raises for every other one, and for none."""
         sent = self.clock.elapsed()
         reply: Reply = yield Send(request)
-        if "x-request-id" in reply.headers:  # not the clock of a portal on the way
-            self.time.measure(reply.headers.get("date"), sent, self.clock.elapsed())
-        check(request, reply)
+        received = self.clock.elapsed()
+        try:
+            check(request, reply)
+        except LatchkeyError as error:
+            if error.code in _UNREAD:  # perhaps of a portal on the way, with a clock of its own
+                raise
+            self.time.measure(reply.headers.get("date"), sent, received)
+            raise
+        self.time.measure(reply.headers.get("date"), sent, received)
         return reply
 
     def _wait(self, failure: LatchkeyError, attempt: int, attempts: int, seconds: float = 1.0) -> Flow[None]:
@@ -513,6 +522,8 @@ class Core:
         return (yield from self._in_turn("sign_in", self._sign_in_in_turn(operation, body, self._sign_outs)))
 
     def _sign_in_in_turn(self, operation: str, body: dict[str, Any], sign_outs: int) -> Flow[SignedIn | None]:
+        self._sign_ins += 1
+
         def identify(document: Document) -> tuple[Document, Document]:
             document = replace(document, device_id=self._device_id or document.device_id or str(uuid.uuid4()))
             return document, document
@@ -539,7 +550,8 @@ class Core:
                 is_overtaken = not found.has_same_token(loser)
             else:
                 doubt = 0 if known else 2 * DATE_PRECISION  # a sign-out just before is told from one after it by its text
-                is_overtaken = not document.is_refused and document.since > begin(known or Document(), held).since + doubt
+                is_refused = held.user is not None and document.refused_user_id == held.user["id"]
+                is_overtaken = not is_refused and document.since > begin(known or Document(), held).since + doubt
             if is_overtaken:
                 return document, found
             after = replace(begin(document, held), device_id=document.device_id or device_id, clock_skew=self.time.skew())
@@ -581,42 +593,40 @@ class Core:
             except LatchkeyError as error:
                 if error.status == 401:
                     return False
-                with contextlib.suppress(LatchkeyError):
-                    yield from self._wait(error, attempt, ATTEMPTS)
-                    continue
+                if error.code in _MAY_PASS:
+                    with contextlib.suppress(LatchkeyError):
+                        yield from self._wait(error, attempt, EARLY_ATTEMPTS)
+                        continue
                 return None
         raise AssertionError("unreachable")
 
     def _abandon(self, held: Held) -> Flow[None]:
         """Ends a session that nobody holds."""
-        with contextlib.suppress(LatchkeyError):
-            yield from self._call_without_token("sign_out", {"refresh_token": held.refresh_token})
+        yield from self._end_at_server(held)
 
     def sign_out(self) -> Flow[bool]:
         self._sign_outs += 1
-        began = self.clock.elapsed()
-        was_measured = self.time.is_measured
+        began, sign_ins, was_measured = self.clock.elapsed(), self._sign_ins, self.time.is_measured
         # Also where nobody is signed in: what another process could not store before has ended too.
         held = yield from self._end_at(self._now_at_most())
+        is_stored = not self.vault.is_unsaved
         if held is None:
             return True
-        try:
-            yield from self._call_without_token("sign_out", {"refresh_token": held.refresh_token})
-        except LatchkeyError:
-            return False
-        if not was_measured:
-            # The reply has told when it was. What is found now that is not later has ended too.
-            found = yield from self._end_at(self._now_at_most() - (self.clock.elapsed() - began), is_late=True)
+        is_done = yield from self._end_at_server(held)
+        if not was_measured and self.time.is_measured and sign_ins == self._sign_ins:
+            # The reply has told when it was. What could not be seen then, and is not later, has ended too.
+            moment = self._now_at_most() - (self.clock.elapsed() - began)
+            found = yield from self._end_at(moment, is_late=True, is_stored=is_stored)
             if found is not None:
-                yield from self._abandon(found)
-        return True
+                is_done &= yield from self._end_at_server(found)
+        return is_done
 
-    def _end_at(self, moment: float, *, is_late: bool = False) -> Flow[Held | None]:
+    def _end_at(self, moment: float, *, is_late: bool = False, is_stored: bool = False) -> Flow[Held | None]:
         """Signs out at a moment of the server's time, and returns who was signed in. ``is_late`` says that the moment is some
-        time ago, so that what has followed it stays."""
+        time ago, so that what has followed it stays: what is later, and who is found although the sign-out was stored."""
 
         def end(document: Document) -> tuple[Document, Held | None]:
-            if is_late and document.since > moment:
+            if is_late and (document.since > moment or (is_stored and document.held is not None)):
                 return document, None
             if document.held is not None:
                 self.vault.end(document.held.session["id"])
@@ -624,6 +634,13 @@ class Core:
 
         held: Held | None = yield Update(end)
         return held
+
+    def _end_at_server(self, held: Held) -> Flow[bool]:
+        try:
+            yield from self._call_without_token("sign_out", {"refresh_token": held.refresh_token})
+        except LatchkeyError:
+            return False
+        return True
 
     def _renew(self, operation: str, body: dict[str, Any]) -> Flow[SignedIn]:
         """An operation that answers with tokens of this or of a new session."""

@@ -78,8 +78,8 @@ class Document:
     """Since when ``held`` is who is signed in, or the user has signed out, in epoch seconds of the server's clock; 0 if that is
     not known. A refusal ends its session and nothing later, so it leaves the time as it was. What could not be stored is
     compared by it with what another process has stored meanwhile."""
-    is_refused: bool = False
-    """Whether nobody is signed in because the server has refused the session, and not because the user has signed out."""
+    refused_user_id: str | None = None
+    """The user whose session the server has refused, if that is why nobody is signed in, and not a sign-out."""
 
     def __repr__(self) -> str:
         return f"<Document {self.held}>"
@@ -109,7 +109,7 @@ def encode(document: Document) -> str:
             "clock_skew": document.clock_skew,
             "replaced_until": document.replaced_until,
             "since": document.since,
-            "is_refused": document.is_refused,
+            "refused_user_id": document.refused_user_id,
             "held": None
             if held is None
             else {
@@ -128,6 +128,7 @@ def decode(text: str | None) -> Document:
     """The document of a stored text. What cannot be read means that nobody is signed in."""
     fields = _parse(text) or {}
     device_id, device_token = fields.get("device_id"), fields.get("device_token")
+    refused_user_id = fields.get("refused_user_id")
     skew, until = read_number(fields.get("clock_skew")), read_number(fields.get("replaced_until"))
     held = _decode_held(fields.get("held")) if fields.get("version") == _VERSION else None
     return Document(
@@ -136,7 +137,7 @@ def decode(text: str | None) -> Document:
         device_token=device_token if isinstance(device_token, str) else None,
         clock_skew=skew or 0,
         replaced_until=until or 0,
-        is_refused=fields.get("is_refused") is True,
+        refused_user_id=refused_user_id if isinstance(refused_user_id, str) else None,
         since=read_number(fields.get("since")) or (held.created_at() if held else None) or 0,
     )
 
@@ -197,7 +198,8 @@ class Vault:
         self.document: Document | None = None
         self.changes: deque[Change] = deque()
         self._text: str | None = None
-        self._is_unsaved = False
+        self.is_unsaved = False
+        """Whether memory has what the storage has not taken."""
         # What could not be stored has replaced these, one after another. Others may have stored any of them, so all are
         # kept: a thousand, in 4 MB, are the refreshes of ten days.
         self._replaced: deque[Held] = deque(maxlen=1000)
@@ -228,14 +230,14 @@ class Vault:
             if before.held is not None and not before.held.has_same_token(after.held):
                 self._replaced.append(before.held)
             self._become(after, reason)
-            self._is_unsaved = True
+            self.is_unsaved = True
         is_due = (is_blind and after != before) or not isinstance(loaded, Exception)
-        return result, encode(after) if self._is_unsaved and is_due else None
+        return result, encode(after) if self.is_unsaved and is_due else None
 
     def settle(self, text: str, error: Exception | None) -> None:
         """Notes whether the text could be stored."""
         if error is None:
-            self._text, self._is_unsaved = text, False
+            self._text, self.is_unsaved = text, False
             self._replaced.clear()
         else:
             log.warning("the session could not be stored and is kept in memory: %s", type(error).__name__)
@@ -247,22 +249,22 @@ class Vault:
             if self.document is None:
                 raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
             return self.document
-        if loaded is not None and self.document is not None and _parse(loaded) is None:
-            return self.document  # A storage may fail halfway, and a text that is being written says nothing.
         if self.document is None or loaded != self._text:
             stored = found = decode(loaded)
             if found.held is not None and found.held.session["id"] == self._ended_id:
-                found = _take(self.document or Document(), found)
+                ours = self.document or Document()
+                # Another process has written it by mistake, over our sign-out or over what has followed that.
+                found = _take(ours, found) if self.is_unsaved else replace(found, held=None, since=max(found.since, ours.since))
             merged = found
-            if self.document is not None and self._is_unsaved:
-                merged = self._merge_unsaved(self.document, found)
-            self._text, self._is_unsaved = loaded, merged != stored
+            if self.document is not None and self.is_unsaved:
+                merged = self._merge_unsaved(self.document, found, is_broken=loaded is not None and _parse(loaded) is None)
+            self._text, self.is_unsaved = loaded, merged != stored
             if merged == found:
                 self._replaced.clear()
             self._become(merged, None)
         return cast(Document, self.document)
 
-    def _merge_unsaved(self, ours: Document, found: Document) -> Document:
+    def _merge_unsaved(self, ours: Document, found: Document, *, is_broken: bool) -> Document:
         """What to go on with when the storage holds another text than it did, and we have what could not be stored.
 
         Of two tokens of one session, the one that has replaced the other counts. Otherwise the later counts, by the time of
@@ -272,7 +274,8 @@ class Vault:
         if (ours.held, ours.since) == (stored.held, stored.since):
             return found  # It is a note, and not about who is signed in.
         if theirs is None and not found.since:
-            is_ours = ours.since > stored.since  # Who removes the text ends what it has held.
+            # A broken text says nothing: a storage may fail halfway. Who removes it ends what it has held.
+            is_ours = is_broken or ours.since > stored.since
         else:
             is_replaced = theirs is not None and any(theirs.has_same_token(one) for one in (ours.held, *self._replaced))
             is_ours = is_replaced or ours.since > found.since
@@ -294,18 +297,18 @@ class Vault:
 
 def _take(ours: Document, found: Document) -> Document:
     """What is found, with who is signed in by ours."""
-    return replace(found, held=ours.held, since=ours.since, is_refused=ours.is_refused)
+    return replace(found, held=ours.held, since=ours.since, refused_user_id=ours.refused_user_id)
 
 
 def begin(document: Document, held: Held) -> Document:
     """What to store of a session that has just begun and follows what the document says."""
-    return replace(document, held=held, since=_later(held.created_at() or 0, document), is_refused=False)
+    return replace(document, held=held, since=_later(held.created_at() or 0, document), refused_user_id=None)
 
 
 def end_by_user(document: Document, now: float) -> Document:
     """What is left when the user has signed out. ``now`` is the server's time, or 0 if that is not known: it ends what the
     document says, then, and nothing that could not be stored before."""
-    return replace(document, held=None, since=_later(now, document), is_refused=False)
+    return replace(document, held=None, since=_later(now, document), refused_user_id=None)
 
 
 def _later(moment: float, document: Document) -> float:
