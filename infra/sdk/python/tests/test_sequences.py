@@ -13,6 +13,7 @@ sign-in or sign-out, whichever process it was made in. The exceptions stand besi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -765,17 +766,15 @@ def test_question_which_sign_in_lives_is_repeated_and_then_the_later_counts(faul
     run([Step("A", "sign in ada", faults, Step("B", "sign in ada")), Step("B", "me"), Step("A", "me")], has_lock=False)
 
 
-def test_sign_in_whose_first_read_failed_gives_way_to_a_later_sign_out() -> None:
+@pytest.mark.parametrize("is_before", [True, False])
+def test_sign_in_whose_first_read_failed_gives_way_to_a_later_sign_out_alone(is_before: bool) -> None:
     installation = Installation(has_lock=False)
-    way, load = installation.ways["A"], installation.ways["A"].load
+    way, load, handle_request = installation.ways["A"], installation.ways["A"].load, installation.ways["A"].handle_request
+    installation.take(Step("B", "sign in bob"))
 
     def fail_once() -> str | None:
         way.load = load  # type: ignore[method-assign]
         raise OSError("busy")
-
-    installation.take(Step("B", "sign in bob"))
-    way.load = fail_once  # type: ignore[method-assign]
-    handle_request = way.handle_request
 
     def reply_late(request: httpx.Request) -> httpx.Response:
         way.handle_request = handle_request  # type: ignore[method-assign]
@@ -784,31 +783,42 @@ def test_sign_in_whose_first_read_failed_gives_way_to_a_later_sign_out() -> None
         installation.ways["B"].client.sign_out()
         return reply
 
-    way.handle_request = reply_late  # type: ignore[method-assign]
-    with pytest.raises(LatchkeyError, match="signed out"):
-        way.client.sign_in("ada", "ada-0")
-    assert not any(one.is_live for one in installation.server.sessions.values())
-    assert installation.stored() is None
+    way.load = fail_once  # type: ignore[method-assign]
+    if is_before:
+        installation.ways["B"].client.sign_out()
+        installation.time += 0.4
+        assert way.client.sign_in("ada", "ada-0")
+        assert installation.ways["B"].client.me()["email"] == "ada"
+    else:
+        way.handle_request = reply_late  # type: ignore[method-assign]
+        with pytest.raises(LatchkeyError, match="signed out"):
+            way.client.sign_in("ada", "ada-0")
+        assert not any(one.is_live for one in installation.server.sessions.values())
+        assert installation.stored() is None
 
 
-@pytest.mark.parametrize("process", ["A", "B"])
-def test_sign_in_while_the_reply_to_a_sign_out_is_slow_stays(process: str) -> None:
+@pytest.mark.parametrize(
+    ("process", "storage", "seconds"), [("A", "works", 0.7), ("A", "cut off", 0.7), ("B", "works", 0.7), ("B", "cut off", 4)]
+)
+def test_sign_in_while_the_reply_to_a_sign_out_is_slow_stays(process: str, storage: str, seconds: float) -> None:
     """No reply has told the time before. It is told at the end of the slow one."""
     installation = Installation(has_lock=False)
-    installation.take(Step("A", "sign in ada"))
-    installation.ways["A"].restart()
+    for step in [Step("A", "sign in ada"), Step("A", "restart"), Step("A", "look"), Step("B", "look")]:
+        installation.take(step)
+    installation.take(Step(process, f"storage {storage}"))
     server, answer = installation.server, installation.server.answer
 
     def answer_slowly(request: httpx.Request) -> httpx.Response:
         server.answer = answer  # type: ignore[method-assign]
-        installation.time += 4
+        installation.time += seconds
         assert installation.ways[process].client.sign_in("bob", "bob-0")
         installation.time += 4
         return answer(request)
 
     server.answer = answer_slowly  # type: ignore[method-assign]
     assert installation.ways["A"].client.sign_out()
-    assert [installation.ways[name].client.me()["email"] for name in ("A", "B")] == ["bob", "bob"]
+    installation.take(Step(process, "storage works"))
+    assert [installation.ways[name].client.me()["email"] for name in (process, "A", "B")] == ["bob"] * 3
 
 
 def test_sign_out_whose_reply_tells_the_time_ends_what_could_not_be_seen() -> None:
@@ -828,6 +838,131 @@ def test_sign_out_whose_reply_tells_the_time_ends_what_could_not_be_seen() -> No
     assert installation.ways["A"].client.sign_out()
     assert installation.stored() is None
     assert not any(one.is_live for one in server.sessions.values())
+
+
+def test_sign_out_says_whether_the_server_has_ended_all_that_it_has_found() -> None:
+    installation = Installation(has_lock=False)
+    for step in [Step("B", "sign in ada"), Step("A", "look"), Step("A", "storage unreadable"), Step("B", "change password")]:
+        installation.take(step)
+    installation.time += 60
+    way, handle_request = installation.ways["A"], installation.ways["A"].handle_request
+
+    def fail_second(request: httpx.Request) -> httpx.Response:
+        way.can_read = True
+        if way.has_measured:
+            raise httpx.ReadError("reset")
+        return handle_request(request)
+
+    way.handle_request = fail_second  # type: ignore[method-assign]
+    assert not way.client.sign_out()
+    assert installation.stored() is None
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_end_of_all_sessions_is_dated_whatever_another_process_stores_meanwhile(is_refused: bool) -> None:
+    installation = Installation(has_lock=False)
+    steps = [Step("A", "sign in ada"), Step("B", "me"), Step("C", "me"), Step("C", "storage cut off"), Step("C", "wait 60")]
+    for step in [*steps, Step("C", "sign in bob"), Step("C", "wait 60")]:
+        installation.take(step)
+    if is_refused:
+        installation.take(Step("A", "log out all", meanwhile=Step("B", "reauthenticate")))
+    else:
+        server, answer = installation.server, installation.server.answer
+
+        def answer_late(request: httpx.Request) -> httpx.Response:
+            server.answer = answer  # type: ignore[method-assign]
+            installation.take(Step("B", "reauthenticate"))
+            return answer(request)
+
+        server.answer = answer_late  # type: ignore[method-assign]
+        installation.ways["A"].client.logout_all()
+    installation.take(Step("C", "storage works"))
+    assert [installation.ways[name].client.signed_in() for name in PROCESSES] == [None, None, None]
+
+
+@pytest.mark.parametrize("operation", ["change password", "reauthenticate"])
+def test_storage_that_breaks_its_text_signs_nobody_out(operation: str) -> None:
+    installation = Installation(has_lock=False)
+    installation.take(Step("A", "sign in ada"))
+    way, save, before = installation.ways["A"], installation.ways["A"].save, json.loads(installation.text or "")
+
+    def break_text(text: str) -> None:
+        installation.text = ""
+        raise OSError("the disk is full")
+
+    way.save, way.can_write = break_text, False  # type: ignore[method-assign]
+    installation.take(Step("A", operation))
+    assert way.client.me()["email"] == "ada"
+    way.save, way.can_write = save, True  # type: ignore[method-assign]
+    installation.take(Step("A", "me"))
+    after = json.loads(installation.text or "")
+    assert (after["device_id"], after["device_token"]) == (before["device_id"], before["device_token"])
+    assert installation.ways["B"].client.me()["email"] == "ada"
+
+
+def test_refusal_of_somebody_else_does_not_hide_a_sign_out_before_it() -> None:
+    installation = Installation(has_lock=False)
+    for step in [Step("A", "sign in ada"), Step("B", "look"), Step("A", "wait 60")]:
+        installation.take(step)
+    way, handle_request = installation.ways["A"], installation.ways["A"].handle_request
+
+    def reply_late(request: httpx.Request) -> httpx.Response:
+        way.handle_request = handle_request  # type: ignore[method-assign]
+        reply = handle_request(request)
+        for step in [Step("B", "wait 3"), Step("B", "sign out"), Step("B", "wait 3"), Step("B", "sign in bob")]:
+            installation.take(step)
+        for step in [Step("B", "revoke"), Step("B", "me")]:
+            installation.take(step)
+        return reply
+
+    way.handle_request = reply_late  # type: ignore[method-assign]
+    with pytest.raises(LatchkeyError, match="signed out"):
+        way.client.sign_in("ada", "ada-0")
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "is_measured"),
+    [
+        (200, b"<html>blocked", False),
+        (302, b"", False),
+        (503, b"<html>blocked", False),
+        (503, b"{}", False),
+        (503, b'{"code": "temporarily_unavailable"}', True),
+        (200, b'{"id": "ada", "email": "ada"}', True),
+        (204, b"", True),
+    ],
+)
+def test_time_is_measured_by_what_latchkey_answers_alone(status: int, content: bytes, is_measured: bool) -> None:
+    installation = Installation(has_lock=True)
+    installation.take(Step("A", "sign in ada"))
+    way = installation.ways["A"]
+    way.restart()
+    headers = {"date": formatdate(installation.now() + 3600, usegmt=True), "x-request-id": "a proxy's"}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, headers=headers, content=content)
+
+    way.handle_request = answer  # type: ignore[method-assign]
+    with contextlib.suppress(LatchkeyError):
+        way.client.me()
+    assert way.client._core.time.is_measured == is_measured
+
+
+@pytest.mark.parametrize(("status", "code", "count"), [(503, "temporarily_unavailable", 2), (403, "edge_required", 1)])
+def test_question_which_sign_in_lives_is_asked_twice_at_most(status: int, code: str, count: int) -> None:
+    installation = Installation(has_lock=False)
+    way, handle_request, asked = installation.ways["A"], installation.ways["A"].handle_request, 0
+
+    def refuse_to_tell(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        if request.url.path != "/v1/sessions/current":
+            return handle_request(request)
+        asked += 1
+        return httpx.Response(status, json={"code": code})
+
+    way.handle_request = refuse_to_tell  # type: ignore[method-assign]
+    installation.take(Step("A", "sign in ada", meanwhile=Step("B", "sign in ada")))
+    assert asked == count
 
 
 def test_threads_that_sign_in_one_after_another_do_so_in_that_order() -> None:

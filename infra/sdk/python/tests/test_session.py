@@ -206,14 +206,39 @@ def test_note_of_another_ends_no_sign_in_that_could_not_be_stored(text: str | No
     assert read(vault, encode(Document(device_id="noted")))[0] == NEXT
 
 
-@pytest.mark.parametrize(("text", "expected"), [("", "r2"), ('{"version": 1, "he', "r2"), ("[]", "r2"), (None, None)])
-def test_text_that_broke_while_it_was_written_signs_nobody_out(text: str | None, expected: str | None) -> None:
-    """Who removes it signs out."""
+@pytest.mark.parametrize(
+    ("text", "stored", "unsaved"),
+    [("", None, "r2"), (" ", None, "r2"), ('{"version": 1, "he', "r2", "r2"), ("[]", "r2", "r2"), (None, None, None)],
+)
+def test_text_that_breaks_says_nothing_and_one_that_is_removed_or_emptied_signs_out(
+    text: str | None, stored: str | None, unsaved: str | None
+) -> None:
+    """An empty one says nothing either where the storage may just have failed halfway. The device is kept."""
+    before = encode(begin(Document(device_id="device", device_token="token"), BEGAN))
+    for is_stored, expected in [(True, stored), (False, unsaved)]:
+        vault = Vault()
+        read(vault, before)
+        store(vault, before if is_stored else UNREADABLE, held("s", "r2", "a2"))
+        found, after = read(vault, text)
+        assert (found and found.refresh_token) == expected
+        assert after is None if is_stored or not expected else decode(after).device_id == "device"
     vault = Vault()
-    read(vault, encode(begin(Document(), BEGAN)))
-    store(vault, UNREADABLE, held("s", "r2", "a2"))
-    found, _ = read(vault, text)
-    assert (found and found.refresh_token) == expected
+    read(vault, before)
+    vault.update(before, lambda document: (replace(document, replaced_until=1.0), None))
+    assert read(vault, "")[0] == BEGAN, "a note that the storage has not taken"
+
+
+def test_old_text_of_an_ended_session_ends_nobody_who_has_signed_in_since() -> None:
+    vault = Vault()
+    old = encode(begin(Document(), BEGAN))
+    read(vault, old)
+    vault.end("s")
+    _, text = vault.update(old, lambda document: (begin(end_by_user(document, AT["s"] + 0.5), NEXT), None))
+    assert text
+    vault.settle(text, None)
+    found, text = read(vault, old)
+    assert found == NEXT
+    assert decode(text).held == NEXT
 
 
 def test_sign_in_after_a_sign_out_is_not_lost_to_the_session_before() -> None:

@@ -19,7 +19,7 @@ import httpx
 from ._clock import Clock, ServerTime
 from ._effects import Flow, Send, Share, Sleep, TryLock, Turns, Update, Yield
 from ._errors import SIGNED_OUT, LatchkeyError
-from ._requests import Reply, Request, build, check, read_count, read_object, read_tokens, unexpected
+from ._requests import Reply, Request, build, check, is_of_latchkey, read_count, read_object, read_tokens, unexpected
 from ._session import Document, Held, Vault, begin, end_by_user, fits_header, log, store_refresh_token, store_successor
 from .types import Account, ActivityPage, Export, Session, SessionList, SignedIn
 
@@ -43,6 +43,8 @@ REPLACEMENT_PATIENCE: Final = 15.0
 """Seconds for which the reply of a request that replaces the session may still come, so that a refusal is not final."""
 DATE_PRECISION: Final = 1.0
 """Seconds by which the measured time of the server may be wrong, because a ``Date`` has whole ones."""
+_QUESTIONS: Final = 2
+"""How often the server is asked which of two sign-ins lives."""
 _LOCK_POLL: Final = 0.02
 _REPLACEMENT_POLL: Final = 0.1
 _TURN_POLL: Final = 0.01
@@ -420,10 +422,10 @@ class Core:
 
     def _drop_session(self, session_id: str) -> Flow[None]:
         """Forgets a session that the user has ended if it is still this one, whatever its tokens are now."""
-        self.vault.end(session_id)
 
         def decide(document: Document) -> tuple[Document, None]:
-            if document.held is not None and document.held.session["id"] == session_id:
+            self.vault.end(session_id)
+            if document.held is None or document.held.session["id"] == session_id:
                 return end_by_user(document, self._now_at_most()), None
             return document, None
 
@@ -440,15 +442,9 @@ class Core:
         """Sends a request and returns the reply that says that it is done. Raises for every other one, and for none."""
         sent = self.clock.elapsed()
         reply: Reply = yield Send(request)
-        received = self.clock.elapsed()
-        try:
-            check(request, reply)
-        except LatchkeyError as error:
-            if error.code in _UNREAD:  # perhaps of a portal on the way, with a clock of its own
-                raise
-            self.time.measure(reply.headers.get("date"), sent, received)
-            raise
-        self.time.measure(reply.headers.get("date"), sent, received)
+        if is_of_latchkey(reply):
+            self.time.measure(reply.headers.get("date"), sent, self.clock.elapsed())
+        check(request, reply)
         return reply
 
     def _wait(self, failure: LatchkeyError, attempt: int, attempts: int, seconds: float = 1.0) -> Flow[None]:
@@ -591,11 +587,11 @@ class Core:
                 yield from self._send(build(self.api, "get_session").with_token(held.access_token))
                 return True
             except LatchkeyError as error:
-                if error.status == 401:
+                if error.status == 401 and error.code not in _UNREAD:
                     return False
                 if error.code in _MAY_PASS:
                     with contextlib.suppress(LatchkeyError):
-                        yield from self._wait(error, attempt, EARLY_ATTEMPTS)
+                        yield from self._wait(error, attempt, _QUESTIONS)
                         continue
                 return None
         raise AssertionError("unreachable")
@@ -614,8 +610,9 @@ class Core:
             return True
         is_done = yield from self._end_at_server(held)
         if not was_measured and self.time.is_measured and sign_ins == self._sign_ins:
-            # The reply has told when it was. What could not be seen then, and is not later, has ended too.
-            moment = self._now_at_most() - (self.clock.elapsed() - began)
+            # The reply has told when it was, at the earliest: it may have been slow, and its time is measured by its middle.
+            # What could not be seen then, and is not later, has ended too.
+            moment = self._now_at_most() - 1.5 * (self.clock.elapsed() - began)
             found = yield from self._end_at(moment, is_late=True, is_stored=is_stored)
             if found is not None:
                 is_done &= yield from self._end_at_server(found)

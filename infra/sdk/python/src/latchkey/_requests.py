@@ -121,6 +121,13 @@ def check(request: Request, reply: Reply) -> None:
         raise unexpected(reply)
 
 
+def is_of_latchkey(reply: Reply) -> bool:
+    """Whether it is told by Latchkey, and not by a proxy or a portal in between, which has a clock of its own."""
+    is_success = 200 <= reply.status < 300
+    fields = _read_fields(reply)
+    return (is_success and (not reply.body or fields is not None)) or isinstance((fields or {}).get("code"), str)
+
+
 def read_json(reply: Reply) -> Any:
     """The JSON of a successful reply; ``None`` if it has no body."""
     if not reply.body:
@@ -167,11 +174,7 @@ def unexpected(reply: Reply) -> LatchkeyError:
 
 def read_problem(reply: Reply) -> LatchkeyError:
     """The error of an unsuccessful reply. One without a code, such as API Gateway's, has one by its status."""
-    try:
-        value = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        value = None
-    problem = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    problem = _read_fields(reply) or {}
     code, detail, request_id = problem.get("code"), problem.get("detail"), problem.get("request_id")
     errors = problem.get("errors")
     return LatchkeyError(
@@ -182,6 +185,14 @@ def read_problem(reply: Reply) -> LatchkeyError:
         retry_after=_read_seconds(reply.headers.get("retry-after")),
         errors=cast("list[InvalidValue]", errors) if isinstance(errors, list) else (),
     )
+
+
+def _read_fields(reply: Reply) -> dict[str, Any] | None:
+    try:
+        value = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def _read_seconds(value: str | None) -> float | None:

@@ -249,22 +249,23 @@ class Vault:
             if self.document is None:
                 raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
             return self.document
+        if self.document is not None and loaded is not None and _parse(loaded) is None and (self.is_unsaved or loaded.strip()):
+            return self.document  # A storage may fail halfway, and a text that is being written says nothing.
         if self.document is None or loaded != self._text:
             stored = found = decode(loaded)
             if found.held is not None and found.held.session["id"] == self._ended_id:
-                ours = self.document or Document()
                 # Another process has written it by mistake, over our sign-out or over what has followed that.
-                found = _take(ours, found) if self.is_unsaved else replace(found, held=None, since=max(found.since, ours.since))
+                found = _take(self.document or Document(), found)
             merged = found
             if self.document is not None and self.is_unsaved:
-                merged = self._merge_unsaved(self.document, found, is_broken=loaded is not None and _parse(loaded) is None)
+                merged = self._merge_unsaved(self.document, found)
             self._text, self.is_unsaved = loaded, merged != stored
             if merged == found:
                 self._replaced.clear()
             self._become(merged, None)
         return cast(Document, self.document)
 
-    def _merge_unsaved(self, ours: Document, found: Document, *, is_broken: bool) -> Document:
+    def _merge_unsaved(self, ours: Document, found: Document) -> Document:
         """What to go on with when the storage holds another text than it did, and we have what could not be stored.
 
         Of two tokens of one session, the one that has replaced the other counts. Otherwise the later counts, by the time of
@@ -274,8 +275,7 @@ class Vault:
         if (ours.held, ours.since) == (stored.held, stored.since):
             return found  # It is a note, and not about who is signed in.
         if theirs is None and not found.since:
-            # A broken text says nothing: a storage may fail halfway. Who removes it ends what it has held.
-            is_ours = is_broken or ours.since > stored.since
+            is_ours = ours.since > stored.since  # Who removes the text ends what it has held.
         else:
             is_replaced = theirs is not None and any(theirs.has_same_token(one) for one in (ours.held, *self._replaced))
             is_ours = is_replaced or ours.since > found.since
