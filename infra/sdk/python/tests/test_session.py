@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -152,32 +151,32 @@ def test_sign_out_of_another_counts_although_nobody_was_signed_in_before(is_stor
     assert read(vault, encode(Document())) == (None, None)
 
 
+BEFORE = begin(Document(), BEGAN)
 NEXT = replace(held("t", "r1", "a1"), user=BOB)
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("found", "expected"),
     [
         # Another process: has signed out before, and after; was refused; was refused as somebody who is later.
-        (lambda before: end_by_user(before, AT["t"] - 5), "t"),
-        (lambda before: end_by_user(before, AT["t"] + 5), None),
-        (lambda before: replace(before, held=None), "t"),
-        (lambda before: replace(begin(before, held("u", "r1", "a1")), held=None), None),
+        (end_by_user(BEFORE, AT["t"] - 5), "t"),
+        (end_by_user(BEFORE, AT["t"] + 5), None),
+        (replace(BEFORE, held=None), "t"),
+        (replace(begin(BEFORE, held("u", "r1", "a1")), held=None), None),
         # It has signed somebody in before, and after.
-        (lambda before: begin(Document(), held("q", "r1", "a1")), "t"),
-        (lambda before: begin(before, held("u", "r1", "a1")), "u"),
+        (begin(Document(), held("q", "r1", "a1")), "t"),
+        (begin(BEFORE, held("u", "r1", "a1")), "u"),
         # Somebody has removed the text, or an older version has signed out, both at a time that is not known.
-        (lambda before: None, "t"),
-        (lambda before: Document(), "t"),
+        (None, "t"),
+        (Document(), "t"),
     ],
 )
 def test_of_a_sign_in_that_could_not_be_stored_and_what_is_found_the_later_counts(
-    change: Callable[[Document], Document | None], expected: str | None
+    found: Document | None, expected: str | None
 ) -> None:
-    before, vault = begin(Document(), BEGAN), Vault()
-    read(vault, encode(before))
+    vault = Vault()
+    read(vault, encode(BEFORE))
     assert store(vault, UNREADABLE, NEXT) is None
-    found = change(before)
     after, _ = read(vault, encode(found) if found else None)
     assert (after and after.session["id"]) == expected
 

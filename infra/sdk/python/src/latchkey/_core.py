@@ -576,8 +576,8 @@ class Core:
             stored = yield from self._store_in_any_case(store)
         if stored is not held:
             yield from self._abandon(held)
-            if stored is None or not stored.is_of_same_user(held):
-                raise LatchkeyError("not_signed_in", "The user has signed out, or somebody else in, before the reply came.")
+        if stored is None or not stored.is_of_same_user(held):
+            raise LatchkeyError("not_signed_in", "The user has signed out, or somebody else in, before the reply came.")
         return stored.signed_in()
 
     def _is_live(self, held: Held) -> Flow[bool | None]:
