@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -929,7 +930,7 @@ def test_refusal_of_somebody_else_does_not_hide_a_sign_out_before_it() -> None:
         (503, b"{}", False),
         (503, b'{"code": "temporarily_unavailable"}', True),
         (200, b'{"id": "ada", "email": "ada"}', True),
-        (204, b"", True),
+        (204, b"", False),
     ],
 )
 def test_time_is_measured_by_what_latchkey_answers_alone(status: int, content: bytes, is_measured: bool) -> None:
@@ -946,6 +947,42 @@ def test_time_is_measured_by_what_latchkey_answers_alone(status: int, content: b
     with contextlib.suppress(LatchkeyError):
         way.client.me()
     assert way.client._core.time.is_measured == is_measured
+
+
+@pytest.mark.parametrize("user", ["ada", "bob"])
+def test_end_of_all_sessions_with_a_slow_reply_ends_no_sign_in_that_began_after_it(user: str) -> None:
+    """Another process was refused meanwhile, and somebody signs in there: that reply comes last."""
+    installation = Installation(has_lock=False)
+    for step in [Step("A", "sign in ada"), Step("B", "look"), Step("A", "wait 60")]:
+        installation.take(step)
+    slow, other = installation.ways["A"], installation.ways["B"]
+    answer_slow, answer_other = slow.handle_request, other.handle_request
+    is_ended, may_come = threading.Event(), threading.Event()
+
+    def end_all(request: httpx.Request) -> httpx.Response:
+        reply = answer_slow(request)
+        is_ended.set()
+        assert may_come.wait(10)
+        return reply
+
+    def sign_in(request: httpx.Request) -> httpx.Response:
+        reply = answer_other(request)
+        installation.time += 2
+        may_come.set()
+        ending.join(10)
+        return reply
+
+    slow.handle_request = end_all  # type: ignore[method-assign]
+    ending = threading.Thread(target=slow.client.logout_all)
+    ending.start()
+    assert is_ended.wait(10)
+    with pytest.raises(LatchkeyError, match="invalid_refresh_token"):
+        other.client.me()
+    installation.time += 2
+    other.handle_request = sign_in  # type: ignore[method-assign]
+    other.client.sign_in(user, f"{user}-0")
+    other.handle_request = answer_other  # type: ignore[method-assign]
+    assert other.client.me()["email"] == user
 
 
 @pytest.mark.parametrize(("status", "code", "count"), [(503, "temporarily_unavailable", 2), (403, "edge_required", 1)])

@@ -207,7 +207,7 @@ def test_note_of_another_ends_no_sign_in_that_could_not_be_stored(text: str | No
 
 @pytest.mark.parametrize(
     ("text", "stored", "unsaved"),
-    [("", None, "r2"), (" ", None, "r2"), ('{"version": 1, "he', "r2", "r2"), ("[]", "r2", "r2"), (None, None, None)],
+    [("", None, "r2"), ("null", None, "r2"), ('{"version": 1, "he', "r2", "r2"), ("[]", "r2", "r2"), (None, None, None)],
 )
 def test_text_that_breaks_says_nothing_and_one_that_is_removed_or_emptied_signs_out(
     text: str | None, stored: str | None, unsaved: str | None

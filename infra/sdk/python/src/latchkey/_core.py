@@ -420,16 +420,25 @@ class Core:
         dropped: bool = yield Update(decide, reason)
         return dropped
 
-    def _drop_session(self, session_id: str) -> Flow[None]:
-        """Forgets a session that the user has ended if it is still this one, whatever its tokens are now."""
+    def _drop_session(self, session_id: str, began: float) -> Flow[None]:
+        """Forgets a session that the user has ended if it is still this one, whatever its tokens are now. ``began`` is when the
+        request was sent, by elapsed time. Where another process was refused with it meanwhile, its end is dated."""
 
         def decide(document: Document) -> tuple[Document, None]:
             self.vault.end(session_id)
-            if document.held is None or document.held.session["id"] == session_id:
-                return end_by_user(document, self._now_at_most()), None
+            moment = self._moment(began)
+            if document.held is None:
+                return replace(document, since=max(document.since, moment)), None
+            if document.held.session["id"] == session_id:
+                return end_by_user(document, moment), None
             return document, None
 
         yield Update(decide)
+
+    def _moment(self, began: float) -> float:
+        """When the server has done what was asked for at a moment of elapsed time and is answered now: the earliest that it may
+        have been, because the reply may have been slow, and the time is measured by its middle."""
+        return self._now_at_most() - 1.5 * (self.clock.elapsed() - began)
 
     def _now_at_most(self) -> float:
         """The server's time of a sign-out: of what another process does at the same moment, it is to be the later. 0 until a
@@ -442,9 +451,15 @@ class Core:
         """Sends a request and returns the reply that says that it is done. Raises for every other one, and for none."""
         sent = self.clock.elapsed()
         reply: Reply = yield Send(request)
-        if is_of_latchkey(reply):
-            self.time.measure(reply.headers.get("date"), sent, self.clock.elapsed())
-        check(request, reply)
+        received, is_told = self.clock.elapsed(), is_of_latchkey(reply)
+        try:
+            check(request, reply)
+        except LatchkeyError as error:
+            is_told &= error.code != "unexpected_reply"
+            raise
+        finally:
+            if is_told:
+                self.time.measure(reply.headers.get("date"), sent, received)
         return reply
 
     def _wait(self, failure: LatchkeyError, attempt: int, attempts: int, seconds: float = 1.0) -> Flow[None]:
@@ -610,10 +625,8 @@ class Core:
             return True
         is_done = yield from self._end_at_server(held)
         if not was_measured and self.time.is_measured and sign_ins == self._sign_ins:
-            # The reply has told when it was, at the earliest: it may have been slow, and its time is measured by its middle.
-            # What could not be seen then, and is not later, has ended too.
-            moment = self._now_at_most() - 1.5 * (self.clock.elapsed() - began)
-            found = yield from self._end_at(moment, is_late=True, is_stored=is_stored)
+            # The reply has told when it was. What could not be seen then, and is not later, has ended too.
+            found = yield from self._end_at(self._moment(began), is_late=True, is_stored=is_stored)
             if found is not None:
                 is_done &= yield from self._end_at_server(found)
         return is_done
@@ -732,18 +745,20 @@ class Core:
         return cast(Session, read_object(reply))
 
     def revoke_session(self, session_id: str) -> Flow[None]:
+        began = self.clock.elapsed()
         held, _ = yield from self._call("revoke_session", session_id=session_id)
         if session_id.lower() == held.session["id"].lower():
-            yield from self._drop_session(held.session["id"])
+            yield from self._drop_session(held.session["id"], began)
 
     def revoke_others(self) -> Flow[int]:
         _, reply = yield from self._call("revoke_others", params={"keep_current": "true"})
         return read_count(reply, "revoked")
 
     def logout_all(self) -> Flow[int]:
+        began = self.clock.elapsed()
         held, reply = yield from self._call("logout_all", params={"keep_current": "false"})
         count = read_count(reply, "revoked")
-        yield from self._drop_session(held.session["id"])
+        yield from self._drop_session(held.session["id"], began)
         return count
 
     def remove_expired_sessions(self) -> Flow[int]:
@@ -755,8 +770,9 @@ class Core:
         return cast(Account, read_object(reply))
 
     def delete_account(self, password: str) -> Flow[None]:
+        began = self.clock.elapsed()
         held, _ = yield from self._call("delete_account", {"password": password})
-        yield from self._drop_session(held.session["id"])
+        yield from self._drop_session(held.session["id"], began)
 
     def activity(self, cursor: str | None, limit: int | None) -> Flow[ActivityPage]:
         params = {"cursor": cursor, "limit": None if limit is None else str(limit)}

@@ -123,9 +123,10 @@ def check(request: Request, reply: Reply) -> None:
 
 def is_of_latchkey(reply: Reply) -> bool:
     """Whether it is told by Latchkey, and not by a proxy or a portal in between, which has a clock of its own."""
-    is_success = 200 <= reply.status < 300
     fields = _read_fields(reply)
-    return (is_success and (not reply.body or fields is not None)) or isinstance((fields or {}).get("code"), str)
+    if 200 <= reply.status < 300:
+        return fields is not None or (reply.status in (202, 204) and not reply.body)
+    return fields is not None and isinstance(fields.get("code"), str)
 
 
 def read_json(reply: Reply) -> Any:

@@ -125,7 +125,7 @@ def encode(document: Document) -> str:
 
 
 def decode(text: str | None) -> Document:
-    """The document of a stored text. What cannot be read means that nobody is signed in."""
+    """The document of a stored text. One that cannot be read says that nobody is signed in."""
     fields = _parse(text) or {}
     device_id, device_token = fields.get("device_id"), fields.get("device_token")
     refused_user_id = fields.get("refused_user_id")
@@ -249,7 +249,8 @@ class Vault:
             if self.document is None:
                 raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
             return self.document
-        if self.document is not None and loaded is not None and _parse(loaded) is None and (self.is_unsaved or loaded.strip()):
+        is_broken = loaded is not None and _parse(loaded) is None
+        if self.document is not None and is_broken and (self.is_unsaved or str(loaded).strip() not in ("", "null")):
             return self.document  # A storage may fail halfway, and a text that is being written says nothing.
         if self.document is None or loaded != self._text:
             stored = found = decode(loaded)

@@ -15,12 +15,13 @@ class Storage(Protocol):
     """A place for one text. Write your own for a keyring, a database or a web framework's session.
 
     The text holds tokens: whoever reads it is the user. Keep it out of logs and of backups, because a restored token
-    looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can. While the
-    text cannot be read it stores nothing but a new sign-in. The rest it stores at the next call that can read it, unless what
+    looks like a stolen one. Methods may raise; the client then works from memory and stores the text when it can. While
+    ``load`` raises it stores nothing but a new sign-in. The rest it stores at the next call that can read it, unless what
     it finds there is later: of all sign-ins and sign-outs, in whichever process, the last one counts, by the server's time,
     and of two at the same second the sign-out. (A sign-out that the server does not answer, in a process that it has
     not answered before, ends who is signed in, and nothing that another process could not store before.) Who removes or
-    empties the text signs out whom it held; one that is broken says nothing to who has read it before.
+    empties the text signs out whom it held, unless there is something to store still; one that is broken says nothing to who
+    has read it before.
 
     A storage that several processes share may also have ``try_lock``, as `FileStorage` has. It saves requests: without it
     the server gives all who refresh at once the same successor. After sign-ins at once the client asks which session lives.
