@@ -949,6 +949,26 @@ def test_time_is_measured_by_what_latchkey_answers_alone(status: int, content: b
     assert way.client._core.time.is_measured == is_measured
 
 
+def test_end_of_all_sessions_with_a_slow_reply_counts_from_its_call() -> None:
+    installation = Installation(has_lock=False)
+    for step in [Step("A", "sign in ada"), Step("B", "look"), Step("A", "wait 1000"), Step("B", "storage unwritable")]:
+        installation.take(step)
+    for step in [Step("B", "sign in bob"), Step("A", "wait 3")]:
+        installation.take(step)
+    way, handle_request = installation.ways["A"], installation.ways["A"].handle_request
+    way.client.me()
+
+    def answer_slowly(request: httpx.Request) -> httpx.Response:
+        reply = handle_request(request)
+        installation.time += 8
+        return reply
+
+    way.handle_request = answer_slowly  # type: ignore[method-assign]
+    installation.take(Step("A", "log out all"))
+    installation.take(Step("B", "storage works"))
+    assert [one.client.signed_in() for one in installation.ways.values()] == [None] * 3
+
+
 @pytest.mark.parametrize("user", ["ada", "bob"])
 def test_end_of_all_sessions_with_a_slow_reply_ends_no_sign_in_that_began_after_it(user: str) -> None:
     """Another process was refused meanwhile, and somebody signs in there: that reply comes last."""
@@ -970,6 +990,7 @@ def test_end_of_all_sessions_with_a_slow_reply_ends_no_sign_in_that_began_after_
         installation.time += 2
         may_come.set()
         ending.join(10)
+        assert not ending.is_alive()
         return reply
 
     slow.handle_request = end_all  # type: ignore[method-assign]

@@ -65,7 +65,7 @@ class ServerTime:
         """Learns from the ``Date`` of a reply; ``sent`` and ``received`` are moments of ``Clock.elapsed``."""
         try:
             told = parsedate_to_datetime(date or "").timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return
         # A date has whole seconds, so on average half a second is missing.
         self._ahead_of_elapsed = told + 0.5 - (sent + received) / 2

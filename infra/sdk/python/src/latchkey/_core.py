@@ -420,15 +420,16 @@ class Core:
         dropped: bool = yield Update(decide, reason)
         return dropped
 
-    def _drop_session(self, session_id: str, began: float) -> Flow[None]:
-        """Forgets a session that the user has ended if it is still this one, whatever its tokens are now. ``began`` is when the
-        request was sent, by elapsed time. Where another process was refused with it meanwhile, its end is dated."""
+    def _drop_session(self, session_id: str, began: float, at_call: float) -> Flow[None]:
+        """Forgets a session that the user has ended if it is still this one, whatever its tokens are now. The call began at a
+        moment of elapsed time, which was ``at_call`` at the server, 0 if that was not known then. Where another process was
+        refused with the session meanwhile, its end is dated."""
 
         def decide(document: Document) -> tuple[Document, None]:
             self.vault.end(session_id)
-            moment = self._moment(began)
+            moment = max(self._moment(began), at_call)
             if document.held is None:
-                return replace(document, since=max(document.since, moment)), None
+                return replace(document, since=max(document.since, moment), refused_user_id=None), None
             if document.held.session["id"] == session_id:
                 return end_by_user(document, moment), None
             return document, None
@@ -436,8 +437,8 @@ class Core:
         yield Update(decide)
 
     def _moment(self, began: float) -> float:
-        """When the server has done what was asked for at a moment of elapsed time and is answered now: the earliest that it may
-        have been, because the reply may have been slow, and the time is measured by its middle."""
+        """When the server has done what was asked for since a moment of elapsed time, and has just answered: rather too early,
+        because the reply may have been slow, and the time is measured by its middle."""
         return self._now_at_most() - 1.5 * (self.clock.elapsed() - began)
 
     def _now_at_most(self) -> float:
@@ -745,20 +746,20 @@ class Core:
         return cast(Session, read_object(reply))
 
     def revoke_session(self, session_id: str) -> Flow[None]:
-        began = self.clock.elapsed()
+        began, at_call = self.clock.elapsed(), self._now_at_most()
         held, _ = yield from self._call("revoke_session", session_id=session_id)
         if session_id.lower() == held.session["id"].lower():
-            yield from self._drop_session(held.session["id"], began)
+            yield from self._drop_session(held.session["id"], began, at_call)
 
     def revoke_others(self) -> Flow[int]:
         _, reply = yield from self._call("revoke_others", params={"keep_current": "true"})
         return read_count(reply, "revoked")
 
     def logout_all(self) -> Flow[int]:
-        began = self.clock.elapsed()
+        began, at_call = self.clock.elapsed(), self._now_at_most()
         held, reply = yield from self._call("logout_all", params={"keep_current": "false"})
         count = read_count(reply, "revoked")
-        yield from self._drop_session(held.session["id"], began)
+        yield from self._drop_session(held.session["id"], began, at_call)
         return count
 
     def remove_expired_sessions(self) -> Flow[int]:
@@ -770,9 +771,9 @@ class Core:
         return cast(Account, read_object(reply))
 
     def delete_account(self, password: str) -> Flow[None]:
-        began = self.clock.elapsed()
+        began, at_call = self.clock.elapsed(), self._now_at_most()
         held, _ = yield from self._call("delete_account", {"password": password})
-        yield from self._drop_session(held.session["id"], began)
+        yield from self._drop_session(held.session["id"], began, at_call)
 
     def activity(self, cursor: str | None, limit: int | None) -> Flow[ActivityPage]:
         params = {"cursor": cursor, "limit": None if limit is None else str(limit)}

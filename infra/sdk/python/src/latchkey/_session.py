@@ -250,7 +250,7 @@ class Vault:
                 raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
             return self.document
         is_broken = loaded is not None and _parse(loaded) is None
-        if self.document is not None and is_broken and (self.is_unsaved or str(loaded).strip() not in ("", "null")):
+        if self.document is not None and is_broken and (self.is_unsaved or (loaded or "").strip() not in ("", "null")):
             return self.document  # A storage may fail halfway, and a text that is being written says nothing.
         if self.document is None or loaded != self._text:
             stored = found = decode(loaded)

@@ -19,9 +19,9 @@ class Storage(Protocol):
     ``load`` raises it stores nothing but a new sign-in. The rest it stores at the next call that can read it, unless what
     it finds there is later: of all sign-ins and sign-outs, in whichever process, the last one counts, by the server's time,
     and of two at the same second the sign-out. (A sign-out that the server does not answer, in a process that it has
-    not answered before, ends who is signed in, and nothing that another process could not store before.) Who removes or
-    empties the text signs out whom it held, unless there is something to store still; one that is broken says nothing to who
-    has read it before.
+    not answered before, ends who is signed in, and nothing that another process could not store before.) Who removes
+    the text signs out whom it held, and so does who empties it, unless there is something to store still; one that is broken
+    says nothing to who has read it before.
 
     A storage that several processes share may also have ``try_lock``, as `FileStorage` has. It saves requests: without it
     the server gives all who refresh at once the same successor. After sign-ins at once the client asks which session lives.
