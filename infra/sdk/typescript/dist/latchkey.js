@@ -36,7 +36,6 @@ var MARGIN = 3e4;
 function readTokens(reply, clock, sentAt, hasCookie, audience = OWN_AUDIENCE, before = null) {
   if (!isTokens(reply) || !hasCookie && !isToken(reply.refresh_token)) throw unexpectedReply();
   const server = Date.parse(reply.session.expires_at) - reply.refresh_expires_in * 1e3;
-  const anchor = clock.synchronize(server, sentAt);
   const life = reply.expires_in * 1e3;
   const access = {
     token: reply.access_token,
@@ -45,13 +44,13 @@ function readTokens(reply, clock, sentAt, hasCookie, audience = OWN_AUDIENCE, be
   };
   const same = before?.session.id === reply.session.id ? before : null;
   const record = {
+    ...same,
     version: 1,
     refresh_token: reply.refresh_token ?? null,
     session: reply.session,
     user: reply.user ?? same?.user ?? null,
     access: { ...same?.access, [audience]: access },
-    anchor,
-    replaced_until: same?.replaced_until
+    anchor: clock.synchronize(server, sentAt)
   };
   return { token: access.token, record, reply };
 }
@@ -59,20 +58,17 @@ function parseRecord(text, hasCookie) {
   try {
     const value = JSON.parse(text ?? "");
     const { refresh_token, session, user, access, anchor } = value;
-    const isRecord = value.version === 1 && (refresh_token === null ? hasCookie : isToken(refresh_token)) && isSession(session) && typeof user === "object" && [anchor.server, anchor.wall].every(Number.isFinite) && Object.values(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(Number.isFinite));
+    const isRecord = value.version === 1 && (refresh_token === null ? hasCookie : isToken(refresh_token)) && isToken(session.id) && typeof user === "object" && [anchor.server, anchor.wall].every(Number.isFinite) && Object.values(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(Number.isFinite));
     return isRecord ? value : null;
   } catch {
     return null;
   }
 }
 function isTokens(value) {
-  return isObject(value) && isToken(value["access_token"]) && isSession(value["session"]) && [value["expires_in"], value["refresh_expires_in"], Date.parse(value["session"].expires_at)].every(Number.isFinite);
+  return isToken(value?.access_token) && isToken(value.session?.id) && [value.expires_in, value.refresh_expires_in, Date.parse(value.session.expires_at)].every(Number.isFinite);
 }
 function isToken(value) {
   return typeof value === "string" && /^[!-~]{1,8192}$/.test(value);
-}
-function isSession(value) {
-  return isObject(value) && typeof value["id"] === "string";
 }
 function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -150,7 +146,7 @@ var Http = class {
       reply = await fetch(this.#base + path, {
         method,
         headers,
-        body: body ? JSON.stringify(body) : null,
+        body: JSON.stringify(body),
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",
@@ -217,7 +213,7 @@ function currentMoment() {
 }
 function elapsedSince(moment) {
   const now = currentMoment();
-  return Math.max(now.wall - moment.wall, now.monotonic - moment.monotonic, 0);
+  return Math.max(now.wall - moment.wall, now.monotonic - moment.monotonic);
 }
 var TOLERANCE = 5e3;
 var ServerClock = class {
@@ -234,15 +230,10 @@ var ServerClock = class {
   now(anchor) {
     const { wall, monotonic } = currentMoment();
     const estimate = anchor.server + wall - anchor.wall;
-    if (wall >= anchor.wall && this.#isBetter(anchor, estimate, monotonic)) this.#measurement = { ...anchor, estimate, monotonic };
-    const known = this.#measurement;
-    if (!known) return Infinity;
-    return Math.max(known.server + wall - known.wall, known.estimate + monotonic - known.monotonic);
-  }
-  /** Whether another tab measured later than we know of. Time that has passed for us must have passed for it too. */
-  #isBetter(anchor, estimate, monotonic) {
-    const known = this.#measurement;
-    return !known || anchor.wall > known.wall && estimate > known.server + monotonic - known.monotonic - TOLERANCE;
+    let known = this.#measurement;
+    const isLater = known && anchor.wall > known.wall && estimate > known.server + monotonic - known.monotonic - TOLERANCE;
+    if (wall >= anchor.wall && (!known || isLater)) known = this.#measurement = { ...anchor, estimate, monotonic };
+    return known ? Math.max(known.server + wall - known.wall, known.estimate + monotonic - known.monotonic) : Infinity;
   }
 };
 
@@ -302,7 +293,7 @@ var SessionKeeper = class {
   #state;
   #reason = null;
   /** The session that this tab has ended: another tab's late reply must not bring it back. */
-  #endedId;
+  #endedId = "";
   /** How often this client has signed out: a sign-in that began before must not sign in after it. */
   #signOuts = 0;
   /** Whether the server may have replaced the refresh token in a reply that has not come. */
@@ -372,7 +363,6 @@ var SessionKeeper = class {
       if (received === 202) return null;
       const { token, record, reply } = readTokens(received, this.#clock, sentAt, this.#hasCookie);
       if (signOuts !== this.#signOuts) return this.#abandon(token);
-      this.#reason = null;
       this.#store.write(record);
       return reply;
     });
@@ -553,17 +543,17 @@ var SessionKeeper = class {
   }
   #read() {
     const stored = this.#store.read();
-    if (!stored.record || stored.record.session.id !== this.#endedId) return stored;
-    this.#store.clear();
+    if (stored.record?.session.id !== this.#endedId) return stored;
+    this.#store.clear("", stored.record);
     return this.#store.read();
   }
-  /** `mayRemain` says that the browser may have the cookie still. It goes before any tab can get the next one. */
-  #forget(reason, mayRemain) {
+  /** If the session was refused, the browser may have its cookie still, which goes before any tab can get the next one. */
+  #forget(reason, isRefused) {
     const record = this.record;
     this.#reason = reason;
     if (record) this.#endedId = record.session.id;
-    this.#store.clear(reason ?? "");
-    if (this.#hasCookie && mayRemain) this.#removeCookie(record);
+    this.#store.clear(reason ?? "", isRefused ? record : null);
+    if (this.#hasCookie && isRefused) this.#removeCookie(record);
     return record;
   }
   /** It does not outlive the page as a sign-out does: the lock goes with the page, and a late reply takes another's cookie. */
@@ -590,8 +580,7 @@ function isSamePerson(one, other) {
   return one.session.id === other.session.id || one.user !== null && one.user.id === other.user?.id;
 }
 function describe(state) {
-  const { status, reason, session, user } = state;
-  return JSON.stringify([status, reason, session?.id, session?.authenticated_at, user?.id]);
+  return JSON.stringify(state, ["status", "reason", "session", "user", "id", "authenticated_at"]);
 }
 
 // src/storage.ts
@@ -648,9 +637,7 @@ var TabMemory = class extends MemoryStorage {
   }
   /** Who has stopped listening still takes what other tabs send, so that it never is the person before. */
   subscribe(listener) {
-    if (!globalThis.BroadcastChannel) return () => {
-    };
-    if (!this.#channel) {
+    if (!this.#channel && globalThis.BroadcastChannel) {
       const channel = this.#channel = new BroadcastChannel(this.#key);
       channel.onmessage = ({ data }) => {
         super.setItem(this.#key, data);
@@ -669,7 +656,9 @@ var RecordStore = class {
   #storage;
   #key;
   #hasCookie;
-  #last = null;
+  /** What the storage held when it was last seen. */
+  #found = null;
+  /** What counts in its place, because it could not be written. */
   #unwritten;
   /** With a cookie a sign-out is a text, so that it is told apart from a storage that is empty. */
   constructor(storage, key, hasCookie) {
@@ -678,40 +667,48 @@ var RecordStore = class {
     this.#hasCookie = hasCookie;
   }
   read() {
+    const before = this.#found;
     try {
-      const found = this.#storage.getItem(this.#key);
-      if (this.#unwritten && found === this.#unwritten.over) this.#last = this.#unwritten.value;
-      else {
-        this.#unwritten = void 0;
-        this.#last = found;
-      }
+      this.#found = this.#storage.getItem(this.#key);
     } catch {
     }
-    return { text: this.#last, record: parseRecord(this.#last, this.#hasCookie) };
+    if (this.#found !== before && !(beginning(this.#found) < beginning(this.#unwritten))) this.#unwritten = void 0;
+    const text = this.#unwritten === void 0 ? this.#found : this.#unwritten;
+    return { text, record: parseRecord(text, this.#hasCookie) };
   }
   /** A storage that is full often has room for less, and it is the refresh token that the other tabs must not miss. */
   write(record) {
     this.#replace(JSON.stringify(record), JSON.stringify({ ...record, access: {} }));
   }
-  /** With a cookie, the text says that nobody is signed in, and why, if that is known; without it only the server can tell. */
-  clear(text = "") {
-    this.#replace(this.#hasCookie ? text : null);
+  /**
+   * With a cookie, the text says that nobody is signed in, and why, if that is known; without it only the server can tell.
+   * Without a cookie, a refused session leaves its beginning: another tab may hold a later one that it could not write.
+   */
+  clear(text = "", refused = null) {
+    this.#replace(this.#hasCookie ? text : refused && JSON.stringify(refused, ["session", "created_at"]));
   }
   #replace(value, shorter = value) {
-    const over = this.#unwritten ? this.#unwritten.over : this.#last;
-    this.#last = value;
-    this.#unwritten = { value, over };
     for (const text of [value, shorter]) {
       try {
         if (text === null) this.#storage.removeItem(this.#key);
         else this.#storage.setItem(this.#key, text);
-        this.#unwritten = text === value ? void 0 : { value, over: text };
+        this.#found = text;
+        this.#unwritten = text === value ? void 0 : value;
         return;
       } catch {
       }
     }
+    this.read();
+    this.#unwritten = value;
   }
 };
+function beginning(text) {
+  try {
+    return Date.parse(JSON.parse(text).session.created_at);
+  } catch {
+    return NaN;
+  }
+}
 
 // src/client.ts
 function createClient(options) {

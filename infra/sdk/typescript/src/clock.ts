@@ -22,7 +22,7 @@ export function currentMoment(): Moment {
  */
 export function elapsedSince(moment: Moment): number {
   const now = currentMoment()
-  return Math.max(now.wall - moment.wall, now.monotonic - moment.monotonic, 0)
+  return Math.max(now.wall - moment.wall, now.monotonic - moment.monotonic)
 }
 
 /** How far apart two measurements of the server's time may be: replies tell it in whole seconds, and take time. */
@@ -54,15 +54,10 @@ export class ServerClock {
   now(anchor: Anchor): number {
     const { wall, monotonic } = currentMoment()
     const estimate = anchor.server + wall - anchor.wall
-    if (wall >= anchor.wall && this.#isBetter(anchor, estimate, monotonic)) this.#measurement = { ...anchor, estimate, monotonic }
-    const known = this.#measurement
-    if (!known) return Infinity
-    return Math.max(known.server + wall - known.wall, known.estimate + monotonic - known.monotonic)
-  }
-
-  /** Whether another tab measured later than we know of. Time that has passed for us must have passed for it too. */
-  #isBetter(anchor: Anchor, estimate: number, monotonic: number): boolean {
-    const known = this.#measurement
-    return !known || (anchor.wall > known.wall && estimate > known.server + monotonic - known.monotonic - TOLERANCE)
+    let known = this.#measurement
+    // Another tab may have measured later than we know of. Time that has passed for us must have passed for it too.
+    const isLater = known && anchor.wall > known.wall && estimate > known.server + monotonic - known.monotonic - TOLERANCE
+    if (wall >= anchor.wall && (!known || isLater)) known = this.#measurement = { ...anchor, estimate, monotonic }
+    return known ? Math.max(known.server + wall - known.wall, known.estimate + monotonic - known.monotonic) : Infinity
   }
 }

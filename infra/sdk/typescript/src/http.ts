@@ -48,7 +48,7 @@ export class Http {
       reply = await fetch(this.#base + path, {
         method,
         headers,
-        body: body ? JSON.stringify(body) : null,
+        body: JSON.stringify(body),
         credentials: parts.withCookies ? "include" : "omit",
         cache: "no-store",
         redirect: "error",

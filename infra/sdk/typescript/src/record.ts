@@ -54,7 +54,6 @@ export function readTokens(
   if (!isTokens(reply) || (!hasCookie && !isToken(reply.refresh_token))) throw unexpectedReply()
   // The session ends when its refresh token does, so the two fields together tell the server's time.
   const server = Date.parse(reply.session.expires_at) - reply.refresh_expires_in * 1000
-  const anchor = clock.synchronize(server, sentAt)
   const life = reply.expires_in * 1000
   const access: AccessToken = {
     token: reply.access_token,
@@ -63,13 +62,13 @@ export function readTokens(
   }
   const same = before?.session.id === reply.session.id ? before : null
   const record: SignInRecord = {
+    ...same,
     version: 1,
     refresh_token: reply.refresh_token ?? null,
     session: reply.session,
     user: reply.user ?? same?.user ?? null,
     access: { ...same?.access, [audience]: access },
-    anchor,
-    replaced_until: same?.replaced_until,
+    anchor: clock.synchronize(server, sentAt),
   }
   return { token: access.token, record, reply }
 }
@@ -83,7 +82,7 @@ export function parseRecord(text: string | null, hasCookie: boolean): SignInReco
     const isRecord =
       value.version === 1 &&
       (refresh_token === null ? hasCookie : isToken(refresh_token)) &&
-      isSession(session) &&
+      isToken(session.id) &&
       typeof user === "object" &&
       [anchor.server, anchor.wall].every(Number.isFinite) &&
       Object.values<AccessToken>(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(Number.isFinite))
@@ -93,22 +92,18 @@ export function parseRecord(text: string | null, hasCookie: boolean): SignInReco
   }
 }
 
-function isTokens(value: unknown): value is Tokens {
+/** Every other structure fails a condition. */
+function isTokens(value: any): value is Tokens {
   return (
-    isObject(value) &&
-    isToken(value["access_token"]) &&
-    isSession(value["session"]) &&
-    [value["expires_in"], value["refresh_expires_in"], Date.parse(value["session"].expires_at)].every(Number.isFinite)
+    isToken(value?.access_token) &&
+    isToken(value.session?.id) &&
+    [value.expires_in, value.refresh_expires_in, Date.parse(value.session.expires_at)].every(Number.isFinite)
   )
 }
 
 /** Whether a header can hold the text. Any other would make each request fail, as if there were no network. */
 export function isToken(value: unknown): value is string {
   return typeof value === "string" && /^[!-~]{1,8192}$/.test(value)
-}
-
-function isSession(value: unknown): value is Session {
-  return isObject(value) && typeof value["id"] === "string"
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -69,7 +69,7 @@ export class SessionKeeper {
   #state: State
   #reason: string | null = null
   /** The session that this tab has ended: another tab's late reply must not bring it back. */
-  #endedId: string | undefined
+  #endedId = ""
   /** How often this client has signed out: a sign-in that began before must not sign in after it. */
   #signOuts = 0
   /** Whether the server may have replaced the refresh token in a reply that has not come. */
@@ -148,7 +148,6 @@ export class SessionKeeper {
       if (received === 202) return null
       const { token, record, reply } = readTokens(received, this.#clock, sentAt, this.#hasCookie)
       if (signOuts !== this.#signOuts) return this.#abandon(token)
-      this.#reason = null
       this.#store.write(record)
       return reply
     })
@@ -348,18 +347,18 @@ export class SessionKeeper {
 
   #read() {
     const stored = this.#store.read()
-    if (!stored.record || stored.record.session.id !== this.#endedId) return stored
-    this.#store.clear()
+    if (stored.record?.session.id !== this.#endedId) return stored
+    this.#store.clear("", stored.record)
     return this.#store.read()
   }
 
-  /** `mayRemain` says that the browser may have the cookie still. It goes before any tab can get the next one. */
-  #forget(reason: string | null, mayRemain?: boolean) {
+  /** If the session was refused, the browser may have its cookie still, which goes before any tab can get the next one. */
+  #forget(reason: string | null, isRefused?: boolean) {
     const record = this.record
     this.#reason = reason
     if (record) this.#endedId = record.session.id
-    this.#store.clear(reason ?? "")
-    if (this.#hasCookie && mayRemain) this.#removeCookie(record)
+    this.#store.clear(reason ?? "", isRefused ? record : null)
+    if (this.#hasCookie && isRefused) this.#removeCookie(record)
     return record
   }
 
@@ -394,6 +393,5 @@ export function isSamePerson(one: SignInRecord, other: SignInRecord): boolean {
 
 /** What listeners are told of: a state with the same text is the same. */
 function describe(state: State): string {
-  const { status, reason, session, user }: Partial<Omit<SignedIn, "status"> & Omit<SignedOut, "status">> & { status: string } = state
-  return JSON.stringify([status, reason, session?.id, session?.authenticated_at, user?.id])
+  return JSON.stringify(state, ["status", "reason", "session", "user", "id", "authenticated_at"])
 }

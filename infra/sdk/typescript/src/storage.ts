@@ -88,8 +88,7 @@ export class TabMemory extends MemoryStorage {
 
   /** Who has stopped listening still takes what other tabs send, so that it never is the person before. */
   subscribe(listener: () => void): () => void {
-    if (!globalThis.BroadcastChannel) return () => {}
-    if (!this.#channel) {
+    if (!this.#channel && globalThis.BroadcastChannel) {
       const channel: BroadcastChannel & { unref?(): void } = (this.#channel = new BroadcastChannel(this.#key))
       channel.onmessage = ({ data }: MessageEvent<string>) => {
         super.setItem(this.#key, data)
@@ -113,15 +112,17 @@ export interface Stored {
 }
 
 /**
- * The record in a storage. A value that could not be written counts in this tab until the storage has a new one: without
+ * The record in a storage. A value that could not be written counts in this tab until the storage has a later one: without
  * that, the tab would go back to a replaced refresh token, which looks like a theft.
  */
 export class RecordStore {
   readonly #storage: KeyValueStorage
   readonly #key: string
   readonly #hasCookie: boolean
-  #last: string | null = null
-  #unwritten: { value: string | null; over: string | null } | undefined
+  /** What the storage held when it was last seen. */
+  #found: string | null = null
+  /** What counts in its place, because it could not be written. */
+  #unwritten: string | null | undefined
 
   /** With a cookie a sign-out is a text, so that it is told apart from a storage that is empty. */
   constructor(storage: KeyValueStorage, key: string, hasCookie: boolean) {
@@ -131,17 +132,15 @@ export class RecordStore {
   }
 
   read(): Stored {
+    const before = this.#found
     try {
-      const found = this.#storage.getItem(this.#key)
-      if (this.#unwritten && found === this.#unwritten.over) this.#last = this.#unwritten.value
-      else {
-        this.#unwritten = undefined
-        this.#last = found
-      }
+      this.#found = this.#storage.getItem(this.#key)
     } catch {
       // What was read or written before still counts.
     }
-    return { text: this.#last, record: parseRecord(this.#last, this.#hasCookie) }
+    if (this.#found !== before && !(beginning(this.#found) < beginning(this.#unwritten))) this.#unwritten = undefined
+    const text = this.#unwritten === undefined ? this.#found : this.#unwritten
+    return { text, record: parseRecord(text, this.#hasCookie) }
   }
 
   /** A storage that is full often has room for less, and it is the refresh token that the other tabs must not miss. */
@@ -149,24 +148,36 @@ export class RecordStore {
     this.#replace(JSON.stringify(record), JSON.stringify({ ...record, access: {} }))
   }
 
-  /** With a cookie, the text says that nobody is signed in, and why, if that is known; without it only the server can tell. */
-  clear(text: string | null = ""): void {
-    this.#replace(this.#hasCookie ? text : null)
+  /**
+   * With a cookie, the text says that nobody is signed in, and why, if that is known; without it only the server can tell.
+   * Without a cookie, a refused session leaves its beginning: another tab may hold a later one that it could not write.
+   */
+  clear(text: string | null = "", refused: SignInRecord | null = null): void {
+    this.#replace(this.#hasCookie ? text : refused && JSON.stringify(refused, ["session", "created_at"]))
   }
 
   #replace(value: string | null, shorter: string | null = value): void {
-    const over = this.#unwritten ? this.#unwritten.over : this.#last
-    this.#last = value
-    this.#unwritten = { value, over }
     for (const text of [value, shorter]) {
       try {
         if (text === null) this.#storage.removeItem(this.#key)
         else this.#storage.setItem(this.#key, text)
-        this.#unwritten = text === value ? undefined : { value, over: text }
+        this.#found = text
+        this.#unwritten = text === value ? undefined : value
         return
       } catch {
         // This tab works from its memory.
       }
     }
+    this.read() // what is there by now is not later
+    this.#unwritten = value
+  }
+}
+
+/** When the session began that a text is about. NaN if it tells of none: a sign-out, or something broken. */
+function beginning(text: string | null | undefined): number {
+  try {
+    return Date.parse(JSON.parse(text!).session.created_at)
+  } catch {
+    return NaN
   }
 }
