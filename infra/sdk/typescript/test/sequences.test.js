@@ -149,6 +149,8 @@ class Browser {
   last = null
   /** Why nothing can be demanded at the end; undefined if something can. */
   excuse
+  /** The tab whose request the server answers. */
+  sender
   broken
 
   constructor() {
@@ -207,7 +209,8 @@ class Browser {
   /** What `fetch` is while a sequence runs. */
   async fetch(address, { method, headers, body }) {
     const [, name, path] = /^http:\/\/localhost:3000\/(\w)(.*)$/.exec(address)
-    const { step } = this.tabs.get(name)
+    this.sender = this.tabs.get(name)
+    const { step } = this.sender
     const fault = FAULTS[step?.faults.shift()]
     const token = new Headers(headers).get("authorization")?.slice("Bearer ".length)
     const answer = fault?.isDone === false ? undefined : this.server.answer(method, path, body && JSON.parse(body), token)
@@ -269,8 +272,11 @@ class Browser {
       const before = this.last
       const next = `${user}-${this.server.sessions.size}`
       const { id } = await client.changePassword({ current_password: this.server.passwords[user] ?? "", new_password: next })
-      if (this.last === before) {
-        this.last = this.server.sessions.get(id)
+      const session = this.server.sessions.get(id)
+      if (before && !this.last && !this.excuse) throw new Broken(`a sign-out came before the reply, and ${tab.name} has ${id}`)
+      // Somebody may have signed in while it was under way.
+      if (!(this.last?.at > session.at)) {
+        this.last = session
         this.excuse ??= this.blindness
       }
     } else if (action === "reauthenticate") {
@@ -286,9 +292,9 @@ class Browser {
     return [...this.tabs.values()].every(({ way }) => way.read) ? undefined : "a tab cannot read"
   }
 
-  /** Nobody is taken for a thief while the shared text has the token that counts. */
+  /** Nobody is taken for a thief while the shared text has the token that counts, and can be read. */
   judgeReuse(session, presented) {
-    if (session.known >= session.rotation) this.broken ??= `${session.id}: ${presented} was sent, the text had ${session.known}`
+    if (this.sender.way.read && session.known >= session.rotation) this.broken ??= `${session.id}: ${presented} was sent, the text had ${session.known}`
   }
 
   /** Whoever sees that they are signed in, in a session that is live, is not refused while the network works. */
