@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from latchkey import AsyncClient, Change, Client, FileStorage, LatchkeyError, MemoryStorage
-from latchkey._session import Document, Vault, decode
+from latchkey._session import Document, Vault, decode, parse
 from world import PASSWORD, LoopStorage, World, held, in_a_thread, rotation, start_stack
 
 OTHER_PASSWORD = "wrong donkey charger paperclip"
@@ -333,7 +333,7 @@ def test_token_that_could_not_be_stored_outlives_any_that_it_has_replaced() -> N
     vault = Vault()
     vault.update(text_of(0), lambda document: (document, None))
     for number in range(1, 26):
-        vault.update(OSError(), partial(put, decode(text_of(number))))
+        vault.update(OSError(), partial(put, decode(parse(text_of(number)))))
     _, text = vault.update(text_of(1), lambda document: (document, None))
     assert (held(text) or {}).get("refresh_token") == "r25"
 

@@ -124,9 +124,9 @@ def encode(document: Document) -> str:
     )
 
 
-def decode(text: str | None) -> Document:
-    """The document of a stored text. One that cannot be read says that nobody is signed in."""
-    fields = _parse(text) or {}
+def decode(stored: dict[str, Any] | None) -> Document:
+    """The document of a stored text that `parse` has read. One that cannot be read says that nobody is signed in."""
+    fields = stored or {}
     device_id, device_token = fields.get("device_id"), fields.get("device_token")
     refused_user_id = fields.get("refused_user_id")
     skew, until = read_number(fields.get("clock_skew")), read_number(fields.get("replaced_until"))
@@ -142,7 +142,8 @@ def decode(text: str | None) -> Document:
     )
 
 
-def _parse(text: str | None) -> dict[str, Any] | None:
+def parse(text: str | None) -> dict[str, Any] | None:
+    """The fields of a stored text; ``None`` if there is none, or one that is broken."""
     try:
         stored = json.loads(text) if text else None
     except (ValueError, RecursionError):
@@ -249,22 +250,24 @@ class Vault:
             if self.document is None:
                 raise LatchkeyError("storage_failed", f"The storage cannot be read: {type(loaded).__name__}.") from loaded
             return self.document
-        is_broken = loaded is not None and _parse(loaded) is None
+        if self.document is not None and loaded == self._text:
+            return self.document
+        fields = parse(loaded)
+        is_broken = loaded is not None and fields is None
         if self.document is not None and is_broken and (self.is_unsaved or (loaded or "").strip() not in ("", "null")):
             return self.document  # A storage may fail halfway, and a text that is being written says nothing.
-        if self.document is None or loaded != self._text:
-            stored = found = decode(loaded)
-            if found.held is not None and found.held.session["id"] == self._ended_id:
-                # Another process has written it by mistake, over our sign-out or over what has followed that.
-                found = _take(self.document or Document(), found)
-            merged = found
-            if self.document is not None and self.is_unsaved:
-                merged = self._merge_unsaved(self.document, found)
-            self._text, self.is_unsaved = loaded, merged != stored
-            if merged == found:
-                self._replaced.clear()
-            self._become(merged, None)
-        return cast(Document, self.document)
+        stored = found = decode(fields)
+        if found.held is not None and found.held.session["id"] == self._ended_id:
+            # Another process has written it by mistake, over our sign-out or over what has followed that.
+            found = _take(self.document or Document(), found)
+        merged = found
+        if self.document is not None and self.is_unsaved:
+            merged = self._merge_unsaved(self.document, found)
+        self._text, self.is_unsaved = loaded, merged != stored
+        if merged == found:
+            self._replaced.clear()
+        self._become(merged, None)
+        return merged
 
     def _merge_unsaved(self, ours: Document, found: Document) -> Document:
         """What to go on with when the storage holds another text than it did, and we have what could not be stored.
@@ -272,7 +275,7 @@ class Vault:
         Of two tokens of one session, the one that has replaced the other counts. Otherwise the later counts, by the time of
         the server: of two sign-ins, and of a sign-in and a sign-out.
         """
-        stored, theirs = decode(self._text), found.held
+        stored, theirs = decode(parse(self._text)), found.held
         if (ours.held, ours.since) == (stored.held, stored.since):
             return found  # It is a note, and not about who is signed in.
         if theirs is None and not found.since:
