@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
@@ -84,6 +84,11 @@ class Reply:
     status: int
     headers: dict[str, str]
     body: bytes
+    fields: dict[str, Any] | None = field(init=False)
+    """The JSON object of the body; ``None`` if that is anything else."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", _read_fields(self.body))
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}>"
@@ -123,28 +128,16 @@ def check(request: Request, reply: Reply) -> None:
 
 def is_of_latchkey(reply: Reply) -> bool:
     """Whether it is told by Latchkey, and not by a proxy or a portal in between, which has a clock of its own."""
-    fields = _read_fields(reply)
     if 200 <= reply.status < 300:
-        return fields is not None or (reply.status in (202, 204) and not reply.body)
-    return fields is not None and isinstance(fields.get("code"), str)
-
-
-def read_json(reply: Reply) -> Any:
-    """The JSON of a successful reply; ``None`` if it has no body."""
-    if not reply.body:
-        return None
-    try:
-        return json.loads(reply.body)
-    except (ValueError, RecursionError):
-        raise unexpected(reply) from None
+        return reply.fields is not None or (reply.status in (202, 204) and not reply.body)
+    return reply.fields is not None and isinstance(reply.fields.get("code"), str)
 
 
 def read_object(reply: Reply) -> dict[str, Any]:
     """The JSON object of a successful reply."""
-    value = read_json(reply)
-    if not isinstance(value, dict):
+    if reply.fields is None:
         raise unexpected(reply)
-    return cast("dict[str, Any]", value)
+    return reply.fields
 
 
 def read_count(reply: Reply, field: str) -> int:
@@ -175,7 +168,7 @@ def unexpected(reply: Reply) -> LatchkeyError:
 
 def read_problem(reply: Reply) -> LatchkeyError:
     """The error of an unsuccessful reply. One without a code, such as API Gateway's, has one by its status."""
-    problem = _read_fields(reply) or {}
+    problem = reply.fields or {}
     code, detail, request_id = problem.get("code"), problem.get("detail"), problem.get("request_id")
     errors = problem.get("errors")
     return LatchkeyError(
@@ -188,9 +181,9 @@ def read_problem(reply: Reply) -> LatchkeyError:
     )
 
 
-def _read_fields(reply: Reply) -> dict[str, Any] | None:
+def _read_fields(body: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(reply.body)
+        value = json.loads(body)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
