@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeVar, cast
 
 import httpx
@@ -84,6 +84,16 @@ def check_address(option: str, address: str) -> tuple[str, str, int | None]:
     if scheme != "https" and not (scheme == "http" and host in {"localhost", "127.0.0.1", "[::1]", "::1"}):
         raise ValueError(f"{option}: {address}: tokens are sent over https only, or to this machine")
     return scheme, host, port
+
+
+@dataclass(frozen=True)
+class Call:
+    """When a call that ends a session has begun."""
+
+    elapsed: float
+    """By elapsed time."""
+    at_server: float
+    """By the server's time; 0 if that was not known then."""
 
 
 class Core:
@@ -420,14 +430,13 @@ class Core:
         dropped: bool = yield Update(decide, reason)
         return dropped
 
-    def _drop_session(self, session_id: str, began: float, at_call: float) -> Flow[None]:
-        """Forgets a session that the user has ended if it is still this one, whatever its tokens are now. The call began at a
-        moment of elapsed time, which was ``at_call`` at the server, 0 if that was not known then. Where another process was
-        refused with the session meanwhile, its end is dated."""
+    def _drop_session(self, session_id: str, call: Call) -> Flow[None]:
+        """Forgets a session that the user has ended if it is still this one, whatever its tokens are now. Where another
+        process was refused with the session meanwhile, its end is dated."""
 
         def decide(document: Document) -> tuple[Document, None]:
             self.vault.end(session_id)
-            moment = max(self._moment(began), at_call)
+            moment = self._moment(call)
             if document.held is None:
                 return replace(document, since=max(document.since, moment), refused_user_id=None), None
             if document.held.session["id"] == session_id:
@@ -436,10 +445,13 @@ class Core:
 
         yield Update(decide)
 
-    def _moment(self, began: float) -> float:
-        """When the server has done what was asked for since a moment of elapsed time, and has just answered: rather too early,
-        because the reply may have been slow, and the time is measured by its middle."""
-        return self._now_at_most() - 1.5 * (self.clock.elapsed() - began)
+    def _date_call(self) -> Call:
+        return Call(self.clock.elapsed(), self._now_at_most())
+
+    def _moment(self, call: Call) -> float:
+        """When the server has done what a call has asked for, and has just answered: rather too early, because the reply may
+        have been slow, and the time is measured by its middle. But not before the call, if it is known when that was."""
+        return max(self._now_at_most() - 1.5 * (self.clock.elapsed() - call.elapsed), call.at_server)
 
     def _now_at_most(self) -> float:
         """The server's time of a sign-out: of what another process does at the same moment, it is to be the later. 0 until a
@@ -618,16 +630,16 @@ class Core:
 
     def sign_out(self) -> Flow[bool]:
         self._sign_outs += 1
-        began, sign_ins, was_measured = self.clock.elapsed(), self._sign_ins, self.time.is_measured
+        call, sign_ins = self._date_call(), self._sign_ins
         # Also where nobody is signed in: what another process could not store before has ended too.
-        held = yield from self._end_at(self._now_at_most())
+        held = yield from self._end_at(call.at_server)
         is_stored = not self.vault.is_unsaved
         if held is None:
             return True
         is_done = yield from self._end_at_server(held)
-        if not was_measured and self.time.is_measured and sign_ins == self._sign_ins:
+        if not call.at_server and self.time.is_measured and sign_ins == self._sign_ins:
             # The reply has told when it was. What could not be seen then, and is not later, has ended too.
-            found = yield from self._end_at(self._moment(began), is_late=True, is_stored=is_stored)
+            found = yield from self._end_at(self._moment(call), is_late=True, is_stored=is_stored)
             if found is not None:
                 is_done &= yield from self._end_at_server(found)
         return is_done
@@ -746,20 +758,20 @@ class Core:
         return cast(Session, read_object(reply))
 
     def revoke_session(self, session_id: str) -> Flow[None]:
-        began, at_call = self.clock.elapsed(), self._now_at_most()
+        call = self._date_call()
         held, _ = yield from self._call("revoke_session", session_id=session_id)
         if session_id.lower() == held.session["id"].lower():
-            yield from self._drop_session(held.session["id"], began, at_call)
+            yield from self._drop_session(held.session["id"], call)
 
     def revoke_others(self) -> Flow[int]:
         _, reply = yield from self._call("revoke_others", params={"keep_current": "true"})
         return read_count(reply, "revoked")
 
     def logout_all(self) -> Flow[int]:
-        began, at_call = self.clock.elapsed(), self._now_at_most()
+        call = self._date_call()
         held, reply = yield from self._call("logout_all", params={"keep_current": "false"})
         count = read_count(reply, "revoked")
-        yield from self._drop_session(held.session["id"], began, at_call)
+        yield from self._drop_session(held.session["id"], call)
         return count
 
     def remove_expired_sessions(self) -> Flow[int]:
@@ -771,9 +783,9 @@ class Core:
         return cast(Account, read_object(reply))
 
     def delete_account(self, password: str) -> Flow[None]:
-        began, at_call = self.clock.elapsed(), self._now_at_most()
+        call = self._date_call()
         held, _ = yield from self._call("delete_account", {"password": password})
-        yield from self._drop_session(held.session["id"], began, at_call)
+        yield from self._drop_session(held.session["id"], call)
 
     def activity(self, cursor: str | None, limit: int | None) -> Flow[ActivityPage]:
         params = {"cursor": cursor, "limit": None if limit is None else str(limit)}
