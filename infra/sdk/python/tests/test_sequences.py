@@ -399,6 +399,25 @@ class Installation:
         else:
             self._call(way, step)
 
+    def surround_next_request(
+        self, process: str, *, before: Callable[[], object] | None = None, after: Callable[[], object] | None = None
+    ) -> None:
+        """Something happens before the next request of a process reaches the server, or after the answer and before the reply
+        comes. If the first raises, there is no answer. Later requests are answered as before."""
+        way = self.ways[process]
+        handle_request = way.handle_request
+
+        def surround(request: httpx.Request) -> httpx.Response:
+            way.handle_request = handle_request  # type: ignore[method-assign]
+            if before is not None:
+                before()
+            response = handle_request(request)
+            if after is not None:
+                after()
+            return response
+
+        way.handle_request = surround  # type: ignore[method-assign]
+
     def _note_restart(self, way: Way) -> None:
         held, stored = way.held(), self.stored()
         if held is not None and (stored is None or stored[0].id != held.session["id"]):
@@ -719,24 +738,15 @@ def test_reply_of_an_overtaken_sign_in_gives_way(is_same_person: bool) -> None:
 
 @pytest.mark.parametrize("ahead", [[0, 0], [5, 0], [0, 5]])
 @pytest.mark.parametrize("is_first", [True, False])
-def test_of_sign_ins_at_once_that_one_is_kept_which_lives(
-    ahead: list[float], is_first: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_sign_ins_at_once_that_one_is_kept_which_lives(ahead: list[float], is_first: bool) -> None:
     """The server has made ours before the other's, or after, and the clocks of its functions differ by seconds."""
     installation = Installation(has_lock=False)
-    server, other = installation.server, Step("B", "sign in ada")
-    server.ahead = list(ahead)
+    installation.server.ahead = list(ahead)
+    other = Step("B", "sign in ada")
     if is_first:
         installation.take(Step("A", "sign in ada", meanwhile=other))
     else:
-        answer = server.answer
-
-        def answer_late(request: httpx.Request) -> httpx.Response:
-            monkeypatch.setattr(server, "answer", answer)
-            installation.take(other)
-            return answer(request)
-
-        monkeypatch.setattr(server, "answer", answer_late)
+        installation.surround_next_request("A", before=lambda: installation.take(other))
         installation.take(Step("A", "sign in ada"))
     installation.judge_end()
     stored = installation.stored()
@@ -747,17 +757,12 @@ def test_of_sign_ins_at_once_that_one_is_kept_which_lives(
 def test_refusal_of_the_other_sign_in_ends_no_sign_in_that_lives() -> None:
     """Another process has stored what the server has replaced by ours, and is refused before our reply comes."""
     installation = Installation(has_lock=False)
-    server, answer = installation.server, installation.server.answer
-    server.ahead = [5, 0]
-
-    def answer_late(request: httpx.Request) -> httpx.Response:
-        server.answer = answer  # type: ignore[method-assign]
-        installation.take(Step("B", "sign in ada"))
-        reply = answer(request)
-        installation.take(Step("B", "me"))
-        return reply
-
-    server.answer = answer_late  # type: ignore[method-assign]
+    installation.server.ahead = [5, 0]
+    installation.surround_next_request(
+        "A",
+        before=lambda: installation.take(Step("B", "sign in ada")),
+        after=lambda: installation.take(Step("B", "me")),
+    )
     assert installation.ways["A"].client.sign_in("ada", "ada-0")["session"]["id"] == "s2"
     assert installation.ways["B"].client.me()["email"] == "ada"
 
@@ -770,19 +775,16 @@ def test_question_which_sign_in_lives_is_repeated_and_then_the_later_counts(faul
 @pytest.mark.parametrize("is_before", [True, False])
 def test_sign_in_whose_first_read_failed_gives_way_to_a_later_sign_out_alone(is_before: bool) -> None:
     installation = Installation(has_lock=False)
-    way, load, handle_request = installation.ways["A"], installation.ways["A"].load, installation.ways["A"].handle_request
+    way, load = installation.ways["A"], installation.ways["A"].load
     installation.take(Step("B", "sign in bob"))
 
     def fail_once() -> str | None:
         way.load = load  # type: ignore[method-assign]
         raise OSError("busy")
 
-    def reply_late(request: httpx.Request) -> httpx.Response:
-        way.handle_request = handle_request  # type: ignore[method-assign]
-        reply = handle_request(request)
+    def sign_out_later() -> None:
         installation.time += 10
         installation.ways["B"].client.sign_out()
-        return reply
 
     way.load = fail_once  # type: ignore[method-assign]
     if is_before:
@@ -791,7 +793,7 @@ def test_sign_in_whose_first_read_failed_gives_way_to_a_later_sign_out_alone(is_
         assert way.client.sign_in("ada", "ada-0")
         assert installation.ways["B"].client.me()["email"] == "ada"
     else:
-        way.handle_request = reply_late  # type: ignore[method-assign]
+        installation.surround_next_request("A", after=sign_out_later)
         with pytest.raises(LatchkeyError, match="signed out"):
             way.client.sign_in("ada", "ada-0")
         assert not any(one.is_live for one in installation.server.sessions.values())
@@ -807,55 +809,48 @@ def test_sign_in_while_the_reply_to_a_sign_out_is_slow_stays(process: str, stora
     for step in [Step("A", "sign in ada"), Step("A", "restart"), Step("A", "look"), Step("B", "look")]:
         installation.take(step)
     installation.take(Step(process, f"storage {storage}"))
-    server, answer = installation.server, installation.server.answer
 
-    def answer_slowly(request: httpx.Request) -> httpx.Response:
-        server.answer = answer  # type: ignore[method-assign]
+    def sign_in() -> None:
         installation.time += seconds
         assert installation.ways[process].client.sign_in("bob", "bob-0")
         installation.time += 4
-        return answer(request)
 
-    server.answer = answer_slowly  # type: ignore[method-assign]
+    installation.surround_next_request("A", before=sign_in)
     assert installation.ways["A"].client.sign_out()
     installation.take(Step(process, "storage works"))
     assert [installation.ways[name].client.me()["email"] for name in (process, "A", "B")] == ["bob"] * 3
 
 
-def test_sign_out_whose_reply_tells_the_time_ends_what_could_not_be_seen() -> None:
-    """Another process has changed the password while this one cannot read, which can when the reply comes."""
+def change_password_unseen() -> Installation:
+    """A minute ago, one process has changed the password while another, A, could not read the storage."""
     installation = Installation(has_lock=False)
     for step in [Step("B", "sign in ada"), Step("A", "look"), Step("A", "storage unreadable"), Step("B", "change password")]:
         installation.take(step)
     installation.time += 60
-    server, answer = installation.server, installation.server.answer
+    return installation
 
-    def heal(request: httpx.Request) -> httpx.Response:
-        server.answer = answer  # type: ignore[method-assign]
-        installation.take(Step("A", "storage works"))
-        return answer(request)
 
-    server.answer = heal  # type: ignore[method-assign]
+def test_sign_out_whose_reply_tells_the_time_ends_what_could_not_be_seen() -> None:
+    """The storage can be read again when the reply comes."""
+    installation = change_password_unseen()
+    installation.surround_next_request("A", before=lambda: installation.take(Step("A", "storage works")))
     assert installation.ways["A"].client.sign_out()
     assert installation.stored() is None
-    assert not any(one.is_live for one in server.sessions.values())
+    assert not any(one.is_live for one in installation.server.sessions.values())
 
 
 def test_sign_out_says_whether_the_server_has_ended_all_that_it_has_found() -> None:
-    installation = Installation(has_lock=False)
-    for step in [Step("B", "sign in ada"), Step("A", "look"), Step("A", "storage unreadable"), Step("B", "change password")]:
-        installation.take(step)
-    installation.time += 60
-    way, handle_request = installation.ways["A"], installation.ways["A"].handle_request
+    installation = change_password_unseen()
 
-    def fail_second(request: httpx.Request) -> httpx.Response:
-        way.can_read = True
-        if way.has_measured:
-            raise httpx.ReadError("reset")
-        return handle_request(request)
+    def fail() -> None:
+        raise httpx.ReadError("reset")
 
-    way.handle_request = fail_second  # type: ignore[method-assign]
-    assert not way.client.sign_out()
+    installation.surround_next_request(
+        "A",
+        before=lambda: installation.take(Step("A", "storage works")),
+        after=lambda: installation.surround_next_request("A", before=fail),
+    )
+    assert not installation.ways["A"].client.sign_out()
     assert installation.stored() is None
 
 
@@ -868,14 +863,7 @@ def test_end_of_all_sessions_is_dated_whatever_another_process_stores_meanwhile(
     if is_refused:
         installation.take(Step("A", "log out all", meanwhile=Step("B", "reauthenticate")))
     else:
-        server, answer = installation.server, installation.server.answer
-
-        def answer_late(request: httpx.Request) -> httpx.Response:
-            server.answer = answer  # type: ignore[method-assign]
-            installation.take(Step("B", "reauthenticate"))
-            return answer(request)
-
-        server.answer = answer_late  # type: ignore[method-assign]
+        installation.surround_next_request("A", before=lambda: installation.take(Step("B", "reauthenticate")))
         installation.ways["A"].client.logout_all()
     installation.take(Step("C", "storage works"))
     assert [installation.ways[name].client.signed_in() for name in PROCESSES] == [None, None, None]
@@ -905,20 +893,14 @@ def test_refusal_of_somebody_else_does_not_hide_a_sign_out_before_it() -> None:
     installation = Installation(has_lock=False)
     for step in [Step("A", "sign in ada"), Step("B", "look"), Step("A", "wait 60")]:
         installation.take(step)
-    way, handle_request = installation.ways["A"], installation.ways["A"].handle_request
 
-    def reply_late(request: httpx.Request) -> httpx.Response:
-        way.handle_request = handle_request  # type: ignore[method-assign]
-        reply = handle_request(request)
-        for step in [Step("B", "wait 3"), Step("B", "sign out"), Step("B", "wait 3"), Step("B", "sign in bob")]:
-            installation.take(step)
-        for step in [Step("B", "revoke"), Step("B", "me")]:
-            installation.take(step)
-        return reply
+    def follow() -> None:
+        for action in ("wait 3", "sign out", "wait 3", "sign in bob", "revoke", "me"):
+            installation.take(Step("B", action))
 
-    way.handle_request = reply_late  # type: ignore[method-assign]
+    installation.surround_next_request("A", after=follow)
     with pytest.raises(LatchkeyError, match="signed out"):
-        way.client.sign_in("ada", "ada-0")
+        installation.ways["A"].client.sign_in("ada", "ada-0")
 
 
 @pytest.mark.parametrize(
@@ -955,15 +937,8 @@ def test_end_of_all_sessions_with_a_slow_reply_counts_from_its_call() -> None:
         installation.take(step)
     for step in [Step("B", "sign in bob"), Step("A", "wait 3")]:
         installation.take(step)
-    way, handle_request = installation.ways["A"], installation.ways["A"].handle_request
-    way.client.me()
-
-    def answer_slowly(request: httpx.Request) -> httpx.Response:
-        reply = handle_request(request)
-        installation.time += 8
-        return reply
-
-    way.handle_request = answer_slowly  # type: ignore[method-assign]
+    installation.ways["A"].client.me()
+    installation.surround_next_request("A", after=lambda: installation.take(Step("A", "wait 8")))
     installation.take(Step("A", "log out all"))
     installation.take(Step("B", "storage works"))
     assert [one.client.signed_in() for one in installation.ways.values()] == [None] * 3
@@ -975,35 +950,29 @@ def test_end_of_all_sessions_with_a_slow_reply_ends_no_sign_in_that_began_after_
     installation = Installation(has_lock=False)
     for step in [Step("A", "sign in ada"), Step("B", "look"), Step("A", "wait 60")]:
         installation.take(step)
-    slow, other = installation.ways["A"], installation.ways["B"]
-    answer_slow, answer_other = slow.handle_request, other.handle_request
+    other = installation.ways["B"].client
     is_ended, may_come = threading.Event(), threading.Event()
 
-    def end_all(request: httpx.Request) -> httpx.Response:
-        reply = answer_slow(request)
+    def hold_reply() -> None:
         is_ended.set()
         assert may_come.wait(10)
-        return reply
 
-    def sign_in(request: httpx.Request) -> httpx.Response:
-        reply = answer_other(request)
+    def release_reply() -> None:
         installation.time += 2
         may_come.set()
         ending.join(10)
         assert not ending.is_alive()
-        return reply
 
-    slow.handle_request = end_all  # type: ignore[method-assign]
-    ending = threading.Thread(target=slow.client.logout_all)
+    installation.surround_next_request("A", after=hold_reply)
+    ending = threading.Thread(target=installation.ways["A"].client.logout_all)
     ending.start()
     assert is_ended.wait(10)
     with pytest.raises(LatchkeyError, match="invalid_refresh_token"):
-        other.client.me()
+        other.me()
     installation.time += 2
-    other.handle_request = sign_in  # type: ignore[method-assign]
-    other.client.sign_in(user, f"{user}-0")
-    other.handle_request = answer_other  # type: ignore[method-assign]
-    assert other.client.me()["email"] == user
+    installation.surround_next_request("B", after=release_reply)
+    other.sign_in(user, f"{user}-0")
+    assert other.me()["email"] == user
 
 
 @pytest.mark.parametrize(("status", "code", "count"), [(503, "temporarily_unavailable", 2), (403, "edge_required", 1)])
