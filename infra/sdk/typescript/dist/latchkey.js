@@ -56,9 +56,9 @@ function readTokens(reply, clock, sentAt, hasCookie, audience = OWN_AUDIENCE, be
 }
 function parseRecord(text, hasCookie) {
   try {
-    const value = JSON.parse(text ?? "");
+    const value = JSON.parse(text);
     const { refresh_token, session, user, access, anchor } = value;
-    const isRecord = value.version === 1 && (refresh_token === null ? hasCookie : isToken(refresh_token)) && isToken(session.id) && typeof user === "object" && [anchor.server, anchor.wall].every(Number.isFinite) && Object.values(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(Number.isFinite));
+    const isRecord = value.version === 1 && (refresh_token === null ? hasCookie : isToken(refresh_token)) && isToken(session.id) && typeof user === "object" && Number.isFinite(anchor.server + anchor.wall) && Object.values(access).every((one) => isToken(one.token) && Number.isFinite(one.stale_at + one.expires_at));
     return isRecord ? value : null;
   } catch {
     return null;
@@ -537,7 +537,7 @@ var SessionKeeper = class {
     if (!this.#pause) return;
     const { error, since } = this.#pause;
     const longest = this.#isDoubtful ? LONGEST_DOUBT : LONGEST_PAUSE;
-    const left = Math.min(error.retryAfter ?? 0, longest) - elapsedSince(since) / 1e3;
+    const left = Math.min(error.retryAfter, longest) - elapsedSince(since) / 1e3;
     if (left > 0) throw new LatchkeyError(error.code, error.message, { ...error, retryAfter: left, cause: error });
     this.#pause = void 0;
   }
@@ -616,7 +616,7 @@ var LocalStorage = class {
     globalThis.dispatchEvent?.(new Event(CHANGED));
   }
 };
-var CHANGED = "latchkey:changed";
+var CHANGED = "latchkey";
 function listen(target, events, listener) {
   for (const event of events) target?.addEventListener?.(event, listener);
   return () => {
@@ -682,10 +682,14 @@ var RecordStore = class {
   }
   /**
    * With a cookie, the text says that nobody is signed in, and why, if that is known; without it only the server can tell.
-   * Without a cookie, a refused session leaves its beginning: another tab may hold a later one that it could not write.
+   * Without a cookie, a refused session leaves when it began, because another tab may hold a later one that it could not
+   * write. If the storage holds another session, which this tab could not write over, it stays.
    */
   clear(text = "", refused = null) {
-    this.#replace(this.#hasCookie ? text : refused && JSON.stringify(refused, ["session", "created_at"]));
+    const ended = refused && JSON.stringify(refused, ["session", "created_at"]);
+    if (!ended) this.#replace(this.#hasCookie ? text : null);
+    else if (beginning(this.#found) === beginning(ended)) this.#replace(ended);
+    else this.#unwritten = ended;
   }
   #replace(value, shorter = value) {
     for (const text of [value, shorter]) {
@@ -704,9 +708,8 @@ var RecordStore = class {
 };
 function beginning(text) {
   try {
-    return Date.parse(JSON.parse(text).session.created_at);
+    return JSON.parse(text).session.created_at;
   } catch {
-    return NaN;
   }
 }
 
@@ -1007,16 +1010,15 @@ function readObject(value) {
   return value;
 }
 function isRepeatable(body) {
-  return !(body instanceof ReadableStream || Symbol.asyncIterator in Object(body));
+  return !(body instanceof ReadableStream || body?.[Symbol.asyncIterator]);
 }
 function asksForPassword(reply) {
   return reply.headers.get("www-authenticate")?.includes("insufficient_user_authentication");
 }
 function orAborted(work, signal) {
-  if (!signal) return work;
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
+    if (signal?.aborted) abort();
     work.then(resolve, reject).finally(listen(signal, ["abort"], abort));
   });
 }

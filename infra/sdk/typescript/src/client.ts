@@ -378,7 +378,7 @@ function readObject<Value>(value: unknown): Value {
 
 /** Whether a body can be read again. Of those that `fetch` takes, only streams and what Node.js makes one of cannot. */
 function isRepeatable(body: unknown): boolean {
-  return !(body instanceof ReadableStream || Symbol.asyncIterator in Object(body))
+  return !(body instanceof ReadableStream || (body as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator])
 }
 
 /** Whether a server wants the password again (RFC 9470): a refresh would not help. */
@@ -388,10 +388,9 @@ function asksForPassword(reply: Response): boolean | undefined {
 
 /** Waits for work that others wait for too, so a caller who gives up leaves it running. */
 function orAborted<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
-  if (!signal) return work
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason)
-    if (signal.aborted) abort()
+    const abort = () => reject(signal!.reason)
+    if (signal?.aborted) abort()
     work.then(resolve, reject).finally(listen(signal, ["abort"], abort))
   })
 }

@@ -77,15 +77,15 @@ export function readTokens(
 export function parseRecord(text: string | null, hasCookie: boolean): SignInRecord | null {
   try {
     // Another structure either fails a condition or throws.
-    const value = JSON.parse(text ?? "")
+    const value = JSON.parse(text!)
     const { refresh_token, session, user, access, anchor } = value
     const isRecord =
       value.version === 1 &&
       (refresh_token === null ? hasCookie : isToken(refresh_token)) &&
       isToken(session.id) &&
       typeof user === "object" &&
-      [anchor.server, anchor.wall].every(Number.isFinite) &&
-      Object.values<AccessToken>(access).every((one) => isToken(one.token) && [one.stale_at, one.expires_at].every(Number.isFinite))
+      Number.isFinite(anchor.server + anchor.wall) &&
+      Object.values<AccessToken>(access).every((one) => isToken(one.token) && Number.isFinite(one.stale_at + one.expires_at))
     return isRecord ? value : null
   } catch {
     return null

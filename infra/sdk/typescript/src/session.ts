@@ -340,7 +340,7 @@ export class SessionKeeper {
     if (!this.#pause) return
     const { error, since } = this.#pause
     const longest = this.#isDoubtful ? LONGEST_DOUBT : LONGEST_PAUSE
-    const left = Math.min(error.retryAfter ?? 0, longest) - elapsedSince(since) / 1000
+    const left = Math.min(error.retryAfter!, longest) - elapsedSince(since) / 1000
     if (left > 0) throw new LatchkeyError(error.code, error.message, { ...error, retryAfter: left, cause: error })
     this.#pause = undefined
   }

@@ -60,7 +60,7 @@ export class LocalStorage implements KeyValueStorage {
   }
 }
 
-const CHANGED = "latchkey:changed"
+const CHANGED = "latchkey"
 
 /** Listens to events, where there are any. Returns how to stop. */
 export function listen(target: Partial<EventTarget> | undefined, events: string[], listener: (event: Event) => void): () => void {
@@ -150,10 +150,14 @@ export class RecordStore {
 
   /**
    * With a cookie, the text says that nobody is signed in, and why, if that is known; without it only the server can tell.
-   * Without a cookie, a refused session leaves its beginning: another tab may hold a later one that it could not write.
+   * Without a cookie, a refused session leaves when it began, because another tab may hold a later one that it could not
+   * write. If the storage holds another session, which this tab could not write over, it stays.
    */
   clear(text: string | null = "", refused: SignInRecord | null = null): void {
-    this.#replace(this.#hasCookie ? text : refused && JSON.stringify(refused, ["session", "created_at"]))
+    const ended = refused && JSON.stringify(refused, ["session", "created_at"])
+    if (!ended) this.#replace(this.#hasCookie ? text : null)
+    else if (beginning(this.#found) === beginning(ended)) this.#replace(ended)
+    else this.#unwritten = ended
   }
 
   #replace(value: string | null, shorter: string | null = value): void {
@@ -173,11 +177,9 @@ export class RecordStore {
   }
 }
 
-/** When the session began that a text is about. NaN if it tells of none: a sign-out, or something broken. */
-function beginning(text: string | null | undefined): number {
+/** When the session began that a text is about, in a form that sorts by time. Undefined if it tells of none: a sign-out, or something broken. */
+function beginning(text: string | null | undefined): any {
   try {
-    return Date.parse(JSON.parse(text!).session.created_at)
-  } catch {
-    return NaN
-  }
+    return JSON.parse(text!).session.created_at
+  } catch {}
 }
