@@ -151,6 +151,7 @@ class Browser {
   tabs = new Map()
   /** What decides who is signed in: a session, or null after a sign-out. */
   last = null
+  signOuts = 0
   /** Why nothing can be demanded at the end; undefined if something can. */
   excuse
   /** The tab whose request the server answers. */
@@ -255,11 +256,16 @@ class Browser {
       return this.open(name)
     }
     tab.step = { faults: [...faults], meanwhile }
-    const shown = [...this.tabs.values()].map((one) => [one, this.server.sessions.get(one.client.state.session?.id)])
+    const seeing = [...this.tabs.values()].filter(({ way }) => way.read)
+    const shown = seeing.map(({ name, client }) => [name, client, this.server.sessions.get(client.state.session?.id)])
+    const { signOuts } = this
     const error = await this.call(tab, action).then(() => undefined, (error) => error)
     tab.step = undefined
     await settled() // the other tabs hear what was stored
-    this.judgeStep(shown, tab, error, action === "use" && !faults.length && !meanwhile)
+    const isPlain = action === "use" && !faults.length && !meanwhile
+    if (signOuts === this.signOuts) this.judgeStep(shown, tab, isPlain ? error : undefined)
+    if (error instanceof Broken) throw error
+    if (this.broken) throw new Broken(this.broken)
   }
 
   async call(tab, action) {
@@ -274,6 +280,7 @@ class Browser {
       const before = client.state.session?.id
       if (before || this.text !== null) {
         this.last = null
+        this.signOuts++
         // What the tab could neither remove nor tell stays as it is for the others.
         this.excuse = tab.way.remove ? this.blindness : "the sign-out could not be stored"
         if (this.text === null) this.excuse = "nothing was stored, so no other tab hears of it"
@@ -312,16 +319,14 @@ class Browser {
 
   /**
    * Whoever sees that they are signed in, in a session that is live, is not refused while the network works, and is not signed
-   * out, unless somebody has signed out since the last sign-in. `shown` is which session each tab has shown before the step.
+   * out by a step without a sign-out. `shown` is which session each tab that can read has shown before the step.
    */
-  judgeStep(shown, tab, error, isPlain) {
-    if (error instanceof Broken) throw error
-    if (this.broken) throw new Broken(this.broken)
-    for (const [one, session] of shown) {
-      if (!session?.isLive) continue
-      if (isPlain && one === tab && error) throw new Broken(`${one.name} has ${session.id}, which is live, and was refused: ${error.code}`)
-      const { status, reason } = one.client.state
-      if (this.last && status === "signed-out") throw new Broken(`${session.id} is live, but ${one.name} is signed out (${reason})`)
+  judgeStep(shown, tab, error) {
+    for (const [name, client, session] of shown) {
+      if (!session?.isLive || this.tabs.get(name).client !== client) continue // its page was loaded again
+      if (error && name === tab.name) throw new Broken(`${name} has ${session.id}, which is live, and was refused: ${error.code}`)
+      const { status, reason } = client.state
+      if (status === "signed-out") throw new Broken(`${session.id} is live, but ${name} is signed out (${reason})`)
     }
   }
 
