@@ -130,6 +130,8 @@ fn difference(
 
 #[cfg(test)]
 mod tests {
+    use latchkey_domain::clock::ManualClock;
+
     use super::*;
 
     fn at(millis: i64) -> DateTime<Utc> {
@@ -157,6 +159,23 @@ mod tests {
                 ahead.map(TimeDelta::milliseconds),
                 "{sent} {received}"
             );
+        }
+    }
+
+    /// A clock that was set back is looked at too: it may have been right before.
+    #[test]
+    fn the_clock_is_looked_at_once_a_minute() {
+        let check = ClockCheck::new(Arc::new(ManualClock::starting_at(at(0))));
+        assert!(check.is_due(at(0)), "it was never looked at");
+        check.looked_at.store(at(0).timestamp(), Ordering::Relaxed);
+        for (millis, is_due) in [
+            (0, false),
+            (59_999, false),
+            (60_000, true),
+            (-59_000, false),
+            (-60_000, true),
+        ] {
+            assert_eq!(check.is_due(at(millis)), is_due, "{millis}");
         }
     }
 

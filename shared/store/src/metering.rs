@@ -232,3 +232,144 @@ fn is_cancelled_by_throttling(error: &TransactWriteItemsError) -> bool {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::error::ErrorMetadata;
+    use aws_sdk_dynamodb::types::error::{
+        ConditionalCheckFailedException, TransactionCanceledException,
+    };
+    use aws_sdk_dynamodb::types::{CancellationReason, WriteRequest};
+
+    use super::*;
+
+    fn units_of(units: f64) -> ConsumedCapacity {
+        ConsumedCapacity::builder().capacity_units(units).build()
+    }
+
+    const READ: Bill = Bill {
+        read_units: 1.5,
+        write_units: 0.0,
+        throttled: false,
+    };
+    const WRITTEN: Bill = Bill {
+        read_units: 0.0,
+        write_units: 1.5,
+        throttled: false,
+    };
+    const THROTTLED: Bill = Bill {
+        read_units: 0.0,
+        write_units: 0.0,
+        throttled: true,
+    };
+    /// A single write is billed although its condition failed, and DynamoDB does not say so.
+    const REFUSED: Bill = Bill {
+        read_units: 0.0,
+        write_units: 1.0,
+        throttled: false,
+    };
+
+    #[test]
+    fn an_answer_is_billed_as_it_says_itself() {
+        let one = || units_of(1.5);
+        let get = GetItemOutput::builder().consumed_capacity(one()).build();
+        let query = QueryOutput::builder().consumed_capacity(one()).build();
+        let scan = ScanOutput::builder().consumed_capacity(one()).build();
+        for read in [
+            Output::erase(get),
+            Output::erase(query),
+            Output::erase(scan),
+        ] {
+            assert_eq!(of_output(&read), READ, "{read:?}");
+        }
+        let update = UpdateItemOutput::builder().consumed_capacity(one()).build();
+        let put = PutItemOutput::builder().consumed_capacity(one()).build();
+        let delete = DeleteItemOutput::builder().consumed_capacity(one()).build();
+        // One entry for each table, and there may be several.
+        let transaction = TransactWriteItemsOutput::builder()
+            .consumed_capacity(units_of(1.0))
+            .consumed_capacity(units_of(0.5))
+            .build();
+        let batch = BatchWriteItemOutput::builder().consumed_capacity(one());
+        for write in [
+            Output::erase(update),
+            Output::erase(put),
+            Output::erase(delete),
+            Output::erase(transaction),
+            Output::erase(batch.clone().build()),
+            Output::erase(batch.clone().set_unprocessed_items(Some([].into())).build()),
+        ] {
+            assert_eq!(of_output(&write), WRITTEN, "{write:?}");
+        }
+        let left = batch.unprocessed_items("latchkey", vec![WriteRequest::builder().build()]);
+        let throttled = Bill {
+            throttled: true,
+            ..WRITTEN
+        };
+        assert_eq!(of_output(&Output::erase(left.build())), throttled);
+        assert_eq!(of_output(&Output::erase("a table")), Bill::default());
+    }
+
+    fn with_code(code: &str) -> ErrorMetadata {
+        ErrorMetadata::builder().code(code).build()
+    }
+
+    /// Every error that the store's requests can meet, with this code.
+    fn errors_with(code: &str) -> [Error; 8] {
+        [
+            Error::erase(GetItemError::generic(with_code(code))),
+            Error::erase(QueryError::generic(with_code(code))),
+            Error::erase(ScanError::generic(with_code(code))),
+            Error::erase(BatchWriteItemError::generic(with_code(code))),
+            Error::erase(UpdateItemError::generic(with_code(code))),
+            Error::erase(PutItemError::generic(with_code(code))),
+            Error::erase(DeleteItemError::generic(with_code(code))),
+            Error::erase(TransactWriteItemsError::generic(with_code(code))),
+        ]
+    }
+
+    #[test]
+    fn an_error_is_throttled_if_there_was_too_much_to_do_and_costs_nothing() {
+        for (code, bill) in [
+            ("ThrottlingException", THROTTLED),
+            ("ProvisionedThroughputExceededException", THROTTLED),
+            ("RequestLimitExceeded", THROTTLED),
+            ("InternalServerError", Bill::default()),
+            ("AccessDeniedException", Bill::default()),
+        ] {
+            for error in errors_with(code) {
+                assert_eq!(of_error(&error), bill, "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_write_whose_condition_failed_costs_one_unit() {
+        let met = || ConditionalCheckFailedException::builder().build();
+        for error in [
+            Error::erase(UpdateItemError::ConditionalCheckFailedException(met())),
+            Error::erase(PutItemError::ConditionalCheckFailedException(met())),
+            Error::erase(DeleteItemError::ConditionalCheckFailedException(met())),
+        ] {
+            assert_eq!(of_error(&error), REFUSED, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_throttled_if_one_of_its_parts_was() {
+        for (code, bill) in [
+            ("ThrottlingError", THROTTLED),
+            ("ProvisionedThroughputExceeded", THROTTLED),
+            ("ConditionalCheckFailed", Bill::default()),
+            ("TransactionConflict", Bill::default()),
+        ] {
+            let reason = |code: &str| CancellationReason::builder().code(code).build();
+            let cancelled = TransactionCanceledException::builder()
+                .cancellation_reasons(reason("None"))
+                .cancellation_reasons(reason(code))
+                .build();
+            let error = TransactWriteItemsError::TransactionCanceledException(cancelled);
+            assert_eq!(of_error(&Error::erase(error)), bill, "{code}");
+        }
+    }
+}

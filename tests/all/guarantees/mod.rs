@@ -3,6 +3,8 @@
 mod activity;
 mod administration;
 mod causes;
+pub(crate) mod clock_difference;
+mod contention;
 mod counting;
 mod device_secret;
 mod events;

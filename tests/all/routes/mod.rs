@@ -12,6 +12,7 @@ mod device_tokens;
 mod devices;
 mod imported_hashes;
 mod mailboxes;
+mod metering;
 mod novelty;
 mod passwords_given;
 pub(crate) mod recovery;
