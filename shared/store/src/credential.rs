@@ -132,3 +132,46 @@ pub(crate) fn replace_hash(
         .set(attribute::PASSWORD_HASH, string(hash.as_phc()))
         .set(attribute::PASSWORD_VERSION, number(password_version))
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use latchkey_domain::cause::{Action, Actor};
+    use latchkey_domain::device::{ClientHints, Device};
+    use latchkey_domain::id::{SessionId, UserId};
+    use latchkey_domain::policy::SessionPolicy;
+    use latchkey_domain::random::SeededRandom;
+    use latchkey_domain::session::ClientLocation;
+
+    use super::*;
+    use crate::item::{account_from_item, session_from_item};
+
+    #[test]
+    fn the_items_of_an_imported_user_are_read_as_those_of_any_other() {
+        let random = SeededRandom::new(1);
+        let (user, id) = (UserId::random(&random), SessionId::random(&random));
+        let at = DateTime::from_timestamp_millis(1_772_366_400_123).unwrap();
+        let email = EmailAddress::parse("ada@example.com").unwrap();
+        let account = Account::register(user, email.clone(), id, at);
+        let device = Device::describe(None, None, None, ClientHints::default());
+        let policy = SessionPolicy::default();
+        let session = Session::begin(id, user, device, ClientLocation::default(), at, &policy);
+        let credential = Credential {
+            user_id: user,
+            password_hash: PasswordHash::from_phc("$argon2id$".to_owned()),
+            password_version: account.password_version,
+        };
+        let cause = Cause {
+            action: Action::Register,
+            actor: Actor::Owner(id),
+            at,
+        };
+        let written = (ChangeId::random(&random), &cause);
+        let sessions = [session.clone()];
+        let items = items_of_user(&email, &credential, &account, written, &sessions).unwrap();
+        let [of_credential, of_account, of_session] = items.try_into().unwrap();
+        assert_eq!(credential_from_item(of_credential), Ok(credential));
+        assert_eq!(account_from_item(of_account).unwrap().account, account);
+        assert_eq!(session_from_item(of_session), Ok(session));
+    }
+}

@@ -601,6 +601,29 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_account_is_read_as_it_was_written() {
+        let random = SeededRandom::new(1);
+        let at = DateTime::from_timestamp_millis(1_772_366_400_123).unwrap();
+        let email = EmailAddress::parse("ada@example.com").unwrap();
+        let newest = SessionId::random(&random);
+        let mut account = Account::register(UserId::random(&random), email, newest, at);
+        account.identity = Identity::new("https://idp.example.com", "ada").ok();
+        account.roles = ["admin".parse().unwrap()].into();
+        (account.version, account.password_version) = (7, 3);
+        (account.email_version, account.email_verified_at) = (2, Some(at));
+        account.devices_since = Some(at + TimeDelta::milliseconds(1));
+        let cause = Cause {
+            action: Action::SignIn,
+            actor: Actor::Owner(newest),
+            at,
+        };
+        let change = ChangeAttribute::new(ChangeId::random(&random), &cause, &[]);
+        let item = account_to_item(&account, &change).unwrap();
+        let read = account_from_item(item).unwrap();
+        assert_eq!((read.account, read.change), (account, change.id));
+    }
+
+    #[test]
     fn a_session_is_read_as_it_was_written() {
         let mut session = session();
         session.authenticated_at += TimeDelta::milliseconds(4_567);
@@ -609,6 +632,15 @@ pub(crate) mod tests {
         (session.new_device, session.unusual_location) = (true, true);
         let item = session_to_item(&session).unwrap();
         assert_eq!(session_from_item(item), Ok(session));
+    }
+
+    /// Each attribute is paid for with each write.
+    #[test]
+    fn what_is_not_so_of_a_session_is_not_written() {
+        let item = session_to_item(&session()).unwrap();
+        for name in ["new_device", "unusual", "name", "amr", "city"] {
+            assert!(!item.contains_key(name), "{name}");
+        }
     }
 
     #[test]

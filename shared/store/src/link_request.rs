@@ -243,4 +243,13 @@ mod tests {
             assert_eq!(link_request_from_item(item), Err(StoreError::Corrupt));
         }
     }
+    /// Whoever sends the mail reads it until then.
+    #[test]
+    fn dynamodb_removes_a_request_when_its_lifetime_is_over() {
+        let request = largest(WantedLink::ResetPassword, Addressee::Address(address(1)));
+        let item = link_request_to_item(&request).unwrap();
+        let until = request.at + LINK_REQUEST_LIFETIME;
+        let ttl = item.get("ttl").and_then(|ttl| ttl.as_n().ok());
+        assert_eq!(ttl, Some(&until.timestamp().to_string()));
+    }
 }

@@ -223,6 +223,21 @@ mod tests {
         }
     }
 
+    /// Of which no event can be made, as a later version may write it.
+    #[test]
+    fn what_is_new_beside_a_counter_or_a_request_for_a_link_is_left_alone() {
+        for (pk, sk) in [
+            ("LINK#0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11", "SETTINGS"),
+            (USER, "REQUEST"),
+            ("THROTTLE#address#x", "WINDOW#1"),
+            (USER, "FAILURES"),
+        ] {
+            let anything = image(json!({"pk": 7, "failed_sign_in": 7}));
+            let read = ItemChange::read(WriteKind::Insert, key(pk, sk), None, Some(anything));
+            assert_eq!(read, Ok(ItemChange::Other), "{pk} {sk}");
+        }
+    }
+
     #[test]
     fn a_record_of_a_user_that_is_not_in_our_form_cannot_be_read() {
         for sk in ["ACCOUNT", "SESSION#0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11"] {

@@ -26,6 +26,7 @@ mod schedules;
 mod second_decisions;
 mod secrecy;
 mod secret_rotation;
+mod store;
 mod theft;
 mod two_clocks;
 mod unanswered_mails;
