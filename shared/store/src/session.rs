@@ -566,3 +566,28 @@ fn delete_request(key: Key) -> WriteRequest {
         .set_delete_request(delete.ok())
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_unjudged_before_a_moment_if_it_was_given_in_an_earlier_second() {
+        let at = DateTime::from_timestamp(1_772_366_400, 0).unwrap();
+        let second = at.timestamp();
+        let given = GivenPasswords {
+            counted: vec![
+                format!("aaaaaaaa{second:08x}"),
+                format!("bbbbbbbb{second:08x}"),
+                // Of an earlier version, which did not write when it was.
+                "cccccccc".to_owned(),
+            ],
+            wrong: vec!["bbbbbbbb".to_owned()],
+        };
+        let unjudged = |seconds| given.unjudged_before(at + chrono::TimeDelta::seconds(seconds));
+        let old = PasswordAttempt(given.counted[2].clone());
+        let young = PasswordAttempt(given.counted[0].clone());
+        assert_eq!(unjudged(0), [old.clone()]);
+        assert_eq!(unjudged(1), [young, old]);
+    }
+}

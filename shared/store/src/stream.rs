@@ -289,6 +289,36 @@ mod tests {
         image(account)
     }
 
+    /// Whatever is kept of a user elsewhere goes by this.
+    #[test]
+    fn a_record_tells_whose_account_it_has_taken_away() {
+        use WriteKind::{Insert, Modify, Remove};
+        let change = json!({
+            "id": 7, "action": "delete", "actor": "system", "at": 1_772_366_400_123_i64,
+        });
+        let live = account_written_with(change.clone());
+        let deleted = image(json!({
+            "pk": USER, "sk": ACCOUNT, "status": "deleted", "version": 2, "password_version": 1,
+            "created_at": 1_772_366_400_123_i64, "ttl": 1_772_366_400, "change": change,
+        }));
+        let user = USER.strip_prefix("USER#").and_then(|id| id.parse().ok());
+        assert!(user.is_some());
+        for (kind, before, after, gone) in [
+            (Insert, None, Some(&live), None),
+            (Modify, Some(&live), Some(&live), None),
+            (Modify, Some(&live), Some(&deleted), user),
+            (Remove, Some(&live), None, user),
+            (Remove, Some(&deleted), None, user),
+        ] {
+            let (before, after) = (before.cloned(), after.cloned());
+            let read = ItemChange::read(kind, key(USER, ACCOUNT), before, after).unwrap();
+            assert_eq!(read.deleted_user(), gone, "{read:?}");
+        }
+        let (key, session) = session_of_ada();
+        let ended = ItemChange::read(Remove, key, Some(session), None).unwrap();
+        assert_eq!(ended.deleted_user(), None);
+    }
+
     #[test]
     fn words_of_a_newer_version_do_not_make_a_record_unreadable() {
         let session = "0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11";

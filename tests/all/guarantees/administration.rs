@@ -543,6 +543,34 @@ async fn an_account_that_nobody_can_read_is_repaired_and_its_user_signs_in_again
     );
 }
 
+async fn version_of(stack: &Stack, user: UserId) -> i64 {
+    let items = stack.items().await;
+    let account = |item: &&Value| item["sk"] == "ACCOUNT" && item["pk"] == format!("USER#{user}");
+    items.iter().find(account).unwrap()["version"]
+        .as_i64()
+        .unwrap()
+}
+
+/// What is whole is not said to be broken, and whoever has read the account before is overtaken.
+#[tokio::test]
+async fn a_repair_names_what_is_broken_and_is_a_change_of_the_account() {
+    let stack = Stack::start().await;
+    let grace = stack.register(GRACE).await;
+    stack.login(GRACE).await;
+    let user = grace.user_id.unwrap();
+    let account = stack.table().account(user);
+    account.set("sessions", "by hand").await;
+    let before = version_of(&stack, user).await;
+    let (service, operator) = operator_of(&stack);
+    let done = service.repair_account(&operator, user).await;
+    let damage = Damage {
+        attributes: vec!["sessions"],
+        sessions: 0,
+    };
+    assert_eq!(done, Ok(Repair::Done(damage)));
+    assert_eq!(version_of(&stack, user).await, before + 1);
+}
+
 #[tokio::test]
 async fn what_a_repair_cannot_know_it_leaves_alone() {
     let stack = Stack::start().await;

@@ -1,19 +1,28 @@
 //! What the store promises its callers where no route shows it: what is read and how often, and where a page ends.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use chrono::TimeDelta;
+use latchkey::embedded::{self, Answer};
+use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
-use latchkey_domain::id::{SessionId, UserId};
+use latchkey_domain::id::{AttemptId, SessionId, UserId};
 use latchkey_domain::notice::TELL_WITHIN;
 use latchkey_domain::policy::SessionPolicy;
+use latchkey_domain::throttle::{COUNTER_LIFETIME, Subject, window_of};
 use latchkey_store::{
-    Attempts, Claimed, MailClaim, ScanPosition, ScannedItem, SegmentProgress, Store,
+    Attempts, Claimed, Counted, MailClaim, ScanPosition, ScannedItem, SegmentProgress, Store, table,
 };
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, put_raw, stack_with};
 use latchkey_tests::harness::log::Log;
-use latchkey_tests::harness::stack::Stack;
+use latchkey_tests::harness::stack::{Stack, TABLE};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -133,9 +142,13 @@ async fn a_page_of_accounts_with_more_items_behind_it_ends_at_a_key_of_a_user() 
         let who = stack.register(&format!("user{number}@example.com")).await;
         users.insert(who.user_id.unwrap());
     }
+    // In whichever order the items of the table are read.
     for number in 0..1_500 {
-        let key = json!({"pk": {"S": format!("EMAIL#{number}")}, "sk": {"S": "CREDENTIAL"}});
-        assert!(put_raw(&stack, &key));
+        for kind in ["EMAIL", "WAITING"] {
+            let pk = format!("{kind}#{number}@example.com");
+            let key = json!({"pk": {"S": pk}, "sk": {"S": "CREDENTIAL"}});
+            assert!(put_raw(&stack, &key));
+        }
     }
     for limit in [1, 2, 5, 100] {
         let (_, accounts, ends) = all_accounts(&stack.store, limit).await;
@@ -148,19 +161,33 @@ async fn a_page_of_accounts_with_more_items_behind_it_ends_at_a_key_of_a_user() 
     }
 }
 
-/// A user with more items than a page is looked for in, which are read once.
+/// Of users with more items than a page is looked for in.
 #[tokio::test]
 async fn a_page_of_accounts_goes_on_behind_the_last_item_that_was_read() {
     let stack = Stack::start().await;
-    let ada = stack.register(ADA).await;
-    let pk = format!("USER#{}", ada.user_id.unwrap());
-    for number in 0..1_500 {
-        let key = json!({"pk": {"S": pk}, "sk": {"S": format!("SESSION#{number}")}});
-        assert!(put_raw(&stack, &key));
+    for name in ["ada", "bob", "eve"] {
+        let who = stack.register(&format!("{name}@example.com")).await;
+        let pk = format!("USER#{}", who.user_id.unwrap());
+        for number in 0..700 {
+            let key = json!({"pk": {"S": pk}, "sk": {"S": format!("SESSION#{number}")}});
+            assert!(put_raw(&stack, &key));
+        }
     }
-    for limit in [1, 100] {
-        let (pages, accounts, _) = all_accounts(&stack.store, limit).await;
-        assert_eq!((pages, accounts.len()), (2, 1), "{limit}");
+    let (pages, accounts, _) = all_accounts(&stack.store, 100).await;
+    assert_eq!((pages, accounts.len()), (3, 3), "no item is read twice");
+    let (_, accounts, _) = all_accounts(&stack.store, 1).await;
+    assert_eq!(BTreeSet::from_iter(accounts).len(), 3, "none is left out");
+}
+
+#[tokio::test]
+async fn the_last_page_of_accounts_says_that_it_is_the_last() {
+    let stack = Stack::start().await;
+    for name in ["ada", "bob", "eve"] {
+        stack.register(&format!("{name}@example.com")).await;
+    }
+    for (limit, pages) in [(1, 3), (2, 2), (3, 1), (100, 1)] {
+        let read = all_accounts(&stack.store, limit).await;
+        assert_eq!((read.0, read.1.len()), (pages, 3), "{limit}");
     }
 }
 
@@ -342,4 +369,160 @@ async fn a_failure_of_dynamodb_is_an_error_in_the_log_only_if_a_person_has_to_lo
             (&json!(level), &json!("GetItem"), &json!(code))
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_dynamodb_could_not_make_is_not_taken_for_one_that_was_not_due() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    stack.register(ADA).await;
+    stack.advance(TimeDelta::days(61));
+    let page = stack.store.scan_page(0, 1, None, 100).await.unwrap();
+    let due = page.items.iter().find(|item| item.delete_after.is_some());
+    faults.arm(Plan {
+        fault: Fault::Throttled,
+        operation: "DeleteItem".to_owned(),
+        nth: 0,
+        strikes: Strikes::Always,
+    });
+    let deleted = stack.store.delete_if_due(due.unwrap(), stack.now()).await;
+    assert_eq!(deleted, Err(StoreError::Unavailable));
+}
+
+/// A DynamoDB that gives these answers, one after the other. Returns what is made of them, and what was asked.
+async fn make_table(answers: &[(u16, Value)]) -> (Option<bool>, Vec<String>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let connector = SharedHttpConnector::new(Canned {
+        answers: answers.to_vec(),
+        asked: asked.clone(),
+    });
+    let config = embedded::config(http_client_fn(move |_, _| connector.clone()));
+    let client = Client::from_conf(config.build());
+    let made = table::create_if_missing(&client, TABLE).await;
+    let asked = asked.lock().unwrap().clone();
+    (made.ok(), asked)
+}
+
+#[derive(Debug)]
+struct Canned {
+    answers: Vec<(u16, Value)>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl HttpConnector for Canned {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let mut asked = self.asked.lock().unwrap();
+        let (status, body) = self.answers[asked.len()].clone();
+        asked.push(embedded::operation_of(&request).to_owned());
+        let body = body.to_string();
+        HttpConnectorFuture::ready(embedded::response(Answer { status, body }))
+    }
+}
+
+fn refusal(kind: &str) -> (u16, Value) {
+    let kind = format!("com.amazonaws.dynamodb.v20120810#{kind}");
+    (400, json!({"__type": kind, "message": "no"}))
+}
+
+fn described(status: &str) -> (u16, Value) {
+    (200, json!({"Table": {"TableStatus": status}}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_somebody_else_is_making_is_waited_for() {
+    let (missing, in_use) = (
+        refusal("ResourceNotFoundException"),
+        refusal("ResourceInUseException"),
+    );
+    let (creating, active, done) = (described("CREATING"), described("ACTIVE"), (200, json!({})));
+    let answers = [missing, in_use, creating.clone(), creating, active, done];
+    let (made, asked) = make_table(&answers).await;
+    assert_eq!(made, Some(true));
+    let described = "DescribeTable";
+    assert_eq!(
+        asked,
+        [
+            described,
+            "CreateTable",
+            described,
+            described,
+            described,
+            "UpdateTimeToLive"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_made_only_if_there_is_none_and_not_used_if_it_cannot_be_made() {
+    let (made, asked) = make_table(&[refusal("AccessDeniedException")]).await;
+    assert_eq!(
+        (made, &asked[..]),
+        (None, &["DescribeTable".to_owned()][..])
+    );
+    let missing = refusal("ResourceNotFoundException");
+    let (made, asked) = make_table(&[missing, refusal("AccessDeniedException")]).await;
+    assert_eq!((made, asked.len()), (None, 2));
+}
+
+/// DynamoDB may remove a counter then, and whoever has to wait would wait no more.
+#[tokio::test]
+async fn a_counter_stands_until_everything_that_it_holds_is_over() {
+    let stack = Stack::start().await;
+    let (store, now, random) = (&stack.store, stack.now(), &stack.core.random);
+    let email = EmailAddress::parse(ADA).unwrap();
+    let counter = stack.core.tokens.counter(Subject::Account(&email), now);
+    let counter = counter.await.unwrap();
+    let attempt = || AttemptId::random(random.as_ref());
+    let ttl_of = async |sort_key: &str| {
+        let items = stack.items_with_counters().await;
+        let item = items.iter().find(|item| item["sk"] == sort_key);
+        item.unwrap()["ttl"].as_i64().unwrap()
+    };
+    let forgotten = (now + COUNTER_LIFETIME).timestamp();
+
+    let counted = store.count_failure(&counter, attempt(), 10, now).await;
+    assert!(matches!(counted, Ok(Counted::Admitted(_))), "{counted:?}");
+    assert_eq!(ttl_of("FAILURES").await, forgotten);
+    assert_eq!(store.clear_failures(&counter).await, Ok(true));
+    let marked = store.mark_failed_sign_in(&counter, attempt(), None, now);
+    assert_eq!(marked.await, Ok(()));
+    assert_eq!(ttl_of("FAILURES").await, forgotten);
+
+    let window @ (begin, end) = window_of(now);
+    let counted = store.count_in_window(&counter, attempt(), 10, window, now);
+    assert!(matches!(counted.await, Ok(Counted::Admitted(_))));
+    let ttl = ttl_of(&format!("WINDOW#{}", begin.timestamp())).await;
+    assert!(ttl > end.timestamp(), "another clock may be behind");
+}
+
+fn unprocessed(strikes: Strikes) -> Plan {
+    Plan {
+        fault: Fault::Unprocessed,
+        operation: "BatchWriteItem".to_owned(),
+        nth: 0,
+        strikes,
+    }
+}
+
+/// Tokio's clock stands still but for the pauses.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_waits_only_for_what_dynamodb_has_left_and_not_for_ever() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let random = stack.core.random.as_ref();
+    let user = UserId::random(random);
+    let sessions: Vec<_> = (0..60).map(|_| SessionId::random(random)).collect();
+    let delete = async || {
+        let began = Instant::now();
+        let deleted = stack.store.delete_orphaned_sessions(user, &sessions).await;
+        (
+            deleted,
+            began.elapsed() > Duration::ZERO,
+            faults.disarm().len(),
+        )
+    };
+    faults.arm(unprocessed(Strikes::Times(0)));
+    assert_eq!(delete().await, (Ok(()), false, 3));
+    faults.arm(unprocessed(Strikes::Times(4)));
+    assert_eq!(delete().await, (Ok(()), true, 7));
+    faults.arm(unprocessed(Strikes::Always));
+    assert_eq!(delete().await, (Err(StoreError::Unavailable), true, 25));
 }
