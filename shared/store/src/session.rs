@@ -587,7 +587,7 @@ mod tests {
         let unjudged = |seconds| given.unjudged_before(at + chrono::TimeDelta::seconds(seconds));
         let old = PasswordAttempt(given.counted[2].clone());
         let young = PasswordAttempt(given.counted[0].clone());
-        assert_eq!(unjudged(0), [old.clone()]);
+        assert_eq!(unjudged(0), std::slice::from_ref(&old));
         assert_eq!(unjudged(1), [young, old]);
     }
 }

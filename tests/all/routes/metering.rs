@@ -25,7 +25,7 @@ async fn a_request_counts_what_it_reads_or_writes_and_nothing_of_the_other() {
     let stack = Stack::start().await;
     let ada = stack.register(ADA).await;
     let user = ada.user_id.unwrap();
-    drop(counted(&emf, &stack));
+    drop(emf.event_line(stack.now(), "before"));
 
     let account = stack.store.read_account(user).await;
     assert!(account.unwrap().is_some());
