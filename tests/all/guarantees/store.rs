@@ -11,14 +11,18 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use chrono::TimeDelta;
 use latchkey::embedded::{self, Answer};
+use latchkey_domain::cause::{Action, Actor, Cause};
+use latchkey_domain::credential::Credential;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::StoreError;
 use latchkey_domain::id::{AttemptId, SessionId, UserId};
 use latchkey_domain::notice::TELL_WITHIN;
+use latchkey_domain::password::PasswordHash;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::throttle::{COUNTER_LIFETIME, Subject, window_of};
 use latchkey_store::{
-    Attempts, Claimed, Counted, MailClaim, ScanPosition, ScannedItem, SegmentProgress, Store, table,
+    Attempts, Claimed, Counted, MailClaim, Part, ScanPosition, ScannedItem, SegmentProgress, Store,
+    WriteOutcome, table,
 };
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, put_raw, stack_with};
 use latchkey_tests::harness::log::Log;
@@ -113,6 +117,56 @@ async fn activity_that_dynamodb_cuts_by_its_size_has_a_next_page() {
         }
     }
     assert_eq!((seen, pages), (4, 2));
+}
+
+/// The account's own condition would not see it: it is as it was read, as after a table was restored in parts.
+#[tokio::test]
+async fn a_credential_that_is_not_the_one_whose_password_was_proved_is_neither_changed_nor_deleted()
+{
+    let stack = Stack::start().await;
+    let ada = stack.register(ADA).await;
+    let account = stack.account(ada.user_id.unwrap()).await;
+    let email = EmailAddress::parse(ADA).unwrap();
+    let credential = stack.store.read_credential(&email).await.unwrap();
+    let stored = credential.clone().unwrap();
+    let another_password = Credential {
+        password_version: stored.password_version + 1,
+        ..stored.clone()
+    };
+    let another_user = Credential {
+        user_id: UserId::random(stack.core.random.as_ref()),
+        ..stored.clone()
+    };
+    let hash = PasswordHash::from_phc("$argon2id$another".to_owned());
+    let change = account.clone().delete(ada.session_id, stack.now()).unwrap();
+    let cause = Cause {
+        action: Action::Delete,
+        actor: Actor::System,
+        at: stack.now(),
+    };
+    for verified in [&another_password, &another_user] {
+        let new_hash = Part::Hash {
+            verified,
+            hash: &hash,
+            password_version: 7,
+        };
+        for part in [new_hash, Part::NoCredential { verified }] {
+            let (stamp, mut retries) = (stack.store.new_stamp(), stack.store.retries());
+            let written = stack
+                .store
+                .write_change(&account, &change, &cause, &[part], stamp, &mut retries)
+                .await;
+            let overtaken = WriteOutcome::Overtaken {
+                was_written_before: false,
+            };
+            assert_eq!(written, Ok(overtaken), "{verified:?}");
+            assert_eq!(stack.account(account.id).await, account);
+            assert_eq!(
+                stack.store.read_credential(&email).await.unwrap(),
+                credential
+            );
+        }
+    }
 }
 
 /// Reads all pages. Returns how many there were, the accounts, and where the pages with accounts ended.
