@@ -172,6 +172,7 @@ class Browser {
   open(name) {
     const tab = this.tabs.get(name)
     tab.client?.dispose()
+    tab.latest = undefined
     const demand = (isAllowed) => {
       if (!isAllowed) throw new DOMException("refused", "QuotaExceededError")
     }
@@ -319,11 +320,16 @@ class Browser {
 
   /**
    * Whoever sees that they are signed in, in a session that is live, is not refused while the network works, and is not signed
-   * out by a step without a sign-out. `shown` is which session each tab that can read has shown before the step.
+   * out by a step without a sign-out. Nobody goes back to a session that began before, which may be another person's. `shown`
+   * is which session each tab that can read has shown before the step.
    */
   judgeStep(shown, tab, error) {
     for (const [name, client, session] of shown) {
-      if (!session?.isLive || this.tabs.get(name).client !== client) continue // its page was loaded again
+      const one = this.tabs.get(name)
+      const now = this.server.sessions.get(client.state.session?.id)
+      if (now?.at < one.latest?.at) throw new Broken(`${name} has had ${one.latest.id}, and goes back to ${now.id}`)
+      one.latest = now ?? one.latest
+      if (!session?.isLive || one.client !== client) continue // its page was loaded again
       if (error && name === tab.name) throw new Broken(`${name} has ${session.id}, which is live, and was refused: ${error.code}`)
       const { status, reason } = client.state
       if (status === "signed-out") throw new Broken(`${session.id} is live, but ${name} is signed out (${reason})`)
@@ -429,6 +435,9 @@ describe("sequences", () => {
       { tab: "B", action: "wait", wait: 910_000 },
       { tab: "B", action: "use" },
       { tab: "A", action: "use" },
+      { tab: "A", action: "wait", wait: 910_000 },
+      { tab: "A", action: "use" },
+      { tab: "B", action: "use" },
     ],
     "nor does it where nobody could write": [
       { tab: "A", action: "storage", way: "full but for 60 characters" },
