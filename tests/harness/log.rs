@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use latchkey_runtime::settings::Format;
 use latchkey_runtime::telemetry;
+use serde_json::Value;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -80,4 +81,16 @@ impl Log {
         let lines = self.lines.0.lock().expect("no test panics under this lock");
         String::from_utf8(lines.clone()).expect("text")
     }
+}
+
+/// The lines of a log in JSON with this message.
+///
+/// # Panics
+/// When a line is no JSON.
+#[must_use]
+pub fn lines_with(log: &str, message: &str) -> Vec<Value> {
+    log.lines()
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .filter(|line: &Value| line["message"] == message)
+        .collect()
 }

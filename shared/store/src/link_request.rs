@@ -243,6 +243,7 @@ mod tests {
             assert_eq!(link_request_from_item(item), Err(StoreError::Corrupt));
         }
     }
+
     /// Whoever sends the mail reads it until then.
     #[test]
     fn dynamodb_removes_a_request_when_its_lifetime_is_over() {

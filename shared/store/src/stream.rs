@@ -223,9 +223,9 @@ mod tests {
         }
     }
 
-    /// Of which no event can be made, as a later version may write it.
+    /// A later version may write such items, and no event can be made of them.
     #[test]
-    fn what_is_new_beside_a_counter_or_a_request_for_a_link_is_left_alone() {
+    fn an_unknown_item_under_the_key_of_a_counter_or_of_a_request_for_a_link_is_left_alone() {
         for (pk, sk) in [
             ("LINK#0b9e6f7e-8f1c-4a35-9d3c-1f6f0a3f5c11", "SETTINGS"),
             (USER, "REQUEST"),
@@ -303,7 +303,7 @@ mod tests {
         }));
         let user = USER.strip_prefix("USER#").and_then(|id| id.parse().ok());
         assert!(user.is_some());
-        for (kind, before, after, gone) in [
+        for (kind, before, after, expected) in [
             (Insert, None, Some(&live), None),
             (Modify, Some(&live), Some(&live), None),
             (Modify, Some(&live), Some(&deleted), user),
@@ -312,7 +312,7 @@ mod tests {
         ] {
             let (before, after) = (before.cloned(), after.cloned());
             let read = ItemChange::read(kind, key(USER, ACCOUNT), before, after).unwrap();
-            assert_eq!(read.deleted_user(), gone, "{read:?}");
+            assert_eq!(read.deleted_user(), expected, "{read:?}");
         }
         let (key, session) = session_of_ada();
         let ended = ItemChange::read(Remove, key, Some(session), None).unwrap();

@@ -50,7 +50,13 @@ impl TableError {
 /// [`TableError`] if DynamoDB cannot be reached or refuses.
 pub async fn create_if_missing(client: &Client, table: &str) -> Result<bool, TableError> {
     match client.describe_table().table_name(table).send().await {
-        Ok(_) => return Ok(false),
+        Ok(described) => {
+            let status = described.table.and_then(|table| table.table_status);
+            if status != Some(TableStatus::Active) {
+                wait_until_active(client, table).await?;
+            }
+            return Ok(false);
+        }
         Err(SdkError::ServiceError(error)) if error.err().is_resource_not_found_exception() => {}
         Err(error) => return Err(TableError::new(table, &error)),
     }

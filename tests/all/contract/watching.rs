@@ -9,7 +9,7 @@ use latchkey_runtime::emf::Emf;
 use latchkey_runtime::settings::MetricsSettings;
 use latchkey_runtime::telemetry;
 use latchkey_service::metric::{METRICS, Scope};
-use latchkey_tests::harness::log::Log;
+use latchkey_tests::harness::log::{Log, lines_with};
 use latchkey_tests::harness::metering::{Lines, recorder};
 use latchkey_tests::harness::stack::Stack;
 use latchkey_tests::harness::template::{WATCH, read, root, template};
@@ -211,12 +211,7 @@ async fn the_alarm_on_server_errors_reads_the_line_that_ends_each_request() {
             .await
             .expect_problem(401, "invalid_credentials");
     }
-    let log = log.end();
-    let logged: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|line: &Value| line["message"] == "answered")
-        .collect();
+    let logged = lines_with(&log.end(), "answered");
     let [logged] = logged.try_into().unwrap();
     let [line] = lines.take().try_into().unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();

@@ -17,7 +17,7 @@ use latchkey_service::{
 };
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::harness::conformity;
-use latchkey_tests::harness::log::Log;
+use latchkey_tests::harness::log::{Log, lines_with};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::{Value, json};
@@ -291,19 +291,11 @@ async fn a_deletion_that_was_overtaken_by_the_owners_is_a_success() {
     let delete = stack.delete(&path).bearer(&root.access_token).send();
     let (deleted, _) = join!(delete, meanwhile);
     deleted.expect(StatusCode::NO_CONTENT);
-    let ends = lines(&log.end(), "session ended");
+    let ends = lines_with(&log.end(), "session ended");
     assert_eq!(ends.len(), 1, "{ends:?}");
     assert_eq!(ends[0]["reason"], "account_deleted", "the owner was faster");
     let again = stack.delete(&path).bearer(&root.access_token).send().await;
     again.expect_problem(404, "user_not_found");
-}
-
-/// The lines of a log with this message.
-fn lines(log: &str, message: &str) -> Vec<Value> {
-    log.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|line: &Value| line["message"] == message)
-        .collect()
 }
 
 #[tokio::test]
@@ -319,14 +311,14 @@ async fn every_act_of_administration_is_in_the_audit_trail_with_its_actor() {
     }
     let written = log.end();
     let actor = format!("admin:{}", root.user_id.unwrap());
-    let deeds = lines(&written, "administration");
+    let deeds = lines_with(&written, "administration");
     // The example of a PATCH changes the status and the roles.
     assert_eq!(deeds.len(), routes.len() + 1, "{written}");
     for line in &deeds {
         assert_eq!(line["actor"], actor, "{line}");
         assert!(line["action"].is_string() && line["outcome"].is_string());
     }
-    let ends = lines(&written, "session ended");
+    let ends = lines_with(&written, "session ended");
     assert!(!ends.is_empty());
     for line in &ends {
         assert_eq!(line["actor"], actor, "{line}");
@@ -357,7 +349,7 @@ async fn the_audit_trail_names_the_user_that_was_found_and_the_roles_before_and_
     }
     let disabled = patch(&stack, &root, &grace, json!({"status": "disabled"})).await;
     disabled.expect(StatusCode::OK);
-    let deeds = lines(&log.end(), "administration");
+    let deeds = lines_with(&log.end(), "administration");
     let part = |name: &str| -> Vec<Value> { deeds.iter().map(|deed| deed[name].clone()).collect() };
     let all = [
         user.clone(),
@@ -405,7 +397,7 @@ async fn a_deed_whose_request_was_cut_off_is_in_the_audit_trail() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let account = stack.store.read_account(grace.user_id.unwrap()).await;
     assert!(!account.unwrap().unwrap().is_active());
-    let deeds = lines(&log.end(), "administration");
+    let deeds = lines_with(&log.end(), "administration");
     let [deed] = &*deeds else {
         panic!("{deeds:?}");
     };
@@ -442,7 +434,7 @@ async fn no_deed_of_a_request_continues_after_its_503() {
     let log = Log::capture_json();
     let late = service.revoke_all_of(&who, bob).await;
     assert_eq!(late, Err(Failure::Unavailable));
-    let deeds = lines(&log.end(), "administration");
+    let deeds = lines_with(&log.end(), "administration");
     assert_eq!(deeds[0]["outcome"], "failed");
     assert_eq!(stack.session_ids(&users[1]).await, [users[1].session_id]);
     // Nobody waits for the reply to a command.
@@ -523,10 +515,10 @@ async fn an_account_that_nobody_can_read_is_repaired_and_its_user_signs_in_again
     let done = service.repair_account(&operator, user).await;
     assert_eq!(done, Ok(Repair::Done(damage)));
     let log = log.end();
-    let ends = lines(&log, "session ended");
+    let ends = lines_with(&log, "session ended");
     let reasons: Vec<_> = ends.iter().map(|end| &end["reason"]).collect();
     assert_eq!(reasons, [&json!("admin"); 2], "{log}");
-    let deed = &lines(&log, "administration")[0];
+    let deed = &lines_with(&log, "administration")[0];
     assert_eq!(
         (&deed["action"], &deed["actor"], &deed["outcome"]),
         (&json!("repair_account"), &json!("operator"), &json!("done"))

@@ -1,4 +1,4 @@
-//! The README's guarantees: each on the real code, and with its mechanism taken out.
+//! The README's guarantees: each on the real code, and with its mechanism taken out; and what the store promises its callers.
 
 mod activity;
 mod administration;
@@ -19,6 +19,7 @@ mod machine;
 mod mail;
 mod mail_counts;
 mod mechanisms;
+mod metering;
 mod ownership;
 mod refused_sign_ins;
 mod rotation_under_load;

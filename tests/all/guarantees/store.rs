@@ -19,13 +19,13 @@ use latchkey_domain::id::{AttemptId, SessionId, UserId};
 use latchkey_domain::notice::TELL_WITHIN;
 use latchkey_domain::password::PasswordHash;
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_domain::throttle::{COUNTER_LIFETIME, Subject, window_of};
+use latchkey_domain::throttle::{COUNTER_LIFETIME, Subject, wait_after, window_of};
 use latchkey_store::{
     Attempts, Claimed, Counted, MailClaim, Part, ScanPosition, ScannedItem, SegmentProgress, Store,
     WriteOutcome, table,
 };
 use latchkey_tests::attack::faults::{Fault, Plan, Strikes, put_raw, stack_with};
-use latchkey_tests::harness::log::Log;
+use latchkey_tests::harness::log::{Log, lines_with};
 use latchkey_tests::harness::stack::{Stack, TABLE};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -42,7 +42,6 @@ fn operations(stack: &Stack) -> Vec<String> {
 async fn the_connection_is_opened_by_one_request_that_keeps_nobody_longer_than_a_second() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     for fault in [None, Some(Fault::InternalServerError), Some(Fault::Silence)] {
-        faults.disarm();
         if let Some(fault) = fault {
             faults.arm(Plan {
                 fault,
@@ -50,8 +49,6 @@ async fn the_connection_is_opened_by_one_request_that_keeps_nobody_longer_than_a
                 nth: 0,
                 strikes: Strikes::Always,
             });
-        } else {
-            faults.arm_sequence("GetItem", &[]);
         }
         let began = Instant::now();
         stack.store.open_connection().await;
@@ -187,7 +184,7 @@ async fn all_accounts(store: &Store, limit: usize) -> (usize, Vec<UserId>, Vec<S
     }
 }
 
-/// The end of a page is told to a client, and the key of a credential is an address.
+/// A client learns where a page with accounts ends, and the key of a credential is an address.
 #[tokio::test]
 async fn a_page_of_accounts_with_more_items_behind_it_ends_at_a_key_of_a_user() {
     let stack = Stack::start().await;
@@ -208,6 +205,7 @@ async fn a_page_of_accounts_with_more_items_behind_it_ends_at_a_key_of_a_user() 
         let (_, accounts, ends) = all_accounts(&stack.store, limit).await;
         assert_eq!(accounts.len(), users.len(), "{limit}: each once");
         assert_eq!(BTreeSet::from_iter(accounts), users, "{limit}");
+        assert_eq!(ends.is_empty(), limit == 100, "{limit}");
         for end in ends {
             let key = serde_json::to_value(&end).unwrap();
             assert!(key["pk"].as_str().unwrap().starts_with("USER#"), "{key}");
@@ -215,9 +213,9 @@ async fn a_page_of_accounts_with_more_items_behind_it_ends_at_a_key_of_a_user() 
     }
 }
 
-/// Of users with more items than a page is looked for in.
+/// Together the users have more items than one page looks through.
 #[tokio::test]
-async fn a_page_of_accounts_goes_on_behind_the_last_item_that_was_read() {
+async fn the_next_page_of_accounts_begins_behind_the_last_item_that_was_read() {
     let stack = Stack::start().await;
     for name in ["ada", "bob", "eve"] {
         let who = stack.register(&format!("{name}@example.com")).await;
@@ -246,7 +244,7 @@ async fn the_last_page_of_accounts_says_that_it_is_the_last() {
 }
 
 #[tokio::test]
-async fn a_cleanup_goes_on_where_it_was_saved_unless_the_segments_are_others() {
+async fn a_cleanup_continues_where_it_was_saved_unless_the_segments_are_others() {
     let stack = Stack::start().await;
     let (store, now) = (&stack.store, stack.now());
     let until = now + TimeDelta::minutes(15);
@@ -259,18 +257,20 @@ async fn a_cleanup_goes_on_where_it_was_saved_unless_the_segments_are_others() {
         Ok(None),
         "it runs"
     );
-    assert_eq!(store.end_cleanup(lease, &checkpoint).await, Ok(true));
+    // That run has died.
+    let now = until + TimeDelta::milliseconds(1);
+    let until = now + TimeDelta::minutes(15);
     let next = store.begin_cleanup(4, now, until).await.unwrap();
     let (lease, continued) = next.unwrap();
     assert_eq!(continued, checkpoint);
     assert_eq!(store.end_cleanup(lease, &continued).await, Ok(true));
     let other = store.begin_cleanup(8, now, until).await.unwrap();
-    let (_, anew) = other.unwrap();
-    assert_eq!(anew.segments, [const { SegmentProgress::NotStarted }; 8]);
+    let (_, fresh) = other.unwrap();
+    assert_eq!(fresh.segments, [const { SegmentProgress::NotStarted }; 8]);
 }
 
 #[tokio::test]
-async fn what_a_later_version_keeps_among_a_users_items_is_not_broken() {
+async fn items_that_only_a_later_version_knows_are_not_broken() {
     let stack = Stack::start().await;
     let user = UserId::random(stack.core.random.as_ref());
     for (pk, sk) in [
@@ -411,10 +411,7 @@ async fn a_failure_of_dynamodb_is_an_error_in_the_log_only_if_a_person_has_to_lo
         let log = Log::capture_json();
         assert_eq!(stack.store.read_account(user).await, Err(error));
         let log = log.end();
-        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        let lines: Vec<Value> = lines
-            .filter(|line: &Value| line["message"] == "DynamoDB failed")
-            .collect();
+        let lines = lines_with(&log, "DynamoDB failed");
         let [line] = &lines[..] else {
             panic!("one line: {log}");
         };
@@ -477,17 +474,28 @@ fn refusal(kind: &str) -> (u16, Value) {
     (400, json!({"__type": kind, "message": "no"}))
 }
 
-fn described(status: &str) -> (u16, Value) {
+fn description(status: &str) -> (u16, Value) {
     (200, json!({"Table": {"TableStatus": status}}))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_table_that_somebody_else_is_making_is_waited_for() {
+    let answers = ["CREATING", "CREATING", "ACTIVE"].map(description);
+    let (made, asked) = make_table(&answers).await;
+    assert_eq!(
+        (made, asked),
+        (Some(false), vec!["DescribeTable".to_owned(); 3])
+    );
+
     let (missing, in_use) = (
         refusal("ResourceNotFoundException"),
         refusal("ResourceInUseException"),
     );
-    let (creating, active, done) = (described("CREATING"), described("ACTIVE"), (200, json!({})));
+    let (creating, active, done) = (
+        description("CREATING"),
+        description("ACTIVE"),
+        (200, json!({})),
+    );
     let answers = [missing, in_use, creating.clone(), creating, active, done];
     let (made, asked) = make_table(&answers).await;
     assert_eq!(made, Some(true));
@@ -507,6 +515,8 @@ async fn a_table_that_somebody_else_is_making_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_table_is_made_only_if_there_is_none_and_not_used_if_it_cannot_be_made() {
+    let (made, asked) = make_table(&[description("ACTIVE")]).await;
+    assert_eq!((made, asked.len()), (Some(false), 1));
     let (made, asked) = make_table(&[refusal("AccessDeniedException")]).await;
     assert_eq!(
         (made, &asked[..]),
@@ -535,6 +545,8 @@ async fn a_counter_stands_until_everything_that_it_holds_is_over() {
 
     let counted = store.count_failure(&counter, attempt(), 10, now).await;
     assert!(matches!(counted, Ok(Counted::Admitted(_))), "{counted:?}");
+    let wait = wait_after(u32::MAX, 10);
+    assert!(COUNTER_LIFETIME > wait, "the longest wait is over before");
     assert_eq!(ttl_of("FAILURES").await, forgotten);
     assert_eq!(store.clear_failures(&counter).await, Ok(true));
     let marked = store.mark_failed_sign_in(&counter, attempt(), None, now);
@@ -548,7 +560,7 @@ async fn a_counter_stands_until_everything_that_it_holds_is_over() {
     assert!(ttl > end.timestamp(), "another clock may be behind");
 }
 
-fn unprocessed(strikes: Strikes) -> Plan {
+fn leave_unprocessed(strikes: Strikes) -> Plan {
     Plan {
         fault: Fault::Unprocessed,
         operation: "BatchWriteItem".to_owned(),
@@ -559,24 +571,25 @@ fn unprocessed(strikes: Strikes) -> Plan {
 
 /// Tokio's clock stands still but for the pauses.
 #[tokio::test(start_paused = true)]
-async fn a_deletion_waits_only_for_what_dynamodb_has_left_and_not_for_ever() {
+async fn a_deletion_waits_only_if_dynamodb_has_left_something_and_gives_up_at_last() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     let random = stack.core.random.as_ref();
     let user = UserId::random(random);
     let sessions: Vec<_> = (0..60).map(|_| SessionId::random(random)).collect();
+    // Whether it has waited, and how many items each request had.
     let delete = async || {
         let began = Instant::now();
         let deleted = stack.store.delete_orphaned_sessions(user, &sessions).await;
-        (
-            deleted,
-            began.elapsed() > Duration::ZERO,
-            faults.disarm().len(),
-        )
+        let has_waited = began.elapsed() > Duration::ZERO;
+        let sent = faults.disarm().into_iter();
+        let items = sent.map(|(_, body)| body["RequestItems"][TABLE].as_array().unwrap().len());
+        (deleted, has_waited, items.collect::<Vec<_>>())
     };
-    faults.arm(unprocessed(Strikes::Times(0)));
-    assert_eq!(delete().await, (Ok(()), false, 3));
-    faults.arm(unprocessed(Strikes::Times(4)));
-    assert_eq!(delete().await, (Ok(()), true, 7));
-    faults.arm(unprocessed(Strikes::Always));
-    assert_eq!(delete().await, (Err(StoreError::Unavailable), true, 25));
+    assert_eq!(delete().await, (Ok(()), false, vec![25, 25, 10]));
+    faults.arm(leave_unprocessed(Strikes::Times(4)));
+    let items = vec![25, 1, 1, 1, 1, 25, 10];
+    assert_eq!(delete().await, (Ok(()), true, items));
+    faults.arm(leave_unprocessed(Strikes::Always));
+    let items = [vec![25], vec![1; 24]].concat();
+    assert_eq!(delete().await, (Err(StoreError::Unavailable), true, items));
 }

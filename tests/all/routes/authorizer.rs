@@ -14,7 +14,7 @@ use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
 use latchkey_tests::attack::forgery::{Forger, Kind, read_part};
 use latchkey_tests::harness::authorizer::{decide, event_with, passes};
 use latchkey_tests::harness::dynamodb::Cost;
-use latchkey_tests::harness::log::Log;
+use latchkey_tests::harness::log::{Log, lines_with};
 use latchkey_tests::harness::metering::{extract, recorder};
 use latchkey_tests::harness::reply::SignedIn;
 use latchkey_tests::harness::stack::{OTHER_AUDIENCE, PASSWORD, Stack, TABLE, noon};
@@ -417,12 +417,8 @@ async fn what_is_turned_away_is_counted_and_logged_by_its_reason_and_no_token_is
         assert_eq!(decision, Ok(Decision::DENIED), "{reason}");
     }
     let log = log.end();
-    let reasons: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|line| line["message"] == "access denied")
-        .map(|line| line["reason"].clone())
-        .collect();
+    let denials = lines_with(&log, "access denied").into_iter();
+    let reasons: Vec<Value> = denials.map(|line| line["reason"].clone()).collect();
     assert_eq!(
         reasons,
         [

@@ -12,7 +12,6 @@ mod device_tokens;
 mod devices;
 mod imported_hashes;
 mod mailboxes;
-mod metering;
 mod novelty;
 mod passwords_given;
 pub(crate) mod recovery;
