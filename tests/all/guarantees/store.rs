@@ -19,7 +19,7 @@ use latchkey_domain::id::{AttemptId, SessionId, UserId};
 use latchkey_domain::notice::TELL_WITHIN;
 use latchkey_domain::password::PasswordHash;
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_domain::throttle::{COUNTER_LIFETIME, Subject, wait_after, window_of};
+use latchkey_domain::throttle::{Subject, wait_after, window_of};
 use latchkey_store::{
     Attempts, Claimed, Counted, MailClaim, Part, ScanPosition, ScannedItem, SegmentProgress, Store,
     WriteOutcome, table,
@@ -205,7 +205,7 @@ async fn a_page_of_accounts_with_more_items_behind_it_ends_at_a_key_of_a_user() 
         let (_, accounts, ends) = all_accounts(&stack.store, limit).await;
         assert_eq!(accounts.len(), users.len(), "{limit}: each once");
         assert_eq!(BTreeSet::from_iter(accounts), users, "{limit}");
-        assert_eq!(ends.is_empty(), limit == 100, "{limit}");
+        assert!(!ends.is_empty(), "{limit}");
         for end in ends {
             let key = serde_json::to_value(&end).unwrap();
             assert!(key["pk"].as_str().unwrap().starts_with("USER#"), "{key}");
@@ -541,17 +541,15 @@ async fn a_counter_stands_until_everything_that_it_holds_is_over() {
         let item = items.iter().find(|item| item["sk"] == sort_key);
         item.unwrap()["ttl"].as_i64().unwrap()
     };
-    let forgotten = (now + COUNTER_LIFETIME).timestamp();
+    let longest_wait_ends = (now + wait_after(u32::MAX, 10)).timestamp();
 
     let counted = store.count_failure(&counter, attempt(), 10, now).await;
     assert!(matches!(counted, Ok(Counted::Admitted(_))), "{counted:?}");
-    let wait = wait_after(u32::MAX, 10);
-    assert!(COUNTER_LIFETIME > wait, "the longest wait is over before");
-    assert_eq!(ttl_of("FAILURES").await, forgotten);
+    assert!(ttl_of("FAILURES").await >= longest_wait_ends);
     assert_eq!(store.clear_failures(&counter).await, Ok(true));
     let marked = store.mark_failed_sign_in(&counter, attempt(), None, now);
     assert_eq!(marked.await, Ok(()));
-    assert_eq!(ttl_of("FAILURES").await, forgotten);
+    assert!(ttl_of("FAILURES").await >= longest_wait_ends);
 
     let window @ (begin, end) = window_of(now);
     let counted = store.count_in_window(&counter, attempt(), 10, window, now);
