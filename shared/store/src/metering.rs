@@ -247,26 +247,27 @@ mod tests {
         ConsumedCapacity::builder().capacity_units(units).build()
     }
 
+    const NOTHING: Bill = Bill {
+        read_units: 0.0,
+        write_units: 0.0,
+        throttled: false,
+    };
     const READ: Bill = Bill {
         read_units: 1.5,
-        write_units: 0.0,
-        throttled: false,
+        ..NOTHING
     };
     const WRITTEN: Bill = Bill {
-        read_units: 0.0,
         write_units: 1.5,
-        throttled: false,
+        ..NOTHING
     };
     const THROTTLED: Bill = Bill {
-        read_units: 0.0,
-        write_units: 0.0,
         throttled: true,
+        ..NOTHING
     };
     /// A single write is billed although its condition failed, and DynamoDB does not say so.
     const REFUSED: Bill = Bill {
-        read_units: 0.0,
         write_units: 1.0,
-        throttled: false,
+        ..NOTHING
     };
 
     #[test]
