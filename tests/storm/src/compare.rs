@@ -1,5 +1,6 @@
 //! What is held against the table: each user after each round, and the whole of it at the end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -8,6 +9,7 @@ use latchkey_domain::clock::Clock as _;
 use latchkey_store::ScannedItem;
 
 use super::StormError;
+use super::earlier::Told;
 use super::history::{Event, StoredUser};
 use super::judge::{Round, Rules, Violation, judge};
 use super::stack::Stack;
@@ -50,7 +52,13 @@ pub(crate) async fn compare(
             ended,
         });
         evidence.extend(found.into_iter().map(|violation| Evidence {
-            history: history(&violation, &events, known.before.as_ref(), after.as_ref()),
+            history: history(
+                &violation,
+                &events,
+                known.before.as_ref(),
+                after.as_ref(),
+                &told,
+            ),
             email: user.email.clone(),
             violation,
             round,
@@ -79,6 +87,7 @@ fn history(
     events: &[Event],
     before: Option<&StoredUser>,
     after: Option<&StoredUser>,
+    told: &Told,
 ) -> Vec<String> {
     let zero = events.iter().map(|event| event.start).min();
     let of_session = |event: &&Event| {
@@ -107,9 +116,15 @@ fn history(
     let lines = concerned
         .into_iter()
         .map(|event| event.line(zero.unwrap_or_default()));
+    let ended = violation.session.and_then(|id| told.ended.get(&id));
+    let reasons = ended
+        .into_iter()
+        .flat_map(BTreeMap::values)
+        .map(|reason| format!("told of its end: {reason:?}"));
     std::iter::once(table("before", before))
         .chain(lines)
         .chain([table("after", after)])
+        .chain(reasons)
         .collect()
 }
 

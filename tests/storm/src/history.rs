@@ -265,7 +265,8 @@ impl Event {
     pub(crate) fn concerns(&self, session: SessionId) -> bool {
         let in_answer = match &self.answer {
             Answer::Tokens(tokens) => tokens.session.id == session,
-            Answer::Sessions(sessions) => sessions.iter().any(|one| one.id == session),
+            // That a list does not show it says as much.
+            Answer::Sessions(_) => true,
             _ => false,
         };
         let whole_user = matches!(

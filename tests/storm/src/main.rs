@@ -127,7 +127,8 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
     let stack = start(options.seed).await?;
     let tally = Arc::new(Tally::default());
     let (mut people, mut browsers) = clients(&options, &stack, &tally);
-    let mut evidence = appoint(&options, &stack, &tally, &mut people, &mut browsers).await?;
+    let mut evidence = Vec::new();
+    let before = appoint(&options, &stack, &tally, &mut people, &mut browsers).await?;
     println!(
         "{} clients of {} users, {} rounds of {} actions, {} % faults, seed {}",
         options.clients,
@@ -137,6 +138,7 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
         options.faults,
         options.seed
     );
+    add(&mut evidence, before);
     stack
         .faults
         .arm_at_random(options.faults / 100.0, options.seed);
@@ -155,7 +157,7 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
             browser
         })
         .await;
-        evidence.extend(compare(&stack, &people, round).await?);
+        add(&mut evidence, compare(&stack, &people, round).await?);
         line(&tally, &stack, round, evidence.len());
         let leap = LEAPS.get(round % LEAPS.len()).copied().unwrap_or_default();
         stack.clock.leap(TimeDelta::seconds(leap));
@@ -170,7 +172,10 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
         browser
     })
     .await;
-    evidence.extend(compare(&stack, &people, options.rounds).await?);
+    add(
+        &mut evidence,
+        compare(&stack, &people, options.rounds).await?,
+    );
     let (table, report) = whole_table(&stack, &people).await?;
     let late = tally.unavailable.load(Ordering::Relaxed) - unavailable;
     let mut general = table;
@@ -194,11 +199,8 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
     for what in &general {
         println!("violation: {what}");
     }
-    for found in evidence.iter().take(SHOWN) {
-        print_evidence(found);
-    }
     if evidence.len() > SHOWN {
-        println!("and {} more", evidence.len() - SHOWN);
+        println!("{} violations were shown, of these:", SHOWN);
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         for found in &evidence {
             *kinds.entry(found.violation.what.as_str()).or_default() += 1;
@@ -212,6 +214,17 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// Keeps what was found wrong, and shows the first of it at once: whoever looks need not wait for the end.
+fn add(evidence: &mut Vec<Evidence>, found: Vec<Evidence>) {
+    for one in found {
+        if evidence.len() < SHOWN {
+            clear_line();
+            print_evidence(&one);
+        }
+        evidence.push(one);
+    }
 }
 
 fn clients(
