@@ -110,7 +110,8 @@ impl Judge<'_> {
                 Some(place) => drop(unanswered.remove(place)),
                 None => self.violation(Some(id), "a session that nobody can have made"),
             }
-            let life = self.birth(created_at, born.1, born);
+            // Nobody has its tokens, so its last use is its beginning, however late it may have been admitted.
+            let life = self.birth(created_at, created_at, born);
             self.lives.insert(id, life);
         }
         self.ghosts = unanswered.len();

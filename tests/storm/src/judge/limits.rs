@@ -59,16 +59,25 @@ impl Judge<'_> {
     /// A sign-in was asked to wait: whoever has failed as often may have to.
     pub(super) fn sign_in_was_throttled(&mut self, event: &Event, guesser: Guesser) {
         let of_device = guesser == Guesser::KnownDevice;
-        let earlier = match of_device {
-            true => self.round.earlier.failures_of_devices,
-            false => self.round.earlier.failures_of_strangers,
-        };
+        // To an address without an account every device is a stranger's.
+        let mut events = self.round.events.iter();
+        let is_deleted = events.any(|other| {
+            matches!(other.op, Op::Delete { .. })
+                && other.answer.may_be_done()
+                && other.start <= event.end
+        });
+        let counts = |other: Guesser| is_deleted || (other == Guesser::KnownDevice) == of_device;
+        let all = self.round.earlier;
+        let earlier: usize = [
+            (Guesser::KnownDevice, all.failures_of_devices),
+            (Guesser::Stranger, all.failures_of_strangers),
+        ]
+        .into_iter()
+        .filter_map(|(other, failures)| counts(other).then_some(failures))
+        .sum();
         let events = self.round.events.iter();
         let now = events.filter(|other| {
-            other.start <= event.end
-                && other
-                    .may_count_as_failure()
-                    .is_some_and(|other| (other == Guesser::KnownDevice) == of_device)
+            other.start <= event.end && other.may_count_as_failure().is_some_and(counts)
         });
         if earlier + now.count() < self.round.rules.free_failures as usize {
             let what = match of_device {

@@ -17,6 +17,7 @@ impl Judge<'_> {
             None => BTreeSet::new(),
         };
         let mut found: Vec<(SessionId, String)> = Vec::new();
+        let mut ghosts = self.ghosts;
         let stored = self
             .round
             .after
@@ -37,13 +38,13 @@ impl Judge<'_> {
             }
             if !known.contains(id) && !self.round.earlier.told.created.contains_key(id) {
                 // It began and ended between two looks: a sign-in that was answered 503.
-                if self.ghosts == 0 {
+                if ghosts == 0 {
                     found.push((
                         *id,
                         "an event tells of a session that nobody made".to_owned(),
                     ));
                 }
-                self.ghosts = self.ghosts.saturating_sub(1);
+                ghosts = ghosts.saturating_sub(1);
             }
         }
         for (id, ids) in &told.ended {
@@ -110,7 +111,9 @@ impl Judge<'_> {
             }
             EndReason::AccountDeleted => done(&|event| matches!(event.op, Op::Delete { .. })),
             EndReason::AccountDisabled => done(&|event| matches!(event.op, Op::Disable)),
-            EndReason::Evicted => done(&|event| matches!(event.op, Op::SignIn { .. })),
+            EndReason::Evicted => done(&|event| {
+                matches!(event.op, Op::SignIn { .. }) && self.may_have_evicted(id, life, event)
+            }),
             EndReason::Expired => {
                 self.may_end_by_itself(id, life, self.round.ended) <= self.round.ended
             }

@@ -166,6 +166,14 @@ fn no_more_guesses_are_checked_than_are_free_and_no_known_device_waits_for_them(
         &user(),
         "hardly any have failed",
     );
+    let password = "old".to_owned();
+    let deletion = Op::Delete {
+        by: by(1),
+        password,
+    };
+    let mut after_deletion = throttled(Guesser::KnownDevice);
+    after_deletion.push(event(0, 1, deletion, Answer::Nothing));
+    assert_eq!(found_when_deleted(&after_deletion), Vec::<String>::new());
 }
 
 #[test]
@@ -231,5 +239,34 @@ fn each_beginning_and_each_end_is_told_once_with_its_reason() {
         .insert(session(2), [("end".to_owned(), EndReason::Revoked)].into());
     assert!(
         told_so(&too_much).contains(&"an event tells of its end, but it is admitted".to_owned())
+    );
+}
+
+#[test]
+fn an_eviction_that_is_told_needs_enough_sessions_that_were_used_later() {
+    let password = "old".to_owned();
+    let guesser = Guesser::NewDevice;
+    // That the session has ended may be this one's doing; what is told is not.
+    let keep = true;
+    let revoke_all = Op::RevokeAll { by: by(2), keep };
+    let events = [
+        event(0, 1, Op::SignIn { password, guesser }, born(3, 1)),
+        event(2, 3, revoke_all, Answer::Unavailable),
+    ];
+    let mut after = without(user(), 1);
+    after.version += 1;
+    after.admitted.push(session(3));
+    after.sessions.insert(session(3), item(1));
+    let mut told = told(&events, &after);
+    let reason = |reason| [("end".to_owned(), reason)].into();
+    told.ended.insert(session(1), reason(EndReason::RevokedAll));
+    assert_eq!(
+        found_when_told(&events, &after, &told),
+        Vec::<String>::new()
+    );
+    told.ended.insert(session(1), reason(EndReason::Evicted));
+    assert_eq!(
+        found_when_told(&events, &after, &told),
+        ["it ended by Evicted, but nobody did that"]
     );
 }
