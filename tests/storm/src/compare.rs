@@ -90,13 +90,9 @@ fn history(
     told: &Told,
 ) -> Vec<String> {
     let zero = events.iter().map(|event| event.start).min();
-    let of_session = |event: &&Event| {
-        violation
-            .session
-            .is_none_or(|session| event.concerns(session))
-    };
-    let mut concerned: Vec<&Event> = events.iter().filter(of_session).collect();
-    concerned.sort_by_key(|event| event.start);
+    // Of all sessions: which of them must make room depends on the others.
+    let mut sorted: Vec<&Event> = events.iter().collect();
+    sorted.sort_by_key(|event| event.start);
     let table = |when: &str, stored: Option<&StoredUser>| {
         let Some(stored) = stored else {
             return format!("{when}: no account");
@@ -113,7 +109,7 @@ fn history(
             of_session.unwrap_or_default()
         )
     };
-    let lines = concerned
+    let lines = sorted
         .into_iter()
         .map(|event| event.line(zero.unwrap_or_default()));
     let ended = violation.session.and_then(|id| told.ended.get(&id));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use latchkey_domain::cause::EndReason;
 use latchkey_domain::id::{SessionId, UserId};
 
 /// Microseconds since the epoch, by the storm's clock.
@@ -261,26 +262,43 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// Whether a session has to do with it.
-    pub(crate) fn concerns(&self, session: SessionId) -> bool {
-        let in_answer = match &self.answer {
-            Answer::Tokens(tokens) => tokens.session.id == session,
-            // That a list does not show it says as much.
-            Answer::Sessions(_) => true,
-            _ => false,
+    /// Why it ends a session, if it does: a sign-in only if it had to make room, an unanswered refresh only if its token had
+    /// been replaced. What a wrong password ends is not told here.
+    pub(crate) fn may_end(&self, id: SessionId) -> Option<EndReason> {
+        if self.answer.is_code("refresh_token_reused") {
+            return (self.op.target() == Some(id)).then_some(EndReason::TokenReuse);
+        }
+        if !self.answer.may_be_done() {
+            return None;
+        }
+        let begun = match &self.answer {
+            Answer::Tokens(tokens) => Some(tokens.session.id),
+            _ => None,
         };
-        let whole_user = matches!(
-            self.op,
-            Op::SignIn { .. }
-                | Op::RevokeAll { .. }
-                | Op::ChangePassword { .. }
-                | Op::Delete { .. }
-                | Op::Disable
-        ) && self.answer.may_be_done();
-        in_answer
-            || whole_user
-            || self.op.target() == Some(session)
-            || self.op.by().is_some_and(|by| by.session == session)
+        let (ends, reason) = match &self.op {
+            Op::LogOut { session } => (*session == id, EndReason::LoggedOut),
+            Op::Revoke { target, .. } => (*target == id, EndReason::Revoked),
+            Op::AdminRevoke { target } => (*target == id, EndReason::Admin),
+            Op::RevokeAll { by, keep } => (!keep || by.session != id, EndReason::RevokedAll),
+            Op::ChangePassword { .. } => (begun != Some(id), EndReason::PasswordChanged),
+            Op::Delete { .. } => (true, EndReason::AccountDeleted),
+            Op::Disable => (true, EndReason::AccountDisabled),
+            Op::SignIn { .. } => (begun != Some(id), EndReason::Evicted),
+            Op::Refresh { session, .. } => {
+                let unanswered = matches!(self.answer, Answer::Unavailable);
+                (unanswered && *session == id, EndReason::TokenReuse)
+            }
+            Op::Register { .. }
+            | Op::List(_)
+            | Op::Current(_)
+            | Op::Me(_)
+            | Op::Rename { .. }
+            | Op::Purge(_)
+            | Op::Reauthenticate { .. }
+            | Op::Enable
+            | Op::Administer(_) => return None,
+        };
+        ends.then_some(reason)
     }
 
     /// Whether a step-up may have written its proof. One that is answered 401 has written it to a session that had ended

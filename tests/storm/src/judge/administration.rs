@@ -1,5 +1,7 @@
 //! Whether an account may have been open or closed, and whether it may have been deleted.
 
+use latchkey_domain::id::SessionId;
+
 use super::Judge;
 use crate::history::{Event, Moment, Op, StoredUser};
 
@@ -37,6 +39,21 @@ impl Judge<'_> {
             || self.round.events.iter().any(|event| {
                 matches!(event.op, Op::Delete { .. })
                     && event.start <= until
+                    && event.answer.may_be_done()
+            })
+    }
+
+    /// Whether a session may have had no item any more when a request met it, although the account admitted it: it had
+    /// expired, and its user had it purged.
+    pub(super) fn may_have_been_purged(&self, id: SessionId, met: &Event) -> bool {
+        let Some(life) = self.lives.get(&id) else {
+            let before = self.round.before;
+            return before.is_some_and(|before| before.admitted.contains(&id));
+        };
+        self.may_end_by_itself(id, life, met.start) <= met.end
+            && self.round.events.iter().any(|event| {
+                matches!(event.op, Op::Purge(_))
+                    && event.start <= met.end
                     && event.answer.may_be_done()
             })
     }

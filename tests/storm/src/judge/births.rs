@@ -1,11 +1,11 @@
 //! Which sessions there are: from before the round, and what sign-ins made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use latchkey_domain::id::SessionId;
 
 use super::{Judge, Life, SLACK, cut};
-use crate::history::{Answer, Moment, Op};
+use crate::history::{Answer, Event, Moment, Op};
 
 impl Judge<'_> {
     pub(super) fn birth(&self, created_at: Moment, used: Moment, born: (Moment, Moment)) -> Life {
@@ -68,7 +68,7 @@ impl Judge<'_> {
 
     /// Sessions that nobody heard of: of sign-ins that were answered 503.
     pub(super) fn ghosts(&mut self) {
-        let mut unanswered: Vec<(Moment, Moment)> = self
+        let mut unanswered: Vec<&Event> = self
             .round
             .events
             .iter()
@@ -78,7 +78,6 @@ impl Judge<'_> {
                     Op::Register { .. } | Op::SignIn { .. } | Op::ChangePassword { .. }
                 ) && matches!(event.answer, Answer::Unavailable)
             })
-            .map(|event| (event.start, event.end))
             .collect();
         let listed = self
             .round
@@ -98,20 +97,29 @@ impl Judge<'_> {
         let mut unknown: Vec<_> = unknown.into_iter().collect();
         unknown.sort_by_key(|(_, created_at)| *created_at);
         // The one that ends first fits the fewest others.
-        unanswered.sort_by_key(|(_, end)| *end);
+        unanswered.sort_by_key(|event| event.end);
         let all = unanswered.clone();
         for (id, created_at) in unknown {
-            let fits =
-                |(start, end): &(Moment, Moment)| (start - SLACK..=*end).contains(&created_at);
+            let fits = |event: &&Event| (event.start - SLACK..=event.end).contains(&created_at);
             // Which of those that fit has made it is not known, so it may have been admitted until the last one's end.
-            let last = all.iter().rfind(|one| fits(one));
-            let born = (created_at, last.map_or(created_at, |(_, end)| *end));
+            let fitting: Vec<&Event> = all.iter().copied().filter(|event| fits(event)).collect();
+            let last = fitting.last().map_or(created_at, |event| event.end);
             match unanswered.iter().position(fits) {
                 Some(place) => drop(unanswered.remove(place)),
                 None => self.violation(Some(id), "a session that nobody can have made"),
             }
             // Nobody has its tokens, so its last use is its beginning, however late it may have been admitted.
-            let life = self.birth(created_at, created_at, born);
+            let mut life = self.birth(created_at, created_at, (created_at, last));
+            let passwords: BTreeSet<Option<&String>> = fitting
+                .iter()
+                .map(|event| match &event.op {
+                    Op::SignIn { password, .. } => Some(password),
+                    _ => None,
+                })
+                .collect();
+            if passwords.len() == 1 {
+                life.password = passwords.into_iter().next().flatten().cloned();
+            }
             self.lives.insert(id, life);
         }
         self.ghosts = unanswered.len();

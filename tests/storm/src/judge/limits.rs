@@ -45,10 +45,26 @@ impl Judge<'_> {
         ) else {
             return;
         };
-        // The right password begins the count again, also where the account is closed or the reply was lost.
+        // The right password begins the count again, also where the account is closed, the reply was lost, or another
+        // password came while it was being checked; and the counters go with the account.
+        let overtaken = |event: &Event| match &event.op {
+            Op::SignIn { password, .. } => self
+                .replaced(password, event.end)
+                .any(|change| change.end >= event.start),
+            _ => false,
+        };
         let forgiven = sign_ins(&[Guesser::NewDevice])
-            .filter(|event| event.answer.may_be_done() || event.answer.is_code("account_disabled"))
+            .filter(|event| {
+                event.answer.may_be_done()
+                    || event.answer.is_code("account_disabled")
+                    || overtaken(event)
+            })
             .count();
+        let deletions = events.iter();
+        let forgiven = forgiven
+            + deletions
+                .filter(|one| matches!(one.op, Op::Delete { .. }))
+                .count();
         let most = self.most_failures(end - begin + SLACK) * (forgiven + 1);
         if wrong.len() > most {
             let what = format!("{} guesses were checked, of {most} at most", wrong.len());
@@ -79,7 +95,8 @@ impl Judge<'_> {
         let now = events.filter(|other| {
             other.start <= event.end && other.may_count_as_failure().is_some_and(counts)
         });
-        if earlier + now.count() < self.round.rules.free_failures as usize {
+        // One whose count was sent again, and others counted in between, may count twice.
+        if 2 * (earlier + now.count()) < self.round.rules.free_failures as usize {
             let what = match of_device {
                 true => "a known device has to wait for what others did",
                 false => "a sign-in has to wait, but hardly any have failed",

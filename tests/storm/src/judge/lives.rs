@@ -2,6 +2,7 @@
 
 use latchkey_domain::id::SessionId;
 
+use super::refresh::may_have_reached;
 use super::{Judge, Life, SLACK, Violation, cut};
 use crate::history::{Answer, Event, Moment, Op};
 
@@ -32,47 +33,28 @@ impl Judge<'_> {
 
     /// Whether somebody may have ended a session until then.
     pub(super) fn may_have_been_ended(&self, id: SessionId, life: &Life, until: Moment) -> bool {
-        if self.may_have_been_guessed(id, until) {
-            return true;
+        let mut events = self.round.events.iter();
+        self.may_have_been_guessed(id, until)
+            || events.any(|event| {
+                event.start <= until
+                    && event.may_end(id).is_some()
+                    && self.may_be_the_cause(id, life, event)
+            })
+    }
+
+    /// Whether a request that ends sessions may have ended this one.
+    pub(super) fn may_be_the_cause(&self, id: SessionId, life: &Life, event: &Event) -> bool {
+        let unanswered = matches!(event.answer, Answer::Unavailable);
+        match &event.op {
+            // An unanswered replay may have been noticed, and what it does then outlives it.
+            Op::Refresh { rotation, .. } if unanswered => {
+                self.may_be_reuse(id, life, event, *rotation)
+            }
+            Op::SignIn { .. } => {
+                event.end >= life.last_seen() && self.may_have_evicted(id, life, event)
+            }
+            _ => event.end >= life.last_seen(),
         }
-        self.round.events.iter().any(|event| {
-            if event.start > until {
-                return false;
-            }
-            if event.answer.is_code("refresh_token_reused") {
-                return event.op.target() == Some(id);
-            }
-            if !event.answer.may_be_done() {
-                return false;
-            }
-            match &event.op {
-                Op::LogOut { session } => *session == id,
-                Op::Revoke { target, .. } | Op::AdminRevoke { target } => *target == id,
-                Op::Disable => true,
-                Op::RevokeAll { by, keep } => !(*keep && by.session == id),
-                Op::ChangePassword { .. } | Op::Delete { .. } => {
-                    !matches!(&event.answer, Answer::Tokens(tokens) if tokens.session.id == id)
-                }
-                Op::Refresh {
-                    session, rotation, ..
-                } => {
-                    // An unanswered replay may have been noticed.
-                    matches!(event.answer, Answer::Unavailable)
-                        && *session == id
-                        && self.may_be_reuse(id, life, event, *rotation)
-                }
-                Op::SignIn { .. } => self.may_have_evicted(id, life, event),
-                Op::Register { .. }
-                | Op::List(_)
-                | Op::Current(_)
-                | Op::Me(_)
-                | Op::Rename { .. }
-                | Op::Purge(_)
-                | Op::Reauthenticate { .. }
-                | Op::Enable
-                | Op::Administer(_) => false,
-            }
-        })
     }
 
     /// Whether a sign-in may have found a session to be the least recently used of too many.
@@ -84,32 +66,48 @@ impl Judge<'_> {
         if own == Some(id) {
             return false;
         }
-        let used = |id: SessionId, least: bool| {
-            self.refreshes(id)
-                .filter_map(move |(event, _)| match &event.answer {
-                    Answer::Tokens(tokens) if least => {
-                        (event.end < sign_in.start).then_some(tokens.session.last_used_at)
-                    }
-                    answer if !least => {
-                        (event.start <= sign_in.end && answer.may_be_done()).then_some(event.end)
-                    }
-                    _ => None,
-                })
-                .max()
+        // It makes room for its own, however old that is when it is decided.
+        let may_be_own = |other: SessionId, life: &Life| match own {
+            Some(own) => other == own,
+            None => (sign_in.start - SLACK..=sign_in.end).contains(&life.created_at),
         };
-        let its_use = used(id, true).unwrap_or_default().max(life.used_before);
-        let more_recent = self.lives.iter().filter(|(other, life)| {
+        let its_use = self.least_use(id, life, sign_in);
+        let stays = self.lives.iter().filter(|(other, life)| {
             **other != id
-                && Some(**other) != own
                 && !life.dead_before
                 && life.born.0 <= sign_in.end
                 && life.ends.iter().all(|(end, _)| *end >= sign_in.start)
-                && used(**other, false)
-                    .unwrap_or_default()
-                    .max(life.used_before)
-                    >= its_use
+                && (may_be_own(**other, life) || self.most_use(**other, life, sign_in) >= its_use)
         });
-        more_recent.count() + self.ghosts + 1 >= self.round.rules.limit
+        stays.count() + self.ghosts >= self.round.rules.limit
+    }
+
+    /// No sign-in can have found a session to be used before.
+    fn least_use(&self, id: SessionId, life: &Life, sign_in: &Event) -> Moment {
+        let uses = self
+            .refreshes(id)
+            .filter_map(|(event, _)| match &event.answer {
+                Answer::Tokens(tokens) if event.end < sign_in.start => {
+                    Some(tokens.session.last_used_at)
+                }
+                _ => None,
+            });
+        uses.fold(life.used_before, Moment::max)
+    }
+
+    /// Nor to be used after. A refresh that is refused as its session has ended may have been written.
+    fn most_use(&self, id: SessionId, life: &Life, sign_in: &Event) -> Moment {
+        let begun = |event: &Event| event.start <= sign_in.end;
+        let uses = self
+            .refreshes(id)
+            .filter_map(|(event, rotation)| match &event.answer {
+                Answer::Tokens(tokens) => begun(event).then_some(tokens.session.last_used_at),
+                _ => {
+                    let written = may_have_reached(event, rotation).is_some();
+                    (begun(event) && written).then_some(event.end)
+                }
+            });
+        uses.fold(life.used_before, Moment::max)
     }
 
     /// Nobody is signed out who was not, and nobody who was gets in.

@@ -93,6 +93,21 @@ struct Life {
     ends: Vec<(Moment, String)>,
 }
 
+impl Life {
+    /// The moment from which on it was not live, at the latest.
+    fn first_missed(&self) -> Option<Moment> {
+        self.ends.iter().map(|(end, _)| *end).min()
+    }
+
+    /// It was live at some moment after this one. What is seen of it after its end is wrong, and says nothing here.
+    fn last_seen(&self) -> Moment {
+        let until = self.first_missed().unwrap_or(Moment::MAX);
+        let seen = self.seen.iter().map(|(start, ..)| *start);
+        seen.filter(|start| *start <= until)
+            .fold(self.born.0, Moment::max)
+    }
+}
+
 /// One round of one user.
 pub(crate) struct Round<'a> {
     pub(crate) rules: Rules,
@@ -250,7 +265,10 @@ impl Judge<'_> {
                 self.miss(*target, event, "404 session_not_found");
             }
             (Op::AdminRevoke { target }, Answer::Nothing) => {
-                self.see(*target, event, "an administrator's revoke");
+                // One that the account admits is ended without its item too.
+                if !self.may_have_been_purged(*target, event) {
+                    self.see(*target, event, "an administrator's revoke");
+                }
                 self.end(*target, event);
             }
             (Op::Disable, Answer::Nothing) => self.end_all(event, None),

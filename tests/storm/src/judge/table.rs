@@ -1,5 +1,8 @@
 //! What the table may hold after the round.
 
+use std::collections::BTreeSet;
+
+use latchkey_domain::cause::EndReason;
 use latchkey_domain::id::SessionId;
 
 use super::refresh::may_have_reached;
@@ -39,35 +42,34 @@ impl Judge<'_> {
         self.stored_sessions(after);
     }
 
-    /// The account is written once for each change.
+    /// The account is written once for each change, and once for each session that is ended alone.
     fn version(&mut self, after: &StoredUser) {
         let before = self.round.before;
         let (mut least, mut most) = (before.map_or(1, |before| before.version), 0);
+        let mut ended_alone: BTreeSet<SessionId> = BTreeSet::new();
         for event in self.round.events {
-            let always = matches!(event.op, Op::SignIn { .. } | Op::ChangePassword { .. });
-            let at_times = matches!(
-                event.op,
-                Op::Revoke { .. }
-                    | Op::RevokeAll { .. }
-                    | Op::LogOut { .. }
-                    | Op::Delete { .. }
-                    | Op::Disable
-                    | Op::Enable
-                    | Op::AdminRevoke { .. }
-            ) || (matches!(event.op, Op::Refresh { .. })
-                && matches!(event.answer, Answer::Unavailable))
-                || event.answer.is_code("refresh_token_reused");
-            if always && event.answer.is_done() {
-                least += 1;
-            } else if (always || at_times)
-                && (event.answer.may_be_done() || event.answer.is_code("refresh_token_reused"))
-            {
-                most += 1;
-            } else if event.op.confirmation().is_some() && !event.answer.is_done() {
-                // The fifth wrong password on a session ends it.
-                most += 1;
+            let may_be_done = event.answer.may_be_done();
+            match &event.op {
+                Op::SignIn { .. } | Op::ChangePassword { .. } if event.answer.is_done() => {
+                    least += 1;
+                }
+                Op::SignIn { .. } | Op::ChangePassword { .. } | Op::Delete { .. } | Op::Enable => {
+                    most += u64::from(may_be_done);
+                }
+                // If the reply was lost and others have changed the account twice, it is decided once more.
+                Op::RevokeAll { .. } | Op::Disable => most += 2 * u64::from(may_be_done),
+                _ => {}
             }
+            let refused = event.op.confirmation().filter(|_| !event.answer.is_done());
+            // The fifth wrong password on a session ends it.
+            ended_alone.extend(refused.map(|(by, _)| by.session));
+            let target = event.op.target().filter(|id| {
+                let reason = event.may_end(*id);
+                reason.is_some_and(|reason| reason != EndReason::Evicted)
+            });
+            ended_alone.extend(target);
         }
+        most += ended_alone.len() as u64;
         if !(least..=least + most).contains(&after.version) {
             let what = format!(
                 "the account was written {} times too often or too rarely: version {}, not {least} to {}",

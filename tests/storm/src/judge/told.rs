@@ -6,7 +6,6 @@ use latchkey_domain::cause::EndReason;
 use latchkey_domain::id::SessionId;
 
 use super::{Judge, Life};
-use crate::history::{Answer, Event, Op};
 
 impl Judge<'_> {
     /// Each beginning and each end has its event, with one id, and nothing is told that has not happened.
@@ -61,9 +60,17 @@ impl Judge<'_> {
                 continue;
             }
             for reason in ids.values() {
-                if let Some(life) = self.lives.get(id)
-                    && !self.may_be_the_reason(*id, life, *reason)
-                {
+                let earlier = &self.round.earlier.told.created;
+                let right = match self.lives.get(id) {
+                    Some(life) => self.may_be_the_reason(*id, life, *reason),
+                    None if earlier.contains_key(id) => true,
+                    // Nobody knew of it, so nobody can have ended it alone.
+                    None => {
+                        let mut events = self.round.events.iter();
+                        events.any(|event| event.may_end(*id) == Some(*reason))
+                    }
+                };
+                if !right {
                     found.push((*id, format!("it ended by {reason:?}, but nobody did that")));
                 }
             }
@@ -91,39 +98,18 @@ impl Judge<'_> {
     }
 
     fn may_be_the_reason(&self, id: SessionId, life: &Life, reason: EndReason) -> bool {
-        let done = |of: &dyn Fn(&Event) -> bool| {
-            let mut events = self.round.events.iter();
-            events.any(|event| event.answer.may_be_done() && of(event))
-        };
+        let by_itself = self.may_end_by_itself(id, life, self.round.ended) <= self.round.ended;
         match reason {
-            EndReason::LoggedOut => {
-                done(&|event| matches!(event.op, Op::LogOut { session } if session == id))
-            }
-            EndReason::Revoked => {
-                done(&|event| matches!(event.op, Op::Revoke { target, .. } if target == id))
-            }
-            EndReason::Admin => {
-                done(&|event| matches!(event.op, Op::AdminRevoke { target } if target == id))
-            }
-            EndReason::RevokedAll => done(&|event| matches!(event.op, Op::RevokeAll { .. })),
-            EndReason::PasswordChanged => {
-                done(&|event| matches!(event.op, Op::ChangePassword { .. }))
-            }
-            EndReason::AccountDeleted => done(&|event| matches!(event.op, Op::Delete { .. })),
-            EndReason::AccountDisabled => done(&|event| matches!(event.op, Op::Disable)),
-            EndReason::Evicted => done(&|event| {
-                matches!(event.op, Op::SignIn { .. }) && self.may_have_evicted(id, life, event)
-            }),
-            EndReason::Expired => {
-                self.may_end_by_itself(id, life, self.round.ended) <= self.round.ended
-            }
-            EndReason::TokenReuse => self.refreshes(id).any(|(event, _)| {
-                event.answer.is_code("refresh_token_reused")
-                    || matches!(event.answer, Answer::Unavailable)
-            }),
-            EndReason::WrongPassword => self.may_have_been_guessed(id, self.round.ended),
-            // Nobody here gives a device id, asks for a link, or uses a later version.
-            EndReason::Replaced | EndReason::PasswordReset | EndReason::Other => false,
+            EndReason::Expired => return by_itself,
+            EndReason::WrongPassword => return self.may_have_been_guessed(id, self.round.ended),
+            _ => {}
         }
+        // What ended it had begun before it was first missed; one that had run out by itself is ended for good later.
+        let until = life.first_missed().filter(|_| !by_itself);
+        self.round.events.iter().any(|event| {
+            event.may_end(id) == Some(reason)
+                && until.is_none_or(|until| event.start <= until)
+                && self.may_be_the_cause(id, life, event)
+        })
     }
 }

@@ -55,6 +55,33 @@ fn what_an_administrator_ends_has_ended() {
     only(&[revoke, refreshed], &after, "works, but it had been ended");
 }
 
+#[test]
+fn an_administrator_ends_what_is_admitted_without_its_item_too() {
+    let revoke = |target| of_administrator(2, 3, Op::AdminRevoke { target });
+    let none = Vec::<String>::new();
+    let mut purged = user();
+    purged.admitted.push(session(3));
+    let after = StoredUser {
+        version: 3,
+        ..user()
+    };
+    let events = [revoke(session(3))];
+    assert_eq!(found_since(&purged, &events, Some(&after)), none);
+    let mut expired = user();
+    if let Some(item) = expired.sessions.get_mut(&session(1)) {
+        item.idle_end = NOON + 30 * SECOND;
+    }
+    let mut after = without(user(), 1);
+    after.sessions.remove(&session(1));
+    let purge = event(0, 1, Op::Purge(by(2)), Answer::Count(1));
+    let events = [purge, revoke(session(1))];
+    assert_eq!(found_since(&expired, &events, Some(&after)), none);
+    assert_eq!(
+        found_since(&expired, &events[1..], Some(&after)),
+        ["an administrator's revoke works, but it has expired"]
+    );
+}
+
 fn proof(start: Moment, end: Moment, password: &str, answer: Answer) -> Event {
     let op = Op::Reauthenticate {
         by: by(1),
@@ -268,5 +295,23 @@ fn an_eviction_that_is_told_needs_enough_sessions_that_were_used_later() {
     assert_eq!(
         found_when_told(&events, &after, &told),
         ["it ended by Evicted, but nobody did that"]
+    );
+}
+
+#[test]
+fn whom_nobody_knew_nobody_can_have_ended_alone() {
+    let unanswered = [sign_in("old", Guesser::NewDevice, Answer::Unavailable)];
+    let with_end = |reason| {
+        let mut told = told(&unanswered, &user());
+        let begun = ["beginning".to_owned()].into();
+        told.created.insert(session(7), begun);
+        let end = [("end".to_owned(), reason)].into();
+        told.ended.insert(session(7), end);
+        found_when_told(&unanswered, &user(), &told)
+    };
+    assert_eq!(with_end(EndReason::Evicted), Vec::<String>::new());
+    assert_eq!(
+        with_end(EndReason::Revoked),
+        ["it ended by Revoked, but nobody did that"]
     );
 }
