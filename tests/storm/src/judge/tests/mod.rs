@@ -496,6 +496,11 @@ fn an_account_is_written_once_for_each_change() {
         ..without(user(), 1)
     };
     only(&[revoke(0, 2, Answer::Nothing)], &after, "too often");
+    // A change whose reply was lost, and which others overtook, is decided once more.
+    let keep = true;
+    let revoke_all = Op::RevokeAll { by: by(2), keep };
+    let revoke_all = event(0, 2, revoke_all, Answer::Count(1));
+    assert_eq!(found(&[revoke_all], &after), Vec::<String>::new());
     // However often a wrong password is given on a session, it ends once.
     let wrong_password = Op::Reauthenticate {
         by: by(1),
