@@ -200,7 +200,7 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
         println!("violation: {what}");
     }
     if evidence.len() > SHOWN {
-        println!("{} violations were shown, of these:", SHOWN);
+        println!("the first {SHOWN} are shown above; all of them are:");
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         for found in &evidence {
             *kinds.entry(found.violation.what.as_str()).or_default() += 1;

@@ -413,7 +413,7 @@ fn an_unanswered_one_is_missed_beside(others: u64, besides: &[Event]) -> Vec<Str
         let shown = seeds.into_iter().map(shown).collect();
         event(at, at, Op::List(by(seed)), Answer::Sessions(shown))
     };
-    let new: Vec<u64> = (10..).take(others as usize).collect();
+    let new: Vec<u64> = (10..10 + others).collect();
     let mut events = vec![
         sign_in(0, 11, Answer::Unavailable),
         list(3, 1, vec![1, 2, 3]),
