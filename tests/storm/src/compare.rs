@@ -8,12 +8,12 @@ use cleanup::{Budget, Report};
 use latchkey_domain::clock::Clock as _;
 use latchkey_store::ScannedItem;
 
-use super::StormError;
 use super::earlier::Told;
 use super::history::{Event, StoredUser};
 use super::judge::{Round, Rules, Violation, judge};
 use super::stack::Stack;
 use super::user::{Known, People, lock};
+use super::{SHOWN, StormError};
 
 /// What is found wrong, with what was noted of it.
 pub(crate) struct Evidence {
@@ -51,18 +51,23 @@ pub(crate) async fn compare(
             told: &told,
             ended,
         });
-        evidence.extend(found.into_iter().map(|violation| Evidence {
-            history: history(
-                &violation,
-                &events,
-                known.before.as_ref(),
-                after.as_ref(),
-                &told,
-            ),
-            email: user.email.clone(),
-            violation,
-            round,
-        }));
+        for violation in found {
+            evidence.push(Evidence {
+                history: match evidence.len() < SHOWN {
+                    true => history(
+                        &violation,
+                        &events,
+                        known.before.as_ref(),
+                        after.as_ref(),
+                        &told,
+                    ),
+                    false => Vec::new(),
+                },
+                email: user.email.clone(),
+                violation,
+                round,
+            });
+        }
         known.earlier.add(&events, told);
         settle(&mut known, after);
     }

@@ -262,6 +262,16 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// Whether it may have begun a session that nobody heard of. A stranger's guess never does.
+    pub(crate) fn may_have_begun_one(&self) -> bool {
+        let begins = match &self.op {
+            Op::SignIn { guesser, .. } => *guesser != Guesser::Stranger,
+            Op::Register { .. } | Op::ChangePassword { .. } => true,
+            _ => false,
+        };
+        begins && matches!(self.answer, Answer::Unavailable)
+    }
+
     /// Why it ends a session, if it does: a sign-in only if it had to make room, an unanswered refresh only if its token had
     /// been replaced. What a wrong password ends is not told here.
     pub(crate) fn may_end(&self, id: SessionId) -> Option<EndReason> {
@@ -283,7 +293,10 @@ impl Event {
             Op::ChangePassword { .. } => (begun != Some(id), EndReason::PasswordChanged),
             Op::Delete { .. } => (true, EndReason::AccountDeleted),
             Op::Disable => (true, EndReason::AccountDisabled),
-            Op::SignIn { .. } => (begun != Some(id), EndReason::Evicted),
+            Op::SignIn { guesser, .. } => {
+                let comes_in = *guesser != Guesser::Stranger;
+                (comes_in && begun != Some(id), EndReason::Evicted)
+            }
             Op::Refresh { session, .. } => {
                 let unanswered = matches!(self.answer, Answer::Unavailable);
                 (unanswered && *session == id, EndReason::TokenReuse)

@@ -35,12 +35,16 @@ impl Judge<'_> {
 
     /// Whether the user may have been gone at some moment until then.
     pub(super) fn may_have_been_deleted(&self, until: Moment) -> bool {
-        self.round.before.is_none()
-            || self.round.events.iter().any(|event| {
-                matches!(event.op, Op::Delete { .. })
-                    && event.start <= until
-                    && event.answer.may_be_done()
-            })
+        self.round.before.is_none() || self.may_be_deleted(until)
+    }
+
+    /// Whether the account may have been deleted in this round until then.
+    pub(super) fn may_be_deleted(&self, until: Moment) -> bool {
+        self.round.events.iter().any(|event| {
+            matches!(event.op, Op::Delete { .. })
+                && event.start <= until
+                && event.answer.may_be_done()
+        })
     }
 
     /// Whether a session may have had no item any more when a request met it, although the account admitted it: it had
@@ -50,7 +54,9 @@ impl Judge<'_> {
             let before = self.round.before;
             return before.is_some_and(|before| before.admitted.contains(&id));
         };
+        let after = self.round.after;
         self.may_end_by_itself(id, life, met.start) <= met.end
+            && after.is_none_or(|after| !after.sessions.contains_key(&id))
             && self.round.events.iter().any(|event| {
                 matches!(event.op, Op::Purge(_))
                     && event.start <= met.end

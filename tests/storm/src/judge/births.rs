@@ -72,12 +72,7 @@ impl Judge<'_> {
             .round
             .events
             .iter()
-            .filter(|event| {
-                matches!(
-                    event.op,
-                    Op::Register { .. } | Op::SignIn { .. } | Op::ChangePassword { .. }
-                ) && matches!(event.answer, Answer::Unavailable)
-            })
+            .filter(|event| event.may_have_begun_one())
             .collect();
         let listed = self
             .round

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use latchkey_domain::id::SessionId;
 use latchkey_domain::throttle::{MAX_WRONG_PASSWORDS, wait_after};
 
-use super::{Judge, SLACK};
+use super::{Judge, Life, SLACK};
 use crate::history::{Access, Event, Guesser, Moment, Op};
 
 impl Judge<'_> {
@@ -46,7 +46,7 @@ impl Judge<'_> {
             return;
         };
         // The right password begins the count again, also where the account is closed, the reply was lost, or another
-        // password came while it was being checked; and the counters go with the account.
+        // password came while it was being checked; and a deletion that is begun removes the counters.
         let overtaken = |event: &Event| match &event.op {
             Op::SignIn { password, .. } => self
                 .replaced(password, event.end)
@@ -60,11 +60,11 @@ impl Judge<'_> {
                     || overtaken(event)
             })
             .count();
-        let deletions = events.iter();
-        let forgiven = forgiven
-            + deletions
-                .filter(|one| matches!(one.op, Op::Delete { .. }))
-                .count();
+        let deletions = events.iter().filter(|event| {
+            matches!(event.op, Op::Delete { .. })
+                && (event.answer.may_be_done() || event.answer.is_code("invalid_token"))
+        });
+        let forgiven = forgiven + deletions.count();
         let most = self.most_failures(end - begin + SLACK) * (forgiven + 1);
         if wrong.len() > most {
             let what = format!("{} guesses were checked, of {most} at most", wrong.len());
@@ -76,12 +76,7 @@ impl Judge<'_> {
     pub(super) fn sign_in_was_throttled(&mut self, event: &Event, guesser: Guesser) {
         let of_device = guesser == Guesser::KnownDevice;
         // To an address without an account every device is a stranger's.
-        let mut events = self.round.events.iter();
-        let is_deleted = events.any(|other| {
-            matches!(other.op, Op::Delete { .. })
-                && other.answer.may_be_done()
-                && other.start <= event.end
-        });
+        let is_deleted = self.may_be_deleted(event.end);
         let counts = |other: Guesser| is_deleted || (other == Guesser::KnownDevice) == of_device;
         let all = self.round.earlier;
         let earlier: usize = [
@@ -95,7 +90,8 @@ impl Judge<'_> {
         let now = events.filter(|other| {
             other.start <= event.end && other.may_count_as_failure().is_some_and(counts)
         });
-        // One whose count was sent again, and others counted in between, may count twice.
+        // A count that was sent again, with others in between, counts twice; more often is possible, and rarer than a run.
+        // Whoever came in counts here too, so the rule is sharp in the first rounds.
         if 2 * (earlier + now.count()) < self.round.rules.free_failures as usize {
             let what = match of_device {
                 true => "a known device has to wait for what others did",
@@ -147,12 +143,16 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether as many wrong passwords may have been given on a session until then as end it.
-    pub(super) fn may_have_been_guessed(&self, id: SessionId, until: Moment) -> bool {
+    /// Whether a session may have ended until then because of so many wrong passwords, given since it was last seen.
+    pub(super) fn may_have_been_guessed(&self, id: SessionId, life: &Life, until: Moment) -> bool {
+        let mut given = self
+            .confirmations(id)
+            .filter(|event| event.start <= until && !event.answer.is_done());
         let earlier = self.round.earlier.wrong_passwords.get(&id);
         let now = self.confirmations(id);
         // What was answered with 401 met a session that another password had ended, or ended it itself.
         let now = now.filter(|event| event.start <= until && event.may_count_as_wrong());
         now.count() + earlier.copied().unwrap_or_default() >= self.limit()
+            && given.any(|event| event.end >= life.last_seen())
     }
 }

@@ -1,5 +1,6 @@
 //! Which sessions may have been live at which moment.
 
+use latchkey_domain::cause::EndReason;
 use latchkey_domain::id::SessionId;
 
 use super::refresh::may_have_reached;
@@ -31,34 +32,40 @@ impl Judge<'_> {
         idle.unwrap_or_default().min(life.absolute_end)
     }
 
-    /// Whether somebody may have ended a session until then.
-    pub(super) fn may_have_been_ended(&self, id: SessionId, life: &Life, until: Moment) -> bool {
-        let mut events = self.round.events.iter();
-        self.may_have_been_guessed(id, until)
-            || events.any(|event| {
-                event.start <= until
-                    && event.may_end(id).is_some()
+    /// Whether a session may have ended until then, for a reason that is asked for.
+    pub(super) fn may_have_ended(
+        &self,
+        id: SessionId,
+        life: &Life,
+        until: Moment,
+        is_asked_for: impl Fn(EndReason) -> bool,
+    ) -> bool {
+        let events = self.round.events.iter();
+        let mut begun = events.filter(|event| event.start <= until);
+        (is_asked_for(EndReason::WrongPassword) && self.may_have_been_guessed(id, life, until))
+            || begun.any(|event| {
+                event.may_end(id).is_some_and(&is_asked_for)
                     && self.may_be_the_cause(id, life, event)
             })
     }
 
     /// Whether a request that ends sessions may have ended this one.
-    pub(super) fn may_be_the_cause(&self, id: SessionId, life: &Life, event: &Event) -> bool {
-        let unanswered = matches!(event.answer, Answer::Unavailable);
+    fn may_be_the_cause(&self, id: SessionId, life: &Life, event: &Event) -> bool {
         match &event.op {
             // An unanswered replay may have been noticed, and what it does then outlives it.
-            Op::Refresh { rotation, .. } if unanswered => {
+            Op::Refresh { rotation, .. } if matches!(event.answer, Answer::Unavailable) => {
                 self.may_be_reuse(id, life, event, *rotation)
             }
-            Op::SignIn { .. } => {
-                event.end >= life.last_seen() && self.may_have_evicted(id, life, event)
+            op => {
+                let makes_room = matches!(op, Op::SignIn { .. });
+                event.end >= life.last_seen()
+                    && (!makes_room || self.may_have_evicted(id, life, event))
             }
-            _ => event.end >= life.last_seen(),
         }
     }
 
     /// Whether a sign-in may have found a session to be the least recently used of too many.
-    pub(super) fn may_have_evicted(&self, id: SessionId, life: &Life, sign_in: &Event) -> bool {
+    fn may_have_evicted(&self, id: SessionId, life: &Life, sign_in: &Event) -> bool {
         let own = match &sign_in.answer {
             Answer::Tokens(tokens) => Some(tokens.session.id),
             _ => None,
@@ -148,7 +155,7 @@ impl Judge<'_> {
             if !life.dead_before {
                 for (start, end, what) in &missed {
                     let by_itself = self.may_end_by_itself(*id, life, *start) <= *end;
-                    if !by_itself && !self.may_have_been_ended(*id, life, *end) {
+                    if !by_itself && !self.may_have_ended(*id, life, *end, |_| true) {
                         wrong(format!("signed out ({what}), but nobody has ended it"));
                         break;
                     }

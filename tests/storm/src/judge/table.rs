@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use latchkey_domain::cause::EndReason;
 use latchkey_domain::id::SessionId;
 
 use super::refresh::may_have_reached;
@@ -53,22 +52,21 @@ impl Judge<'_> {
                 Op::SignIn { .. } | Op::ChangePassword { .. } if event.answer.is_done() => {
                     least += 1;
                 }
-                Op::SignIn { .. } | Op::ChangePassword { .. } | Op::Delete { .. } | Op::Enable => {
-                    most += u64::from(may_be_done);
+                Op::SignIn { .. } | Op::ChangePassword { .. } => {
+                    most += u64::from(event.may_have_begun_one());
                 }
+                Op::Delete { .. } | Op::Enable => most += u64::from(may_be_done),
                 // If the reply was lost and others have changed the account twice, it is decided once more.
                 Op::RevokeAll { .. } | Op::Disable => most += 2 * u64::from(may_be_done),
                 _ => {}
             }
-            let refused = event.op.confirmation().filter(|_| !event.answer.is_done());
-            // The fifth wrong password on a session ends it.
-            ended_alone.extend(refused.map(|(by, _)| by.session));
-            let target = event.op.target().filter(|id| {
-                let reason = event.may_end(*id);
-                reason.is_some_and(|reason| reason != EndReason::Evicted)
-            });
-            ended_alone.extend(target);
+            ended_alone.extend(event.op.target().filter(|id| event.may_end(*id).is_some()));
         }
+        let guessed = self.lives.iter().filter(|(id, life)| {
+            let ended = self.round.ended;
+            self.may_have_been_guessed(**id, life, ended)
+        });
+        ended_alone.extend(guessed.map(|(id, _)| *id));
         most += ended_alone.len() as u64;
         if !(least..=least + most).contains(&after.version) {
             let what = format!(

@@ -6,6 +6,7 @@ use latchkey_domain::cause::EndReason;
 use latchkey_domain::id::SessionId;
 
 use super::{Judge, Life};
+use crate::history::Moment;
 
 impl Judge<'_> {
     /// Each beginning and each end has its event, with one id, and nothing is told that has not happened.
@@ -63,11 +64,11 @@ impl Judge<'_> {
                 let earlier = &self.round.earlier.told.created;
                 let right = match self.lives.get(id) {
                     Some(life) => self.may_be_the_reason(*id, life, *reason),
-                    None if earlier.contains_key(id) => true,
-                    // Nobody knew of it, so nobody can have ended it alone.
+                    // It had run out in an earlier round and was purged, or nobody knew of it.
                     None => {
                         let mut events = self.round.events.iter();
-                        events.any(|event| event.may_end(*id) == Some(*reason))
+                        (earlier.contains_key(id) && *reason == EndReason::Expired)
+                            || events.any(|event| event.may_end(*id) == Some(*reason))
                     }
                 };
                 if !right {
@@ -99,17 +100,11 @@ impl Judge<'_> {
 
     fn may_be_the_reason(&self, id: SessionId, life: &Life, reason: EndReason) -> bool {
         let by_itself = self.may_end_by_itself(id, life, self.round.ended) <= self.round.ended;
-        match reason {
-            EndReason::Expired => return by_itself,
-            EndReason::WrongPassword => return self.may_have_been_guessed(id, self.round.ended),
-            _ => {}
-        }
         // What ended it had begun before it was first missed; one that had run out by itself is ended for good later.
         let until = life.first_missed().filter(|_| !by_itself);
-        self.round.events.iter().any(|event| {
-            event.may_end(id) == Some(reason)
-                && until.is_none_or(|until| event.start <= until)
-                && self.may_be_the_cause(id, life, event)
-        })
+        match reason {
+            EndReason::Expired => by_itself,
+            _ => self.may_have_ended(id, life, until.unwrap_or(Moment::MAX), |one| one == reason),
+        }
     }
 }

@@ -207,9 +207,14 @@ fn no_more_guesses_are_checked_than_are_free_and_no_known_device_waits_for_them(
         by: by(1),
         password,
     };
+    let deletion = event(0, 1, deletion, Answer::Nothing);
     let mut after_deletion = throttled(Guesser::KnownDevice);
-    after_deletion.push(event(0, 1, deletion, Answer::Nothing));
+    after_deletion.push(deletion.clone());
     assert_eq!(found_when_deleted(&after_deletion), Vec::<String>::new());
+    // The counters went with the account.
+    let mut begun_again = checked(12);
+    begun_again.push(deletion);
+    assert_eq!(found_when_deleted(&begun_again), Vec::<String>::new());
 }
 
 #[test]
@@ -229,7 +234,16 @@ fn the_fifth_wrong_password_is_the_last_on_a_session() {
     assert_eq!(found(&vec![wrong(); 5], &after), Vec::<String>::new());
     let six = found(&vec![wrong(); 6], &after);
     assert_eq!(six, ["6 wrong passwords were checked on one session"]);
-    only(&vec![wrong(); 4], &after, "nobody has ended it");
+    let four = found(&vec![wrong(); 4], &after);
+    let too_often =
+        "the account was written 1 times too often or too rarely: version 3, not 2 to 2";
+    let out = "signed out (not in the set at the end), but nobody has ended it";
+    assert_eq!(four, [too_often, out]);
+    // After they were given, the session was still there.
+    let me = event(2, 3, Op::Me(by(1)), Answer::User(user().user));
+    let mut before_it_was_seen = vec![wrong(); 5];
+    before_it_was_seen.push(me);
+    assert_eq!(found(&before_it_was_seen, &after), [too_often, out]);
     let throttled = proof(
         0,
         1,
@@ -279,7 +293,7 @@ fn each_beginning_and_each_end_is_told_once_with_its_reason() {
 }
 
 #[test]
-fn an_eviction_that_is_told_needs_enough_sessions_that_were_used_later() {
+fn an_eviction_that_is_told_needs_enough_others() {
     let password = "old".to_owned();
     let guesser = Guesser::NewDevice;
     // That the session has ended may be this one's doing; what is told is not.
@@ -323,6 +337,66 @@ fn whom_nobody_knew_nobody_can_have_ended_alone() {
         with_end(EndReason::Revoked),
         ["it ended by Revoked, but nobody did that"]
     );
+    let guess = [sign_in("guess", Guesser::Stranger, Answer::Unavailable)];
+    let mut told = told(&guess, &user());
+    let begun = ["beginning".to_owned()].into();
+    told.created.insert(session(7), begun);
+    let end = [("end".to_owned(), EndReason::Evicted)].into();
+    told.ended.insert(session(7), end);
+    let found = found_when_told(&guess, &user(), &told);
+    let of_nobody = "an event tells of a session that nobody made";
+    assert!(found.iter().any(|what| what == of_nobody), "{found:?}");
+}
+
+#[test]
+fn what_was_purged_before_the_round_has_run_out_or_is_ended_by_somebody() {
+    let with_end = |reason, events: &[Event]| {
+        let mut told = told(events, &user());
+        let begun = ["beginning".to_owned()].into();
+        told.created.insert(session(7), begun);
+        let earlier = Earlier {
+            told: told.clone(),
+            ..Earlier::default()
+        };
+        let end = [("end".to_owned(), reason)].into();
+        told.ended.insert(session(7), end);
+        found_of(&user(), events, Some(&user()), &earlier, &told)
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(with_end(EndReason::Expired, &[]), none);
+    assert_eq!(
+        with_end(EndReason::Admin, &[]),
+        ["it ended by Admin, but nobody did that"]
+    );
+    let unanswered = event(
+        0,
+        1,
+        Op::AdminRevoke { target: session(7) },
+        Answer::Unavailable,
+    );
+    assert_eq!(with_end(EndReason::Admin, &[unanswered]), none);
+}
+
+#[test]
+fn what_has_run_out_is_ended_for_good_later() {
+    let mut expired = user();
+    if let Some(item) = expired.sessions.get_mut(&session(1)) {
+        item.idle_end = NOON + 30 * SECOND;
+    }
+    let after = without(expired.clone(), 1);
+    let log_out = Op::LogOut {
+        session: session(1),
+    };
+    let events = [
+        event(0, 1, refresh(1, 0), refused("invalid_refresh_token")),
+        event(2, 3, log_out, Answer::Nothing),
+    ];
+    let mut told = told(&events, &after);
+    let end = [("end".to_owned(), EndReason::LoggedOut)].into();
+    told.ended.insert(session(1), end);
+    let earlier = Earlier::default();
+    let found = found_of(&expired, &events, Some(&after), &earlier, &told);
+    assert_eq!(found, Vec::<String>::new());
 }
 
 #[test]
