@@ -462,7 +462,8 @@ fn a_sign_in_makes_room_for_its_own_session_however_old_that_is() {
     let password = "old".to_owned();
     let guesser = Guesser::NewDevice;
     let late = event(0, 6, Op::SignIn { password, guesser }, Answer::Unavailable);
-    let missed = |others| an_unanswered_one_is_missed_beside(others, &[4], &[late.clone()]);
+    let missed =
+        |others| an_unanswered_one_is_missed_beside(others, &[4], std::slice::from_ref(&late));
     assert_eq!(missed(19), Vec::<String>::new());
     assert_eq!(missed(18), [OUT]);
 }
