@@ -76,9 +76,15 @@ fn an_administrator_ends_what_is_admitted_without_its_item_too() {
     let purge = event(0, 1, Op::Purge(by(2)), Answer::Count(1));
     let events = [purge, revoke(session(1))];
     assert_eq!(found_since(&expired, &events, Some(&after)), none);
+    let expired_one = ["an administrator's revoke works, but it has expired"];
     assert_eq!(
         found_since(&expired, &events[1..], Some(&after)),
-        ["an administrator's revoke works, but it has expired"]
+        expired_one
+    );
+    let with_item = without(expired.clone(), 1);
+    assert_eq!(
+        found_since(&expired, &events, Some(&with_item)),
+        expired_one
     );
 }
 
@@ -211,6 +217,19 @@ fn no_more_guesses_are_checked_than_are_free_and_no_known_device_waits_for_them(
     let mut after_deletion = throttled(Guesser::KnownDevice);
     after_deletion.push(deletion.clone());
     assert_eq!(found_when_deleted(&after_deletion), Vec::<String>::new());
+    let password = "wrong".to_owned();
+    let refused_deletion = Op::Delete {
+        by: by(1),
+        password,
+    };
+    let wrong_password = Answer::Refused(403, "wrong_password".to_owned());
+    let mut with_refused = checked(12);
+    with_refused.push(event(0, 1, refused_deletion, wrong_password));
+    only(
+        &with_refused,
+        &user(),
+        "12 guesses were checked, of 11 at most",
+    );
     // The counters went with the account.
     let mut begun_again = checked(12);
     begun_again.push(deletion);

@@ -395,8 +395,8 @@ fn item(at: Moment) -> StoredSession {
     }
 }
 
-/// A sign-in is answered 503 as late as the others are answered, and has made session 3 long before: a list shows it.
-/// Others begin sessions, and then a list shows these and some of the second 0, and not that one.
+/// A sign-in is answered 503 long after it has made session 3: a list shows it before. Others begin sessions, five of them
+/// before that answer, and then a list shows these and some of the second 0, and not that one.
 fn an_unanswered_one_is_missed_beside(
     others: u64,
     older: &[u64],
@@ -420,17 +420,21 @@ fn an_unanswered_one_is_missed_beside(
     let new: Vec<u64> = (10..10 + others).collect();
     let shown = [&new, older].concat();
     let mut events = vec![
-        sign_in(0, 11, Answer::Unavailable),
+        sign_in(0, 6, Answer::Unavailable),
         list(3, 1, vec![1, 2, 3]),
     ];
-    let sign_ins = new.iter().map(|seed| sign_in(4, 5, born(*seed, 5)));
+    let at = |seed: u64| if seed < 15 { 5 } else { 9 };
+    let sign_ins = new.iter().map(|seed| {
+        let at = at(*seed);
+        sign_in(at - 1, at, born(*seed, at))
+    });
     events.extend(sign_ins);
     events.push(list(12, 10, shown.clone()));
     events.extend_from_slice(besides);
     let mut after = user();
     after.version += others + 1;
     after.admitted = shown.iter().map(|seed| session(*seed)).collect();
-    let items = new.iter().map(|seed| (session(*seed), item(5)));
+    let items = new.iter().map(|seed| (session(*seed), item(at(*seed))));
     let older = older.iter().map(|seed| (session(*seed), item(0)));
     let items = items.chain(older).chain([(session(3), item(1))]);
     after.sessions.extend(items);
@@ -461,7 +465,7 @@ fn a_session_counts_as_used_when_a_refresh_of_it_was_written() {
 fn a_sign_in_makes_room_for_its_own_session_however_old_that_is() {
     let password = "old".to_owned();
     let guesser = Guesser::NewDevice;
-    let late = event(0, 6, Op::SignIn { password, guesser }, Answer::Unavailable);
+    let late = event(0, 11, Op::SignIn { password, guesser }, Answer::Unavailable);
     let missed =
         |others| an_unanswered_one_is_missed_beside(others, &[4], std::slice::from_ref(&late));
     assert_eq!(missed(19), Vec::<String>::new());
@@ -497,11 +501,16 @@ fn what_ends_a_session_does_so_after_it_was_last_seen() {
     assert_eq!(found(&events, &after), Vec::<String>::new());
     events.push(event(2, 3, Op::Me(by(1)), Answer::User(user().user)));
     assert_eq!(found(&events, &after), out);
+    // A stranger's guess makes no room.
+    let (password, guesser) = ("guess".to_owned(), Guesser::Stranger);
+    let guess = Op::SignIn { password, guesser };
+    events.push(event(3, 4, guess, Answer::Unavailable));
+    assert_eq!(found(&events, &after), out);
 }
 
 #[test]
 fn a_session_of_an_unanswered_sign_in_ends_with_its_password() {
-    let (old, new) = ("old".to_owned(), "new".to_owned());
+    let (old, new) = ("old".to_owned(), "other".to_owned());
     let change = Op::ChangePassword {
         by: by(2),
         old: old.clone(),
@@ -515,7 +524,7 @@ fn a_session_of_an_unanswered_sign_in_ends_with_its_password() {
     ];
     let mut after = user();
     after.version = 4;
-    after.password = Some(new);
+    after.password = Some(new.clone());
     after
         .sessions
         .extend([(session(3), item(1)), (session(4), item(2))]);
@@ -528,7 +537,7 @@ fn a_session_of_an_unanswered_sign_in_ends_with_its_password() {
         "in the account's set, but ended: password change",
     );
     // It may have been begun with the new one.
-    let (password, guesser) = ("new".to_owned(), Guesser::NewDevice);
+    let (password, guesser) = (new, Guesser::NewDevice);
     let op = Op::SignIn { password, guesser };
     events.push(event(0, 5, op, Answer::Unavailable));
     assert_eq!(found(&events, &after), Vec::<String>::new());
