@@ -681,9 +681,10 @@ var RecordStore = class {
     this.#replace(JSON.stringify(record), JSON.stringify({ ...record, access: {} }));
   }
   /**
-   * With a cookie, the text says that nobody is signed in, and why, if that is known; without it only the server can tell.
-   * Without a cookie, a refused session leaves when it began, because another tab may hold a later one that it could not
-   * write. If the storage holds another session, which this tab could not write over, it stays.
+   * A refused session leaves when it began, because another tab may hold a later one that it could not write. If the
+   * storage holds another session, which this tab could not write over, it stays. Otherwise nothing is left without a
+   * cookie; with one, the text says that nobody is signed in, and why, if that is known, because without the text only the
+   * server could tell.
    */
   clear(text = "", refused = null) {
     const ended = refused && JSON.stringify(refused, ["session", "created_at"]);
