@@ -341,8 +341,10 @@ impl Event {
     pub(crate) fn line(&self, zero: Moment) -> String {
         let millis = |moment: Moment| (moment - zero) as f64 / 1000.0;
         let mut what = self.op.name().to_owned();
-        if let Op::Refresh { rotation, .. } = &self.op {
-            what += &format!(" with rotation {rotation}");
+        match &self.op {
+            Op::Refresh { rotation, .. } => what += &format!(" with rotation {rotation}"),
+            Op::SignIn { guesser, .. } => what += &format!(" ({guesser:?})"),
+            _ => {}
         }
         if let Some(target) = self.op.target() {
             what += &format!(" of {target}");

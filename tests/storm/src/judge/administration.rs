@@ -35,11 +35,11 @@ impl Judge<'_> {
 
     /// Whether the user may have been gone at some moment until then.
     pub(super) fn may_have_been_deleted(&self, until: Moment) -> bool {
-        self.round.before.is_none() || self.may_be_deleted(until)
+        self.round.before.is_none() || self.may_be_deleted_in_round(until)
     }
 
     /// Whether the account may have been deleted in this round until then.
-    pub(super) fn may_be_deleted(&self, until: Moment) -> bool {
+    pub(super) fn may_be_deleted_in_round(&self, until: Moment) -> bool {
         self.round.events.iter().any(|event| {
             matches!(event.op, Op::Delete { .. })
                 && event.start <= until

@@ -76,7 +76,7 @@ impl Judge<'_> {
     pub(super) fn sign_in_was_throttled(&mut self, event: &Event, guesser: Guesser) {
         let of_device = guesser == Guesser::KnownDevice;
         // To an address without an account every device is a stranger's.
-        let is_deleted = self.may_be_deleted(event.end);
+        let is_deleted = self.may_be_deleted_in_round(event.end);
         let counts = |other: Guesser| is_deleted || (other == Guesser::KnownDevice) == of_device;
         let all = self.round.earlier;
         let earlier: usize = [
@@ -143,16 +143,16 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a session may have ended until then because of so many wrong passwords, given since it was last seen.
+    /// Whether a session may have ended until then because of so many wrong passwords, the last of them given since it was
+    /// last seen.
     pub(super) fn may_have_been_guessed(&self, id: SessionId, life: &Life, until: Moment) -> bool {
-        let mut given = self
-            .confirmations(id)
-            .filter(|event| event.start <= until && !event.answer.is_done());
+        let begun = || self.confirmations(id).filter(|event| event.start <= until);
         let earlier = self.round.earlier.wrong_passwords.get(&id);
-        let now = self.confirmations(id);
-        // What was answered with 401 met a session that another password had ended, or ended it itself.
-        let now = now.filter(|event| event.start <= until && event.may_count_as_wrong());
-        now.count() + earlier.copied().unwrap_or_default() >= self.limit()
-            && given.any(|event| event.end >= life.last_seen())
+        let wrong = begun().filter(|event| event.may_count_as_wrong());
+        // What was answered with 401 met a session that another password had ended, which is counted, or ended it itself.
+        let mut last = begun()
+            .filter(|event| event.may_count_as_wrong() || event.answer.is_code("invalid_token"));
+        wrong.count() + earlier.copied().unwrap_or_default() >= self.limit()
+            && last.any(|event| event.end >= life.last_seen())
     }
 }

@@ -70,9 +70,6 @@ impl Judge<'_> {
             Answer::Tokens(tokens) => Some(tokens.session.id),
             _ => None,
         };
-        if own == Some(id) {
-            return false;
-        }
         // It makes room for its own, however old that is when it is decided.
         let may_be_own = |other: SessionId, life: &Life| match own {
             Some(own) => other == own,
@@ -89,7 +86,7 @@ impl Judge<'_> {
         stays.count() + self.ghosts >= self.round.rules.limit
     }
 
-    /// No sign-in can have found a session to be used before.
+    /// The earliest last use that a sign-in can have found.
     fn least_use(&self, id: SessionId, life: &Life, sign_in: &Event) -> Moment {
         let uses = self
             .refreshes(id)
@@ -102,7 +99,8 @@ impl Judge<'_> {
         uses.fold(life.used_before, Moment::max)
     }
 
-    /// Nor to be used after. A refresh that is refused as its session has ended may have been written.
+    /// The latest last use that a sign-in can have found. A refresh that is refused as its session has ended may have been
+    /// written.
     fn most_use(&self, id: SessionId, life: &Life, sign_in: &Event) -> Moment {
         let begun = |event: &Event| event.start <= sign_in.end;
         let uses = self

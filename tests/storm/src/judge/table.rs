@@ -67,6 +67,7 @@ impl Judge<'_> {
             self.may_have_been_guessed(**id, life, ended)
         });
         ended_alone.extend(guessed.map(|(id, _)| *id));
+        ended_alone.retain(|id| !after.admitted.contains(id));
         most += ended_alone.len() as u64;
         if !(least..=least + most).contains(&after.version) {
             let what = format!(

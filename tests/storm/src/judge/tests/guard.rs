@@ -263,6 +263,20 @@ fn the_fifth_wrong_password_is_the_last_on_a_session() {
     let mut before_it_was_seen = vec![wrong(); 5];
     before_it_was_seen.push(me);
     assert_eq!(found(&before_it_was_seen, &after), [too_often, out]);
+    // One that was answered 401 after that may have ended it, one that had to wait has not.
+    let last = |answer| {
+        [
+            before_it_was_seen.clone(),
+            vec![proof(4, 5, "a guess", answer)],
+        ]
+        .concat()
+    };
+    assert_eq!(
+        found(&last(refused("invalid_token")), &after),
+        Vec::<String>::new()
+    );
+    let waits = Answer::Refused(429, "too_many_requests".to_owned());
+    assert_eq!(found(&last(waits), &after), [too_often, out]);
     let throttled = proof(
         0,
         1,
