@@ -1,7 +1,7 @@
 //! Bytes as tokens, and tokens whose parts are changed and signed again.
 
 use crate::attack::forgery::Kind;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::with_world;
@@ -15,7 +15,11 @@ pub(super) fn tokens(data: &[u8]) {
         if let Some(reply) = world.send(&get, "/v1/sessions", &headers, None).await {
             let genuine = [&world.ada, &world.phone].map(|one| one.access_token.as_bytes());
             let is_genuine = genuine.contains(&data.trim_ascii());
-            assert_eq!(reply.status.is_success(), is_genuine, "a forgery passed");
+            let passed = reply.status.is_success();
+            assert!(is_genuine || !passed, "a forgery passed");
+            // The clock stands still here, so a session that has often been asked about waits in the end.
+            let waits = reply.status == StatusCode::TOO_MANY_REQUESTS;
+            assert!(passed || waits || !is_genuine, "refused: {}", reply.status);
         }
         let Ok(text) = std::str::from_utf8(data) else {
             return;
