@@ -8,33 +8,26 @@ use cleanup::{Budget, Report};
 use latchkey_domain::clock::Clock as _;
 use latchkey_store::ScannedItem;
 
+use super::StormError;
 use super::earlier::Told;
 use super::history::{Event, StoredUser};
 use super::judge::{Round, Rules, Violation, judge};
+use super::report::Violations;
 use super::stack::Stack;
 use super::user::{Known, People, lock};
-use super::{SHOWN, StormError};
-
-/// What is found wrong, with what was noted of it.
-pub(crate) struct Evidence {
-    pub(crate) violation: Violation,
-    pub(crate) email: String,
-    pub(crate) round: usize,
-    pub(crate) history: Vec<String>,
-}
 
 /// Compares what was answered in a round, and what the table holds after it, with the rules.
 pub(crate) async fn compare(
     stack: &Stack,
     people: &[Arc<People>],
     round: usize,
-) -> Result<Vec<Evidence>, StormError> {
+    violations: &mut Violations,
+) -> Result<(), StormError> {
     let rules = Rules::from(&stack.policy);
     let users = people
         .iter()
         .flat_map(|people| lock(&people.accounts).clone());
     stack.pump.lock().await.drain().await?;
-    let mut evidence = Vec::new();
     for user in users {
         let after = user.stored(&stack.behind, &stack.clock).await?;
         let id = user.known().user.or(after.as_ref().map(|after| after.user));
@@ -52,26 +45,15 @@ pub(crate) async fn compare(
             ended,
         });
         for violation in found {
-            evidence.push(Evidence {
-                history: match evidence.len() < SHOWN {
-                    true => history(
-                        &violation,
-                        &events,
-                        known.before.as_ref(),
-                        after.as_ref(),
-                        &told,
-                    ),
-                    false => Vec::new(),
-                },
-                email: user.email.clone(),
-                violation,
-                round,
+            let (before, after) = (known.before.as_ref(), after.as_ref());
+            violations.add(violation, &user.email, round, |violation| {
+                history(violation, &events, before, after, &told)
             });
         }
         known.earlier.add(&events, told);
         settle(&mut known, after);
     }
-    Ok(evidence)
+    Ok(())
 }
 
 /// From here on the clients know what is, not what may be.

@@ -119,6 +119,14 @@ impl Op {
         }
     }
 
+    /// What a sign-in was tried with.
+    pub(crate) fn signs_in_with(&self) -> Option<&String> {
+        match self {
+            Self::SignIn { password, .. } => Some(password),
+            _ => None,
+        }
+    }
+
     /// The password that is checked on the caller's session.
     pub(crate) fn confirmation(&self) -> Option<(Access, &str)> {
         match self {
@@ -228,6 +236,14 @@ impl Answer {
         !matches!(self, Self::Refused(..) | Self::Unavailable | Self::Wrong(_))
     }
 
+    /// The session whose tokens were answered.
+    pub(crate) fn of_session(&self) -> Option<SessionId> {
+        match self {
+            Self::Tokens(tokens) => Some(tokens.session.id),
+            _ => None,
+        }
+    }
+
     pub(crate) fn in_short(&self) -> String {
         match self {
             Self::Tokens(tokens) => {
@@ -281,10 +297,7 @@ impl Event {
         if !self.answer.may_be_done() {
             return None;
         }
-        let begun = match &self.answer {
-            Answer::Tokens(tokens) => Some(tokens.session.id),
-            _ => None,
-        };
+        let begun = self.answer.of_session();
         let (ends, reason) = match &self.op {
             Op::LogOut { session } => (*session == id, EndReason::LoggedOut),
             Op::Revoke { target, .. } => (*target == id, EndReason::Revoked),

@@ -22,7 +22,6 @@ mod step_up;
 mod telling;
 mod user;
 
-use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,8 +40,8 @@ use latchkey_tests::harness::administrators::grant;
 
 use api::Api;
 use browser::{Browser, Tally};
-use compare::{Evidence, compare, whole_table};
-use report::{clear_line, line, print_evidence, print_result, show_progress};
+use compare::{compare, whole_table};
+use report::{Violations, clear_line, line, print_result, show_progress};
 use shares::{shares, too_small};
 use stack::{Stack, start};
 use telling::pump;
@@ -67,8 +66,6 @@ const LEAPS: [i64; 10] = [
 const DAY: i64 = 24 * 3600;
 /// For how many clients there is an administrator.
 const CLIENTS_OF_AN_ADMINISTRATOR: usize = 50;
-/// How many violations are shown with their history.
-const SHOWN: usize = 10;
 
 /// Many clients against the running stack while DynamoDB fails; exit code 1 if anything is wrong.
 #[derive(Debug, Parser)]
@@ -127,8 +124,7 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
     let stack = start(options.seed).await?;
     let tally = Arc::new(Tally::default());
     let (mut people, mut browsers) = clients(&options, &stack, &tally);
-    let mut evidence = Vec::new();
-    let before = appoint(&options, &stack, &tally, &mut people, &mut browsers).await?;
+    let mut violations = appoint(&options, &stack, &tally, &mut people, &mut browsers).await?;
     println!(
         "{} clients of {} users, {} rounds of {} actions, {} % faults, seed {}",
         options.clients,
@@ -138,7 +134,6 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
         options.faults,
         options.seed
     );
-    add(&mut evidence, before);
     stack
         .faults
         .arm_at_random(options.faults / 100.0, options.seed);
@@ -157,8 +152,8 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
             browser
         })
         .await;
-        add(&mut evidence, compare(&stack, &people, round).await?);
-        line(&tally, &stack, round, evidence.len());
+        compare(&stack, &people, round, &mut violations).await?;
+        line(&tally, &stack, round, violations.count());
         let leap = LEAPS.get(round % LEAPS.len()).copied().unwrap_or_default();
         stack.clock.leap(TimeDelta::seconds(leap));
     }
@@ -172,10 +167,7 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
         browser
     })
     .await;
-    add(
-        &mut evidence,
-        compare(&stack, &people, options.rounds).await?,
-    );
+    compare(&stack, &people, options.rounds, &mut violations).await?;
     let (table, report) = whole_table(&stack, &people).await?;
     let late = tally.unavailable.load(Ordering::Relaxed) - unavailable;
     let mut general = table;
@@ -195,36 +187,16 @@ async fn run(options: Options) -> Result<ExitCode, StormError> {
     publishing.abort();
     clear_line();
     print_result(&tally, &shares, &struck, &report, &stack);
-    let violations = evidence.len() + general.len();
     for what in &general {
         println!("violation: {what}");
     }
-    if evidence.len() > SHOWN {
-        println!("the first {SHOWN} are shown above; all of them are:");
-        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-        for found in &evidence {
-            *kinds.entry(found.violation.what.as_str()).or_default() += 1;
-        }
-        for (what, count) in kinds {
-            println!("  {count:>6} {what}");
-        }
-    }
-    println!("violations: {violations}");
-    Ok(match violations {
+    violations.print_rest();
+    let count = violations.count() + general.len();
+    println!("violations: {count}");
+    Ok(match count {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
-}
-
-/// Keeps what was found wrong, and shows the first of it at once: whoever looks need not wait for the end.
-fn add(evidence: &mut Vec<Evidence>, found: Vec<Evidence>) {
-    for one in found {
-        if evidence.len() < SHOWN {
-            clear_line();
-            print_evidence(&one);
-        }
-        evidence.push(one);
-    }
 }
 
 fn clients(
@@ -257,14 +229,14 @@ fn clients(
     (people, browsers)
 }
 
-/// Makes administrators, one for some clients, before anything fails.
+/// Makes administrators, one for some clients, before anything fails. Returns what is wrong by then.
 async fn appoint(
     options: &Options,
     stack: &Stack,
     tally: &Arc<Tally>,
     people: &mut Vec<Arc<People>>,
     browsers: &mut Vec<Browser>,
-) -> Result<Vec<Evidence>, StormError> {
+) -> Result<Violations, StormError> {
     let api = Api::new(&stack.base, Arc::clone(&stack.clock));
     let wards: Arc<[Arc<People>]> = people.as_slice().into();
     let mut administrators = Vec::new();
@@ -288,7 +260,8 @@ async fn appoint(
         browser
     })
     .await;
-    let evidence = compare(stack, people, 0).await?;
+    let mut violations = Violations::default();
+    compare(stack, people, 0, &mut violations).await?;
     for administrator in people.iter().skip(wards.len()) {
         let user = administrator.user();
         let id = user.known().user.ok_or(StormError::NoAdministrator)?;
@@ -303,7 +276,7 @@ async fn appoint(
         administrator.finish().await;
         browsers.push(administrator);
     }
-    Ok(evidence)
+    Ok(violations)
 }
 
 /// All clients at once, each in a separate task.

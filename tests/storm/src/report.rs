@@ -11,10 +11,13 @@ use latchkey_tests::attack::faults::{Fault, Faults};
 
 use super::browser::Tally;
 use super::clock::LeapingClock;
-use super::compare::Evidence;
+use super::judge::Violation;
 use super::shares::Share;
 use super::stack::Stack;
 use super::user::lock;
+
+/// How many violations are shown with their history.
+const SHOWN: usize = 10;
 
 pub(crate) fn print_result(
     tally: &Tally,
@@ -76,19 +79,52 @@ pub(crate) fn print_result(
     );
 }
 
-pub(crate) fn print_evidence(found: &Evidence) {
-    let session = found
-        .violation
-        .session
-        .map_or("no session".to_owned(), |session| session.to_string());
-    println!(
-        "\nviolation in round {} of {}, {session}: {}",
-        found.round + 1,
-        found.email,
-        found.violation.what
-    );
-    for line in &found.history {
-        println!("    {line}");
+/// What was found wrong, and how often.
+#[derive(Default)]
+pub(crate) struct Violations {
+    kinds: BTreeMap<String, usize>,
+}
+
+impl Violations {
+    pub(crate) fn count(&self) -> usize {
+        self.kinds.values().sum()
+    }
+
+    /// Counts a violation. The first are shown at once with the history of their user: whoever looks need not wait for the
+    /// end.
+    pub(crate) fn add(
+        &mut self,
+        violation: Violation,
+        email: &str,
+        round: usize,
+        history: impl FnOnce(&Violation) -> Vec<String>,
+    ) {
+        if self.count() < SHOWN {
+            let session = violation
+                .session
+                .map_or("no session".to_owned(), |session| session.to_string());
+            clear_line();
+            let what = &violation.what;
+            println!(
+                "\nviolation in round {} of {email}, {session}: {what}",
+                round + 1
+            );
+            for line in history(&violation) {
+                println!("    {line}");
+            }
+        }
+        *self.kinds.entry(violation.what).or_default() += 1;
+    }
+
+    /// Prints how often each was found, if not all of them have been shown.
+    pub(crate) fn print_rest(&self) {
+        if self.count() <= SHOWN {
+            return;
+        }
+        println!("the first {SHOWN} are shown above; all of them are:");
+        for (what, count) in &self.kinds {
+            println!("  {count:>6} {what}");
+        }
     }
 }
 

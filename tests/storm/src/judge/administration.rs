@@ -6,45 +6,40 @@ use super::Judge;
 use crate::history::{Event, Moment, Op, StoredUser};
 
 impl Judge<'_> {
-    fn all(&self, op: &Op) -> impl Iterator<Item = &Event> {
-        let kind = std::mem::discriminant(op);
-        let events = self.round.events.iter();
-        events.filter(move |event| std::mem::discriminant(&event.op) == kind)
+    /// Whether something may have been done in this round until then.
+    pub(super) fn may_have_been_done(&self, until: Moment, is_it: impl Fn(&Op) -> bool) -> bool {
+        let mut events = self.round.events.iter();
+        events.any(|event| is_it(&event.op) && event.start <= until && event.answer.may_be_done())
     }
 
     /// Whether the account may have been closed at some moment until then.
     pub(super) fn may_have_been_closed(&self, until: Moment) -> bool {
         self.round.before.is_some_and(|before| !before.active)
-            || self
-                .all(&Op::Disable)
-                .any(|event| event.start <= until && event.answer.may_be_done())
+            || self.may_have_been_done(until, |op| matches!(op, Op::Disable))
     }
 
     /// Whether the account was closed all the time between two moments.
     pub(super) fn was_closed(&self, start: Moment, end: Moment) -> bool {
         let opened_since = |since: Moment| {
-            self.all(&Op::Enable)
-                .any(|event| event.end >= since && event.start <= end && event.answer.may_be_done())
+            let mut events = self.round.events.iter().filter(|event| event.end >= since);
+            events.any(|event| {
+                matches!(event.op, Op::Enable) && event.start <= end && event.answer.may_be_done()
+            })
         };
         let before = self.round.before.is_some_and(|before| !before.active);
         (before && !opened_since(Moment::MIN))
-            || self.all(&Op::Disable).any(|event| {
-                event.answer.is_done() && event.end < start && !opened_since(event.start)
+            || self.round.events.iter().any(|event| {
+                matches!(event.op, Op::Disable)
+                    && event.answer.is_done()
+                    && event.end < start
+                    && !opened_since(event.start)
             })
     }
 
     /// Whether the user may have been gone at some moment until then.
     pub(super) fn may_have_been_deleted(&self, until: Moment) -> bool {
-        self.round.before.is_none() || self.may_be_deleted_in_round(until)
-    }
-
-    /// Whether the account may have been deleted in this round until then.
-    pub(super) fn may_be_deleted_in_round(&self, until: Moment) -> bool {
-        self.round.events.iter().any(|event| {
-            matches!(event.op, Op::Delete { .. })
-                && event.start <= until
-                && event.answer.may_be_done()
-        })
+        self.round.before.is_none()
+            || self.may_have_been_done(until, |op| matches!(op, Op::Delete { .. }))
     }
 
     /// Whether a session may have had no item any more when a request met it, although the account admitted it: it had
@@ -57,11 +52,7 @@ impl Judge<'_> {
         let after = self.round.after;
         self.may_end_by_itself(id, life, met.start) <= met.end
             && after.is_none_or(|after| !after.sessions.contains_key(&id))
-            && self.round.events.iter().any(|event| {
-                matches!(event.op, Op::Purge(_))
-                    && event.start <= met.end
-                    && event.answer.may_be_done()
-            })
+            && self.may_have_been_done(met.end, |op| matches!(op, Op::Purge(_)))
     }
 
     pub(super) fn was_refused_as_closed(&mut self, event: &Event) {

@@ -1,6 +1,6 @@
 //! Which sessions there are: from before the round, and what sign-ins made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use latchkey_domain::id::SessionId;
 
@@ -54,9 +54,7 @@ impl Judge<'_> {
             let shown = &tokens.session;
             let born = (event.start, event.end);
             let mut life = self.birth(shown.created_at, shown.last_used_at, born);
-            if let Op::SignIn { password, .. } = &event.op {
-                life.password = Some(password.clone());
-            }
+            life.password = event.op.signs_in_with().cloned();
             if self.lives.insert(shown.id, life).is_some() {
                 self.violation(Some(shown.id), "a new session has the id of an old one");
             }
@@ -105,15 +103,11 @@ impl Judge<'_> {
             }
             // Nobody has its tokens, so its last use is its beginning, however late it may have been admitted.
             let mut life = self.birth(created_at, created_at, (created_at, last));
-            let passwords: BTreeSet<Option<&String>> = fitting
-                .iter()
-                .map(|event| match &event.op {
-                    Op::SignIn { password, .. } => Some(password),
-                    _ => None,
-                })
-                .collect();
-            if passwords.len() == 1 {
-                life.password = passwords.into_iter().next().flatten().cloned();
+            // It is known with which password it was begun if all that fit used the same.
+            let mut passwords = fitting.iter().map(|event| event.op.signs_in_with());
+            let first = passwords.next().flatten();
+            if passwords.all(|other| other == first) {
+                life.password = first.cloned();
             }
             self.lives.insert(id, life);
         }

@@ -76,7 +76,7 @@ impl Judge<'_> {
     pub(super) fn sign_in_was_throttled(&mut self, event: &Event, guesser: Guesser) {
         let of_device = guesser == Guesser::KnownDevice;
         // To an address without an account every device is a stranger's.
-        let is_deleted = self.may_be_deleted_in_round(event.end);
+        let is_deleted = self.may_have_been_done(event.end, |op| matches!(op, Op::Delete { .. }));
         let counts = |other: Guesser| is_deleted || (other == Guesser::KnownDevice) == of_device;
         let all = self.round.earlier;
         let earlier: usize = [

@@ -66,10 +66,7 @@ impl Judge<'_> {
 
     /// Whether a sign-in may have found a session to be the least recently used of too many.
     fn may_have_evicted(&self, id: SessionId, life: &Life, sign_in: &Event) -> bool {
-        let own = match &sign_in.answer {
-            Answer::Tokens(tokens) => Some(tokens.session.id),
-            _ => None,
-        };
+        let own = sign_in.answer.of_session();
         // It makes room for its own, however old that is when it is decided.
         let may_be_own = |other: SessionId, life: &Life| match own {
             Some(own) => other == own,

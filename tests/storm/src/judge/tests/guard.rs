@@ -29,9 +29,16 @@ fn a_closed_account_lets_nobody_in_until_it_is_opened() {
         found(&[], &closed).contains(&"an account is disabled that nobody disabled".to_owned())
     );
     let refused = Answer::Refused(403, "account_disabled".to_owned());
+    let turned_away = sign_in("old", Guesser::NewDevice, refused);
     only(
-        &[sign_in("old", Guesser::NewDevice, refused)],
+        std::slice::from_ref(&turned_away),
         &user(),
+        "but nobody has disabled it",
+    );
+    let disabled_later = of_administrator(3, 4, Op::Disable);
+    only(
+        &[turned_away, disabled_later],
+        &closed,
         "but nobody has disabled it",
     );
     let not_found = Answer::Refused(404, "user_not_found".to_owned());
@@ -55,6 +62,15 @@ fn what_an_administrator_ends_has_ended() {
     only(&[revoke, refreshed], &after, "works, but it had been ended");
 }
 
+/// A user whose session 1 has run out before the round, and is still admitted.
+fn user_with_an_expired_session() -> StoredUser {
+    let mut user = user();
+    if let Some(item) = user.sessions.get_mut(&session(1)) {
+        item.idle_end = NOON + 30 * SECOND;
+    }
+    user
+}
+
 #[test]
 fn an_administrator_ends_what_is_admitted_without_its_item_too() {
     let revoke = |target| of_administrator(2, 3, Op::AdminRevoke { target });
@@ -67,10 +83,7 @@ fn an_administrator_ends_what_is_admitted_without_its_item_too() {
     };
     let events = [revoke(session(3))];
     assert_eq!(found_since(&purged, &events, Some(&after)), none);
-    let mut expired = user();
-    if let Some(item) = expired.sessions.get_mut(&session(1)) {
-        item.idle_end = NOON + 30 * SECOND;
-    }
+    let expired = user_with_an_expired_session();
     let mut after = without(user(), 1);
     after.sessions.remove(&session(1));
     let purge = event(0, 1, Op::Purge(by(2)), Answer::Count(1));
@@ -310,16 +323,13 @@ fn each_beginning_and_each_end_is_told_once_with_its_reason() {
     ids.insert("another id".to_owned());
     assert_eq!(told_so(&twice), ["its beginning has 2 ids"]);
     let mut invented = whole.clone();
-    let end = [("end".to_owned(), EndReason::LoggedOut)].into();
-    invented.ended.insert(session(1), end);
+    invented.ended.insert(session(1), end(EndReason::LoggedOut));
     assert_eq!(
         told_so(&invented),
         ["it ended by LoggedOut, but nobody did that"]
     );
     let mut too_much = whole;
-    too_much
-        .ended
-        .insert(session(2), [("end".to_owned(), EndReason::Revoked)].into());
+    too_much.ended.insert(session(2), end(EndReason::Revoked));
     assert!(
         told_so(&too_much).contains(&"an event tells of its end, but it is admitted".to_owned())
     );
@@ -341,13 +351,12 @@ fn an_eviction_that_is_told_needs_enough_others() {
     after.admitted.push(session(3));
     after.sessions.insert(session(3), item(1));
     let mut told = told(&events, &after);
-    let reason = |reason| [("end".to_owned(), reason)].into();
-    told.ended.insert(session(1), reason(EndReason::RevokedAll));
+    told.ended.insert(session(1), end(EndReason::RevokedAll));
     assert_eq!(
         found_when_told(&events, &after, &told),
         Vec::<String>::new()
     );
-    told.ended.insert(session(1), reason(EndReason::Evicted));
+    told.ended.insert(session(1), end(EndReason::Evicted));
     assert_eq!(
         found_when_told(&events, &after, &told),
         ["it ended by Evicted, but nobody did that"]
@@ -359,10 +368,8 @@ fn whom_nobody_knew_nobody_can_have_ended_alone() {
     let unanswered = [sign_in("old", Guesser::NewDevice, Answer::Unavailable)];
     let with_end = |reason| {
         let mut told = told(&unanswered, &user());
-        let begun = ["beginning".to_owned()].into();
-        told.created.insert(session(7), begun);
-        let end = [("end".to_owned(), reason)].into();
-        told.ended.insert(session(7), end);
+        told.created.insert(session(7), beginning());
+        told.ended.insert(session(7), end(reason));
         found_when_told(&unanswered, &user(), &told)
     };
     assert_eq!(with_end(EndReason::Evicted), Vec::<String>::new());
@@ -372,10 +379,8 @@ fn whom_nobody_knew_nobody_can_have_ended_alone() {
     );
     let guess = [sign_in("guess", Guesser::Stranger, Answer::Unavailable)];
     let mut told = told(&guess, &user());
-    let begun = ["beginning".to_owned()].into();
-    told.created.insert(session(7), begun);
-    let end = [("end".to_owned(), EndReason::Evicted)].into();
-    told.ended.insert(session(7), end);
+    told.created.insert(session(7), beginning());
+    told.ended.insert(session(7), end(EndReason::Evicted));
     let found = found_when_told(&guess, &user(), &told);
     let of_nobody = "an event tells of a session that nobody made";
     assert!(found.iter().any(|what| what == of_nobody), "{found:?}");
@@ -385,14 +390,12 @@ fn whom_nobody_knew_nobody_can_have_ended_alone() {
 fn what_was_purged_before_the_round_has_run_out_or_is_ended_by_somebody() {
     let with_end = |reason, events: &[Event]| {
         let mut told = told(events, &user());
-        let begun = ["beginning".to_owned()].into();
-        told.created.insert(session(7), begun);
+        told.created.insert(session(7), beginning());
         let earlier = Earlier {
             told: told.clone(),
             ..Earlier::default()
         };
-        let end = [("end".to_owned(), reason)].into();
-        told.ended.insert(session(7), end);
+        told.ended.insert(session(7), end(reason));
         found_of(&user(), events, Some(&user()), &earlier, &told)
     };
     let none = Vec::<String>::new();
@@ -412,10 +415,7 @@ fn what_was_purged_before_the_round_has_run_out_or_is_ended_by_somebody() {
 
 #[test]
 fn what_has_run_out_is_ended_for_good_later() {
-    let mut expired = user();
-    if let Some(item) = expired.sessions.get_mut(&session(1)) {
-        item.idle_end = NOON + 30 * SECOND;
-    }
+    let expired = user_with_an_expired_session();
     let after = without(expired.clone(), 1);
     let log_out = Op::LogOut {
         session: session(1),
@@ -425,8 +425,7 @@ fn what_has_run_out_is_ended_for_good_later() {
         event(2, 3, log_out, Answer::Nothing),
     ];
     let mut told = told(&events, &after);
-    let end = [("end".to_owned(), EndReason::LoggedOut)].into();
-    told.ended.insert(session(1), end);
+    told.ended.insert(session(1), end(EndReason::LoggedOut));
     let earlier = Earlier::default();
     let found = found_of(&expired, &events, Some(&after), &earlier, &told);
     assert_eq!(found, Vec::<String>::new());
@@ -444,8 +443,7 @@ fn a_reason_that_is_told_had_come_before_the_session_was_missed() {
     let after = without(user(), 1);
     let with_reason = |reason| {
         let mut told = told(&events, &after);
-        let end = [("end".to_owned(), reason)].into();
-        told.ended.insert(session(1), end);
+        told.ended.insert(session(1), end(reason));
         found_when_told(&events, &after, &told)
     };
     assert_eq!(with_reason(EndReason::RevokedAll), Vec::<String>::new());

@@ -109,12 +109,19 @@ fn refused(code: &str) -> Answer {
     Answer::Refused(401, code.to_owned())
 }
 
+/// The event ids that tell of a beginning.
+fn beginning() -> BTreeSet<String> {
+    ["beginning".to_owned()].into()
+}
+
+/// The event ids that tell of an end, with its reason.
+fn end(reason: EndReason) -> BTreeMap<String, EndReason> {
+    [("end".to_owned(), reason)].into()
+}
+
 /// What is told when nothing is missing.
 fn told(events: &[Event], after: &StoredUser) -> Told {
-    let answered = events.iter().filter_map(|event| match &event.answer {
-        Answer::Tokens(tokens) => Some(tokens.session.id),
-        _ => None,
-    });
+    let answered = events.iter().filter_map(|event| event.answer.of_session());
     let before = user();
     let stored = before.sessions.keys().chain(after.sessions.keys());
     let created: BTreeSet<SessionId> = answered.chain(stored.copied()).collect();
@@ -123,14 +130,9 @@ fn told(events: &[Event], after: &StoredUser) -> Told {
         .iter()
         .filter(|event| matches!(event.op, Op::Reauthenticate { .. }) && event.answer.is_done());
     Told {
-        ended: ended
-            .map(|id| (*id, [("end".to_owned(), EndReason::Revoked)].into()))
-            .collect(),
+        ended: ended.map(|id| (*id, end(EndReason::Revoked))).collect(),
         proofs: proofs.map(|event| event.start.to_string()).collect(),
-        created: created
-            .into_iter()
-            .map(|id| (id, ["beginning".to_owned()].into()))
-            .collect(),
+        created: created.into_iter().map(|id| (id, beginning())).collect(),
     }
 }
 
@@ -341,31 +343,42 @@ fn a_session_comes_from_a_sign_in() {
 
 #[test]
 fn a_sign_in_beside_a_password_change_came_before_it_and_ended_with_it() {
+    let events = [
+        change_password(0),
+        sign_in("old", Guesser::NewDevice, born(3, 2)),
+    ];
+    ended_with_its_password(&events);
+}
+
+/// A password change that begins session 4, three seconds long.
+fn change_password(start: Moment) -> Event {
     let (old, new) = ("old".to_owned(), "new".to_owned());
     let change = Op::ChangePassword {
         by: by(1),
-        old: old.clone(),
-        new: new.clone(),
+        old,
+        new,
     };
-    let (password, guesser) = (old, Guesser::NewDevice);
-    let events = [
-        event(0, 3, change, born(4, 1)),
-        event(1, 5, Op::SignIn { password, guesser }, born(3, 2)),
-    ];
+    event(start, start + 3, change, born(4, start + 1))
+}
+
+/// Holds that session 3, which was begun with the old password, may not be admitted after the change. Returns the account
+/// in which it is.
+fn ended_with_its_password(events: &[Event]) -> StoredUser {
     let mut after = user();
     after.version = 4;
-    after.password = Some(new);
+    after.password = Some("new".to_owned());
     after
         .sessions
-        .extend([(session(4), item(1)), (session(3), item(2))]);
+        .extend([(session(3), item(2)), (session(4), item(1))]);
     after.admitted = vec![session(4)];
-    assert_eq!(found(&events, &after), Vec::<String>::new());
+    assert_eq!(found(events, &after), Vec::<String>::new());
     after.admitted.push(session(3));
     only(
-        &events,
+        events,
         &after,
         "in the account's set, but ended: password change",
     );
+    after
 }
 
 /// A session that a sign-in made, at one second of the round.
@@ -506,36 +519,11 @@ fn what_ends_a_session_does_so_after_it_was_last_seen() {
 
 #[test]
 fn a_session_of_an_unanswered_sign_in_ends_with_its_password() {
-    let (old, new) = ("old".to_owned(), "other".to_owned());
-    let change = Op::ChangePassword {
-        by: by(2),
-        old: old.clone(),
-        new: new.clone(),
-    };
-    let (password, guesser) = (old, Guesser::NewDevice);
-    let op = Op::SignIn { password, guesser };
-    let mut events = vec![
-        event(0, 5, op, Answer::Unavailable),
-        event(2, 3, change, born(4, 2)),
-    ];
-    let mut after = user();
-    after.version = 4;
-    after.password = Some(new.clone());
-    after
-        .sessions
-        .extend([(session(3), item(1)), (session(4), item(2))]);
-    after.admitted = vec![session(4)];
-    assert_eq!(found(&events, &after), Vec::<String>::new());
-    after.admitted.push(session(3));
-    only(
-        &events,
-        &after,
-        "in the account's set, but ended: password change",
-    );
+    let unanswered = |password| sign_in(password, Guesser::NewDevice, Answer::Unavailable);
+    let mut events = vec![unanswered("old"), change_password(0)];
+    let after = ended_with_its_password(&events);
     // It may have been begun with the new one.
-    let (password, guesser) = (new, Guesser::NewDevice);
-    let op = Op::SignIn { password, guesser };
-    events.push(event(0, 5, op, Answer::Unavailable));
+    events.push(unanswered("new"));
     assert_eq!(found(&events, &after), Vec::<String>::new());
 }
 
