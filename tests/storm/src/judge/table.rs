@@ -55,9 +55,9 @@ impl Judge<'_> {
                 Op::SignIn { .. } | Op::ChangePassword { .. } => {
                     most += u64::from(event.may_have_begun_one());
                 }
-                Op::Delete { .. } | Op::Enable => most += u64::from(may_be_done),
-                // If the reply was lost and others have changed the account twice, it is decided once more.
-                Op::RevokeAll { .. } | Op::Disable => most += 2 * u64::from(may_be_done),
+                Op::Delete { .. } | Op::Enable | Op::RevokeAll { .. } | Op::Disable => {
+                    most += u64::from(may_be_done);
+                }
                 _ => {}
             }
             ended_alone.extend(event.op.target().filter(|id| event.may_end(*id).is_some()));
