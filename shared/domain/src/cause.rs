@@ -68,6 +68,26 @@ impl Action {
             Self::Delete => "delete",
         }
     }
+
+    /// Whether it ends one session and does nothing else. It may be decided again though it may have been done before:
+    /// whether the session has ended can be seen, and its id is never admitted again.
+    #[must_use]
+    pub fn ends_one_session(self) -> bool {
+        match self {
+            Self::SignOut | Self::Revoke | Self::ReuseToken | Self::GuessPassword => true,
+            Self::Register
+            | Self::SignIn
+            | Self::RevokeAll
+            | Self::ChangePassword
+            | Self::ResetPassword
+            | Self::VerifyEmail
+            | Self::ChangeEmail
+            | Self::Disable
+            | Self::Enable
+            | Self::ChangeRoles
+            | Self::Delete => false,
+        }
+    }
 }
 
 /// Who changed an account. Written as `owner:<session id>`, `admin:<user id>`, `client:<client id>`, `operator`, `system`,

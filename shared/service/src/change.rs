@@ -125,8 +125,8 @@ impl Service {
     /// Changes an account as an intent wants it. `reading` is what was read last, strongly consistent.
     ///
     /// # Errors
-    /// What the intent refuses; [`Failure::Unavailable`] after a bounded number of decisions, or if it is not known
-    /// whether an attempt that was overtaken has had its effect.
+    /// What the intent refuses; [`Failure::Unavailable`] after a bounded number of decisions, or if it cannot be known
+    /// whether an attempt was written that others have followed.
     pub(crate) async fn change<I: Intent>(
         &self,
         intent: &I,
@@ -196,6 +196,12 @@ impl Service {
                 WriteOutcome::Overtaken {
                     was_written_before: was,
                 } => was_written_before = was,
+                WriteOutcome::Forgotten if intent.action().ends_one_session() => {}
+                WriteOutcome::Forgotten => {
+                    let (user_id, action) = (before.id, intent.action().as_str());
+                    tracing::warn!(%user_id, action, "a change may have been made whose reply was lost");
+                    return Err(Failure::Unavailable);
+                }
             }
             first.get_or_insert(change);
             retries.pause().await?;

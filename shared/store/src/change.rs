@@ -90,6 +90,9 @@ pub enum WriteOutcome {
         /// The account after both.
         account: Box<Account>,
     },
+    /// Whether it was written cannot be known: the reply to an attempt was lost, and since then the account is gone, or it
+    /// has changed more often than it remembers.
+    Forgotten,
     /// Somebody else has the address that the new credential is for.
     EmailTaken,
     /// Account or credential are no longer as they were read: read and decide again.
@@ -145,9 +148,9 @@ impl Store {
             let in_the_way = in_the_way.and_then(|part| conditions.take_item(part));
             let in_the_way = in_the_way.map(credential_from_item).transpose()?;
             let is_taken = in_the_way.is_some_and(|credential| credential.is_anothers(before.id));
-            let own_write = found.and_then(|it| own_write(it, before, stamp));
+            let own_write = own_write(found, conditions.after_lost_reply, before, stamp);
             match own_write {
-                Some(written) => written,
+                Some(outcome) => outcome,
                 None if is_taken => WriteOutcome::EmailTaken,
                 None => WriteOutcome::Overtaken {
                     was_written_before: new_session
@@ -161,7 +164,8 @@ impl Store {
             WriteOutcome::Written | WriteOutcome::Followed { .. } => {
                 log_ends(before.id, change, cause);
             }
-            WriteOutcome::EmailTaken | WriteOutcome::Overtaken { .. } => {}
+            WriteOutcome::Forgotten | WriteOutcome::EmailTaken | WriteOutcome::Overtaken { .. } => {
+            }
         }
         Ok(outcome)
     }
@@ -265,13 +269,22 @@ impl SentChange {
 }
 
 /// What the account that a failed condition met says of this change: if it is the last one or the one before, the write
-/// had been made and only its reply was lost.
-fn own_write(found: StampedAccount, before: &Account, stamp: ChangeId) -> Option<WriteOutcome> {
+/// had been made and only its reply was lost. An account remembers no more. `None` if the write was not made.
+pub(crate) fn own_write(
+    found: Option<StampedAccount>,
+    after_lost_reply: bool,
+    before: &Account,
+    stamp: ChangeId,
+) -> Option<WriteOutcome> {
+    let Some(found) = found else {
+        return after_lost_reply.then_some(WriteOutcome::Forgotten);
+    };
     match found.account.version.checked_sub(before.version) {
         Some(1) if found.change == stamp => Some(WriteOutcome::Written),
         Some(2) if found.previous_change == Some(stamp) => Some(WriteOutcome::Followed {
             account: Box::new(found.account),
         }),
+        Some(3..) if after_lost_reply => Some(WriteOutcome::Forgotten),
         Some(_) | None => None,
     }
 }

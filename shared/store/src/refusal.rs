@@ -37,12 +37,23 @@ impl PartHandle {
 
 /// Which conditions of a write failed, and the items that they met.
 #[derive(Debug, Default)]
-pub(crate) struct FailedConditions(BTreeMap<PartHandle, Option<Item>>);
+pub(crate) struct FailedConditions {
+    met: BTreeMap<PartHandle, Option<Item>>,
+    /// Whether an earlier attempt of the same write may have been made: it was sent again because it got no answer.
+    pub(crate) after_lost_reply: bool,
+}
 
 impl FailedConditions {
+    fn of(met: BTreeMap<PartHandle, Option<Item>>) -> Self {
+        Self {
+            met,
+            after_lost_reply: false,
+        }
+    }
+
     /// The item that the condition of a part met, if that is the one that failed and there was an item.
     pub(crate) fn take_item(&mut self, part: PartHandle) -> Option<Item> {
-        self.0.remove(&part).flatten()
+        self.met.remove(&part).flatten()
     }
 
     /// The same for a write that is no transaction.
@@ -124,7 +135,7 @@ where
                 UpdateItemError::ConditionalCheckFailedException(met) => met.item,
                 _ => None,
             };
-            let conditions = FailedConditions(BTreeMap::from([(PartHandle::ONLY, item)]));
+            let conditions = FailedConditions::of(BTreeMap::from([(PartHandle::ONLY, item)]));
             WriteRefusal::ConditionFailed(conditions)
         }
         other => WriteRefusal::Failed(store_error("UpdateItem", &other)),
@@ -187,7 +198,7 @@ where
         }
     }
     if !conditions.is_empty() {
-        WriteRefusal::ConditionFailed(FailedConditions(conditions))
+        WriteRefusal::ConditionFailed(FailedConditions::of(conditions))
     } else if invalid {
         // Trying again does not help, whatever the error's own code says.
         log_failure(OPERATION, &error);

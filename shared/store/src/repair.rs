@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Store;
 use crate::audit::log_ends;
+use crate::change::{WriteOutcome, own_write};
 use crate::expression::Expression;
 use crate::item::{ChangeAttribute, account_from_item, attribute, number};
 use crate::keys::{Item, Key};
@@ -114,14 +115,16 @@ impl Store {
         let sent = self.update(Key::account(account.id), &update, ask, &mut retries);
         let is_written = match sent.await? {
             Ok(_) => true,
-            // An earlier attempt of ours was made, if it is its stamp that stands there or stood there before.
-            Err(mut met) => {
-                let found = met.take_only().map(account_from_item);
-                found.is_some_and(|found| {
-                    found.is_ok_and(|found| {
-                        found.change == stamp || found.previous_change == Some(stamp)
-                    })
-                })
+            Err(mut conditions) => {
+                let after_lost_reply = conditions.after_lost_reply;
+                // One that is still broken was not written by us.
+                let found = conditions.take_only().map(account_from_item);
+                let found = found.and_then(Result::ok);
+                match own_write(found, after_lost_reply, account, stamp) {
+                    Some(WriteOutcome::Written | WriteOutcome::Followed { .. }) => true,
+                    Some(WriteOutcome::Forgotten) => return Err(StoreError::Unavailable),
+                    Some(_) | None => false,
+                }
             }
         };
         if is_written {

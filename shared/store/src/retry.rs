@@ -1,9 +1,13 @@
 //! Trying again: writes that meet another write in flight, and the pauses between.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::Config;
+use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{Config, ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
@@ -75,6 +79,45 @@ impl Retries<'_> {
     }
 }
 
+/// Whether an attempt of a write got no answer, or one that does not say whether it was made.
+#[derive(Clone, Debug, Default)]
+struct LostReplies(Arc<AtomicBool>);
+
+impl LostReplies {
+    fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Intercept for LostReplies {
+    fn name(&self) -> &'static str {
+        "LostReplies"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // A refusal, as of a condition or of a throttled write, says that nothing was written; an internal error of DynamoDB
+        // does not.
+        let is_server_error = || {
+            let response = context.response();
+            response.is_none_or(|response| response.status().is_server_error())
+        };
+        let is_answered = match context.output_or_error() {
+            Some(Ok(_)) => true,
+            Some(Err(error)) => error.is_operation_error() && !is_server_error(),
+            None => false,
+        };
+        if !is_answered {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
 impl Store {
     /// The allowance of one request of a client: how often its writes and decisions are tried again.
     #[must_use]
@@ -96,9 +139,16 @@ impl Store {
         retries: &mut Retries<'_>,
     ) -> Result<Result<UpdateItemOutput, FailedConditions>, StoreError> {
         let update = ask(self.update_request(key, expression));
-        retries
-            .until_no_conflict(|| update.clone().send(), update_refusal)
-            .await
+        let lost_replies = LostReplies::default();
+        let send = || {
+            let update = update.clone().customize();
+            update.interceptor(lost_replies.clone()).send()
+        };
+        let sent = retries.until_no_conflict(send, update_refusal).await?;
+        Ok(sent.map_err(|mut conditions| {
+            conditions.after_lost_reply = lost_replies.any();
+            conditions
+        }))
     }
 
     /// An update that is sent once: for one that must not be made twice and cannot tell whether it was. Returns whether its

@@ -15,12 +15,13 @@ use latchkey_domain::token::Token;
 use latchkey_service::{
     Administrator, Damage, Failure, LONGEST_DEEDS, LeadsToUser, Repair, Service,
 };
-use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
+use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, stack_with};
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::log::{Log, lines_with};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 const ROOT: &str = "root@example.com";
 const GRACE: &str = "grace@example.com";
@@ -583,6 +584,19 @@ async fn what_a_repair_cannot_know_it_leaves_alone() {
     assert_eq!(refused, Err(Failure::Refused(AdminError::UserNotFound)));
 }
 
+/// The first update from now on loses its reply.
+fn lose_reply(faults: &Faults) {
+    faults.arm(Plan {
+        fault: Fault::ReplyLost,
+        operation: "UpdateItem".to_owned(),
+        nth: 0,
+        strikes: Strikes::Times(1),
+    });
+}
+
+/// Of the single deletions of an account's deletion, which one is the account's item: the counters go first.
+const LAST_OF_A_DELETION: usize = 2;
+
 #[tokio::test(start_paused = true)]
 async fn a_repair_whose_reply_is_lost_knows_its_own_write() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
@@ -590,12 +604,7 @@ async fn a_repair_whose_reply_is_lost_knows_its_own_write() {
     let user = grace.user_id.unwrap();
     stack.table().account(user).set("change", "by hand").await;
     let (service, operator) = operator_of(&stack);
-    faults.arm(Plan {
-        fault: Fault::ReplyLost,
-        operation: "UpdateItem".to_owned(),
-        nth: 0,
-        strikes: Strikes::Times(1),
-    });
+    lose_reply(&faults);
     let repair = service.repair_account(&operator, user).await;
     let damage = Damage {
         attributes: vec!["change"],
@@ -604,6 +613,25 @@ async fn a_repair_whose_reply_is_lost_knows_its_own_write() {
     assert_eq!(repair, Ok(Repair::Done(damage)));
     faults.disarm();
     stack.login(GRACE).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_whose_reply_is_lost_and_that_two_others_follow_is_not_called_needless() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let grace = stack.register(GRACE).await;
+    let user = grace.user_id.unwrap();
+    stack.table().account(user).set("change", "by hand").await;
+    let (service, operator) = operator_of(&stack);
+    lose_reply(&faults);
+    let mut again = faults.hold("UpdateItem", 1);
+    let meanwhile = async {
+        again.arrive().await;
+        stack.login(GRACE).await;
+        stack.login(GRACE).await;
+        again.release();
+    };
+    let (repair, ()) = join!(service.repair_account(&operator, user), meanwhile);
+    assert_eq!(repair, Err(Failure::Unavailable));
 }
 
 /// What was read is written over only while it stands there: somebody else may be mending it too.
@@ -632,12 +660,7 @@ async fn the_answer_to_a_change_is_the_account_as_it_is_now() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     let root = stack.administrator(ROOT).await;
     let grace = stack.register(GRACE).await;
-    faults.arm(Plan {
-        fault: Fault::ReplyLost,
-        operation: "UpdateItem".to_owned(),
-        nth: 0,
-        strikes: Strikes::Times(1),
-    });
+    lose_reply(&faults);
     let mut again = faults.hold("UpdateItem", 1);
     let meanwhile = async {
         again.arrive().await;
@@ -652,6 +675,78 @@ async fn the_answer_to_a_change_is_the_account_as_it_is_now() {
         (&shown["status"], &shown["roles"]),
         (&json!("disabled"), &json!(["clerk"]))
     );
+}
+
+/// The reply to a disabling gets lost, and before it is asked for again, the account is enabled and changed once more.
+#[tokio::test(start_paused = true)]
+async fn a_disabling_whose_reply_is_lost_undoes_no_later_enabling() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    lose_reply(&faults);
+    let mut again = faults.hold("UpdateItem", 1);
+    let meanwhile = async {
+        again.arrive().await;
+        for change in [json!({"status": "active"}), json!({"roles": ["clerk"]})] {
+            let changed = patch(&stack, &root, &grace, change).await;
+            changed.expect(StatusCode::OK);
+        }
+        again.release();
+    };
+    let disable = patch(&stack, &root, &grace, json!({"status": "disabled"}));
+    let (disabled, ()) = join!(disable, meanwhile);
+    disabled.expect_problem(503, "temporarily_unavailable");
+    stack.login(GRACE).await;
+}
+
+/// The reply to a change gets lost, and before it is asked for again, the account is deleted.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_may_have_been_made_before_a_deletion_is_not_refused() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    lose_reply(&faults);
+    let mut again = faults.hold("UpdateItem", 1);
+    let meanwhile = async {
+        again.arrive().await;
+        let deleted = stack.delete_account(&grace, PASSWORD).await;
+        deleted.expect(StatusCode::NO_CONTENT);
+        again.release();
+    };
+    let change = patch(&stack, &root, &grace, json!({"roles": ["clerk"]}));
+    let (changed, ()) = join!(change, meanwhile);
+    changed.expect_problem(503, "temporarily_unavailable");
+}
+
+/// The same, while the deletion has not come to the account's item yet: its own write is known.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_made_before_a_deletion_is_not_refused() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    lose_reply(&faults);
+    let mut again = faults.hold("UpdateItem", 1);
+    let (tell_answer, answered) = oneshot::channel();
+    let change = async {
+        let changed = patch(&stack, &root, &grace, json!({"roles": ["clerk"]})).await;
+        tell_answer.send(changed).unwrap();
+    };
+    let meanwhile = async {
+        again.arrive().await;
+        let mut last = faults.hold("DeleteItem", LAST_OF_A_DELETION);
+        let hold = async {
+            let request = last.arrive().await;
+            assert_eq!(request["Key"]["sk"]["S"], "ACCOUNT");
+            again.release();
+            let changed = answered.await.unwrap();
+            last.release();
+            changed
+        };
+        join!(stack.delete_account(&grace, PASSWORD), hold)
+    };
+    let ((), (deleted, changed)) = join!(change, meanwhile);
+    deleted.expect(StatusCode::NO_CONTENT);
+    changed.expect_problem(503, "temporarily_unavailable");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A change whose first decision was overtaken is decided again, and answered by what its caller asked for. The loser of
 //! such a race logs and counts nothing.
 
+use chrono::TimeDelta;
 use futures::join;
 use http::StatusCode;
 use latchkey_domain::email::EmailAddress;
@@ -158,6 +159,129 @@ async fn a_revoke_whose_reply_is_lost_and_that_another_follows_logs_its_end_once
     let lines = log.end();
     assert_eq!(lines.matches("session ended").count(), 1, "{lines}");
     assert!(lines.contains("action=\"revoke\""), "{lines}");
+}
+
+/// A fault strikes the write of an account, and some sign-ins follow before the SDK sends it again. `nth` of the request's
+/// updates is that write, from 0.
+async fn that_sign_ins_follow(
+    stack: &Stack,
+    faults: &Faults,
+    (fault, nth): (Fault, usize),
+    sign_ins: usize,
+    request: impl Future<Output = Reply>,
+) -> Reply {
+    faults.arm(Plan {
+        fault,
+        operation: "UpdateItem".to_owned(),
+        nth,
+        strikes: Strikes::Times(1),
+    });
+    let mut retry = faults.hold("UpdateItem", nth + 1);
+    let meanwhile = async {
+        retry.arrive().await;
+        for _ in 0..sign_ins {
+            stack.login(ADA).await;
+        }
+        retry.release();
+    };
+    join!(request, meanwhile).0
+}
+
+/// An account remembers its last two changes. Whether an older write was made whose reply was lost cannot be known, and if
+/// it was decided again, it might be made twice.
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_reply_is_lost_and_that_too_many_others_follow_is_not_made_again() {
+    for (fault, sign_ins, live) in [
+        (Fault::ReplyLost, 2, 3),
+        (Fault::SilenceAfterCommit, 2, 3),
+        (Fault::InternalServerError, 3, 5),
+        (Fault::ConnectionReset, 3, 5),
+    ] {
+        let (stack, faults) = start().await;
+        let keeper = stack.register(ADA).await;
+        stack.login(ADA).await;
+        let request = revoke_all(&stack, &keeper);
+        let revoked = that_sign_ins_follow(&stack, &faults, (fault, 0), sign_ins, request).await;
+        revoked.expect_problem(503, "temporarily_unavailable");
+        assert_eq!(stack.session_ids(&keeper).await.len(), live, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_not_made_for_certain_is_made_after_others() {
+    for (fault, sign_ins) in [
+        (Fault::InternalServerError, 2),
+        (Fault::Throttled, 3),
+        (Fault::Conflict, 3),
+    ] {
+        let (stack, faults) = start().await;
+        let keeper = stack.register(ADA).await;
+        stack.login(ADA).await;
+        let request = revoke_all(&stack, &keeper);
+        let revoked = that_sign_ins_follow(&stack, &faults, (fault, 0), sign_ins, request).await;
+        let ended = json!({"revoked": sign_ins + 1});
+        assert_eq!(revoked.expect(StatusCode::OK), ended, "{fault:?}");
+        assert_eq!(stack.session_ids(&keeper).await, [keeper.session_id]);
+    }
+}
+
+/// Whether one session has ended can be seen, so its end is decided again, however many have changed the account since:
+/// a stolen session ends, too.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_one_session_comes_true_though_its_reply_is_lost_and_many_follow() {
+    for fault in [Fault::ReplyLost, Fault::InternalServerError] {
+        let (stack, faults) = start().await;
+        let keeper = stack.register(ADA).await;
+        let victim = stack.login(ADA).await;
+        let request = revoke(&stack, &keeper, &victim);
+        let revoked = that_sign_ins_follow(&stack, &faults, (fault, 0), 3, request).await;
+        revoked.expect(StatusCode::NO_CONTENT);
+        assert_eq!(stack.session_ids(&keeper).await.len(), 4, "{fault:?}");
+
+        let stolen = stack.login(ADA).await;
+        stack.advance(TimeDelta::minutes(2));
+        stack
+            .refresh(&stolen.refresh_token)
+            .await
+            .expect(StatusCode::OK);
+        stack.advance(TimeDelta::minutes(2));
+        let replay = stack.refresh(&stolen.refresh_token);
+        let replayed = that_sign_ins_follow(&stack, &faults, (fault, 1), 3, replay).await;
+        replayed.expect_problem(401, "refresh_token_reused");
+        assert!(
+            !stack
+                .session_ids(&keeper)
+                .await
+                .contains(&stolen.session_id)
+        );
+    }
+}
+
+/// What was refused has done nothing. Here the second decision has ended a session, and before that can be seen, its caller
+/// is signed out.
+#[tokio::test(start_paused = true)]
+async fn a_revoke_all_that_may_have_ended_a_session_is_not_refused() {
+    let (stack, faults) = start().await;
+    let keeper = stack.register(ADA).await;
+    let mut first = faults.hold("UpdateItem", 0);
+    let meanwhile = async {
+        first.arrive().await;
+        let victim = stack.login(ADA).await;
+        let mut second = faults.hold("UpdateItem", 0);
+        first.release();
+        second.arrive().await;
+        let written = second.carry_out().await;
+        stack.login(ADA).await;
+        let other = stack.login(ADA).await;
+        let ended = revoke(&stack, &other, &keeper).await;
+        ended.expect(StatusCode::NO_CONTENT);
+        written.answer_with(500, json!({"__type": "InternalServerError"}));
+        victim
+    };
+    let (revoked, victim) = join!(revoke_all(&stack, &keeper), meanwhile);
+    let refused = stack.refresh(&victim.refresh_token).await;
+    refused.expect_problem(401, "invalid_refresh_token");
+    revoked.expect_problem(503, "temporarily_unavailable");
 }
 
 /// A sign-in that is written and whose retry DynamoDB refuses, because it has forgotten the transaction's token, and

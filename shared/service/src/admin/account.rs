@@ -126,6 +126,10 @@ impl Service {
             REVOCATIONS.count(changed.ended().count());
             let roles = role_change(&changed);
             let account = match changed {
+                // It was written, so it is not refused.
+                Changed::Written { account, .. } if account.is_deleted() => {
+                    return Err(Failure::contended());
+                }
                 // As it is now, also if somebody else has changed it since.
                 Changed::Written { account, .. } => Some(account),
                 Changed::Fulfilled { account } => account,

@@ -85,3 +85,17 @@ fn a_revoke_a_sign_in_and_a_refresh() {
     let triple = Scenario::new("revoke x sign-in x refresh", &[1, 2], requests);
     holds(&triple, &["done", "signed in", "refreshed", "invalid"]);
 }
+
+/// A write is sent again whose reply was lost, and two others have changed the account since: whether it was made cannot be
+/// told any more, so it is not decided a second time.
+#[test]
+fn an_end_of_all_a_reset_and_another_end_of_all_one_write_astray() {
+    let requests = vec![
+        Request::AdminRevokeAll,
+        reset_password(),
+        Request::AdminRevokeAll,
+    ];
+    let name = "revoke-all by an administrator x reset x the same";
+    let triple = Scenario::new(name, &[1], requests).with_faults(1);
+    holds(&triple.with_whole_queries(), &["done", "unavailable"]);
+}
