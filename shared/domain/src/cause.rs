@@ -69,8 +69,8 @@ impl Action {
         }
     }
 
-    /// Whether it ends one session and does nothing else. It may be decided again though it may have been done before:
-    /// whether the session has ended can be seen, and its id is never admitted again.
+    /// Whether it ends one session that it names. It may be decided again though it may have been done before: whether the
+    /// session has ended can be seen, and its id is never admitted again.
     #[must_use]
     pub fn ends_one_session(self) -> bool {
         match self {

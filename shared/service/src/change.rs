@@ -137,6 +137,7 @@ impl Service {
         let mut reading = reading;
         let mut first: Option<Change> = None;
         let mut was_written_before = false;
+        let mut may_be_made_twice = false;
         loop {
             let before = intent.account(&reading).cloned();
             if is_admitted(before.as_ref(), intent.new_session()) {
@@ -154,6 +155,8 @@ impl Service {
                         .is_some_and(|first| intent.is_fulfilled(first, before.as_ref()));
                     return if fulfilled {
                         Ok(Changed::Fulfilled { account: before })
+                    } else if may_be_made_twice {
+                        Err(Failure::Unavailable)
                     } else {
                         Err(Failure::Refused(refusal))
                     };
@@ -164,6 +167,9 @@ impl Service {
                     account: Some(change.account),
                 });
             };
+            if may_be_made_twice {
+                return Err(Failure::Unavailable);
+            }
             let cause = Cause {
                 action: intent.action(),
                 actor: intent.actor(),
@@ -196,11 +202,10 @@ impl Service {
                 WriteOutcome::Overtaken {
                     was_written_before: was,
                 } => was_written_before = was,
-                WriteOutcome::Forgotten if intent.action().ends_one_session() => {}
                 WriteOutcome::Forgotten => {
                     let (user_id, action) = (before.id, intent.action().as_str());
                     tracing::warn!(%user_id, action, "a change may have been made whose reply was lost");
-                    return Err(Failure::Unavailable);
+                    may_be_made_twice = !intent.action().ends_one_session();
                 }
             }
             first.get_or_insert(change);

@@ -117,7 +117,7 @@ impl Store {
             Ok(_) => true,
             Err(mut conditions) => {
                 let after_lost_reply = conditions.after_lost_reply;
-                // One that is still broken was not written by us.
+                // Nothing says of one that is broken again, or gone, whether it was written by us.
                 let found = conditions.take_only().map(account_from_item);
                 let found = found.and_then(Result::ok);
                 match own_write(found, after_lost_reply, account, stamp) {

@@ -699,6 +699,25 @@ async fn a_disabling_whose_reply_is_lost_undoes_no_later_enabling() {
     stack.login(GRACE).await;
 }
 
+/// The reply to a change gets lost, and the account is as it was to be, whatever has followed.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_need_not_be_made_again_is_answered_though_its_reply_is_lost() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    lose_reply(&faults);
+    let mut again = faults.hold("UpdateItem", 1);
+    let meanwhile = async {
+        again.arrive().await;
+        stack.login(GRACE).await;
+        stack.login(GRACE).await;
+        again.release();
+    };
+    let change = patch(&stack, &root, &grace, json!({"roles": ["clerk"]}));
+    let (changed, ()) = join!(change, meanwhile);
+    assert_eq!(changed.expect(StatusCode::OK)["roles"], json!(["clerk"]));
+}
+
 /// The reply to a change gets lost, and before it is asked for again, the account is deleted.
 #[tokio::test(start_paused = true)]
 async fn a_change_that_may_have_been_made_before_a_deletion_is_not_refused() {

@@ -163,7 +163,7 @@ async fn a_revoke_whose_reply_is_lost_and_that_another_follows_logs_its_end_once
 
 /// A fault strikes the write of an account, and some sign-ins follow before the SDK sends it again. `nth` of the request's
 /// updates is that write, from 0.
-async fn that_sign_ins_follow(
+async fn follow_with_sign_ins(
     stack: &Stack,
     faults: &Faults,
     (fault, nth): (Fault, usize),
@@ -201,7 +201,7 @@ async fn a_change_whose_reply_is_lost_and_that_too_many_others_follow_is_not_mad
         let keeper = stack.register(ADA).await;
         stack.login(ADA).await;
         let request = revoke_all(&stack, &keeper);
-        let revoked = that_sign_ins_follow(&stack, &faults, (fault, 0), sign_ins, request).await;
+        let revoked = follow_with_sign_ins(&stack, &faults, (fault, 0), sign_ins, request).await;
         revoked.expect_problem(503, "temporarily_unavailable");
         assert_eq!(stack.session_ids(&keeper).await.len(), live, "{fault:?}");
     }
@@ -218,7 +218,7 @@ async fn a_change_that_was_not_made_for_certain_is_made_after_others() {
         let keeper = stack.register(ADA).await;
         stack.login(ADA).await;
         let request = revoke_all(&stack, &keeper);
-        let revoked = that_sign_ins_follow(&stack, &faults, (fault, 0), sign_ins, request).await;
+        let revoked = follow_with_sign_ins(&stack, &faults, (fault, 0), sign_ins, request).await;
         let ended = json!({"revoked": sign_ins + 1});
         assert_eq!(revoked.expect(StatusCode::OK), ended, "{fault:?}");
         assert_eq!(stack.session_ids(&keeper).await, [keeper.session_id]);
@@ -234,7 +234,7 @@ async fn the_end_of_one_session_comes_true_though_its_reply_is_lost_and_many_fol
         let keeper = stack.register(ADA).await;
         let victim = stack.login(ADA).await;
         let request = revoke(&stack, &keeper, &victim);
-        let revoked = that_sign_ins_follow(&stack, &faults, (fault, 0), 3, request).await;
+        let revoked = follow_with_sign_ins(&stack, &faults, (fault, 0), 3, request).await;
         revoked.expect(StatusCode::NO_CONTENT);
         assert_eq!(stack.session_ids(&keeper).await.len(), 4, "{fault:?}");
 
@@ -246,7 +246,7 @@ async fn the_end_of_one_session_comes_true_though_its_reply_is_lost_and_many_fol
             .expect(StatusCode::OK);
         stack.advance(TimeDelta::minutes(2));
         let replay = stack.refresh(&stolen.refresh_token);
-        let replayed = that_sign_ins_follow(&stack, &faults, (fault, 1), 3, replay).await;
+        let replayed = follow_with_sign_ins(&stack, &faults, (fault, 1), 3, replay).await;
         replayed.expect_problem(401, "refresh_token_reused");
         assert!(
             !stack

@@ -16,7 +16,7 @@ pub(super) fn tokens(data: &[u8]) {
             let genuine = [&world.ada, &world.phone].map(|one| one.access_token.as_bytes());
             let is_genuine = genuine.contains(&data.trim_ascii());
             // The clock stands still here, so whoever has asked often has to wait in the end. The limit is counted for
-            // the caller, so the token has been accepted then too.
+            // the caller, so the token has been verified then too.
             let waits = reply.status == StatusCode::TOO_MANY_REQUESTS;
             let is_accepted = reply.status.is_success() || waits;
             assert_eq!(is_accepted, is_genuine, "answered {}", reply.status);
