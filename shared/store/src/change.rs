@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::Cause;
 use latchkey_domain::credential::Credential;
@@ -25,7 +24,7 @@ use crate::item::{
 };
 use crate::keys::Key;
 use crate::refusal::{FailedConditions, PartHandle};
-use crate::retry::{OLD_ITEM, Retries};
+use crate::retry::Retries;
 
 /// What is written in one transaction with an account.
 ///
@@ -182,12 +181,8 @@ impl Store {
             account,
             parts,
         } = write;
-        let key = Key::account(before.id);
         if parts.is_empty() && lost_identity.is_none() {
-            let ask = |update: UpdateItemFluentBuilder| {
-                update.return_values_on_condition_check_failure(OLD_ITEM)
-            };
-            let sent = self.update(key, account, ask, retries).await?;
+            let sent = self.update_account(before.id, account, retries).await?;
             return Ok(SentChange {
                 conditions: sent.err(),
                 account: PartHandle::ONLY,
@@ -197,7 +192,7 @@ impl Store {
             });
         }
         let mut transaction = self.begin_transaction();
-        let account = transaction.update(key, account);
+        let account = transaction.update(Key::account(before.id), account);
         let mut new_session = None;
         let mut new_credential = None;
         for part in *parts {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use latchkey_domain::account::{Account, Change};
 use latchkey_domain::cause::{Cause, EndReason};
@@ -16,7 +15,6 @@ use crate::change::{WriteOutcome, own_write};
 use crate::expression::Expression;
 use crate::item::{ChangeAttribute, account_from_item, attribute, number};
 use crate::keys::{Item, Key};
-use crate::retry::OLD_ITEM;
 
 /// What a repair writes anew or takes away. Everything else of an account is kept, and nobody can make it up.
 const REPLACED: [&str; 3] = [
@@ -108,13 +106,10 @@ impl Store {
             .set(attribute::CHANGE, written.to_attribute()?)
             .remove(attribute::PREVIOUS_CHANGE)
             .remove(attribute::SESSIONS);
-        let ask = |update: UpdateItemFluentBuilder| {
-            update.return_values_on_condition_check_failure(OLD_ITEM)
-        };
         let mut retries = self.retries();
-        let sent = self.update(Key::account(account.id), &update, ask, &mut retries);
+        let sent = self.update_account(account.id, &update, &mut retries);
         let is_written = match sent.await? {
-            Ok(_) => true,
+            Ok(()) => true,
             Err(mut conditions) => {
                 let after_lost_reply = conditions.after_lost_reply;
                 // Nothing says of one that is broken again, or gone, whether it was written by us.

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use latchkey_domain::error::StoreError;
+use latchkey_domain::id::UserId;
 
 use crate::Store;
 use crate::client::COUNT_CAPACITY;
@@ -139,13 +140,27 @@ impl Store {
         retries: &mut Retries<'_>,
     ) -> Result<Result<UpdateItemOutput, FailedConditions>, StoreError> {
         let update = ask(self.update_request(key, expression));
+        let send = || update.clone().send();
+        retries.until_no_conflict(send, update_refusal).await
+    }
+
+    /// An update of an account, sent until it is made or its condition fails. Returns the condition that failed, with the
+    /// account that it met, and whether the reply to an attempt was lost.
+    pub(crate) async fn update_account(
+        &self,
+        user: UserId,
+        expression: &Expression,
+        retries: &mut Retries<'_>,
+    ) -> Result<Result<(), FailedConditions>, StoreError> {
+        let update = self.update_request(Key::account(user), expression);
+        let update = update.return_values_on_condition_check_failure(OLD_ITEM);
         let lost_replies = LostReplies::default();
         let send = || {
             let update = update.clone().customize();
             update.interceptor(lost_replies.clone()).send()
         };
         let sent = retries.until_no_conflict(send, update_refusal).await?;
-        Ok(sent.map_err(|mut conditions| {
+        Ok(sent.map(drop).map_err(|mut conditions| {
             conditions.after_lost_reply = lost_replies.any();
             conditions
         }))
