@@ -16,6 +16,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use futures::join;
 use latchkey::embedded;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_domain::policy::SessionPolicy;
@@ -193,6 +194,35 @@ impl Faults {
             plan: Some(plan),
             ..State::default()
         };
+    }
+
+    /// The `nth` request of an operation from now on fails so, counted from 0, the SDK's retries included; no other does.
+    pub fn strike_once(&self, fault: Fault, operation: &str, nth: usize) {
+        self.arm(Plan {
+            fault,
+            operation: operation.to_owned(),
+            nth,
+            strikes: Strikes::Times(1),
+        });
+    }
+
+    /// Makes a request whose `nth` single update, counted from 0, is struck by a fault, and does something else before
+    /// the SDK sends that update again.
+    pub async fn before_retry<R, M>(
+        &self,
+        (fault, nth): (Fault, usize),
+        request: impl Future<Output = R>,
+        something: impl Future<Output = M>,
+    ) -> (R, M) {
+        self.strike_once(fault, "UpdateItem", nth);
+        let mut retry = self.hold("UpdateItem", nth + 1);
+        let meanwhile = async {
+            retry.arrive().await;
+            let done = something.await;
+            retry.release();
+            done
+        };
+        join!(request, meanwhile)
     }
 
     /// From now on the requests are struck by these, again and again, each one where it applies.

@@ -15,7 +15,7 @@ use latchkey_domain::token::Token;
 use latchkey_service::{
     Administrator, Damage, Failure, LONGEST_DEEDS, LeadsToUser, Repair, Service,
 };
-use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, stack_with};
+use latchkey_tests::attack::faults::{Fault, stack_with};
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::log::{Log, lines_with};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
@@ -584,15 +584,8 @@ async fn what_a_repair_cannot_know_it_leaves_alone() {
     assert_eq!(refused, Err(Failure::Refused(AdminError::UserNotFound)));
 }
 
-/// The first update from now on loses its reply.
-fn lose_reply(faults: &Faults) {
-    faults.arm(Plan {
-        fault: Fault::ReplyLost,
-        operation: "UpdateItem".to_owned(),
-        nth: 0,
-        strikes: Strikes::Times(1),
-    });
-}
+/// The first update loses its reply.
+const FIRST_REPLY_LOST: (Fault, usize) = (Fault::ReplyLost, 0);
 
 /// Of the single deletions of an account's deletion, which one is the account's item: the counters go first.
 const LAST_OF_A_DELETION: usize = 2;
@@ -604,7 +597,7 @@ async fn a_repair_whose_reply_is_lost_knows_its_own_write() {
     let user = grace.user_id.unwrap();
     stack.table().account(user).set("change", "by hand").await;
     let (service, operator) = operator_of(&stack);
-    lose_reply(&faults);
+    faults.strike_once(Fault::ReplyLost, "UpdateItem", 0);
     let repair = service.repair_account(&operator, user).await;
     let damage = Damage {
         attributes: vec!["change"],
@@ -622,15 +615,14 @@ async fn a_repair_whose_reply_is_lost_and_that_two_others_follow_is_not_called_n
     let user = grace.user_id.unwrap();
     stack.table().account(user).set("change", "by hand").await;
     let (service, operator) = operator_of(&stack);
-    lose_reply(&faults);
-    let mut again = faults.hold("UpdateItem", 1);
     let meanwhile = async {
-        again.arrive().await;
         stack.login(GRACE).await;
         stack.login(GRACE).await;
-        again.release();
     };
-    let (repair, ()) = join!(service.repair_account(&operator, user), meanwhile);
+    let repair = service.repair_account(&operator, user);
+    let (repair, ()) = faults
+        .before_retry(FIRST_REPLY_LOST, repair, meanwhile)
+        .await;
     assert_eq!(repair, Err(Failure::Unavailable));
 }
 
@@ -660,16 +652,14 @@ async fn the_answer_to_a_change_is_the_account_as_it_is_now() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     let root = stack.administrator(ROOT).await;
     let grace = stack.register(GRACE).await;
-    lose_reply(&faults);
-    let mut again = faults.hold("UpdateItem", 1);
     let meanwhile = async {
-        again.arrive().await;
         let other = patch(&stack, &root, &grace, json!({"roles": ["clerk"]})).await;
         other.expect(StatusCode::OK);
-        again.release();
     };
     let disable = patch(&stack, &root, &grace, json!({"status": "disabled"}));
-    let (disabled, ()) = join!(disable, meanwhile);
+    let (disabled, ()) = faults
+        .before_retry(FIRST_REPLY_LOST, disable, meanwhile)
+        .await;
     let shown = disabled.expect(StatusCode::OK);
     assert_eq!(
         (&shown["status"], &shown["roles"]),
@@ -683,18 +673,16 @@ async fn a_disabling_whose_reply_is_lost_undoes_no_later_enabling() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     let root = stack.administrator(ROOT).await;
     let grace = stack.register(GRACE).await;
-    lose_reply(&faults);
-    let mut again = faults.hold("UpdateItem", 1);
     let meanwhile = async {
-        again.arrive().await;
         for change in [json!({"status": "active"}), json!({"roles": ["clerk"]})] {
             let changed = patch(&stack, &root, &grace, change).await;
             changed.expect(StatusCode::OK);
         }
-        again.release();
     };
     let disable = patch(&stack, &root, &grace, json!({"status": "disabled"}));
-    let (disabled, ()) = join!(disable, meanwhile);
+    let (disabled, ()) = faults
+        .before_retry(FIRST_REPLY_LOST, disable, meanwhile)
+        .await;
     disabled.expect_problem(503, "temporarily_unavailable");
     stack.login(GRACE).await;
 }
@@ -705,16 +693,14 @@ async fn a_change_that_need_not_be_made_again_is_answered_though_its_reply_is_lo
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     let root = stack.administrator(ROOT).await;
     let grace = stack.register(GRACE).await;
-    lose_reply(&faults);
-    let mut again = faults.hold("UpdateItem", 1);
     let meanwhile = async {
-        again.arrive().await;
         stack.login(GRACE).await;
         stack.login(GRACE).await;
-        again.release();
     };
     let change = patch(&stack, &root, &grace, json!({"roles": ["clerk"]}));
-    let (changed, ()) = join!(change, meanwhile);
+    let (changed, ()) = faults
+        .before_retry(FIRST_REPLY_LOST, change, meanwhile)
+        .await;
     assert_eq!(changed.expect(StatusCode::OK)["roles"], json!(["clerk"]));
 }
 
@@ -724,16 +710,14 @@ async fn a_change_that_may_have_been_made_before_a_deletion_is_not_refused() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     let root = stack.administrator(ROOT).await;
     let grace = stack.register(GRACE).await;
-    lose_reply(&faults);
-    let mut again = faults.hold("UpdateItem", 1);
     let meanwhile = async {
-        again.arrive().await;
         let deleted = stack.delete_account(&grace, PASSWORD).await;
         deleted.expect(StatusCode::NO_CONTENT);
-        again.release();
     };
     let change = patch(&stack, &root, &grace, json!({"roles": ["clerk"]}));
-    let (changed, ()) = join!(change, meanwhile);
+    let (changed, ()) = faults
+        .before_retry(FIRST_REPLY_LOST, change, meanwhile)
+        .await;
     changed.expect_problem(503, "temporarily_unavailable");
 }
 
@@ -743,7 +727,7 @@ async fn a_change_that_was_made_before_a_deletion_is_not_refused() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     let root = stack.administrator(ROOT).await;
     let grace = stack.register(GRACE).await;
-    lose_reply(&faults);
+    faults.strike_once(Fault::ReplyLost, "UpdateItem", 0);
     let mut again = faults.hold("UpdateItem", 1);
     let (tell_answer, answered) = oneshot::channel();
     let change = async {

@@ -5,7 +5,7 @@ use http::StatusCode;
 use latchkey_domain::notice::{Language, Message};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_service::notify::{Mail, SendError};
-use latchkey_tests::attack::faults::{Fault, Faults, Plan, Strikes, stack_with};
+use latchkey_tests::attack::faults::{Fault, Faults, stack_with};
 use latchkey_tests::harness::mail::Post;
 use latchkey_tests::harness::metering::{extract, recorder};
 use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
@@ -99,13 +99,8 @@ async fn a_mail_whose_count_has_failed_is_counted_when_it_comes_again() {
     let post = stack.post_office(Language::En);
     let events = flagged(&stack, 6).await;
     assert_eq!(post.tell(&events[..5]).await.len(), 5);
-    faults.arm(Plan {
-        fault: Fault::Invalid,
-        operation: "UpdateItem".to_owned(),
-        // The claim is the first one.
-        nth: 1,
-        strikes: Strikes::Times(1),
-    });
+    // The claim is the first one.
+    faults.strike_once(Fault::Invalid, "UpdateItem", 1);
     assert_eq!(post.bring(&events[5..]).await.len(), 1);
     faults.disarm();
     stack.advance(TimeDelta::minutes(3));
@@ -123,12 +118,7 @@ async fn a_mail_is_counted_once_though_the_reply_to_any_claim_is_lost() {
             .fail_next(&[SendError::NotNow, SendError::NotNow]);
         for attempt in 0..3 {
             if attempt == lost_at {
-                faults.arm(Plan {
-                    fault: Fault::ReplyLost,
-                    operation: "UpdateItem".to_owned(),
-                    nth: 0,
-                    strikes: Strikes::Times(1),
-                });
+                faults.strike_once(Fault::ReplyLost, "UpdateItem", 0);
             }
             let again = post.bring(&events[..1]).await;
             assert_eq!(again.len(), usize::from(attempt < 2), "{lost_at}");

@@ -7,10 +7,7 @@ use http::StatusCode;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::password::needs_upgrade;
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_tests::attack::faults::{
-    Fault, Faults, Plan, Strikes, cancellation, raw_items, stack_with,
-};
-use latchkey_tests::attack::held::Held;
+use latchkey_tests::attack::faults::{Fault, Faults, cancellation, raw_items, stack_with};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack};
@@ -100,16 +97,8 @@ async fn of_two_revoke_alls_at_once_each_session_is_counted_once() {
     assert_eq!(lines.matches("session ended").count(), 5, "{lines}");
 }
 
-/// The first write of an account loses its reply, and the SDK's second attempt is held.
-fn lose_reply_and_hold_retry(faults: &Faults) -> Held {
-    faults.arm(Plan {
-        fault: Fault::ReplyLost,
-        operation: "UpdateItem".to_owned(),
-        nth: 0,
-        strikes: Strikes::Times(1),
-    });
-    faults.hold("UpdateItem", 1)
-}
+/// The first write of an account loses its reply.
+const FIRST_REPLY_LOST: (Fault, usize) = (Fault::ReplyLost, 0);
 
 #[tokio::test(start_paused = true)]
 async fn a_revoke_all_whose_reply_is_lost_and_that_a_sign_in_follows_counts_and_logs_its_ends() {
@@ -119,14 +108,11 @@ async fn a_revoke_all_whose_reply_is_lost_and_that_a_sign_in_follows_counts_and_
         stack.login(ADA).await;
     }
     let log = Log::capture();
-    let mut retry = lose_reply_and_hold_retry(&faults);
-    let meanwhile = async {
-        retry.arrive().await;
-        let newcomer = stack.login(ADA).await;
-        retry.release();
-        newcomer
-    };
-    let (revoked, newcomer) = join!(revoke_all(&stack, &keeper), meanwhile);
+    let request = revoke_all(&stack, &keeper);
+    let meanwhile = stack.login(ADA);
+    let (revoked, newcomer) = faults
+        .before_retry(FIRST_REPLY_LOST, request, meanwhile)
+        .await;
 
     assert_eq!(revoked.expect(StatusCode::OK), json!({"revoked": 3}));
     let lines = log.end();
@@ -145,14 +131,11 @@ async fn a_revoke_whose_reply_is_lost_and_that_another_follows_logs_its_end_once
     let keeper = stack.register(ADA).await;
     let victim = stack.login(ADA).await;
     let log = Log::capture();
-    let mut retry = lose_reply_and_hold_retry(&faults);
-    let meanwhile = async {
-        retry.arrive().await;
-        let all = revoke_all(&stack, &keeper).await;
-        retry.release();
-        all
-    };
-    let (revoked, all) = join!(revoke(&stack, &keeper, &victim), meanwhile);
+    let request = revoke(&stack, &keeper, &victim);
+    let meanwhile = revoke_all(&stack, &keeper);
+    let (revoked, all) = faults
+        .before_retry(FIRST_REPLY_LOST, request, meanwhile)
+        .await;
 
     revoked.expect(StatusCode::NO_CONTENT);
     assert_eq!(all.expect(StatusCode::OK), json!({"revoked": 0}));
@@ -161,30 +144,10 @@ async fn a_revoke_whose_reply_is_lost_and_that_another_follows_logs_its_end_once
     assert!(lines.contains("action=\"revoke\""), "{lines}");
 }
 
-/// A fault strikes the write of an account, and some sign-ins follow before the SDK sends it again. `nth` of the request's
-/// updates is that write, from 0.
-async fn follow_with_sign_ins(
-    stack: &Stack,
-    faults: &Faults,
-    (fault, nth): (Fault, usize),
-    sign_ins: usize,
-    request: impl Future<Output = Reply>,
-) -> Reply {
-    faults.arm(Plan {
-        fault,
-        operation: "UpdateItem".to_owned(),
-        nth,
-        strikes: Strikes::Times(1),
-    });
-    let mut retry = faults.hold("UpdateItem", nth + 1);
-    let meanwhile = async {
-        retry.arrive().await;
-        for _ in 0..sign_ins {
-            stack.login(ADA).await;
-        }
-        retry.release();
-    };
-    join!(request, meanwhile).0
+async fn sign_in_times(stack: &Stack, times: usize) {
+    for _ in 0..times {
+        stack.login(ADA).await;
+    }
 }
 
 /// An account remembers its last two changes. Whether an older write was made whose reply was lost cannot be known, and if
@@ -201,7 +164,8 @@ async fn a_change_whose_reply_is_lost_and_that_too_many_others_follow_is_not_mad
         let keeper = stack.register(ADA).await;
         stack.login(ADA).await;
         let request = revoke_all(&stack, &keeper);
-        let revoked = follow_with_sign_ins(&stack, &faults, (fault, 0), sign_ins, request).await;
+        let others = sign_in_times(&stack, sign_ins);
+        let (revoked, ()) = faults.before_retry((fault, 0), request, others).await;
         revoked.expect_problem(503, "temporarily_unavailable");
         assert_eq!(stack.session_ids(&keeper).await.len(), live, "{fault:?}");
     }
@@ -218,7 +182,8 @@ async fn a_change_that_was_not_made_for_certain_is_made_after_others() {
         let keeper = stack.register(ADA).await;
         stack.login(ADA).await;
         let request = revoke_all(&stack, &keeper);
-        let revoked = follow_with_sign_ins(&stack, &faults, (fault, 0), sign_ins, request).await;
+        let others = sign_in_times(&stack, sign_ins);
+        let (revoked, ()) = faults.before_retry((fault, 0), request, others).await;
         let ended = json!({"revoked": sign_ins + 1});
         assert_eq!(revoked.expect(StatusCode::OK), ended, "{fault:?}");
         assert_eq!(stack.session_ids(&keeper).await, [keeper.session_id]);
@@ -234,7 +199,8 @@ async fn the_end_of_one_session_comes_true_though_its_reply_is_lost_and_many_fol
         let keeper = stack.register(ADA).await;
         let victim = stack.login(ADA).await;
         let request = revoke(&stack, &keeper, &victim);
-        let revoked = follow_with_sign_ins(&stack, &faults, (fault, 0), 3, request).await;
+        let others = sign_in_times(&stack, 3);
+        let (revoked, ()) = faults.before_retry((fault, 0), request, others).await;
         revoked.expect(StatusCode::NO_CONTENT);
         assert_eq!(stack.session_ids(&keeper).await.len(), 4, "{fault:?}");
 
@@ -246,7 +212,8 @@ async fn the_end_of_one_session_comes_true_though_its_reply_is_lost_and_many_fol
             .expect(StatusCode::OK);
         stack.advance(TimeDelta::minutes(2));
         let replay = stack.refresh(&stolen.refresh_token);
-        let replayed = follow_with_sign_ins(&stack, &faults, (fault, 1), 3, replay).await;
+        let others = sign_in_times(&stack, 3);
+        let (replayed, ()) = faults.before_retry((fault, 1), replay, others).await;
         replayed.expect_problem(401, "refresh_token_reused");
         assert!(
             !stack

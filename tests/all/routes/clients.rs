@@ -10,7 +10,7 @@ use latchkey_domain::client::{ClientBounds, ClientScope, ManageClientError};
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_domain::role::Role;
 use latchkey_service::{Failure, NewClient, Service};
-use latchkey_tests::attack::faults::{Fault, Plan, Strikes, stack_with};
+use latchkey_tests::attack::faults::{Fault, stack_with};
 use latchkey_tests::attack::forgery::{part, read_part};
 use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
@@ -539,12 +539,7 @@ async fn a_client_whose_removal_was_answered_by_nobody_is_removed() {
     let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
     let service = service(&stack);
     stack.add_client("orders-api", &ClientScope::ALL).await;
-    faults.arm(Plan {
-        fault: Fault::ReplyLost,
-        operation: "DeleteItem".to_owned(),
-        nth: 0,
-        strikes: Strikes::Times(1),
-    });
+    faults.strike_once(Fault::ReplyLost, "DeleteItem", 0);
     service.remove_client("orders-api").await.unwrap();
     faults.disarm();
     assert_eq!(service.list_clients().await.unwrap(), []);
