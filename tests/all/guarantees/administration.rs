@@ -752,6 +752,25 @@ async fn a_change_that_was_made_before_a_deletion_is_not_refused() {
     changed.expect_problem(503, "temporarily_unavailable");
 }
 
+/// Status and roles are two changes; the user is deleted between them.
+#[tokio::test(start_paused = true)]
+async fn of_two_changes_the_first_of_which_was_made_none_is_refused() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let mut second = faults.hold("UpdateItem", 1);
+    let meanwhile = async {
+        second.arrive().await;
+        let path = user_path(&grace);
+        let deleted = stack.delete(&path).bearer(&root.access_token).send().await;
+        deleted.expect(StatusCode::NO_CONTENT);
+        second.release();
+    };
+    let both = json!({"status": "disabled", "roles": ["clerk"]});
+    let (changed, ()) = join!(patch(&stack, &root, &grace, both), meanwhile);
+    changed.expect_problem(503, "temporarily_unavailable");
+}
+
 #[tokio::test]
 async fn a_change_by_an_administrator_is_written_with_its_cause() {
     let stack = Stack::start().await;

@@ -52,8 +52,8 @@ impl Service {
     /// Changes the status or the roles of a user, or both. 2 trips and 1 write unit for each of them. Returns the
     /// account as it is then.
     ///
-    /// Status and roles are two changes, each with its cause; of both, the first may be made and the second fail. Repeat
-    /// the request then.
+    /// Status and roles are two changes, each with its cause; of both, the first may be made and the second fail. Look at
+    /// the account then, and repeat the request if it is still to be so.
     ///
     /// # Errors
     /// [`AdminError::UserNotFound`], [`AdminError::OwnAccount`]
@@ -66,7 +66,12 @@ impl Service {
         let mut account = None;
         let mut acts = update.acts();
         while let Some(act) = acts.pop_front() {
-            account = Some(self.change_user(who, user, act, &acts).await?);
+            let changed = self.change_user(who, user, act, &acts).await;
+            account = match changed {
+                // The first change was made, so the request is not refused.
+                Err(Failure::Refused(_)) if account.is_some() => return Err(Failure::contended()),
+                changed => Some(changed?),
+            };
         }
         match account {
             Some(account) => Ok(account),
