@@ -99,6 +99,17 @@ impl<R> Changed<R> {
     }
 }
 
+/// What is known of a request's last attempt when the account is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastAttempt {
+    /// It was not made, or to make it again is no second act: the end of one session.
+    NotMade,
+    /// It was made: the item of the session that it admitted is there.
+    Made,
+    /// It may have been made, and if it is made again, that may be a second act.
+    MayBeMade,
+}
+
 impl Service {
     /// Changes an account by a decision that needs nothing but the account. `account` is what was read last.
     ///
@@ -136,15 +147,14 @@ impl Service {
         let mut retries = self.store.retries();
         let mut reading = reading;
         let mut first: Option<Change> = None;
-        let mut was_written_before = false;
-        let mut may_be_made_twice = false;
+        let mut last_attempt = LastAttempt::NotMade;
         loop {
             let before = intent.account(&reading).cloned();
             if is_admitted(before.as_ref(), intent.new_session()) {
                 return Ok(Changed::Fulfilled { account: before });
             }
-            if was_written_before {
-                // Admitted by an earlier attempt and ended since: the caller cannot have what was asked for.
+            if last_attempt == LastAttempt::Made {
+                // The session was admitted and has ended since: the caller cannot have what was asked for.
                 return Err(Failure::contended());
             }
             let change = match intent.decide(&reading) {
@@ -155,7 +165,7 @@ impl Service {
                         .is_some_and(|first| intent.is_fulfilled(first, before.as_ref()));
                     return if fulfilled {
                         Ok(Changed::Fulfilled { account: before })
-                    } else if may_be_made_twice {
+                    } else if last_attempt == LastAttempt::MayBeMade {
                         Err(Failure::Unavailable)
                     } else {
                         Err(Failure::Refused(refusal))
@@ -167,7 +177,7 @@ impl Service {
                     account: Some(change.account),
                 });
             };
-            if may_be_made_twice {
+            if last_attempt == LastAttempt::MayBeMade {
                 return Err(Failure::Unavailable);
             }
             let cause = Cause {
@@ -179,7 +189,7 @@ impl Service {
             let outcome =
                 self.store
                     .write_change(&before, &change, &cause, &parts, stamp, &mut retries);
-            match outcome.await? {
+            last_attempt = match outcome.await? {
                 WriteOutcome::Written => {
                     let account = change.account.clone();
                     return Ok(Changed::Written {
@@ -200,14 +210,21 @@ impl Service {
                     return Err(refusal.map_or(Failure::Internal, Failure::Refused));
                 }
                 WriteOutcome::Overtaken {
-                    was_written_before: was,
-                } => was_written_before = was,
+                    was_written_before: true,
+                } => LastAttempt::Made,
+                WriteOutcome::Overtaken {
+                    was_written_before: false,
+                } => LastAttempt::NotMade,
                 WriteOutcome::Forgotten => {
                     let (user_id, action) = (before.id, intent.action().as_str());
                     tracing::warn!(%user_id, action, "a change may have been made whose reply was lost");
-                    may_be_made_twice = !intent.action().ends_one_session();
+                    if intent.action().ends_one_session() {
+                        LastAttempt::NotMade
+                    } else {
+                        LastAttempt::MayBeMade
+                    }
                 }
-            }
+            };
             first.get_or_insert(change);
             retries.pause().await?;
             reading = intent.read_again().await?;
@@ -251,6 +268,14 @@ where
 
     fn decide(&self, account: &Option<Account>) -> Result<Change, E> {
         (self.decide)(account.clone().ok_or(CallerNotLive)?)
+    }
+
+    fn is_fulfilled(&self, first: &Change, account: Option<&Account>) -> bool {
+        match self.action {
+            // "All" means all: whoever has come in since is signed in.
+            Action::RevokeAll => account.is_none_or(|account| account.sessions.is_empty()),
+            _ => has_ended_all(first, account),
+        }
     }
 }
 

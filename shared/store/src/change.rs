@@ -279,6 +279,10 @@ pub(crate) fn own_write(
         Some(2) if found.previous_change == Some(stamp) => Some(WriteOutcome::Followed {
             account: Box::new(found.account),
         }),
+        // A repair forgets what was before it.
+        Some(2) if after_lost_reply && found.previous_change.is_none() => {
+            Some(WriteOutcome::Forgotten)
+        }
         Some(3..) if after_lost_reply => Some(WriteOutcome::Forgotten),
         Some(_) | None => None,
     }

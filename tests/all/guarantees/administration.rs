@@ -687,6 +687,29 @@ async fn a_disabling_whose_reply_is_lost_undoes_no_later_enabling() {
     stack.login(GRACE).await;
 }
 
+/// A repair forgets the changes before it, so an account that was repaired since does not say whether the change was made.
+#[tokio::test(start_paused = true)]
+async fn a_disabling_whose_reply_is_lost_is_not_made_again_after_a_repair() {
+    let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+    let root = stack.administrator(ROOT).await;
+    let grace = stack.register(GRACE).await;
+    let user = grace.user_id.unwrap();
+    let (service, operator) = operator_of(&stack);
+    let meanwhile = async {
+        let account = stack.table().account(user);
+        account.set("status", "active").await;
+        account.set("change", "by hand").await;
+        let repair = service.repair_account(&operator, user).await;
+        assert!(matches!(repair, Ok(Repair::Done(_))), "{repair:?}");
+    };
+    let disable = patch(&stack, &root, &grace, json!({"status": "disabled"}));
+    let (disabled, ()) = faults
+        .before_retry(FIRST_REPLY_LOST, disable, meanwhile)
+        .await;
+    disabled.expect_problem(503, "temporarily_unavailable");
+    stack.login(GRACE).await;
+}
+
 /// The reply to a change gets lost, and the account is as it was to be, whatever has followed.
 #[tokio::test(start_paused = true)]
 async fn a_change_that_need_not_be_made_again_is_answered_though_its_reply_is_lost() {

@@ -251,6 +251,35 @@ async fn a_revoke_all_that_may_have_ended_a_session_is_not_refused() {
     revoked.expect_problem(503, "temporarily_unavailable");
 }
 
+/// While others change the account, its caller is signed out and what it was to end has ended; but somebody has come in.
+#[tokio::test(start_paused = true)]
+async fn a_revoke_all_whose_caller_was_signed_out_is_no_success_while_somebody_is_signed_in() {
+    for somebody_is_left in [true, false] {
+        let (stack, faults) = start().await;
+        let keeper = stack.register(ADA).await;
+        let victim = stack.login(ADA).await;
+        let mut write = faults.hold("UpdateItem", 0);
+        let meanwhile = async {
+            write.arrive().await;
+            let newcomer = stack.login(ADA).await;
+            for ended in [&victim, &keeper] {
+                let ended = revoke(&stack, &newcomer, ended).await;
+                ended.expect(StatusCode::NO_CONTENT);
+            }
+            if !somebody_is_left {
+                log_out(&stack, &newcomer).await;
+            }
+            write.release();
+        };
+        let (revoked, ()) = join!(revoke_all(&stack, &keeper), meanwhile);
+        if somebody_is_left {
+            revoked.expect_problem(401, "invalid_token");
+        } else {
+            assert_eq!(revoked.expect(StatusCode::OK), json!({"revoked": 0}));
+        }
+    }
+}
+
 /// A sign-in that is written and whose retry DynamoDB refuses, because it has forgotten the transaction's token, and
 /// what is done between the two.
 async fn sign_in_that_is_followed_by<T>(
