@@ -182,7 +182,9 @@ impl Store {
             parts,
         } = write;
         if parts.is_empty() && lost_identity.is_none() {
-            let sent = self.update_account(before.id, account, retries).await?;
+            let sent = self
+                .send_account_update(before.id, account, retries)
+                .await?;
             return Ok(SentChange {
                 conditions: sent.err(),
                 account: PartHandle::ONLY,

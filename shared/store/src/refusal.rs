@@ -39,8 +39,8 @@ impl PartHandle {
 #[derive(Debug, Default)]
 pub(crate) struct FailedConditions {
     met: BTreeMap<PartHandle, Option<Item>>,
-    /// Whether an earlier attempt of the same write may have been made: it was sent again because it got no answer. Only
-    /// [`Store::update_account`](crate::Store::update_account) looks at that.
+    /// Whether an earlier attempt of the same write may have been made: it was sent again because it got no answer. Set
+    /// by [`Store::send_account_update`](crate::Store::send_account_update) alone; false after every other write.
     pub(crate) after_lost_reply: bool,
 }
 

@@ -107,7 +107,7 @@ impl Store {
             .remove(attribute::PREVIOUS_CHANGE)
             .remove(attribute::SESSIONS);
         let mut retries = self.retries();
-        let sent = self.update_account(account.id, &update, &mut retries);
+        let sent = self.send_account_update(account.id, &update, &mut retries);
         let is_written = match sent.await? {
             Ok(()) => true,
             Err(mut conditions) => {

@@ -146,7 +146,7 @@ impl Store {
 
     /// An update of an account, sent until it is made or its condition fails. Returns the condition that failed, with the
     /// account that it met, and whether the reply to an attempt was lost.
-    pub(crate) async fn update_account(
+    pub(crate) async fn send_account_update(
         &self,
         user: UserId,
         expression: &Expression,
