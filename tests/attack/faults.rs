@@ -183,6 +183,9 @@ impl Draw {
     }
 }
 
+/// The first single update is made and its reply lost, for [`Faults::before_retry`].
+pub const FIRST_REPLY_LOST: (Fault, usize) = (Fault::ReplyLost, 0);
+
 /// The switch of the faults, and a note of all requests.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<State>>);
@@ -212,17 +215,17 @@ impl Faults {
         &self,
         (fault, nth): (Fault, usize),
         request: impl Future<Output = R>,
-        something: impl Future<Output = M>,
+        meanwhile: impl Future<Output = M>,
     ) -> (R, M) {
         self.strike_once(fault, "UpdateItem", nth);
         let mut retry = self.hold("UpdateItem", nth + 1);
-        let meanwhile = async {
+        let until_then = async {
             retry.arrive().await;
-            let done = something.await;
+            let done = meanwhile.await;
             retry.release();
             done
         };
-        join!(request, meanwhile)
+        join!(request, until_then)
     }
 
     /// From now on the requests are struck by these, again and again, each one where it applies.

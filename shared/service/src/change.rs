@@ -51,8 +51,8 @@ pub(crate) trait Intent {
         None
     }
 
-    /// Whether an account that refuses a repeated decision is as this request wanted it: `first` was decided, and what
-    /// it was to end has ended since, by an attempt whose reply was lost or by somebody else.
+    /// Whether an account that refuses a repeated decision is as this request wanted it: what was to end has ended since
+    /// `first` was decided, by an attempt whose reply was lost or by somebody else.
     fn is_fulfilled(&self, first: &Change, account: Option<&Account>) -> bool {
         has_ended_all(first, account)
     }
@@ -62,6 +62,12 @@ pub(crate) trait Intent {
 pub(crate) fn has_ended_all(wanted: &Change, account: Option<&Account>) -> bool {
     let is_admitted = |id| account.is_some_and(|account| account.sessions.contains(id));
     !wanted.ended.is_empty() && !wanted.ended.iter().any(|(id, _)| is_admitted(id))
+}
+
+/// Whether an account admits no session any more. An end of all that is refused when it is decided again is fulfilled only
+/// then: "all" means all, and whoever has come in since the first decision is signed in.
+pub(crate) fn nobody_is_signed_in(account: Option<&Account>) -> bool {
+    account.is_none_or(|account| account.sessions.is_empty())
 }
 
 /// What became of a change.
@@ -102,8 +108,8 @@ impl<R> Changed<R> {
 /// What is known of a request's last attempt when the account is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LastAttempt {
-    /// It was not made, or to make it again is no second act: the end of one session.
-    NotMade,
+    /// There was none, or it was not made, or to make it again is no second act, as the end of one session is.
+    MayBeRepeated,
     /// It was made: the item of the session that it admitted is there.
     Made,
     /// It may have been made, and if it is made again, that may be a second act.
@@ -147,7 +153,7 @@ impl Service {
         let mut retries = self.store.retries();
         let mut reading = reading;
         let mut first: Option<Change> = None;
-        let mut last_attempt = LastAttempt::NotMade;
+        let mut last_attempt = LastAttempt::MayBeRepeated;
         loop {
             let before = intent.account(&reading).cloned();
             if is_admitted(before.as_ref(), intent.new_session()) {
@@ -214,12 +220,12 @@ impl Service {
                 } => LastAttempt::Made,
                 WriteOutcome::Overtaken {
                     was_written_before: false,
-                } => LastAttempt::NotMade,
+                } => LastAttempt::MayBeRepeated,
                 WriteOutcome::Forgotten => {
                     let (user_id, action) = (before.id, intent.action().as_str());
                     tracing::warn!(%user_id, action, "a change may have been made whose reply was lost");
                     if intent.action().ends_one_session() {
-                        LastAttempt::NotMade
+                        LastAttempt::MayBeRepeated
                     } else {
                         LastAttempt::MayBeMade
                     }
@@ -271,10 +277,10 @@ where
     }
 
     fn is_fulfilled(&self, first: &Change, account: Option<&Account>) -> bool {
-        match self.action {
-            // "All" means all: whoever has come in since is signed in.
-            Action::RevokeAll => account.is_none_or(|account| account.sessions.is_empty()),
-            _ => has_ended_all(first, account),
+        if self.action == Action::RevokeAll {
+            nobody_is_signed_in(account)
+        } else {
+            has_ended_all(first, account)
         }
     }
 }

@@ -15,7 +15,7 @@ use latchkey_domain::token::Token;
 use latchkey_service::{
     Administrator, Damage, Failure, LONGEST_DEEDS, LeadsToUser, Repair, Service,
 };
-use latchkey_tests::attack::faults::{Fault, stack_with};
+use latchkey_tests::attack::faults::{FIRST_REPLY_LOST, Fault, stack_with};
 use latchkey_tests::harness::conformity;
 use latchkey_tests::harness::log::{Log, lines_with};
 use latchkey_tests::harness::reply::{Reply, SignedIn};
@@ -584,9 +584,6 @@ async fn what_a_repair_cannot_know_it_leaves_alone() {
     assert_eq!(refused, Err(Failure::Refused(AdminError::UserNotFound)));
 }
 
-/// The first update loses its reply.
-const FIRST_REPLY_LOST: (Fault, usize) = (Fault::ReplyLost, 0);
-
 /// Of the single deletions of an account's deletion, which one is the account's item: the counters go first.
 const LAST_OF_A_DELETION: usize = 2;
 
@@ -775,6 +772,32 @@ async fn a_change_that_was_made_before_a_deletion_is_not_refused() {
     changed.expect_problem(503, "temporarily_unavailable");
 }
 
+/// Whether an end of all has found a session or not: once the user is gone, nobody is signed in.
+#[tokio::test(start_paused = true)]
+async fn an_end_of_all_that_a_deletion_follows_is_a_success_whoever_was_signed_in() {
+    for is_signed_in in [true, false] {
+        let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
+        let root = stack.administrator(ROOT).await;
+        let grace = stack.register(GRACE).await;
+        let path = user_path(&grace);
+        let end_all = || {
+            let call = stack.post(&format!("{path}/sessions/revoke-all"));
+            call.bearer(&root.access_token).send()
+        };
+        if !is_signed_in {
+            end_all().await.expect(StatusCode::OK);
+        }
+        let meanwhile = async {
+            let deleted = stack.delete(&path).bearer(&root.access_token).send().await;
+            deleted.expect(StatusCode::NO_CONTENT);
+        };
+        let (ended, ()) = faults
+            .before_retry(FIRST_REPLY_LOST, end_all(), meanwhile)
+            .await;
+        assert_eq!(ended.expect(StatusCode::OK), json!({"revoked": 0}));
+    }
+}
+
 /// Status and roles are two changes; the user is deleted between them.
 #[tokio::test(start_paused = true)]
 async fn of_two_changes_the_first_of_which_was_made_none_is_refused() {
@@ -784,14 +807,18 @@ async fn of_two_changes_the_first_of_which_was_made_none_is_refused() {
     let mut second = faults.hold("UpdateItem", 1);
     let meanwhile = async {
         second.arrive().await;
+        let account = stack.store.read_account(grace.user_id.unwrap()).await;
+        assert!(!account.unwrap().unwrap().is_active(), "the first was made");
         let path = user_path(&grace);
         let deleted = stack.delete(&path).bearer(&root.access_token).send().await;
         deleted.expect(StatusCode::NO_CONTENT);
         second.release();
     };
     let both = json!({"status": "disabled", "roles": ["clerk"]});
-    let (changed, ()) = join!(patch(&stack, &root, &grace, both), meanwhile);
+    let (changed, ()) = join!(patch(&stack, &root, &grace, both.clone()), meanwhile);
     changed.expect_problem(503, "temporarily_unavailable");
+    let again = patch(&stack, &root, &grace, both).await;
+    again.expect_problem(404, "user_not_found");
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use http::StatusCode;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::password::needs_upgrade;
 use latchkey_domain::policy::SessionPolicy;
-use latchkey_tests::attack::faults::{Fault, Faults, cancellation, raw_items, stack_with};
+use latchkey_tests::attack::faults::{
+    FIRST_REPLY_LOST, Fault, Faults, cancellation, raw_items, stack_with,
+};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack};
@@ -96,9 +98,6 @@ async fn of_two_revoke_alls_at_once_each_session_is_counted_once() {
     let lines = log.end();
     assert_eq!(lines.matches("session ended").count(), 5, "{lines}");
 }
-
-/// The first write of an account loses its reply.
-const FIRST_REPLY_LOST: (Fault, usize) = (Fault::ReplyLost, 0);
 
 #[tokio::test(start_paused = true)]
 async fn a_revoke_all_whose_reply_is_lost_and_that_a_sign_in_follows_counts_and_logs_its_ends() {
@@ -274,6 +273,33 @@ async fn a_revoke_all_whose_caller_was_signed_out_is_no_success_while_somebody_i
         let (revoked, ()) = join!(revoke_all(&stack, &keeper), meanwhile);
         if somebody_is_left {
             revoked.expect_problem(401, "invalid_token");
+        } else {
+            assert_eq!(revoked.expect(StatusCode::OK), json!({"revoked": 0}));
+        }
+    }
+}
+
+/// The same, where it may have ended what it first found: its reply is lost.
+#[tokio::test(start_paused = true)]
+async fn a_revoke_all_whose_reply_is_lost_is_no_success_while_somebody_is_signed_in() {
+    for somebody_is_left in [true, false] {
+        let (stack, faults) = start().await;
+        let keeper = stack.register(ADA).await;
+        stack.login(ADA).await;
+        let meanwhile = async {
+            let newcomer = stack.login(ADA).await;
+            let ended = revoke(&stack, &newcomer, &keeper).await;
+            ended.expect(StatusCode::NO_CONTENT);
+            if !somebody_is_left {
+                log_out(&stack, &newcomer).await;
+            }
+        };
+        let request = revoke_all(&stack, &keeper);
+        let (revoked, ()) = faults
+            .before_retry(FIRST_REPLY_LOST, request, meanwhile)
+            .await;
+        if somebody_is_left {
+            revoked.expect_problem(503, "temporarily_unavailable");
         } else {
             assert_eq!(revoked.expect(StatusCode::OK), json!({"revoked": 0}));
         }

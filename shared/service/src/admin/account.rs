@@ -12,7 +12,7 @@ use latchkey_domain::role::Role;
 use latchkey_store::Part;
 
 use super::{Administrator, Deed, RoleChange, not_deleted};
-use crate::change::{Changed, Intent, has_ended_all};
+use crate::change::{Changed, Intent, has_ended_all, nobody_is_signed_in};
 use crate::metric::REVOCATIONS;
 use crate::{Failure, Service};
 
@@ -56,7 +56,8 @@ impl Service {
     /// the account then, and repeat the request if it is still to be so.
     ///
     /// # Errors
-    /// [`AdminError::UserNotFound`], [`AdminError::OwnAccount`]
+    /// [`AdminError::UserNotFound`], [`AdminError::OwnAccount`], [`AdminError::TooManyRoles`];
+    /// [`Failure::Unavailable`] also if the user is deleted between the two
     pub async fn update_account(
         &self,
         who: &Administrator,
@@ -68,7 +69,7 @@ impl Service {
         while let Some(act) = acts.pop_front() {
             let changed = self.change_user(who, user, act, &acts).await;
             account = match changed {
-                // The first change was made, so the request is not refused.
+                // The first change may have been made, so the request is not refused.
                 Err(Failure::Refused(_)) if account.is_some() => return Err(Failure::contended()),
                 changed => Some(changed?),
             };
@@ -293,7 +294,8 @@ impl Intent for Administration<'_> {
             // Gone is gone, whoever has deleted it.
             AdminAct::Delete => account.is_none_or(Account::is_deleted),
             // A session that has ended, or whose user is gone, is not signed in any more.
-            AdminAct::Revoke { .. } | AdminAct::RevokeAll => has_ended_all(first, account),
+            AdminAct::Revoke { .. } => has_ended_all(first, account),
+            AdminAct::RevokeAll => nobody_is_signed_in(account),
             AdminAct::Disable
             | AdminAct::Enable
             | AdminAct::ChangeRoles(_)
