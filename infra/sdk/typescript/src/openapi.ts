@@ -300,7 +300,8 @@ export interface paths {
          * Change a user's status or roles
          * @description Administrators may neither disable themselves nor take the role `admin` from themselves: that is `own_account`. A role
          *     that is withdrawn allows nothing from the next request on; one that is granted is in the access tokens of the next
-         *     refresh or sign-in. Status and roles are two changes: if a request for both fails with 503, repeat it.
+         *     refresh or sign-in. Status and roles are two changes. After a 503 look at the user before you repeat the request: one
+         *     of the two may have been made, and somebody else may have changed the user since.
          */
         patch: operations["admin_update_user"];
         trace?: never;
