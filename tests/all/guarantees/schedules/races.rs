@@ -59,7 +59,7 @@ fn two_reauthentications() -> Scenario {
 }
 
 #[test]
-#[ignore = "it takes as long as a tenth of all schedules: `cargo test -p latchkey-tests schedules -- --ignored`"]
+#[ignore = "it takes as long as a tenth of all schedules: `cargo test -p latchkey-tests two_reauthentications_and -- --ignored`"]
 fn two_reauthentications_and_a_write_astray_fork_no_lineage() {
     let astray = two_reauthentications().with_faults(1);
     signs_nobody_out(&holds(&astray, &["reauthenticated"]));

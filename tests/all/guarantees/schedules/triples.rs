@@ -137,13 +137,13 @@ fn explore_with_a_write_astray(first: std::ops::Range<usize>) {
 }
 
 #[test]
-#[ignore = "it takes long: `cargo test -p latchkey-tests schedules -- --ignored --nocapture`"]
+#[ignore = "it takes long: `cargo test -p latchkey-tests three_changes -- --ignored --nocapture`"]
 fn three_changes_with_a_sign_in_or_a_revoke_one_write_astray() {
     explore_with_a_write_astray(0..2);
 }
 
 #[test]
-#[ignore = "it takes long: `cargo test -p latchkey-tests schedules -- --ignored --nocapture`"]
+#[ignore = "it takes long: `cargo test -p latchkey-tests three_changes -- --ignored --nocapture`"]
 fn three_changes_without_a_sign_in_or_a_revoke_one_write_astray() {
     explore_with_a_write_astray(2..changes().len());
 }
