@@ -111,7 +111,7 @@ impl Op {
             Self::Purge(_) => "purge",
             Self::ChangePassword { .. } => "password change",
             Self::Delete { .. } => "deletion",
-            Self::Reauthenticate { .. } => "step-up",
+            Self::Reauthenticate { .. } => "reauthentication",
             Self::Disable => "disabling",
             Self::Enable => "enabling",
             Self::AdminRevoke { .. } => "an administrator's revoke",

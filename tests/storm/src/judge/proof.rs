@@ -59,7 +59,7 @@ impl Judge<'_> {
         for what in wrong {
             self.violation(Some(id), what);
         }
-        self.see(id, event, "step-up");
+        self.see(id, event, "reauthentication");
     }
 
     /// Something that asks for a recent proof was done, or was refused for want of one.
