@@ -81,7 +81,7 @@ pub enum AdminError {
     Incomplete(usize),
     /// DynamoDB was busy or out of reach.
     #[error(
-        "the table is not available for the moment: it may or may not be done; run the command again"
+        "the table is not available for the moment: it may or may not be done; if it is not, run the command again"
     )]
     Unavailable,
     /// Something is broken, and was logged.

@@ -100,8 +100,8 @@ fn an_end_of_all_a_reset_and_another_end_of_all_one_write_astray() {
     holds(&triple.with_whole_queries(), &["done", "unavailable"]);
 }
 
-/// Operations that change who is signed in, of all of which three at once are explored. What is not among them: the end of
-/// all with the caller's own session, a reuse, deletions, a new address, and an administrator's enabling and roles.
+/// Nine operations that change who is signed in; every three of them are explored. Left out are the end of all with the
+/// caller's own session, a reuse, and deletions.
 fn changes() -> [(&'static str, Request); 9] {
     [
         ("sign-in", sign_in()),
@@ -138,12 +138,12 @@ fn explore_with_a_write_astray(first: std::ops::Range<usize>) {
 
 #[test]
 #[ignore = "it takes long: `cargo test -p latchkey-tests three_changes -- --ignored --nocapture`"]
-fn three_changes_with_a_sign_in_or_a_revoke_one_write_astray() {
+fn three_changes_with_a_sign_in_or_an_owners_revoke_one_write_astray() {
     explore_with_a_write_astray(0..2);
 }
 
 #[test]
 #[ignore = "it takes long: `cargo test -p latchkey-tests three_changes -- --ignored --nocapture`"]
-fn three_changes_without_a_sign_in_or_a_revoke_one_write_astray() {
+fn three_changes_without_a_sign_in_or_an_owners_revoke_one_write_astray() {
     explore_with_a_write_astray(2..changes().len());
 }
