@@ -775,7 +775,9 @@ async fn a_change_that_was_made_before_a_deletion_is_not_refused() {
 /// Whether an end of all has found a session or not: once the user is gone, nobody is signed in.
 #[tokio::test(start_paused = true)]
 async fn an_end_of_all_that_a_deletion_follows_is_a_success_whoever_was_signed_in() {
-    for is_signed_in in [true, false] {
+    for (is_signed_in, reply_is_lost) in
+        [(true, true), (false, true), (true, false), (false, false)]
+    {
         let (stack, faults) = stack_with(SessionPolicy::default(), 1, Vec::new()).await;
         let root = stack.administrator(ROOT).await;
         let grace = stack.register(GRACE).await;
@@ -791,9 +793,19 @@ async fn an_end_of_all_that_a_deletion_follows_is_a_success_whoever_was_signed_i
             let deleted = stack.delete(&path).bearer(&root.access_token).send().await;
             deleted.expect(StatusCode::NO_CONTENT);
         };
-        let (ended, ()) = faults
-            .before_retry(FIRST_REPLY_LOST, end_all(), meanwhile)
-            .await;
+        let (ended, ()) = if reply_is_lost {
+            faults
+                .before_retry(FIRST_REPLY_LOST, end_all(), meanwhile)
+                .await
+        } else {
+            let mut write = faults.hold("UpdateItem", 0);
+            let until_then = async {
+                write.arrive().await;
+                meanwhile.await;
+                write.release();
+            };
+            join!(end_all(), until_then)
+        };
         assert_eq!(ended.expect(StatusCode::OK), json!({"revoked": 0}));
     }
 }

@@ -295,6 +295,7 @@ impl Intent for Administration<'_> {
             AdminAct::Delete => account.is_none_or(Account::is_deleted),
             // A session that has ended, or whose user is gone, is not signed in any more.
             AdminAct::Revoke { .. } => has_ended_all(first, account),
+            // It is refused only if the user is gone, and then nobody is.
             AdminAct::RevokeAll => nobody_is_signed_in(account),
             AdminAct::Disable
             | AdminAct::Enable
