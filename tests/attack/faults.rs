@@ -342,6 +342,11 @@ impl Faults {
     }
 }
 
+thread_local! {
+    /// Hashes on the thread of the test. One for all stacks of it, because the working memory of a hash is 19 MiB.
+    static HASHING: Passwords = Passwords::new(0, 0);
+}
+
 /// The service on a new database that holds `items`, with the faults that can be switched on. It has the limits of the
 /// service, and its own allowance of retries.
 ///
@@ -360,7 +365,7 @@ pub async fn stack_with(policy: SessionPolicy, seed: u64, items: Vec<Value>) -> 
         assert_eq!(status, 200, "{reply}");
     }
     let service = client(&dynamodb, &faults);
-    let here = Passwords::new(0, 0);
+    let here = HASHING.with(Passwords::clone);
     let origins = AllowedOrigins::None;
     let stack = Stack::over(dynamodb, service, behind, here, policy, &origins, seed);
     (stack, faults)

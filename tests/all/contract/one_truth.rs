@@ -552,3 +552,40 @@ fn there_is_one_tls_stack() {
         assert!(versions_of(unwanted).is_empty(), "{unwanted}");
     }
 }
+
+/// The level of optimisation of each crate that a manifest names in its dev profile.
+fn dev_profile(manifest: &str) -> BTreeMap<&str, &str> {
+    let lines: Vec<&str> = manifest.lines().collect();
+    let levels = lines.windows(2).filter_map(|lines| {
+        let [section, level] = lines else { return None };
+        let named = section.strip_prefix("[profile.dev.package.")?;
+        let (package, _) = named.split_once(']')?;
+        Some((package, level.strip_prefix("opt-level = ")?))
+    });
+    levels.collect()
+}
+
+#[test]
+fn the_fuzz_targets_use_what_the_tests_have_built_and_no_level_of_theirs_for_what_is_instrumented()
+{
+    let tests = dev_profile(include_str!("../../../Cargo.toml"));
+    let fuzz = dev_profile(include_str!("../../fuzz/Cargo.toml"));
+    assert!(tests.len() > 20, "{tests:?}");
+    let instrumented = |package: &str| {
+        package.starts_with("latchkey") || root().join("functions").join(package).is_dir()
+    };
+    let others = |profile: &BTreeMap<&'static str, &'static str>| {
+        let mut others = profile.clone();
+        others.retain(|package, _| !instrumented(package));
+        others
+    };
+    assert_eq!(others(&tests), others(&fuzz), "these are built twice");
+    for (package, level) in fuzz.iter().filter(|(package, _)| instrumented(package)) {
+        // Cargo builds what no profile names at level 0.
+        let here = tests.get(package).unwrap_or(&"0");
+        assert_ne!(
+            level, here,
+            "{package} would be taken for the one of the tests"
+        );
+    }
+}
