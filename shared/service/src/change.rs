@@ -51,23 +51,22 @@ pub(crate) trait Intent {
         None
     }
 
-    /// Whether an account that refuses a repeated decision is as this request wanted it: what was to end has ended since
-    /// `first` was decided, by an attempt whose reply was lost or by somebody else.
+    /// Whether an account that refuses a repeated decision is as this request wanted it, by an attempt whose reply was lost
+    /// or by somebody else. `first` is the first decision.
     fn is_fulfilled(&self, first: &Change, account: Option<&Account>) -> bool {
-        has_ended_all(first, account)
+        has_ended(self.action(), first, account)
     }
 }
 
-/// Whether a change wanted to end sessions, and the account admits none of them any more.
-pub(crate) fn has_ended_all(wanted: &Change, account: Option<&Account>) -> bool {
+/// Whether what an action wanted to end has ended. An end of all: the account admits no session, whatever the first decision
+/// has found, because whoever has come in since is signed in. Anything else: the first decision ended sessions, and the
+/// account admits none of them any more.
+pub(crate) fn has_ended(action: Action, first: &Change, account: Option<&Account>) -> bool {
+    if action == Action::RevokeAll {
+        return account.is_none_or(|account| account.sessions.is_empty());
+    }
     let is_admitted = |id| account.is_some_and(|account| account.sessions.contains(id));
-    !wanted.ended.is_empty() && !wanted.ended.iter().any(|(id, _)| is_admitted(id))
-}
-
-/// Whether an account admits no session any more. An end of all that is refused when it is decided again is fulfilled only
-/// then: "all" means all, and whoever has come in since the first decision is signed in.
-pub(crate) fn nobody_is_signed_in(account: Option<&Account>) -> bool {
-    account.is_none_or(|account| account.sessions.is_empty())
+    !first.ended.is_empty() && !first.ended.iter().any(|(id, _)| is_admitted(id))
 }
 
 /// What became of a change.
@@ -215,12 +214,8 @@ impl Service {
                     let refusal = intent.refuse_taken();
                     return Err(refusal.map_or(Failure::Internal, Failure::Refused));
                 }
-                WriteOutcome::Overtaken {
-                    was_written_before: true,
-                } => LastAttempt::Made,
-                WriteOutcome::Overtaken {
-                    was_written_before: false,
-                } => LastAttempt::MayBeRepeated,
+                WriteOutcome::WrittenBefore => LastAttempt::Made,
+                WriteOutcome::Overtaken => LastAttempt::MayBeRepeated,
                 WriteOutcome::Forgotten => {
                     let (user_id, action) = (before.id, intent.action().as_str());
                     tracing::warn!(%user_id, action, "a change may have been made whose reply was lost");
@@ -274,14 +269,6 @@ where
 
     fn decide(&self, account: &Option<Account>) -> Result<Change, E> {
         (self.decide)(account.clone().ok_or(CallerNotLive)?)
-    }
-
-    fn is_fulfilled(&self, first: &Change, account: Option<&Account>) -> bool {
-        if self.action == Action::RevokeAll {
-            nobody_is_signed_in(account)
-        } else {
-            has_ended_all(first, account)
-        }
     }
 }
 

@@ -95,11 +95,10 @@ pub enum WriteOutcome {
     /// Somebody else has the address that the new credential is for.
     EmailTaken,
     /// Account or credential are no longer as they were read: read and decide again.
-    Overtaken {
-        /// Whether the item of the new session is there. Its id is this request's own, so an earlier attempt of this
-        /// request was written, and something has changed the account since.
-        was_written_before: bool,
-    },
+    Overtaken,
+    /// An earlier attempt of this request was written: the item of the session that it admits is there, whose id is this
+    /// request's own. The account has changed since: read again, and do not decide again.
+    WrittenBefore,
 }
 
 impl Store {
@@ -151,10 +150,10 @@ impl Store {
             match own_write {
                 Some(outcome) => outcome,
                 None if is_taken => WriteOutcome::EmailTaken,
-                None => WriteOutcome::Overtaken {
-                    was_written_before: new_session
-                        .is_some_and(|part| conditions.take_item(part).is_some()),
-                },
+                None if new_session.is_some_and(|part| conditions.take_item(part).is_some()) => {
+                    WriteOutcome::WrittenBefore
+                }
+                None => WriteOutcome::Overtaken,
             }
         } else {
             WriteOutcome::Written
@@ -163,8 +162,10 @@ impl Store {
             WriteOutcome::Written | WriteOutcome::Followed { .. } => {
                 log_ends(before.id, change, cause);
             }
-            WriteOutcome::Forgotten | WriteOutcome::EmailTaken | WriteOutcome::Overtaken { .. } => {
-            }
+            WriteOutcome::Forgotten
+            | WriteOutcome::EmailTaken
+            | WriteOutcome::Overtaken
+            | WriteOutcome::WrittenBefore => {}
         }
         Ok(outcome)
     }

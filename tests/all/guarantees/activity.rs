@@ -51,24 +51,21 @@ async fn failing() -> (Stack, Faults) {
     (stack, faults)
 }
 
-fn always(operation: &str, nth: usize) -> Plan {
-    plan(Fault::InternalServerError, Strikes::Always, operation, nth)
-}
-
-/// Brings what the stream has while one request is refused for good.
-async fn drain_refused_once(stream: &mut Stream, faults: &Faults, operation: &str, nth: usize) {
-    faults.arm(plan(Fault::Invalid, Strikes::Times(1), operation, nth));
-    stream.drain().await;
-    faults.disarm();
-}
-
-fn plan(fault: Fault, strikes: Strikes, operation: &str, nth: usize) -> Plan {
+/// Each request of an operation fails so from the `nth` on, counted from 0.
+fn always(fault: Fault, operation: &str, nth: usize) -> Plan {
     Plan {
         fault,
         operation: operation.to_owned(),
         nth,
-        strikes,
+        strikes: Strikes::Always,
     }
+}
+
+/// Brings what the stream has while one request is refused for good.
+async fn drain_refused_once(stream: &mut Stream, faults: &Faults, operation: &str, nth: usize) {
+    faults.strike_once(Fault::Invalid, operation, nth);
+    stream.drain().await;
+    faults.disarm();
 }
 
 #[tokio::test]
@@ -151,7 +148,7 @@ async fn a_table_that_fails_stops_the_stream_as_a_bus_does() {
         let mut stream = stack.stream();
         let records = stream.records(100);
         let mut undisturbed = stack.stream();
-        faults.arm(always("PutItem", nth));
+        faults.arm(always(Fault::InternalServerError, "PutItem", nth));
         let failed = stream.invoke(&records).await.unwrap();
         faults.disarm();
         let done = records.iter().map(sequence_number);
@@ -276,7 +273,7 @@ async fn a_function_that_dies_among_its_entries_leaves_nothing_out() {
         live(&stack).await;
         let mut stream = stack.stream();
         let records = stream.records(100);
-        faults.arm(plan(Fault::Silence, Strikes::Always, "PutItem", nth));
+        faults.arm(always(Fault::Silence, "PutItem", nth));
         let dying = tokio::time::timeout(Duration::from_millis(1), stream.invoke(&records));
         assert!(dying.await.is_err(), "it has died");
         faults.disarm();
@@ -413,7 +410,7 @@ async fn the_cleanup_finishes_a_deletion_that_could_not_remove_the_activity() {
     let (stack, faults) = failing().await;
     let ada = stack.register(ADA).await;
     stack.stream().drain().await;
-    faults.arm(always("BatchWriteItem", 0));
+    faults.arm(always(Fault::InternalServerError, "BatchWriteItem", 0));
     let deleted = stack.delete_account(&ada, PASSWORD).await;
     deleted.expect(StatusCode::NO_CONTENT);
     faults.disarm();

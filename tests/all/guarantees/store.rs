@@ -153,10 +153,7 @@ async fn a_credential_that_is_not_the_one_whose_password_was_proved_is_neither_c
                 .store
                 .write_change(&account, &change, &cause, &[part], stamp, &mut retries)
                 .await;
-            let overtaken = WriteOutcome::Overtaken {
-                was_written_before: false,
-            };
-            assert_eq!(written, Ok(overtaken), "{verified:?}");
+            assert_eq!(written, Ok(WriteOutcome::Overtaken), "{verified:?}");
             assert_eq!(stack.account(account.id).await, account);
             assert_eq!(
                 stack.store.read_credential(&email).await.unwrap(),

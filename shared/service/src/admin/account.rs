@@ -12,7 +12,7 @@ use latchkey_domain::role::Role;
 use latchkey_store::Part;
 
 use super::{Administrator, Deed, RoleChange, not_deleted};
-use crate::change::{Changed, Intent, has_ended_all, nobody_is_signed_in};
+use crate::change::{Changed, Intent, has_ended};
 use crate::metric::REVOCATIONS;
 use crate::{Failure, Service};
 
@@ -293,10 +293,10 @@ impl Intent for Administration<'_> {
         match self.act {
             // Gone is gone, whoever has deleted it.
             AdminAct::Delete => account.is_none_or(Account::is_deleted),
-            // A session that has ended, or whose user is gone, is not signed in any more.
-            AdminAct::Revoke { .. } => has_ended_all(first, account),
-            // It is refused only if the user is gone, and then nobody is.
-            AdminAct::RevokeAll => nobody_is_signed_in(account),
+            // A session that has ended is not signed in any more, and nobody is whose user is gone.
+            AdminAct::Revoke { .. } | AdminAct::RevokeAll => {
+                has_ended(self.action(), first, account)
+            }
             AdminAct::Disable
             | AdminAct::Enable
             | AdminAct::ChangeRoles(_)

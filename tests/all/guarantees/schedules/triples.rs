@@ -101,7 +101,7 @@ fn an_end_of_all_a_reset_and_another_end_of_all_one_write_astray() {
 }
 
 /// Nine operations that change who is signed in; every three of them are explored. Left out are the end of all with the
-/// caller's own session, a reuse, and deletions.
+/// caller's own session, a refresh and its reuse, a reauthentication, a new address, and deletions.
 fn changes() -> [(&'static str, Request); 9] {
     [
         ("sign-in", sign_in()),
