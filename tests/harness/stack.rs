@@ -294,7 +294,6 @@ impl Stack {
     fn served(mut self, pages: Pages<'_>, edge: Option<&EdgeSecret>) -> Self {
         let (clock, random) = (self.core.clock.clone(), self.core.random.clone());
         let routes = latchkey::routes_by_function(&self.core, |function| self.store_of(function));
-        let (routes, _) = routes.split_for_parts();
         let routes = routes.layer(Extension(self.places.clone()));
         self.cleanup_store = self.store_of("cleanup");
         self.router = latchkey_api::http::service(routes, pages, edge, clock, random);

@@ -26,10 +26,10 @@ mod signals;
 mod stack;
 mod storage;
 
-use latchkey_api::openapi::document_without_routes;
+use axum::Router;
+use latchkey_api::routes::Routes;
 use latchkey_service::{Core, Service};
 use latchkey_store::Store;
-use utoipa_axum::router::OpenApiRouter;
 
 pub use admin::AdminError;
 pub use error::LocalError;
@@ -49,9 +49,9 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     }
 }
 
-/// The functions that answer over HTTP and use the table, by their names in the template, with their routes. The one list
-/// of them: the tests compare the template and the folders with it.
-pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 12] {
+/// The functions that answer over HTTP and use the table, by their names in the template, with their routes: a router,
+/// or one with a document. The one list of them: the tests compare the template and the folders with it.
+pub fn functions_on_table<R: Routes<Service>>() -> [(&'static str, R); 12] {
     [
         ("register", register::routes()),
         ("login", login::routes()),
@@ -69,34 +69,30 @@ pub fn functions_on_table() -> [(&'static str, OpenApiRouter<Service>); 12] {
 }
 
 /// The functions that answer over HTTP and store nothing.
-pub fn functions_without_table() -> [(&'static str, OpenApiRouter<Core>); 2] {
+pub fn functions_without_table<R: Routes<Core>>() -> [(&'static str, R); 2] {
     [
         ("discovery", discovery::routes()),
         ("console", console::routes()),
     ]
 }
 
-/// The routes of all functions, with the OpenAPI document of the whole service.
-pub fn routes(core: &Core, store: &Store) -> OpenApiRouter {
+/// The routes of all functions.
+pub fn routes(core: &Core, store: &Store) -> Router {
     routes_by_function(core, |_| store.clone())
 }
 
 /// The same, with a store for each function, which is asked for by the function's name in the template. On AWS each
 /// function reaches the table with its own role.
-pub fn routes_by_function(core: &Core, store_of: impl Fn(&'static str) -> Store) -> OpenApiRouter {
-    let whole = OpenApiRouter::with_openapi(document_without_routes());
-    let whole = functions_on_table()
-        .into_iter()
-        .fold(whole, |whole, (function, routes)| {
-            let service = Service {
-                core: core.clone(),
-                store: store_of(function),
-            };
-            whole.merge(routes.with_state(service))
-        });
-    functions_without_table()
-        .into_iter()
-        .fold(whole, |whole, (_, routes)| {
-            whole.merge(routes.with_state(core.clone()))
-        })
+pub fn routes_by_function(core: &Core, store_of: impl Fn(&'static str) -> Store) -> Router {
+    let on_table = functions_on_table::<Router<Service>>().into_iter();
+    let on_table = on_table.map(|(function, routes)| {
+        let service = Service {
+            core: core.clone(),
+            store: store_of(function),
+        };
+        routes.with_state(service)
+    });
+    let others = functions_without_table::<Router<Core>>().into_iter();
+    let others = others.map(|(_, routes)| routes.with_state(core.clone()));
+    on_table.chain(others).fold(Router::new(), Router::merge)
 }

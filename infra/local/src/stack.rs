@@ -150,7 +150,7 @@ pub(crate) async fn serve_until_stopped(options: Options) -> Result<(), LocalErr
     };
     let pump = storage.pump(&table_name, bus, activity);
 
-    let router: Router = routes(&core, &store).into();
+    let router = routes(&core, &store);
     let authorizer = Authorizer::new(
         Service {
             core: core.clone(),

@@ -1,5 +1,5 @@
-//! The routes of a function: one list, of which the router is made on Lambda, and the router with its OpenAPI document
-//! elsewhere.
+//! The routes of a function: one list, of which the router is made that answers, and the OpenAPI document of what it
+//! answers.
 //!
 //! The document is a part of the discovery function as a file. No function makes it from its routes, so none has to
 //! carry the code that describes them: an eighth of a megabyte, built and thrown away at every start.

@@ -80,7 +80,7 @@ pub(crate) async fn start(seed: u64) -> Result<Stack, StormError> {
         password_policy: Arc::default(),
         account_url: "https://id.example.com/account".into(),
     };
-    let (routes, _) = latchkey::routes(&core, &store).split_for_parts();
+    let routes = latchkey::routes(&core, &store);
     let router = service(
         routes,
         (&AllowedOrigins::None).into(),

@@ -178,7 +178,7 @@ impl User {
             account_url: "https://id.example.com/account".into(),
         };
         let store = Store::new(client.clone(), TABLE, random);
-        let (router, _) = latchkey::routes(&core, &store).split_for_parts();
+        let router = latchkey::routes(&core, &store);
         let router = latchkey_api::http::service(
             router,
             (&AllowedOrigins::None).into(),

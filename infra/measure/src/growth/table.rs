@@ -71,7 +71,7 @@ impl Table {
             began.elapsed().as_secs_f64()
         );
         let store = Store::new(client, TABLE, Arc::new(SystemRandom));
-        let (router, _) = latchkey::routes(&core, &store).split_for_parts();
+        let router = latchkey::routes(&core, &store);
         drop(recorder.take());
         Ok(Self {
             size,
