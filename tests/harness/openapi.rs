@@ -1,4 +1,4 @@
-//! The OpenAPI document of the whole service: what the routers of all functions say of themselves, with examples.
+//! The OpenAPI document of the whole service: what the routes of all functions say of themselves, with examples.
 //!
 //! `functions/discovery/openapi.json` is this document, committed, because no function depends on another. A test
 //! compares the two; `UPDATE_OPENAPI=1 cargo test -p latchkey-tests openapi` writes the file.
@@ -11,7 +11,6 @@ use utoipa::openapi::content::Content;
 use utoipa::openapi::link::{Link, LinkBuilder};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, RefOr};
-use utoipa_axum::router::OpenApiRouter;
 
 /// Where the committed document is.
 #[must_use]
@@ -28,12 +27,6 @@ pub fn as_file(document: &OpenApi) -> String {
     document.to_pretty_json().expect("JSON") + "\n"
 }
 
-/// What routes say of themselves.
-#[must_use]
-pub fn of<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> OpenApi {
-    routes.into_openapi()
-}
-
 /// The document as the code says it.
 ///
 /// # Panics
@@ -41,11 +34,11 @@ pub fn of<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> OpenApi
 #[must_use]
 pub fn generated() -> OpenApi {
     let mut document = document_without_routes();
-    for (_, routes) in latchkey::functions_on_table() {
-        document.merge(of(routes));
+    for (_, routes) in latchkey::functions_on_table::<OpenApi>() {
+        document.merge(routes);
     }
-    for (_, routes) in latchkey::functions_without_table() {
-        document.merge(of(routes));
+    for (_, routes) in latchkey::functions_without_table::<OpenApi>() {
+        document.merge(routes);
     }
     add_examples(&mut document);
     add_links(&mut document);

@@ -49,8 +49,9 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     }
 }
 
-/// The functions that answer over HTTP and use the table, by their names in the template, with their routes: a router,
-/// or one with a document. The one list of them: the tests compare the template and the folders with it.
+/// The functions that answer over HTTP and use the table, by their names in the template, and what is made of their
+/// routes: the router, or the OpenAPI document. The one list of them: the tests compare the template and the folders
+/// with it.
 pub fn functions_on_table<R: Routes<Service>>() -> [(&'static str, R); 12] {
     [
         ("register", register::routes()),
@@ -84,7 +85,7 @@ pub fn routes(core: &Core, store: &Store) -> Router {
 /// The same, with a store for each function, which is asked for by the function's name in the template. On AWS each
 /// function reaches the table with its own role.
 pub fn routes_by_function(core: &Core, store_of: impl Fn(&'static str) -> Store) -> Router {
-    let on_table = functions_on_table::<Router<Service>>().into_iter();
+    let on_table = functions_on_table::<Router<Service>>();
     let on_table = on_table.map(|(function, routes)| {
         let service = Service {
             core: core.clone(),
@@ -92,7 +93,8 @@ pub fn routes_by_function(core: &Core, store_of: impl Fn(&'static str) -> Store)
         };
         routes.with_state(service)
     });
-    let others = functions_without_table::<Router<Core>>().into_iter();
+    let others = functions_without_table::<Router<Core>>();
     let others = others.map(|(_, routes)| routes.with_state(core.clone()));
-    on_table.chain(others).fold(Router::new(), Router::merge)
+    let all = on_table.into_iter().chain(others);
+    all.fold(Router::new(), Router::merge)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::routing::MethodRouter;
 use latchkey_domain::throttle::{Limit, Limits, Violation};
 use serde::Serialize;
 use serde_json::json;
@@ -56,15 +55,9 @@ pub struct DeviceHeaders {
     pub device_id: Option<String>,
 }
 
-type Schemas = Vec<(String, RefOr<utoipa::openapi::Schema>)>;
-
 /// Documents the errors of a route: `codes`, and those that follow from its having a body, refusing a query or wanting an
 /// access token or a client's credentials.
-pub(crate) fn with_problems<S>(
-    (schemas, mut paths, router): (Schemas, Paths, MethodRouter<S>),
-    codes: &[Code],
-    query: Query,
-) -> (Schemas, Paths, MethodRouter<S>) {
+pub(crate) fn with_problems(mut paths: Paths, codes: &[Code], query: Query) -> Paths {
     for (path, item) in &mut paths.paths {
         let as_oauth = oauth::is_endpoint(path);
         for operation in operations(item) {
@@ -99,7 +92,7 @@ pub(crate) fn with_problems<S>(
             document_throttling(operation);
         }
     }
-    (schemas, paths, router)
+    paths
 }
 
 /// Whether an operation is refused without what a security scheme names.

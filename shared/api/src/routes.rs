@@ -1,8 +1,8 @@
-//! The routes of a function: one list, of which the router is made that answers, and the OpenAPI document of what it
+//! The routes of a function: one list. The router that answers is made of it, and so is the OpenAPI document of what it
 //! answers.
 //!
-//! The document is a part of the discovery function as a file. No function makes it from its routes, so none has to
-//! carry the code that describes them: an eighth of a megabyte, built and thrown away at every start.
+//! The document is a part of the discovery function as a file, and the tests alone make it from the routes. So no function
+//! has to carry the code that describes them: an eighth of a megabyte, built and thrown away at every start.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,14 +13,15 @@ use axum::handler::Handler;
 use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use utoipa::openapi::{ComponentsBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::PathItemExt;
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::openapi::with_problems;
 use crate::parameter::{Query, refuse_query};
 use crate::problem::Code;
 
-/// What routes are added to: a router, or a router with a document.
+/// What routes are added to: a router that answers, or the OpenAPI document of what it answers.
 ///
 /// ```
 /// use latchkey_api::handler;
@@ -170,9 +171,9 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for Router<S> {
     }
 }
 
-impl<S: Clone + Send + Sync + 'static> Routes<S> for OpenApiRouter<S> {
+impl<S> Routes<S> for OpenApi {
     fn new() -> Self {
-        Self::new()
+        Self::default()
     }
 
     fn route<H, T, P, D>(self, described: Described<H, P, D>, codes: &[Code]) -> Self
@@ -183,21 +184,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for OpenApiRouter<S> {
         D: FnOnce() -> UtoipaMethodRouter<S>,
     {
         let (schemas, paths, _) = (described.description)();
-        let methods = P::methods();
-        let methods = methods.iter().map(PathItemExt::to_method_filter);
-        let Some(methods) = methods.reduce(MethodFilter::or) else {
-            return self;
-        };
-        // The handler that was given, which may be another than the one that was described, such as one behind a check.
-        let router = answering(methods, AnyHandler::new(described.handler), described.query);
-        self.routes(with_problems(
-            (schemas, paths, router),
-            codes,
-            described.query,
-        ))
+        let components = ComponentsBuilder::new().schemas_from_iter(schemas);
+        let described = OpenApiBuilder::new()
+            .paths(with_problems(paths, codes, described.query))
+            .components(Some(components.build()));
+        self.merge_from(described.build())
     }
 
-    fn route_undocumented(self, path: &str, router: MethodRouter<S>) -> Self {
-        self.route(path, router)
+    fn route_undocumented(self, _: &str, _: MethodRouter<S>) -> Self {
+        self
     }
 }

@@ -23,6 +23,7 @@ use latchkey_tests::harness::openapi;
 use latchkey_tests::harness::stack::{Stack, TABLE};
 use latchkey_tests::harness::template::{functions, root, template};
 use serde_json::{Value, json};
+use utoipa::openapi::OpenApi;
 
 /// Method and path of every route of a document.
 fn routes_of(document: &Value) -> BTreeSet<(String, String)> {
@@ -42,11 +43,10 @@ fn routes_of(document: &Value) -> BTreeSet<(String, String)> {
 
 #[test]
 fn the_template_routes_to_each_function_what_its_router_answers() {
-    let on_table =
-        latchkey::functions_on_table().map(|(name, routes)| (name, json!(openapi::of(routes))));
-    let others = latchkey::functions_without_table()
-        .map(|(name, routes)| (name, json!(openapi::of(routes))));
-    let routers: BTreeMap<&str, Value> = on_table.into_iter().chain(others).collect();
+    let on_table = latchkey::functions_on_table::<OpenApi>().into_iter();
+    let others = latchkey::functions_without_table::<OpenApi>();
+    let routers = on_table.chain(others);
+    let routers: BTreeMap<&str, Value> = routers.map(|(name, of)| (name, json!(of))).collect();
     let mut all = BTreeSet::new();
     for (binary, function) in functions(&template()) {
         let Some(router) = routers.get(binary.as_str()) else {
@@ -574,17 +574,16 @@ fn the_fuzz_targets_use_what_the_tests_have_built_and_no_level_of_theirs_for_wha
     let instrumented = |package: &str| {
         package.starts_with("latchkey") || root().join("functions").join(package).is_dir()
     };
-    let others = |profile: &BTreeMap<&'static str, &'static str>| {
+    let others = |profile: &BTreeMap<&'static str, Vec<&'static str>>| {
         let mut others = profile.clone();
         others.retain(|package, _| !instrumented(package));
         others
     };
     assert_eq!(others(&tests), others(&fuzz), "these are built twice");
-    for (package, level) in fuzz.iter().filter(|(package, _)| instrumented(package)) {
-        // Cargo builds what no profile names at level 0.
-        let here = tests.get(package).unwrap_or(&"0");
+    for (package, settings) in fuzz.iter().filter(|(package, _)| instrumented(package)) {
         assert_ne!(
-            level, here,
+            level(Some(settings)),
+            level(tests.get(package)),
             "{package} would be taken for the one of the tests"
         );
     }
