@@ -553,16 +553,27 @@ fn there_is_one_tls_stack() {
     }
 }
 
-/// The level of optimisation of each crate that a manifest names in its dev profile.
-fn dev_profile(manifest: &str) -> BTreeMap<&str, &str> {
-    let lines: Vec<&str> = manifest.lines().collect();
-    let levels = lines.windows(2).filter_map(|lines| {
-        let [section, level] = lines else { return None };
-        let named = section.strip_prefix("[profile.dev.package.")?;
-        let (package, _) = named.split_once(']')?;
-        Some((package, level.strip_prefix("opt-level = ")?))
-    });
-    levels.collect()
+/// What a manifest sets for each package that it names in its dev profile, and for `"*"`, which is all of others.
+fn dev_profile(manifest: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut settings = BTreeMap::<_, Vec<_>>::new();
+    let mut package = None;
+    for line in manifest.lines() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if let Some(section) = line.strip_prefix('[') {
+            let named = section.strip_prefix("profile.dev.package.");
+            package = named.and_then(|named| named.strip_suffix(']'));
+        } else if let (Some(package), false) = (package, line.is_empty()) {
+            settings.entry(package).or_default().push(line);
+        }
+    }
+    settings
+}
+
+/// The level of optimisation among settings. Cargo builds what no profile names at level 0.
+fn level<'a>(settings: Option<&Vec<&'a str>>) -> &'a str {
+    let mut settings = settings.into_iter().flatten();
+    let level = settings.find_map(|setting| setting.strip_prefix("opt-level = "));
+    level.unwrap_or("0")
 }
 
 #[test]
