@@ -384,15 +384,30 @@ impl Service {
         self.with_credential(partition).await
     }
 
+    /// Reads the credential of the account in a partition. If the address has moved since the partition was read, there is
+    /// none under the old one; both are read again then, because the caller's session lives on.
     async fn with_credential(
         &self,
-        partition: Partition,
+        mut partition: Partition,
     ) -> Result<Reading, Failure<ConfirmError>> {
-        let credential = self.credential_of(partition.account.as_ref()).await?;
-        Ok(Reading {
-            partition,
-            credential,
-        })
+        let mut retries = self.store.retries();
+        loop {
+            let credential = self.credential_of(partition.account.as_ref()).await?;
+            let reading = Reading {
+                partition,
+                credential,
+            };
+            let Some(account) = reading.account_without_credential() else {
+                return Ok(reading);
+            };
+            let (user, version) = (account.id, account.version);
+            retries.pause().await?;
+            partition = self.store.read_partition(user, self.core.now()).await?;
+            let again = partition.account.as_ref();
+            if again.is_some_and(|again| again.version == version) {
+                return Ok(reading);
+            }
+        }
     }
 
     /// What stands under the address of an account, whosever it is. 1 read unit, if the account has a password.
@@ -471,13 +486,27 @@ impl Reading {
 
     fn find_own(&self, caller: Caller) -> Option<Own<'_>> {
         let (account, session) = find_live(&self.partition, caller)?;
-        let credential = self.credential.as_ref()?;
-        let belongs = credential.user_id == account.id
-            && credential.password_version == account.password_version;
-        belongs.then_some(Own {
+        Some(Own {
             account,
             session,
-            credential,
+            credential: self.credential_of(account)?,
+        })
+    }
+
+    /// The credential, if it is this account's.
+    fn credential_of(&self, account: &Account) -> Option<&Credential> {
+        let credential = self.credential.as_ref();
+        credential.filter(|credential| {
+            credential.user_id == account.id
+                && credential.password_version == account.password_version
+        })
+    }
+
+    /// The account, if it has a password and the credential is not its own.
+    fn account_without_credential(&self) -> Option<&Account> {
+        let account = self.partition.account.as_ref();
+        account.filter(|account| {
+            account.credential_email().is_some() && self.credential_of(account).is_none()
         })
     }
 

@@ -45,6 +45,29 @@ fn a_reset_ends_everything_whatever_happens_beside_it() {
     holds(&upgraded.with_outdated_hash(), &occurring);
 }
 
+/// A password is checked against the credential, which has moved to the new address since the account was read.
+#[test]
+fn a_password_beside_a_new_address_is_checked_and_signs_nobody_out() {
+    for (name, password, occurring) in [
+        (
+            "reauthentication x new address",
+            reauthenticate(2),
+            "reauthenticated",
+        ),
+        (
+            "password change x new address",
+            change_password(1),
+            "signed in",
+        ),
+        ("deletion x new address", delete(2), "done"),
+    ] {
+        let requests = vec![password, change_email(2)];
+        let explored = holds(&Scenario::new(name, &[1, 2], requests), &[occurring]);
+        let mut answers = explored.outcomes.iter().flatten();
+        assert!(answers.all(|answer| *answer != "caller not live"), "{name}");
+    }
+}
+
 #[test]
 fn an_address_moves_once_and_only_while_its_session_counts() {
     for (name, beside, occurring) in [
