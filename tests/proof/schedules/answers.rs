@@ -2,7 +2,7 @@
 
 use latchkey_domain::id::SessionId;
 
-use super::request::{Answer, Claims, Request};
+use super::request::{Answer, CALLER_NOT_LIVE, Claims, NOT_FOUND, Request, Target};
 use super::rules::{Broken, History, Rules, check};
 use super::table::View;
 
@@ -23,6 +23,12 @@ impl Rules {
         let at_start = seen.started.clone().unwrap_or_default();
         let ended = |id: SessionId| !table.live_set().contains(&id);
         let process = &self.processes[request];
+        // No id comes back, so one that is in the set at both moments was in it between them.
+        let lived = |id: SessionId| {
+            let item = table.sessions.get(&id);
+            let unexpired = item.is_some_and(|item| process.now < item.expires_at);
+            at_start.contains(&id) && !ended(id) && unexpired
+        };
         check(*answer != Answer::Broken, || "500, or a panic".to_owned())?;
         if let Request::Refresh { session, presented } = process.request
             && self.was_replaced_long_before(self.session(session), presented, process.now)
@@ -98,6 +104,26 @@ impl Rules {
                     })?;
                 }
             }
+            (Answer::Listed(shown), Request::FindSession { target }) => {
+                let target = self.target(*target);
+                check(
+                    !(shown.contains(&target) && seen.left_before.contains(&target)),
+                    || {
+                        format!(
+                            "guarantee 3: {} is shown as live, which had ended",
+                            self.name(target)
+                        )
+                    },
+                )?;
+                check(shown.contains(&target) || !lived(target), || {
+                    format!("{} is live and shown as ended", self.name(target))
+                })?;
+            }
+            (Answer::Done, Request::CurrentSession { caller }) => {
+                check(at_start.contains(&self.session(*caller)), || {
+                    "guarantee 3: a session is shown to its caller that had ended".to_owned()
+                })?;
+            }
             (Answer::Done, Request::Rename { target, .. }) => {
                 check(at_start.contains(&self.session(*target)), || {
                     "guarantee 3: a session was named that had ended".to_owned()
@@ -148,9 +174,19 @@ impl Rules {
                     format!("guarantee 2: {name} was replayed and lives")
                 })?;
             }
-            (Answer::Refused(why), _) => {
+            (Answer::Refused(why), asked) => {
                 check(!seen.committed, || {
                     format!("guarantee 7: answered \"{why}\", but its change was made")
+                })?;
+                let caller = asked.caller().map(|caller| self.session(caller));
+                let refused = match asked {
+                    Request::FindSession {
+                        target: Target::Of(number),
+                    } if *why == NOT_FOUND => Some(self.session(*number)),
+                    _ => caller.filter(|_| *why == CALLER_NOT_LIVE),
+                };
+                check(!refused.is_some_and(lived), || {
+                    format!("answered \"{why}\" of a session that lived all the time")
                 })?;
             }
             (

@@ -178,7 +178,10 @@ impl Call {
         let keys = keys_of(&self.operation, &body);
         let is_query = &*self.operation == "Query";
         let partition = is_query.then(|| queried_partition(&body)).flatten();
-        let is_write = !matches!(&*self.operation, "GetItem" | "Query" | "BatchGetItem");
+        let is_write = !matches!(
+            &*self.operation,
+            "GetItem" | "Query" | "Scan" | "BatchGetItem"
+        );
         let update = body["UpdateExpression"].as_str().unwrap_or_default();
         let partitions: BTreeSet<&str> = keys.iter().map(|(pk, _)| pk.as_str()).collect();
         let partitions: Vec<&str> = match &partition {
@@ -213,7 +216,7 @@ fn keys_of(operation: &str, body: &Value) -> Vec<ItemKey> {
         }
         "BatchWriteItem" => deletes_of(body).iter().map(key_of).collect(),
         "PutItem" => vec![key_of(&body["Item"])],
-        "Query" => Vec::new(),
+        "Query" | "Scan" => Vec::new(),
         _ => vec![key_of(&body["Key"])],
     }
 }

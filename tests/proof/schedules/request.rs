@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use cleanup::CleanupError;
+use futures::FutureExt as _;
+use latchkey_domain::account::Liveness;
 use latchkey_domain::device::{ClientHints, Device};
 use latchkey_domain::error::{
     CallerNotLive, ConfirmError, RefreshError, SessionError, SignInError, StepUpError,
 };
 use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::Password;
+use latchkey_domain::role::Role;
 use latchkey_domain::session::ClientLocation;
 use latchkey_domain::token::{Audience, RefreshClaims, Scope, Token};
 use latchkey_service::{
     AccountUpdate, Administrator, Caller, Failure, Issued, PasswordChange, PasswordReset, Service,
-    SignIn, SignOutToken, SignedIn,
+    SessionOfUser, SignIn, SignOutToken, SignedIn,
 };
 
 /// A session of the scene, by its number.
@@ -74,6 +78,9 @@ pub enum Request {
         caller: Number,
         target: Number,
     },
+    CurrentSession {
+        caller: Number,
+    },
     /// By an administrator, as the following.
     Disable,
     AdminRevoke {
@@ -81,9 +88,17 @@ pub enum Request {
     },
     AdminRevokeAll,
     AdminDelete,
+    Enable,
+    ChangeRoles,
+    /// By the index, which lags.
+    FindSession {
+        target: Target,
+    },
+    /// By the schedule, and not by a client.
+    CleanUp,
 }
 
-/// What is to be revoked.
+/// What is to be revoked, or looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A session of the scene.
@@ -145,9 +160,9 @@ pub enum Answer {
     Reused,
     /// 200 of a sign-in or a password change: the new session.
     SignedIn(SessionId),
-    /// 200 of a list.
+    /// 200 of a list, or of a look at one session: those that are shown as live.
     Listed(BTreeSet<SessionId>),
-    /// 200, 202 or 204 of anything else.
+    /// 200, 202 or 204 of anything else; a cleanup that has come to its end.
     Done,
     /// 401, 403 or 404: nothing was done.
     Refused(&'static str),
@@ -187,6 +202,20 @@ impl Answer {
     }
 }
 
+impl Target {
+    /// Which session it is.
+    ///
+    /// # Panics
+    /// When no such session is in the scene.
+    #[must_use]
+    pub fn id(self, wallet: &Wallet, begun: &BTreeMap<u8, SessionId>) -> SessionId {
+        match self {
+            Self::Of(number) => wallet.sessions[&number],
+            Self::BegunBy(request) => begun[&request],
+        }
+    }
+}
+
 impl Wallet {
     fn caller(&self, number: Number, now: DateTime<Utc>) -> Caller {
         Caller {
@@ -198,8 +227,8 @@ impl Wallet {
     }
 }
 
-const CALLER_NOT_LIVE: &str = "caller not live";
-const NOT_FOUND: &str = "not found";
+pub(super) const CALLER_NOT_LIVE: &str = "caller not live";
+pub(super) const NOT_FOUND: &str = "not found";
 
 fn password(text: &str) -> Arc<Password> {
     Arc::new(Password::new(text.to_owned()))
@@ -247,6 +276,35 @@ fn signed_in(reply: SignedIn) -> Answer {
 }
 
 impl Request {
+    /// Whose access token it comes with.
+    #[must_use]
+    pub fn caller(&self) -> Option<Number> {
+        match self {
+            Self::Revoke { caller, .. }
+            | Self::RevokeAll { caller, .. }
+            | Self::ChangePassword { caller, .. }
+            | Self::Delete { caller }
+            | Self::Reauthenticate { caller }
+            | Self::Purge { caller }
+            | Self::List { caller }
+            | Self::Rename { caller, .. }
+            | Self::CurrentSession { caller } => Some(*caller),
+            Self::Refresh { .. }
+            | Self::SignIn { .. }
+            | Self::Logout { .. }
+            | Self::ResetPassword { .. }
+            | Self::ChangeEmail { .. }
+            | Self::Disable
+            | Self::AdminRevoke { .. }
+            | Self::AdminRevokeAll
+            | Self::AdminDelete
+            | Self::Enable
+            | Self::ChangeRoles
+            | Self::FindSession { .. }
+            | Self::CleanUp => None,
+        }
+    }
+
     /// Asks the service. `begun` are the sessions that the requests of the scenario begin.
     pub async fn ask(
         &self,
@@ -295,10 +353,7 @@ impl Request {
                 )
             }
             Self::Revoke { caller: by, target } => {
-                let target = match target {
-                    Target::Of(number) => wallet.sessions[number],
-                    Target::BegunBy(request) => begun[request],
-                };
+                let target = target.id(wallet, begun);
                 let revoked = service.revoke(caller(*by), target).await;
                 answer(revoked, |()| Answer::Done, session_word)
             }
@@ -370,14 +425,24 @@ impl Request {
                 let renamed = service.rename_session(by, target, Some("Ada's")).await;
                 answer(renamed, |_| Answer::Done, session_word)
             }
-            Self::Disable => {
-                let closed = AccountUpdate {
-                    active: Some(false),
-                    ..AccountUpdate::default()
+            Self::CurrentSession { caller: by } => {
+                let shown = service.current_session(caller(*by)).await;
+                answer(shown, |_| Answer::Done, |CallerNotLive| CALLER_NOT_LIVE)
+            }
+            Self::Disable | Self::Enable | Self::ChangeRoles => {
+                let update = match self {
+                    Self::ChangeRoles => AccountUpdate {
+                        roles: Some([Role::admin()].into()),
+                        ..AccountUpdate::default()
+                    },
+                    _ => AccountUpdate {
+                        active: Some(*self == Self::Enable),
+                        ..AccountUpdate::default()
+                    },
                 };
                 let operator = Administrator::operator();
-                let disabled = service.update_account(&operator, wallet.user, closed).await;
-                answer(disabled, |_| Answer::Done, |_| NOT_FOUND)
+                let updated = service.update_account(&operator, wallet.user, update).await;
+                answer(updated, |_| Answer::Done, |_| NOT_FOUND)
             }
             Self::AdminRevoke { target } => {
                 let target = wallet.sessions[target];
@@ -394,6 +459,27 @@ impl Request {
                 let operator = Administrator::operator();
                 let deleted = service.delete_user(&operator, wallet.user).await;
                 answer(deleted, |()| Answer::Done, |_| NOT_FOUND)
+            }
+            Self::FindSession { target } => {
+                let target = target.id(wallet, begun);
+                let operator = Administrator::operator();
+                let found = service.find_session(&operator, target).await;
+                let live = |found: SessionOfUser| {
+                    let described = found.described;
+                    let is_live = described.liveness == Liveness::Live;
+                    let id = is_live.then_some(described.session.id);
+                    Answer::Listed(id.into_iter().collect())
+                };
+                answer(found, live, |_| NOT_FOUND)
+            }
+            Self::CleanUp => {
+                let budget = cleanup::Budget::until(now + TimeDelta::minutes(10));
+                let cleaned = cleanup::run(&service.store, service.core.clock.as_ref(), budget);
+                match cleaned.boxed().await {
+                    Ok(report) if report.complete => Answer::Done,
+                    Err(CleanupError::AlreadyRunning) => Answer::Refused("already running"),
+                    Ok(_) | Err(_) => Answer::Unavailable,
+                }
             }
         }
     }

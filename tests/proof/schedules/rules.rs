@@ -263,6 +263,11 @@ impl Rules {
                 | Request::AdminRevoke { .. }
                 | Request::List { .. }
                 | Request::Rename { .. }
+                | Request::CurrentSession { .. }
+                | Request::Enable
+                | Request::ChangeRoles
+                | Request::FindSession { .. }
+                | Request::CleanUp
                 | Request::Purge { .. } => false,
             };
             let answered = matches!(
@@ -321,15 +326,17 @@ impl Rules {
             | Request::Reauthenticate { .. }
             | Request::List { .. }
             | Request::Rename { .. }
+            | Request::CurrentSession { .. }
+            | Request::Enable
+            | Request::ChangeRoles
+            | Request::FindSession { .. }
+            | Request::CleanUp
             | Request::ChangeEmail { .. } => false,
         }
     }
 
     pub(super) fn target(&self, target: Target) -> SessionId {
-        match target {
-            Target::Of(number) => self.session(number),
-            Target::BegunBy(request) => self.begun[&request],
-        }
+        target.id(&self.wallet, &self.begun)
     }
 
     /// Whether the session has expired, or is one of the least recently used that must go for one more to fit.

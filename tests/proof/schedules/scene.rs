@@ -135,6 +135,14 @@ impl Scenario {
         self
     }
 
+    /// A session has expired for good, and its item may be removed.
+    #[must_use]
+    pub fn with_overdue(mut self, number: Number) -> Self {
+        let policy = SessionPolicy::default();
+        self.past_of(number).age = policy.absolute_lifetime + policy.retention;
+        self
+    }
+
     /// The password's hash is to be replaced at the next sign-in.
     #[must_use]
     pub fn with_outdated_hash(mut self) -> Self {

@@ -35,7 +35,7 @@ pub enum Flaw {
     ShowsTheBeginning,
 }
 
-/// When a query reads its items.
+/// When a query reads its items; forwards and backwards, a scan reads its own one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queries {
     /// One after the other, the account first, as it stands first in its partition.
@@ -62,10 +62,10 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// A query as far as it has come, item by item; or how many deletes of a batch are made.
+/// A query or a scan as far as it has come, item by item; or how many deletes of a batch are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Progress {
-    /// What a query has read.
+    /// What a query or a scan has read.
     items: Vec<Rc<str>>,
     /// How much of a batch is done.
     done: usize,
@@ -168,7 +168,10 @@ impl Engine {
     ) -> Stepped {
         let whole = self.queries == Queries::AtOnce;
         match operation {
-            "Query" if call.partition.is_some() && !whole => self.query_next(table, call, progress),
+            "Query" if call.partition.is_some() && !whole => {
+                self.read_next(table, operation, call, progress)
+            }
+            "Scan" if !whole => self.read_next(table, operation, call, progress),
             "BatchWriteItem" if !whole => self.delete_next(table, call, progress),
             _ => Stepped::Replied(self.execute(table, operation, call)),
         }
@@ -235,17 +238,25 @@ impl Engine {
         answer(status, &reply)
     }
 
-    fn query_next(&mut self, table: &Table, call: &CallInfo, progress: &Progress) -> Stepped {
+    fn read_next(
+        &mut self,
+        table: &Table,
+        operation: &str,
+        call: &CallInfo,
+        progress: &Progress,
+    ) -> Stepped {
         self.take(table, call);
         let mut body = call.body.clone();
         body["Limit"] = json!(1);
-        let forwards = self.queries == Queries::Forwards;
-        body["ScanIndexForward"] = json!(forwards);
+        let forwards = self.queries == Queries::Forwards || operation == "Scan";
+        if !forwards {
+            body["ScanIndexForward"] = json!(false);
+        }
         if let Some(last) = progress.items.last() {
             let last: Value = serde_json::from_str(last).expect("JSON");
             body["ExclusiveStartKey"] = key_json(&key_of(&last));
         }
-        let reply = self.must("Query", &body);
+        let reply = self.must(operation, &body);
         let mut progress = progress.clone();
         if let Some(item) = reply["Items"].get(0) {
             progress.items.push(canonical(item).into());

@@ -4,7 +4,7 @@
 //! does itself is taken out of its code by the patches in `tests/proof/mechanisms`.
 
 use chrono::TimeDelta;
-use latchkey_tests::proof::schedules::request::Request;
+use latchkey_tests::proof::schedules::request::{Request, Target};
 use latchkey_tests::proof::schedules::scene::Scenario;
 use latchkey_tests::proof::schedules::table::Flaw;
 
@@ -109,6 +109,14 @@ fn without_its_condition_a_purge_takes_a_session_that_was_refreshed_in_time() {
         at_expiry,
         "the item of s2 was deleted",
     );
+}
+
+#[test]
+fn without_consistent_reads_an_administrator_is_shown_what_has_ended() {
+    let requests = vec![find(Target::Of(2)), revoke(1, 2)];
+    let looked_for = Scenario::new("look-up x revoke", &[1, 2], requests);
+    let rule = "s2 is shown as live, which had ended";
+    breaks(Flaw::ShowsTheBeginning, looked_for, rule);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Every pair of operations that change or judge who is signed in.
 
-use latchkey_tests::proof::schedules::request::Request;
+use latchkey_tests::proof::schedules::request::{Request, Target};
 use latchkey_tests::proof::schedules::scene::Scenario;
 
 use super::holds;
@@ -37,6 +37,10 @@ fn operations() -> Vec<(&'static str, Request)> {
         ),
         ("revoke-all by an administrator", Request::AdminRevokeAll),
         ("deletion by an administrator", Request::AdminDelete),
+        ("enabling", Request::Enable),
+        ("change of roles", Request::ChangeRoles),
+        ("current session", Request::CurrentSession { caller: 2 }),
+        ("look-up by the index", find(Target::Of(2))),
     ]
 }
 

@@ -243,6 +243,63 @@ fn a_sign_in_trims_nothing_that_counts() {
     holds(&trimmed, &["signed in", "refreshed"]);
 }
 
+/// An administrator looks for a session while it begins or ends. The index lags, and says only whose session it is.
+#[test]
+fn a_lagging_index_shows_no_ended_session_as_live() {
+    let begun = find(Target::BegunBy(0));
+    let begun = Scenario::new("sign-in x look-up of it", &[1], vec![sign_in(), begun]);
+    holds(&begun, &["signed in", "listed", "not found"]);
+    for (name, change) in [
+        ("look-up x revoke", revoke(1, 2)),
+        ("look-up x refresh", refresh(2, 0)),
+        (
+            "look-up x deletion by an administrator",
+            Request::AdminDelete,
+        ),
+    ] {
+        let requests = vec![find(Target::Of(2)), change];
+        let looked_for = race(name, &[1, 2], requests).with_whole_queries();
+        holds(&looked_for, &["listed"]);
+    }
+}
+
+/// The scheduled cleanup scans with reads that may be old, while others write.
+#[test]
+fn a_cleanup_takes_nothing_that_counts() {
+    for scenario in cleanups() {
+        holds(&scenario.with_whole_queries(), &["done"]);
+    }
+}
+
+#[test]
+#[ignore = "it takes ten minutes: `cargo test -p latchkey-tests a_cleanup_that -- --ignored --nocapture`"]
+fn a_cleanup_that_reads_item_by_item_takes_nothing_that_counts() {
+    for scenario in cleanups() {
+        holds(&scenario, &["done"]);
+    }
+    let deletion = cleanup_beside(
+        "cleanup x deletion by an administrator",
+        Request::AdminDelete,
+    );
+    holds(&deletion.with_whole_queries(), &["done"]);
+    let another = cleanup_beside("cleanup x cleanup", Request::CleanUp);
+    holds(&another.with_whole_queries(), &["done", "already running"]);
+}
+
+fn cleanups() -> [Scenario; 4] {
+    [
+        cleanup_beside("cleanup x sign-in", sign_in()),
+        cleanup_beside("cleanup x refresh", refresh(2, 0)),
+        cleanup_beside("cleanup x purge", purge(1)),
+        cleanup_beside("cleanup x revoke-all", revoke_all(1, false)),
+    ]
+}
+
+fn cleanup_beside(name: &'static str, beside: Request) -> Scenario {
+    let requests = vec![Request::CleanUp, beside];
+    Scenario::new(name, &[1, 2, 3], requests).with_overdue(3)
+}
+
 /// A session is seen in a list and revoked while its sign-in is still under way, by a query that reads the account last.
 #[test]
 fn a_session_begun_meanwhile_ends_though_the_query_did_not_show_it() {

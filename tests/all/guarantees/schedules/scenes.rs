@@ -59,6 +59,11 @@ pub(super) fn purge(caller: Number) -> Request {
     Request::Purge { caller }
 }
 
+/// By the index, which lags.
+pub(super) fn find(target: Target) -> Request {
+    Request::FindSession { target }
+}
+
 pub(super) fn list(caller: Number) -> Request {
     Request::List { caller }
 }

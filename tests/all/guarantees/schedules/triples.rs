@@ -14,6 +14,23 @@ fn a_sign_in_all_revoked_and_a_refresh() {
 }
 
 #[test]
+fn a_sign_in_all_revoked_with_the_caller_and_a_refresh() {
+    let requests = vec![sign_in(), revoke_all(1, false), refresh(2, 0)];
+    let triple = Scenario::new("sign-in x revoke-all x refresh", &[1, 2], requests);
+    holds(&triple, &["signed in", "done", "refreshed", "invalid"]);
+}
+
+#[test]
+fn a_disabling_an_enabling_and_a_sign_in() {
+    let requests = vec![Request::Disable, Request::Enable, sign_in()];
+    let triple = Scenario::new("disabling x enabling x sign-in", &[1], requests);
+    holds(
+        &triple.with_whole_queries(),
+        &["done", "signed in", "disabled"],
+    );
+}
+
+#[test]
 fn two_refreshes_and_a_reuse() {
     let requests = vec![refresh(1, 1), refresh(1, 1), refresh(1, 0)];
     let triple = Scenario::new("refresh x refresh x reuse", &[1], requests).with_rotated(1);
