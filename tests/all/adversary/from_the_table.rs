@@ -6,17 +6,24 @@ use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::HMAC_SHA256;
-use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use http::StatusCode;
 use latchkey_api::cors::AllowedOrigins;
 use latchkey_domain::client::ClientScope;
-use latchkey_domain::token::Token;
+use latchkey_domain::token::{KeyMaterial, RsaPrivateKey, Token, TokenSecret, Tokens};
+use latchkey_service::token_keys::TokenKeys;
+use latchkey_service::{AccessRules, Authorizer};
 use latchkey_tests::attack::forgery::{derive_from, part, read_part, sign_with_hmac};
+use latchkey_tests::harness::authorizer::passes;
 use latchkey_tests::harness::reply::SignedIn;
-use latchkey_tests::harness::stack::{DEVICE_SECRET, SECRET, Stack, without_limits};
+use latchkey_tests::harness::stack::{
+    DEVICE_SECRET, OTHER_AUDIENCE, SECRET, Stack, identity, noon, tokens, without_limits,
+};
 use serde_json::{Value, json};
 
 const VICTIM: &str = "ada@example.com";
@@ -27,6 +34,8 @@ const CLIENT: &str = "orders-api";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Access,
+    /// An access token for another API.
+    AccessElsewhere,
     Refresh,
     Device,
     ResetPassword,
@@ -35,8 +44,9 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Access,
+        Self::AccessElsewhere,
         Self::Refresh,
         Self::Device,
         Self::ResetPassword,
@@ -47,7 +57,7 @@ impl Kind {
     /// Under which label its key is derived from a secret.
     fn label(self) -> &'static str {
         match self {
-            Self::Access => "access token: Ed25519 seed",
+            Self::Access | Self::AccessElsewhere => "access token: Ed25519 seed",
             Self::Refresh => "refresh token: HS256 key",
             Self::Device => "device token: HS256 key",
             Self::ResetPassword => "link to reset a password: HS256 key",
@@ -58,14 +68,28 @@ impl Kind {
 
     fn sign(self, key: &[u8], sample: &Sample) -> Option<String> {
         let (header, claims) = (sample.header.to_string(), sample.claims.to_string());
-        if self == Self::Access {
-            let key = Ed25519KeyPair::from_seed_unchecked(key).ok()?;
-            let message = format!("{}.{}", part(header), part(claims));
-            let signature = part(key.sign(message.as_bytes()));
-            return Some(format!("{message}.{signature}"));
+        if !matches!(self, Self::Access | Self::AccessElsewhere) {
+            return Some(sign_with_hmac(HMAC_SHA256, key, header, claims));
         }
-        Some(sign_with_hmac(HMAC_SHA256, key, header, claims))
+        let message = format!("{}.{}", part(header), part(claims));
+        let signature = if sample.header["alg"] == "RS256" {
+            sign_with_rsa(key, message.as_bytes())?
+        } else {
+            let key = Ed25519KeyPair::from_seed_unchecked(key).ok()?;
+            key.sign(message.as_bytes()).as_ref().to_vec()
+        };
+        Some(format!("{message}.{}", part(signature)))
     }
+}
+
+/// The signature of a private key, if the bytes are one.
+fn sign_with_rsa(key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+    let key = rsa::KeyPair::from_pkcs8(key).ok()?;
+    let mut signature = vec![0; key.public_modulus_len()];
+    let random = SystemRandom::new();
+    key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+        .ok()?;
+    Some(signature)
 }
 
 /// The header of a genuine token of the thief's, and the same claims about the victim.
@@ -97,8 +121,16 @@ struct Scene {
     client_secret: String,
 }
 
-async fn scene() -> Scene {
-    let stack = Stack::start().await;
+/// The service under attack, and who else looks at tokens.
+struct Attacked {
+    stack: Stack,
+    authorizer: Authorizer,
+    authorizer_elsewhere: Authorizer,
+    client_secret: String,
+}
+
+async fn scene(tokens: TokenKeys) -> Scene {
+    let stack = Stack::start().await.with_tokens(tokens);
     let mut victim = stack.register(VICTIM).await;
     let user = victim.user_id.unwrap();
     let mallory = stack.register(THIEF).await;
@@ -133,11 +165,19 @@ async fn scene() -> Scene {
     );
     let change = stack.change_email_token(&mallory, "eve@example.com").await;
     let device = mallory.device_token.clone().unwrap();
+    let wanted = json!({"refresh_token": mallory.refresh_token, "audience": OTHER_AUDIENCE});
+    let reply = stack.post("/v1/auth/refresh").json(&wanted).send().await;
+    let elsewhere = SignedIn::from(reply.expect(StatusCode::OK)).access_token;
     let email = json!({"email": VICTIM});
     let samples = [
         (
             Kind::Access,
             &mallory.access_token,
+            about(json!({"sid": session.id})),
+        ),
+        (
+            Kind::AccessElsewhere,
+            &elsewhere,
             about(json!({"sid": session.id})),
         ),
         (
@@ -165,15 +205,25 @@ async fn scene() -> Scene {
 
 impl Scene {
     /// The same table behind a service without limits, so that every try is looked at.
-    async fn attacked(&self) -> Stack {
+    async fn attacked(&self) -> Attacked {
         let dynamodb = self.stack.dynamodb.clone();
-        let attacked = Stack::on(dynamodb, without_limits(), &AllowedOrigins::None).await;
-        attacked.advance(self.stack.now() - attacked.now());
-        attacked
+        let stack = Stack::on(dynamodb, without_limits(), &AllowedOrigins::None).await;
+        let stack = stack.with_tokens(self.stack.core.tokens.clone());
+        stack.advance(self.stack.now() - stack.now());
+        let elsewhere = AccessRules {
+            audience: Some(OTHER_AUDIENCE.to_owned()),
+            ..AccessRules::default()
+        };
+        Attacked {
+            authorizer: stack.authorizer(AccessRules::default()),
+            authorizer_elsewhere: stack.authorizer(elsewhere),
+            client_secret: self.client_secret.clone(),
+            stack,
+        }
     }
 
     /// Which kinds of tokens a route accepts that are made of these secrets.
-    async fn accepted_of(&self, attacked: &Stack, secrets: &BTreeSet<Vec<u8>>) -> Vec<Kind> {
+    async fn accepted_of(&self, attacked: &Attacked, secrets: &BTreeSet<Vec<u8>>) -> Vec<Kind> {
         let mut accepted = BTreeSet::new();
         for sample in &self.samples {
             for secret in secrets {
@@ -181,7 +231,7 @@ impl Scene {
                 let derived = derive_from(secret, sample.kind.label());
                 for key in [secret.as_slice(), digest.as_ref(), &derived] {
                     if let Some(token) = sample.kind.sign(key, sample)
-                        && accepts(attacked, sample.kind, &token).await
+                        && attacked.accepts(sample.kind, &token).await
                     {
                         accepted.insert(sample.kind);
                     }
@@ -192,29 +242,49 @@ impl Scene {
     }
 }
 
-/// Whether a token of a kind does anything at its route.
-async fn accepts(stack: &Stack, kind: Kind, token: &str) -> bool {
-    match kind {
-        Kind::Access => {
-            let reply = stack.get("/v1/me").bearer(token).send().await;
-            reply.code() != "invalid_token"
+impl Attacked {
+    /// Whether a token of a kind does anything at its route, or another API is told that it is good.
+    async fn accepts(&self, kind: Kind, token: &str) -> bool {
+        let stack = &self.stack;
+        match kind {
+            Kind::Access => {
+                let reply = stack.get("/v1/me").bearer(token).send().await;
+                reply.code() != "invalid_token"
+                    || passes(&self.authorizer, token).await
+                    || self.is_active(token).await
+            }
+            Kind::AccessElsewhere => {
+                passes(&self.authorizer_elsewhere, token).await || self.is_active(token).await
+            }
+            Kind::Refresh => {
+                let is_active = self.is_active(token).await;
+                is_active || stack.refresh(token).await.code() != "invalid_refresh_token"
+            }
+            // It opens nothing: what it changes is where wrong passwords are counted.
+            Kind::Device => {
+                let token = Token::new(token.to_owned());
+                let device = stack.core.tokens.verify_device(&token, stack.now());
+                device.await.is_some()
+            }
+            Kind::ResetPassword => {
+                let reply = stack
+                    .reset_password(token, "wrong donkey charger paperclip")
+                    .await;
+                reply.code() != "invalid_link"
+            }
+            Kind::VerifyEmail | Kind::ChangeEmail => {
+                stack.verify_email(token).await.code() != "invalid_link"
+            }
         }
-        Kind::Refresh => stack.refresh(token).await.code() != "invalid_refresh_token",
-        // It opens nothing: what it changes is where wrong passwords are counted.
-        Kind::Device => {
-            let token = Token::new(token.to_owned());
-            let device = stack.core.tokens.verify_device(&token, stack.now());
-            device.await.is_some()
-        }
-        Kind::ResetPassword => {
-            let reply = stack
-                .reset_password(token, "wrong donkey charger paperclip")
-                .await;
-            reply.code() != "invalid_link"
-        }
-        Kind::VerifyEmail | Kind::ChangeEmail => {
-            stack.verify_email(token).await.code() != "invalid_link"
-        }
+    }
+
+    /// What an API is told that asks by itself.
+    async fn is_active(&self, token: &str) -> bool {
+        let call = self.stack.post("/oauth/introspect");
+        let call = call.basic(CLIENT, &self.client_secret);
+        let reply = call.form(&[("token", token)]).send().await;
+        // A text that is empty is no parameter, and refused as none.
+        reply.status == StatusCode::OK && reply.body["active"] != json!(false)
     }
 }
 
@@ -253,12 +323,49 @@ fn readings(text: &str) -> Vec<Vec<u8>> {
     readings
 }
 
+/// Keys whose access tokens are signed with RSA, and the private key as it would have to be stored.
+fn tokens_with_rsa() -> (TokenKeys, Vec<u8>) {
+    let rsa = RsaPrivateKey::generate().unwrap();
+    let pkcs8 = STANDARD.decode(rsa.to_base64().as_bytes()).unwrap();
+    let secret = TokenSecret::new(SECRET).unwrap();
+    let material = KeyMaterial {
+        secret,
+        rsa: Some(rsa),
+    };
+    let device = TokenSecret::new(DEVICE_SECRET).unwrap();
+    let tokens = Tokens::of_secret(identity(), material, None, Some(device), noon());
+    (tokens.unwrap().into(), pkcs8)
+}
+
 #[tokio::test]
-async fn from_the_table_alone_no_token_is_made_that_a_route_accepts() {
-    let scene = scene().await;
+async fn from_the_table_alone_no_access_token_of_an_rsa_key_is_made() {
+    let (tokens, pkcs8) = tokens_with_rsa();
+    let mut scene = scene(tokens).await;
+    let of_rsa = |sample: &Sample| sample.header["alg"] == "RS256";
+    scene.samples.retain(of_rsa);
     let attacked = scene.attacked().await;
     let mut found = BTreeSet::new();
-    texts(&json!(attacked.items_with_counters().await), &mut found);
+    texts(
+        &json!(attacked.stack.items_with_counters().await),
+        &mut found,
+    );
+    let secrets: BTreeSet<Vec<u8>> = found.iter().flat_map(|text| readings(text)).collect();
+    assert!(secrets.len() > 100, "{}", secrets.len());
+    assert_eq!(scene.accepted_of(&attacked, &secrets).await, []);
+    // With the key, which is not in the table, the same attack makes both kinds.
+    let accepted = scene.accepted_of(&attacked, &[pkcs8].into()).await;
+    assert_eq!(accepted, [Kind::Access, Kind::AccessElsewhere]);
+}
+
+#[tokio::test]
+async fn from_the_table_alone_no_token_is_made_that_a_route_accepts() {
+    let scene = scene(tokens().into()).await;
+    let attacked = scene.attacked().await;
+    let mut found = BTreeSet::new();
+    texts(
+        &json!(attacked.stack.items_with_counters().await),
+        &mut found,
+    );
     for kept in ["THROTTLE", "ACTIVITY", "CLIENT", "EMAIL", "SESSION", "LINK"] {
         assert!(found.contains(kept), "the table holds {kept}: {found:?}");
     }
@@ -268,11 +375,12 @@ async fn from_the_table_alone_no_token_is_made_that_a_route_accepts() {
 
     for text in &found {
         for kind in Kind::ALL {
-            assert!(!accepts(&attacked, kind, text).await, "{kind:?}: {text}");
+            assert!(!attacked.accepts(kind, text).await, "{kind:?}: {text}");
         }
         let secrets = readings(text).into_iter().map(String::from_utf8);
         for secret in secrets.filter_map(Result::ok) {
-            let call = attacked.post("/oauth/introspect").basic(CLIENT, &secret);
+            let call = attacked.stack.post("/oauth/introspect");
+            let call = call.basic(CLIENT, &secret);
             let call = call.form(&[("token", &scene.victim.access_token)]);
             assert_eq!(
                 call.send().await.status,
@@ -282,14 +390,14 @@ async fn from_the_table_alone_no_token_is_made_that_a_route_accepts() {
         }
     }
     // A password takes the time of a hash, so what belongs to passwords alone.
-    let credentials = attacked.items().await.into_iter();
+    let credentials = attacked.stack.items().await.into_iter();
     let credentials = credentials
         .filter(|item| item["sk"] == "CREDENTIAL")
         .collect();
     let mut found = BTreeSet::new();
     texts(&credentials, &mut found);
     for text in found {
-        let reply = attacked.try_login(VICTIM, &text).await;
+        let reply = attacked.stack.try_login(VICTIM, &text).await;
         assert_ne!(reply.status, StatusCode::OK, "{text}");
     }
 }
@@ -302,18 +410,11 @@ async fn with_the_secrets_the_same_attack_makes_every_kind_of_token() {
             Kind::Device => DEVICE_SECRET,
             _ => SECRET,
         };
-        let mut scene = scene().await;
+        let mut scene = scene(tokens().into()).await;
         scene.samples.retain(|sample| sample.kind == kind);
         let attacked = scene.attacked().await;
         let secrets = BTreeSet::from([secret.to_vec()]);
         assert_eq!(scene.accepted_of(&attacked, &secrets).await, [kind]);
-        let call = attacked
-            .post("/oauth/introspect")
-            .basic(CLIENT, &scene.client_secret);
-        let reply = call
-            .form(&[("token", &scene.victim.access_token)])
-            .send()
-            .await;
-        reply.expect(StatusCode::OK);
+        assert!(attacked.is_active(&scene.victim.access_token).await);
     }
 }
