@@ -1,7 +1,10 @@
-//! What the pages of evidence name: each requirement that they should have, and tests that are there.
+//! What the pages of evidence name: each requirement that they should have, and tests that are there; and that what
+//! proves has no more lines than what is proven.
 
 use std::collections::BTreeSet;
 use std::path::Path;
+
+use latchkey_tests::harness::template::root;
 
 const ASVS: &str = include_str!("../../../infra/guides/understand/asvs.md");
 const PAGES: [&str; 2] = [
@@ -89,4 +92,33 @@ fn the_tests_that_the_pages_name_are_there() {
         }
     }
     assert!(checked >= 30, "{checked}");
+}
+
+/// The lines of all Rust files of a folder.
+fn count_lines(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let of_entry = |path: std::path::PathBuf| {
+        if path.is_dir() {
+            count_lines(&path)
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            std::fs::read_to_string(&path).unwrap().lines().count()
+        } else {
+            0
+        }
+    };
+    entries.map(|entry| of_entry(entry.unwrap().path())).sum()
+}
+
+#[test]
+fn what_proves_has_no_more_lines_than_what_is_proven() {
+    let of = |folder: &str| count_lines(&root().join(folder));
+    let (proving, proven) = (
+        of("tests") + of("infra/measure"),
+        of("shared") + of("functions"),
+    );
+    assert!(proven > 10_000, "{proven}");
+    assert!(
+        proving <= proven,
+        "{proving} lines prove {proven}; see infra/guides/evidence/sceptic.md"
+    );
 }
