@@ -1,5 +1,6 @@
 //! The credential: which account an e-mail address and a password belong to.
 
+use crate::account::Account;
 use crate::id::UserId;
 use crate::password::PasswordHash;
 
@@ -19,6 +20,12 @@ impl Credential {
     #[must_use]
     pub fn is_anothers(&self, user: UserId) -> bool {
         self.user_id != user
+    }
+
+    /// Whether it is the account's, and of the password that the account has.
+    #[must_use]
+    pub fn is_of(&self, account: &Account) -> bool {
+        self.user_id == account.id && self.password_version == account.password_version
     }
 }
 

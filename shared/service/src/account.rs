@@ -390,23 +390,22 @@ impl Service {
         &self,
         mut partition: Partition,
     ) -> Result<Reading, Failure<ConfirmError>> {
-        let mut retries = self.store.retries();
+        let mut seen = None;
         loop {
             let credential = self.credential_of(partition.account.as_ref()).await?;
-            let reading = Reading {
-                partition,
-                credential,
+            let apart = read_apart(partition.account.as_ref(), credential.as_ref());
+            let Some((user_id, version)) = apart else {
+                return Ok(Reading {
+                    partition,
+                    credential,
+                });
             };
-            let Some(account) = reading.account_without_credential() else {
-                return Ok(reading);
-            };
-            let (user, version) = (account.id, account.version);
-            retries.pause().await?;
-            partition = self.store.read_partition(user, self.core.now()).await?;
-            let again = partition.account.as_ref();
-            if again.is_some_and(|again| again.version == version) {
-                return Ok(reading);
+            if seen == Some(version) {
+                tracing::error!(%user_id, "an account has no credential of its password: repair the items");
+                return Err(Failure::Internal);
             }
+            seen = Some(version);
+            partition = self.store.read_partition(user_id, self.core.now()).await?;
         }
     }
 
@@ -437,6 +436,18 @@ fn find_live(partition: &Partition, caller: Caller) -> Option<(&Account, &Sessio
     let session = sessions.find(|one| one.id == caller.session_id)?;
     let is_live = account.is_live(session, partition.read_at);
     is_live.then_some((account, session))
+}
+
+/// The account that was read, and its version, if it has a password and this is not the credential: then one has changed
+/// since the other was read, or the items are broken. Both change in one write, so an account that is read again at the
+/// same version is broken.
+pub(crate) fn read_apart(
+    account: Option<&Account>,
+    credential: Option<&Credential>,
+) -> Option<(UserId, u64)> {
+    let account = account.filter(|account| account.credential_email().is_some())?;
+    let belongs = credential.is_some_and(|credential| credential.is_of(account));
+    (!belongs).then_some((account.id, account.version))
 }
 
 pub(crate) const NOT_LIVE: Failure<ConfirmError> = Failure::Refused(ConfirmError::CallerNotLive);
@@ -486,27 +497,11 @@ impl Reading {
 
     fn find_own(&self, caller: Caller) -> Option<Own<'_>> {
         let (account, session) = find_live(&self.partition, caller)?;
-        Some(Own {
+        let credential = self.credential.as_ref()?;
+        credential.is_of(account).then_some(Own {
             account,
             session,
-            credential: self.credential_of(account)?,
-        })
-    }
-
-    /// The credential, if it is this account's.
-    fn credential_of(&self, account: &Account) -> Option<&Credential> {
-        let credential = self.credential.as_ref();
-        credential.filter(|credential| {
-            credential.user_id == account.id
-                && credential.password_version == account.password_version
-        })
-    }
-
-    /// The account, if it has a password and the credential is not its own.
-    fn account_without_credential(&self) -> Option<&Account> {
-        let account = self.partition.account.as_ref();
-        account.filter(|account| {
-            account.credential_email().is_some() && self.credential_of(account).is_none()
+            credential,
         })
     }
 

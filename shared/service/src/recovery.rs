@@ -11,11 +11,13 @@ use latchkey_domain::cause::{Action, Actor};
 use latchkey_domain::credential::Credential;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::error::{InvalidLink, ResetPasswordError, StoreError, VerifyEmailError};
+use latchkey_domain::id::{SessionId, UserId};
 use latchkey_domain::password::{Password, PasswordHash, check_policy};
 use latchkey_domain::session::Session;
 use latchkey_domain::token::{Link, LinkPurpose, Token, TokenError};
 use latchkey_store::Part;
 
+use crate::account::read_apart;
 use crate::change::{Changed, Intent};
 use crate::metric::{EMAILS_VERIFIED, LINKS_REFUSED, PASSWORD_RESETS, REVOCATIONS};
 use crate::throttle::CountedRequest;
@@ -122,31 +124,36 @@ impl Service {
     async fn read_for_recovery(&self, link: &Link) -> Result<Reading, StoreError> {
         let store = &self.store;
         let account = store.read_account(link.user());
-        let mut asked_on = None;
         let (account, credential) = match link {
             Link::VerifyEmail { .. } => (account.await?, None),
             Link::ResetPassword { email, .. } => {
                 tokio::try_join!(account, store.read_credential(email))?
             }
             Link::ChangeEmail { user, change } => {
-                let session = store.read_session(*user, change.session_id);
-                let (account, session) = tokio::try_join!(account, session)?;
-                asked_on = session;
-                let credential = self.credential_of(account.as_ref()).await?;
-                (account, credential)
+                return self.read_for_new_address(*user, change.session_id).await;
             }
         };
-        let belongs = |credential: &Credential| {
-            account.as_ref().is_some_and(|account| {
-                credential.user_id == account.id
-                    && credential.password_version == account.password_version
-            })
-        };
-        Ok(Reading {
-            credential: credential.filter(belongs),
-            account,
-            asked_on,
-        })
+        Ok(Reading::new(account, credential, None))
+    }
+
+    /// What a link to a new address is decided on. It is opened twice by somebody who clicks twice, or after a program that
+    /// looks at mails: if the address has moved since the account was read, all is read again.
+    async fn read_for_new_address(
+        &self,
+        user: UserId,
+        asked_on: SessionId,
+    ) -> Result<Reading, StoreError> {
+        let mut seen = None;
+        loop {
+            let session = self.store.read_session(user, asked_on);
+            let (account, session) = tokio::try_join!(self.store.read_account(user), session)?;
+            let credential = self.credential_of(account.as_ref()).await?;
+            let apart = read_apart(account.as_ref(), credential.as_ref());
+            if apart.is_none() || apart == seen {
+                return Ok(Reading::new(account, credential, session));
+            }
+            seen = apart;
+        }
     }
 }
 
@@ -171,6 +178,24 @@ struct Reading {
     credential: Option<Credential>,
     /// The session on which a new address was asked for, if the link is to one.
     asked_on: Option<Session>,
+}
+
+impl Reading {
+    fn new(
+        account: Option<Account>,
+        credential: Option<Credential>,
+        asked_on: Option<Session>,
+    ) -> Self {
+        let is_of = |credential: &Credential| {
+            let account = account.as_ref();
+            account.is_some_and(|account| credential.is_of(account))
+        };
+        Self {
+            credential: credential.filter(is_of),
+            account,
+            asked_on,
+        }
+    }
 }
 
 /// What a link makes of an account. One that needs the credential needs one that is the account's.

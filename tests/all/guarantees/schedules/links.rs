@@ -68,6 +68,15 @@ fn a_password_beside_a_new_address_is_checked_and_signs_nobody_out() {
     }
 }
 
+/// By somebody who clicks twice, or after a program that looks at mails.
+#[test]
+fn a_link_to_a_new_address_that_is_opened_twice_does_its_work_for_both() {
+    let name = "new address x the same";
+    let twice = Scenario::new(name, &[1, 2], vec![change_email(2); 2]);
+    let explored = holds(&twice, &["done"]);
+    assert_eq!(explored.outcomes.into_iter().flatten().max(), Some("done"));
+}
+
 #[test]
 fn an_address_moves_once_and_only_while_its_session_counts() {
     for (name, beside, occurring) in [
