@@ -4,7 +4,7 @@ use latchkey_domain::id::SessionId;
 
 use super::request::{Answer, CALLER_NOT_LIVE, Claims, NOT_FOUND, Request, Target};
 use super::rules::{Broken, History, Rules, check};
-use super::table::View;
+use super::table::{SessionView, View};
 
 impl Rules {
     /// The rules on an answer, given at the moment of the request's last reply.
@@ -119,6 +119,15 @@ impl Rules {
                     format!("{} is live and shown as ended", self.name(target))
                 })?;
             }
+            (Answer::Done, Request::CleanUp) => {
+                let mut items = self.initial.sessions.values();
+                let is_left = |item: &SessionView| {
+                    item.delete_after <= process.now && table.sessions.contains_key(&item.id)
+                };
+                check(!items.any(is_left), || {
+                    "an item is left that the cleanup should have removed".to_owned()
+                })?;
+            }
             (Answer::Done, Request::CurrentSession { caller }) => {
                 check(at_start.contains(&self.session(*caller)), || {
                     "guarantee 3: a session is shown to its caller that had ended".to_owned()
@@ -178,14 +187,7 @@ impl Rules {
                 check(!seen.committed, || {
                     format!("guarantee 7: answered \"{why}\", but its change was made")
                 })?;
-                let caller = asked.caller().map(|caller| self.session(caller));
-                let refused = match asked {
-                    Request::FindSession {
-                        target: Target::Of(number),
-                    } if *why == NOT_FOUND => Some(self.session(*number)),
-                    _ => caller.filter(|_| *why == CALLER_NOT_LIVE),
-                };
-                check(!refused.is_some_and(lived), || {
+                check(!self.refused(asked, why).is_some_and(lived), || {
                     format!("answered \"{why}\" of a session that lived all the time")
                 })?;
             }
@@ -201,6 +203,38 @@ impl Rules {
             ) => {}
         }
         Ok(())
+    }
+}
+
+impl Rules {
+    /// The session of which a refusal says that it has ended, or that there is none.
+    fn refused(&self, asked: &Request, why: &str) -> Option<SessionId> {
+        if why == CALLER_NOT_LIVE {
+            return asked.caller().map(|caller| self.session(caller));
+        }
+        match asked {
+            // A token of a rotation that had not been made yet is no token of the session.
+            Request::Refresh { session, presented } => {
+                let session = self.session(*session);
+                let at_start = self.initial.sessions.get(&session)?;
+                (*presented <= at_start.rotation).then_some(session)
+            }
+            // The index may not yet show a session that another request begins.
+            Request::FindSession {
+                target: Target::BegunBy(_),
+            } => None,
+            Request::FindSession { target } | Request::Revoke { target, .. }
+                if why == NOT_FOUND =>
+            {
+                Some(self.target(*target))
+            }
+            Request::Rename { target, .. } | Request::AdminRevoke { target }
+                if why == NOT_FOUND =>
+            {
+                Some(self.session(*target))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -315,6 +315,7 @@ impl Search {
             }
             Event::Stale { request, call } => {
                 let (asked, info) = (self.calls.value(call), Rc::clone(&self.infos[call]));
+                state.progress.remove(&(request, call));
                 let mut history = self.noted(state, request, true);
                 let mut beginning = self.beginning.clone();
                 let reply = self.engine.execute(&mut beginning, &asked.operation, &info);

@@ -374,6 +374,7 @@ pub struct SessionView {
     pub rotated_at: DateTime<Utc>,
     pub last_used_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+    pub delete_after: DateTime<Utc>,
     pub name: Option<String>,
 }
 
@@ -477,12 +478,14 @@ fn account(item: &Value) -> AccountView {
 
 fn session(item: &Value) -> SessionView {
     let id = item["jti"]["S"].as_str().expect("an id");
+    let ttl = i64::try_from(number(item, "ttl")).expect("a time");
     SessionView {
         id: id.parse().expect("an id"),
         rotation: number(item, "rotation"),
         rotated_at: time(item, "rotated_at"),
         last_used_at: time(item, "last_used_at"),
         expires_at: time(item, "idle_expires_at").min(time(item, "absolute_expires_at")),
+        delete_after: DateTime::from_timestamp(ttl, 0).expect("a time"),
         name: item["name"]["S"].as_str().map(str::to_owned),
     }
 }

@@ -269,6 +269,9 @@ fn a_cleanup_takes_nothing_that_counts() {
     for scenario in cleanups() {
         holds(&scenario.with_whole_queries(), &["done"]);
     }
+    let requests = vec![Request::CleanUp, sign_in()];
+    let by_item = Scenario::new("cleanup x sign-in, item by item", &[1], requests);
+    holds(&by_item, &["done", "signed in"]);
 }
 
 #[test]
