@@ -1,5 +1,5 @@
-//! What the pages of evidence name: each requirement that they should have, and tests that are there; and that what
-//! proves has no more lines than what is proven.
+//! What the pages of evidence name: each requirement that they should have, and tests that are there; and that the
+//! tests have no more lines than the service.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -110,7 +110,7 @@ fn count_lines(folder: &Path) -> usize {
 }
 
 #[test]
-fn what_proves_has_no_more_lines_than_what_is_proven() {
+fn the_tests_have_no_more_lines_than_the_service() {
     let of = |folder: &str| count_lines(&root().join(folder));
     let (proving, proven) = (
         of("tests") + of("infra/measure"),
