@@ -381,31 +381,26 @@ impl Service {
     async fn read_own_account(&self, caller: Caller) -> Result<Reading, Failure<ConfirmError>> {
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
-        self.with_credential(partition).await
+        Ok(self.with_credential(partition).await?)
     }
 
-    /// Reads the credential of the account in a partition. If the address has moved since the partition was read, there is
-    /// none under the old one; both are read again then, because the caller's session lives on.
-    async fn with_credential(
-        &self,
-        mut partition: Partition,
-    ) -> Result<Reading, Failure<ConfirmError>> {
-        let mut seen = None;
+    /// Reads the credential of the account in a partition. If the address has moved or the password has changed since the
+    /// partition was read, both are read again: the caller's session may live on.
+    async fn with_credential(&self, mut partition: Partition) -> Result<Reading, StoreError> {
+        let (mut retries, mut seen) = (self.store.retries(), None);
         loop {
             let credential = self.credential_of(partition.account.as_ref()).await?;
-            let apart = read_apart(partition.account.as_ref(), credential.as_ref());
-            let Some((user_id, version)) = apart else {
+            let apart = read_apart(partition.account.as_ref(), credential.as_ref(), seen)?;
+            let Some((user_id, _)) = apart else {
                 return Ok(Reading {
                     partition,
                     credential,
                 });
             };
-            if seen == Some(version) {
-                tracing::error!(%user_id, "an account has no credential of its password: repair the items");
-                return Err(Failure::Internal);
-            }
-            seen = Some(version);
-            partition = self.store.read_partition(user_id, self.core.now()).await?;
+            seen = apart;
+            retries.pause().await?;
+            let now = self.core.now();
+            partition = self.store.read_partition(user_id, now).await?;
         }
     }
 
@@ -438,16 +433,27 @@ fn find_live(partition: &Partition, caller: Caller) -> Option<(&Account, &Sessio
     is_live.then_some((account, session))
 }
 
-/// The account that was read, and its version, if it has a password and this is not the credential: then one has changed
-/// since the other was read, or the items are broken. Both change in one write, so an account that is read again at the
-/// same version is broken.
+/// The account that was read, and its version, if it has a password and this is not the credential: one has changed since
+/// the other was read.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] if it was `seen` so before: both change in one write, so these two will never fit.
 pub(crate) fn read_apart(
     account: Option<&Account>,
     credential: Option<&Credential>,
-) -> Option<(UserId, u64)> {
-    let account = account.filter(|account| account.credential_email().is_some())?;
-    let belongs = credential.is_some_and(|credential| credential.is_of(account));
-    (!belongs).then_some((account.id, account.version))
+    seen: Option<(UserId, u64)>,
+) -> Result<Option<(UserId, u64)>, StoreError> {
+    let account = account.filter(|account| account.credential_email().is_some());
+    let apart = account
+        .filter(|account| !credential.is_some_and(|credential| credential.is_of(account)))
+        .map(|account| (account.id, account.version));
+    match apart {
+        Some((user_id, _)) if apart == seen => {
+            tracing::error!(%user_id, "an account has no credential of its password: repair the items");
+            Err(StoreError::Corrupt)
+        }
+        apart => Ok(apart),
+    }
 }
 
 pub(crate) const NOT_LIVE: Failure<ConfirmError> = Failure::Refused(ConfirmError::CallerNotLive);

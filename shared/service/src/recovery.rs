@@ -143,16 +143,16 @@ impl Service {
         user: UserId,
         asked_on: SessionId,
     ) -> Result<Reading, StoreError> {
-        let mut seen = None;
+        let (mut retries, mut seen) = (self.store.retries(), None);
         loop {
             let session = self.store.read_session(user, asked_on);
             let (account, session) = tokio::try_join!(self.store.read_account(user), session)?;
             let credential = self.credential_of(account.as_ref()).await?;
-            let apart = read_apart(account.as_ref(), credential.as_ref());
-            if apart.is_none() || apart == seen {
+            seen = read_apart(account.as_ref(), credential.as_ref(), seen)?;
+            if seen.is_none() {
                 return Ok(Reading::new(account, credential, session));
             }
-            seen = apart;
+            retries.pause().await?;
         }
     }
 }

@@ -427,16 +427,15 @@ async fn with_the_secrets_the_same_attack_makes_every_kind_of_token() {
         let mut scene = scene(tokens().into()).await;
         scene.samples.retain(|sample| sample.kind == kind);
         let attacked = scene.attacked().await;
-        let secrets = readings(&STANDARD.encode(secret)).into_iter().collect();
-        assert_eq!(scene.accepted_of(&attacked, &secrets).await, [kind]);
-        assert!(attacked.is_active(&scene.victim.access_token).await);
-        let sample = &scene.samples[0];
-        let key = derive_from(secret, kind.label());
-        let token = kind.sign(&key, sample).unwrap();
-        // Those that open something once have done so above.
-        if !matches!(kind, Kind::ResetPassword | Kind::Refresh) {
+        // A reset opens its link once, so that is left to the attack.
+        if kind != Kind::ResetPassword {
+            let key = derive_from(secret, kind.label());
+            let token = kind.sign(&key, &scene.samples[0]).unwrap();
             let accepted = attacked.ask(kind, &token).await;
             assert!(!accepted.contains(&false), "{kind:?}: {accepted:?}");
         }
+        let secrets = readings(&STANDARD.encode(secret)).into_iter().collect();
+        assert_eq!(scene.accepted_of(&attacked, &secrets).await, [kind]);
+        assert!(attacked.is_active(&scene.victim.access_token).await);
     }
 }

@@ -289,6 +289,33 @@ async fn a_credential_that_is_not_of_its_accounts_password_is_an_error_of_ours()
     assert!(lines.contains("to one of another password"), "{lines}");
 }
 
+/// The same where somebody who is signed in gives the password, or opens a link to another address.
+#[tokio::test]
+async fn an_account_without_a_credential_of_its_password_is_an_error_of_ours() {
+    let stack = Stack::start().await;
+    let ada = stack.register("ada@example.com").await;
+    let link = stack.change_email_token(&ada, "ada@example.org").await;
+    let credential = stack.table().credential("ada@example.com");
+    credential.set("password_version", 7).await;
+    let proof = stack.post("/v1/auth/reauthenticate");
+    let proof = proof.bearer(&ada.access_token);
+    let opened = stack.post("/v1/auth/verify-email");
+    for call in [
+        proof.json(&json!({"password": PASSWORD})),
+        opened.json(&json!({"token": link})),
+    ] {
+        let log = Log::capture();
+        let reply = call.send_unchecked().await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.code()),
+            (500, "internal_error")
+        );
+        let lines = log.end();
+        assert_eq!(lines.matches("ERROR").count(), 1, "{lines}");
+        assert!(lines.contains("no credential of its password"), "{lines}");
+    }
+}
+
 /// Each item is of a later version, of nearly the size that DynamoDB takes, and sorts before the sessions.
 #[tokio::test]
 async fn of_a_partition_that_is_too_large_four_pages_are_read_and_the_sessions_looked_up() {

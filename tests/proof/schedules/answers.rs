@@ -213,7 +213,7 @@ impl Rules {
             return asked.caller().map(|caller| self.session(caller));
         }
         match asked {
-            // A token of a rotation that had not been made yet is no token of the session.
+            // A token of a rotation that had not been made in the beginning may be none of the session yet.
             Request::Refresh { session, presented } => {
                 let session = self.session(*session);
                 let at_start = self.initial.sessions.get(&session)?;
