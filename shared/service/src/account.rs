@@ -387,17 +387,16 @@ impl Service {
     /// Reads the credential of the account in a partition. If the address has moved or the password has changed since the
     /// partition was read, both are read again: the caller's session may live on.
     async fn with_credential(&self, mut partition: Partition) -> Result<Reading, StoreError> {
-        let (mut retries, mut seen) = (self.store.retries(), None);
+        let (mut retries, mut seen) = (self.store.retries(), Vec::new());
         loop {
             let credential = self.credential_of(partition.account.as_ref()).await?;
-            let apart = read_apart(partition.account.as_ref(), credential.as_ref(), seen)?;
-            let Some((user_id, _)) = apart else {
+            let apart = read_apart(partition.account.as_ref(), credential.as_ref(), &mut seen)?;
+            let Some(user_id) = apart else {
                 return Ok(Reading {
                     partition,
                     credential,
                 });
             };
-            seen = apart;
             retries.pause().await?;
             let now = self.core.now();
             partition = self.store.read_partition(user_id, now).await?;
@@ -433,27 +432,32 @@ fn find_live(partition: &Partition, caller: Caller) -> Option<(&Account, &Sessio
     is_live.then_some((account, session))
 }
 
-/// The account that was read, and its version, if it has a password and this is not the credential: one has changed since
-/// the other was read.
+/// How often account and credential are read before they count as broken. Both change in one write, of which two separate
+/// reads may for a moment see one half (DynamoDB, isolation levels of transactions).
+const READINGS_OF_BROKEN: usize = 6;
+
+/// The user whose account was read, if it has a password and this is not the credential: one has changed since the other
+/// was read. `seen` are the versions at which that was so before.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] if it was `seen` so before: both change in one write, so these two will never fit.
+/// [`StoreError::Corrupt`] if they do not fit however often they are read.
 pub(crate) fn read_apart(
     account: Option<&Account>,
     credential: Option<&Credential>,
-    seen: Option<(UserId, u64)>,
-) -> Result<Option<(UserId, u64)>, StoreError> {
+    seen: &mut Vec<u64>,
+) -> Result<Option<UserId>, StoreError> {
     let account = account.filter(|account| account.credential_email().is_some());
-    let apart = account
-        .filter(|account| !credential.is_some_and(|credential| credential.is_of(account)))
-        .map(|account| (account.id, account.version));
-    match apart {
-        Some((user_id, _)) if apart == seen => {
-            tracing::error!(%user_id, "an account has no credential of its password: repair the items");
-            Err(StoreError::Corrupt)
-        }
-        apart => Ok(apart),
+    let is_of = |account: &&Account| credential.is_some_and(|credential| credential.is_of(account));
+    let Some(account) = account.filter(|account| !is_of(account)) else {
+        return Ok(None);
+    };
+    seen.push(account.version);
+    let same = seen.iter().filter(|version| **version == account.version);
+    if same.count() == READINGS_OF_BROKEN {
+        tracing::error!(user_id = %account.id, "an account has no credential of its password: repair the items");
+        return Err(StoreError::Corrupt);
     }
+    Ok(Some(account.id))
 }
 
 pub(crate) const NOT_LIVE: Failure<ConfirmError> = Failure::Refused(ConfirmError::CallerNotLive);

@@ -137,19 +137,19 @@ impl Service {
     }
 
     /// What a link to a new address is decided on. It is opened twice by somebody who clicks twice, or after a program that
-    /// looks at mails: if the address has moved since the account was read, all is read again.
+    /// looks at mails: if the address has moved or the password has changed since the account was read, all is read again.
     async fn read_for_new_address(
         &self,
         user: UserId,
         asked_on: SessionId,
     ) -> Result<Reading, StoreError> {
-        let (mut retries, mut seen) = (self.store.retries(), None);
+        let (mut retries, mut seen) = (self.store.retries(), Vec::new());
         loop {
             let session = self.store.read_session(user, asked_on);
             let (account, session) = tokio::try_join!(self.store.read_account(user), session)?;
             let credential = self.credential_of(account.as_ref()).await?;
-            seen = read_apart(account.as_ref(), credential.as_ref(), seen)?;
-            if seen.is_none() {
+            let apart = read_apart(account.as_ref(), credential.as_ref(), &mut seen)?;
+            if apart.is_none() {
                 return Ok(Reading::new(account, credential, session));
             }
             retries.pause().await?;
