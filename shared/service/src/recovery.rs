@@ -133,7 +133,15 @@ impl Service {
                 return self.read_for_new_address(*user, change.session_id).await;
             }
         };
-        Ok(Reading::new(account, credential, None))
+        let is_of = |credential: &Credential| {
+            let account = account.as_ref();
+            account.is_some_and(|account| credential.is_of(account))
+        };
+        Ok(Reading {
+            credential: credential.filter(is_of),
+            account,
+            asked_on: None,
+        })
     }
 
     /// What a link to a new address is decided on. It is opened twice by somebody who clicks twice, or after a program that
@@ -146,11 +154,15 @@ impl Service {
         let (mut retries, mut seen) = (self.store.retries(), Vec::new());
         loop {
             let session = self.store.read_session(user, asked_on);
-            let (account, session) = tokio::try_join!(self.store.read_account(user), session)?;
+            let (account, asked_on) = tokio::try_join!(self.store.read_account(user), session)?;
             let credential = self.credential_of(account.as_ref()).await?;
             let apart = read_apart(account.as_ref(), credential.as_ref(), &mut seen)?;
             if apart.is_none() {
-                return Ok(Reading::new(account, credential, session));
+                return Ok(Reading {
+                    account,
+                    credential,
+                    asked_on,
+                });
             }
             retries.pause().await?;
         }
@@ -178,24 +190,6 @@ struct Reading {
     credential: Option<Credential>,
     /// The session on which a new address was asked for, if the link is to one.
     asked_on: Option<Session>,
-}
-
-impl Reading {
-    fn new(
-        account: Option<Account>,
-        credential: Option<Credential>,
-        asked_on: Option<Session>,
-    ) -> Self {
-        let is_of = |credential: &Credential| {
-            let account = account.as_ref();
-            account.is_some_and(|account| credential.is_of(account))
-        };
-        Self {
-            credential: credential.filter(is_of),
-            account,
-            asked_on,
-        }
-    }
 }
 
 /// What a link makes of an account. One that needs the credential needs one that is the account's.

@@ -281,6 +281,13 @@ impl Attacked {
         }
     }
 
+    /// What a thief reads.
+    async fn texts_of_the_table(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        texts(&json!(self.stack.items_with_counters().await), &mut found);
+        found
+    }
+
     /// What an API is told that asks by itself.
     async fn is_active(&self, token: &str) -> bool {
         let call = self.stack.post("/oauth/introspect");
@@ -347,11 +354,7 @@ async fn from_the_table_alone_no_access_token_of_an_rsa_key_is_made() {
     let of_rsa = |sample: &Sample| sample.header["alg"] == "RS256";
     scene.samples.retain(of_rsa);
     let attacked = scene.attacked().await;
-    let mut found = BTreeSet::new();
-    texts(
-        &json!(attacked.stack.items_with_counters().await),
-        &mut found,
-    );
+    let found = attacked.texts_of_the_table().await;
     let secrets: BTreeSet<Vec<u8>> = found.iter().flat_map(|text| readings(text)).collect();
     assert!(secrets.len() > 100, "{}", secrets.len());
     assert_eq!(scene.accepted_of(&attacked, &secrets).await, []);
@@ -374,11 +377,7 @@ async fn from_the_table_alone_no_access_token_of_an_rsa_key_is_made() {
 async fn from_the_table_alone_no_token_is_made_that_a_route_accepts() {
     let scene = scene(tokens().into()).await;
     let attacked = scene.attacked().await;
-    let mut found = BTreeSet::new();
-    texts(
-        &json!(attacked.stack.items_with_counters().await),
-        &mut found,
-    );
+    let found = attacked.texts_of_the_table().await;
     for kept in ["THROTTLE", "ACTIVITY", "CLIENT", "EMAIL", "SESSION", "LINK"] {
         assert!(found.contains(kept), "the table holds {kept}: {found:?}");
     }

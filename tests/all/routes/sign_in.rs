@@ -6,6 +6,7 @@ use latchkey_domain::cause::Action;
 use latchkey_domain::email::EmailAddress;
 use latchkey_domain::id::UserId;
 use latchkey_tests::attack::faults::{Faults, stack_with};
+use latchkey_tests::harness::call::Call;
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{PASSWORD, Stack, without_limits};
@@ -276,17 +277,9 @@ async fn a_credential_that_is_not_of_its_accounts_password_is_an_error_of_ours()
     stack.register("ada@example.com").await;
     let credential = stack.table().credential("ada@example.com");
     credential.set("password_version", 7).await;
-    let log = Log::capture();
     let body = json!({"email": "ada@example.com", "password": PASSWORD});
-    let reply = stack.post("/v1/auth/login").json(&body);
-    let reply = reply.send_unchecked().await;
-    assert_eq!(
-        (reply.status.as_u16(), reply.code()),
-        (500, "internal_error")
-    );
-    let lines = log.end();
-    assert_eq!(lines.matches("ERROR").count(), 1, "{lines}");
-    assert!(lines.contains("to one of another password"), "{lines}");
+    let call = stack.post("/v1/auth/login").json(&body);
+    expect_error_of_ours(call, "to one of another password").await;
 }
 
 /// The same where somebody who is signed in gives the password, or opens a link to another address.
@@ -304,16 +297,21 @@ async fn an_account_without_a_credential_of_its_password_is_an_error_of_ours() {
         proof.json(&json!({"password": PASSWORD})),
         opened.json(&json!({"token": link})),
     ] {
-        let log = Log::capture();
-        let reply = call.send_unchecked().await;
-        assert_eq!(
-            (reply.status.as_u16(), reply.code()),
-            (500, "internal_error")
-        );
-        let lines = log.end();
-        assert_eq!(lines.matches("ERROR").count(), 1, "{lines}");
-        assert!(lines.contains("no credential of its password"), "{lines}");
+        expect_error_of_ours(call, "no credential of its password").await;
     }
+}
+
+/// The call is a 500, with one line for the operator that says this.
+async fn expect_error_of_ours(call: Call<'_>, says: &str) {
+    let log = Log::capture();
+    let reply = call.send_unchecked().await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.code()),
+        (500, "internal_error")
+    );
+    let lines = log.end();
+    assert_eq!(lines.matches("ERROR").count(), 1, "{lines}");
+    assert!(lines.contains(says), "{lines}");
 }
 
 /// Each item is of a later version, of nearly the size that DynamoDB takes, and sorts before the sessions.
