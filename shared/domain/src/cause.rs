@@ -307,4 +307,19 @@ mod tests {
             assert_eq!(action.as_str(), word);
         }
     }
+
+    #[test]
+    fn one_session_is_ended_by_who_signs_out_revokes_reuses_or_guesses() {
+        for action in [
+            Action::SignOut,
+            Action::Revoke,
+            Action::ReuseToken,
+            Action::GuessPassword,
+        ] {
+            assert!(action.ends_one_session(), "{action:?}");
+        }
+        for action in [Action::RevokeAll, Action::ChangePassword, Action::Delete] {
+            assert!(!action.ends_one_session(), "{action:?}");
+        }
+    }
 }

@@ -32,7 +32,29 @@ impl Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::tests::account_of;
     use crate::random::SeededRandom;
+
+    #[test]
+    fn a_credential_is_of_the_account_that_has_its_user_and_its_password() {
+        let account = account_of(&[]);
+        let credential = Credential {
+            user_id: account.id,
+            password_hash: PasswordHash::from_phc(String::new()),
+            password_version: account.password_version,
+        };
+        assert!(credential.is_of(&account));
+        let of_another = Credential {
+            user_id: UserId::random(&SeededRandom::new(1)),
+            ..credential.clone()
+        };
+        assert!(!of_another.is_of(&account));
+        let replaced = Credential {
+            password_version: account.password_version + 1,
+            ..credential
+        };
+        assert!(!replaced.is_of(&account));
+    }
 
     #[test]
     fn an_address_is_taken_for_everybody_but_whose_it_is() {
