@@ -17,6 +17,7 @@ use latchkey_domain::throttle::{Limit, MAX_WRONG_PASSWORDS, Violation};
 use latchkey_store::{Part, Partition, PasswordAttempt, PasswordCounted};
 
 use crate::change::{Changed, Intent, require_admitted};
+use crate::fit::Readings;
 use crate::log::log_refusal;
 use crate::metric::{REVOCATIONS, SIGN_IN_FAILURES};
 use crate::passwords::Place;
@@ -233,7 +234,7 @@ impl Service {
             let account = partition.account.clone();
             self.admit_password(caller, &attempt, counted?, account, now)
                 .await?;
-            let (reading, done) = tokio::join!(self.with_credential(partition), alongside);
+            let (reading, done) = tokio::join!(self.with_credential(user, partition), alongside);
             let reading = reading?;
             reading.own(caller)?;
             let confirmation = Confirmation { caller, reading };
@@ -381,25 +382,27 @@ impl Service {
     async fn read_own_account(&self, caller: Caller) -> Result<Reading, Failure<ConfirmError>> {
         let now = self.core.now();
         let partition = self.store.read_partition(caller.user_id, now).await?;
-        Ok(self.with_credential(partition).await?)
+        Ok(self.with_credential(caller.user_id, partition).await?)
     }
 
-    /// Reads the credential of the account in a partition. If the address has moved or the password has changed since the
-    /// partition was read, both are read again: the caller's session may live on.
-    async fn with_credential(&self, mut partition: Partition) -> Result<Reading, StoreError> {
-        let (mut retries, mut seen) = (self.store.retries(), Vec::new());
+    /// Reads the credential of the account in a user's partition. If the address has moved or the password has changed since
+    /// the partition was read, both are read again: the caller's session may live on.
+    async fn with_credential(
+        &self,
+        user: UserId,
+        mut partition: Partition,
+    ) -> Result<Reading, StoreError> {
+        let mut readings = Readings::new(&self.store);
         loop {
-            let credential = self.credential_of(partition.account.as_ref()).await?;
-            let apart = read_apart(partition.account.as_ref(), credential.as_ref(), &mut seen)?;
-            let Some(user_id) = apart else {
+            let account = partition.account.as_ref();
+            let credential = self.credential_of(account).await?;
+            if readings.fit_or_wait(account, credential.as_ref()).await? {
                 return Ok(Reading {
                     partition,
                     credential,
                 });
-            };
-            retries.pause().await?;
-            let now = self.core.now();
-            partition = self.store.read_partition(user_id, now).await?;
+            }
+            partition = self.store.read_partition(user, self.core.now()).await?;
         }
     }
 
@@ -432,39 +435,12 @@ fn find_live(partition: &Partition, caller: Caller) -> Option<(&Account, &Sessio
     is_live.then_some((account, session))
 }
 
-/// How often account and credential are read before they count as broken. Both change in one write, of which two separate
-/// reads may for a moment see one half (DynamoDB, isolation levels of transactions).
-const READINGS_OF_BROKEN: usize = 6;
-
-/// The user whose account was read, if it has a password and this is not the credential: one has changed since the other
-/// was read. `seen` are the versions at which that was so before.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] if they do not fit however often they are read.
-pub(crate) fn read_apart(
-    account: Option<&Account>,
-    credential: Option<&Credential>,
-    seen: &mut Vec<u64>,
-) -> Result<Option<UserId>, StoreError> {
-    let account = account.filter(|account| account.credential_email().is_some());
-    let is_of = |account: &&Account| credential.is_some_and(|credential| credential.is_of(account));
-    let Some(account) = account.filter(|account| !is_of(account)) else {
-        return Ok(None);
-    };
-    seen.push(account.version);
-    let same = seen.iter().filter(|version| **version == account.version);
-    if same.count() == READINGS_OF_BROKEN {
-        tracing::error!(user_id = %account.id, "an account has no credential of its password: repair the items");
-        return Err(StoreError::Corrupt);
-    }
-    Ok(Some(account.id))
-}
-
 pub(crate) const NOT_LIVE: Failure<ConfirmError> = Failure::Refused(ConfirmError::CallerNotLive);
 
 /// What a change of the caller's own account is decided on.
 struct Reading {
     partition: Partition,
+    /// The credential of the account in the partition, if that has a password.
     credential: Option<Credential>,
 }
 
@@ -489,7 +465,7 @@ pub(crate) struct Confirmed {
 }
 
 impl Reading {
-    /// Account, session and credential, if the session is live and the credential is the account's.
+    /// Account, session and credential, if the session is live.
     fn own(&self, caller: Caller) -> Result<Own<'_>, Failure<ConfirmError>> {
         if self.has_no_password(caller) {
             return Err(Failure::Refused(ConfirmError::NoPassword));
@@ -508,7 +484,7 @@ impl Reading {
     fn find_own(&self, caller: Caller) -> Option<Own<'_>> {
         let (account, session) = find_live(&self.partition, caller)?;
         let credential = self.credential.as_ref()?;
-        credential.is_of(account).then_some(Own {
+        Some(Own {
             account,
             session,
             credential,

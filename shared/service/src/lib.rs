@@ -27,6 +27,7 @@ mod client;
 mod error;
 pub mod events;
 mod export;
+mod fit;
 mod introspect;
 mod key_document;
 pub mod key_rotation;

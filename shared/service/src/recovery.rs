@@ -17,8 +17,8 @@ use latchkey_domain::session::Session;
 use latchkey_domain::token::{Link, LinkPurpose, Token, TokenError};
 use latchkey_store::Part;
 
-use crate::account::read_apart;
 use crate::change::{Changed, Intent};
+use crate::fit::Readings;
 use crate::metric::{EMAILS_VERIFIED, LINKS_REFUSED, PASSWORD_RESETS, REVOCATIONS};
 use crate::throttle::CountedRequest;
 use crate::{Failure, Service};
@@ -122,26 +122,53 @@ impl Service {
     /// The account of a link, the credential that the link changes (the one of its address, or the one that the account has),
     /// and the session on which a new address was asked for.
     async fn read_for_recovery(&self, link: &Link) -> Result<Reading, StoreError> {
-        let store = &self.store;
-        let account = store.read_account(link.user());
-        let (account, credential) = match link {
-            Link::VerifyEmail { .. } => (account.await?, None),
-            Link::ResetPassword { email, .. } => {
-                tokio::try_join!(account, store.read_credential(email))?
-            }
+        match link {
+            Link::VerifyEmail { user, .. } => Ok(Reading {
+                account: self.store.read_account(*user).await?,
+                credential: None,
+                asked_on: None,
+            }),
+            Link::ResetPassword {
+                user,
+                email,
+                password_version,
+            } => self.read_for_reset(*user, email, *password_version).await,
             Link::ChangeEmail { user, change } => {
-                return self.read_for_new_address(*user, change.session_id).await;
+                self.read_for_new_address(*user, change.session_id).await
             }
+        }
+    }
+
+    /// What a link to a new password is decided on. A spent one, which is of another address or of an earlier password, needs
+    /// no credential.
+    async fn read_for_reset(
+        &self,
+        user: UserId,
+        email: &EmailAddress,
+        password_version: u64,
+    ) -> Result<Reading, StoreError> {
+        let mut readings = Readings::new(&self.store);
+        let now = self.core.now();
+        let is_open_to = |account: &&Account| {
+            let account = Account::clone(account);
+            account.reset_password(email, password_version, now).is_ok()
         };
-        let is_of = |credential: &Credential| {
-            let account = account.as_ref();
-            account.is_some_and(|account| credential.is_of(account))
-        };
-        Ok(Reading {
-            credential: credential.filter(is_of),
-            account,
-            asked_on: None,
-        })
+        loop {
+            let account = self.store.read_account(user);
+            let credential = self.store.read_credential(email);
+            let (account, credential) = tokio::try_join!(account, credential)?;
+            let account_of_link = account.as_ref().filter(is_open_to);
+            if readings
+                .fit_or_wait(account_of_link, credential.as_ref())
+                .await?
+            {
+                return Ok(Reading {
+                    account,
+                    credential,
+                    asked_on: None,
+                });
+            }
+        }
     }
 
     /// What a link to a new address is decided on. It is opened twice by somebody who clicks twice, or after a program that
@@ -151,20 +178,21 @@ impl Service {
         user: UserId,
         asked_on: SessionId,
     ) -> Result<Reading, StoreError> {
-        let (mut retries, mut seen) = (self.store.retries(), Vec::new());
+        let mut readings = Readings::new(&self.store);
         loop {
             let session = self.store.read_session(user, asked_on);
             let (account, asked_on) = tokio::try_join!(self.store.read_account(user), session)?;
             let credential = self.credential_of(account.as_ref()).await?;
-            let apart = read_apart(account.as_ref(), credential.as_ref(), &mut seen)?;
-            if apart.is_none() {
+            if readings
+                .fit_or_wait(account.as_ref(), credential.as_ref())
+                .await?
+            {
                 return Ok(Reading {
                     account,
                     credential,
                     asked_on,
                 });
             }
-            retries.pause().await?;
         }
     }
 }
@@ -186,13 +214,13 @@ fn refuse_spent<E: From<InvalidLink>>(spent: InvalidLink) -> Failure<E> {
 /// What a link is decided on.
 struct Reading {
     account: Option<Account>,
-    /// The credential, if it is the account's and of the same password.
+    /// The credential that the link changes. It is the account's, and of its password, unless the link is spent.
     credential: Option<Credential>,
     /// The session on which a new address was asked for, if the link is to one.
     asked_on: Option<Session>,
 }
 
-/// What a link makes of an account. One that needs the credential needs one that is the account's.
+/// What a link makes of an account.
 fn decide(link: &Link, reading: &Reading, service: &Service) -> Result<Change, InvalidLink> {
     let account = reading.account.clone().ok_or(InvalidLink)?;
     let now = service.core.now();
@@ -202,12 +230,8 @@ fn decide(link: &Link, reading: &Reading, service: &Service) -> Result<Change, I
             email,
             password_version,
             ..
-        } => {
-            reading.credential.as_ref().ok_or(InvalidLink)?;
-            account.reset_password(email, *password_version, now)
-        }
+        } => account.reset_password(email, *password_version, now),
         Link::ChangeEmail { change, .. } => {
-            reading.credential.as_ref().ok_or(InvalidLink)?;
             account.change_email(change, reading.asked_on.as_ref(), now)
         }
     }

@@ -22,15 +22,12 @@ use latchkey_store::{Part, Partition};
 
 use crate::admission::{Admitted, NewSession};
 use crate::change::Intent;
+use crate::fit::READINGS_OF_BROKEN;
 use crate::log::{log_done, log_refusal};
 use crate::metric::{SIGN_IN_FAILURES, SIGN_INS};
 use crate::passwords::Place;
 use crate::throttle::{CountedRequest, Guess, RefusedSignIn};
 use crate::{Failure, Service, SignedIn};
-
-/// How often credential and account are read when they do not belong together: a password change or a deletion comes
-/// between them once, not again and again.
-const ATTEMPTS: u32 = 3;
 
 /// Somebody who wants to sign in.
 ///
@@ -112,11 +109,15 @@ impl Service {
         let random = self.core.random.as_ref();
         let session_id = SessionId::random(random);
         let mut verified: Option<Credential> = None;
+        let mut upgraded_hash: Option<PasswordHash> = None;
+        // How many readings of one credential did not fit.
+        let mut unfit = 0;
+        let mut retries = self.store.retries();
         let address = request.location.ip_address;
 
-        for attempt in 1..=ATTEMPTS {
+        loop {
             let credential = match &mut guess {
-                Some(guess) if attempt == 1 => guess.read_credential(address).await?,
+                Some(guess) if verified.is_none() => guess.read_credential(address).await?,
                 Some(guess) => guess.read_credential_again().await?,
                 None => {
                     self.count_address_attempt(address, CountedRequest::Password)
@@ -143,11 +144,12 @@ impl Service {
                 let refusal = SignInError::InvalidCredentials;
                 return Err(refuse(refusal, guess.as_deref(), known_user, request).await);
             };
-            let upgraded_hash = if needs_upgrade(&credential.password_hash) {
-                Some(place.hash(request.password, random).await?)
-            } else {
-                None
-            };
+            if !already_verified {
+                upgraded_hash = match needs_upgrade(&credential.password_hash) {
+                    true => Some(place.hash(request.password, random).await?),
+                    false => None,
+                };
+            }
             let now = self.core.now();
             let policy = &self.core.policy;
             let (on, from) = (request.device.clone(), request.location.clone());
@@ -170,7 +172,7 @@ impl Service {
             };
             // The right password was given, so nobody waits for what went before.
             let forgiving = async {
-                if let Some(guess) = &guess {
+                if let Some(guess) = guess.as_ref().filter(|_| !already_verified) {
                     guess.forgive().await;
                 }
             };
@@ -195,17 +197,21 @@ impl Service {
                     let refusal = SignInError::EmailNotVerified;
                     return Err(refuse(refusal, guess.as_deref(), Some(user_id), request).await);
                 }
-                // Both change in one write, so a credential that has not changed since will never be the account's.
-                Admitted::NoLonger if already_verified => {
-                    tracing::error!(%user_id, "a credential leads to no account, or to one of another password: repair the items");
-                    return Err(Failure::Internal);
+                // Credential and account change in one write, so they changed between the two readings, or one reading
+                // showed that write and the other did not yet, or one of them is broken: then the credential stays the same
+                // and never fits. How the account changes meanwhile says nothing, because a sign-in of another session
+                // changes it too.
+                Admitted::NoLonger => {
+                    unfit = if already_verified { unfit + 1 } else { 1 };
+                    if unfit == READINGS_OF_BROKEN {
+                        tracing::error!(%user_id, "a credential leads to no account, or to one of another password: mend the two items by hand");
+                        return Err(Failure::Internal);
+                    }
+                    retries.pause().await?;
                 }
-                // They changed between the two readings.
-                Admitted::NoLonger => {}
             }
             verified = Some(credential);
         }
-        Err(Failure::contended())
     }
 }
 

@@ -179,9 +179,14 @@ impl Service {
         };
         let (user_id, session_id) = (session.user_id, session.id);
         let reading = self.read_with_unseen_sessions(user_id).await?;
-        // Account and identity go in one transaction: read in this order, either both are there or the account is lost.
+        // Account and identity go in one transaction, of which a query may show less than a `GetItem` has shown before
+        // (DynamoDB, isolation levels of transactions): the account is looked up before it counts as lost.
         if reading.account.as_ref().is_none_or(Account::is_deleted) {
-            return Ok(LedTo::Nothing);
+            let account = self.store.read_account(user_id).await?;
+            return Ok(match account.as_ref().is_none_or(Account::is_deleted) {
+                true => LedTo::Nothing,
+                false => LedTo::OtherAccount,
+            });
         }
         let admitted = self.admit(&admission, reading, &admission.new);
         let (account, session) = match admitted.await? {

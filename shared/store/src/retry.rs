@@ -48,7 +48,9 @@ impl Retries<'_> {
     pub async fn pause(&mut self) -> Result<(), StoreError> {
         if self.left == 0 {
             metrics::counter!(CONTENTION).increment(1);
-            tracing::warn!("gave up after too many conflicts or throttled writes");
+            tracing::warn!(
+                "gave up after too many conflicts, throttled writes or changes by others"
+            );
             return Err(StoreError::Unavailable);
         }
         self.left -= 1;
@@ -120,7 +122,8 @@ impl Intercept for LostReplies {
 }
 
 impl Store {
-    /// The allowance of one request of a client: how often its writes and decisions are tried again.
+    /// A new allowance of retries, for one change and the decisions before it, or for readings that do not fit yet. A request
+    /// may need more than one; the HTTP side's bound holds for them together.
     #[must_use]
     pub fn retries(&self) -> Retries<'_> {
         Retries {

@@ -1,6 +1,8 @@
 //! A change whose first decision was overtaken is decided again, and answered by what its caller asked for. The loser of
 //! such a race logs and counts nothing.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use futures::join;
 use http::StatusCode;
@@ -8,12 +10,13 @@ use latchkey_domain::email::EmailAddress;
 use latchkey_domain::password::needs_upgrade;
 use latchkey_domain::policy::SessionPolicy;
 use latchkey_tests::attack::faults::{
-    FIRST_REPLY_LOST, Fault, Faults, cancellation, raw_items, stack_with,
+    FIRST_REPLY_LOST, Fault, Faults, cancellation, put_raw, raw_items, stack_with,
 };
+use latchkey_tests::harness::lambda::{SAMPLE_SECRET, add_sample_client};
 use latchkey_tests::harness::log::Log;
 use latchkey_tests::harness::reply::{Reply, SignedIn};
 use latchkey_tests::harness::stack::{OLD_PARAMETERS_HASH, PASSWORD, Stack};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const ADA: &str = "ada@example.com";
 
@@ -367,4 +370,81 @@ async fn a_new_address_that_was_overtaken_by_a_sign_in_keeps_the_upgraded_hash()
         "the old hash is back"
     );
     stack.login("ada@example.org").await;
+}
+
+fn item_of(stack: &Stack, is_it: impl Fn(&Value) -> bool) -> Value {
+    let item = raw_items(stack).into_iter().find(is_it);
+    item.expect("an item that is there")
+}
+
+/// DynamoDB need not show all items of a transaction at one moment. Here the credential is for a millisecond as it was before
+/// the last change of the account, or not there.
+#[tokio::test(start_paused = true)]
+async fn what_shows_one_half_of_a_change_is_read_again() {
+    let (stack, _) = start().await;
+    let user = stack.register(ADA).await.user_id.unwrap();
+    let root = stack.administrator("root@example.com").await;
+    let reset = stack.reset_token(user).await;
+    let credential = || item_of(&stack, |item| item["pk"]["S"] == format!("EMAIL#{ADA}"));
+    let show = |item: &Value| assert!(put_raw(&stack, item), "{item}");
+    let show_soon = async |item: &Value| {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        show(item);
+    };
+    let whole = credential();
+    let mut earlier = whole.clone();
+    earlier["password_version"]["N"] = json!("0");
+
+    show(&earlier);
+    let (ada, ()) = join!(stack.login(ADA), show_soon(&whole));
+    show(&earlier);
+    let proof = stack.post("/v1/auth/reauthenticate");
+    let proof = proof.bearer(&ada.access_token);
+    let proof = proof.json(&json!({"password": PASSWORD}));
+    let (proved, ()) = join!(proof.send(), show_soon(&whole));
+    proved.expect(StatusCode::OK);
+    show(&earlier);
+    let new_password = "wrong donkey charger paperclip";
+    let chosen = stack.reset_password(&reset, new_password);
+    let (chosen, ()) = join!(chosen, show_soon(&whole));
+    chosen.expect(StatusCode::NO_CONTENT);
+
+    let whole = credential();
+    stack.table().credential(ADA).delete().await;
+    let delete = stack.delete(&format!("/v1/admin/users/{user}"));
+    let delete = delete.bearer(&root.access_token).send();
+    let (deleted, ()) = join!(delete, show_soon(&whole));
+    deleted.expect(StatusCode::NO_CONTENT);
+    let left = json!(raw_items(&stack)).to_string();
+    assert!(!left.contains(ADA), "{left}");
+}
+
+/// The same of an identity whose account a query does not show yet: a second account would take its place.
+#[tokio::test(start_paused = true)]
+async fn an_account_that_a_query_does_not_show_yet_is_not_lost() {
+    let (stack, faults) = start().await;
+    add_sample_client(stack.client.clone()).await;
+    let sign_in = || {
+        let identity = json!({"issuer": "https://idp.example.com", "subject": "ada"});
+        let call = stack.post("/v1/service/sessions");
+        let call = call.basic("orders-api", SAMPLE_SECRET);
+        call.json(&json!({"identity": identity, "amr": ["pwd"]}))
+            .send()
+    };
+    let first = SignedIn::from(sign_in().await.expect(StatusCode::CREATED));
+    let user = first.user_id.unwrap();
+    let account = item_of(&stack, |item| {
+        item["pk"]["S"] == format!("USER#{user}") && item["sk"]["S"] == "ACCOUNT"
+    });
+    stack.table().account(user).delete().await;
+    // After the client and the identity.
+    let mut looked_up = faults.hold("GetItem", 2);
+    let meanwhile = async {
+        looked_up.arrive().await;
+        assert!(put_raw(&stack, &account), "{account}");
+        looked_up.release();
+    };
+    let (again, ()) = join!(sign_in(), meanwhile);
+    let again = SignedIn::from(again.expect(StatusCode::CREATED));
+    assert_eq!(again.user_id, first.user_id);
 }

@@ -13,6 +13,7 @@ use latchkey_store::Part;
 
 use super::{Administrator, Deed, RoleChange, not_deleted};
 use crate::change::{Changed, Intent, has_ended};
+use crate::fit::{Fit, Readings};
 use crate::metric::REVOCATIONS;
 use crate::{Failure, Service};
 
@@ -196,10 +197,21 @@ impl Service {
         self.change(&intent, reading).await
     }
 
-    /// Reads the account, and the credential that goes with it.
+    /// Reads the account, and the credential that goes with it: one that a reading does not show would outlive the account.
+    /// Items that are broken can be deleted all the same.
     async fn read_for_deletion(&self, user: UserId) -> Result<Reading, Failure<AdminError>> {
-        let account = self.store.read_account(user).await?;
-        let credential = self.credential_of(account.as_ref()).await?;
+        let mut readings = Readings::new(&self.store);
+        let (account, credential) = loop {
+            let account = self.store.read_account(user).await?;
+            let credential = self.credential_of(account.as_ref()).await?;
+            match readings
+                .judge(account.as_ref(), credential.as_ref())
+                .await?
+            {
+                Fit::Fits | Fit::Broken(_) => break (account, credential),
+                Fit::Apart => {}
+            }
+        };
         Ok(Reading {
             account,
             // What stands under the address may be another user's: an import by hand, or a restored backup.
