@@ -359,10 +359,16 @@ pub async fn stack_with(policy: SessionPolicy, seed: u64, items: Vec<Value>) -> 
     latchkey_store::table::create_if_missing(&behind, TABLE)
         .await
         .expect("a table");
-    for item in items {
-        let put = json!({"TableName": TABLE, "Item": item}).to_string();
-        let (status, reply) = answer(&dynamodb, "PutItem", &put);
+    // As many at once as a request may hold.
+    for items in items.chunks(25) {
+        let puts: Vec<Value> = items
+            .iter()
+            .map(|item| json!({"PutRequest": {"Item": item}}))
+            .collect();
+        let puts = json!({"RequestItems": {TABLE: puts}}).to_string();
+        let (status, reply) = answer(&dynamodb, "BatchWriteItem", &puts);
         assert_eq!(status, 200, "{reply}");
+        assert!(!reply.contains("PutRequest"), "not all written: {reply}");
     }
     let service = client(&dynamodb, &faults);
     let here = HASHING.with(Passwords::clone);

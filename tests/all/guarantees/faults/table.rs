@@ -8,16 +8,16 @@ use latchkey_tests::harness::stack::Stack;
 use serde_json::Value;
 
 /// How many passwords are counted on all sessions.
-pub(super) fn counted_passwords(stack: &Stack) -> usize {
-    let items = raw_items(stack).into_iter();
-    let attempts = items.filter_map(|item| Some(item["password_attempts"]["SS"].as_array()?.len()));
+pub(super) fn counted_passwords(items: &[Value]) -> usize {
+    let attempts = items
+        .iter()
+        .filter_map(|item| Some(item["password_attempts"]["SS"].as_array()?.len()));
     attempts.sum()
 }
 
 /// The attempts that are counted for accounts and addresses.
-pub(super) fn counted_attempts(stack: &Stack) -> BTreeMap<String, u64> {
-    let items = raw_items(stack).into_iter();
-    let counted = items.filter_map(|item| {
+pub(super) fn counted_attempts(items: &[Value]) -> BTreeMap<String, u64> {
+    let counted = items.iter().filter_map(|item| {
         let key = item["pk"]["S"].as_str()?;
         let attempts = item["attempts"]["N"].as_str()?.parse().ok()?;
         key.starts_with("THROTTLE#")
@@ -30,7 +30,12 @@ pub(super) fn counted_attempts(stack: &Stack) -> BTreeMap<String, u64> {
 pub(super) type Table = BTreeMap<String, Value>;
 
 pub(super) fn table(stack: &Stack) -> Table {
-    let items = raw_items(stack).into_iter().filter_map(|mut item| {
+    of_items(raw_items(stack))
+}
+
+/// The same, of items that have been read.
+pub(super) fn of_items(items: Vec<Value>) -> Table {
+    let items = items.into_iter().filter_map(|mut item| {
         let (pk, sk) = (item["pk"]["S"].as_str()?, item["sk"]["S"].as_str()?);
         let key = format!("{pk} {sk}");
         if pk == "CLEANUP" || pk.starts_with("THROTTLE#") {

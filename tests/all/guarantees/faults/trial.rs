@@ -87,7 +87,8 @@ async fn try_everything(operation: &Operation) -> Found {
     let scene = Scene::of(operation).await;
     let policy = (operation.policy)();
     let (stack, faults) = scene.stage(operation).await;
-    let (before, attempts_before) = (table(&stack), counted_attempts(&stack));
+    let items = raw_items(&stack);
+    let (attempts_before, before) = (counted_attempts(&items), of_items(items));
     let right = (operation.act)(&stack, &scene.cast).await;
     assert_eq!(
         right.status, operation.status,
@@ -125,12 +126,13 @@ async fn try_everything(operation: &Operation) -> Found {
                 let answer = (operation.act)(&stack, &scene.cast).await;
                 let took = began.elapsed();
                 faults.disarm();
-                let left = table(&stack);
-                assert!(counted_passwords(&stack) <= 1, "{context}: counted twice");
-                for (counter, attempts) in counted_attempts(&stack) {
+                let items = raw_items(&stack);
+                assert!(counted_passwords(&items) <= 1, "{context}: counted twice");
+                for (counter, attempts) in counted_attempts(&items) {
                     let before = attempts_before.get(&counter).copied().unwrap_or_default();
                     assert!(attempts <= before + 1, "{context}: {counter} counted twice");
                 }
+                let left = of_items(items);
                 check_invariants(&left, &policy, &context);
                 found.cases += 1;
                 found.longest = found.longest.max(took);
