@@ -373,8 +373,7 @@ async fn a_new_address_that_was_overtaken_by_a_sign_in_keeps_the_upgraded_hash()
 }
 
 fn item_of(stack: &Stack, is_it: impl Fn(&Value) -> bool) -> Value {
-    let item = raw_items(stack).into_iter().find(is_it);
-    item.expect("an item that is there")
+    raw_items(stack).into_iter().find(is_it).unwrap()
 }
 
 /// DynamoDB need not show all items of a transaction at one moment. Here the credential is for a millisecond as it was before
